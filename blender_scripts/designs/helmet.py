@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Helmets: a construction hard hat and a full-face motorcycle helmet. Units are centimetres."""
+
+import numpy as np
+
+from blender_scripts import meshes
+from blender_scripts.designs.shapes import (
+    box,
+    cylinder,
+    difference,
+    extrude,
+    intersection,
+    join,
+    lathe,
+    mirror,
+    move,
+    rotate,
+    rounded_rectangle,
+    smooth,
+    union,
+)
+
+EYES = 13.0  # height of the motorcycle helmet's widest level
+
+
+def hard_hat(width=21.0, length=25.0, height=13.0, peak=4.5, wall=1.0):
+    """A hard hat: ribbed dome, brim all round with a peak, rain gutter, accessory slots."""
+    across, along = width / 2, length / 2
+    ribs = []
+    for x, wide in ((-4.7, 1.6), (0, 2.8), (4.7, 1.6)):
+        section = np.sqrt(1 - (x / across) ** 2)
+        ribs.append(_rib(along * section, height * section, (x, 0, 0), wide, (28, 152)))
+    pocket = box((2.4, 5.0, 3.8), (across + 0.4, 0.8, 2.5), bevel=0.4)
+    slot = box((0.8, 3.0, 5.0), (across + 0.5, 0.8, 4.0))
+    vent = rotate(extrude(rounded_rectangle(0.9, 2.6, 0.44, 5), 6), "y", 36)
+    vents = join(*(move(vent, (0.7 * across, y, 0.7 * height)) for y in (-3.8, 0, 3.8)))
+    hat = union(_brimmed_dome(across, along, height, peak, wall), join(*ribs), _both(pocket))
+    return _on_ground(difference(hat, _both(join(slot, vents))))
+
+
+def motorcycle_helmet(width=24.0, length=28.0, height=25.0, wall=1.4):
+    """A full-face helmet: visor opening, chin bar with vents, ridge and spoiler, open below."""
+    across, along = width / 2, length / 2
+    outline = [(-40, 9.2), (-14, 9.4), (-4, 9.8), (0.4, 11.6), (0.6, 14.6), (-3.5, 17.4)]
+    outline = smooth([*outline, (-14, 18.2), (-40, 18.6)], 40)
+    opening = extrude(outline, 2 * width, axis="x")
+    around = extrude((outline - (0, EYES)) * (1, 1.3) + (1.2, EYES), 2 * width, axis="x")
+    rim = intersection(_full_face(across + 0.7, along + 0.7, height + 0.7, 1.2), around)
+    pivot = cylinder(2.3, 2.6, (across, 3.2, EYES + 0.4), "x", bevel=0.5, segments=32)
+    ridge = _rib(along, height - EYES, (0, 0, EYES), 4.0, (35, 135))
+    helmet = union(_full_face(across, along, height, wall), rim, _both(pivot), ridge, _spoiler())
+    vent = extrude(rounded_rectangle(1.6, 3.6, 0.7, 5), 12, (0, -along - 2, 5.4), "y")
+    vents = [rotate(vent, "z", turn, (0, -4, 0)) for turn in (-44, -16, 16, 44)]
+    return _on_ground(difference(helmet, opening, join(*vents)))
+
+
+def _brimmed_dome(across, along, height, peak, wall):
+    """A hollow dome with a brim, longer in front, whose lip makes a rain gutter elsewhere."""
+    angles = np.radians(np.linspace(90, 0, 19))[:, None]
+    inner = np.c_[np.cos(angles) * (across - wall), np.sin(angles) * (height - wall)]
+    outer = np.c_[np.cos(angles) * across, np.sin(angles) * height][-2::-1]
+    brim = [(1.4, -0.6), (2.3, -0.4), (2.5, 0), (2.5, 1.4), (1.7, 1.5), (1.4, 0.6), (0.1, 0.6)]
+    inner[0, 0] = outer[-1, 0] = 0
+    vertices, faces = lathe(np.concatenate([inner, np.add(brim, (across, 0)), outer]), 96)
+    x, y, z = vertices.T
+    radius = np.maximum(np.hypot(x, y), 1e-9)
+    front = np.clip(-y / radius, 0, 1) ** 2.5 * np.clip((radius - across) / 1.4, 0, 1)
+    z -= front * (0.8 + 0.9 * (z > 1))
+    x *= 1 + 0.0 * front
+    return np.stack([x, y * (along / across) - peak * front, z], axis=1), faces

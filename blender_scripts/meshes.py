@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Meshes as arrays: in and out of Blender, booleans, densifying, and what "closed" means.
+
+A mesh is a pair (vertices (V, 3) float64, faces (F, 3) int64), counter-clockwise from outside.
+Geometry enters Blender with `from_pydata`, never through `bpy.ops.mesh.primitive_*`: those are
+not bit-reproducible from run to run.
+"""
+
+import bpy
+import numpy as np
+
+CUTTER_ATTRIBUTE = "cutter"
+
+
+class GeometryError(Exception):
+    """An operation did not give a usable mesh; the caller may try other parameters."""
+
+
+def empty_scene():
+    """Remove every object and mesh, so that a long-lived worker does not grow."""
+    for item in list(bpy.data.objects):
+        bpy.data.objects.remove(item)
+    for item in list(bpy.data.meshes):
+        bpy.data.meshes.remove(item)
+
+
+def add_object(vertices, faces, name="part", mark=None):
+    """A linked Blender object of the mesh; `mark` fills the FACE attribute that booleans keep."""
+    data = bpy.data.meshes.new(name)
+    data.from_pydata(
+        np.asarray(vertices, dtype=float).tolist(), [], [list(map(int, f)) for f in faces]
+    )
+    if mark is not None:
+        attribute = data.attributes.new(CUTTER_ATTRIBUTE, "INT", "FACE")
+        attribute.data.foreach_set("value", np.full(len(data.polygons), mark, dtype=np.int32))
+    item = bpy.data.objects.new(name, data)
+    bpy.context.scene.collection.objects.link(item)
+    return item
+
+
+def read_triangles(data):
+    """(vertices, faces, polygon index of each face) of a Blender mesh, polygons triangulated."""
+    data.calc_loop_triangles()
+    vertices = np.zeros(len(data.vertices) * 3, dtype=np.float32)
+    data.vertices.foreach_get("co", vertices)
+    faces = np.zeros(len(data.loop_triangles) * 3, dtype=np.int32)
+    data.loop_triangles.foreach_get("vertices", faces)
+    polygons = np.zeros(len(data.loop_triangles), dtype=np.int32)
+    data.loop_triangles.foreach_get("polygon_index", polygons)
+    return (
+        vertices.reshape(-1, 3).astype(np.float64),
+        faces.reshape(-1, 3).astype(np.int64),
+        polygons,
+    )
+
+
+def boolean(base, cutter, operation="DIFFERENCE"):
+    """Boolean of two closed meshes with Blender's MANIFOLD solver.
+
+    base, cutter : (vertices, faces); operation : "DIFFERENCE", "UNION" or "INTERSECT".
+    Returns (vertices, faces, from_cutter (F,) bool: which faces are the cutter's surface).
+
+    Raises GeometryError when the solver changed nothing or left nothing: with an input that is
+    not manifold it returns that input uncut and says nothing.
+    """
+    empty_scene()
+    item = add_object(base[0], base[1], mark=0)
+    other = add_object(cutter[0], cutter[1], "cutter", mark=1)
+    modifier = item.modifiers.new("boolean", "BOOLEAN")
+    modifier.solver = "MANIFOLD"
+    modifier.operation = operation
+    modifier.object = other
+    evaluated = item.evaluated_get(bpy.context.evaluated_depsgraph_get())
+    data = evaluated.to_mesh()
+    vertices, faces, polygons = read_triangles(data)
+    marks = np.zeros(len(data.polygons), dtype=np.int32)
+    if CUTTER_ATTRIBUTE in data.attributes:
+        data.attributes[CUTTER_ATTRIBUTE].data.foreach_get("value", marks)
+    evaluated.to_mesh_clear()
+    empty_scene()
+    from_cutter = marks[polygons] == 1
+    if len(faces) == 0:
+        raise GeometryError(f"boolean {operation} left nothing")
+    if not from_cutter.any():
+        raise GeometryError(f"boolean {operation} did not cut")
+    return clean(vertices, faces, from_cutter)
+
+
+def clean(vertices, faces, marks=None, tolerance=1e-6):
+    """Merge vertices closer than `tolerance`, drop collapsed faces and unused vertices.
+
+    `marks` (F,) follows the faces when given. Vertices and faces come out in an order that depends
+    on the geometry alone: the boolean solver's threads hand them over in any order.
+    """
+    # + 0.0 makes -0.0 0.0, so that equal coordinates are equal bytes
+    vertices, faces = np.asarray(vertices, dtype=np.float64) + 0.0, np.asarray(faces)
+    order = np.lexsort(vertices.T[::-1])
+    vertices, faces = vertices[order], np.argsort(order)[faces]
+    keys = np.round(vertices / tolerance).astype(np.int64)
+    _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    faces = inverse.reshape(-1)[faces]
+    a, b, c = faces.T
+    kept = (a != b) & (b != c) & (c != a)
+    faces = faces[kept]
+    faces = np.take_along_axis(faces, (faces.argmin(axis=1)[:, None] + np.arange(3)) % 3, axis=1)
+    rows = np.lexsort(faces.T[::-1])
+    used, compact = np.unique(faces[rows], return_inverse=True)
+    result = vertices[first][used], compact.reshape(-1, 3)
+    return result if marks is None else (*result, np.asarray(marks)[kept][rows])
+
+
+def join(*parts):
+    """One mesh of several that do not touch each other (no boolean)."""
+    vertices, faces, offset = [], [], 0
+    for part_vertices, part_faces in parts:
+        vertices.append(np.asarray(part_vertices, dtype=np.float64))
+        faces.append(np.asarray(part_faces, dtype=np.int64) + offset)
+        offset += len(part_vertices)
+    return np.concatenate(vertices), np.concatenate(faces)
+
+
+def subdivide_long_edges(vertices, faces, longest, marks=None):
+    """Split edges until none is longer than `longest`; the surface itself does not change.
+
+    An edge is split in both its triangles or in none, so a closed mesh stays closed. `marks`
+    (F,) is inherited by the pieces. Returns (vertices, faces[, marks]).
+    """
+    vertices, faces = np.asarray(vertices, dtype=np.float64), np.asarray(faces, dtype=np.int64)
+    with_marks = marks is not None
+    marks = np.asarray(marks) if with_marks else np.zeros(len(faces), dtype=bool)
+    while True:
+        corners = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)  # (3F, 2)
+        codes = corners[:, 0] * len(vertices) + corners[:, 1]
+        unique, index = np.unique(codes, return_inverse=True)
+        ends = np.stack([unique // len(vertices), unique % len(vertices)], axis=1)
+        lengths = np.linalg.norm(vertices[ends[:, 0]] - vertices[ends[:, 1]], axis=1)
+        long = lengths > longest
+        if not long.any():
+            return (vertices, faces, marks) if with_marks else (vertices, faces)
+        middle = np.full(len(unique), -1, dtype=np.int64)
+        middle[long] = len(vertices) + np.arange(long.sum())
+        vertices = np.concatenate([vertices, vertices[ends[long]].mean(axis=1)])
+        faces, marks = _split_faces(faces, middle[index].reshape(-1, 3), vertices, marks)
+
+
+def _split_faces(faces, middles, vertices, marks):
+    """Retriangulate faces whose edges (0-1, 1-2, 2-0) have midpoints `middles` (-1: none)."""
+    count = (middles >= 0).sum(axis=1)
+    pieces, owners = [faces[count == 0]], [marks[count == 0]]
+
+    def add(rows, *triangles):
+        for triangle in triangles:
+            pieces.append(np.stack(triangle, axis=1))
+            owners.append(marks[rows])
+
+    three = np.flatnonzero(count == 3)
+    (a, b, c), (ab, bc, ca) = faces[three].T, middles[three].T
+    add(three, (a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))
+
+    one = np.flatnonzero(count == 1)
+    a, b, c, ab, _ = _rotate(faces[one], middles[one], np.argmax(middles[one] >= 0, axis=1))
+    add(one, (a, ab, c), (ab, b, c))
+
+    two = np.flatnonzero(count == 2)
+    # turned so that the edge without a midpoint is c-a; the quadrilateral a, ab, bc, c is then
+    # split along its shorter diagonal
+    whole = np.argmax(middles[two] < 0, axis=1)
+    a, b, c, ab, bc = _rotate(faces[two], middles[two], (whole + 1) % 3)
+    add(two, (ab, b, bc))
+    short = np.linalg.norm(vertices[a] - vertices[bc], axis=1) < np.linalg.norm(
+        vertices[ab] - vertices[c], axis=1
+    )
+    add(two, (a, ab, np.where(short, bc, c)), (np.where(short, a, ab), bc, c))
+    return np.concatenate(pieces), np.concatenate(owners)
+
+
+def _rotate(faces, middles, start):
+    """Corners a, b, c and the midpoints of a-b and b-c, each face turned to begin at `start`."""
+    turn = (start[:, None] + np.arange(3)) % 3
+    corners = np.take_along_axis(faces, turn, axis=1)
+    midpoints = np.take_along_axis(middles, turn, axis=1)
+    return (*corners.T, midpoints[:, 0], midpoints[:, 1])
+
+
+def closed_problem(vertices, faces):
+    """Why the mesh is not watertight and manifold with outward faces; "" when it is.
+
+    Every directed edge must occur once, and its reverse once; no face may be degenerate.
+    """
+    faces = np.asarray(faces, dtype=np.int64)
+    if len(faces) == 0:
+        return "no faces"
+    if not np.isfinite(vertices).all():
+        return "vertices that are not finite"
+    directed = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    forward = np.sort(directed[:, 0] * len(vertices) + directed[:, 1])
+    backward = np.sort(directed[:, 1] * len(vertices) + directed[:, 0])
+    if (forward[1:] == forward[:-1]).any():
+        return "edges shared by more than two faces, or neighbouring faces of opposite orientation"
+    if not np.array_equal(forward, backward):
+        return "open edges"
+    if (areas(vertices, faces) <= 1e-14).any():
+        return "faces without area"
+    if volume(vertices, faces) <= 0:
+        return "faces that point inwards"
+    return ""
+
+
+def areas(vertices, faces):
+    """(F,) area of each triangle."""
+    corners = np.asarray(vertices, dtype=np.float64)[faces]
+    return 0.5 * np.linalg.norm(
+        np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1
+    )
+
+
+def volume(vertices, faces):
+    """Signed volume enclosed by a closed mesh."""
+    a, b, c = np.moveaxis(np.asarray(vertices, dtype=np.float64)[faces], 1, 0)
+    return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6)
+
+
+def vertex_normals(vertices, faces):
+    """(V, 3) area-weighted unit vertex normals."""
+    corners = np.asarray(vertices, dtype=np.float64)[faces]
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    total = np.zeros((len(vertices), 3))
+    for corner in range(3):
+        for axis in range(3):
+            total[:, axis] += np.bincount(
+                faces[:, corner], weights=normal[:, axis], minlength=len(vertices)
+            )
+    return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-30)

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Blender worker: jobs come in over a socket, meshes and ground truth go out.
+
+Started by `iv` as `python worker.py` (with the bpy wheel) or `blender --background --python
+worker.py`; the environment variable IV_BLENDER_SOCKET holds the number of the inherited socket.
+The worker answers one job at a time and ends when the other side closes the socket.
+"""
+
+import os
+import sys
+import traceback
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import bpy
+import numpy as np
+
+from blender_scripts import designs
+from blender_scripts.defects import make_defect
+from blender_scripts.meshes import GeometryError
+from blender_scripts.messages import pack, unpack
+
+
+def answer(header, arrays):
+    """The reply to one request, packed."""
+    if header["request"] == "versions":
+        return pack({"blender": bpy.app.version_string, "numpy": np.__version__})
+    if header["request"] == "design":
+        vertices, faces = designs.build(header["category"], header["subcategory"])
+        return pack({}, vertices=vertices, faces=faces)
+    if header["request"] == "defect":
+        rng = np.random.default_rng(np.random.SeedSequence(header["entropy"]))
+        defective, rejections = make_defect(
+            header["defect"], arrays["vertices"], arrays["faces"], rng, header["severity"]
+        )
+        return pack(
+            {"parameters": defective.parameters, "rejections": rejections},
+            vertices=defective.vertices.astype(np.float32),
+            faces=defective.faces.astype(np.int32),
+            displacement=defective.displacement.astype(np.float32),
+            cut=defective.cut,
+            rim=defective.rim.astype(np.float32),
+        )
+    raise ValueError(f"unknown request {header['request']!r}")
+
+
+def main():
+    """Serve until the other side closes the socket."""
+    connection = Connection(int(os.environ["IV_BLENDER_SOCKET"]))
+    while True:
+        try:
+            message = connection.recv_bytes()
+        except EOFError:
+            return
+        try:
+            reply = answer(*unpack(message))
+        except GeometryError as error:
+            reply = pack({"error": "geometry", "message": str(error)})
+        except Exception:
+            reply = pack({"error": "exception", "message": traceback.format_exc()})
+        connection.send_bytes(reply)
+
+
+if __name__ == "__main__":
+    main()

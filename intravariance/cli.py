@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`iv`: a click group that finds its commands in the entry-point group `intravariance.commands`.
+
+A command's module is imported when that command runs, and not before, so `iv --help` is instant
+and a broken or missing extra breaks its own command only.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points, version
+
+import click
+
+from intravariance.errors import IVError
+
+# One line each, so that `iv --help` need not import the commands; others show without a line.
+SUMMARIES = {
+    "build": "Build a dataset: base meshes, Blender defects, labelled point clouds, one HDF5 file.",
+    "card": "Write the dataset card (Markdown) of a dataset file.",
+    "info": "Show what a dataset file holds: counts, noise, source, digest.",
+    "preview": "Draw a contact sheet of a dataset file: templates and defects, labels in colour.",
+    "verify": "Check a dataset file: whole, to specification, free of shortcuts.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are entry points."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_commands())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = _commands().get(cmd_name)
+        if entry is None:
+            return None
+        command = entry.load()
+        if not isinstance(command, click.Command):
+            raise IVError(f"the entry point {entry.value!r} of `iv {cmd_name}` is not a command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, SUMMARIES.get(name, "")) for name in sorted(_commands())])
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except IVError as error:
+            click.echo(f"iv: error: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+def _commands() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group="intravariance.commands")}
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("intravariance"), prog_name="iv")
+def main() -> None:
+    """Build, check and read Anomaly-IntraVariance, a 3D anomaly-detection dataset."""

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading HDF5 files that somebody else made, without trusting them.
+
+An HDF5 file can make its reader open other files (external links, external storage, virtual
+datasets), load plugins (filters) and allocate any amount of memory (declared shapes). So every
+object is looked at before it is followed or read: hard links only, data stored in the file
+itself, filters that HDF5 has built in, fixed-size types, sizes that the caller expects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import h5py
+import numpy as np
+from h5py import h5d, h5z
+from numpy.typing import NDArray
+
+from intravariance.errors import IntegrityError
+
+FILTERS = {h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32}
+LAYOUTS = {h5d.COMPACT, h5d.CONTIGUOUS, h5d.CHUNKED}
+# Attributes are kept in the object header, whose messages hold at most 64 KiB.
+MAX_ATTRIBUTE_BYTES = 65_000
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Turn whatever h5py raises about a damaged file into an IntegrityError naming `what`."""
+    try:
+        yield
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError, MemoryError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise IntegrityError(f"{what}: damaged, cannot be read ({reason})") from error
+
+
+def child_group(parent: h5py.Group, name: str) -> h5py.Group:
+    """The group `name` directly below `parent`, reached over a hard link."""
+    return _child(parent, name, h5py.Group)
+
+
+def child_array(
+    parent: h5py.Group, name: str, dtype: str, shape: tuple[int | None, ...], limit: int
+) -> NDArray[Any]:
+    """The whole dataset `name` directly below `parent`, native-endian.
+
+    dtype : kind and size, as "f4". shape : expected shape, None where any length will do.
+    limit : largest number of rows. IntegrityError when the dataset is not so or fails its checksum.
+    """
+    dataset = checked_dataset(parent, name, limit)
+    what = _what(parent, name)
+    found = dataset.dtype
+    if found.kind + str(found.itemsize) != dtype:
+        raise IntegrityError(f"{what}: has type {found}, expected {np.dtype(dtype)}")
+    matches = len(dataset.shape) == len(shape) and all(
+        want is None or have == want for have, want in zip(dataset.shape, shape, strict=True)
+    )
+    if not matches:
+        expected = tuple("any" if n is None else n for n in shape)
+        raise IntegrityError(f"{what}: has shape {dataset.shape}, expected {expected}")
+    with reading(what):
+        return np.asarray(dataset[()], dtype=found.newbyteorder("="))
+
+
+def checked_dataset(parent: h5py.Group, name: str, limit: int) -> h5py.Dataset:
+    """The dataset `name` directly below `parent` when it is safe to read: see the module."""
+    dataset = _child(parent, name, h5py.Dataset)
+    what = _what(parent, name)
+    with reading(what):
+        creation = dataset.id.get_create_plist()
+        filters = {creation.get_filter(i)[0] for i in range(creation.get_nfilters())}
+        layout, external = creation.get_layout(), creation.get_external_count()
+        stored = dataset.id.get_storage_size()
+        shape, chunks, nbytes = dataset.shape, dataset.chunks, dataset.nbytes
+        plain = _is_plain(dataset.dtype)
+    if layout not in LAYOUTS or external:
+        raise IntegrityError(
+            f"{what}: keeps its data in another file (external or virtual dataset); refused"
+        )
+    if filters - FILTERS:
+        raise IntegrityError(
+            f"{what}: HDF5 filter {sorted(filters - FILTERS)} refused; allowed are deflate, "
+            "shuffle and fletcher32"
+        )
+    if not plain:
+        raise IntegrityError(f"{what}: type {dataset.dtype} refused; expected fixed-size numbers")
+    if not shape or shape[0] > limit or any(n > 16 for n in shape[1:]):
+        raise IntegrityError(f"{what}: shape {shape} refused; at most {limit} rows are expected")
+    # What is stored is never longer than the raw bytes and a checksum: so a small dataset cannot
+    # hide a stream that inflates to gigabytes.
+    if stored > nbytes + 64 or (chunks and any(c > n for c, n in zip(chunks, shape, strict=True))):
+        raise IntegrityError(f"{what}: stores {stored} bytes for {nbytes} bytes of data; refused")
+    return dataset
+
+
+def attribute(item: h5py.Group, name: str) -> Any:
+    """The attribute `name`: str, or a number, or a numeric array."""
+    what = f"{_what(item, '')} attribute {name!r}"
+    with reading(what):
+        if name not in item.attrs:
+            raise IntegrityError(f"{what}: missing")
+        handle = item.attrs.get_id(name)
+        size, dtype = handle.get_storage_size(), handle.dtype
+        if size > MAX_ATTRIBUTE_BYTES or not _is_plain(dtype):
+            raise IntegrityError(f"{what}: refused, {size} bytes of type {dtype}")
+        value = item.attrs[name]
+        if isinstance(value, bytes):
+            return value.decode("ascii")
+        return value
+
+
+def _child(parent: h5py.Group, name: str, kind: type) -> Any:
+    what = _what(parent, name)
+    with reading(what):
+        link = parent.get(name, getlink=True)
+        if link is None:
+            raise IntegrityError(f"{what}: missing")
+        if not isinstance(link, h5py.HardLink):
+            raise IntegrityError(f"{what}: is a {type(link).__name__}, which is refused")
+        item = parent[name]
+    if not isinstance(item, kind):
+        raise IntegrityError(f"{what}: is a {type(item).__name__}, expected {kind.__name__}")
+    return item
+
+
+def _is_plain(dtype: np.dtype) -> bool:
+    """Numbers, fixed-length strings and flat records of them."""
+    if dtype.names:
+        return all(_is_plain(dtype[name]) and not dtype[name].names for name in dtype.names)
+    return dtype.kind in "iufS" and h5py.check_dtype(ref=dtype) is None
+
+
+def _what(parent: h5py.Group, name: str) -> str:
+    return f"{parent.file.filename}: {parent.name.rstrip('/')}/{name}".rstrip("/")

@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a sample is, and how it, the table of samples and the header lie in an HDF5 file.
+
+The layout is drawn in `store.py`, which opens the files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from intravariance.errors import InputError, IntegrityError
+from intravariance.hdf5_safety import (
+    MAX_ATTRIBUTE_BYTES,
+    attribute,
+    checked_dataset,
+    child_array,
+    child_group,
+    reading,
+)
+from intravariance.mesh import Mesh, digest_arrays
+from intravariance.specification import SPLITS
+
+FORMAT = "iv"
+FORMAT_VERSION = 1
+MAX_SAMPLES = 1_000_000
+MAX_ROWS = 10_000_000  # points, mesh vertices or faces of one sample
+ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {
+    "points": ("f4", (3,)),
+    "normals": ("f4", (3,)),
+    "labels": ("u1", ()),
+    "displacement": ("f4", (3,)),
+}
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+TABLE = "samples"
+# Labels and displacement are mostly zeros; coordinates with noise hardly shrink (measured: 8 %).
+COMPRESSED = frozenset(ARRAYS) - {"points"} | {"vertices", "faces", TABLE}
+_TABLE_STRINGS = ("id", "category", "subcategory", "split", "defect", "digest")
+_TABLE_NUMBERS = ("n_points", "n_anomalous")
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One point cloud with its ground truth.
+
+    id : neutral name, says nothing of the label. defect : "normal" or a defect type.
+    points, normals, displacement : (N, 3) float32, stored frame; labels : (N,) uint8.
+    displacement : pristine -> defective surface; 0 on normal points, NaN where the surface is
+    newly exposed by a cut. pose : (4, 4) float64, unit-sphere frame -> stored frame.
+    parameters : JSON-able, all that is needed to make the sample again.
+    mesh : the pristine product in the unit-sphere frame; templates only.
+    """
+
+    id: str
+    category: str
+    subcategory: str
+    split: str
+    defect: str
+    points: NDArray[np.float32]
+    normals: NDArray[np.float32]
+    labels: NDArray[np.uint8]
+    displacement: NDArray[np.float32]
+    pose: NDArray[np.float64]
+    parameters: dict[str, Any] = field(default_factory=dict)
+    mesh: Mesh | None = None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 hex digest of everything above."""
+        words = (self.id, self.category, self.subcategory, self.split, self.defect)
+        arrays: dict[str, NDArray] = {name: getattr(self, name) for name in (*ARRAYS, "pose")}
+        if self.mesh is not None:
+            arrays |= {"vertices": self.mesh.vertices, "faces": self.mesh.faces}
+        content = canonical_json([*words, self.parameters, digest_arrays(**arrays)])
+        return hashlib.sha256(content.encode()).hexdigest()
+
+
+def canonical_json(content: Any) -> str:
+    """ASCII JSON text that is the same for the same content, whatever the order of keys."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def content_digest(identity: Mapping[str, Any], digests: Mapping[str, str]) -> str:
+    """SHA-256 hex digest of a dataset: its identity (specification, source, seed, noise, ...)
+    and the digest of each sample by id. Not the order of samples, not the software."""
+    content = canonical_json([FORMAT_VERSION, identity, sorted(digests.items())])
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def location(sample: Sample) -> str:
+    """Where the sample's group is in a file."""
+    return f"{sample.category}/{sample.split}/{sample.id}"
+
+
+def check_sample(sample: Sample) -> None:
+    """InputError when the sample cannot be stored as it is: names, dtypes, shapes."""
+    what = f"sample {sample.id!r}"
+    for name in ("id", "category", "subcategory", "defect"):
+        if not _NAME.fullmatch(getattr(sample, name)):
+            raise InputError(
+                f"{what}: {name} = {getattr(sample, name)!r}, expected {_NAME.pattern}"
+            )
+    if sample.split not in SPLITS or sample.category == TABLE:
+        raise InputError(f"{what}: cannot store category {sample.category!r}, {sample.split!r}")
+    expected = {name: (dtype, (len(sample.labels), *row)) for name, (dtype, row) in ARRAYS.items()}
+    for name, (dtype, shape) in (expected | {"pose": ("f8", (4, 4))}).items():
+        array = getattr(sample, name)
+        if array.dtype != np.dtype(dtype) or array.shape != shape or not array.size:
+            raise InputError(
+                f"{what}: {name} is {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}"
+            )
+
+
+def write_sample(group: h5py.Group, sample: Sample) -> None:
+    """Fill the sample's (empty) group."""
+    for name in ARRAYS:
+        write_array(group, name, getattr(sample, name))
+    if sample.mesh is not None:
+        mesh = group.create_group("mesh")
+        write_array(mesh, "vertices", sample.mesh.vertices)
+        write_array(mesh, "faces", sample.mesh.faces)
+    group.attrs["pose"] = sample.pose
+    for name in ("defect", "subcategory", "digest"):
+        write_text(group, name, getattr(sample, name))
+    write_text(group, "parameters", canonical_json(sample.parameters))
+
+
+def write_array(group: h5py.Group, name: str, array: NDArray) -> None:
+    """One chunk with a checksum, compressed where that pays (see COMPRESSED)."""
+    compression: dict[str, Any] = (
+        {"compression": "gzip", "compression_opts": 4, "shuffle": True}
+        if name in COMPRESSED
+        else {}
+    )
+    group.create_dataset(name, data=array, chunks=array.shape, fletcher32=True, **compression)
+
+
+def write_text(group: h5py.Group, name: str, text: str) -> None:
+    """A fixed-length ASCII attribute, which every HDF5 tool prints."""
+    if len(text) > MAX_ATTRIBUTE_BYTES:
+        raise InputError(
+            f"{group.name}: {name} takes {len(text)} bytes, an HDF5 attribute holds at most "
+            f"{MAX_ATTRIBUTE_BYTES}; use a shorter specification or fewer parameters"
+        )
+    group.attrs[name] = np.bytes_(text)
+
+
+def read_sample(group: h5py.Group, id: str, category: str, split: str, n_points: int) -> Sample:
+    """The sample in a group; its arrays must have `n_points` rows."""
+    return Sample(
+        id=id,
+        category=category,
+        split=split,
+        subcategory=str(attribute(group, "subcategory")),
+        defect=str(attribute(group, "defect")),
+        pose=read_pose(group),
+        parameters=read_json(group, "parameters"),
+        mesh=read_mesh(group),
+        **{name: read_array(group, name, n_points) for name in ARRAYS},
+    )
+
+
+def read_array(group: h5py.Group, name: str, n_points: int) -> NDArray[Any]:
+    """One of ARRAYS, native-endian."""
+    dtype, row = ARRAYS[name]
+    return child_array(group, name, dtype, (n_points, *row), MAX_ROWS)
+
+
+def read_pose(group: h5py.Group) -> NDArray[np.float64]:
+    """(4, 4) float64."""
+    pose = np.asarray(attribute(group, "pose"))
+    if pose.shape != (4, 4) or pose.dtype != np.float64:
+        raise IntegrityError(f"{group.name}: pose is {pose.dtype} {pose.shape}, expected (4, 4)")
+    return pose
+
+
+def read_mesh(group: h5py.Group) -> Mesh | None:
+    """The template's mesh, None when there is none."""
+    if "mesh" not in group:
+        return None
+    mesh = child_group(group, "mesh")
+    vertices = child_array(mesh, "vertices", "f4", (None, 3), MAX_ROWS)
+    faces = child_array(mesh, "faces", "i4", (None, 3), MAX_ROWS)
+    if not np.isfinite(vertices).all() or faces.min() < 0 or faces.max() >= len(vertices):
+        raise IntegrityError(f"{mesh.name}: not a finite triangle mesh")
+    return Mesh(vertices, faces)
+
+
+def read_json(group: h5py.Group, name: str) -> dict[str, Any]:
+    """An attribute that holds a JSON object."""
+    try:
+        content = json.loads(attribute(group, name))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise IntegrityError(f"{group.name}: attribute {name!r} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise IntegrityError(f"{group.name}: attribute {name!r} is not a JSON object")
+    return content
+
+
+def table_row(sample: Sample) -> dict[str, Any]:
+    """What the table of samples says of a sample."""
+    return {
+        **{name: getattr(sample, name) for name in _TABLE_STRINGS},
+        "n_points": len(sample.labels),
+        "n_anomalous": int(np.count_nonzero(sample.labels)),
+    }
+
+
+def write_table(file: h5py.File, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The table of samples, one row a sample."""
+    widths = {name: max(len(row[name]) for row in rows) for name in _TABLE_STRINGS}
+    columns = [(name, f"S{width}") for name, width in widths.items()]
+    columns += [(name, "<i4") for name in _TABLE_NUMBERS]
+    table = np.array([tuple(row[name] for name, _ in columns) for row in rows], dtype=columns)
+    write_array(file, TABLE, table)
+
+
+def read_table(file: h5py.File) -> list[dict[str, Any]]:
+    """The table of samples; IntegrityError when its columns or names are not as written."""
+    what = f"{file.filename}: /{TABLE}"
+    dataset = checked_dataset(file, TABLE, MAX_SAMPLES)
+    if dataset.dtype.names != (*_TABLE_STRINGS, *_TABLE_NUMBERS) or dataset.dtype.itemsize > 2048:
+        raise IntegrityError(f"{what}: has columns {dataset.dtype.names}")
+    with reading(what):
+        rows = []
+        for values in dataset[()].tolist():
+            texts = [value.decode("ascii") for value in values[: len(_TABLE_STRINGS)]]
+            rows.append(
+                dict(zip(_TABLE_STRINGS, texts, strict=True))
+                | dict(zip(_TABLE_NUMBERS, map(int, values[len(_TABLE_STRINGS) :]), strict=True))
+            )
+    for row in rows:
+        named = all(_NAME.fullmatch(row[n]) for n in ("id", "category", "subcategory", "defect"))
+        if not named or row["split"] not in SPLITS or not 0 < row["n_points"] <= MAX_ROWS:
+            raise IntegrityError(f"{what}: damaged row {row}")
+    if len({row["id"] for row in rows}) != len(rows):
+        raise IntegrityError(f"{what}: names a sample twice")
+    return rows
+
+
+def write_header(file: h5py.File, metadata: Mapping[str, Any], digest: str) -> None:
+    """File attributes: all of `metadata` as JSON, and what people look for in plain."""
+    identity = metadata["identity"]
+    texts = {
+        "format": FORMAT,
+        "metadata": canonical_json(metadata),
+        "specification": canonical_json(identity["specification"]),
+        "software": canonical_json(metadata.get("software", {})),
+        "source": str(identity.get("source", "")),
+        "content_digest": digest,
+    }
+    sigma = float(identity["noise_sigma"])
+    numbers = {
+        "format_version": np.int32(FORMAT_VERSION),
+        "noise_sigma": np.float64(sigma),
+        "noise_variance": np.float64(sigma * sigma),
+    }
+    if "seed" in identity:
+        numbers["seed"] = np.int64(identity["seed"])
+    for name, text in texts.items():
+        write_text(file, name, text)
+    for name, number in numbers.items():
+        file.attrs[name] = number
+    write_text(file, "header_digest", header_digest(file))
+
+
+def header_digest(file: h5py.File) -> str:
+    """SHA-256 hex digest of all file attributes: HDF5 keeps no checksum of them."""
+    names = sorted(set(file.attrs) - {"header_digest"})
+    values = {name: attribute(file, name) for name in names}
+    content = {name: v if isinstance(v, str) else v.item() for name, v in values.items()}
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()
