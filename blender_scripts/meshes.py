@@ -2,8 +2,8 @@
 """Meshes as arrays: in and out of Blender, booleans, densifying, and what "closed" means.
 
 A mesh is a pair (vertices (V, 3) float64, faces (F, 3) int64), counter-clockwise from outside.
-Geometry enters Blender with `from_pydata`, never through `bpy.ops.mesh.primitive_*`: those are
-not bit-reproducible from run to run.
+Geometry enters Blender as arrays (`foreach_set`), never through `bpy.ops.mesh.primitive_*`: those
+are not bit-reproducible from run to run.
 """
 
 import bpy
@@ -26,10 +26,15 @@ def empty_scene():
 
 def add_object(vertices, faces, name="part", mark=None):
     """A linked Blender object of the mesh; `mark` fills the FACE attribute that booleans keep."""
+    faces = np.asarray(faces, dtype=np.int32)
     data = bpy.data.meshes.new(name)
-    data.from_pydata(
-        np.asarray(vertices, dtype=float).tolist(), [], [list(map(int, f)) for f in faces]
-    )
+    data.vertices.add(len(vertices))
+    data.vertices.foreach_set("co", np.asarray(vertices, dtype=np.float32).ravel())
+    data.loops.add(faces.size)
+    data.loops.foreach_set("vertex_index", faces.ravel())
+    data.polygons.add(len(faces))
+    data.polygons.foreach_set("loop_start", np.arange(0, faces.size, 3, dtype=np.int32))
+    data.update(calc_edges=True)
     if mark is not None:
         attribute = data.attributes.new(CUTTER_ATTRIBUTE, "INT", "FACE")
         attribute.data.foreach_set("value", np.full(len(data.polygons), mark, dtype=np.int32))
@@ -83,7 +88,44 @@ def boolean(base, cutter, operation="DIFFERENCE"):
         raise GeometryError(f"boolean {operation} left nothing")
     if not from_cutter.any():
         raise GeometryError(f"boolean {operation} did not cut")
-    return clean(vertices, faces, from_cutter)
+    return flip_flat_faces(*clean(vertices, faces, from_cutter))
+
+
+def flip_flat_faces(vertices, faces, marks, tolerance=1e-6):
+    """Turn the long edge of every face without area, so that it shares its neighbour's.
+
+    The solver leaves vertices on straight sides of its polygons, and three of them in a row make
+    such a face. `marks` (F,): both faces take the neighbour's.
+    """
+    faces, marks = faces.copy(), marks.copy()
+    for _ in range(10):  # a row of such faces takes a turn each
+        corners = vertices[faces]
+        lengths = np.linalg.norm(corners - np.roll(corners, -1, axis=1), axis=2)  # 0-1, 1-2, 2-0
+        flat = np.flatnonzero(areas(vertices, faces) <= tolerance * lengths.max(axis=1) ** 2)
+        if len(flat) == 0:
+            break
+        long = lengths[flat].argmax(axis=1)
+        a, b, c = (faces[flat, (long + k) % 3] for k in range(3))
+        codes = (faces * len(vertices) + np.roll(faces, -1, axis=1)).reshape(-1)
+        order = np.argsort(codes)
+        place = np.searchsorted(codes, b * len(vertices) + a, sorter=order)
+        place = order[np.minimum(place, len(codes) - 1)]
+        other = place // 3  # the face with the edge b-a
+        d = faces[other].sum(axis=1) - a - b
+        # the new edge must not be there already, nor come twice
+        new = np.minimum(c, d) * len(vertices) + np.maximum(c, d)
+        opposite = np.maximum(c, d) * len(vertices) + np.minimum(c, d)
+        free = (codes[place] == b * len(vertices) + a) & ~np.isin([new, opposite], codes).any(0)
+        free &= np.isin(np.arange(len(new)), np.unique(new, return_index=True)[1])
+        # of two turns that share a face, the later waits
+        rank = np.where(free, np.arange(len(flat)), len(flat))
+        first, pairs = np.full(len(faces), len(flat)), np.stack([flat, other], axis=1)
+        np.minimum.at(first, pairs, rank[:, None])
+        free &= (first[pairs] == rank[:, None]).all(axis=1)
+        a, b, c, d, flat, other = (x[free] for x in (a, b, c, d, flat, other))
+        faces[flat], faces[other] = np.stack([a, d, c], axis=1), np.stack([d, b, c], axis=1)
+        marks[flat] = marks[other]
+    return vertices, faces, marks
 
 
 def clean(vertices, faces, marks=None, tolerance=1e-6):
@@ -122,6 +164,7 @@ def join(*parts):
 def subdivide_long_edges(vertices, faces, longest, marks=None):
     """Split edges until none is longer than `longest`; the surface itself does not change.
 
+    longest : a length, or a function (edge midpoints (E, 3)) -> lengths (E,), to refine locally.
     An edge is split in both its triangles or in none, so a closed mesh stays closed. `marks`
     (F,) is inherited by the pieces. Returns (vertices, faces[, marks]).
     """
@@ -134,7 +177,7 @@ def subdivide_long_edges(vertices, faces, longest, marks=None):
         unique, index = np.unique(codes, return_inverse=True)
         ends = np.stack([unique // len(vertices), unique % len(vertices)], axis=1)
         lengths = np.linalg.norm(vertices[ends[:, 0]] - vertices[ends[:, 1]], axis=1)
-        long = lengths > longest
+        long = lengths > (longest(vertices[ends].mean(axis=1)) if callable(longest) else longest)
         if not long.any():
             return (vertices, faces, marks) if with_marks else (vertices, faces)
         middle = np.full(len(unique), -1, dtype=np.int64)

@@ -26,6 +26,7 @@ from intravariance.errors import BackendUnavailable, IVError
 from intravariance.mesh import Mesh, mesh_from_arrays
 
 SYSTEM_LIBRARIES = "libxrender1 libxfixes3 libxi6 libxkbcommon0 libsm6 libgl1"
+OLDEST_BLENDER = (4, 5)  # the first with the MANIFOLD boolean solver
 START_TIMEOUT = 120.0  # seconds; a cold start from a slow disk takes 10
 REQUEST_TIMEOUT = 180.0  # seconds; the slowest defect seen took 5
 TRIES = 3
@@ -124,26 +125,26 @@ class BlenderWorker:
         self._log.close()
 
     def _request(self, request: dict[str, Any], **arrays: NDArray) -> tuple[dict[str, Any], dict]:
-        message = pack(request, **arrays)
-        for _ in range(TRIES):
-            try:
-                reply = self._exchange(message)
-                break
-            except (EOFError, OSError, TimeoutError) as error:
-                failure = error
-                self.close()
-                self.restarts += 1
-        else:
-            raise BlenderCrash(
-                f"Blender failed {TRIES} times ({failure or type(failure).__name__}) on request "
-                f"{request}; its last output:\n{self._last_output()}"
-            )
-        header, results = unpack(reply)
+        header, results = unpack(self._exchange_or_retry(pack(request, **arrays), request))
         if header.get("error") == "geometry":
             raise ImpossibleDefect(f"{request}: {header['message']}")
         if "error" in header:
             raise IVError(f"the Blender worker failed on request {request}:\n{header['message']}")
         return header, results
+
+    def _exchange_or_retry(self, message: bytes, request: dict[str, Any]) -> bytes:
+        failure = ""
+        for _ in range(TRIES):
+            try:
+                return self._exchange(message)
+            except (EOFError, OSError) as error:  # TimeoutError is an OSError
+                failure = str(error) or "it ended without an answer"
+                self.close()
+                self.restarts += 1
+        raise BlenderCrash(
+            f"Blender failed {TRIES} times ({failure}) on request {request}; its last output:\n"
+            f"{self._last_output() or '(none)'}"
+        )
 
     def _exchange(self, message: bytes) -> bytes:
         if self._connection is None:
@@ -191,10 +192,16 @@ class BlenderWorker:
             self._connection.send_bytes(pack({"request": "versions"}))
             if not self._connection.poll(START_TIMEOUT):
                 raise EOFError
-            self._connection.recv_bytes()
+            header, _ = unpack(self._connection.recv_bytes())
         except (EOFError, OSError):
             self.close()
             raise BackendUnavailable(_why_not_started(self._last_output())) from None
+        if tuple(int(part) for part in header["blender"].split(".")[:2]) < OLDEST_BLENDER:
+            self.close()
+            raise BackendUnavailable(
+                f"Blender {header['blender']} is too old, at least "
+                f"{'.'.join(map(str, OLDEST_BLENDER))} is needed"
+            )
 
     def _last_output(self, size: int = 2000) -> str:
         end = self._log.seek(0, os.SEEK_END)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import sys
 from collections import Counter
@@ -99,10 +100,14 @@ def build(settings: BuildSettings, out: Path, force: bool = False) -> BuildResul
     not be made (the finished ones are kept), IntegrityError when the result does not verify.
     """
     _check_target(out, force)
+    source = parse_source(settings.source)
+    choices = choose(settings.specification, source, settings.samples.seed, settings.fill)
+    metadata: dict[str, Any] = {
+        "identity": settings.identity(source.label),
+        "software": _software(settings),
+    }
     with _plain_disk_errors(out), _locked(out) as partial, Processes(settings.jobs) as processes:
-        metadata = {"software": _software(settings)}
-        bases = _base_meshes(settings, processes)
-        metadata["identity"] = settings.identity(parse_source(settings.source).label)
+        bases = _base_meshes(choices, settings, processes)
         _claim(partial, metadata | {"base_meshes": _describe(bases)}, out, force)
         jobs = make_plan(settings.specification, settings.samples.seed)
         shards = [partial / "samples" / f"{job.id}.h5" for job in jobs]
@@ -134,29 +139,45 @@ def _check_target(out: Path, force: bool) -> None:
 
 @contextmanager
 def _locked(out: Path) -> Iterator[Path]:
-    """The partial folder, held by this process alone."""
+    """The partial folder, held by this process alone; removed again if nothing came of it."""
     from filelock import FileLock, Timeout
 
     partial = out.with_name(out.name + ".partial")
-    (partial / "samples").mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(partial / "lock", timeout=0):
-            yield partial
+        (partial / "samples").mkdir(parents=True, exist_ok=True)
+        lock = FileLock(partial / "lock")
+        lock.acquire(timeout=0)
     except Timeout:
-        raise InputError(f"another process is building {out} (its lock is {partial}/lock)") from None
+        raise InputError(f"another process is building {out} ({partial}/lock is held)") from None
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot write beside it ({error.strerror})") from error
+    try:
+        yield partial
+    finally:
+        if partial.exists() and not any((partial / "samples").iterdir()):
+            shutil.rmtree(partial)
+        lock.release()
 
 
 @contextmanager
 def _plain_disk_errors(out: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except (OSError, RuntimeError) as error:
+        if _is_disk_full(error):
             raise InputError(
                 f"no space left for {out}; what is finished is kept beside it: free some space "
                 "and run the same command again"
             ) from error
         raise
+
+
+def _is_disk_full(error: Exception) -> bool:
+    """Whether the system refused to write more. h5py gives its number in the message only."""
+    number = getattr(error, "errno", None)
+    if number is None and (found := re.search(r"errno = (\d+)", str(error))):
+        number = int(found[1])
+    return number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _claim(partial: Path, settings: dict[str, Any], out: Path, force: bool) -> None:
@@ -190,10 +211,8 @@ def _software(settings: BuildSettings) -> dict[str, str]:
 
 
 def _base_meshes(
-    settings: BuildSettings, processes: Processes
+    choices: list[Choice], settings: BuildSettings, processes: Processes
 ) -> dict[tuple[str, str], BaseMesh]:
-    source = parse_source(settings.source)
-    choices = choose(settings.specification, source, settings.samples.seed, settings.fill)
     tasks = [_MeshTask(choice, settings) for choice in choices]
     bases = {}
     results = processes.run(_prepare_mesh, tasks)

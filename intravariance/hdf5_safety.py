@@ -125,7 +125,7 @@ def _child(parent: h5py.Group, name: str, kind: type) -> Any:
     return item
 
 
-def _is_plain(dtype: np.dtype) -> bool:
+def _is_plain(dtype: np.dtype[Any]) -> bool:
     """Numbers, fixed-length strings and flat records of them."""
     if dtype.names:
         return all(_is_plain(dtype[name]) and not dtype[name].names for name in dtype.names)

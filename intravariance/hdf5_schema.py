@@ -39,6 +39,7 @@ ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {
     "labels": ("u1", ()),
     "displacement": ("f4", (3,)),
 }
+SAMPLE_ATTRIBUTES = {"pose", "defect", "subcategory", "digest", "parameters"}
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 TABLE = "samples"
 # Labels and displacement are mostly zeros; coordinates with noise hardly shrink (measured: 8 %).
@@ -76,7 +77,7 @@ class Sample:
     def digest(self) -> str:
         """SHA-256 hex digest of everything above."""
         words = (self.id, self.category, self.subcategory, self.split, self.defect)
-        arrays: dict[str, NDArray] = {name: getattr(self, name) for name in (*ARRAYS, "pose")}
+        arrays: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in (*ARRAYS, "pose")}
         if self.mesh is not None:
             arrays |= {"vertices": self.mesh.vertices, "faces": self.mesh.faces}
         content = canonical_json([*words, self.parameters, digest_arrays(**arrays)])
@@ -133,7 +134,7 @@ def write_sample(group: h5py.Group, sample: Sample) -> None:
     write_text(group, "parameters", canonical_json(sample.parameters))
 
 
-def write_array(group: h5py.Group, name: str, array: NDArray) -> None:
+def write_array(group: h5py.Group, name: str, array: NDArray[Any]) -> None:
     """One chunk with a checksum, compressed where that pays (see COMPRESSED)."""
     compression: dict[str, Any] = (
         {"compression": "gzip", "compression_opts": 4, "shuffle": True}
@@ -214,7 +215,7 @@ def table_row(sample: Sample) -> dict[str, Any]:
     }
 
 
-def write_table(file: h5py.File, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_table(file: h5py.Group, rows: Sequence[Mapping[str, Any]]) -> None:
     """The table of samples, one row a sample."""
     widths = {name: max(len(row[name]) for row in rows) for name in _TABLE_STRINGS}
     columns = [(name, f"S{width}") for name, width in widths.items()]
@@ -223,9 +224,9 @@ def write_table(file: h5py.File, rows: Sequence[Mapping[str, Any]]) -> None:
     write_array(file, TABLE, table)
 
 
-def read_table(file: h5py.File) -> list[dict[str, Any]]:
+def read_table(file: h5py.Group) -> list[dict[str, Any]]:
     """The table of samples; IntegrityError when its columns or names are not as written."""
-    what = f"{file.filename}: /{TABLE}"
+    what = f"{file.file.filename}: /{TABLE}"
     dataset = checked_dataset(file, TABLE, MAX_SAMPLES)
     if dataset.dtype.names != (*_TABLE_STRINGS, *_TABLE_NUMBERS) or dataset.dtype.itemsize > 2048:
         raise IntegrityError(f"{what}: has columns {dataset.dtype.names}")
@@ -246,35 +247,57 @@ def read_table(file: h5py.File) -> list[dict[str, Any]]:
     return rows
 
 
-def write_header(file: h5py.File, metadata: Mapping[str, Any], digest: str) -> None:
-    """File attributes: all of `metadata` as JSON, and what people look for in plain."""
+def header(metadata: Mapping[str, Any], digest: str) -> dict[str, Any]:
+    """File attributes: all of `metadata` as JSON, and what people look for in plain.
+
+    "header_digest" is the SHA-256 of the others: HDF5 keeps no checksum of attributes.
+    """
     identity = metadata["identity"]
-    texts = {
+    sigma = float(identity["noise_sigma"])
+    values: dict[str, Any] = {
         "format": FORMAT,
+        "format_version": FORMAT_VERSION,
         "metadata": canonical_json(metadata),
         "specification": canonical_json(identity["specification"]),
         "software": canonical_json(metadata.get("software", {})),
-        "source": str(identity.get("source", "")),
+        "source": str(identity["source"]),
+        "seed": int(identity["seed"]),
+        "noise_sigma": sigma,
+        "noise_variance": sigma * sigma,
         "content_digest": digest,
     }
-    sigma = float(identity["noise_sigma"])
-    numbers = {
-        "format_version": np.int32(FORMAT_VERSION),
-        "noise_sigma": np.float64(sigma),
-        "noise_variance": np.float64(sigma * sigma),
-    }
-    if "seed" in identity:
-        numbers["seed"] = np.int64(identity["seed"])
-    for name, text in texts.items():
-        write_text(file, name, text)
-    for name, number in numbers.items():
-        file.attrs[name] = number
-    write_text(file, "header_digest", header_digest(file))
+    content = canonical_json(values).encode()
+    return values | {"header_digest": hashlib.sha256(content).hexdigest()}
 
 
-def header_digest(file: h5py.File) -> str:
-    """SHA-256 hex digest of all file attributes: HDF5 keeps no checksum of them."""
-    names = sorted(set(file.attrs) - {"header_digest"})
-    values = {name: attribute(file, name) for name in names}
-    content = {name: v if isinstance(v, str) else v.item() for name, v in values.items()}
-    return hashlib.sha256(canonical_json(content).encode()).hexdigest()
+def write_header(file: h5py.Group, metadata: Mapping[str, Any], digest: str) -> None:
+    """Write `header` as file attributes."""
+    for name, value in header(metadata, digest).items():
+        if isinstance(value, str):
+            write_text(file, name, value)
+        else:
+            file.attrs[name] = value
+
+
+def unexpected(group: h5py.Group, children: set[str], attributes: set[str]) -> list[str]:
+    """Names in a group that should not be there, and names that should be and are not."""
+    what = group.name.rstrip("/")
+    with reading(f"{group.file.filename}: {what}/"):
+        found, found_attributes = set(group), set(group.attrs)
+    return [f"{what}/{name}: {_fault(name, children)}" for name in sorted(found ^ children)] + [
+        f"{what} attribute {name}: {_fault(name, attributes)}"
+        for name in sorted(found_attributes ^ attributes)
+    ]
+
+
+def unexpected_in_sample(group: h5py.Group, split: str) -> list[str]:
+    """`unexpected` for a sample's group and its mesh."""
+    names = set(ARRAYS) | ({"mesh"} if split == "train" else set())
+    problems = unexpected(group, names, SAMPLE_ATTRIBUTES)
+    if "mesh" in group:
+        problems += unexpected(child_group(group, "mesh"), {"vertices", "faces"}, set())
+    return problems
+
+
+def _fault(name: str, expected: set[str]) -> str:
+    return "missing" if name in expected else "does not belong here"

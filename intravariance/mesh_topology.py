@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,7 +39,7 @@ def closed_problem(mesh: Mesh) -> str:
     return ""
 
 
-def directed_edges(faces: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def directed_edges(faces: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(3F,) int64 start and end vertex of each face's edges 0-1, 1-2 and 2-0, face after face."""
     pairs = faces.astype(np.int64)[:, _CORNER_PAIRS].reshape(-1, 2)
     return pairs[:, 0], pairs[:, 1]
@@ -75,7 +77,7 @@ def subdivide_long_edges(mesh: Mesh, longest: float, max_faces: int = 2_000_000)
         if len(faces) > max_faces:
             raise InputError(f"splitting its long edges takes more than {max_faces:,} faces")
         rank = np.argsort(np.argsort(lengths, kind="stable"), kind="stable")  # ties: lower index
-        edge_of = edge_of.reshape(-1, 3)  # (F, 3) edge opposite no corner: of 0-1, 1-2, 2-0
+        edge_of = edge_of.reshape(-1, 3)  # (F, 3) edges 0-1, 1-2, 2-0 of each face
         first = np.argmax(rank[edge_of], axis=1)
         longest_edge = np.take_along_axis(edge_of, first[:, None], axis=1)[:, 0]  # (F,)
         uses = np.bincount(edge_of.ravel(), minlength=len(codes))

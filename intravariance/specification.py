@@ -209,9 +209,7 @@ class _Reader:
             return default
         value = self.left.pop(key)
         if not isinstance(value, kind):
-            raise InputError(
-                f"{self.origin}: {key} = {value!r}, expected {kind.__name__.lower()}"
-            )
+            raise InputError(f"{self.origin}: {key} = {value!r}, expected {kind.__name__.lower()}")
         return value
 
     def name(self, key: str) -> str:
@@ -235,9 +233,7 @@ class _Reader:
             raise InputError(f"{self.origin}: {key} = {list(values)}, expected different names")
         return tuple(values)
 
-    def number(
-        self, key: str, kind: type, low: float, high: float, default: Any = None
-    ) -> Any:
+    def number(self, key: str, kind: type, low: float, high: float, default: Any = None) -> Any:
         value = self.take(key, object, default=default)
         return _check_number(f"{self.origin}: {key}", value, kind, low, high)
 

@@ -26,6 +26,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from h5py import File  # noqa: TID251 - the one place
 from numpy.typing import NDArray
 
 from intravariance.errors import InputError, IntegrityError
@@ -33,9 +34,11 @@ from intravariance.hdf5_safety import attribute, child_group, reading
 from intravariance.hdf5_schema import (
     FORMAT,
     FORMAT_VERSION,
+    TABLE,
     Sample,
     check_sample,
     content_digest,
+    header,
     location,
     read_array,
     read_json,
@@ -44,6 +47,8 @@ from intravariance.hdf5_schema import (
     read_sample,
     read_table,
     table_row,
+    unexpected,
+    unexpected_in_sample,
     write_header,
     write_sample,
     write_table,
@@ -60,6 +65,7 @@ __all__ = [
     "content_digest",
     "open_dataset",
     "read_shard",
+    "structure",
     "write_shard",
 ]
 
@@ -71,7 +77,7 @@ def write_shard(path: Path, sample: Sample) -> None:
     check_sample(sample)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        with h5py.File(temporary, "w") as file:
+        with File(temporary, "w") as file:
             write_text(file, "format", SHARD_FORMAT)
             file.attrs["format_version"] = np.int32(FORMAT_VERSION)
             write_text(file, "location", location(sample))
@@ -99,7 +105,7 @@ def assemble(path: Path, shards: Sequence[Path], metadata: Mapping[str, Any]) ->
     """
     digests: dict[str, str] = {}
     rows = []
-    with h5py.File(path, "w") as file:
+    with File(path, "w") as file:
         for shard in shards:
             with _open(shard, SHARD_FORMAT) as source:
                 sample = _read_shard(source)
@@ -122,6 +128,32 @@ def open_dataset(path: str | Path) -> Dataset:
     Raises InputError when there is no such file or it is not ours, IntegrityError when damaged.
     """
     return Dataset(_Handle(Path(path)))
+
+
+def structure(dataset: Dataset) -> list[str]:
+    """What is missing from the file, what does not belong there, and what contradicts itself:
+    every group and attribute by name, the header, the digests written beside the samples."""
+    file = dataset._handle.file()
+    header_values = header(dataset.metadata, dataset.digest)
+    problems = unexpected(file, {TABLE, *dataset.categories}, set(header_values))
+    problems += [
+        f"attribute {name} contradicts the others"
+        for name, value in header_values.items()
+        if name in file.attrs and attribute(file, name) != value
+    ]
+    for category in dataset.categories:
+        records = [record for record in dataset if record.category == category]
+        splits = {record.split for record in records}
+        problems += unexpected(file[category], splits, set())
+        for split in splits:
+            ids = {record.id for record in records if record.split == split}
+            problems += unexpected(file[category][split], ids, set())
+    for record in dataset:
+        group = record._group()
+        problems += unexpected_in_sample(group, record.split)
+        if attribute(group, "digest") != record.digest:
+            problems.append(f"{group.name} attribute digest contradicts the table of samples")
+    return problems
 
 
 class Dataset:
@@ -283,7 +315,7 @@ class _Handle:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._files: dict[int, h5py.File] = {}
+        self._files: dict[int, File] = {}
         file = self.file()
         self.digest = str(attribute(file, "content_digest"))
         self.metadata = read_json(file, "metadata")
@@ -293,7 +325,7 @@ class _Handle:
     def records(self) -> list[Record]:
         return [Record(**row, _handle=self) for row in self._rows]
 
-    def file(self) -> h5py.File:
+    def file(self) -> File:
         process = os.getpid()
         if process not in self._files:
             self.close()  # inherited over fork: its state belongs to the parent
@@ -313,14 +345,14 @@ class _Handle:
             raise IntegrityError(f"{self.path}: was replaced by another file while in use")
 
 
-def _open(path: Path, expected: str) -> h5py.File:
+def _open(path: Path, expected: str) -> File:
     kind = "dataset" if expected == FORMAT else "shard"
     if not path.is_file():
         raise InputError(f"{path}: no such file; make a dataset with `iv build`")
     if not h5py.is_hdf5(path):
         raise InputError(f"{path}: not an HDF5 file; expected a {kind} made by `iv build`")
     with reading(str(path)):
-        file = h5py.File(path, "r", locking="best-effort")
+        file = File(path, "r", locking="best-effort")
     try:
         if "format" not in file.attrs or "format_version" not in file.attrs:
             raise InputError(f"{path}: an HDF5 file, but not a {kind} made by `iv build`")
@@ -340,7 +372,7 @@ def _open(path: Path, expected: str) -> h5py.File:
     return file
 
 
-def _read_shard(file: h5py.File) -> Sample:
+def _read_shard(file: File) -> Sample:
     category, split, id = str(attribute(file, "location")).split("/")
     group = child_group(child_group(child_group(file, category), split), id)
     sample = read_sample(group, id, category, split, int(attribute(file, "n_points")))

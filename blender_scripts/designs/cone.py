@@ -56,7 +56,7 @@ def ice_cream_cone(height=11.0, radius=4.0, lines=8):
         turns, climb = lines * angle, 3.3 * z
         crest = np.maximum(np.cos(turns + climb), np.cos(turns - climb))
         fade = np.clip((height - 0.6 - z) / 0.5, 0, 1) * np.clip(z / 2, 0, 1)
-        return 1 + fade * 0.42 * np.clip((crest - 0.5) / 0.45, 0, 1) / np.maximum(r, 1.0)
+        return 1 + fade * 0.45 * np.clip((crest - 0.3) / 0.65, 0, 1) ** 1.5 / np.maximum(r, 1.0)
 
     z = np.linspace(0, height, 56)
     side = np.stack([0.5 + (radius - 0.5) * z / height, z], axis=1)
@@ -68,17 +68,18 @@ def ice_cream_cone(height=11.0, radius=4.0, lines=8):
     for degrees, length in ((-128, 3.8), (-62, 2.4), (35, 3.2), (150, 2.6)):
         out = np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))])
         low = height - length
-        course = [(radius + 0.7, lower - 1.4), (radius + 0.75, height + 0.4)]
-        course += [(radius + 0.5, height - 0.9), (radius * low / height + 0.5, low)]
+        course = [(radius + 0.5, lower - 1.4), (radius + 0.5, height + 0.5)]
+        course += [(radius + 0.25, height - 0.9), (radius * low / height + 0.3, low)]
         path = smooth([(*(r * out), z) for r, z in course], 14)
         drips.append(sweep(path, np.linspace(0.75, 0.55, 14), 12))
         drops.append(sphere(0.75, path[-1], 16))
     top = upper + radius
     stem = smooth([(0.6, 0.2, top + 1), (0.9, 0.2, top + 2.6), (1.9, 0.2, top + 3.8)], 12)
-    body = union(cone, lathe(refined(rim, 0.7), 72))
-    body = union(body, move(_scoop(radius + 0.6, 11), (0, 0, lower)), join(*drips), join(*drops))
-    body = union(body, move(_scoop(radius, 9), (0.4, 0.2, upper)))
-    body = union(body, sphere(1.3, (0.6, 0.2, top + 0.6), 24), sweep(stem, 0.35, 12))
+    first = move(_scoop(radius + 0.6, 11), (0, 0, lower))
+    second = move(_scoop(radius, 9), (0.4, 0.2, upper))
+    cherry = union(sphere(1.3, (0.6, 0.2, top + 0.6), 24), sweep(stem, 0.35, 12))
+    ice = union(join(*drips), join(*drops), first, second, cherry)
+    body = union(cone, union(lathe(refined(rim, 0.7), 72), ice))
     return move(body, (0, 0, 0.25))
 
 
@@ -114,7 +115,8 @@ def funnel(height=19.0, radius=8.5, wall=0.8):
     tab = extrude(rounded_rectangle(5, 4, 1.9), 0.8, (radius + 2.2, 0, height - 0.55), bevel=0.2)
     hole = cylinder(0.95, 3, (radius + 2.7, 0, height - 0.5), segments=24)
     body = union(body, fins, difference(tab, hole))
-    return difference(body, rotate(box((9, 9, 4), (2, 0, -1.9)), "y", -32, (-low, 0, 0)))
+    body = difference(body, rotate(box((9, 9, 4), (2, 0, -1.9)), "y", -32, (-low, 0, 0)))
+    return move(body, (0, 0, -body[0][:, 2].min()))
 
 
 def rocket_nose(height=60.0, radius=12.0):
@@ -134,11 +136,9 @@ def rocket_nose(height=60.0, radius=12.0):
     fin = extrude([(z, x) for x, z in outline][::-1], 2.0, axis="y", bevel=0.6)
     fins = join(*(rotate(fin, "z", 45 + 90 * k) for k in range(4)))
     conduit = box((2.8, 2.6, 17), (outer - 0.7, 0, 14.5), bevel=0.7)
-    skin = lathe(refined([(0, 0), *(ogive + (1.1, 0)), (0, height)], 2.0), 64)
+    skin = lathe(refined([(0, 0), *(ogive + np.array([1.1, 0])), (0, height)], 2.0), 64)
     window = extrude(rounded_rectangle(10, 8, 2), radius, (0, -radius, start + 7.5), axis="y")
-    knobs = join(
-        *(cylinder(0.9, 5, (x, 1.4 - radius, start + 7.5), axis="y") for x in (-2.2, 2.2))
-    )
+    knobs = join(*(cylinder(0.9, 5, (x, 1.4 - radius, start + 7.5), axis="y") for x in (-2.2, 2.2)))
     body = union(body, fins, conduit, intersection(skin, window), knobs)
     return move(body, (0, 0, -body[0][:, 2].min()))
 

@@ -5,6 +5,8 @@ The leaf stands free of the frame by a visible joint, `JOINT` wide, which a stop
 the frame's depth closes: that is what holds the two together.
 """
 
+from itertools import pairwise
+
 import numpy as np
 
 from blender_scripts.designs.shapes import (
@@ -15,7 +17,6 @@ from blender_scripts.designs.shapes import (
     extrude,
     join,
     lathe,
-    mirror,
     move,
     rotate,
     rounded_rectangle,
@@ -64,8 +65,7 @@ def panel_door(width=80, height=200, rose=5.5):
         for side in (-1, 1)
     ]  # fmt: skip
     blocks = [
-        box((13.5, depth + 9, 20), (side * (opening + 8.6), 0, 10), bevel=1)
-        for side in (-1, 1)
+        box((13.5, depth + 9, 20), (side * (opening + 8.6), 0, 10), bevel=1) for side in (-1, 1)
     ]
     frame = union(_frame(width, height, depth, band=8), join(*architraves), join(*blocks))
     return union(frame, leaf, join(*panels), knob)
@@ -124,11 +124,9 @@ def louvre_door(width=74, height=200, slats=9, angle=38.0):
     for low, high in ((0.07, 0.47), (0.55, 0.95)):
         pitch = (high - low) * height / slats
         middle = JOINT + (low + high) / 2 * height
-        openings.append(
-            box((field, 2 * thickness, (high - low) * height), (0, 0, middle))
-        )
+        openings.append(box((field, 2 * thickness, (high - low) * height), (0, 0, middle)))
         for k in range(slats):
-            blade = box((field + 3, 1.02 * thickness, 2.4), bevel=0.7, segments=1)
+            blade = box((field + 3, 1.02 * thickness, 2.4))
             centre = 0, 0, middle + (k - (slats - 1) / 2) * pitch
             blades.append(move(rotate(blade, "x", angle), centre))
     leaf = union(difference(_leaf(width, height), join(*openings)), join(*blades))
@@ -139,32 +137,57 @@ def louvre_door(width=74, height=200, slats=9, angle=38.0):
 
 
 def ledged_door(width=90, height=200, planks=6):
-    """A barn door with a round arched top: grooved planks, iron straps and a ring in front,
-    three ledges and two braces behind."""
+    """A cottage door under a round arch: grooved planks with strap hinges and ring handles in
+    front, and on the back the three ledges and two braces that hold them."""
     thickness = THICKNESS * height
     face = thickness / 2
-    leaf = _leaf(width, height, arched=True)
-    pitch = width / planks
+    groove = rotate(box((3.2, 3.2, 2 * height)), "z", 45)
     grooves = [
-        rotate(box((3, 3, 2 * height), bevel=0), "z", 45) for _ in range(1)
-    ]
-    grooves = [
-        move(grooves[0], ((k + 1 - planks / 2) * pitch, side * face, height))
+        move(groove, ((k + 1 - planks / 2) * width / planks, side * (face + 0.3), height))
         for k in range(planks - 1)
         for side in (-1, 1)
     ]
-    leaf = difference(leaf, join(*grooves))
-    levels = JOINT + 0.1 * height, JOINT + 0.42 * height, JOINT + 0.74 * height
-    ledges = [box((0.93 * width, 7, 13), (0, face + 1, z), bevel=0.8) for z in levels]
-    braces = [_brace(0.36 * width, low + 4, high - 4, face + 0.6) for low, high in
-              zip(levels, levels[1:], strict=False)]
+    leaf = difference(_leaf(width, height, arched=True), join(*grooves))
 
-    straps, knuckles, nails = [], [], []
-    for z in (levels[0], levels[2]):
-        outline = [(-4, -0.5), (-2.2, 0.72), (-4, 0.78), (0, 0.9), (4, 0.78), (2.2, 0.72), (4, -0.5)]
-        outline = np.array(outline) * (1, width / 2) + (0, 0)
-        straps.append(move(extrude(outline, 6, axis="y", bevel=0), (0, -face - 0.2, z)))
-    return leaf
+    levels = [JOINT + share * height for share in (0.1, 0.4, 0.7)]
+    ledges = [box((0.92 * width, 8, 14), (0, face + 1, z), bevel=1.2, segments=1) for z in levels]
+    braces = [
+        _brace(0.4 * width, low + 5, high - 5, 10, face + 0.3, 6) for low, high in pairwise(levels)
+    ]
+
+    # (z, x): a bar that widens into a spearhead
+    reach = 0.78 * width
+    strap = [(-3, 0), (3, 0), (2.2, reach - 14), (5, reach - 11), (0, reach)]
+    strap += [(-5, reach - 11), (-2.2, reach - 14)]
+    straps = [
+        move(extrude(strap, 5.4, axis="y"), (-width / 2 - 1, -face, levels[k])) for k in (0, 2)
+    ]
+    nails = [
+        sphere((2, 2, 2), (-width / 2 + share * width, -face - 2.4, levels[k]), segments=12)
+        for k in (0, 2)
+        for share in (0.12, 0.34, 0.56)
+    ]
+    knuckles = [
+        cylinder(2.8, 13, (-width / 2 - 1, -face - 2.4, levels[k]), segments=16) for k in (0, 2)
+    ]
+
+    lock = width / 2 - 11, 0, 0.5 * height
+    half = [(2.4, face + 4.4), (2.4, face + 1.8), (4.6, face + 1.7), (5.4, face + 0.9)]
+    rose = lathe([(0, -face - 4.4), *((r, -z) for r, z in half), *half[::-1], (0, face + 4.4)], 24)
+    rose = move(rotate(rose, "x", 90), lock)
+    rings = [
+        torus(6, 1.4, np.add(lock, (0, side * (face + 3.6), -6)), "y", 32, 10) for side in (-1, 1)
+    ]
+    frame = _frame(width, height, thickness + 8, band=11, arched=True)
+    leaf = union(leaf, join(*ledges), join(*braces), join(*straps), join(*nails, *knuckles))
+    return union(frame, leaf, rose, join(*rings))
+
+
+def _brace(half, low, high, width, y, depth):
+    """A diagonal board from the lower left to the upper right, its ends cut level."""
+    lean = width / 2
+    outline = [(low, -half), (high, half - 2 * lean), (high, half), (low, 2 * lean - half)]
+    return move(extrude(outline, depth, axis="y"), (0, y, 0))
 
 
 def _leaf(width, height, arched=False):
@@ -179,21 +202,22 @@ def _frame(width, height, depth, band, arched=False):
     half, top = width / 2 + JOINT, height + 2 * JOINT
     jambs = extrude(_portal(half, top, band, 1, arched), depth, axis="y", bevel=0.8, segments=1)
     reach = JOINT + 1.5
-    stop = _portal(half - reach, top - reach, reach + 2, JOINT + 1, arched)
+    # other facets than the leaf's, so that no edges coincide
+    stop = _portal(half - reach, top - reach, reach + 2, JOINT + 1, arched, facets=22)
     return union(jambs, extrude(stop, 0.35 * THICKNESS * height, axis="y"))
 
 
-def _portal(half, top, band, bottom=0.0, arched=False):
+def _portal(half, top, band, bottom=0.0, arched=False, facets=25):
     """(z, x) outline of a band of that width around an opening, open at the bottom."""
-    outer = _outline(half + band, top + band, bottom, arched)
-    return np.concatenate([outer, _outline(half, top, bottom, arched)[::-1]])
+    outer = _outline(half + band, top + band, bottom, arched, facets)
+    return np.concatenate([outer, _outline(half, top, bottom, arched, facets)[::-1]])
 
 
-def _outline(half, top, bottom, arched):
+def _outline(half, top, bottom, arched, facets=25):
     """(z, x) outline of an opening: a rectangle, or one under a half circle."""
     if not arched:
         return np.array([(bottom, -half), (top, -half), (top, half), (bottom, half)])
-    bow = arc((0, 0, top - half), half, -90, 90, 25, "zx")[:, [2, 0]]
+    bow = arc((0, 0, top - half), half, -90, 90, facets, "zx")[:, [2, 0]]
     return np.concatenate([[(bottom, -half)], bow, [(bottom, half)]])
 
 
@@ -209,5 +233,5 @@ DESIGNS = {
     "panel_door": panel_door,
     "glazed_door": glazed_door,
     "louvre_door": louvre_door,
-    # "ledged_door": ledged_door,
+    "ledged_door": ledged_door,
 }

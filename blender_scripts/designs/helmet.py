@@ -38,15 +38,16 @@ def hard_hat(width=21.0, length=25.0, height=13.0, peak=4.5, wall=1.0):
     return _on_ground(difference(hat, _both(join(slot, vents))))
 
 
-def motorcycle_helmet(width=24.0, length=28.0, height=25.0, wall=1.4):
+def motorcycle_helmet(width=24.0, length=28.0, height=24.0, wall=1.4):
     """A full-face helmet: visor opening, chin bar with vents, ridge and spoiler, open below."""
     across, along = width / 2, length / 2
-    outline = [(-40, 9.2), (-14, 9.4), (-4, 9.8), (0.4, 11.6), (0.6, 14.6), (-3.5, 17.4)]
-    outline = smooth([*outline, (-14, 18.2), (-40, 18.6)], 40)
+    outline = [(-22, 9.2), (-14, 9.4), (-4, 9.8), (0.4, 11.6), (0.6, 14.6), (-3.5, 17.4)]
+    outline = smooth([*outline, (-12, 18.2), (-22, 18.5)], 22)
     opening = extrude(outline, 2 * width, axis="x")
+    opening = meshes.subdivide_long_edges(*opening, 4)  # short slivers where it cuts the shell
     around = extrude((outline - (0, EYES)) * (1, 1.3) + (1.2, EYES), 2 * width, axis="x")
     rim = intersection(_full_face(across + 0.7, along + 0.7, height + 0.7, 1.2), around)
-    pivot = cylinder(2.3, 2.6, (across, 3.2, EYES + 0.4), "x", bevel=0.5, segments=32)
+    pivot = cylinder(2.3, 2.6, (across, 3.2, EYES + 0.4), "x", bevel=0.5, segments=24)
     ridge = _rib(along, height - EYES, (0, 0, EYES), 4.0, (35, 135))
     helmet = union(_full_face(across, along, height, wall), rim, _both(pivot), ridge, _spoiler())
     vent = extrude(rounded_rectangle(1.6, 3.6, 0.7, 5), 12, (0, -along - 2, 5.4), "y")
@@ -66,5 +67,57 @@ def _brimmed_dome(across, along, height, peak, wall):
     radius = np.maximum(np.hypot(x, y), 1e-9)
     front = np.clip(-y / radius, 0, 1) ** 2.5 * np.clip((radius - across) / 1.4, 0, 1)
     z -= front * (0.8 + 0.9 * (z > 1))
-    x *= 1 + 0.0 * front
     return np.stack([x, y * (along / across) - peak * front, z], axis=1), faces
+
+
+def _full_face(across, along, height, wall):
+    """A hollow egg, open below, whose lower front reaches forward as the chin bar."""
+    foot = 0.8 * across
+    angles = np.radians(np.linspace(0, 90, 18))
+    dome = np.stack([across * np.cos(angles), EYES + (height - EYES) * np.sin(angles)], axis=1)
+    neck = smooth([(foot, 0.2), (0.92 * across, 5), (across, EYES)], 12)[:-1]
+    outer = np.concatenate([neck, dome])
+    middle = (0, EYES - 1)
+    inner = np.concatenate([neck[1:], dome]) - middle
+    inner = (inner * (1 - wall / across, 1 - wall / (height - EYES)) + middle)[::-1]
+    outer[-1, 0] = inner[0, 0] = 0
+    roll = [(foot - 1.6, 0.4), (foot - 1.4, -0.4), (foot - 0.4, -0.5)]
+    vertices, faces = lathe(np.concatenate([inner, roll, outer]), 64)
+    x, y, z = vertices.T
+    low = np.clip((EYES - z) / 7, 0, 1)
+    low = low**2 * (3 - 2 * low) * (1 - 0.07 * np.clip(5 - z, 0, 6))
+    front = np.clip(-y / across, 0, 1)
+    x = x * (1 - 0.14 * low * front)
+    return np.stack([x, y * (along / across) - 3.2 * low * front**1.5, z], axis=1), faces
+
+
+def _rib(half_length, height, centre, width, span):
+    """A raised band over an elliptic dome in the plane of y and z; `span` in degrees from +y."""
+    angles = np.radians(np.linspace(*span, 17))
+    arch = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    ramp = np.minimum(1, 7 * np.linspace(0, 1, 17) * np.linspace(1, 0, 17))[:, None]
+    top = arch * (half_length, height) + arch * (1.1 * ramp - 0.1)
+    bottom = arch * (half_length - 0.7, height - 0.7)
+    return extrude(np.concatenate([top, bottom[::-1]]), width, centre, "x", bevel=0.25, segments=1)
+
+
+def _spoiler():
+    """A wing that hugs the back of the dome, its trailing edge free."""
+    outline = [(6.5, 22.4), (11.8, 18.4), (16.0, 18.2), (16.4, 19.3), (9.5, 23.4)]
+    vertices, faces = extrude(outline, 13, axis="x", bevel=0.4, segments=1)
+    vertices, faces = meshes.subdivide_long_edges(vertices, faces, 2.5)
+    bend = vertices[:, :1] ** 2
+    return vertices - bend * (0, 0.02, 0.045), faces
+
+
+def _both(part):
+    """The part and its mirror image on the other side."""
+    return join(part, mirror(part, "x"))
+
+
+def _on_ground(mesh):
+    """The mesh moved up or down to stand on z = 0."""
+    return move(mesh, (0, 0, -mesh[0][:, 2].min()))
+
+
+DESIGNS = {"hard_hat": hard_hat, "motorcycle_helmet": motorcycle_helmet}

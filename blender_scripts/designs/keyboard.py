@@ -4,7 +4,7 @@
 import numpy as np
 
 from blender_scripts import meshes
-from blender_scripts.designs import shapes
+from blender_scripts.designs import shapes, triangles
 
 # Key widths in units of the pitch, left to right and back to front; a negative width is a gap.
 FUNCTION_ROW = (1, -1, *(1,) * 4, -0.5, *(1,) * 4, -0.5, *(1,) * 4)
@@ -31,7 +31,7 @@ def _row(widths, y, start=0.0):
 
 
 def _main_block():
-    """The function row (at y 5.75) and the five rows of letters (4.5 down to 0.5), 15 units wide."""
+    """The function row (y 5.75) and the five rows of letters (y 4.5 to 0.5), 15 units wide."""
     return _row(FUNCTION_ROW, 5.75) + _block(LETTER_ROWS, 0)
 
 
@@ -60,7 +60,7 @@ def _keycaps(keys, pitch, height, gap, taper, sink):
     for x, y, width, depth in keys:
         rise = height(y) if callable(height) else height
         size = np.array([width * pitch - gap, depth * pitch - gap])
-        outline = shapes.rounded_rectangle(*size, 0.12 * pitch, count=3)
+        outline = shapes.rounded_rectangle(*size, 0.12 * pitch, count=2)
         vertices, faces = shapes.extrude(outline, rise + sink, (0, 0, (rise - sink) / 2))
         top = vertices[:, 2] > (rise - sink) / 2
         vertices[top, :2] *= 1 - 2 * taper / size
@@ -82,49 +82,49 @@ def _wedge_case(width, depth, front, back, bevel):
     return shapes.extrude(outline, width, axis="x", bevel=bevel), on_deck
 
 
+def _with_well(case, on_deck, corners, depth):
+    """The case with a pocket of this depth sunk into its deck, cut small where keycaps will stand.
+
+    corners : (K, 2) outline of the pocket in the deck frame.
+    """
+    pocket = shapes.extrude(corners, depth + 2, (0, 0, 1 - depth / 2))
+    return meshes.subdivide_long_edges(*shapes.difference(case, on_deck(pocket)), 6.0)
+
+
 def _slab(x, y, low, high, bevel=0.0):
     """A box given by its (from, to) in x, in y and in z."""
     spans = np.array([x, y, (low, high)], dtype=float)
     return shapes.box(spans[:, 1] - spans[:, 0], spans.mean(axis=1), bevel)
 
 
-def _standing(mesh):
-    """The mesh moved up or down until its lowest point is on the ground."""
-    return shapes.move(mesh, (0, 0, -mesh[0][:, 2].min()))
+def _finished(mesh):
+    """The mesh with clean triangles, moved up or down until its lowest point is on the ground."""
+    return triangles.well_shaped(shapes.move(mesh, (0, 0, -mesh[0][:, 2].min())))
 
 
 def full_size_keyboard(pitch=1.9, key_height=1.2, front=1.5, back=3.2):
     """An office keyboard: 104 keys with a number pad, a status bar and a cable."""
     left, right = -11.25 * pitch, 11.25 * pitch  # 15 + 3 + 4 columns and two gaps of 0.25
-    edge, base = 1.0, 1.1
+    edge, base, well = 1.0, 1.1, 0.5
     depth = 6.25 * pitch + base + 2.4
     case, on_deck = _wedge_case(right - left + 2 * edge, depth, front, back, 0.35)
+    rim, pad = 0.35, left + 18.4 * pitch
+    low, middle, high = base - rim, base + 5 * pitch + rim, base + 6.25 * pitch + rim
+    corners = [(left - rim, low), (right + rim, low), (right + rim, middle)]
+    corners += [(pad, middle), (pad, high), (left - rim, high)]
+    case = _with_well(case, on_deck, corners, well)
     keys = _main_block() + _row((1, 1, 1), 5.75, 15.25)
     keys += _navigation_block(15.25) + _number_pad(18.5)
-    well = 0.5
-    blocks = [(0, 15, 6.25), (15.25, 18.25, 6.25), (18.5, 22.5, 5)]
-    wells = shapes.union(
-        *(
-            _slab(
-                (left + x0 * pitch - 0.35, left + x1 * pitch + 0.35),
-                (base - 0.3 + 0.01 * i, base + y1 * pitch + 0.3 + 0.01 * i),
-                -well,
-                1.0 + 0.1 * i,
-            )
-            for i, (x0, x1, y1) in enumerate(blocks)
-        )
-    )
-    case = meshes.subdivide_long_edges(*shapes.difference(case, on_deck(wells)), 4.0)
     caps = _keycaps(keys, pitch, key_height, gap=0.3, taper=0.3, sink=0.2)
-    caps = on_deck(shapes.move(caps, (left, base, -well)))
-    bar_y = base + 5.75 * pitch
-    bar = _slab((left + 18.6 * pitch, right - 0.1), (bar_y - 0.7, bar_y + 0.7), -0.3, 0.35, 0.15)
+    bar_y = base + 5.85 * pitch
+    bar = _slab((pad + 0.4, right + rim), (bar_y - 0.8, bar_y + 0.8), -0.3, 0.35, 0.15)
     lamps = shapes.join(
         *(
-            shapes.cylinder(0.36, 0.8, (left + x * pitch, bar_y, 0.3), bevel=0.1, segments=16)
-            for x in (19.3, 20.5, 21.7)
+            shapes.cylinder(0.42, 1.0, (left + x * pitch, bar_y, 0.4), bevel=0.1, segments=16)
+            for x in (19.4, 20.6, 21.8)
         )
     )
+    top = on_deck(shapes.join(shapes.move(caps, (left, base, -well)), shapes.union(bar, lamps)))
     feet = shapes.join(
         *(
             _slab((x - 1.8, x + 1.8), (y - 0.6, y + 0.6), -0.5, 0.4)
@@ -132,59 +132,46 @@ def full_size_keyboard(pitch=1.9, key_height=1.2, front=1.5, back=3.2):
             for y in (1.5, depth - 1.2)
         )
     )
-    cable_path = shapes.smooth(
-        [(-6, depth - 0.6, 1.8), (-6, depth + 0.8, 1.8), (-5, depth + 2.2, 1.5), (-3, depth + 2.6, 1.4)]
-        , 20,
-    )
+    path = np.array([(0, -0.6, 1.8), (0, 0.8, 1.8), (1, 2.0, 1.6), (2.6, 2.5, 1.5), (4, 2.6, 1.5)])
     cable = shapes.union(
-        shapes.sweep(cable_path, 0.35, 12),
-        shapes.cylinder(0.7, 1.6, (-6, depth + 0.3, 1.8), "y", segments=20, bevel=0.1),
+        shapes.sweep(shapes.smooth(path + np.array([-6, depth, 0]), 16), 0.45, 12),
+        shapes.cylinder(0.8, 1.8, (-6, depth + 0.3, 1.8), "y", segments=20, bevel=0.15),
     )
-    return _standing(
-        shapes.union(case, shapes.join(caps, on_deck(bar)), on_deck(lamps), shapes.join(feet, cable))
-    )
+    return _finished(shapes.union(case, top, shapes.join(feet, cable)))
 
 
-def tenkeyless_keyboard(pitch=1.9, key_height=1.5, step=0.33, front=2.6, back=4.2):
+def tenkeyless_keyboard(pitch=1.9, key_height=1.4, step=0.22, front=2.8, back=4.2):
     """A mechanical keyboard without number pad: a thick case, high stepped keycaps, a big knob."""
     left, right = -9.125 * pitch, 9.125 * pitch
-    edge, base = 1.3, 1.4
+    edge, base, well = 1.3, 1.4, 0.6
     depth = 6.25 * pitch + base + 1.4
-    case, on_deck = _wedge_case(right - left + 2 * edge, depth, front, back, 0.8)
-    keys = _main_block() + _navigation_block(15.25)
-    well = 0.6
-    wells = _slab((left - 0.4, right + 0.4), (base - 0.4, base + 5 * pitch + 0.4), -well, 1.5)
-    upper = _slab(
-        (left - 0.41, left + 15 * pitch + 0.4),
-        (base + 5 * pitch, base + 6.25 * pitch + 0.4),
-        -well - 0.001,
-        1.6,
+    case, on_deck = _wedge_case(right - left + 2 * edge, depth, front, back, 0.7)
+    rim, pad = 0.4, left + 15.1 * pitch
+    low, middle, high = base - rim, base + 5 * pitch + rim, base + 6.25 * pitch + rim
+    corners = [(left - rim, low), (right + rim, low), (right + rim, middle)]
+    corners += [(pad, middle), (pad, high), (left - rim, high)]
+    case = _with_well(case, on_deck, corners, well)
+    caps = _keycaps(
+        _main_block() + _navigation_block(15.25),
+        pitch,
+        lambda y: key_height + step * round(max(y - 0.5, 0)),
+        gap=0.3,
+        taper=0.3,
+        sink=0.2,
     )
-    case = shapes.difference(case, on_deck(shapes.union(wells, upper)))
-    case = meshes.subdivide_long_edges(*case, 4.0)
-
-    def stepped(y):
-        return key_height + step * round(max(y - 0.5, 0))
-
-    caps = _keycaps(keys, pitch, stepped, gap=0.2, taper=0.33, sink=0.2)
-    caps = on_deck(shapes.move(caps, (left, base, -well)))
-    knob_at = (left + 16.75 * pitch, base + 5.8 * pitch)
     knob = shapes.lathe(
-        [(0, -0.6), (1.9, -0.6), (1.9, 0.45), (1.55, 0.6), (1.55, 2.2), (1.3, 2.45), (0, 2.45)],
-        segments=60,
-        radius_at=lambda angle, radius, z: 1 + 0.05 * np.sign(np.cos(15 * angle)) * (z > 0.5),
+        [(0, -0.6), (2, -0.6), (2, 0.4), (1.7, 0.6), (1.7, 2.0), (1.3, 2.3), (0, 2.3)],
+        segments=48,
+        radius_at=lambda angle, radius, z: 1 + 0.06 * np.sign(np.cos(12 * angle + 0.4)) * (z > 0.5),
     )
-    feet = shapes.join(
-        *(
-            shapes.rotate(_slab((x - 1.6, x + 1.6), (-0.5, 0.5), -1.8, 1.2, 0.2), "x", -15)
-            for x in (left + 4, right - 4)
-        )
+    knob = shapes.move(knob, (left + 16.75 * pitch, base + 5.85 * pitch, 0))
+    top = on_deck(shapes.join(shapes.move(caps, (left, base, -well)), knob))
+    foot = shapes.move(
+        shapes.rotate(_slab((-1.8, 1.8), (-0.5, 0.5), -2.2, 1), "x", -18), (0, depth, 0)
     )
-    feet = shapes.move(feet, (0, depth - 2.2, 0))
-    pads = shapes.join(*(_slab((x - 2, x + 2), (1.0, 2.0), -0.45, 0.4) for x in (left + 4, right - 4)))
-    knob = on_deck(shapes.move(knob, (*knob_at, 0)))
-    body = shapes.union(case, shapes.join(caps, knob), shapes.join(feet, pads))
-    return _standing(shapes.rotate(body, "x", 3))
+    pad = _slab((-2, 2), (1.0, 2.2), -0.45, 0.4)
+    feet = [shapes.move(part, (x, y, 0)) for part, y in ((foot, -2.4), (pad, 0)) for x in (-13, 13)]
+    return _finished(shapes.rotate(shapes.union(case, top, shapes.join(*feet)), "x", 4))
 
 
 def split_ergonomic_keyboard(pitch=1.9, tent=14.0, splay=8.0, gap=3.0, outer_height=2.2):
@@ -199,12 +186,20 @@ def split_ergonomic_keyboard(pitch=1.9, tent=14.0, splay=8.0, gap=3.0, outer_hei
     buttons = shapes.join(
         *(shapes.cylinder(0.9, 1.2, (0, y, level + 1), bevel=0.2, segments=24) for y in (1.6, 4.8))
     )
-    return shapes.union(halves, shapes.union(bridge, buttons))
+    return _finished(shapes.union(halves, shapes.union(bridge, buttons)))
 
 
 def _split_half(pitch):
     """The left half in its own flat frame: its outer edge at x 0, its deck at z 0, a deep body."""
-    outline = [(-0.4, -4.7), (4.9, -5.1), (8.2, -3.3), (8.5, -1.2), (7.5, 4.0), (6, 4.6), (-0.4, 4.2)]
+    outline = [
+        (-0.4, -4.7),
+        (4.9, -5.1),
+        (8.2, -3.3),
+        (8.5, -1.2),
+        (7.5, 4.0),
+        (6, 4.6),
+        (-0.4, 4.2),
+    ]
     body = shapes.extrude(pitch * np.array(outline), 16, (0, 0, -8), bevel=0.5)
     palm = shapes.box((5.4 * pitch, 2.9 * pitch, 2.4), (2.5 * pitch, -3.2 * pitch, 0), bevel=0.9)
     keys = [
@@ -222,7 +217,7 @@ def _split_half(pitch):
         )
         for x, y, turn in ((5.75, -1.45, -8), (6.85, -1.75, -18), (7.75, -2.35, -30))
     ]
-    body = meshes.subdivide_long_edges(*body, 5.0)
+    body = meshes.subdivide_long_edges(*body, 6.0)
     return shapes.union(body, shapes.join(palm, caps, *thumbs))
 
 
@@ -234,7 +229,11 @@ def trackpad_keyboard(pitch=1.8, key_height=0.6, thickness=1.3, pad=8.6, tube=1.
     left = -width / 2 + edge
     pad_x = (left + 15 * pitch + 0.8 * edge, width / 2 - edge)
     slab = shapes.extrude(
-        shapes.rounded_rectangle(width, depth, 1.5), thickness, (0, depth / 2, 0), bevel=0.3, segments=1
+        shapes.rounded_rectangle(width, depth, 1.5),
+        thickness,
+        (0, depth / 2, 0),
+        bevel=0.3,
+        segments=1,
     )
     touch = _slab(pad_x, (edge + 2.6, depth - 2.2), thickness / 2 - 0.6, 2)
     slab = meshes.subdivide_long_edges(*shapes.difference(slab, touch), 4.0)
@@ -250,12 +249,12 @@ def trackpad_keyboard(pitch=1.8, key_height=0.6, thickness=1.3, pad=8.6, tube=1.
     profile += [(0.86, 2.5), (0.86, 3.0), (1, 3.1), (1, width / 2)]
     profile = np.array(profile) * (tube, 1) - (0, width / 2)
     profile = np.concatenate([profile, (profile * (1, -1))[::-1]])
-    barrel = shapes.turn_to(shapes.lathe(profile, 40), "x")
+    barrel = shapes.turn_to(shapes.lathe(profile, 28), "x")
     barrel = shapes.move(barrel, (0, depth + 0.6, tube - thickness / 2 + 0.1))
     feet = shapes.join(
         *(_slab((x - 1.5, x + 1.5), (0.8, 1.8), -thickness / 2 - 0.3, 0) for x in (-14, 14))
     )
-    return _standing(shapes.union(slab, shapes.join(barrel, feet)))
+    return _finished(shapes.union(slab, shapes.join(barrel, feet)))
 
 
 DESIGNS = {

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What cones, bowls, vases, bottles, cups and buckets share: profiles for `lathe`, and handles."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from blender_scripts.designs.shapes import scale, smooth, sweep
@@ -13,31 +15,45 @@ def refined(profile, longest):
     """
     profile = np.asarray(profile, dtype=float)
     pieces = [profile[:1]]
-    for start, stop in zip(profile[:-1], profile[1:], strict=True):
+    for start, stop in pairwise(profile):
         count = max(1, int(np.ceil(np.linalg.norm(stop - start) / longest - 1e-9)))
         pieces.append(start + (stop - start) * np.arange(1, count + 1)[:, None] / count)
     return np.concatenate(pieces)
 
 
-def hollow(outside, wall, foot=(), lip=7):
+def hollow(outside, wall, foot=(), bead=0.0, count=10):
     """Profile (K, 2) for `lathe` of an open vessel: its outside, a round lip, its inside.
 
     outside : (N, 2) of (radius, z) from the bottom up to the lip; the inside keeps `wall` away.
     foot : (radius, z) points, from the axis on, that replace the outside up to the radius of the
     last of them; the inside does not follow them.
+    bead : by how much the radius of a rolled lip exceeds half the wall; `count` : its points.
     """
     outside = np.asarray(outside, dtype=float)
     along = np.gradient(outside, axis=0)
     along /= np.linalg.norm(along, axis=1, keepdims=True)
-    inside = (outside + wall * np.stack([-along[:, 1], along[:, 0]], axis=1))[::-1]
+    outward = np.stack([along[:, 1], -along[:, 0]], axis=1)
+    inside = (outside - wall * outward)[::-1]
+    radius = wall / 2 + bead
+    start = -np.arccos(wall / radius - 1)  # where the lip's circle leaves the outside
+    angles = np.linspace(start, np.pi, count)[:-1, None]
+    lip = inside[0] + radius * ((1 + np.cos(angles)) * outward[-1] + np.sin(angles) * along[-1])
+    below = (outside[-1] - outside) @ along[-1] > -radius * np.sin(start) + 1e-9
+    outside = outside[below]
     if len(foot):
         past = np.argmax(outside[:, 0] > foot[-1][0])
         outside = np.concatenate([np.asarray(foot, dtype=float), outside[past:]])
-    angles = np.linspace(0, np.pi, lip)[1:-1, None]
-    middle, half = (outside[-1] + inside[0]) / 2, (outside[-1] - inside[0]) / 2
-    edge = middle + half * np.cos(angles) + wall / 2 * along[-1] * np.sin(angles)
     inside = inside[inside[:, 0] > wall / 4]
-    return np.concatenate([outside, edge, inside, [(0, inside[-1, 1])]])
+    return np.concatenate([outside, lip, inside, [(0, inside[-1, 1])]])
+
+
+def cushion(angle, r, z):
+    """`radius_at` for `lathe`: a square with round corners and slightly bulging sides.
+
+    Sides without any bulge would leave slivers where a boolean cuts them.
+    """
+    aside = (angle + np.pi / 4) % (np.pi / 2) - np.pi / 4  # from the middle of the side
+    return np.minimum((1 + 0.07 * (1 - np.tan(aside) ** 2)) / np.cos(aside), 1.28)
 
 
 def strap(points, thickness, width, count=32, segments=16):

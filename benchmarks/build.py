@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a build costs, measured side by side in one run.
+
+    python benchmarks/build.py            everything (about 15 minutes on 2 cores)
+    python benchmarks/build.py --quick    fewer samples
+
+1. The whole of Group 2 from the embedded designs, with an empty cache: time and peak memory.
+2. Memory with 1 and 4 times the samples.
+3. Cost of a sample with the reused Blender worker, and with a Blender process for each sample.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+
+from intravariance.blender import BlenderWorker
+from intravariance.plan import SampleJob, make_plan
+from intravariance.sample import SampleSettings, make_sample
+from intravariance.sources import choose, load_base_mesh, parse_source, prepare
+from intravariance.specification import load_group
+
+SETTINGS = SampleSettings(seed=0, pose="so3", noise_sigma=0.002**0.5, tolerance=0.0)
+
+
+def main() -> None:
+    """Run the three measurements and print their figures."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true")
+    quick = parser.parse_args().quick
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        print(f"{os.cpu_count()} cores, python {sys.version.split()[0]}")
+        group2(folder, ["--category", "cone"] if quick else [])
+        memory(folder, ["cone"] if quick else ["cone", "keyboard"])
+        fresh_processes(folder, count=6 if quick else 40)
+
+
+def group2(folder: Path, options: list[str]) -> None:
+    """Time and peak memory of the main job, base meshes not cached."""
+    arguments = ["build", "--group", "2", "--out", folder / "group2.h5", *options]
+    seconds, peak = measure([*arguments, "--cache", folder / "cache"])
+    print(f"iv build --group 2 {' '.join(options)}: {seconds:.0f} s, peak {peak:.0f} MiB")
+
+
+def memory(folder: Path, categories: list[str]) -> None:
+    """Peak memory with 1 and 4 times the samples of some categories."""
+    peaks = []
+    for factor in (1, 4):
+        specification = folder / f"times{factor}.toml"
+        specification.write_text(_multiplied(categories, factor))
+        out = folder / f"times{factor}.h5"
+        arguments = ["build", "--spec", specification, "--out", out, "--cache", folder / "cache"]
+        seconds, peak = measure(arguments)
+        peaks.append(peak)
+        print(f"{factor} x {', '.join(categories)}: {seconds:.0f} s, peak {peak:.0f} MiB")
+    print(f"memory, 4 x over 1 x the samples: {peaks[1] / peaks[0]:.2f}")
+
+
+def fresh_processes(folder: Path, count: int) -> None:
+    """Cost of a sample, Blender reused against Blender started for each."""
+    specification = load_group(2).select()
+    jobs = [job for job in make_plan(specification, 0) if job.split == "test"]
+    jobs = jobs[:: max(1, len(jobs) // count)][:count]  # normal and defective as they come
+    with BlenderWorker() as blender:
+        choices = choose(specification, parse_source("procedural"), 0, False)
+        bases = {
+            (base.category, base.subcategory): base
+            for choice in choices
+            for base, _ in [
+                prepare(choice, cache=folder / "cache", skip_bad=False, blender=blender)
+            ]
+        }
+
+        def sample(job: SampleJob, worker: BlenderWorker) -> None:
+            base = bases[job.category, job.subcategory]
+            worker.versions()
+            make_sample(job, load_base_mesh(base.path), base.origin, SETTINGS, worker)
+
+        sample(jobs[0], blender)
+        reused = timed(lambda: [sample(job, blender) for job in jobs]) / len(jobs)
+
+    def start_and_sample(job: SampleJob) -> None:
+        with BlenderWorker() as worker:
+            sample(job, worker)
+
+    fresh = timed(lambda: [start_and_sample(job) for job in jobs]) / len(jobs)
+    print(
+        f"one sample ({len(jobs)} of them, one process): reused Blender {reused:.3f} s, "
+        f"a Blender for each {fresh:.3f} s, ratio {fresh / reused:.1f}"
+    )
+
+
+def timed(action) -> float:
+    """Seconds that a call takes."""
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def measure(arguments: list[object]) -> tuple[float, float]:
+    """(seconds, peak MiB: sum of the resident memory of all its processes) of an `iv` command."""
+    start, peak = time.perf_counter(), 0
+    program = [sys.executable, "-c", "from intravariance.cli import main; main()"]
+    process = subprocess.Popen([*program, *map(str, arguments), "--quiet"])
+    parent = psutil.Process(process.pid)
+    while process.poll() is None:
+        total = 0
+        for item in [parent, *parent.children(recursive=True)]:
+            try:
+                total += item.memory_info().rss
+            except psutil.NoSuchProcess:
+                continue
+        peak = max(peak, total)
+        time.sleep(0.2)
+    if process.returncode:
+        raise SystemExit(f"{arguments} ended with {process.returncode}")
+    return time.perf_counter() - start, peak / 2**20
+
+
+def _multiplied(categories: list[str], factor: int) -> str:
+    """A specification of Group 2 categories with `factor` times the test samples."""
+    lines = ['name = "times"', "points = [7000, 12000]"]
+    for category in load_group(2).select(categories).categories:
+        larger = replace(
+            category,
+            positives=category.positives * factor,
+            defects={name: n * factor for name, n in category.defects.items()},
+        )
+        defects = ", ".join(f"{name} = {n}" for name, n in larger.defects.items())
+        lines += [
+            "[[category]]",
+            f'name = "{larger.name}"',
+            f"subcategories = {list(larger.subcategories)}".replace("'", '"'),
+            f"templates = {larger.templates}",
+            f"positives = {larger.positives}",
+            f"defects = {{ {defects} }}",
+        ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The nine defects, one module each, and `make_defect`, which makes one and checks it.
+
+Lengths are in units of the unit-sphere radius of the product (area centroid at 0, greatest
+distance from it 1); z is up.
+"""
+
+from blender_scripts.defects.bending import bending
+from blender_scripts.defects.broken import broken
+from blender_scripts.defects.bulge import bulge
+from blender_scripts.defects.checks import problem
+from blender_scripts.defects.concavity import concavity
+from blender_scripts.defects.crack import crack
+from blender_scripts.defects.hole import hole
+from blender_scripts.defects.missing import missing
+from blender_scripts.defects.result import Defective
+from blender_scripts.defects.scratch import scratch
+from blender_scripts.defects.twist import twist
+from blender_scripts.meshes import GeometryError
+from blender_scripts.surface import Surface
+
+__all__ = ["DEFECTS", "Defective", "make_defect"]
+
+DEFECTS = {
+    "bulge": bulge,
+    "concavity": concavity,
+    "hole": hole,
+    "missing": missing,
+    "crack": crack,
+    "broken": broken,
+    "scratch": scratch,
+    "bending": bending,
+    "twist": twist,
+}
+
+
+def make_defect(kind, vertices, faces, rng, severity, attempts=20):
+    """One defect of the given kind that passes every check: (Defective, rejections).
+
+    kind : a key of DEFECTS. vertices (V, 3), faces (F, 3): the pristine mesh, closed.
+    rng : numpy.random.Generator; each attempt draws on from it. severity : 0 slight .. 1 severe.
+    rejections : why each attempt before the accepted one was refused.
+
+    Raises GeometryError, with all reasons, when no attempt out of `attempts` is accepted.
+    """
+    if not 0.0 <= severity <= 1.0:
+        raise ValueError(f"severity is {severity}; it goes from 0 to 1")
+    pristine = Surface(vertices, faces)
+    rejections = []
+    for _ in range(attempts):
+        try:
+            defective = DEFECTS[kind](pristine, rng, severity)
+            reason = problem(kind, pristine, defective)
+        except GeometryError as error:
+            reason = str(error)
+        if not reason:
+            return defective, rejections
+        rejections.append(reason)
+    counted = {reason: rejections.count(reason) for reason in rejections}
+    listed = "; ".join(f"{reason} ({count})" for reason, count in counted.items())
+    raise GeometryError(f"no {kind} after {attempts} attempts: {listed}")

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Broken: an end or a corner of the product snapped off along a rough fracture surface.
+
+What lies beyond a rough surface across a random direction is removed: mostly near a main axis
+(longer axes likelier), one time in three towards a corner. The fracture has the self-affine
+roughness of real ones: amplitude ~ wavelength ** 0.8, over four octaves.
+
+Severity 0 .. 1: 0.10 .. 0.30 of the extent along the direction goes (0.5 to 45 % of the volume).
+Roughness: standard deviation 0.020 .. 0.035. Labelled are the cut faces and the rim.
+"""
+
+import numpy as np
+
+from blender_scripts.defects.cutting import cut_away
+from blender_scripts.defects.fields import drawn, rough_noise
+from blender_scripts.defects.portion import main_axes, pick_end
+from blender_scripts.defects.result import listed
+from blender_scripts.meshes import GeometryError, volume
+from blender_scripts.surface import tangents, unit
+
+LEAST, MOST = 0.005, 0.45
+SPACING = 0.04
+
+
+def broken(surface, rng, severity):
+    """One end or corner snapped off."""
+    share = drawn(rng, severity, 0.10, 0.30)
+    roughness = float(rng.uniform(0.020, 0.035))
+    if rng.random() < 1 / 3:
+        axes = main_axes(surface)
+        signs = rng.choice([-1.0, 1.0], 3) * rng.uniform(0.5, 1.0, 3)
+        # a corner of the box around the product, seen along the diagonal of a cube
+        direction = unit(signs @ axes.directions)
+    else:
+        direction, _ = pick_end(surface, rng, tilt=25.0, power=2.0)
+    noise = rough_noise(rng, 0.8)
+
+    s = surface.vertices @ direction
+    level = s.max() - share * np.ptp(s)
+    cutter = _beyond(surface, direction, level, lambda points: roughness * noise(points))
+    result = cut_away(
+        surface,
+        cutter,
+        {
+            "direction": listed(direction),
+            "level": float(level),
+            "extent_share": share,
+            "roughness": roughness,
+        },
+        loose=0.25,
+    )
+    whole = volume(surface.vertices, surface.faces)
+    gone = 1 - volume(result.vertices, result.faces) / whole
+    if not LEAST <= gone <= MOST:
+        raise GeometryError(f"{gone:.1%} of the volume would break off")
+    result.parameters["volume_share"] = float(gone)
+    return result
+
+
+def _beyond(surface, direction, level, height):
+    """Closed block that holds everything beyond the level, its near face shifted by `height`."""
+    across, along = tangents(direction)
+    beyond = surface.vertices[surface.vertices @ direction > level - 0.2]
+    axes = [
+        np.arange((beyond @ axis).min() - 0.1, (beyond @ axis).max() + 0.1 + SPACING, SPACING)
+        for axis in (across, along)
+    ]
+    u, v = np.meshgrid(*axes, indexing="ij")
+    flat = u[..., None] * across + v[..., None] * along
+    near = flat + level * direction
+    near += height(near.reshape(-1, 3)).reshape(u.shape)[..., None] * direction
+    far = flat + ((beyond @ direction).max() + 0.2) * direction
+    rows, columns = u.shape
+    index = np.arange(rows * columns).reshape(rows, columns)
+    a, b, c, d = index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:]
+    sheet = np.concatenate([np.stack(t, -1).reshape(-1, 3) for t in ((a, b, c), (a, c, d))])
+    border = np.concatenate([index[:, 0], index[-1, 1:], index[-2::-1, -1], index[0, -2:0:-1]])
+    following = np.roll(border, -1)
+    offset = index.size
+    sides = np.concatenate(
+        [
+            np.stack([border, following, following + offset], -1),
+            np.stack([border, following + offset, border + offset], -1),
+        ]
+    )
+    faces = np.concatenate([sheet[:, ::-1], sheet + offset, sides])
+    return np.concatenate([near.reshape(-1, 3), far.reshape(-1, 3)]), faces

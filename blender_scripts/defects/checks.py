@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a defect really happened, can be seen, and is labelled where it is."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from mathutils.kdtree import KDTree
+
+from blender_scripts.meshes import closed_problem, volume
+from blender_scripts.surface import Surface
+
+# The same two numbers as in annotations/vocabulary.py, which Blender's Python cannot import.
+DISPLACEMENT_THRESHOLD = 0.002
+RIM_WIDTH = 0.03
+
+# Single-precision ray and distance queries are this good on a product of radius 1.
+PRECISION = 1e-5
+# Unlabelled surface departs less than this: what rounding and the threshold leave.
+UNTOUCHED = 0.003
+
+
+@dataclass(frozen=True)
+class Limits:
+    """least, most: labelled share of the whole area.
+
+    departure: deformations: half the labelled area is at least this far from the pristine surface.
+    Cuts: some of the removed or exposed surface is at least this far from what was there.
+    visible: share of the labelled area from which a sixth of the hemisphere is free.
+    """
+
+    least: float
+    most: float
+    departure: float
+    visible: float
+
+
+LIMITS = {
+    "bulge": Limits(0.004, 0.40, 0.015, 0.4),
+    "concavity": Limits(0.004, 0.40, 0.015, 0.4),
+    "hole": Limits(0.004, 0.25, 0.020, 0.3),
+    "missing": Limits(0.006, 0.40, 0.040, 0.3),
+    "crack": Limits(0.006, 0.40, 0.008, 0.3),
+    "broken": Limits(0.004, 0.50, 0.040, 0.3),
+    "scratch": Limits(0.004, 0.25, 0.006, 0.4),
+    "bending": Limits(0.030, 0.80, 0.030, 0.3),
+    "twist": Limits(0.030, 0.90, 0.020, 0.3),
+}
+
+
+def problem(kind, pristine, defect):
+    """Why a `Defective` of the pristine `Surface` is not acceptable; "" when it is."""
+    limits = LIMITS[kind]
+    surface = Surface(defect.vertices, defect.faces)
+    if len(surface.faces) == 0:
+        return "nothing is left"
+    if not np.isfinite(surface.vertices).all():
+        return "vertices that are not finite"
+    labelled = defect.cut.copy()
+    if labelled.any():
+        found = closed_problem(surface.vertices, surface.faces)
+        if found:
+            return f"the cut left {found}"
+        labelled |= _near_rim(surface, defect.rim)
+    else:
+        size = np.linalg.norm(defect.displacement, axis=1)
+        labelled = size[surface.faces].mean(axis=1) > DISPLACEMENT_THRESHOLD
+    share = surface.areas[labelled].sum() / surface.areas.sum()
+    if not limits.least <= share <= limits.most:
+        return f"{share:.2%} of the area would be labelled"
+    chosen = surface.spread(labelled, 60)
+    seen = surface.openness(surface.centres[chosen], surface.face_normals[chosen]) >= 1 / 6
+    if seen.mean() < limits.visible:
+        return f"only {seen.mean():.0%} of the labelled surface can be seen"
+    if defect.cut.any():
+        return _cut_problem(pristine, surface, defect, limits)
+    return _deformation_problem(pristine, surface, defect, labelled, limits)
+
+
+def _deformation_problem(pristine, surface, defect, labelled, limits):
+    chosen = surface.spread(labelled, 200)
+    departure = float(np.median(pristine.distances(surface.centres[chosen])))
+    if departure < limits.departure:
+        return f"the labelled surface departs by {departure:.3f} only"
+    rest = surface.spread(~labelled, 60)
+    if len(rest) and pristine.distances(surface.centres[rest]).max() > UNTOUCHED:
+        return "unlabelled surface moved"
+    before = Surface(defect.vertices - defect.displacement, defect.faces)
+    moved = np.unique(surface.faces[chosen])
+    if pristine.distances(before.vertices[moved]).max() > PRECISION:
+        return "the displacement does not start on the pristine surface"
+    if volume(surface.vertices, surface.faces) <= 0:
+        return "the product is inside out"
+    return ""
+
+
+def _cut_problem(pristine, surface, defect, limits):
+    whole = volume(pristine.vertices, pristine.faces)
+    if volume(surface.vertices, surface.faces) > whole * (1 - 1e-5):
+        return "no material went"
+    # what is not there any more, and what there was not before
+    low = surface.vertices[surface.faces[defect.cut]].min(axis=(0, 1)) - 0.01
+    high = surface.vertices[surface.faces[defect.cut]].max(axis=(0, 1)) + 0.01
+    around = ((pristine.centres > low) & (pristine.centres < high)).all(axis=1)
+    removed = surface.distances(pristine.centres[pristine.spread(around, 600)])
+    exposed = pristine.distances(surface.centres[surface.spread(defect.cut, 200)])
+    departure = max(removed.max(initial=0.0), float(np.quantile(exposed, 0.9)))
+    if departure < limits.departure:
+        return f"the cut departs by {departure:.3f} only"
+    return ""
+
+
+def _near_rim(surface, rim):
+    """(F,) bool: the faces whose centroid is within RIM_WIDTH of the rim."""
+    near = np.zeros(len(surface.faces), dtype=bool)
+    if len(rim) == 0:
+        return near
+    tree = KDTree(len(rim))
+    for i, point in enumerate(rim.tolist()):
+        tree.insert(point, i)
+    tree.balance()
+    low, high = rim.min(axis=0) - RIM_WIDTH, rim.max(axis=0) + RIM_WIDTH
+    rows = np.flatnonzero(((surface.centres > low) & (surface.centres < high)).all(axis=1))
+    find = tree.find
+    near[rows] = [find(point)[2] < RIM_WIDTH for point in surface.centres[rows].tolist()]
+    return near

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Crack: a thin, jagged, open fissure along the surface, with branches.
+
+A wedge that narrows downwards is cut along a jagged line on the surface. Both flanks are jagged by
+themselves, the mouth narrows towards the ends, except where the crack reaches an edge of the
+product. Where the material is thin the crack goes through it and stays open below.
+
+Severity 0 .. 1: length 0.55 .. 1.10 (at least 0.30 where the surface is small), width of the mouth
+0.045 .. 0.075, depth in solids 0.12 .. 0.20, one to three branches of 0.25 .. 0.45 of the length.
+Labelled are the cut faces and the rim.
+"""
+
+import numpy as np
+
+from blender_scripts.defects.cutting import cut_away, tube
+from blender_scripts.defects.fields import drawn
+from blender_scripts.defects.paths import STEP, both_ways, trace
+from blender_scripts.defects.result import listed
+from blender_scripts.meshes import GeometryError, boolean
+from blender_scripts.surface import unit
+
+SHORTEST = 0.30
+# Thinner material than this is cracked through.
+THROUGH = 0.14
+ABOVE = 0.06  # the cutter stands this far out of the surface
+
+
+def crack(surface, rng, severity):
+    """One branching crack at a random place that is visible from outside."""
+    length = drawn(rng, severity, 0.55, 1.10)
+    width = drawn(rng, severity, 0.045, 0.075)
+    depth = drawn(rng, severity, 0.12, 0.20)
+    seed = surface.seed(rng)
+    angle = rng.uniform(0, 2 * np.pi)
+    branches = int(rng.integers(1, 4))
+    across = unit(np.cross(seed.normal, _any_other(seed.normal)))
+    direction = np.cos(angle) * across + np.sin(angle) * np.cross(seed.normal, across)
+
+    main = both_ways(surface, seed, direction, length, turning=rng.uniform(-0.8, 0.8))
+    reached = float(main.arc[-1])
+    if reached < SHORTEST:
+        raise GeometryError(f"a crack only {reached:.2f} long fits there")
+    depths = _depths(surface, main, depth)
+    cutter = _wedge(main, width, depths, rng, open_start=False)
+    for number in range(branches):
+        share = (number + rng.uniform(0.6, 1.2)) / (branches + 0.8)
+        at = int(np.clip(share, 0.15, 0.85) * (len(main.points) - 1))
+        slant = np.radians(rng.uniform(35, 60)) * rng.choice([-1.0, 1.0])
+        heading = np.cross(main.sides[at], main.normals[at])
+        heading = np.cos(slant) * heading + np.sin(slant) * main.sides[at]
+        branch = trace(
+            surface, main.points[at], main.normals[at], heading, rng.uniform(0.25, 0.45) * length
+        )
+        if branch.arc[-1] > 0.1:
+            # lower and less deep than the main wedge: no two faces in one plane
+            wedge = _wedge(branch, 0.7 * width, 0.85 * _depths(surface, branch, depth), rng, True)
+            cutter = boolean(cutter, wedge, "UNION")[:2]
+    return cut_away(
+        surface,
+        cutter,
+        {
+            "middle": listed(seed.point),
+            "direction": listed(direction),
+            "length": reached,
+            "width": width,
+            "depth": float(np.median(depths)),
+            "branches": branches,
+        },
+    )
+
+
+def _any_other(normal):
+    return np.eye(3)[np.argmin(np.abs(normal))]
+
+
+def _depths(surface, path, wanted):
+    """(K,) how deep the wedge goes: through thin material, and never deeper than the line bends."""
+    inside, _ = surface.cast(path.points, -path.normals)
+    thin = inside < THROUGH
+    behind, _ = surface.cast(path.points - (inside + 0.005)[:, None] * path.normals, -path.normals)
+    through = inside + np.minimum(0.04, 0.4 * np.where(np.isfinite(behind), behind, 1.0))
+    depths = np.where(thin, through, np.minimum(wanted, 0.8 * inside))
+    bend = np.linalg.norm(np.diff(path.normals, axis=0, append=path.normals[-1:]), axis=1) / STEP
+    depths = np.minimum(depths, 0.7 / np.maximum(bend, 1e-6))
+    padded = np.r_[depths[:1], depths, depths[-1:]]
+    return np.median(np.stack([padded[:-2], padded[1:-1], padded[2:]]), axis=0)
+
+
+def _wedge(path, width, depths, rng, open_start):
+    """Closed cutter along the path. `open_start`: the start keeps its width (a branch does)."""
+    count = len(path.points)
+    arc = path.arc
+    taper = np.ones(count)
+    if not path.ends_free[0] and not open_start:
+        taper = np.minimum(taper, (arc + 0.01) / (0.3 * arc[-1]))
+    if not path.ends_free[1]:
+        taper = np.minimum(taper, (arc[-1] - arc + 0.01) / (0.4 * arc[-1]))
+    taper = np.maximum(taper, 0.06) ** 0.7
+    # a random walk that is pulled back: long bends and sharp kinks, but no drift
+    kinks = rng.uniform(-1, 1, count) * (np.arange(count) % 2 == 0)
+    wander = 0.0
+    middle = np.zeros(count)
+    for i in range(1, count):
+        wander = 0.75 * wander + 0.6 * width * kinks[i]
+        middle[i] = wander
+    middle[: 1 + open_start] = 0.0
+    left = middle + 0.5 * width * taper * rng.uniform(0.75, 1.25, count)
+    right = middle - 0.5 * width * taper * rng.uniform(0.75, 1.25, count)
+
+    points = path.points.copy()
+    for end, inner in ((0, 1), (-1, -2)):  # past a free end, so that the edge is cut open
+        if path.ends_free[end]:
+            points[end] += 0.06 * unit(points[end] - points[inner])
+    over = 1 + ABOVE / np.maximum(depths, 0.1)
+    narrow = np.where(depths < THROUGH, 0.45, 0.12)
+    corners = []
+    for height, spread, edge in (
+        (np.full(count, ABOVE), over, left),
+        (np.full(count, ABOVE), over, right),
+        (-depths, narrow, right),
+        (-depths, narrow, left),
+    ):
+        lateral = middle + (edge - middle) * spread
+        corners.append(points + height[:, None] * path.normals + lateral[:, None] * path.sides)
+    vertices, faces = tube(np.stack(corners, axis=1))
+    return vertices, faces[:, ::-1]

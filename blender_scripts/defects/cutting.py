@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Cutting material away with a closed cutter, and the cutters' building blocks."""
+
+import numpy as np
+
+from blender_scripts.defects.fields import components
+from blender_scripts.defects.result import Defective
+from blender_scripts.meshes import GeometryError, areas, boolean, closed_problem, subdivide_long_edges
+
+RIM_SPACING = 0.005
+# A piece that a cut leaves loose is a crumb below this share of the area: it falls off.
+CRUMB = 0.01
+
+
+def cut_away(surface, cutter, parameters, loose=CRUMB):
+    """`Defective` of the surface minus the cutter (vertices, faces).
+
+    Pieces that the cut leaves loose fall off with it when smaller than the share `loose` of the
+    remaining area; a larger one is refused: GeometryError.
+    """
+    problem = closed_problem(*cutter)
+    if problem:
+        raise GeometryError(f"the cutter has {problem}")
+    vertices, faces, cut = boolean((surface.vertices, surface.faces), cutter)
+    faces, cut, dropped = _without_loose_pieces(surface, vertices, faces, cut, loose)
+    used, compact = np.unique(faces, return_inverse=True)
+    vertices, faces = vertices[used], compact.reshape(-1, 3)
+    return Defective(
+        vertices=vertices,
+        faces=faces,
+        displacement=np.zeros_like(vertices),
+        cut=cut,
+        rim=_rim(vertices, faces, cut),
+        parameters={**parameters, "loose_pieces_dropped": dropped},
+    )
+
+
+def _without_loose_pieces(surface, vertices, faces, cut, loose):
+    """(faces, cut, number of dropped pieces). Parts that the cut did not touch always stay."""
+    labels = components(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), len(vertices))[faces[:, 0]]
+    before = components(surface.edges, len(surface.vertices))
+    surplus = len(np.unique(labels)) - len(np.unique(before[surface.faces[:, 0]]))
+    pieces = np.unique(labels[cut])
+    if len(pieces) < 2 or surplus < 1:
+        return faces, cut, 0
+    size = np.array([areas(vertices, faces[labels == piece]).sum() for piece in pieces])
+    total = areas(vertices, faces).sum()
+    drop = (size < loose * total) & (size < size.max())
+    if surplus > drop.sum():
+        raise GeometryError("the cut separates the product")
+    kept = ~np.isin(labels, pieces[drop])
+    return faces[kept], cut[kept], int(drop.sum())
+
+
+def _rim(vertices, faces, cut):
+    """(K, 3) points along the edges between cut and untouched faces."""
+    if not cut.any() or cut.all():
+        return np.zeros((0, 3))
+
+    def codes(rows):
+        ends = np.sort(rows[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
+        return np.unique(ends[:, 0] * len(vertices) + ends[:, 1])
+
+    shared = np.intersect1d(codes(faces[cut]), codes(faces[~cut]))
+    a, b = vertices[shared // len(vertices)], vertices[shared % len(vertices)]
+    count = np.maximum(np.ceil(np.linalg.norm(b - a, axis=1) / RIM_SPACING), 1).astype(int)
+    row = np.repeat(np.arange(len(count)), count)
+    step = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+    share = (step / count[row])[:, None]
+    return np.concatenate([a[row] + share * (b - a)[row], b])
+
+
+def tube(rings):
+    """Closed solid of closed rings (K, S, 3), counter-clockwise seen from the last ring.
+
+    Each ring is joined to the next, and the first and last to their own middles.
+    """
+    count, around = rings.shape[:2]
+    index = np.arange(count * around).reshape(count, around)
+    a, b = index[:-1], index[1:]
+    next_a, next_b = np.roll(a, -1, axis=1), np.roll(b, -1, axis=1)
+    sides = [np.stack([a, next_a, next_b], -1), np.stack([a, next_b, b], -1)]
+    first, last = index[0], index[-1]
+    low, high = np.full(around, count * around), np.full(around, count * around + 1)
+    ends = [np.stack([low, np.roll(first, -1), first], -1), np.stack([high, last, np.roll(last, -1)], -1)]
+    middles = rings[[0, -1]].mean(axis=1)
+    return (
+        np.concatenate([rings.reshape(-1, 3), middles]),
+        np.concatenate([part.reshape(-1, 3) for part in sides + ends]),
+    )
+
+
+def ball(levels):
+    """Icosahedron with every face split in four `levels` times, vertices on the unit sphere."""
+    golden = (1 + 5**0.5) / 2
+    corners = np.array(
+        [(-1, golden, 0), (1, golden, 0), (-1, -golden, 0), (1, -golden, 0)], dtype=float
+    )
+    vertices = np.concatenate([np.roll(corners, shift, axis=1) for shift in range(3)])
+    distance = np.linalg.norm(vertices[:, None] - vertices[None], axis=2)
+    near = np.abs(distance - 2.0) < 1e-6
+    faces = [
+        (i, j, k) if np.linalg.det(vertices[[i, j, k]]) > 0 else (i, k, j)
+        for i in range(12) for j in range(i + 1, 12) for k in range(j + 1, 12)
+        if near[i, j] and near[j, k] and near[i, k]
+    ]
+    # flat faces split evenly: every edge of length 2 ends up as 2 / 2 ** levels
+    vertices, faces = subdivide_long_edges(vertices, np.array(faces), 2.02 / 2**levels)
+    return vertices / np.linalg.norm(vertices, axis=1, keepdims=True), faces

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the defects share: drawn numbers, smooth steps, rough noise, and the two sides of a wall."""
+
+import numpy as np
+
+from blender_scripts.surface import Surface, unit
+
+
+def drawn(rng, severity, slight, severe):
+    """A number from `slight` (severity 0) to `severe` (1); a fifth of the range is chance."""
+    return float(slight + (severe - slight) * (0.8 * severity + 0.2 * rng.random()))
+
+
+def smooth_step(x):
+    """0 below 0, 1 above 1, between them 6 x^5 - 15 x^4 + 10 x^3: no kink at either end."""
+    x = np.clip(x, 0.0, 1.0)
+    return x * x * x * (x * (6 * x - 15) + 10)
+
+
+def random_direction(rng):
+    """(3,) uniform on the unit sphere."""
+    return unit(rng.standard_normal(3))
+
+
+def rough_noise(rng, longest, octaves=4, roughness=0.8, waves=12):
+    """A random field, points (N, 3) -> values (N,) with standard deviation about 1.
+
+    Each octave is a sum of plane waves of random direction and phase; the wavelength starts at
+    `longest` and halves, the amplitude goes with wavelength ** roughness.
+    """
+    scale = 0.5 ** np.arange(octaves)
+    amplitude = scale**roughness
+    amplitude *= np.sqrt(2 / waves / (amplitude**2).sum())
+    directions = unit(rng.standard_normal((octaves, waves, 3)))
+    phases = rng.uniform(0, 2 * np.pi, (octaves, waves))
+
+    def field(points):
+        total = np.zeros(len(points))
+        for octave in range(octaves):
+            frequency = 2 * np.pi / (longest * scale[octave])
+            angles = points @ (frequency * directions[octave].T) + phases[octave]
+            total += amplitude[octave] * np.cos(angles).sum(axis=1)
+        return total
+
+    return field
+
+
+def components(edges, count):
+    """(count,) the smallest vertex number that each vertex is connected to by edges (E, 2)."""
+    labels = np.arange(count)
+    while len(edges):
+        ends = labels[edges]
+        edges = edges[ends[:, 0] != ends[:, 1]]
+        ends = labels[edges]
+        np.minimum.at(labels, ends.max(axis=1), ends.min(axis=1))
+        jumped = labels[labels]
+        while not np.array_equal(jumped, labels):
+            labels, jumped = jumped, jumped[jumped]
+    return labels
+
+
+def patch_around(surface, face, wanted):
+    """(V,) bool: the `wanted` (V,) vertices connected to those of `face` through wanted ones."""
+    edges = surface.edges[wanted[surface.edges].all(axis=1)]
+    labels = components(edges, len(surface.vertices))
+    corners = surface.faces[face]
+    return wanted & np.isin(labels, labels[corners[wanted[corners]]])
+
+
+def wall_thickness(surface, vertices, direction, count=24):
+    """(K,) distances through the material along -direction, from some of the `vertices`."""
+    some = vertices[:: max(1, len(vertices) // count)]
+    distance, _ = surface.cast(surface.vertices[some], -direction)
+    return np.minimum(distance, 2.0)
+
+
+def carry_other_side(surface, displacement, reach):
+    """The displacement (V, 3) with the far side of a thin wall moved along with the near side.
+
+    A vertex moves with the displaced surface that it meets within `reach` behind it (through the
+    wall, along its inward normal), if that moves more than itself: walls keep their thickness.
+    """
+    size = np.linalg.norm(displacement, axis=1)
+    moving = size[surface.faces].max(axis=1) > 1e-6
+    near = Surface(surface.vertices, surface.faces[moving])
+    low = near.vertices[near.faces].min(axis=(0, 1)) - reach
+    high = near.vertices[near.faces].max(axis=(0, 1)) + reach
+    rows = np.flatnonzero(((surface.vertices > low) & (surface.vertices < high)).all(axis=1))
+    starts, inward = surface.vertices[rows], -surface.normals[rows]
+    distance, face = near.cast(starts, inward, reach)
+    met = face >= 0
+    rows, corners = rows[met], near.faces[face[met]]
+    point = starts[met] + inward[met] * distance[met, None]
+    weights = _barycentric(point, surface.vertices[corners])
+    carried = np.einsum("nc,ncd->nd", weights, displacement[corners])
+    more = np.linalg.norm(carried, axis=1) > size[rows]
+    # the wall is behind only where its far side looks the other way
+    behind = np.einsum("nd,nd->n", surface.normals[rows], near.face_normals[face[met]]) < -0.3
+    chosen = more & behind
+    result = displacement.copy()
+    result[rows[chosen]] = carried[chosen]
+    return result
+
+
+def _barycentric(points, corners):
+    """(N, 3) weights of points (N, 3) in triangles (N, 3, 3), none negative."""
+    a, b, c = np.moveaxis(corners, 1, 0)
+    normal = np.cross(b - a, c - a)
+    squared = np.maximum(np.einsum("nd,nd->n", normal, normal), 1e-30)
+    first = np.einsum("nd,nd->n", np.cross(b - points, c - points), normal) / squared
+    second = np.einsum("nd,nd->n", np.cross(c - points, a - points), normal) / squared
+    weights = np.clip(np.stack([first, second, 1 - first - second], axis=1), 0.0, None)
+    return weights / weights.sum(axis=1, keepdims=True)

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lines drawn along the surface, for cracks and scratches."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from blender_scripts.surface import unit
+
+STEP = 0.02
+# A step up or down (a key, a moulding) larger than this ends the line.
+LARGEST_STEP = 0.07
+# Share of the surface's normal that the line's own normal takes over at each step.
+FOLLOW = 0.35
+
+
+@dataclass(frozen=True)
+class Path:
+    """points (K, 3) on the surface, STEP apart; normals (K, 3), sides (K, 3): unit vectors.
+
+    `ends_free` (2,) bool: whether the line ran off an edge at its start and its end.
+    """
+
+    points: np.ndarray
+    normals: np.ndarray
+    sides: np.ndarray
+    ends_free: tuple
+
+    @property
+    def arc(self):
+        """(K,) length along the line from its start."""
+        return np.r_[0.0, np.cumsum(np.linalg.norm(np.diff(self.points, axis=0), axis=1))]
+
+
+def trace(surface, point, normal, direction, length, turning=0.0):
+    """Path over the surface from `point` in `direction`, at most `length` long.
+
+    The line follows the surface as seen from above it, so that it bridges gaps; it ends early
+    where the surface does. `turning`: curvature of the line within the surface (radians a unit).
+    """
+    points, normals = [point], [normal]
+    heading = unit(direction - normal * (direction @ normal))
+    free = False
+    for _ in range(int(round(length / STEP))):
+        side = np.cross(normals[-1], heading)
+        heading = unit(heading + turning * STEP * side)
+        ahead = points[-1] + STEP * heading
+        start = ahead + 2 * LARGEST_STEP * normals[-1]
+        distance, face = surface.cast(start, -normals[-1], 3 * LARGEST_STEP)
+        if face[0] < 0:
+            free = True
+            break
+        if distance[0] < LARGEST_STEP:  # a wall rises ahead
+            break
+        met = surface.face_normals[face[0]]
+        up = normals[-1]
+        if met @ up > 0.5:
+            up = unit(up + FOLLOW * (met - up))
+        points.append(start - distance[0] * normals[-1])
+        normals.append(up)
+        heading = unit(heading - up * (heading @ up))
+    return _smoothed(np.array(points), np.array(normals), heading, (False, free))
+
+
+def both_ways(surface, seed, direction, length, turning=0.0):
+    """Path through the seed with half of `length` on either side of it."""
+    back = trace(surface, seed.point, seed.normal, -direction, length / 2, -turning)
+    ahead = trace(surface, seed.point, seed.normal, direction, length / 2, turning)
+    points = np.concatenate([back.points[:0:-1], ahead.points])
+    normals = np.concatenate([back.normals[:0:-1], ahead.normals])
+    return _smoothed(points, normals, direction, (back.ends_free[1], ahead.ends_free[1]))
+
+
+def _smoothed(points, normals, heading, ends_free):
+    """The path with normals averaged over five steps."""
+    if len(points) > 1:
+        heading = np.gradient(points, axis=0)
+    padded = np.concatenate([normals[:1], normals[:1], normals, normals[-1:], normals[-1:]])
+    normals = unit(sum(padded[i : i + len(normals)] for i in range(5)))
+    sides = unit(np.cross(normals, heading))
+    return Path(points, normals, sides, ends_free)

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which portion of a product is bent, wrung or snapped off: an end of one of its main axes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from blender_scripts.defects.fields import random_direction
+from blender_scripts.surface import unit
+
+
+@dataclass(frozen=True)
+class Axes:
+    """directions (3, 3): unit main axes in rows; extents (3,): the product's size along each."""
+
+    directions: np.ndarray
+    extents: np.ndarray
+
+
+def main_axes(surface):
+    """The axes of the ellipsoid of inertia of the surface, the longest first."""
+    weights = surface.areas / surface.areas.sum()
+    centred = surface.centres - weights @ surface.centres
+    _, vectors = np.linalg.eigh(np.einsum("f,fi,fj->ij", weights, centred, centred))
+    directions = vectors.T[::-1]
+    extents = np.ptp(np.einsum("vi,ki->vk", surface.vertices, directions), axis=0)
+    order = np.argsort(-extents, kind="stable")
+    return Axes(directions[order], extents[order])
+
+
+def pick_end(surface, rng, tilt, power):
+    """(unit direction (3,) towards an end of the product, its main `Axes`).
+
+    A main axis, likelier the longer (extent ** power), either way, up to `tilt` degrees off.
+    """
+    axes = main_axes(surface)
+    chances = axes.extents**power
+    axis = axes.directions[rng.choice(3, p=chances / chances.sum())]
+    sideways = np.tan(np.radians(rng.uniform(0, tilt))) * random_direction(rng)
+    return unit(axis * rng.choice([-1.0, 1.0]) + sideways), axes

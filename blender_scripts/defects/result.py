@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a defect hands back."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass
+class Defective:
+    """A defective mesh with its ground truth, in the frame and units of the pristine mesh.
+
+    vertices (V, 3), faces (F, 3): the mesh, closed when the pristine one was.
+    displacement (V, 3): from the pristine surface to this one; 0 where untouched, and all 0 for
+    cuts. vertices - displacement lies on the pristine surface.
+    cut (F,) bool: the faces that a cut exposed.
+    rim (K, 3): points at most 0.005 apart on the edges between cut and untouched surface.
+    parameters: plain numbers, strings and lists; lengths in units of the unit-sphere radius.
+    """
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    displacement: np.ndarray
+    cut: np.ndarray
+    rim: np.ndarray
+    parameters: dict = field(default_factory=dict)
+
+
+def deformed(surface, displacement, parameters):
+    """The `Defective` of a surface whose vertices moved by `displacement` (V, 3)."""
+    return Defective(
+        vertices=surface.vertices + displacement,
+        faces=surface.faces,
+        displacement=displacement,
+        cut=np.zeros(len(surface.faces), dtype=bool),
+        rim=np.zeros((0, 3)),
+        parameters=parameters,
+    )
+
+
+def listed(vector):
+    """A plain list of floats, rounded to 6 digits, for `parameters`."""
+    return [round(float(x), 6) for x in vector]

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The local swelling (outwards: bulge) and dent (inwards: concavity), which are one operation.
+
+A patch of the surface around a seed moves along the patch's mean normal. The shift is full in the
+middle and falls smoothly to 0 at the patch's elliptical border. Only surface connected to the seed
+inside the patch moves, so that a neighbouring leg or key does not; where the wall is thin its other
+side moves along, as in sheet metal.
+"""
+
+import numpy as np
+
+from blender_scripts.defects.fields import (
+    carry_other_side,
+    drawn,
+    patch_around,
+    smooth_step,
+    wall_thickness,
+)
+from blender_scripts.defects.result import deformed, listed
+from blender_scripts.meshes import GeometryError
+from blender_scripts.surface import tangents, unit
+
+# The shift is full up to this share of the radius (a flat top shows better under noise).
+FLAT = 0.2
+# A wall thinner than this moves as a whole.
+THIN = 0.12
+# A dent takes at most this share of the thickness when the far side stays.
+DEEPEST = 0.6
+# The patch's projection fills at least this share of the ellipse: not a strip or a rod.
+COVERAGE = 0.45
+
+
+def swelling(surface, rng, severity, outwards):
+    """`Defective` with one bulge or concavity; ranges in the modules of those names."""
+    radius = drawn(rng, severity, 0.20, 0.38)
+    height = radius * drawn(rng, severity, 0.40, 0.50)
+    aspect = float(rng.uniform(1.0, 1.35))
+    turn = rng.uniform(0, np.pi)
+    seed = surface.seed(rng)
+
+    close = _ball(surface, seed, radius)
+    direction = seed.normal
+    for _ in range(2):  # the mean normal decides what is the front, and the front its mean normal
+        front = patch_around(surface, seed.face, close & (surface.normals @ direction > 0.2))
+        own = front[surface.faces].all(axis=1)
+        direction = unit((surface.face_normals[own] * surface.areas[own, None]).sum(axis=0))
+    if own.sum() < 20 or not direction.any():
+        raise GeometryError("too few faces to swell")
+
+    weight = _falloff(surface, seed, direction, radius, aspect, turn)
+    weight *= smooth_step((surface.normals @ direction + 0.6) / 0.6)
+    weight[~patch_around(surface, seed.face, weight > 0)] = 0.0
+    _covered(surface, weight, direction, radius)
+
+    core = np.flatnonzero((weight > 0.3) & (surface.normals @ direction > 0.3))
+    if len(core) == 0:
+        raise GeometryError("too few vertices to swell")
+    thickness = wall_thickness(surface, core, direction)
+    typical, thin = float(np.median(thickness)), float(np.quantile(thickness, 0.1))
+    whole_wall = typical < THIN
+    if not outwards and not whole_wall and height > DEEPEST * thin:
+        height = DEEPEST * thin
+        if height < 0.07:
+            raise GeometryError("too thin for a dent that is deep enough")
+
+    displacement = weight[:, None] * direction * (height if outwards else -height)
+    if whole_wall:
+        displacement = carry_other_side(surface, displacement, 2.0 * typical + 0.02)
+    _room(surface, displacement)
+    return deformed(
+        surface,
+        displacement,
+        {
+            "centre": listed(seed.point),
+            "direction": listed(direction if outwards else -direction),
+            "radius": radius,
+            "height" if outwards else "depth": height,
+            "aspect": aspect,
+            "whole_wall": bool(whole_wall),
+        },
+    )
+
+
+def _ball(surface, seed, radius):
+    return np.linalg.norm(surface.vertices - seed.point, axis=1) < radius
+
+
+def _falloff(surface, seed, direction, radius, aspect, turn):
+    """(V,) 1 at the seed, 0 outside an ellipsoid whose long half-axis is radius * aspect ** 0.5."""
+    offset = surface.vertices - seed.point
+    across, along = tangents(direction)
+    u = offset @ (np.cos(turn) * across + np.sin(turn) * along) / aspect**0.5
+    v = offset @ (np.cos(turn) * along - np.sin(turn) * across) * aspect**0.5
+    distance = np.sqrt(u**2 + v**2 + (offset @ direction) ** 2) / radius
+    return 1 - smooth_step((distance - FLAT) / (1 - FLAT))
+
+
+def _covered(surface, weight, direction, radius):
+    """Refuse a patch that is a narrow strip: a dent in it would not look like one."""
+    inside = weight[surface.faces].min(axis=1) > 0
+    facing = surface.face_normals[inside] @ direction
+    projected = (surface.areas[inside] * np.clip(facing, 0, None)).sum()
+    if projected < COVERAGE * np.pi * radius**2:
+        raise GeometryError("the surface around the seed is too narrow")
+
+
+def _room(surface, displacement):
+    """Refuse to push the surface through another part of the product."""
+    size = np.linalg.norm(displacement, axis=1)
+    rows = np.flatnonzero(size > 0.3 * size.max())
+    movement = displacement[rows] / size[rows, None]
+    ahead = np.einsum("nd,nd->n", surface.normals[rows], movement) > 0.3
+    rows = rows[ahead][:: max(1, ahead.sum() // 40)]
+    free, _ = surface.cast(surface.vertices[rows], displacement[rows] / size[rows, None])
+    if (free < 1.15 * size[rows]).any():
+        raise GeometryError("the swelling would meet another part of the product")

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Twist: one portion of the product wrung about an axis, as a wet cloth is.
+
+The portion is an end along a main axis. Its turn grows smoothly along the axis and stays constant
+beyond. Turning alone changes nothing on a solid of revolution, so the axis lies off the portion's
+middle and leans, and the cross-section is squeezed to an ellipse where it is being wrung, most in
+the middle of the ramp: the outline changes on every shape.
+
+Severity 0 .. 1: turn 28 .. 60 degrees, squeeze 0.12 .. 0.30. The ramp takes 0.40 .. 0.55 of the
+extent, beginning at 0.15 .. 0.35 of it; the axis is 0.10 .. 0.20 of the half width off the middle
+and leans 6 .. 12 degrees. Labelled is what moved.
+"""
+
+import numpy as np
+
+from blender_scripts.defects.fields import drawn, smooth_step
+from blender_scripts.defects.portion import pick_end
+from blender_scripts.defects.result import deformed, listed
+from blender_scripts.meshes import GeometryError
+from blender_scripts.surface import tangents, unit
+
+
+def twist(surface, rng, severity):
+    """One end of the product wrung."""
+    turn = np.radians(drawn(rng, severity, 28.0, 60.0)) * rng.choice([-1.0, 1.0])
+    squeeze = drawn(rng, severity, 0.12, 0.30)
+    begin, length = rng.uniform(0.15, 0.35), rng.uniform(0.40, 0.55)
+    off_centre, lean = rng.uniform(0.10, 0.20), np.radians(rng.uniform(6.0, 12.0))
+    phase = rng.uniform(0, 2 * np.pi, 3)
+    along, _ = pick_end(surface, rng, tilt=0.0, power=2.0)
+
+    s = surface.vertices @ along
+    start, ramp = s.min() + begin * np.ptp(s), length * np.ptp(s)
+    portion = s > start
+    if portion.sum() < 10:
+        raise GeometryError("nothing to twist there")
+    across, upward = tangents(along)
+    middle, half_width = _middle(surface, s > start, along)
+    shift = np.cos(phase[0]) * across + np.sin(phase[0]) * upward
+    centre = middle + off_centre * half_width * shift
+    tilted = np.cos(phase[1]) * across + np.sin(phase[1]) * upward
+    axis = unit(along + np.tan(lean) * tilted)
+
+    step = np.clip((s[portion] - start) / ramp, 0.0, 1.0)
+    angle = turn * smooth_step(step)
+    narrow = squeeze * np.where(
+        step < 0.5, smooth_step(2 * step), 1 - 0.6 * smooth_step(2 * step - 1)
+    )
+    offset = surface.vertices[portion] - centre
+    first, second = tangents(axis)
+    x, y, z = offset @ first, offset @ second, offset @ axis
+    # squeeze along a direction fixed in the material, then turn about the axis
+    c, d = np.cos(phase[2]), np.sin(phase[2])
+    p, q = (c * x + d * y) * (1 - narrow), (c * y - d * x) * (1 + 0.5 * narrow)
+    x, y = c * p - d * q, c * q + d * p
+    moved = (
+        (np.cos(angle) * x - np.sin(angle) * y)[:, None] * first
+        + (np.sin(angle) * x + np.cos(angle) * y)[:, None] * second
+        + z[:, None] * axis
+    )
+    displacement = np.zeros_like(surface.vertices)
+    displacement[portion] = moved - offset
+    return deformed(
+        surface,
+        displacement,
+        {
+            "axis": listed(axis),
+            "centre": listed(centre),
+            "start": float(start),
+            "ramp": float(ramp),
+            "angle_degrees": float(np.degrees(turn)),
+            "squeeze": squeeze,
+        },
+    )
+
+
+def _middle(surface, portion, along):
+    """(middle (3,) of the portion, half its width across `along`)."""
+    inside = portion[surface.faces].all(axis=1)
+    weights = surface.areas[inside]
+    if weights.sum() == 0:
+        raise GeometryError("nothing to twist there")
+    middle = (weights[:, None] * surface.centres[inside]).sum(axis=0) / weights.sum()
+    offset = surface.centres[inside] - middle
+    offset -= np.einsum("fd,d->f", offset, along)[:, None] * along
+    return middle, float(np.sqrt((weights * (offset**2).sum(axis=1)).sum() / weights.sum()))

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Questions to ask of a triangle mesh: what is nearest, what does a ray meet, what can be seen."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import bpy  # noqa: F401  first: with bpy as a module, mathutils can be imported only after it
+
+# isort: split
+import numpy as np
+from mathutils.bvhtree import BVHTree
+
+from blender_scripts.meshes import GeometryError, areas, vertex_normals
+
+# Rays start this far off the surface, so that they do not meet the face they leave.
+RAY_OFFSET = 1e-4
+
+
+@dataclass(frozen=True)
+class Seed:
+    """A place on the surface: point (3,), face number, unit normal (3,) of that face."""
+
+    point: np.ndarray
+    face: int
+    normal: np.ndarray
+
+
+class Surface:
+    """A mesh, vertices (V, 3) float64 and faces (F, 3) int64, with what is derived from it.
+
+    The arrays are not to be changed: what is derived is worked out once.
+    """
+
+    def __init__(self, vertices, faces):
+        self.vertices = np.asarray(vertices, dtype=np.float64)
+        self.faces = np.asarray(faces, dtype=np.int64)
+
+    @cached_property
+    def areas(self):
+        """(F,) area of each face."""
+        return areas(self.vertices, self.faces)
+
+    @cached_property
+    def centres(self):
+        """(F, 3) centroid of each face."""
+        return self.vertices[self.faces].mean(axis=1)
+
+    @cached_property
+    def face_normals(self):
+        """(F, 3) unit normal of each face."""
+        a, b, c = np.moveaxis(self.vertices[self.faces], 1, 0)
+        return unit(np.cross(b - a, c - a))
+
+    @cached_property
+    def normals(self):
+        """(V, 3) unit normal at each vertex."""
+        return vertex_normals(self.vertices, self.faces)
+
+    @cached_property
+    def edges(self):
+        """(3 F, 2) corner pairs of every face; an edge of two faces occurs twice."""
+        return self.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+
+    @cached_property
+    def tree(self):
+        """Blender's bounding volume hierarchy of the faces (single precision)."""
+        return BVHTree.FromPolygons(
+            self.vertices.tolist(), self.faces.tolist(), all_triangles=True
+        )
+
+    def distances(self, points):
+        """(N,) distance of points (N, 3) from the surface."""
+        nearest = self.tree.find_nearest
+        return np.array([nearest(point)[3] for point in points.tolist()])
+
+    def cast(self, points, directions, reach=4.0):
+        """What rays meet: (distance (N,), inf where nothing within `reach`; face (N,), or -1).
+
+        points (N, 3) or (3,), unit directions (N, 3) or (3,). Distances count from `points`.
+        """
+        points, directions = np.broadcast_arrays(np.atleast_2d(points), np.atleast_2d(directions))
+        distance = np.full(len(points), np.inf)
+        face = np.full(len(points), -1)
+        ray_cast = self.tree.ray_cast
+        starts = (points + RAY_OFFSET * directions).tolist()
+        for i, (start, direction) in enumerate(zip(starts, directions.tolist(), strict=True)):
+            _, _, index, length = ray_cast(start, direction, reach)
+            if index is not None:
+                distance[i], face[i] = length + RAY_OFFSET, index
+        return distance, face
+
+    def crossings(self, point, direction, reach=4.0):
+        """Where a ray from `point` (3,) passes the surface: list of (distance, goes in: bool)."""
+        found, travelled = [], 0.0
+        while travelled < reach and len(found) < 16:
+            distance, face = self.cast(point + travelled * direction, direction, reach - travelled)
+            if face[0] < 0:
+                break
+            travelled += distance[0]
+            found.append((travelled, bool(self.face_normals[face[0]] @ direction < 0)))
+        return found
+
+    def openness(self, points, normals):
+        """(N,) share of the hemisphere over points (N, 3) from which nothing hides them.
+
+        12 directions at most 75 degrees off the unit normals (N, 3).
+        """
+        across, along = tangents(normals)
+        count = len(HEMISPHERE)
+        directions = (
+            HEMISPHERE[None, :, :1] * across[:, None]
+            + HEMISPHERE[None, :, 1:2] * along[:, None]
+            + HEMISPHERE[None, :, 2:] * normals[:, None]
+        ).reshape(-1, 3)
+        distance, _ = self.cast(np.repeat(points, count, axis=0), directions)
+        return np.isinf(distance).reshape(-1, count).mean(axis=1)
+
+    def draw(self, rng, count):
+        """`count` random places, uniform over the area: (points (N, 3), faces (N,))."""
+        cumulative = np.cumsum(self.areas)
+        faces = np.searchsorted(cumulative, rng.random(count) * cumulative[-1])
+        faces = np.minimum(faces, len(self.faces) - 1)
+        u, v = np.sqrt(rng.random(count)), rng.random(count)
+        weights = np.stack([1 - u, u * (1 - v), u * v], axis=1)
+        return np.einsum("nc,ncd->nd", weights, self.vertices[self.faces[faces]]), faces
+
+    def spread(self, wanted, count):
+        """At most `count` of the faces `wanted` (F,) bool, evenly spread over their area."""
+        cumulative = np.cumsum(np.where(wanted, self.areas, 0.0))
+        if cumulative[-1] == 0:
+            return np.zeros(0, dtype=np.int64)
+        steps = (np.arange(count) + 0.5) / count * cumulative[-1]
+        return np.unique(np.searchsorted(cumulative, steps))
+
+    def seed(self, rng, open_share=0.5, tries=200):
+        """A random place that is visible from outside and not what the product stands on."""
+        bottom = self.vertices[:, 2].min()
+        points, faces = self.draw(rng, tries)
+        for point, face in zip(points, faces, strict=True):
+            normal = self.face_normals[face]
+            underneath = normal[2] < -0.7 and point[2] < bottom + 0.1
+            if not underneath and self.openness(point[None], normal[None])[0] >= open_share:
+                return Seed(point, int(face), normal)
+        raise GeometryError("no surface that is visible from outside")
+
+
+def unit(vectors):
+    """Vectors (..., 3) of length 1 (a zero vector stays zero)."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.maximum(lengths, 1e-30)
+
+
+def tangents(normals):
+    """Two unit vectors (..., 3), (..., 3) that make a right-handed frame with unit `normals`."""
+    helper = np.where(np.abs(normals[..., 2:]) < 0.9, [0.0, 0.0, 1.0], [1.0, 0.0, 0.0])
+    across = unit(np.cross(helper, normals))
+    return across, np.cross(normals, across)
+
+
+def _hemisphere(count, widest):
+    """(count, 3) directions about +z, evenly spread up to `widest` degrees off it."""
+    steps = (np.arange(count) + 0.5) / count
+    z = 1 - steps * (1 - np.cos(np.radians(widest)))
+    angle = np.pi * (1 + 5**0.5) * np.arange(count)
+    around = np.sqrt(1 - z**2)
+    return np.stack([around * np.cos(angle), around * np.sin(angle), z], axis=1)
+
+
+HEMISPHERE = _hemisphere(12, 75.0)

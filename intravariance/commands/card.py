@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`iv card`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("card")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="File to write, e.g. DATASET_CARD.md.  [default: print it]",
+)
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+def card_command(file: Path, out: Path | None, force: bool) -> None:
+    """Write the dataset card (Markdown) of a dataset file.
+
+    It has the form of the Hugging Face Hub; every number in it is taken from the file.
+    """
+    from intravariance.card import dataset_card
+    from intravariance.writing import check_target, write_file
+
+    if out is None:
+        click.echo(dataset_card(file), nl=False)
+        return
+    check_target(out, force)
+    write_file(out, dataset_card(file).encode(), force)
+    click.echo(out)

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`iv preview`."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+import click
+
+from intravariance.errors import InputError
+
+
+@click.command("preview")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Picture to write.  [default: NAME.png]"
+)
+@click.option(
+    "--category", "categories", multiple=True, help="Only this category; may be repeated."
+)
+@click.option(
+    "--size",
+    type=click.IntRange(64, 2048),
+    default=320,
+    show_default=True,
+    help="Pixels of a cell.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(1, 100),
+    default=1,
+    show_default=True,
+    help="Columns for each defect type.",
+)
+@click.option(
+    "--colour",
+    type=click.Choice(["labels", "displacement"]),
+    default="labels",
+    show_default=True,
+    help="Paint labelled points, or paint them by how far they were moved.",
+)
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def preview_command(
+    file: Path,
+    out: Path | None,
+    categories: tuple[str, ...],
+    size: int,
+    samples: int,
+    colour: str,
+    force: bool,
+    quiet: bool,
+) -> None:
+    """Draw a contact sheet of a dataset file: templates and defects, labels in colour.
+
+    One row a category: a template, then the median sample of each defect type by share of
+    labelled points. The same file always gives the same picture.
+    """
+    from intravariance.preview import contact_sheet
+    from intravariance.store import open_dataset
+    from intravariance.writing import check_target, write_file
+
+    out = file.with_suffix(".png") if out is None else out
+    if out.suffix.lower() != ".png":
+        raise InputError(f"--out {out}: expected a name ending in .png")
+    check_target(out, force)
+    with open_dataset(file) as dataset:
+        part = dataset.filter(category=categories) if categories else dataset
+        sheet = contact_sheet(part, size, samples, colour, quiet)  # type: ignore[arg-type]
+    buffer = BytesIO()
+    sheet.save(buffer, format="PNG")
+    write_file(out, buffer.getvalue(), force)
+    click.echo(out)

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Base meshes: embedded designs, or the user's files, ModelNet40 and ShapeNet.
+
+`parse_source` says where to look, `choose` decides which mesh becomes which product, `prepare`
+makes it a closed mesh in the unit sphere and keeps it in a cache.
+"""
+
+from intravariance.sources.choosing import Choice, choose
+from intravariance.sources.layouts import Candidate, Source, parse_source
+from intravariance.sources.preparing import BaseMesh, load_base_mesh, prepare
+
+__all__ = [
+    "BaseMesh",
+    "Candidate",
+    "Choice",
+    "Source",
+    "choose",
+    "load_base_mesh",
+    "parse_source",
+    "prepare",
+]

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which base mesh becomes which product. Pure and instant: nothing is parsed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from intravariance.errors import InputError
+from intravariance.seeds import generator
+from intravariance.sources.layouts import Candidate, Procedural, Source
+from intravariance.specification import Category, Specification
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The base mesh of one subcategory, first the one chosen, then reserves for `--skip-bad`.
+
+    No mesh is offered to two subcategories.
+    """
+
+    category: str
+    subcategory: str
+    offers: tuple[tuple[Source, Candidate], ...]
+
+    @property
+    def origin(self) -> str:
+        """What is recorded of the mesh chosen, e.g. "folder:bowl/soup.obj"."""
+        return origin(*self.offers[0])
+
+
+def origin(source: Source, candidate: Candidate) -> str:
+    """Kind of the source and path inside it; no path of this machine."""
+    return f"{source.kind}:{candidate.name}"
+
+
+def choose(
+    specification: Specification, source: Source, seed: int, fill: bool = False
+) -> list[Choice]:
+    """A base mesh for every subcategory, in the order of the specification.
+
+    A mesh that the specification names (`meshes`) is the only one considered. Else, where the
+    source has a folder of the subcategory's name, the seed picks one of that folder; where it has
+    none, the seed deals out the category's other files. `fill` takes embedded designs where there
+    are too few, and as the last reserve.
+
+    Raises one InputError that lists every category with too few meshes.
+    """
+    choices: list[Choice] = []
+    shortages: list[str] = []
+    for category in specification.categories:
+        offers = _offers(category, source, seed)
+        designs = {c.subcategory: c for c in Procedural().candidates(category)} if fill else {}
+        missing = []
+        for subcategory in category.subcategories:
+            found = [(source, candidate) for candidate in offers[subcategory]]
+            if subcategory in designs and subcategory not in category.meshes:
+                found.append((Procedural(), designs[subcategory]))
+            if found:
+                choices.append(Choice(category.name, subcategory, tuple(dict.fromkeys(found))))
+            else:
+                missing.append(subcategory)
+        if missing:
+            shortages.append(
+                f"  {category.name}: {len(category.subcategories) - len(missing)} of "
+                f"{len(category.subcategories)} found, missing {', '.join(missing)}; "
+                f"looked in {source.where(category)}"
+            )
+    if shortages:
+        advice = (
+            "" if fill else "\nAdd meshes, or take embedded designs for them: --fill procedural"
+        )
+        raise InputError(
+            f"the source {source.label} has too few base meshes:\n" + "\n".join(shortages) + advice
+        )
+    return choices
+
+
+def _offers(category: Category, source: Source, seed: int) -> dict[str, list[Candidate]]:
+    """The candidates of each subcategory in the order in which they are to be tried."""
+    candidates = source.candidates(category)
+    named = {name: _named(category, name, source, candidates) for name in category.meshes}
+    taken = set(named.values())
+    own = {
+        subcategory: [c for c in candidates if c.subcategory == subcategory and c not in taken]
+        for subcategory in category.subcategories
+    }
+    offers = {name: [candidate] for name, candidate in named.items()}
+    dealt = []
+    for subcategory in category.subcategories:
+        if subcategory in named:
+            continue
+        if own[subcategory]:
+            offers[subcategory] = _shuffled(own[subcategory], seed, category.name, subcategory)
+        else:
+            dealt.append(subcategory)
+    # An embedded design is one product and never stands for another.
+    pool = (
+        []
+        if source.kind == "procedural"
+        else [c for c in candidates if c.subcategory not in own and c not in taken]
+    )
+    pool = _shuffled(pool, seed, category.name)
+    for index, subcategory in enumerate(dealt):
+        offers[subcategory] = pool[index :: len(dealt)]
+    return offers
+
+
+def _shuffled(candidates: list[Candidate], seed: int, *identity: str) -> list[Candidate]:
+    rng = generator(seed, "base meshes", *identity)
+    return [candidates[index] for index in rng.permutation(len(candidates))]
+
+
+def _named(
+    category: Category, subcategory: str, source: Source, candidates: list[Candidate]
+) -> Candidate:
+    path = category.meshes[subcategory]
+    for candidate in candidates:
+        if candidate.name == path:
+            return candidate
+    raise InputError(
+        f"the specification's category {category.name}: meshes.{subcategory} = {path!r} is not "
+        f"among the {len(candidates)} files of {source.where(category)}"
+        + (f", for example {candidates[0].name!r}" if candidates else "")
+    )

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a choice to a base mesh in the cache: read once, repaired once, the same ever after."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intravariance.errors import InputError, IntegrityError
+from intravariance.mesh import Mesh, digest_arrays, mesh_from_arrays, to_unit_sphere
+from intravariance.mesh_topology import MAX_EDGE, closed_problem, subdivide_long_edges
+from intravariance.sources import repair
+from intravariance.sources.choosing import Choice, origin
+from intravariance.sources.isolation import read_and_repair
+from intravariance.sources.layouts import Candidate, Source
+
+
+@dataclass(frozen=True)
+class BaseMesh:
+    """A prepared base mesh: closed, in the unit-sphere frame, edges of at most MAX_EDGE.
+
+    origin : where it comes from, e.g. "folder:bowl/soup.obj". sha256 : of its arrays.
+    surface_error : 95th percentile of the distance from the surface in the file to it (unit-sphere
+    radii); 0 where the surface was kept. path : its file in the cache.
+    """
+
+    category: str
+    subcategory: str
+    origin: str
+    sha256: str
+    surface_error: float
+    path: Path
+
+
+class DesignMaker(Protocol):
+    """What is needed of the Blender worker."""
+
+    def versions(self) -> dict[str, str]: ...
+
+    def design(self, category: str, subcategory: str) -> tuple[NDArray[Any], NDArray[Any]]: ...
+
+
+def prepare(
+    choice: Choice, cache: Path, skip_bad: bool, blender: DesignMaker
+) -> tuple[BaseMesh, list[str]]:
+    """The base mesh of a choice, from the cache when it is there, and warnings for the user.
+
+    With `skip_bad` a file that cannot be used is left out, with a warning, and the next reserve
+    taken. Raises InputError naming the file and the reason when none can be used, or when the
+    cache folder cannot be written.
+    """
+    skipped: list[str] = []
+    for source, candidate in choice.offers:
+        try:
+            path = _prepared_file(source, candidate, cache, blender)
+        except InputError as error:
+            skipped.append(f"{origin(source, candidate)}: {error}")
+            if not skip_bad or isinstance(error, _CacheError):
+                break
+            continue
+        mesh, surface_error = _load(path)
+        digest = digest_arrays(vertices=mesh.vertices, faces=mesh.faces)
+        name = origin(source, candidate)
+        warnings = [f"skipped base mesh {reason}" for reason in skipped]
+        return (
+            BaseMesh(choice.category, choice.subcategory, name, digest, surface_error, path),
+            warnings,
+        )
+    tried = "\n".join(f"  {reason}" for reason in skipped)
+    advice = "Leave bad files out with --skip-bad, or add other meshes."
+    if skip_bad:
+        advice = "None is left to try: add meshes, or use --fill procedural."
+    raise InputError(
+        f"no usable base mesh for {choice.category}/{choice.subcategory}:\n{tried}\n{advice}"
+    )
+
+
+def load_base_mesh(path: Path) -> Mesh:
+    """A prepared mesh from the cache. Raises IntegrityError when the file is damaged."""
+    return _load(path)[0]
+
+
+class _CacheError(InputError):
+    """The cache folder cannot be used; another mesh would not help."""
+
+
+def _prepared_file(source: Source, candidate: Candidate, cache: Path, blender: DesignMaker) -> Path:
+    """The cache file of a candidate, made when it is missing or damaged."""
+    data = b""
+    if source.kind == "procedural":
+        identity = [_design_scripts(), *(f"{k} {v}" for k, v in sorted(blender.versions().items()))]
+        identity += [candidate.category, str(candidate.subcategory)]
+    else:
+        data = source.read(candidate.name)
+        identity = [hashlib.sha256(data).hexdigest(), _format(candidate)]
+        identity += [f"{name} {version(name)}" for name in ("trimesh", "point-cloud-utils")]
+    identity += [f"numpy {version('numpy')}", f"preparation {repair.VERSION}"]
+    key = hashlib.sha256("\n".join(identity).encode()).hexdigest()
+    path = cache / f"{key}.npz"
+    try:
+        load_base_mesh(path)
+    except IntegrityError:
+        if source.kind == "procedural":
+            mesh, surface_error = _design(candidate, blender), 0.0
+        else:
+            mesh, surface_error = read_and_repair(data, _format(candidate))
+        _store(path, mesh, surface_error)
+    return path
+
+
+def _format(candidate: Candidate) -> str:
+    return PurePosixPath(candidate.name).suffix.lower().lstrip(".")
+
+
+def _design(candidate: Candidate, blender: DesignMaker) -> Mesh:
+    arrays = blender.design(candidate.category, str(candidate.subcategory))
+    mesh = subdivide_long_edges(to_unit_sphere(mesh_from_arrays(*arrays)), MAX_EDGE)
+    if problem := closed_problem(mesh):
+        raise IntegrityError(f"the embedded design {candidate.name} has {problem}; report this")
+    return mesh
+
+
+@lru_cache(maxsize=1)
+def _design_scripts() -> str:
+    """SHA-256 over the scripts that embedded designs are made with."""
+    scripts = files("blender_scripts")
+    digest = hashlib.sha256((scripts / "meshes.py").read_bytes())
+
+    def add(folder: Traversable) -> None:
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+            if entry.is_dir():
+                add(entry)
+            elif entry.name.endswith(".py"):
+                digest.update(f"\n{entry.name}\n".encode() + entry.read_bytes())
+
+    add(scripts / "designs")
+    return digest.hexdigest()
+
+
+def _store(path: Path, mesh: Mesh, surface_error: float) -> None:
+    """Write a cache file whole or not at all."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+            temporary = Path(file.name)
+            try:
+                np.savez(
+                    file,
+                    vertices=mesh.vertices,
+                    faces=mesh.faces,
+                    surface_error=np.float64(surface_error),
+                    sha256=np.array(_file_digest(mesh, surface_error)),
+                )
+                file.flush()
+                os.fsync(file.fileno())
+                os.replace(temporary, path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise _CacheError(
+            f"the folder for prepared meshes {path.parent} cannot be written ({error.strerror}); "
+            "choose another with --cache"
+        ) from error
+
+
+def _load(path: Path) -> tuple[Mesh, float]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            mesh = mesh_from_arrays(arrays["vertices"], arrays["faces"])
+            surface_error = float(arrays["surface_error"])
+            expected = str(arrays["sha256"])
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, InputError) as error:
+        raise IntegrityError(f"{path} is missing or damaged ({error}); build again") from error
+    if _file_digest(mesh, surface_error) != expected:
+        raise IntegrityError(f"{path} is damaged (its SHA-256 differs); build again")
+    return mesh, surface_error
+
+
+def _file_digest(mesh: Mesh, surface_error: float) -> str:
+    return digest_arrays(
+        vertices=mesh.vertices, faces=mesh.faces, surface_error=np.array([surface_error])
+    )

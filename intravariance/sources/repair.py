@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the triangles of a foreign file to a solid in the unit sphere that Blender can work on.
+
+A mesh that is a solid already is kept as it is. Any other (ModelNet40 and ShapeNet have hardly a
+closed one) is rebuilt as the outer surface of what it encloses, with `make_mesh_watertight` of
+point-cloud-utils: J. Huang, H. Su, L. Guibas, "Robust Watertight Manifold Surface Generation
+Method for ShapeNet Models", 2018.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intravariance.errors import InputError
+from intravariance.mesh import Mesh, mesh_from_arrays, to_unit_sphere, triangle_areas
+from intravariance.mesh_topology import (
+    MAX_EDGE,
+    closed_problem,
+    directed_edges,
+    signed_volumes,
+    subdivide_long_edges,
+)
+
+VERSION = 1  # part of the cache key: raise it whenever the result can change
+MAX_FACES = 60_000  # of a prepared mesh; Blender takes about 1 s for a defect on as many
+REBUILT_FACES = 40_000  # to which more are thinned out, before long edges are split
+MERGE_DISTANCE = 1e-6  # of the largest extent: below it vertices are the same
+SMALLEST_PART = 1e-3  # share of the area; a rebuilt mesh's smaller components are dropped
+RESOLUTIONS = (20_000, 80_000)  # leaves of the octree; the second when parts were lost
+LOST = 0.03  # 95th percentile of the distance (unit sphere) above which parts were lost
+OFFSET_KEPT = 0.25  # share kept of the outward offset that the octree gives a rebuilt surface
+
+
+def make_base_mesh(vertices: NDArray[Any], faces: NDArray[Any]) -> tuple[Mesh, float]:
+    """A closed, outward-facing mesh in the unit-sphere frame, no edge longer than MAX_EDGE.
+
+    vertices : (V, 3) float, faces : (F, 3) int, in any state and unit.
+    Returns the mesh and its surface error: see `surface_error`; 0 when the
+    surface was kept.
+    Raises InputError when there is no usable surface.
+    """
+    mesh = to_unit_sphere(clean(vertices, faces))
+    kept = _keep(mesh)
+    if kept is not None:
+        return kept
+    best: tuple[Mesh, float] | None = None
+    for resolution in RESOLUTIONS:
+        for rebuilt in _rebuild(mesh, resolution):
+            finished = _finish(to_unit_sphere(rebuilt))
+            if finished is None:
+                continue
+            error = surface_error(mesh, rebuilt)
+            if best is None or error < best[1]:
+                best = finished, error
+            break
+        if best is not None and best[1] <= LOST:
+            break
+    if best is None:
+        raise InputError("it could not be repaired into a closed surface")
+    return best
+
+
+def clean(vertices: NDArray[Any], faces: NDArray[Any]) -> Mesh:
+    """The mesh scaled to unit extent, without repeated vertices, degenerate and repeated faces.
+
+    Of faces with the same three corners one is kept, also when they lie back to back.
+    Raises InputError for NaN or infinite coordinates, bad indices or when no face is left.
+    """
+    vertices = np.asarray(vertices, dtype=np.float64)
+    if len(faces) == 0:
+        raise InputError("it has no faces (point clouds and lines cannot be base meshes)")
+    if not np.isfinite(vertices).all():
+        raise InputError("it has NaN or infinite vertex coordinates")
+    if faces.min() < 0 or faces.max() >= len(vertices):
+        raise InputError(f"a face refers to a vertex outside 0..{len(vertices) - 1}")
+    used = vertices[np.unique(faces)]
+    low, high = used.min(axis=0) / 2, used.max(axis=0) / 2  # halves: no overflow of huge values
+    extent = (high - low).max()
+    if not extent > 0:
+        raise InputError("all its vertices coincide")
+    vertices = (vertices / 2 - (low + high) / 2) / extent
+    cells = np.round(vertices[faces] / MERGE_DISTANCE).astype(np.int64)  # (F, 3, 3)
+    _, first, corners = np.unique(
+        cells.reshape(-1, 3), axis=0, return_index=True, return_inverse=True
+    )
+    vertices, faces = vertices[np.asarray(faces).reshape(-1)[first]], corners.reshape(-1, 3)
+    distinct = (faces != np.roll(faces, 1, axis=1)).all(axis=1)
+    faces = faces[distinct]
+    _, first = np.unique(np.sort(faces, axis=1), axis=0, return_index=True)
+    faces = faces[np.sort(first)]
+    if len(faces) == 0:
+        raise InputError("all its faces are degenerate")
+    return mesh_from_arrays(vertices, faces)
+
+
+def surface_error(original: Mesh, rebuilt: Mesh) -> float:
+    """95th percentile of the distance from points of `original`'s surface to `rebuilt`.
+
+    Points deeper than LOST inside `rebuilt` do not count: what is enclosed (the works of a radio,
+    the coffee in a cup) is meant to vanish.
+    """
+    import point_cloud_utils
+
+    areas = triangle_areas(original)
+    rng = np.random.default_rng(0)  # the figure must be the same each time
+    chosen = rng.choice(len(areas), 10_000, p=areas / areas.sum())
+    corners = original.vertices.astype(np.float64)[original.faces]
+    weights = rng.dirichlet(np.ones(3), 10_000)  # uniform over a triangle
+    points = np.einsum("nc,ncd->nd", weights, corners[chosen])
+    distances, _, _ = point_cloud_utils.signed_distance_to_mesh(  # negative inside
+        points, rebuilt.vertices.astype(np.float64), rebuilt.faces.astype(np.int64)
+    )
+    outer = distances[distances > -LOST]
+    return float(np.percentile(np.abs(outer), 95)) if len(outer) else float("inf")
+
+
+def _keep(mesh: Mesh) -> tuple[Mesh, float] | None:
+    """The mesh itself where it is a solid, thinned out where it has too many faces."""
+    mesh = _point_outwards(mesh)
+    if closed_problem(mesh):
+        return None
+    finished = _finish(mesh)
+    if finished is not None:
+        return finished, 0.0
+    try:
+        fine = subdivide_long_edges(mesh, MAX_EDGE)
+    except InputError:
+        return None
+    # Collapsing edges can leave a face without area; a little further on it is gone.
+    for count in (REBUILT_FACES, REBUILT_FACES * 9 // 10, REBUILT_FACES * 8 // 10):
+        thinned = _decimate(fine, count)
+        finished = _finish(to_unit_sphere(thinned))
+        if finished is not None:
+            return finished, surface_error(mesh, thinned)
+    return None
+
+
+def _finish(mesh: Mesh) -> Mesh | None:
+    """Long edges split; None when the result is not a solid of at most MAX_FACES faces."""
+    try:
+        mesh = subdivide_long_edges(mesh, MAX_EDGE, MAX_FACES)
+    except InputError:
+        return None
+    return mesh if len(mesh.faces) <= MAX_FACES and not closed_problem(mesh) else None
+
+
+def _point_outwards(mesh: Mesh) -> Mesh:
+    """Turn the closed components that face inwards, but for cavities inside others."""
+    part = components(mesh)  # (F,)
+    volumes = np.bincount(part, weights=signed_volumes(mesh))
+    corners = mesh.vertices[mesh.faces]  # (F, 3, 3)
+    low = np.full((len(volumes), 3), np.inf)
+    high = np.full((len(volumes), 3), -np.inf)
+    np.minimum.at(low, part, corners.min(axis=1))
+    np.maximum.at(high, part, corners.max(axis=1))
+    turned = np.zeros(len(volumes), dtype=bool)
+    for index in np.flatnonzero(volumes < 0):
+        around = (low < low[index]).all(axis=1) & (high > high[index]).all(axis=1)
+        turned[index] = not around.any()
+    faces = mesh.faces.copy()
+    faces[turned[part]] = faces[turned[part]][:, ::-1]
+    return mesh_from_arrays(mesh.vertices, faces)
+
+
+def components(mesh: Mesh) -> NDArray[np.int64]:
+    """(F,) number of the connected component (through shared vertices) of each face."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    start, end = directed_edges(mesh.faces)
+    shape = (len(mesh.vertices), len(mesh.vertices))
+    graph = coo_array((np.ones(len(start), dtype=np.int8), (start, end)), shape=shape)
+    _, labels = connected_components(graph, directed=False)
+    _, numbers = np.unique(labels[mesh.faces[:, 0]], return_inverse=True)
+    return numbers  # type: ignore[no-any-return]
+
+
+def _rebuild(mesh: Mesh, resolution: int) -> Iterator[Mesh]:
+    """Watertight versions in the same frame, best first; the next is for when one is no solid."""
+    import point_cloud_utils
+
+    solid_faces = mesh.faces[triangle_areas(mesh) > 0]  # others give NaN closest points
+    original = mesh.vertices.astype(np.float64), solid_faces.astype(np.int64)
+    watertight = point_cloud_utils.make_mesh_watertight(*original, resolution, seed=0)
+    outer = _without_specks(mesh_from_arrays(*watertight))
+    smaller = _decimate(outer, REBUILT_FACES)
+    vertices = smaller.vertices.astype(np.float64)
+    _, face_ids, weights = point_cloud_utils.closest_points_on_mesh(vertices, *original)
+    nearest = np.einsum("nc,ncd->nd", weights, original[0][original[1][face_ids]])
+    hugging = nearest + OFFSET_KEPT * (vertices - nearest)
+    yield mesh_from_arrays(hugging, smaller.faces)
+    yield smaller
+    yield outer
+
+
+def _decimate(mesh: Mesh, count: int) -> Mesh:
+    import point_cloud_utils
+
+    if len(mesh.faces) <= count:
+        return mesh
+    vertices, faces, *_ = point_cloud_utils.decimate_triangle_mesh(
+        mesh.vertices.astype(np.float64), mesh.faces.astype(np.int64), count
+    )
+    return mesh_from_arrays(vertices, faces)
+
+
+def _without_specks(mesh: Mesh) -> Mesh:
+    part = components(mesh)
+    areas = np.bincount(part, weights=triangle_areas(mesh))
+    kept = (areas >= SMALLEST_PART * areas.sum())[part]
+    used, faces = np.unique(mesh.faces[kept], return_inverse=True)
+    return mesh_from_arrays(mesh.vertices[used], faces.reshape(-1, 3))

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The build as a user runs it, with real Blender processes."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from intravariance import open_dataset
+from tests.conftest import run_iv
+
+
+@pytest.fixture
+def command(small_specification, cache):
+    """Arguments of a small build; a test adds --out."""
+    return ["build", "--spec", small_specification, "--cache", cache]
+
+
+def digest(path: Path) -> str:
+    with open_dataset(path) as dataset:
+        return dataset.digest
+
+
+def test_one_worker_gives_the_same_content_as_all(command, small_file, tmp_path):
+    result = run_iv(*command, "--jobs", 1, "--out", tmp_path / "one.h5", "--json")
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert report["content_digest"] == digest(small_file)
+    assert report["samples"] == len(open_dataset(small_file))
+    assert not (tmp_path / "one.h5.partial").exists()
+
+
+def test_killed_again_and_again_ends_with_the_same_content(command, small_file, tmp_path):
+    out = tmp_path / "killed.h5"
+    arguments = [*command, "--out", out, "--jobs", 2]
+    program = [sys.executable, "-c", "from intravariance.cli import main; main()"]
+    rng = random.Random(0)
+    for kill in range(4):
+        process = subprocess.Popen(
+            [*program, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        samples = tmp_path / "killed.h5.partial" / "samples"
+        end = time.monotonic() + 120
+        # kill it once it has made a few samples more, at no particular moment
+        while len(list(samples.glob("*.h5"))) < 4 * kill + 1 and process.poll() is None:
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        time.sleep(rng.uniform(0, 0.5))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL, "it finished before it was killed"
+        assert not out.exists()
+    finished = len(list(samples.glob("*.h5")))
+    assert finished > 0
+    result = run_iv(*arguments)
+    assert result.returncode == 0, result.stderr
+    assert f"carrying on: {finished} of" in result.stderr
+    assert digest(out) == digest(small_file)
+
+
+def test_another_seed_gives_other_content(command, small_file, tmp_path):
+    out = tmp_path / "other.h5"
+    result = run_iv(*command, "--seed", 1, "--category", "cone", "--out", out)
+    assert result.returncode == 0, result.stderr
+    mine, other = open_dataset(small_file), open_dataset(out)
+    assert other.categories == ["cone"] or other.categories == ("cone",)
+    assert not np.array_equal(mine["cone_train_000"].points, other["cone_train_000"].points)
+
+
+def test_noise_and_pose_are_as_asked(command, tmp_path):
+    out = tmp_path / "clean.h5"
+    options = ["--noise-sigma", 0.002, "--pose", "canonical", "--category", "vase"]
+    result = run_iv(*command, *options, "--out", out)
+    assert result.returncode == 0, result.stderr
+    with open_dataset(out) as dataset:
+        assert dataset.metadata["identity"]["noise_sigma"] == 0.002
+        for record in dataset:
+            np.testing.assert_array_equal(record.pose, np.eye(4))
+    assert run_iv("verify", out).returncode in (0, 1)
+
+
+def test_an_existing_file_is_kept_without_force(command, tmp_path):
+    out = tmp_path / "precious.h5"
+    out.write_text("precious")
+    result = run_iv(*command, "--out", out)
+    assert result.returncode == 2
+    assert "--force" in result.stderr
+    assert out.read_text() == "precious"
+
+
+def test_an_unfinished_build_of_other_settings_is_kept_without_force(command, tmp_path):
+    partial = tmp_path / "mine.h5.partial"
+    (partial / "samples").mkdir(parents=True)
+    (partial / "build.json").write_text('{"other": "settings"}')
+    (partial / "samples" / "keep.h5").write_text("x")
+    result = run_iv(*command, "--out", tmp_path / "mine.h5")
+    assert result.returncode == 2
+    assert "unfinished build of mine.h5 with other settings" in result.stderr
+    assert (partial / "samples" / "keep.h5").exists()
+
+
+def test_two_builds_of_one_file_exclude_each_other(command, tmp_path):
+    (tmp_path / "mine.h5.partial").mkdir()
+    with FileLock(tmp_path / "mine.h5.partial" / "lock"):
+        result = run_iv(*command, "--out", tmp_path / "mine.h5")
+    assert result.returncode == 2
+    assert "another process is building" in result.stderr
+
+
+def test_a_damaged_finished_sample_is_made_again(command, small_file, tmp_path):
+    samples = tmp_path / "damaged.h5.partial" / "samples"
+    samples.mkdir(parents=True)
+    (samples / "cone_train_000.h5").write_bytes(b"not an HDF5 file")
+    result = run_iv(*command, "--out", tmp_path / "damaged.h5")
+    assert result.returncode == 0, result.stderr
+    assert digest(tmp_path / "damaged.h5") == digest(small_file)
+
+
+def test_a_full_disk_keeps_what_is_finished(command, small_file, tmp_path):
+    # A limit on the size of a file stands for a full disk: both refuse to write more.
+    out = tmp_path / "full.h5"
+    script = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000));"
+        "from intravariance.cli import main; main()"
+    )
+    arguments = [sys.executable, "-c", script, *map(str, [*command, "--out", out])]
+    result = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert result.returncode == 2, result.stderr
+    assert "free some space and run the same command again" in result.stderr
+    assert not out.exists()
+    result = run_iv(*command, "--out", out)
+    assert result.returncode == 0, result.stderr
+    assert digest(out) == digest(small_file)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--category", "bathtub"], "bathtub: not in specification 'small'"),
+        (["--out", "/nowhere/x.h5"], "expected a file name in an existing folder"),
+        (["--out", "/proc/x.h5"], "cannot write"),
+        (["--noise-sigma", 1, "--noise-variance", 1], "not both"),
+        (["--group", 2], "either --group 1, --group 2 or --spec"),
+        (["--source", "cloud:x"], "--source"),
+        (["--source", "folder:/nowhere"], "/nowhere"),
+    ],
+)
+def test_mistakes_are_named(command, tmp_path, options, message):
+    result = run_iv(*command, *options, folder=tmp_path)
+    assert result.returncode == 2, result.stderr
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(command, tmp_path):
+    result = run_iv(*command, "--dry-run", "--json", folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+    plan = json.loads(result.stdout)
+    assert len(plan["samples"]) == 23
+    assert set(plan["base_meshes"]) == {
+        "cone/traffic_cone",
+        "cone/funnel",
+        "vase/handled_vase",
+        "vase/square_vase",
+    }
+    assert not list(tmp_path.iterdir())
