@@ -222,8 +222,8 @@ def _noise_text(sigma: float) -> str:
 def _licence_text(own: bool, source: str) -> str:
     if own:
         return (
-            "Apache-2.0, unless its maker says otherwise. All shapes are embedded designs of `iv`, and no data of others is in the "
-            "file."
+            "Apache-2.0, unless its maker says otherwise. All shapes are embedded designs of `iv`; "
+            "no data of others is in the file."
         )
     return (
         f"The shapes come from `{source}`: the licence and terms of those base meshes apply to the "

@@ -120,7 +120,7 @@ def render(
     covered = (total > 0).astype(np.float64)
     shade = _crevices(depth, covered, layer)
     image = np.stack([*(channel * shade for channel in channels), covered], axis=2)
-    return _to_bytes(_fill_pinholes(image), background)
+    return _to_bytes(_fill_pinholes(image, splats.reach), background)
 
 
 def visible(
@@ -145,6 +145,7 @@ class _Splats:
 
     pixel : flat index into the picture. point : whose disc it is. depth : of the disc there.
     weight : 1 in the middle of the disc, 0 at its rim. centre : the pixel of the point itself.
+    reach : radius of the discs in pixels.
     """
 
     pixel: NDArray[np.intp]
@@ -152,6 +153,7 @@ class _Splats:
     depth: Floats
     weight: Floats
     centre: NDArray[np.bool_]
+    reach: float
 
 
 def _splat(
@@ -189,7 +191,7 @@ def _splat(
     pixel, depth, owner, step = pixel[front], depth[front], owner[front], step[front]
     weight = (1.0 - off_axis[front].astype(np.float64)) ** 2
     centre = (window == 0).all(axis=1)[step]
-    return _Splats(pixel, point[owner], depth, weight, centre)
+    return _Splats(pixel, point[owner], depth, weight, centre, reach)
 
 
 def _rasterise(
@@ -245,19 +247,23 @@ def _crevices(depth: Floats, covered: Floats, layer: float) -> Floats:
     return 1.0 - np.minimum(2.5 * np.maximum(behind, 0.0), 0.45)
 
 
-def _fill_pinholes(image: Floats) -> Floats:
+def _fill_pinholes(image: Floats, reach: float) -> Floats:
     """Give bare pixels that are ringed by covered ones the mean colour of these.
 
-    image (P, P, 4) with coverage last. Chance leaves gaps of a few pixels between the splats.
+    image (P, P, 4) with coverage last. Chance leaves gaps between the splats, narrower than they
+    are; a hole through the object is wider than a splat (`reach` pixels) and stays.
     """
-    reach = len(image) // 120
-    bare = image[..., 3] == 0
-    around = _box_mean(image[..., 3], reach)
-    fill = bare & (around > 0.6)
-    for channel in range(3):
-        mean = _box_mean(image[..., channel], reach)
-        image[fill, channel] = mean[fill] / around[fill]
-    image[fill, 3] = 1.0
+    window = int(0.6 * reach)
+    for _ in range(2):  # the second time from the edges that the first time made
+        bare = image[..., 3] == 0
+        around = _box_mean(image[..., 3], window)
+        fill = bare & (around > 0.55)
+        if not fill.any():
+            break
+        for channel in range(3):
+            mean = _box_mean(image[..., channel], window)
+            image[fill, channel] = mean[fill] / around[fill]
+        image[fill, 3] = 1.0
     return image
 
 

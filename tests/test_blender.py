@@ -72,8 +72,11 @@ def test_an_impossible_defect_says_why(blender):
 
 
 def test_no_such_program(tmp_path):
-    worker = BlenderWorker(tmp_path / "blender")
-    with pytest.raises(BackendUnavailable, match=r"--blender .*blender: cannot be started"):
+    missing = tmp_path / "blender"
+    with (
+        BlenderWorker(missing) as worker,
+        pytest.raises(BackendUnavailable, match=r"--blender .*blender: cannot be started"),
+    ):
         worker.versions()
 
 
@@ -96,8 +99,8 @@ def program(path, text):
 )
 def test_a_blender_that_cannot_start_says_what_to_install(tmp_path, output, message):
     broken = program(tmp_path / "blender", f'#!/bin/sh\necho "{output}" >&2\nexit 1\n')
-    with pytest.raises(BackendUnavailable, match=message):
-        BlenderWorker(broken).versions()
+    with BlenderWorker(broken) as worker, pytest.raises(BackendUnavailable, match=message):
+        worker.versions()
 
 
 def test_a_blender_program_is_called_with_blenders_own_options(tmp_path):

@@ -23,7 +23,7 @@ UNTOUCHED = 0.003
 class Limits:
     """least, most: labelled share of the whole area.
 
-    departure: deformations: half the labelled area is at least this far from the pristine surface.
+    departure: deformations: a quarter of the labelled area is at least this far from the pristine surface.
     Cuts: some of the removed or exposed surface is at least this far from what was there.
     visible: share of the labelled area from which a sixth of the hemisphere is free.
     """
@@ -35,15 +35,15 @@ class Limits:
 
 
 LIMITS = {
-    "bulge": Limits(0.004, 0.40, 0.015, 0.4),
-    "concavity": Limits(0.004, 0.40, 0.015, 0.4),
+    "bulge": Limits(0.004, 0.40, 0.03, 0.4),
+    "concavity": Limits(0.004, 0.40, 0.03, 0.4),
     "hole": Limits(0.004, 0.25, 0.020, 0.3),
     "missing": Limits(0.006, 0.40, 0.040, 0.3),
     "crack": Limits(0.006, 0.40, 0.008, 0.3),
     "broken": Limits(0.004, 0.50, 0.040, 0.3),
-    "scratch": Limits(0.004, 0.25, 0.006, 0.4),
-    "bending": Limits(0.030, 0.80, 0.030, 0.3),
-    "twist": Limits(0.030, 0.90, 0.020, 0.3),
+    "scratch": Limits(0.004, 0.25, 0.010, 0.4),
+    "bending": Limits(0.030, 0.80, 0.035, 0.3),
+    "twist": Limits(0.030, 0.90, 0.030, 0.3),
 }
 
 
@@ -67,18 +67,22 @@ def problem(kind, pristine, defect):
     share = surface.areas[labelled].sum() / surface.areas.sum()
     if not limits.least <= share <= limits.most:
         return f"{share:.2%} of the area would be labelled"
+    if defect.cut.any():
+        reason = _cut_problem(pristine, surface, defect, limits)
+    else:
+        reason = _deformation_problem(pristine, surface, defect, labelled, limits)
+    if reason:
+        return reason
     chosen = surface.spread(labelled, 60)
     seen = surface.openness(surface.centres[chosen], surface.face_normals[chosen]) >= 1 / 6
     if seen.mean() < limits.visible:
         return f"only {seen.mean():.0%} of the labelled surface can be seen"
-    if defect.cut.any():
-        return _cut_problem(pristine, surface, defect, limits)
-    return _deformation_problem(pristine, surface, defect, labelled, limits)
+    return ""
 
 
 def _deformation_problem(pristine, surface, defect, labelled, limits):
     chosen = surface.spread(labelled, 200)
-    departure = float(np.median(pristine.distances(surface.centres[chosen])))
+    departure = float(np.quantile(pristine.distances(surface.centres[chosen]), 0.75))
     if departure < limits.departure:
         return f"the labelled surface departs by {departure:.3f} only"
     rest = surface.spread(~labelled, 60)

@@ -122,5 +122,4 @@ def _wedge(path, width, depths, rng, open_start):
     ):
         lateral = middle + (edge - middle) * spread
         corners.append(points + height[:, None] * path.normals + lateral[:, None] * path.sides)
-    vertices, faces = tube(np.stack(corners, axis=1))
-    return vertices, faces[:, ::-1]
+    return tube(np.stack(corners, axis=1))

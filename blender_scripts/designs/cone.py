@@ -56,7 +56,7 @@ def ice_cream_cone(height=11.0, radius=4.0, lines=8):
         turns, climb = lines * angle, 3.3 * z
         crest = np.maximum(np.cos(turns + climb), np.cos(turns - climb))
         fade = np.clip((height - 0.6 - z) / 0.5, 0, 1) * np.clip(z / 2, 0, 1)
-        return 1 + fade * 0.45 * np.clip((crest - 0.3) / 0.65, 0, 1) ** 1.5 / np.maximum(r, 1.0)
+        return 1 + fade * 0.44 * np.clip((crest - 0.3) / 0.65, 0, 1) ** 1.5 / np.maximum(r, 1.0)
 
     z = np.linspace(0, height, 56)
     side = np.stack([0.5 + (radius - 0.5) * z / height, z], axis=1)

@@ -99,7 +99,7 @@ def _slab(x, y, low, high, bevel=0.0):
 
 def _finished(mesh):
     """The mesh with clean triangles, moved up or down until its lowest point is on the ground."""
-    return triangles.well_shaped(shapes.move(mesh, (0, 0, -mesh[0][:, 2].min())))
+    return triangles.evened(shapes.move(mesh, (0, 0, -mesh[0][:, 2].min())), shares=())
 
 
 def full_size_keyboard(pitch=1.9, key_height=1.2, front=1.5, back=3.2):

@@ -12,16 +12,16 @@ LIT = {"1": (1, 2), "0": (0, 1, 2, 3, 4, 5), "5": (0, 5, 6, 2, 3), "8": range(7)
 
 
 def portable_radio(width=25.0, depth=7.5, height=16.0):
-    """A transistor radio: slotted round speaker, tuning dial, carrying handle, aerial pulled out."""
+    """A transistor radio: slotted round speaker, tuning dial, carrying handle and aerial."""
     half, front = width / 2, -depth / 2
     case = shapes.box((width, depth, height), (0, 0, height / 2), bevel=1.2)
     speaker, dial = (-5.3, front, 6.5), (7.0, front, 5.4)
     spokes = shapes.union(
-        *(_span((-0.5, 0.5), (-7, 7), (-4 - i, 4 + i)) for i in range(2)),
+        shapes.rotate(_span((-0.5, 0.5), (-7, 7), (-4, 4)), "z", 45),
+        shapes.rotate(_span((-0.5, 0.5), (-7, 7), (-5, 5)), "z", -45),
     )
-    spokes = shapes.union(spokes, shapes.rotate(spokes, "z", 90))
     slots = shapes.join(*(_ring(inner, inner + 0.8, 2.6) for inner in (1.0, 2.5, 4.0)))
-    slots = shapes.difference(slots, shapes.rotate(spokes, "z", 45))
+    slots = shapes.difference(slots, spokes)
     case = shapes.difference(
         case,
         shapes.join(
@@ -45,7 +45,10 @@ def portable_radio(width=25.0, depth=7.5, height=16.0):
     case = shapes.union(case, shapes.join(*parts), shapes.move(aerial, (9.6, 2.2, height)))
     handle = _bail(half + 0.6, 12.6, 20.6, 3.0, grip=1.15, leg=0.75)
     pivots = shapes.join(
-        *(shapes.cylinder(1.6, 2.4, (x, 0, 12.6), "x", bevel=0.3, segments=24) for x in (-half, half))
+        *(
+            shapes.cylinder(1.6, 2.4, (x, 0, 12.6), "x", bevel=0.3, segments=24)
+            for x in (-half, half)
+        )
     )
     return _finished(shapes.union(case, pivots, handle))
 
@@ -53,7 +56,7 @@ def portable_radio(width=25.0, depth=7.5, height=16.0):
 def cathedral_radio(width=29.0, depth=19.0, height=40.0):
     """A 1930s set: an arched cabinet with tracery cut out before the cloth, two knobs, a plinth."""
     half, front = width / 2, -depth / 2
-    cabinet = _standing_prism(_arch(width, 0, 0.45 * height, height), -depth / 2, depth / 2, 0.6)
+    cabinet = _standing_prism(_arch(width, 0, 0.45 * height, height, 9), front, -front, 0.6)
     rim = _standing_prism(_arch(width - 2.4, 1, 0.46 * height, height - 2), front - 1.0, front + 1)
     hole = _standing_prism(_arch(width - 5.6, -1, 0.47 * height, height - 5), front - 3, front + 2)
     cabinet = shapes.union(cabinet, shapes.difference(rim, hole))
@@ -68,16 +71,20 @@ def cathedral_radio(width=29.0, depth=19.0, height=40.0):
     cabinet = shapes.difference(cabinet, shapes.join(*cuts))
     deep = (front - 0.4, front + 2.5)
     bars = [_span((x - 0.5, x + 0.5), deep, (15.8, 33.9 - 0.7 * abs(x))) for x in (-7.2, 0, 7.2)]
-    rails = [_span((x - 4, x + 4), (front - 0.3, front + 2.4), (21.3, 22.2)) for x in (-7.3, 0.1, 7.3)]
+    rails = [
+        _span((x - 4, x + 4), (front - 0.3, front + 2.4), (21.3, 22.2)) for x in (-7.3, 0.1, 7.3)
+    ]
     cabinet = shapes.union(cabinet, shapes.join(*bars), shapes.union(*rails))
     dial = _standing_prism(_arch(6, 7.6, 10, 14), front - 0.8, front + 1)
-    dial = shapes.difference(dial, _standing_prism(_arch(4, 8.6, 10.2, 12.6), front - 2, front - 0.1))
+    dial = shapes.difference(
+        dial, _standing_prism(_arch(4, 8.6, 10.2, 12.6), front - 2, front - 0.1)
+    )
     knobs = [_facing(_knob(2.1, 2.4, 12), (x, front, 8.8)) for x in (-7.4, 7.4)]
     plinth = shapes.union(
         _span((-half - 2, half + 2), (front - 2.4, back + 1), (-2.4, 1.2), 0.5),
         _span((-half - 0.9, half + 0.9), (front - 1.5, back + 0.5), (0, 3), 0.5),
     )
-    columns = [shapes.cylinder(1.1, 15, (x, front, 9), segments=16) for x in (1 - half, half - 1)]
+    columns = [shapes.cylinder(1.1, 15, (x, front, 9), segments=10) for x in (1 - half, half - 1)]
     capitals = _boxes((3, 3, 1.6), [(x, front, 16.6) for x in (1.2 - half, half - 1.2)], bevel=0.3)
     cabinet = shapes.union(cabinet, shapes.join(*columns), shapes.join(*capitals))
     return _finished(shapes.union(cabinet, shapes.join(dial, *knobs), plinth))
@@ -95,7 +102,9 @@ def clock_radio(width=27.0, depth=15.0, height=10.5, time="10:58"):
         return shapes.move(shapes.rotate(mesh, "x", 90 - lean), middle)
 
     cuts = [on_face(_span((-11, 11), (-2.3, 4.0), (-1.4, 2)))]
-    cuts += _boxes((1.6, 0.9, 4.6), [(s * half, y, 4.4) for s in (-1, 1) for y in _steps(5, 1.8, 1.4)])
+    cuts += _boxes(
+        (1.6, 0.9, 4.6), [(s * half, y, 4.4) for s in (-1, 1) for y in _steps(5, 1.8, 1.4)]
+    )
     cuts += _boxes((15, 0.8, 1.8), [(0, y, height) for y in (2.6, 4.1)])
     body = shapes.difference(body, shapes.join(*cuts))
     figures = []
@@ -188,7 +197,10 @@ def _aerial(length, radius):
     profile = [(0, -1), (1.8 * radius, -1), (1.8 * radius, 1.2), (radius, 1.6)]
     for k, thickness in enumerate((1, 0.85, 0.7)):
         start = 1.6 + (length - 1.6) * k / 3
-        profile += [(thickness * radius, start + 0.2), (thickness * radius, start + length / 3 - 0.5)]
+        profile += [
+            (thickness * radius, start + 0.2),
+            (thickness * radius, start + length / 3 - 0.5),
+        ]
     profile += [(1.1 * radius, length), (1.1 * radius, length + 0.8), (0, length + 1.1)]
     return shapes.lathe(profile, 12)
 
@@ -205,7 +217,7 @@ def _bail(half, low, high, bend, grip, leg):
     return shapes.sweep(path, radii, 14)
 
 
-def _arch(width, low, spring, top, count=9):
+def _arch(width, low, spring, top, count=7):
     """(2 * count + 1, 2) outline (x, z): upright sides from `low`, then an arch with a slight peak."""
     t = np.sin(np.linspace(0, np.pi / 2, count))
     x, z = width / 2 * (1 - t**2) ** 0.62, spring + (top - spring) * t

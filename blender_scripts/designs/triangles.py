@@ -10,13 +10,46 @@ import numpy as np
 from blender_scripts import meshes
 
 
-def evened(mesh, shares=(0.4, 0.2, 0.1)):
-    """The mesh without needles: its edges split in steps, down to the last of these shares of its
-    diagonal, with the triangles put right by `well_shaped` after each step."""
+def evened(mesh, shares=(0.4, 0.2, 0.1), shortest=2e-4):
+    """The mesh without needles, on the same surface but for `shortest` of its diagonal.
+
+    Edges shorter than that are collapsed; then edges are split in steps, down to the last of these
+    shares of the diagonal, with the triangles put right by `well_shaped` after each step.
+    """
     diagonal = np.linalg.norm(np.ptp(mesh[0], axis=0))
+    mesh = well_shaped(without_short_edges(mesh, shortest * diagonal))
     for share in shares:
         mesh = well_shaped(meshes.subdivide_long_edges(*mesh, share * diagonal))
     return mesh
+
+
+def without_short_edges(mesh, shortest):
+    """The mesh with edges shorter than `shortest` collapsed, where it stays a manifold."""
+    vertices, faces = mesh
+    tried = set()
+    while True:
+        sides = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+        lengths = np.linalg.norm(vertices[sides[:, 0]] - vertices[sides[:, 1]], axis=1)
+        order = np.argsort(lengths, kind="stable")[: np.count_nonzero(lengths < shortest)]
+        short = [pair for pair in map(tuple, sides[order].tolist()) if pair not in tried]
+        if not short:
+            return meshes.clean(vertices, faces)
+        for kept, gone in short:
+            tried.add((kept, gone))
+            around = [faces[(faces == end).any(axis=1)] for end in (kept, gone)]
+            if len(np.intersect1d(*around)) == 4 and _can_move(vertices, around[1], kept, gone):
+                faces = np.where(faces == gone, kept, faces)
+                faces = faces[(faces != np.roll(faces, 1, axis=1)).all(axis=1)]
+
+
+def _can_move(vertices, faces, kept, gone):
+    """Whether faces around the vertex `gone` keep their side when it moves onto `kept`."""
+    faces = faces[(faces != kept).all(axis=1)]
+    before, after = (
+        np.cross(c[:, 1] - c[:, 0], c[:, 2] - c[:, 0])
+        for c in (vertices[faces], vertices[np.where(faces == gone, kept, faces)])
+    )
+    return bool((_dot(before, after) > 0).all())
 
 
 def well_shaped(mesh, flatness=1e-6, rounds=50):

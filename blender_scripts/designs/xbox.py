@@ -16,23 +16,39 @@ def crossed_lid_console(width=32.0, depth=27.0, height=9.0, ridge=1.7):
     arm = np.array([(0.36 * x, 0), (x, 0.55 * y), (0.60 * x, y), (0, 0.42 * y)])
     arms = np.concatenate([arm[:3], arm[3:], (arm * (-1, 1))[2:0:-1]])
     cross = shapes.extrude(
-        np.concatenate([arms, -arms]), ridge + 1, (0, 0, height + (ridge - 1) / 2), bevel=0.6, segments=1
+        np.concatenate([arms, -arms]),
+        ridge + 1,
+        (0, 0, height + (ridge - 1) / 2),
+        bevel=0.6,
+        segments=1,
     )
     disc = shapes.lathe(
-        [(0, -1), (6, -1), (6, 2.2), (5.5, 2.7), (4.7, 2.7), (4.7, 2.1), (4, 2.1), (4, 2.6), (0, 3.4)],
+        [
+            (0, -1),
+            (6, -1),
+            (6, 2.2),
+            (5.5, 2.7),
+            (4.7, 2.7),
+            (4.7, 2.1),
+            (4, 2.1),
+            (4, 2.6),
+            (0, 3.4),
+        ],
         48,
     )
     body = shapes.union(body, shapes.union(cross, shapes.move(disc, (0, 0, height))))
     ports = [(x, 2.0) for x in (-10.5, -3.5, 3.5, 10.5)]
-    sockets = [shapes.cylinder(1.35, 4, (x, front, z), "y", segments=20) for x, z in ports]
+    sockets = [shapes.cylinder(1.35, 4, (x, front, z), "y", segments=16) for x, z in ports]
     sockets.append(_span((-13, 3), (front - 1, front + 0.9), (5.7, 8.0)))
-    sockets += _row_of((1.2, 1.1, 2.4), [(side * 0.94 * half, y, 2.2) for side in (-1, 1) for y in _steps(7, 2)])
+    sockets += _row_of(
+        (1.2, 1.1, 2.4), [(side * 0.94 * half, y, 2.2) for side in (-1, 1) for y in _steps(7, 2)]
+    )
     sockets += _row_of((2.6, 2.4, 1.8), [(x, -front, 2.4) for x in (-9, -4.5, 0)])
     sockets += _row_of((0.9, 2.4, 4.6), [(x, -front, 4.6) for x in _steps(4, 1.8, 7)])
     body = shapes.difference(body, shapes.join(*sockets))
     parts = [_span((-12.6, 2.6), (front - 0.4, front + 1.5), (6.1, 7.6), 0.2)]
     for x, z in ports:
-        parts.append(shapes.torus(1.55, 0.4, (x, front, z), "y", 20, 8))
+        parts.append(shapes.torus(1.55, 0.4, (x, front, z), "y", 16, 6))
         parts.append(shapes.cylinder(0.6, 1.8, (x, front + 1.4, z), "y", segments=10))
     for x, radius in ((6.5, 1.1), (10.5, 1.5)):
         parts.append(shapes.cylinder(radius, 2, (x, front, 6.9), "y", bevel=0.3, segments=24))
@@ -46,7 +62,7 @@ def waisted_console(width=10.5, depth=26.0, height=31.0, waist=1.7):
     deep = shapes.turn_to(_from_front(_waisted(depth, height, 2.2), width + 1, bevel=0.5), "z")
     deep = shapes.rotate(deep, "z", 90)
     body = shapes.intersection(slim, deep)
-    front, middle = -depth / 2 + 2.2, height / 2
+    front, back = 2.2 - depth / 2, depth / 2 - 2.2
     cuts = [_span((-2.2, 0.9), (front - 9, front + 1), (10.5, 26))]
     cuts += _row_of((1.7, 3, 0.9), [(2.3, front, z) for z in (19.5, 21.5)])
     for side in (-1, 1):
@@ -54,12 +70,21 @@ def waisted_console(width=10.5, depth=26.0, height=31.0, waist=1.7):
         for low in (5.5, 21.5):
             cuts += _row_of((2, 13, 0.8), [(inner, 1.5, low + 1.6 * i) for i in range(4)])
     cuts += _row_of((5, 0.9, 2), [(0, y, height) for y in _steps(7, 1.9, 1)])
-    back = depth / 2 - 2.2
     cuts += _row_of((3, 3, 1.8), [(0, back, z) for z in (8, 12, 16)])
     cuts += _row_of((4, 3, 0.8), [(0, back, z) for z in _steps(5, 1.6, 23)])
     body = shapes.difference(body, shapes.join(*cuts))
     button = shapes.lathe(
-        [(0, -1.5), (2.5, -1.5), (2.5, 0.8), (2.2, 1), (1.7, 1), (1.7, 0.4), (1.3, 0.4), (1.2, 1), (0, 1.2)],
+        [
+            (0, -1.5),
+            (2.5, -1.5),
+            (2.5, 0.8),
+            (2.2, 1),
+            (1.7, 1),
+            (1.7, 0.4),
+            (1.3, 0.4),
+            (1.2, 1),
+            (0, 1.2),
+        ],
         40,
     )
     button = shapes.rotate(button, "x", 90)
@@ -98,7 +123,11 @@ def tower_console(width=15.0, height=30.0, rings=4):
     """Fourth generation: a monolith whose top is one round grille of holes; disc slot in front."""
     half = width / 2
     body = shapes.extrude(
-        shapes.rounded_rectangle(width, width, 1.0, 2), height, (0, 0, height / 2), bevel=0.3, segments=1
+        shapes.rounded_rectangle(width, width, 1.0, 2),
+        height,
+        (0, 0, height / 2),
+        bevel=0.3,
+        segments=1,
     )
     dish = shapes.lathe([(0, -1.3), (3.6, -1.1), (6.0, -0.4), (6.9, 0.6), (0, 0.6)], 30)
     body = shapes.difference(body, shapes.move(dish, (0, 0, height)))

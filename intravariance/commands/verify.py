@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`iv verify`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from intravariance.verify import Report
+
+
+@click.command("verify")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.pass_context
+def verify_command(ctx: click.Context, file: Path, as_json: bool) -> None:
+    """Check a dataset file: whole, to specification, true to its geometry, free of shortcuts.
+
+    Ends with exit code 1 when a check fails.
+    """
+    from intravariance.verify import verify
+
+    report = verify(file)
+    if as_json:
+        click.echo(json.dumps(report.to_dict()))
+    else:
+        _print(report)
+    ctx.exit(0 if report.passed else 1)
+
+
+def _print(report: Report) -> None:
+    click.echo(f"{report.path}: content digest {report.digest}\n")
+    width = max(len(check.name) for check in report.checks)
+    for check in report.checks:
+        verdict = "ok" if check.passed else "FAILED"
+        click.echo(f"{check.name:{width}}  {verdict:6}  {check.message}")
+    if report.probes:
+        click.echo("\nCan it tell normal from defective? AUROC (99 % interval), 0.5 = not at all")
+        width = max(len(probe.name) for probe in report.probes)
+        for probe in report.probes:
+            verdict = ("ok" if probe.passed else "FAILED") if probe.blind else "-"
+            click.echo(
+                f"{probe.name:{width}}  {verdict:6}  {probe.auroc:.3f} "
+                f"({probe.low:.3f} to {probe.high:.3f})  {probe.description}"
+            )
+    count = len(report.failures())
+    click.echo("\nall passed" if not count else f"\n{count} failed")
