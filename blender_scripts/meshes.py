@@ -91,7 +91,7 @@ def boolean(base, cutter, operation="DIFFERENCE"):
     return flip_flat_faces(*clean(vertices, faces, from_cutter))
 
 
-def flip_flat_faces(vertices, faces, marks, tolerance=1e-6):
+def flip_flat_faces(vertices, faces, marks, tolerance=1e-5):
     """Turn the long edge of every face without area, so that it shares its neighbour's.
 
     The solver leaves vertices on straight sides of its polygons, and three of them in a row make
@@ -101,7 +101,8 @@ def flip_flat_faces(vertices, faces, marks, tolerance=1e-6):
     for _ in range(10):  # a row of such faces takes a turn each
         corners = vertices[faces]
         lengths = np.linalg.norm(corners - np.roll(corners, -1, axis=1), axis=2)  # 0-1, 1-2, 2-0
-        flat = np.flatnonzero(areas(vertices, faces) <= tolerance * lengths.max(axis=1) ** 2)
+        thin = tolerance * lengths.max(axis=1) * lengths.min(axis=1)
+        flat = np.flatnonzero(areas(vertices, faces) <= thin)
         if len(flat) == 0:
             break
         long = lengths[flat].argmax(axis=1)

@@ -185,8 +185,9 @@ def read_pose(group: h5py.Group) -> NDArray[np.float64]:
 
 def read_mesh(group: h5py.Group) -> Mesh | None:
     """The template's mesh, None when there is none."""
-    if "mesh" not in group:
-        return None
+    with reading(f"{group.file.filename}: {group.name}"):
+        if "mesh" not in group:
+            return None
     mesh = child_group(group, "mesh")
     vertices = child_array(mesh, "vertices", "f4", (None, 3), MAX_ROWS)
     faces = child_array(mesh, "faces", "i4", (None, 3), MAX_ROWS)

@@ -103,6 +103,8 @@ def assemble(path: Path, shards: Sequence[Path], metadata: Mapping[str, Any]) ->
     noise_sigma, ...), "software" the versions that made it. Only one shard is in memory at a time.
     The file is written in place: the caller gives a temporary name and renames it.
     """
+    if not shards:
+        raise InputError(f"{path}: no samples to put into it")
     digests: dict[str, str] = {}
     rows = []
     with File(path, "w") as file:
@@ -133,6 +135,11 @@ def open_dataset(path: str | Path) -> Dataset:
 def structure(dataset: Dataset) -> list[str]:
     """What is missing from the file, what does not belong there, and what contradicts itself:
     every group and attribute by name, the header, the digests written beside the samples."""
+    with reading(str(dataset.path)):
+        return _structure(dataset)
+
+
+def _structure(dataset: Dataset) -> list[str]:
     file = dataset._handle.file()
     header_values = header(dataset.metadata, dataset.digest)
     problems = unexpected(file, {TABLE, *dataset.categories}, set(header_values))
@@ -319,6 +326,10 @@ class _Handle:
         file = self.file()
         self.digest = str(attribute(file, "content_digest"))
         self.metadata = read_json(file, "metadata")
+        with reading(f"{path}: metadata"):
+            expected = header(self.metadata, self.digest)["header_digest"]
+        if attribute(file, "header_digest") != expected:
+            raise IntegrityError(f"{path}: the file's attributes do not have the digest recorded")
         self._rows = read_table(file)
 
     @cached_property
@@ -353,8 +364,9 @@ def _open(path: Path, expected: str) -> File:
         raise InputError(f"{path}: not an HDF5 file; expected a {kind} made by `iv build`")
     with reading(str(path)):
         file = File(path, "r", locking="best-effort")
+        names = set(file.attrs)
     try:
-        if "format" not in file.attrs or "format_version" not in file.attrs:
+        if not {"format", "format_version"} <= names:
             raise InputError(f"{path}: an HDF5 file, but not a {kind} made by `iv build`")
         if attribute(file, "format") != expected:
             raise InputError(

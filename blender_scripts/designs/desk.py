@@ -32,9 +32,10 @@ def pedestal_desk(width=150, depth=76, height=78):
     block = box((pedestal, depth - 2 * inset, tall + 2), (0, 0, low + tall / 2))
     block = add_drawers(block, [(0, front, z) for z in heights], size, gap=1.8, sunk=4, proud=2)
     handles = [move(bar_handle(18, 6, 1.7), (0, front - 2, z)) for z in heights]
-    panel = box((3, depth - 24, tall - 14), (pedestal / 2, 0, low + tall / 2 - 1))
+    panels = [box((3, depth - 24, tall - 14), (pedestal / 2, 0, low + tall / 2 - 1))]
+    panels.append(box((pedestal - 13, 3, tall - 14), (0, -front, low + tall / 2 - 1)))
     plinth = box((pedestal + 4, depth - inset, low + 2), (0, 0, low / 2 + 1), bevel=2, segments=1)
-    block = union(difference(block, panel), join(*handles), plinth)
+    block = union(difference(block, join(*panels)), join(*handles), plinth)
     x = width / 2 - pedestal / 2 - inset
     blocks = [move(block, (x, 0, 0)), move(mirror(block, "x"), (-x, 0, 0))]
     modesty = box((2 * x - pedestal + 4, 5, 0.7 * tall), (0, 0.2 * depth, height - 0.37 * tall))
@@ -64,7 +65,7 @@ def trestle_desk(width=150, depth=74, height=74):
 
     bar = 0.28 * high
     holes = join(between(-5, bar), between(bar + beam, high - beam))
-    trestle = difference(extrude(outline, 8, axis="x", bevel=0), holes)
+    trestle = difference(extrude(outline, 8, axis="x"), holes)
     x = 0.34 * width
     trestles = [move(trestle, (side * x, 0, 0)) for side in (-1, 1)]
     low, up = bar + beam / 2, high - beam / 2
@@ -86,14 +87,9 @@ def _cable_tray(width, depth, high):
     size, centre = (width, 16, 15), (0, 0.27 * depth, high - 5)
     tray = difference(box(size, centre), box((width - 5, 11, 15), np.add(centre, (0, 0, 2.8))))
     count = 8
-    slots = [
-        box(
-            (0.55 * width / count, 30, 3.6),
-            ((k - (count - 1) / 2) * (width - 8) / count, 0, high - 9),
-        )
-        for k in range(count)
-    ]
-    return difference(tray, move(join(*slots), (0, centre[1], 0)))
+    slot, pitch = box((0.55 * width / count, 30, 3.6)), (width - 8) / count
+    slots = [move(slot, ((k - (count - 1) / 2) * pitch, centre[1], high - 9)) for k in range(count)]
+    return difference(tray, join(*slots))
 
 
 def secretary_desk(width=92, depth=46, height=112):
@@ -107,23 +103,19 @@ def secretary_desk(width=92, depth=46, height=112):
     mouth = [(-half - 20, sill + 2), (face, sill + 2), (face, height - 8), (-half - 20, height - 8)]
     case = difference(case, extrude(mouth, width - 2 * wall, axis="x"))
     case = _pigeonholes(case, width - 2 * wall, face, sill + 2, height - 8)
+    back = box((0.5 * width - 9, 3, height - low - 18), (0, half, (low + height) / 2 - 1))
+    backs = [move(back, (side * 0.245 * width, 0, 0)) for side in (-1, 1)]
+    case = difference(case, join(*backs))
     wide = 0, -half, (low + sill) / 2 - 1
     case = add_drawers(case, [wide], (width - 12, sill - low - 8), gap=1.6, sunk=4, proud=1.6)
     knobs = [move(round_knob(2.6), (side * 0.26 * width, -half - 1.6, wide[2])) for side in (-1, 1)]
     top = box((width + 5, 0.46 * depth + 6, 4), (0, 0.27 * depth, height - 2), bevel=1, segments=1)
     reach = 0.82 * (height - sill)
-    flap = box(
-        (width - 3, reach, 4.4), (0, 1.4 - half - reach / 2, sill + 0.4), bevel=1, segments=1
-    )
-    board = box((width - 17, reach - 14, 3), (0, 1.4 - half - reach / 2, sill + 2.6))
-    flap = difference(flap, board)
-    slides = [
-        box(
-            (3.6, reach * 0.7 + 8, 5),
-            (side * (width / 2 - 3.6), 8 - half - reach * 0.35 - 4, sill - 3.4),
-        )
-        for side in (-1, 1)
-    ]
+    out = 1.4 - half - reach / 2
+    flap = box((width - 3, reach, 4.4), (0, out, sill + 0.4), bevel=1, segments=1)
+    flap = difference(flap, box((width - 17, reach - 14, 3), (0, out, sill + 2.6)))
+    slide = box((3.6, 0.7 * reach + 8, 5), (width / 2 - 3.6, 4 - half - 0.35 * reach, sill - 3.4))
+    slides = [slide, mirror(slide, "x")]
     legs = [
         move(rotate(_cabriole_leg(low + 3), "z", turn), (x * (width / 2 - 5), y * (half - 5), 0))
         for x, y, turn in ((-1, -1, 225), (1, -1, 315), (1, 1, 45), (-1, 1, 135))
@@ -171,7 +163,7 @@ def corner_desk(width=160, wing=140, depth=62, height=75):
 
     # drawers at the front end of the right wing, open towards the user on the left
     tall, size = height - 3, (0.42 * wing, depth - 10)
-    unit = box((size[0], size[1], tall - 2), (0, 0, tall / 2 + 1))
+    unit = box((*size, tall), (0, 0, tall / 2))
     face = -size[1] / 2
     drawer = size[0] - 8, (tall - 20) / 3
     places = [(0, face, 8 + drawer[1] / 2 + k * (drawer[1] + 3)) for k in range(3)]

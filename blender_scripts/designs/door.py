@@ -44,30 +44,23 @@ def panel_door(width=80, height=200, rose=5.5):
             raised = size[0] - 4, 0.86 * thickness, size[1] - 4
             panels.append(box(raised, centre, bevel=0.24 * thickness, segments=1))
     leaf = difference(_leaf(width, height), join(*recesses))
-    ball, neck, face = rose * 0.95, rose * 0.42, thickness / 2
-    angles = np.linspace(-50, 90, 9)
-    head = ball * np.cos(np.radians(angles)), face + 9 + ball * 0.8 * np.sin(np.radians(angles))
-    half = [(rose, face + 1), (rose * 0.8, face + 2.5), (neck, face + 3), *np.transpose(head)]
+    # (radius, distance from the middle of the leaf): rose, neck and ball of the front knob
+    face = thickness / 2
+    half = [(rose, face + 1), (0.8 * rose, face + 2.5), (0.42 * rose, face + 3)]
+    half += [(r, face + 9 + 0.8 * z) for r, _, z in arc((0, 0, 0), 0.95 * rose, -50, 90, 9, "xz")]
     half[-1] = 0, half[-1][1]
     knob = lathe([(r, -z) for r, z in half[::-1]] + half, 32)
     knob = move(rotate(knob, "x", 90), (width / 2 - stile / 2, 0, 0.47 * height))
 
     depth = thickness + 4
     opening = width / 2 + JOINT
-    architraves = [
-        move(
-            extrude(
-                _portal(opening + 3, height + 2 * JOINT + 3, 10, bottom=2),
-                5, axis="y", bevel=1.6, segments=1,
-            ),
-            (0, side * (depth / 2 + 0.8), 0),
-        )
-        for side in (-1, 1)
-    ]  # fmt: skip
+    moulding = _portal(opening + 3, height + 2 * JOINT + 3, 10, bottom=2)
+    moulding = extrude(moulding, 5, axis="y", bevel=1.6, segments=1)
+    architraves = [move(moulding, (0, side * (depth / 2 + 0.8), 0)) for side in (-1, 1)]
     blocks = [
         box((13.5, depth + 9, 20), (side * (opening + 8.6), 0, 10), bevel=1) for side in (-1, 1)
     ]
-    frame = union(_frame(width, height, depth, band=8), join(*architraves), join(*blocks))
+    frame = union(_frame(width, height, depth, band=8, bottom=1), join(*architraves), join(*blocks))
     return union(frame, leaf, join(*panels), knob)
 
 
@@ -83,18 +76,9 @@ def glazed_door(width=82, height=200, columns=3, rows=4):
     recesses += _both_faces(lower, panel, thickness, 0.25 * thickness)
     bar = 4.2
     pane = (glass[0] - (columns + 1) * bar) / columns, (glass[1] - (rows + 1) * bar) / rows
-    panes = [
-        box(
-            (pane[0], 2 * thickness, pane[1]),
-            (
-                (i - (columns - 1) / 2) * (pane[0] + bar),
-                0,
-                middle[2] + (j - (rows - 1) / 2) * (pane[1] + bar),
-            ),
-        )
-        for i in range(columns)
-        for j in range(rows)
-    ]
+    across = (np.arange(columns) - (columns - 1) / 2) * (pane[0] + bar)
+    up = middle[2] + (np.arange(rows) - (rows - 1) / 2) * (pane[1] + bar)
+    panes = [box((pane[0], 2 * thickness, pane[1]), (x, 0, z)) for x in across for z in up]
     leaf = difference(_leaf(width, height), join(*recesses), join(*panes))
     fielded = box((lower[0] - 9, 0.75 * thickness, lower[1] - 9), panel, bevel=1.2)
 
@@ -111,8 +95,8 @@ def glazed_door(width=82, height=200, columns=3, rows=4):
     )
     lever = move(sweep(lever, 1.8, 14), np.add(handle, (0, 0, 4)))
     depth = thickness + 5
-    threshold = box((width + 2 * JOINT + 6, depth + 12, 3.4), (0, 0, 1.9), bevel=1)
-    frame = union(_frame(width, height, depth, band=10), threshold)
+    threshold = box((width + 2 * JOINT + 6, depth + 12, 3.4), (0, 0, 1.7), bevel=1)
+    frame = union(_frame(width, height, depth, band=10, bottom=1), threshold)
     return union(frame, leaf, fielded, plate, lever)
 
 
@@ -163,7 +147,7 @@ def ledged_door(width=90, height=200, planks=6):
         move(extrude(strap, 5.4, axis="y"), (-width / 2 - 1, -face, levels[k])) for k in (0, 2)
     ]
     nails = [
-        sphere((2, 2, 2), (-width / 2 + share * width, -face - 2.4, levels[k]), segments=12)
+        sphere(2, (-width / 2 + share * width, -face - 2.4, levels[k]), segments=10)
         for k in (0, 2)
         for share in (0.12, 0.34, 0.56)
     ]
@@ -176,7 +160,7 @@ def ledged_door(width=90, height=200, planks=6):
     rose = lathe([(0, -face - 4.4), *((r, -z) for r, z in half), *half[::-1], (0, face + 4.4)], 24)
     rose = move(rotate(rose, "x", 90), lock)
     rings = [
-        torus(6, 1.4, np.add(lock, (0, side * (face + 3.6), -6)), "y", 32, 10) for side in (-1, 1)
+        torus(6, 1.4, np.add(lock, (0, side * (face + 3.6), -6)), "y", 28, 8) for side in (-1, 1)
     ]
     frame = _frame(width, height, thickness + 8, band=11, arched=True)
     leaf = union(leaf, join(*ledges), join(*braces), join(*straps), join(*nails, *knuckles))
@@ -197,10 +181,11 @@ def _leaf(width, height, arched=False):
     return extrude(outline, thickness, axis="y", bevel=0.6, segments=1)
 
 
-def _frame(width, height, depth, band, arched=False):
-    """Jambs and head around the leaf, and the stop that reaches into the leaf."""
+def _frame(width, height, depth, band, arched=False, bottom=0.0):
+    """Jambs and head around the leaf from `bottom` up, and the stop that reaches into the leaf."""
     half, top = width / 2 + JOINT, height + 2 * JOINT
-    jambs = extrude(_portal(half, top, band, 1, arched), depth, axis="y", bevel=0.8, segments=1)
+    jambs = _portal(half, top, band, bottom, arched)
+    jambs = extrude(jambs, depth, axis="y", bevel=0.8, segments=1)
     reach = JOINT + 1.5
     # other facets than the leaf's, so that no edges coincide
     stop = _portal(half - reach, top - reach, reach + 2, JOINT + 1, arched, facets=22)

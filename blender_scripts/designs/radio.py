@@ -6,9 +6,9 @@ import numpy as np
 from blender_scripts.designs import shapes, triangles
 
 # The bars of a seven-segment figure: middle (x, y) in half widths and quarter heights of the
-# figure, then whether it lies flat; and which bars each digit lights.
+# figure, then whether it lies flat; and which of these bars each digit from 0 to 9 lights.
 BARS = ((0, 2, 1), (1, 1, 0), (1, -1, 0), (0, -2, 1), (-1, -1, 0), (-1, 1, 0), (0, 0, 1))
-LIT = {"1": (1, 2), "0": (0, 1, 2, 3, 4, 5), "5": (0, 5, 6, 2, 3), "8": range(7)}
+LIT = ("012345", "12", "01346", "01236", "1256", "02356", "023456", "012", "0123456", "012356")
 
 
 def portable_radio(width=25.0, depth=7.5, height=16.0):
@@ -71,10 +71,8 @@ def cathedral_radio(width=29.0, depth=19.0, height=40.0):
     cabinet = shapes.difference(cabinet, shapes.join(*cuts))
     deep = (front - 0.4, front + 2.5)
     bars = [_span((x - 0.5, x + 0.5), deep, (15.8, 33.9 - 0.7 * abs(x))) for x in (-7.2, 0, 7.2)]
-    rails = [
-        _span((x - 4, x + 4), (front - 0.3, front + 2.4), (21.3, 22.2)) for x in (-7.3, 0.1, 7.3)
-    ]
-    cabinet = shapes.union(cabinet, shapes.join(*bars), shapes.union(*rails))
+    rail = _span((-11, 11), (front - 0.3, front + 2.4), (21.3, 22.2))
+    cabinet = shapes.union(cabinet, shapes.join(*bars), rail)
     dial = _standing_prism(_arch(6, 7.6, 10, 14), front - 0.8, front + 1)
     dial = shapes.difference(
         dial, _standing_prism(_arch(4, 8.6, 10.2, 12.6), front - 2, front - 0.1)
@@ -168,9 +166,10 @@ def boombox(width=50.0, depth=13.0, height=25.0, cone=8.0):
 def _figure(digit, width, height, bar):
     """A seven-segment figure lying in the (x, y) plane, its bars reaching from z -0.4 to 0.6."""
     bars = []
-    for k in LIT[digit]:
+    for k in map(int, LIT[int(digit)]):
         x, y, flat = BARS[k]
-        size = (width + bar, bar, 1) if flat else (bar, height / 2 + bar, 1.2)
+        thick = bar * (1 + 0.02 * k)  # so that no two bars have faces in one plane
+        size = (width + 0.5 * bar, thick, 1) if flat else (thick, height / 2 + bar, 1 + thick / 4)
         bars.append(shapes.box(size, (x * width / 2, y * height / 4, 0.1)))
     return shapes.union(*bars)
 
@@ -193,14 +192,11 @@ def _ring(inner, outer, depth):
 
 
 def _aerial(length, radius):
-    """A telescopic aerial up z in four tubes, with a knob at its tip and a joint at its foot."""
+    """A telescopic aerial up z in three tubes, with a knob at its tip and a joint at its foot."""
     profile = [(0, -1), (1.8 * radius, -1), (1.8 * radius, 1.2), (radius, 1.6)]
     for k, thickness in enumerate((1, 0.85, 0.7)):
-        start = 1.6 + (length - 1.6) * k / 3
-        profile += [
-            (thickness * radius, start + 0.2),
-            (thickness * radius, start + length / 3 - 0.5),
-        ]
+        start, stop = (1.6 + (length - 1.6) * end / 3 for end in (k, k + 1))
+        profile += [(thickness * radius, start + 0.2), (thickness * radius, stop - 0.2)]
     profile += [(1.1 * radius, length), (1.1 * radius, length + 0.8), (0, length + 1.1)]
     return shapes.lathe(profile, 12)
 
@@ -218,7 +214,7 @@ def _bail(half, low, high, bend, grip, leg):
 
 
 def _arch(width, low, spring, top, count=7):
-    """(2 * count + 1, 2) outline (x, z): upright sides from `low`, then an arch with a slight peak."""
+    """(2 * count + 1, 2) outline (x, z): sides up from `low`, then an arch with a slight peak."""
     t = np.sin(np.linspace(0, np.pi / 2, count))
     x, z = width / 2 * (1 - t**2) ** 0.62, spring + (top - spring) * t
     right = np.concatenate([[(width / 2, low)], np.c_[x, z]])

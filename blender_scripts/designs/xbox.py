@@ -14,7 +14,7 @@ def crossed_lid_console(width=32.0, depth=27.0, height=9.0, ridge=1.7):
     body = _from_front(outline, depth, bevel=0.5)
     x, y = 0.93 * half, 0.95 * depth / 2
     arm = np.array([(0.36 * x, 0), (x, 0.55 * y), (0.60 * x, y), (0, 0.42 * y)])
-    arms = np.concatenate([arm[:3], arm[3:], (arm * (-1, 1))[2:0:-1]])
+    arms = np.concatenate([arm, (arm * (-1, 1))[2:0:-1]])
     cross = shapes.extrude(
         np.concatenate([arms, -arms]),
         ridge + 1,
@@ -22,20 +22,8 @@ def crossed_lid_console(width=32.0, depth=27.0, height=9.0, ridge=1.7):
         bevel=0.6,
         segments=1,
     )
-    disc = shapes.lathe(
-        [
-            (0, -1),
-            (6, -1),
-            (6, 2.2),
-            (5.5, 2.7),
-            (4.7, 2.7),
-            (4.7, 2.1),
-            (4, 2.1),
-            (4, 2.6),
-            (0, 3.4),
-        ],
-        48,
-    )
+    rim = [(0, -1), (6, -1), (6, 2.2), (5.5, 2.7), (4.7, 2.7), (4.7, 2.1)]
+    disc = shapes.lathe([*rim, (4, 2.1), (4, 2.6), (0, 3.4)], 48)
     body = shapes.union(body, shapes.union(cross, shapes.move(disc, (0, 0, height))))
     ports = [(x, 2.0) for x in (-10.5, -3.5, 3.5, 10.5)]
     sockets = [shapes.cylinder(1.35, 4, (x, front, z), "y", segments=16) for x, z in ports]
@@ -59,7 +47,7 @@ def crossed_lid_console(width=32.0, depth=27.0, height=9.0, ridge=1.7):
 def waisted_console(width=10.5, depth=26.0, height=31.0, waist=1.7):
     """Second generation: a standing tower with concave sides, a drive tray and a round button."""
     slim = _from_front(_waisted(width, height, waist), depth, bevel=0.5)
-    deep = shapes.turn_to(_from_front(_waisted(depth, height, 2.2), width + 1, bevel=0.5), "z")
+    deep = _from_front(_waisted(depth, height, 2.2), width + 1, bevel=0.5)
     deep = shapes.rotate(deep, "z", 90)
     body = shapes.intersection(slim, deep)
     front, back = 2.2 - depth / 2, depth / 2 - 2.2
@@ -73,26 +61,13 @@ def waisted_console(width=10.5, depth=26.0, height=31.0, waist=1.7):
     cuts += _row_of((3, 3, 1.8), [(0, back, z) for z in (8, 12, 16)])
     cuts += _row_of((4, 3, 0.8), [(0, back, z) for z in _steps(5, 1.6, 23)])
     body = shapes.difference(body, shapes.join(*cuts))
-    button = shapes.lathe(
-        [
-            (0, -1.5),
-            (2.5, -1.5),
-            (2.5, 0.8),
-            (2.2, 1),
-            (1.7, 1),
-            (1.7, 0.4),
-            (1.3, 0.4),
-            (1.2, 1),
-            (0, 1.2),
-        ],
-        40,
-    )
+    rim = [(0, -1.5), (2.5, -1.5), (2.5, 0.8), (2.2, 1), (1.7, 1), (1.7, 0.4)]
+    button = shapes.lathe([*rim, (1.3, 0.4), (1.2, 1), (0, 1.2)], 40)
     button = shapes.rotate(button, "x", 90)
     parts = [shapes.move(button, (0, front - 0.5, 6.6))]
     parts.append(_span((-1.8, 0.5), (front - 0.7, front + 2), (10.9, 25.6), 0.25))
     foot = _span((-width / 2 - 1.2, width / 2 + 1.2), (-0.44 * depth, 0.44 * depth), (-1, 0.7), 0.5)
-    body = shapes.union(body, shapes.join(*parts), foot)
-    return _finished(body)
+    return _finished(shapes.union(body, shapes.join(*parts), foot))
 
 
 def slotted_console(width=33.0, depth=27.0, height=7.6):
@@ -102,8 +77,10 @@ def slotted_console(width=33.0, depth=27.0, height=7.6):
     lid = _span((-half, half), (front, -front), (3, top), 0.3)
     body = shapes.union(base, lid)
     cuts = [_span((-0.3, 0.5), (front - 1, -front + 1), (top - 0.8, top + 1))]
-    cuts += _row_of((0.8, depth - 5, 3), [(x, 0, top) for x in _steps(9, 1.65, 8.4)])
-    cuts.append(_span((-13.5, -1.5), (front - 1, front + 1.4), (4.6, 5.4)))
+    cuts += _row_of(
+        (0.8, depth - 5, 3), [(x, 0, top) for x in _steps(9, 0.05 * width, 0.255 * width)]
+    )
+    cuts.append(_span((3 - half, -1.5), (front - 1, front + 1.4), (4.6, 5.4)))
     cuts.append(_span((-0.3, 0.5), (front - 1, front + 0.8), (2.8, top - 1.2)))
     for side in (-1, 1):
         cuts += _row_of((3, 1, 2.4), [(side * half, y, 5.2) for y in _steps(8, 2.0, 1)])
@@ -111,8 +88,10 @@ def slotted_console(width=33.0, depth=27.0, height=7.6):
     for x, size in ports:
         cuts.append(_span((x - size / 2, x + size / 2), (-front - 2, -front + 1), (4.3, 6.2)))
     body = shapes.difference(body, shapes.join(*cuts))
-    parts = [_span((12.2, 14.6), (front - 0.45, front + 1), (4.2, 6.6), 0.2)]
-    parts.append(shapes.cylinder(0.6, 2, (-14.8, front + 0.5, 5), "y", bevel=0.15, segments=16))
+    parts = [_span((half - 4.3, half - 1.9), (front - 0.45, front + 1), (4.2, 6.6), 0.2)]
+    parts.append(
+        shapes.cylinder(0.6, 2, (1.7 - half, front + 0.5, 5), "y", bevel=0.15, segments=16)
+    )
     parts.append(_span((2, 8), (front - 0.3, front + 1), (3.8, 5.2), 0.15))
     for x, y in [(x, y) for x in (-11, 11) for y in (-9, 9)]:
         parts.append(shapes.cylinder(1.7, 1.6, (x, y, -0.3), bevel=0.2, segments=24))
