@@ -162,17 +162,19 @@ def join(*parts):
     return np.concatenate(vertices), np.concatenate(faces)
 
 
-def subdivide_long_edges(vertices, faces, longest, marks=None):
+def subdivide_long_edges(vertices, faces, longest, marks=None, rounds=64):
     """Split edges until none is longer than `longest`; the surface itself does not change.
 
     longest : a length, or a function (edge midpoints (E, 3)) -> lengths (E,), to refine locally.
+    rounds : at most so many halvings; a local refinement needs the bound, because slivers at its
+    border could be split for ever.
     An edge is split in both its triangles or in none, so a closed mesh stays closed. `marks`
     (F,) is inherited by the pieces. Returns (vertices, faces[, marks]).
     """
     vertices, faces = np.asarray(vertices, dtype=np.float64), np.asarray(faces, dtype=np.int64)
     with_marks = marks is not None
     marks = np.asarray(marks) if with_marks else np.zeros(len(faces), dtype=bool)
-    while True:
+    for _ in range(rounds):
         corners = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)  # (3F, 2)
         codes = corners[:, 0] * len(vertices) + corners[:, 1]
         unique, index = np.unique(codes, return_inverse=True)
@@ -180,11 +182,12 @@ def subdivide_long_edges(vertices, faces, longest, marks=None):
         lengths = np.linalg.norm(vertices[ends[:, 0]] - vertices[ends[:, 1]], axis=1)
         long = lengths > (longest(vertices[ends].mean(axis=1)) if callable(longest) else longest)
         if not long.any():
-            return (vertices, faces, marks) if with_marks else (vertices, faces)
+            break
         middle = np.full(len(unique), -1, dtype=np.int64)
         middle[long] = len(vertices) + np.arange(long.sum())
         vertices = np.concatenate([vertices, vertices[ends[long]].mean(axis=1)])
         faces, marks = _split_faces(faces, middle[index].reshape(-1, 3), vertices, marks)
+    return (vertices, faces, marks) if with_marks else (vertices, faces)
 
 
 def _split_faces(faces, middles, vertices, marks):

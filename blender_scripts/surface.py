@@ -138,7 +138,7 @@ class Surface:
         points, faces = self.draw(rng, tries)
         for point, face in zip(points, faces, strict=True):
             normal = self.face_normals[face]
-            underneath = normal[2] < -0.7 and point[2] < bottom + 0.1
+            underneath = normal[2] < -0.6 and point[2] < bottom + 0.3
             if not underneath and self.openness(point[None], normal[None])[0] >= open_share:
                 return Seed(point, int(face), normal)
         raise GeometryError("no surface that is visible from outside")

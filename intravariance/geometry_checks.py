@@ -35,9 +35,10 @@ _TRAINING_CLOUDS = 8
 # The mean distance of points with noise depends on the region: on flat surface it is 0.80 sigma,
 # at a sharp edge it is more, between two walls less.
 _SAMPLE_EXCESS = 0.5  # of the simulated mean over the whole surface, for one sample
-_POOLED_EXCESS = 0.2  # ... and for all samples with one defect
+_POOLED_EXCESS = 0.2  # ... and for all samples with one defect, if there are this many:
+_FEWEST_POOLED = 8
 _ROOM = 0.002  # besides, in unit-sphere radii: the threshold below which displacement is no label
-_SIGMA_EXCESS = 0.05
+_SIGMA_EXCESS = 0.08
 _SIGMA_ROOM = 0.0005
 
 
@@ -114,7 +115,7 @@ class CategoryGeometry:
             return None
         offsets = product.surface.look_up(points[normal])
         self._record(sample, product, offsets.distances, moved=False)
-        return fit(offsets)
+        return fit(product.surface, offsets, self._sigma, self._rng)
 
     def _product(self, mesh: Mesh) -> _Product:
         surface = sample_template(mesh, self._rng)
@@ -158,7 +159,7 @@ def surface_problems(deviations: Iterable[Deviation], tolerance: float) -> list[
         distance = float(np.mean([item.distance for item in items]))
         limit = float(np.mean([item.expected for item in items])) * (1 + _POOLED_EXCESS)
         limit += tolerance + _ROOM
-        if distance > limit:
+        if len(items) >= _FEWEST_POOLED and distance > limit:
             problems.append(
                 f"{defect}: the {_kind(moved)} points of its {len(items)} samples lie "
                 f"{distance:.4f} from the templates on average, expected below {limit:.4f}"

@@ -126,6 +126,7 @@ def measure(sample: Sample, place: int, fitted: Fit | None, training_tree: Any) 
 def evaluate(measured: Sequence[Measured], rng: np.random.Generator) -> list[Probe]:
     """The AUROC of each probe and whether it is as blind as it must be."""
     blind = sum(kind.blind for kind in PROBES.values())
+    deals: dict[tuple[str, int, int], NDArray[np.int32]] = {}  # the same ones for every probe
     probes = []
     for name, kind in PROBES.items():
         table = _by_category(measured, name)
@@ -141,7 +142,12 @@ def evaluate(measured: Sequence[Measured], rng: np.random.Generator) -> list[Pro
             ),
             [(1 - _INTERVAL) / 2, (1 + _INTERVAL) / 2],
         )
-        shuffled = sum(w * _shuffle(*p, rng) for w, p in zip(weights, table.values(), strict=True))
+        shuffled = np.zeros(_PERMUTATIONS)
+        for weight, (category, pair) in zip(weights, table.items(), strict=True):
+            key = category, *map(len, pair)
+            if key not in deals:
+                deals[key] = _deals(*key[1:], rng)
+            shuffled += weight * _shuffled(*pair, deals[key])
         # 1e-12: equal statistics must count as equal after rounding
         as_far = int(np.sum(np.abs(shuffled - 0.5) >= abs(value - 0.5) - 1e-12))
         p_value = (1 + as_far) / (1 + _PERMUTATIONS)
@@ -194,15 +200,19 @@ def _bootstrap(
     return np.asarray(((shares[0] @ wins) * shares[1]).sum(axis=1))
 
 
-def _shuffle(
-    positive: NDArray[np.float64], negative: NDArray[np.float64], rng: np.random.Generator
+def _deals(positives: int, negatives: int, rng: np.random.Generator) -> NDArray[np.int32]:
+    """(R, P) which samples are called positive when the labels are dealt out anew."""
+    # a random subset: the places of the smallest of as many random numbers
+    order = rng.random((_PERMUTATIONS, positives + negatives)).argpartition(positives - 1, axis=1)
+    return order[:, :positives].astype(np.int32)
+
+
+def _shuffled(
+    positive: NDArray[np.float64], negative: NDArray[np.float64], deals: NDArray[np.int32]
 ) -> NDArray[np.float64]:
-    """(R,) AUROC after dealing out the labels anew (from rank sums)."""
+    """(R,) AUROC with the labels dealt out anew, from rank sums."""
     from scipy.stats import rankdata
 
     ranks = rankdata(np.concatenate([positive, negative]))
-    count = len(positive)
-    # a random subset of `count`: the places of the smallest of as many random numbers
-    order = rng.random((_PERMUTATIONS, len(ranks))).argpartition(count - 1, axis=1)
-    sums = ranks[order[:, :count]].sum(axis=1)
-    return np.asarray((sums - count * (count + 1) / 2) / (count * len(negative)))
+    smallest = len(positive) * (len(positive) + 1) / 2
+    return np.asarray((ranks[deals].sum(axis=1) - smallest) / (len(positive) * len(negative)))

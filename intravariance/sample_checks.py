@@ -69,12 +69,17 @@ def ranges(sample: Sample, expected: Expected) -> str:
 
 
 def pose(sample: Sample, expected: Expected) -> str:
-    """A rigid motion, and after undoing it a product of about unit radius."""
+    """A rigid motion."""
     rotation = sample.pose[:3, :3]
     if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-6 or np.linalg.det(rotation) < 0:
         return "pose is not a proper rotation and a translation"
     if sample.pose[3].tolist() != [0, 0, 0, 1]:
         return "the last row of pose is not 0 0 0 1"
+    return ""
+
+
+def size(sample: Sample, expected: Expected) -> str:
+    """With the pose undone, a product of about unit radius."""
     radius = float(np.linalg.norm(unposed(sample.points, sample.pose), axis=1).max())
     largest = _LARGEST_RADIUS[NORMAL if sample.defect == NORMAL else "defective"]
     largest += expected.specification.tolerance + _NOISE_REACH * expected.noise_sigma + _ROUNDING
@@ -129,6 +134,7 @@ SAMPLE_CHECKS: dict[str, SampleCheck] = {
     "finite values": finite,
     "ranges": ranges,
     "pose": pose,
+    "size": size,
     "split": split,
     "labels": labels,
     "point order": point_order,

@@ -20,7 +20,7 @@ from intravariance.pointcloud import sample_surface
 # Dense enough that the spacing is below the default noise (0.0447) on every product; more would
 # only make the nearest-neighbour queries slower.
 _SURFACE_POINTS = 30_000
-_SIMULATED_POINTS = 4_000
+_SIMULATED_POINTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -77,28 +77,45 @@ def simulated_distance(
 
 @dataclass(frozen=True)
 class Fit:
-    """How a cloud lies on a surface.
+    """How a cloud lies on a surface, beyond what noise explains.
 
-    translation : (3,). shift : its length in units of its own standard errors, so that clouds that
-    fix it less well (with a part missing, say) do not seem to be off. scale : relative error.
-    residual : standard deviation of what is left of the distances along the surface normals.
+    shift : length of the translation in units of its own standard errors, so that clouds that fix
+    it less well (with a part missing, say) do not seem to be off. scale : relative error.
+    residual : standard deviation of what is left of the distances along the surface normals, less
+    the same of simulated noise.
     """
 
-    translation: NDArray[np.float64]
     shift: float
     scale: float
     residual: float
 
 
-def fit(offsets: Offsets) -> Fit:
-    """One linear step of a point-to-plane fit of translation and scale."""
+def fit(surface: TemplateSurface, offsets: Offsets, sigma: float, rng: np.random.Generator) -> Fit:
+    """One linear step of a point-to-plane fit of translation and scale.
+
+    Noise moves points off a curved or thin surface by more to one side than to the other, which
+    looks like a change of scale that differs from region to region. So the same fit is made to
+    the surface points found, with simulated noise of `sigma`, and its outcome taken off.
+    """
+    simulated = surface.look_up(
+        offsets.origins + rng.normal(scale=sigma, size=offsets.origins.shape)
+    )
+    solution, residual, covariance = _least_squares(offsets)
+    noise_solution, noise_residual, _ = _least_squares(simulated)
+    solution = solution - noise_solution
+    squared = solution[:3] @ np.linalg.pinv(covariance[:3, :3], rcond=1e-6) @ solution[:3]
+    shift = float(np.sqrt(max(squared, 0.0)) / max(residual, 1e-12))
+    return Fit(shift, float(solution[3]), residual - noise_residual)
+
+
+def _least_squares(
+    offsets: Offsets,
+) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
+    """Translation and scale (4,), standard deviation of the residuals, and the covariance (4, 4)
+    of the solution for residuals of 1."""
     lever = (offsets.origins * offsets.normals).sum(axis=1)
     design = np.column_stack([offsets.normals, lever])  # (N, 4)
     # The pseudo-inverse leaves out what the surface does not fix, as the scale of a flat sheet.
-    covariance = np.linalg.pinv(design.T @ design, rcond=1e-6)  # of the solution, noise of 1
+    covariance = np.linalg.pinv(design.T @ design, rcond=1e-6)
     solution = covariance @ (design.T @ offsets.along)
-    residual = float((offsets.along - design @ solution).std())
-    translation = solution[:3]
-    squared = translation @ np.linalg.pinv(covariance[:3, :3], rcond=1e-6) @ translation
-    shift = float(np.sqrt(max(squared, 0.0)) / max(residual, 1e-12))
-    return Fit(translation, shift, float(solution[3]), residual)
+    return solution, float((offsets.along - design @ solution).std()), covariance

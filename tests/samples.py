@@ -98,9 +98,7 @@ def make_sample(job: SampleJob, seed: int = 0, sigma: float = 0.0447) -> Sample:
     )
 
 
-def metadata(
-    specification: Specification, seed: int = 0, sigma: float = 0.0447
-) -> dict[str, Any]:
+def metadata(specification: Specification, seed: int = 0, sigma: float = 0.0447) -> dict[str, Any]:
     """What the build records."""
     return {
         "identity": {

@@ -16,12 +16,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from tests.samples import make_dataset, make_sample, metadata, small_specification
 
 from intravariance.errors import InputError, IntegrityError
 from intravariance.hdf5_schema import ARRAYS
 from intravariance.plan import make_plan
 from intravariance.store import Sample, assemble, open_dataset, read_shard, write_shard
+from tests.samples import make_dataset, make_sample, metadata, small_specification
 
 JOBS = make_plan(small_specification(), 0)
 
@@ -177,7 +177,10 @@ def test_reading_with_the_api(file: Path) -> None:
             np.testing.assert_array_equal(record.labels, sample.labels)
             np.testing.assert_array_equal(record.pose, sample.pose)
             assert record.parameters == sample.parameters
-            assert (record.n_points, record.n_anomalous) == (len(sample.points), sample.labels.sum())
+            assert (record.n_points, record.n_anomalous) == (
+                len(sample.points),
+                sample.labels.sum(),
+            )
         assert dataset[0].mesh is not None
         assert dataset[-1].mesh is None
         with pytest.raises(KeyError):

@@ -25,7 +25,7 @@ def bending(surface, rng, severity):
     """One end of the product bent to a side."""
     angle = np.radians(drawn(rng, severity, 20.0, 42.0))
     share = float(rng.uniform(0.40, 0.60))
-    along, axes = pick_end(surface, rng, tilt=10.0, power=3.0)
+    along, axes = pick_end(surface, rng, tilt=10.0, power=6.0)
     sideways = _side(along, axes, rng)
 
     s = surface.vertices @ along

@@ -67,7 +67,7 @@ def _refined(surface, path, reach):
         )
         return np.where(squared.min(axis=1) < reach**2, FINEST, np.inf)
 
-    return Surface(*subdivide_long_edges(surface.vertices, surface.faces, longest))
+    return Surface(*subdivide_long_edges(surface.vertices, surface.faces, longest, rounds=3))
 
 
 def _groove(surface, path, half_width, depth):

@@ -111,6 +111,8 @@ def _room(surface, displacement):
     movement = displacement[rows] / size[rows, None]
     ahead = np.einsum("nd,nd->n", surface.normals[rows], movement) > 0.3
     rows = rows[ahead][:: max(1, ahead.sum() // 40)]
-    free, _ = surface.cast(surface.vertices[rows], displacement[rows] / size[rows, None])
-    if (free < 1.15 * size[rows]).any():
+    free, face = surface.cast(surface.vertices[rows], displacement[rows] / size[rows, None])
+    # what is met may move out of the way (the next key, the far side of a rib)
+    evades = np.where(face >= 0, size[surface.faces[face]].mean(axis=1), 0.0)
+    if (free < 1.15 * (size[rows] - evades)).any():
         raise GeometryError("the swelling would meet another part of the product")

@@ -26,6 +26,8 @@ from intravariance.sources.choosing import Choice, origin
 from intravariance.sources.isolation import read_and_repair
 from intravariance.sources.layouts import Candidate, Source
 
+LARGEST_ERROR = 0.05  # unit-sphere radii; a repaired mesh that is further off deserves a look
+
 
 @dataclass(frozen=True)
 class BaseMesh:
@@ -33,7 +35,7 @@ class BaseMesh:
 
     origin : where it comes from, e.g. "folder:bowl/soup.obj". sha256 : of its arrays.
     surface_error : 95th percentile of the distance from the surface in the file to it (unit-sphere
-    radii); 0 where the surface was kept. path : its file in the cache.
+    radii, see `repair.surface_error`); 0 where the surface was kept. path : its file in the cache.
     """
 
     category: str
@@ -74,6 +76,8 @@ def prepare(
         digest = digest_arrays(vertices=mesh.vertices, faces=mesh.faces)
         name = origin(source, candidate)
         warnings = [f"skipped base mesh {reason}" for reason in skipped]
+        if surface_error > LARGEST_ERROR:
+            warnings.append(f"repairing base mesh {name} moved its surface by {surface_error:.2f}")
         return (
             BaseMesh(choice.category, choice.subcategory, name, digest, surface_error, path),
             warnings,
@@ -178,7 +182,7 @@ def _store(path: Path, mesh: Mesh, surface_error: float) -> None:
 
 def _load(path: Path) -> tuple[Mesh, float]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             mesh = mesh_from_arrays(arrays["vertices"], arrays["faces"])
             surface_error = float(arrays["surface_error"])
             expected = str(arrays["sha256"])

@@ -27,11 +27,13 @@ from intravariance.mesh_topology import (
 
 VERSION = 1  # part of the cache key: raise it whenever the result can change
 MAX_FACES = 60_000  # of a prepared mesh; Blender takes about 1 s for a defect on as many
-REBUILT_FACES = 40_000  # to which more are thinned out, before long edges are split
+# To which larger meshes are thinned out before long edges are split. Collapsing edges now and then
+# leaves a face without area or an edge of four faces; at another count it does not.
+FACE_COUNTS = (40_000, 36_000, 32_000)
 MERGE_DISTANCE = 1e-6  # of the largest extent: below it vertices are the same
 SMALLEST_PART = 1e-3  # share of the area; a rebuilt mesh's smaller components are dropped
-RESOLUTIONS = (20_000, 80_000)  # leaves of the octree; the second when parts were lost
-LOST = 0.03  # 95th percentile of the distance (unit sphere) above which parts were lost
+RESOLUTIONS = (20_000, 5_000)  # leaves of the octree; the coarser when the finer gave no solid
+ENCLOSED = 0.03  # depth (unit sphere) from which an original surface counts as swallowed
 OFFSET_KEPT = 0.25  # share kept of the outward offset that the octree gives a rebuilt surface
 
 
@@ -39,29 +41,18 @@ def make_base_mesh(vertices: NDArray[Any], faces: NDArray[Any]) -> tuple[Mesh, f
     """A closed, outward-facing mesh in the unit-sphere frame, no edge longer than MAX_EDGE.
 
     vertices : (V, 3) float, faces : (F, 3) int, in any state and unit.
-    Returns the mesh and its surface error: see `surface_error`; 0 when the
-    surface was kept.
+    Returns the mesh and its surface error: see `surface_error`; 0 when the surface was kept.
     Raises InputError when there is no usable surface.
     """
     mesh = to_unit_sphere(clean(vertices, faces))
     kept = _keep(mesh)
     if kept is not None:
         return kept
-    best: tuple[Mesh, float] | None = None
-    for resolution in RESOLUTIONS:
-        for rebuilt in _rebuild(mesh, resolution):
-            finished = _finish(to_unit_sphere(rebuilt))
-            if finished is None:
-                continue
-            error = surface_error(mesh, rebuilt)
-            if best is None or error < best[1]:
-                best = finished, error
-            break
-        if best is not None and best[1] <= LOST:
-            break
-    if best is None:
-        raise InputError("it could not be repaired into a closed surface")
-    return best
+    for rebuilt in _rebuild(mesh):
+        finished = _finish(to_unit_sphere(rebuilt))
+        if finished is not None:
+            return finished, surface_error(mesh, rebuilt)
+    raise InputError("it could not be repaired into a closed surface")
 
 
 def clean(vertices: NDArray[Any], faces: NDArray[Any]) -> Mesh:
@@ -100,8 +91,8 @@ def clean(vertices: NDArray[Any], faces: NDArray[Any]) -> Mesh:
 def surface_error(original: Mesh, rebuilt: Mesh) -> float:
     """95th percentile of the distance from points of `original`'s surface to `rebuilt`.
 
-    Points deeper than LOST inside `rebuilt` do not count: what is enclosed (the works of a radio,
-    the coffee in a cup) is meant to vanish.
+    Points deeper than ENCLOSED inside `rebuilt` do not count: what is enclosed (the works of a
+    radio, the coffee in a cup) is meant to vanish.
     """
     import point_cloud_utils
 
@@ -114,7 +105,7 @@ def surface_error(original: Mesh, rebuilt: Mesh) -> float:
     distances, _, _ = point_cloud_utils.signed_distance_to_mesh(  # negative inside
         points, rebuilt.vertices.astype(np.float64), rebuilt.faces.astype(np.int64)
     )
-    outer = distances[distances > -LOST]
+    outer = distances[distances > -ENCLOSED]
     return float(np.percentile(np.abs(outer), 95)) if len(outer) else float("inf")
 
 
@@ -130,8 +121,7 @@ def _keep(mesh: Mesh) -> tuple[Mesh, float] | None:
         fine = subdivide_long_edges(mesh, MAX_EDGE)
     except InputError:
         return None
-    # Collapsing edges can leave a face without area; a little further on it is gone.
-    for count in (REBUILT_FACES, REBUILT_FACES * 9 // 10, REBUILT_FACES * 8 // 10):
+    for count in FACE_COUNTS:
         thinned = _decimate(fine, count)
         finished = _finish(to_unit_sphere(thinned))
         if finished is not None:
@@ -179,22 +169,22 @@ def components(mesh: Mesh) -> NDArray[np.int64]:
     return numbers  # type: ignore[no-any-return]
 
 
-def _rebuild(mesh: Mesh, resolution: int) -> Iterator[Mesh]:
+def _rebuild(mesh: Mesh) -> Iterator[Mesh]:
     """Watertight versions in the same frame, best first; the next is for when one is no solid."""
     import point_cloud_utils
 
     solid_faces = mesh.faces[triangle_areas(mesh) > 0]  # others give NaN closest points
     original = mesh.vertices.astype(np.float64), solid_faces.astype(np.int64)
-    watertight = point_cloud_utils.make_mesh_watertight(*original, resolution, seed=0)
-    outer = _without_specks(mesh_from_arrays(*watertight))
-    smaller = _decimate(outer, REBUILT_FACES)
-    vertices = smaller.vertices.astype(np.float64)
-    _, face_ids, weights = point_cloud_utils.closest_points_on_mesh(vertices, *original)
-    nearest = np.einsum("nc,ncd->nd", weights, original[0][original[1][face_ids]])
-    hugging = nearest + OFFSET_KEPT * (vertices - nearest)
-    yield mesh_from_arrays(hugging, smaller.faces)
-    yield smaller
-    yield outer
+    for resolution in RESOLUTIONS:
+        watertight = point_cloud_utils.make_mesh_watertight(*original, resolution, seed=0)
+        outer = _without_specks(mesh_from_arrays(*watertight))
+        for count in FACE_COUNTS:
+            thinned = _decimate(outer, count)
+            vertices = thinned.vertices.astype(np.float64)
+            _, face, weights = point_cloud_utils.closest_points_on_mesh(vertices, *original)
+            nearest = np.einsum("nc,ncd->nd", weights, original[0][original[1][face]])
+            yield mesh_from_arrays(nearest + OFFSET_KEPT * (vertices - nearest), thinned.faces)
+            yield thinned
 
 
 def _decimate(mesh: Mesh, count: int) -> Mesh:

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where meshes are found in folders and archives, and what is never read."""
+
+import struct
+import zipfile
+
+import pytest
+
+from intravariance.errors import InputError
+from intravariance.sources import parse_source
+from intravariance.sources.trees import FolderTree, ZipTree, open_tree
+from intravariance.specification import load_group
+from tests.meshes_on_disk import box_off, category, write, write_zip
+
+
+def found(source, name, *subcategories):
+    candidates = parse_source(source).candidates(category(name, *subcategories))
+    return [(candidate.subcategory, candidate.name) for candidate in candidates]
+
+
+@pytest.mark.parametrize("text", ["", "proc", "folder", "folder:", "modelnet10:x", "/meshes"])
+def test_an_unknown_source_is_refused_with_the_forms(text):
+    with pytest.raises(InputError, match="procedural, folder:PATH, modelnet40:PATH, shapenet:PATH"):
+        parse_source(text)
+
+
+def test_a_missing_path_or_another_file_is_refused(tmp_path):
+    with pytest.raises(InputError, match="found nothing"):
+        parse_source(f"folder:{tmp_path}/nowhere")
+    (tmp_path / "meshes.rar").touch()
+    with pytest.raises(InputError, match="a file of another kind"):
+        parse_source(f"folder:{tmp_path}/meshes.rar")
+
+
+def test_labels_name_no_path_of_this_machine(tmp_path):
+    folder = write(tmp_path / "mine", "bowl/a.off")
+    assert parse_source(f"folder:{folder}").label == "folder:mine"
+    assert parse_source(f"modelnet40:{folder}/").label == "modelnet40:mine"
+    assert parse_source("procedural").label == "procedural"
+
+
+@pytest.mark.parametrize("pack", [write, write_zip])
+def test_folder_layout(tmp_path, pack):
+    path = pack(
+        tmp_path / "meshes.zip",
+        "Bowl/b.OFF",
+        "Bowl/a.stl",
+        "Bowl/notes.txt",
+        "Bowl/Soup-Bowl/deep/c.glb",
+        "Bowl/.hidden.off",
+        "__MACOSX/Bowl/a.off",
+        "cup/a.obj",
+        "a.off",
+    )
+    assert found(f"folder:{path}", "bowl") == [
+        ("soup_bowl", "Bowl/Soup-Bowl/deep/c.glb"),
+        (None, "Bowl/a.stl"),
+        (None, "Bowl/b.OFF"),
+    ]
+    assert found(f"folder:{path}", "door") == []
+
+
+def test_one_folder_around_everything_and_aliases(tmp_path):
+    path = write_zip(tmp_path / "x.zip", "pack/raido/a.off", "pack/Night Stand/b.off")
+    radio, stand = (
+        next(c for c in load_group(2).categories if c.name == name)
+        for name in ("radio", "night_stand")
+    )
+    source = parse_source(f"folder:{path}")
+    assert [c.name for c in source.candidates(radio)] == ["pack/raido/a.off"]
+    assert [c.name for c in source.candidates(stand)] == ["pack/Night Stand/b.off"]
+
+
+@pytest.mark.parametrize("root", ["", "ModelNet40/"])
+@pytest.mark.parametrize("pack", [write, write_zip])
+def test_modelnet40_layout(tmp_path, pack, root):
+    path = pack(
+        tmp_path / "ModelNet40.zip",
+        f"{root}vase/train/vase_0001.off",
+        f"{root}vase/test/vase_0476.off",
+        f"{root}vase/train/.DS_Store",
+        f"{root}vase/vase_9999.off",
+        f"{root}vase/train/vase_0001.txt",
+        f"{root}bowl/train/bowl_0001.off",
+        f"__MACOSX/{root}vase/train/vase_0001.off",
+    )
+    assert found(f"modelnet40:{path}", "vase") == [
+        (None, f"{root}vase/test/vase_0476.off"),
+        (None, f"{root}vase/train/vase_0001.off"),
+    ]
+
+
+@pytest.mark.parametrize("tail", ["model.obj", "models/model_normalized.obj"])
+@pytest.mark.parametrize("pack", [write, write_zip])
+def test_shapenet_layouts(tmp_path, pack, tail):
+    names = [f"ShapeNetCore/02880940/{i}/{tail}" for i in ("b1", "a2")]
+    path = pack(tmp_path / "s.zip", *names, "ShapeNetCore/02880940/a2/images/texture.obj")
+    assert found(f"shapenet:{path}", "bowl") == [(None, name) for name in sorted(names)]
+
+
+def test_shapenet_as_archives_for_each_synset(tmp_path):
+    write_zip(tmp_path / "02880940.zip", "02880940/a/models/model_normalized.obj")
+    source = parse_source(f"shapenet:{tmp_path}")
+    (candidate,) = source.candidates(category("bowl"))
+    assert candidate.name == "02880940.zip/02880940/a/models/model_normalized.obj"
+    assert source.read(candidate.name) == box_off(1.0).encode()
+
+
+@pytest.mark.parametrize("pack", [write, write_zip])
+def test_reading(tmp_path, pack):
+    tree = open_tree(pack(tmp_path / "meshes.zip", "bowl/a.off", "bowl/b.off"))
+    assert tree.read("bowl/b.off") == box_off(1.1).encode()
+    with pytest.raises(InputError, match=r"c\.off"):
+        tree.read("bowl/c.off")
+
+
+def test_links_out_of_the_folder_are_not_followed(tmp_path):
+    write(tmp_path, "outside/secret.off", "meshes/bowl/a.off", "meshes/store/b.off")
+    bowl = tmp_path / "meshes/bowl"
+    (bowl / "file.off").symlink_to(tmp_path / "outside/secret.off")
+    (bowl / "folder").symlink_to(tmp_path / "outside")
+    (bowl / "inside.off").symlink_to("../store/b.off")
+    (tmp_path / "meshes/cup").symlink_to(tmp_path / "outside")
+    tree = FolderTree(tmp_path / "meshes")
+    assert tree.files("bowl") == ["bowl/a.off", "bowl/inside.off"]
+    assert found(f"folder:{tmp_path}/meshes", "cup") == []
+    for name in ("bowl/file.off", "../outside/secret.off", str(tmp_path / "outside/secret.off")):
+        with pytest.raises(InputError, match="outside"):
+            tree.read(name)
+
+
+@pytest.mark.parametrize("name", ["../evil.off", "/evil.off", "bowl/../../evil.off", "c:evil.off"])
+def test_an_archive_that_points_out_of_itself_is_not_used(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr(name, "OFF")
+    with pytest.raises(InputError, match="points out of the archive"):
+        found(f"folder:{tmp_path}/x.zip", "bowl")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["x.zip"]
+
+
+def test_what_is_no_archive_is_refused(tmp_path):
+    (tmp_path / "x.zip").write_bytes(b"PK no archive")
+    with pytest.raises(InputError, match=r"x\.zip is not a readable \.zip"):
+        found(f"folder:{tmp_path}/x.zip", "bowl")
+
+
+def test_a_zip_bomb_is_refused(tmp_path):
+    path = tmp_path / "x.zip"
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("bowl/a.off", "w") as file,
+    ):
+        for _ in range(60):
+            file.write(bytes(2**20))
+    assert path.stat().st_size < 100_000
+    with pytest.raises(InputError, match="zip bomb"):
+        ZipTree(path).read("bowl/a.off")
+
+
+def patched(path, record: bytes, offset: int, value: bytes):
+    """Overwrite bytes of the first local or central record, as a hostile archiver would."""
+    data = bytearray(path.read_bytes())
+    start = data.index(record) + offset
+    data[start : start + len(value)] = value
+    path.write_bytes(data)
+    return ZipTree(path)
+
+
+CENTRAL = b"PK\x01\x02"  # flags at 8, method at 10, CRC at 16, sizes at 20 and 24
+
+
+def test_an_encrypted_member_is_refused(tmp_path):
+    path = write_zip(tmp_path / "x.zip", "a.off")
+    with pytest.raises(InputError, match="encrypted"):
+        patched(path, CENTRAL, 8, b"\x01").read("a.off")
+
+
+def test_a_member_that_declares_a_huge_size_is_refused(tmp_path):
+    path = write_zip(tmp_path / "x.zip", "a.off")
+    with pytest.raises(InputError, match="larger than 512 MiB"):
+        patched(path, CENTRAL, 24, struct.pack("<I", 2**30)).read("a.off")
+
+
+def test_a_member_that_declares_too_small_a_size_is_refused(tmp_path):
+    path = write_zip(tmp_path / "x.zip", "a.off")
+    with pytest.raises(InputError, match="cannot be read"):
+        patched(path, CENTRAL, 24, struct.pack("<I", 10)).read("a.off")
+
+
+def test_a_damaged_member_is_refused(tmp_path):
+    path = write_zip(tmp_path / "x.zip", "a.off")
+    with pytest.raises(InputError, match="cannot be read"):
+        patched(path, b"PK\x03\x04", 60, bytes(20)).read("a.off")
+
+
+def test_a_compression_that_cannot_be_bounded_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("a.off", "OFF")
+    with pytest.raises(InputError, match="another way than deflate"):
+        ZipTree(tmp_path / "x.zip").read("a.off")
