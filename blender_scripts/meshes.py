@@ -229,6 +229,34 @@ def _rotate(faces, middles, start):
     return (*corners.T, midpoints[:, 0], midpoints[:, 1])
 
 
+def without_short_edges(vertices, faces, shortest):
+    """The mesh with edges shorter than `shortest` collapsed, where it stays a manifold."""
+    tried = set()
+    while True:
+        sides = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+        lengths = np.linalg.norm(vertices[sides[:, 0]] - vertices[sides[:, 1]], axis=1)
+        order = np.argsort(lengths, kind="stable")[: np.count_nonzero(lengths < shortest)]
+        short = [pair for pair in map(tuple, sides[order].tolist()) if pair not in tried]
+        if not short:
+            return clean(vertices, faces)
+        for kept, gone in short:
+            tried.add((kept, gone))
+            around = [faces[(faces == end).any(axis=1)] for end in (kept, gone)]
+            if len(np.intersect1d(*around)) == 4 and _can_move(vertices, around[1], kept, gone):
+                faces = np.where(faces == gone, kept, faces)
+                faces = faces[(faces != np.roll(faces, 1, axis=1)).all(axis=1)]
+
+
+def _can_move(vertices, faces, kept, gone):
+    """Whether faces around the vertex `gone` keep their side when it moves onto `kept`."""
+    faces = faces[(faces != kept).all(axis=1)]
+    before, after = (
+        np.cross(c[:, 1] - c[:, 0], c[:, 2] - c[:, 0])
+        for c in (vertices[faces], vertices[np.where(faces == gone, kept, faces)])
+    )
+    return bool((np.einsum("ij,ij->i", before, after) > 0).all())
+
+
 def closed_problem(vertices, faces):
     """Why the mesh is not watertight and manifold with outward faces; "" when it is.
 

@@ -64,9 +64,7 @@ class Surface:
     @cached_property
     def tree(self):
         """Blender's bounding volume hierarchy of the faces (single precision)."""
-        return BVHTree.FromPolygons(
-            self.vertices.tolist(), self.faces.tolist(), all_triangles=True
-        )
+        return BVHTree.FromPolygons(self.vertices.tolist(), self.faces.tolist(), all_triangles=True)
 
     def distances(self, points):
         """(N,) distance of points (N, 3) from the surface."""
@@ -132,14 +130,19 @@ class Surface:
         steps = (np.arange(count) + 0.5) / count * cumulative[-1]
         return np.unique(np.searchsorted(cumulative, steps))
 
+    def underneath(self, point, normal):
+        """Whether a place (3,) belongs to what the product stands on: low, and facing down."""
+        return normal[2] < -0.6 and point[2] < self.vertices[:, 2].min() + 0.3
+
     def seed(self, rng, open_share=0.5, tries=200):
         """A random place that is visible from outside and not what the product stands on."""
-        bottom = self.vertices[:, 2].min()
         points, faces = self.draw(rng, tries)
         for point, face in zip(points, faces, strict=True):
             normal = self.face_normals[face]
-            underneath = normal[2] < -0.6 and point[2] < bottom + 0.3
-            if not underneath and self.openness(point[None], normal[None])[0] >= open_share:
+            if (
+                not self.underneath(point, normal)
+                and self.openness(point[None], normal[None])[0] >= open_share
+            ):
                 return Seed(point, int(face), normal)
         raise GeometryError("no surface that is visible from outside")
 

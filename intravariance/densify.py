@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from intravariance.errors import InputError
 from intravariance.mesh import Mesh, mesh_from_arrays
+from intravariance.mesh_topology import directed_edges
 
 Vectors = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -26,10 +27,16 @@ _TURNS = 60  # rounds of turning; the first few do nearly all
 def subdivide_long_edges(mesh: Mesh, longest: float, max_faces: int = 2_000_000) -> Mesh:
     """The same surface, closed as before, with no edge longer than `longest`.
 
-    mesh must be closed and consistently oriented (`mesh_topology.closed_problem`). Raises
-    InputError when more than `max_faces` faces would be needed.
+    Raises InputError when the mesh is not closed and consistently oriented, or when more than
+    `max_faces` faces would be needed.
     """
     vertices, faces = mesh.vertices.astype(np.float64), mesh.faces.astype(np.int64)
+    start, end = directed_edges(faces)
+    codes = np.sort(start * len(vertices) + end)
+    if (codes[1:] == codes[:-1]).any() or not np.array_equal(
+        codes, np.sort(end * len(vertices) + start)
+    ):
+        raise InputError("only the edges of a closed mesh can be split")
     for creases in (True, False):
         while True:
             faces = _turn_flat_edges(vertices, faces)
@@ -78,6 +85,8 @@ class _Edges:
         size = np.sqrt(np.maximum.reduce([_dot(v, v) for v in (ab, ac, ad)]))
         departure = np.maximum(np.abs(_dot(ac, normal)), np.abs(_dot(ad, normal)))
         flat = departure < _FLAT * size
+        # two faces folded onto each other lie in one plane too
+        flat &= (_dot(_cross(ab, ac), normal) >= 0) & (_dot(_cross(ad, ab), normal) >= 0)
         return cls(side, twin, (a, b, c, d), ab, ac, ad, normal, length, size, flat)
 
     def longest_of_a_face(self) -> NDArray[np.bool_]:

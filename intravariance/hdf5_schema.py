@@ -42,7 +42,8 @@ ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {
 SAMPLE_ATTRIBUTES = {"pose", "defect", "subcategory", "digest", "parameters"}
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 TABLE = "samples"
-# Labels and displacement are mostly zeros; coordinates with noise hardly shrink (measured: 8 %).
+# gzip leaves 5 % of labels, 12 % of displacement, 76 % of normals, but 86 % of noisy points
+# (measured on three categories of Group 2), which is not worth a slower reading.
 COMPRESSED = frozenset(ARRAYS) - {"points"} | {"vertices", "faces", TABLE}
 _TABLE_STRINGS = ("id", "category", "subcategory", "split", "defect", "digest")
 _TABLE_NUMBERS = ("n_points", "n_anomalous")

@@ -144,9 +144,9 @@ def evaluate(measured: Sequence[Measured], rng: np.random.Generator) -> list[Pro
         )
         shuffled = np.zeros(_PERMUTATIONS)
         for weight, (category, pair) in zip(weights, table.items(), strict=True):
-            key = category, *map(len, pair)
+            key = category, len(pair[0]), len(pair[1])
             if key not in deals:
-                deals[key] = _deals(*key[1:], rng)
+                deals[key] = _deals(key[1], key[2], rng)
             shuffled += weight * _shuffled(*pair, deals[key])
         # 1e-12: equal statistics must count as equal after rounding
         as_far = int(np.sum(np.abs(shuffled - 0.5) >= abs(value - 0.5) - 1e-12))

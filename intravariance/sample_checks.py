@@ -23,6 +23,7 @@ _NOISE_REACH = 6.0
 # A defect may bend a part outwards, but no product doubles its size.
 _LARGEST_RADIUS = {"normal": 1.0, "defective": 2.0}
 _SMALLEST_RADIUS = 0.5
+_LARGEST_OFFSET = 100.0
 _LARGEST_ANOMALOUS_SHARE = 0.95
 # Labelled points in an order as unusual as this come by chance once in 10^9 samples.
 _ORDER_LIMIT = 6.1
@@ -75,7 +76,8 @@ def pose(sample: Sample, expected: Expected) -> str:
         return "pose is not a proper rotation and a translation"
     if sample.pose[3].tolist() != [0, 0, 0, 1]:
         return "the last row of pose is not 0 0 0 1"
-    return ""
+    offset = float(np.abs(sample.pose[:3, 3]).max())
+    return "" if offset <= _LARGEST_OFFSET else f"pose moves the product by {offset:.3g}"
 
 
 def size(sample: Sample, expected: Expected) -> str:

@@ -103,8 +103,9 @@ def fit(surface: TemplateSurface, offsets: Offsets, sigma: float, rng: np.random
     solution, residual, covariance = _least_squares(offsets)
     noise_solution, noise_residual, _ = _least_squares(simulated)
     solution = solution - noise_solution
-    squared = solution[:3] @ np.linalg.pinv(covariance[:3, :3], rcond=1e-6) @ solution[:3]
-    shift = float(np.sqrt(max(squared, 0.0)) / max(residual, 1e-12))
+    precision = np.linalg.pinv(covariance[:3, :3], rcond=1e-6)
+    squared = float(solution[:3] @ precision @ solution[:3])
+    shift = max(squared, 0.0) ** 0.5 / max(residual, 1e-12)
     return Fit(shift, float(solution[3]), residual - noise_residual)
 
 

@@ -182,6 +182,18 @@ def mirrored(sample: Sample) -> Sample:
     return replace(sample, pose=sample.pose @ np.diag([-1.0, 1, 1, 1]))
 
 
+def lost(sample: Sample) -> Sample:
+    pose = sample.pose.copy()
+    pose[0, 3] = 1e300
+    return replace(sample, pose=pose)
+
+
+def enormous(sample: Sample) -> Sample:
+    points = sample.points.copy()
+    points[3] = 3e38
+    return replace(sample, points=points)
+
+
 def short_normals(sample: Sample) -> Sample:
     return replace(sample, normals=sample.normals * np.float32(0.9))
 
@@ -234,7 +246,9 @@ def other_product(sample: Sample) -> Sample:
         ("bulge", backwards, "surface"),
         ("bulge", labelled_first, "point order"),
         ("normal", mirrored, "pose"),
+        ("normal", lost, "pose"),
         ("normal", far_away, "size"),
+        ("bulge", enormous, "size"),
         ("normal", other_pose, "surface"),
         ("normal", short_normals, "ranges"),
         ("normal", few_points, "ranges"),

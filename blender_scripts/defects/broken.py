@@ -32,7 +32,7 @@ def broken(surface, rng, severity):
         # a corner of the box around the product, seen along the diagonal of a cube
         direction = unit(signs @ axes.directions)
     else:
-        direction, _ = pick_end(surface, rng, tilt=25.0, power=2.0)
+        direction, _ = pick_end(surface, rng, tilt=25.0, power=4.0)
     noise = rough_noise(rng, 0.8)
 
     s = surface.vertices @ direction

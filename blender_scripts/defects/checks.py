@@ -35,8 +35,8 @@ class Limits:
 
 
 LIMITS = {
-    "bulge": Limits(0.004, 0.40, 0.03, 0.4),
-    "concavity": Limits(0.004, 0.40, 0.03, 0.4),
+    "bulge": Limits(0.004, 0.40, 0.025, 0.4),
+    "concavity": Limits(0.004, 0.40, 0.025, 0.4),
     "hole": Limits(0.004, 0.25, 0.020, 0.3),
     "missing": Limits(0.006, 0.40, 0.040, 0.3),
     "crack": Limits(0.006, 0.40, 0.008, 0.3),

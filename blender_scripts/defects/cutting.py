@@ -5,11 +5,20 @@ import numpy as np
 
 from blender_scripts.defects.fields import components
 from blender_scripts.defects.result import Defective
-from blender_scripts.meshes import GeometryError, areas, boolean, closed_problem, subdivide_long_edges
+from blender_scripts.meshes import (
+    GeometryError,
+    areas,
+    boolean,
+    closed_problem,
+    flip_flat_faces,
+    subdivide_long_edges,
+)
 
 RIM_SPACING = 0.005
 # A piece that a cut leaves loose is a crumb below this share of the area: it falls off.
 CRUMB = 0.01
+# Where a cut runs close by a vertex it leaves edges at the limit of single precision.
+SHORT_EDGE = 5e-5
 
 
 def cut_away(surface, cutter, parameters, loose=CRUMB):
@@ -22,6 +31,8 @@ def cut_away(surface, cutter, parameters, loose=CRUMB):
     if problem:
         raise GeometryError(f"the cutter has {problem}")
     vertices, faces, cut = boolean((surface.vertices, surface.faces), cutter)
+    faces, cut = _without_short_edges(vertices, faces, cut)
+    vertices, faces, cut = flip_flat_faces(vertices, faces, cut)
     faces, cut, dropped = _without_loose_pieces(surface, vertices, faces, cut, loose)
     used, compact = np.unique(faces, return_inverse=True)
     vertices, faces = vertices[used], compact.reshape(-1, 3)
@@ -33,6 +44,24 @@ def cut_away(surface, cutter, parameters, loose=CRUMB):
         rim=_rim(vertices, faces, cut),
         parameters={**parameters, "loose_pieces_dropped": dropped},
     )
+
+
+def _without_short_edges(vertices, faces, cut):
+    """(faces, cut) with the ends of every short edge at the rim made one vertex."""
+    near = np.zeros(len(vertices), dtype=bool)
+    near[faces[cut]] = True
+    edges = faces[near[faces].any(axis=1)][:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    length = np.linalg.norm(vertices[edges[:, 0]] - vertices[edges[:, 1]], axis=1)
+    faces = components(edges[length < SHORT_EDGE], len(vertices))[faces]
+    a, b, c = faces.T
+    kept = (a != b) & (b != c) & (c != a)
+    faces, cut = faces[kept], cut[kept]
+    # two faces left back to back, on the same three vertices, close each other's gap
+    _, first, count = np.unique(
+        np.sort(faces, axis=1), axis=0, return_inverse=True, return_counts=True
+    )
+    single = count[first.reshape(-1)] != 2
+    return faces[single], cut[single]
 
 
 def _without_loose_pieces(surface, vertices, faces, cut, loose):
@@ -82,7 +111,10 @@ def tube(rings):
     sides = [np.stack([a, next_a, next_b], -1), np.stack([a, next_b, b], -1)]
     first, last = index[0], index[-1]
     low, high = np.full(around, count * around), np.full(around, count * around + 1)
-    ends = [np.stack([low, np.roll(first, -1), first], -1), np.stack([high, last, np.roll(last, -1)], -1)]
+    ends = [
+        np.stack([low, np.roll(first, -1), first], -1),
+        np.stack([high, last, np.roll(last, -1)], -1),
+    ]
     middles = rings[[0, -1]].mean(axis=1)
     return (
         np.concatenate([rings.reshape(-1, 3), middles]),
@@ -101,7 +133,9 @@ def ball(levels):
     near = np.abs(distance - 2.0) < 1e-6
     faces = [
         (i, j, k) if np.linalg.det(vertices[[i, j, k]]) > 0 else (i, k, j)
-        for i in range(12) for j in range(i + 1, 12) for k in range(j + 1, 12)
+        for i in range(12)
+        for j in range(i + 1, 12)
+        for k in range(j + 1, 12)
         if near[i, j] and near[j, k] and near[i, k]
     ]
     # flat faces split evenly: every edge of length 2 ends up as 2 / 2 ** levels

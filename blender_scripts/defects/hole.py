@@ -74,7 +74,7 @@ def _bottom(surface, probes, direction, above, wanted):
         exits.append(crossings[1][0])
         thicknesses.append(crossings[1][0] - crossings[0][0])
         next_entries += [distance for distance, _ in crossings[2:3]]
-    if len(exits) < 0.6 * len(probes):
+    if len(exits) < 0.85 * len(probes):
         raise GeometryError("the drill would slip off an edge")
     thickness = float(np.median(thicknesses))
     if thickness < THROUGH and max(thicknesses) < 2 * THROUGH:

@@ -60,7 +60,7 @@ def _prominent_place(surface, rng, reach=0.3):
     mean = (offsets * near[:, :, None]).sum(axis=1) / np.maximum(near.sum(axis=1), 1)[:, None]
     # on a plane the neighbours' mean is the point itself; at a corner or rim it lies inwards
     prominence = np.linalg.norm(mean, axis=1) / reach
-    chances = np.exp(8 * (prominence - prominence.max()))
+    chances = np.exp(14 * (prominence - prominence.max()))
     chosen = rng.choice(CANDIDATES, p=chances / chances.sum())
     outwards = unit(mean[chosen]) + normals[chosen]
     return points[chosen], unit(outwards)

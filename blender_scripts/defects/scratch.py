@@ -80,10 +80,16 @@ def _groove(surface, path, half_width, depth):
     normals, sides = path.normals[nearest], path.sides[nearest]
     lateral = np.abs(np.einsum("nd,nd->n", offset, sides)) / half_width
     height = np.abs(np.einsum("nd,nd->n", offset, normals))
-    beyond = np.linalg.norm(offset - sides * np.einsum("nd,nd->n", offset, sides)[:, None]
-                            - normals * np.einsum("nd,nd->n", offset, normals)[:, None], axis=1)
+    beyond = np.linalg.norm(
+        offset
+        - sides * np.einsum("nd,nd->n", offset, sides)[:, None]
+        - normals * np.einsum("nd,nd->n", offset, normals)[:, None],
+        axis=1,
+    )
     shape = np.where(
-        lateral < 1, -(1 - lateral), LIP * np.sin(np.pi * np.clip((lateral - 1) / (LIP_END - 1), 0, 1))
+        lateral < 1,
+        -(1 - lateral),
+        LIP * np.sin(np.pi * np.clip((lateral - 1) / (LIP_END - 1), 0, 1)),
     )
     arc = path.arc
     taper = np.minimum(1.0, np.minimum(arc, arc[-1] - arc) / (0.15 * arc[-1]))

@@ -22,12 +22,14 @@ from blender_scripts.surface import tangents, unit
 
 # The shift is full up to this share of the radius (a flat top shows better under noise).
 FLAT = 0.2
-# A wall thinner than this moves as a whole.
-THIN = 0.12
-# A dent takes at most this share of the thickness when the far side stays.
-DEEPEST = 0.6
-# The patch's projection fills at least this share of the ellipse: not a strip or a rod.
-COVERAGE = 0.45
+# A wall (no rod) thinner than the first moves as a whole; one thinner than the second does so when
+# it is too thin for the dent.
+THIN, THIN_FOR_DENT = 0.12, 0.22
+# A dent takes at most this share of the thickness when the far side stays, and at least that depth.
+DEEPEST, SHALLOWEST = 0.65, 0.05
+# Share of the ellipse that the patch fills, seen along the direction: below the first the place is
+# too narrow to carry a swelling, below the second it is a rod.
+NARROW, ROD = 0.28, 0.60
 
 
 def swelling(surface, rng, severity, outwards):
@@ -46,21 +48,26 @@ def swelling(surface, rng, severity, outwards):
         direction = unit((surface.face_normals[own] * surface.areas[own, None]).sum(axis=0))
     if own.sum() < 20 or not direction.any():
         raise GeometryError("too few faces to swell")
+    if surface.underneath(seed.point, direction):
+        raise GeometryError("the swelling would be underneath")
 
     weight = _falloff(surface, seed, direction, radius, aspect, turn)
     weight *= smooth_step((surface.normals @ direction + 0.6) / 0.6)
     weight[~patch_around(surface, seed.face, weight > 0)] = 0.0
-    _covered(surface, weight, direction, radius)
+    filled = _filled(surface, weight, direction, radius)
+    if filled < NARROW:
+        raise GeometryError("the surface around the seed is too narrow")
 
     core = np.flatnonzero((weight > 0.3) & (surface.normals @ direction > 0.3))
     if len(core) == 0:
         raise GeometryError("too few vertices to swell")
     thickness = wall_thickness(surface, core, direction)
-    typical, thin = float(np.median(thickness)), float(np.quantile(thickness, 0.1))
-    whole_wall = typical < THIN
-    if not outwards and not whole_wall and height > DEEPEST * thin:
+    typical, thin = float(np.median(thickness)), float(np.quantile(thickness, 0.25))
+    too_deep = not outwards and height > DEEPEST * thin
+    whole_wall = filled > ROD and typical < (THIN_FOR_DENT if too_deep else THIN)
+    if too_deep and not whole_wall:
         height = DEEPEST * thin
-        if height < 0.07:
+        if height < SHALLOWEST:
             raise GeometryError("too thin for a dent that is deep enough")
 
     displacement = weight[:, None] * direction * (height if outwards else -height)
@@ -95,13 +102,11 @@ def _falloff(surface, seed, direction, radius, aspect, turn):
     return 1 - smooth_step((distance - FLAT) / (1 - FLAT))
 
 
-def _covered(surface, weight, direction, radius):
-    """Refuse a patch that is a narrow strip: a dent in it would not look like one."""
+def _filled(surface, weight, direction, radius):
+    """Share of a disc of the radius that the front of the patch fills, seen along direction."""
     inside = weight[surface.faces].min(axis=1) > 0
-    facing = surface.face_normals[inside] @ direction
-    projected = (surface.areas[inside] * np.clip(facing, 0, None)).sum()
-    if projected < COVERAGE * np.pi * radius**2:
-        raise GeometryError("the surface around the seed is too narrow")
+    facing = np.clip(surface.face_normals[inside] @ direction, 0.0, None)
+    return float((surface.areas[inside] * facing).sum() / (np.pi * radius**2))
 
 
 def _room(surface, displacement):

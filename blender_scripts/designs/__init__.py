@@ -6,8 +6,18 @@
 
 import importlib
 
+import numpy as np
+
+from blender_scripts.meshes import without_short_edges
+
+# Booleans leave edges so short that float32 coordinates cannot hold the faces at them; this share
+# of the diagonal is far below any detail.
+SHORTEST_EDGE = 2e-4
+
 
 def build(category, subcategory):
     """(vertices, faces) of a design in its own units; KeyError when there is none of that name."""
     module = importlib.import_module(f"blender_scripts.designs.{category}")
-    return module.DESIGNS[subcategory]()
+    vertices, faces = module.DESIGNS[subcategory]()
+    diagonal = np.linalg.norm(np.ptp(vertices, axis=0))
+    return without_short_edges(vertices, faces, SHORTEST_EDGE * diagonal)

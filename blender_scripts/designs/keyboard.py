@@ -4,7 +4,7 @@
 import numpy as np
 
 from blender_scripts import meshes
-from blender_scripts.designs import shapes, triangles
+from blender_scripts.designs import shapes
 
 # Key widths in units of the pitch, left to right and back to front; a negative width is a gap.
 FUNCTION_ROW = (1, -1, *(1,) * 4, -0.5, *(1,) * 4, -0.5, *(1,) * 4)
@@ -98,8 +98,8 @@ def _slab(x, y, low, high, bevel=0.0):
 
 
 def _finished(mesh):
-    """The mesh with clean triangles, moved up or down until its lowest point is on the ground."""
-    return triangles.evened(shapes.move(mesh, (0, 0, -mesh[0][:, 2].min())), shares=())
+    """The mesh moved up or down until its lowest point is on the ground."""
+    return shapes.move(mesh, (0, 0, -mesh[0][:, 2].min()))
 
 
 def full_size_keyboard(pitch=1.9, key_height=1.2, front=1.5, back=3.2):

@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from blender_scripts.designs import shapes, triangles
+from blender_scripts.designs import shapes
 
 # The bars of a seven-segment figure: middle (x, y) in half widths and quarter heights of the
 # figure, then whether it lies flat; and which of these bars each digit from 0 to 9 lights.
@@ -250,8 +250,8 @@ def _span(x, y, z, bevel=0.0):
 
 
 def _finished(mesh):
-    """The mesh with clean triangles, moved up or down until its lowest point is on the ground."""
-    return triangles.evened(shapes.move(mesh, (0, 0, -mesh[0][:, 2].min())))
+    """The mesh moved up or down until its lowest point is on the ground."""
+    return shapes.move(mesh, (0, 0, -mesh[0][:, 2].min()))
 
 
 DESIGNS = {

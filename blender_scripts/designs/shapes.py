@@ -66,9 +66,7 @@ def lathe(profile, segments=64, closed=False, radius_at=None):
     radius, z = profile[:, :1], profile[:, 1:]
     factor = 1.0 if radius_at is None else radius_at(angles[None, :], radius, z)
     rings = np.stack(
-        np.broadcast_arrays(
-            radius * factor * np.cos(angles), radius * factor * np.sin(angles), z
-        ),
+        np.broadcast_arrays(radius * factor * np.cos(angles), radius * factor * np.sin(angles), z),
         axis=-1,
     )  # (K, S, 3)
     count = len(profile)
@@ -153,7 +151,9 @@ def smooth(points, count=64):
     t = (where - k)[:, None]
     p0, p1, p2, p3 = (padded[k + i] for i in range(4))
     return 0.5 * (
-        2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2
+        2 * p1
+        + (p2 - p0) * t
+        + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2
         + (3 * p1 - p0 - 3 * p2 + p3) * t**3
     )
 

@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from blender_scripts.designs import shapes, triangles
+from blender_scripts.designs import shapes
 
 
 def crossed_lid_console(width=32.0, depth=27.0, height=9.0, ridge=1.7):
@@ -160,8 +160,8 @@ def _span(x, y, z, bevel=0.0):
 
 
 def _finished(mesh):
-    """The mesh with clean triangles, moved up or down until its lowest point is on the ground."""
-    return triangles.evened(shapes.move(mesh, (0, 0, -mesh[0][:, 2].min())))
+    """The mesh moved up or down until its lowest point is on the ground."""
+    return shapes.move(mesh, (0, 0, -mesh[0][:, 2].min()))
 
 
 DESIGNS = {

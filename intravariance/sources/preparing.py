@@ -18,9 +18,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from intravariance.densify import subdivide_long_edges
 from intravariance.errors import InputError, IntegrityError
 from intravariance.mesh import Mesh, digest_arrays, mesh_from_arrays, to_unit_sphere
-from intravariance.mesh_topology import MAX_EDGE, closed_problem, subdivide_long_edges
+from intravariance.mesh_topology import MAX_EDGE, closed_problem
 from intravariance.sources import repair
 from intravariance.sources.choosing import Choice, origin
 from intravariance.sources.isolation import read_and_repair
