@@ -95,7 +95,7 @@ class Surface:
             if face[0] < 0:
                 break
             travelled += distance[0]
-            found.append((travelled, bool(self.face_normals[face[0]] @ direction < 0)))
+            found.append((travelled, bool(dot(self.face_normals[face[0]], direction) < 0)))
         return found
 
     def openness(self, points, normals):
@@ -151,6 +151,14 @@ def unit(vectors):
     """Vectors (..., 3) of length 1 (a zero vector stays zero)."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return vectors / np.maximum(lengths, 1e-30)
+
+
+def dot(a, b):
+    """(...,) scalar products of vectors (..., 3).
+
+    Written out: BLAS, which `@` calls, may round differently from one number of threads to another.
+    """
+    return a[..., 0] * b[..., 0] + a[..., 1] * b[..., 1] + a[..., 2] * b[..., 2]
 
 
 def tangents(normals):

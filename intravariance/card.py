@@ -21,14 +21,17 @@ import numpy as np
 
 from annotations.vocabulary import DEFECT_TYPES, DISPLACEMENT_THRESHOLD, NORMAL, RIM_WIDTH
 from intravariance.hdf5_schema import FORMAT_VERSION
-from intravariance.pointcloud import NOISE_VARIANCE
+from intravariance.pointcloud import LARGEST_SHIFT, NOISE_VARIANCE
 from intravariance.specification import GROUPS, Specification, load_group
 from intravariance.store import Dataset, Record, open_dataset
 
 _POSES = {
     "canonical": "All samples stand in the frame above.",
-    "z": "Test samples are turned about z by a random angle; training samples are not turned.",
-    "so3": "Test samples are turned at random (uniform on SO(3)); training samples are not turned.",
+    "z": f"Test samples are turned about z and shifted in x and y, at random (by up to "
+    f"{LARGEST_SHIFT}); training samples stay in the frame above.",
+    "so3": f"Test samples are turned (uniform on SO(3)) and shifted (by up to {LARGEST_SHIFT}) at "
+    "random; training samples stay in the frame above. Without the shift the distance of a cloud's "
+    "centroid from 0 would tell a missing part.",
 }
 _EMBEDDED = "procedural:"  # base meshes of our own designs, see `sources`
 _SPREAD = (np.min, np.median, np.max)

@@ -16,6 +16,7 @@ from intravariance.plan import SampleJob
 from intravariance.pointcloud import (
     Pose,
     add_tolerance,
+    apply_pose,
     interpolate,
     label_points,
     random_pose,
@@ -82,7 +83,7 @@ def make_sample(
         subcategory=job.subcategory,
         split=job.split,
         defect=job.defect,
-        points=_float32(rotate(where.points, pose) + noise),
+        points=_float32(apply_pose(where.points, pose) + noise),
         normals=_float32(rotate(where.normals, pose)),
         labels=labels,
         displacement=_float32(rotate(displacement, pose)),

@@ -17,7 +17,7 @@ import trimesh
 from annotations.vocabulary import DISPLACEMENT_THRESHOLD, NORMAL
 from intravariance.mesh import Mesh, mesh_from_arrays, to_unit_sphere
 from intravariance.plan import SampleJob, make_plan
-from intravariance.pointcloud import random_pose, rotate, sample_surface
+from intravariance.pointcloud import apply_pose, random_pose, rotate, sample_surface
 from intravariance.seeds import generator
 from intravariance.specification import Category, Specification
 from intravariance.store import Sample, assemble, write_shard
@@ -88,7 +88,7 @@ def make_sample(job: SampleJob, seed: int = 0, sigma: float = 0.0447) -> Sample:
         subcategory=job.subcategory,
         split=job.split,
         defect=job.defect,
-        points=(rotate(points, pose) + noise).astype(np.float32),
+        points=(apply_pose(points, pose) + noise).astype(np.float32),
         normals=rotate(normals, pose).astype(np.float32),
         labels=labels,
         displacement=rotate(displacement, pose).astype(np.float32),

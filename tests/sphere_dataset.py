@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intravariance.mesh import mesh_from_arrays
-from intravariance.pointcloud import random_pose, rotate
+from intravariance.pointcloud import apply_pose, random_pose, rotate
 from intravariance.specification import Category, Specification
 from intravariance.store import Sample, assemble, write_shard
 
@@ -86,7 +86,7 @@ def _sample(
     labels = (height > 0) & (defect != "normal")
     displacement[~labels] = 0
     pose = np.eye(4) if split == "train" else random_pose("so3", rng)
-    moved = rotate(points + np.nan_to_num(displacement), pose)
+    moved = apply_pose(points + np.nan_to_num(displacement), pose)
     arrays = {
         "points": moved + sigma * rng.normal(size=points.shape),
         "normals": rotate(points, pose),

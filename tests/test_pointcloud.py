@@ -8,7 +8,9 @@ from scipy.stats import chisquare, kstest
 from annotations.vocabulary import DISPLACEMENT_THRESHOLD, RIM_WIDTH
 from intravariance.mesh import mesh_from_arrays
 from intravariance.pointcloud import (
+    LARGEST_SHIFT,
     add_tolerance,
+    apply_pose,
     interpolate,
     label_points,
     random_pose,
@@ -75,6 +77,18 @@ def test_poses():
     # coordinates is uniform on [-1, 1].
     for axis in range(3):
         assert kstest((poses[:, axis, 0] + 1) / 2, "uniform").pvalue > 1e-3
+    # Shifts uniform in a ball: the volume within the shift's length is uniform.
+    shift = np.linalg.norm(poses[:, :3, 3], axis=1) / LARGEST_SHIFT
+    assert kstest(shift**3, "uniform").pvalue > 1e-3
+    assert turned[2, 3] == 0
+    assert 0 < np.linalg.norm(turned[:2, 3]) <= LARGEST_SHIFT
+
+
+def test_a_pose_turns_then_shifts():
+    pose = random_pose("so3", np.random.default_rng(6))
+    points = np.random.default_rng(7).normal(size=(10, 3))
+    homogeneous = np.c_[points, np.ones(10)] @ pose.T
+    np.testing.assert_allclose(apply_pose(points, pose), homogeneous[:, :3])
 
 
 def test_rotate_is_the_rotation_of_the_pose():

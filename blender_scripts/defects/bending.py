@@ -6,7 +6,8 @@ product stays; from the plane on its centre line follows an arc of constant leng
 arc it goes straight on. Flat products bend across their thickness, mostly. The arc is wide enough
 that the inner side is not folded.
 
-Severity 0 .. 1: angle 20 .. 42 degrees. Portion: 0.40 .. 0.60 of the extent. Labelled is what moved.
+Severity 0 .. 1: angle 20 .. 42 degrees. Portion: 0.40 .. 0.60 of the extent. Labelled is what
+moved.
 """
 
 import numpy as np
@@ -15,7 +16,7 @@ from blender_scripts.defects.fields import drawn
 from blender_scripts.defects.portion import pick_end
 from blender_scripts.defects.result import deformed, listed
 from blender_scripts.meshes import GeometryError
-from blender_scripts.surface import unit
+from blender_scripts.surface import dot, unit
 
 # The centre of the arc keeps this factor of the product's half width away from the centre line.
 SLACK = 1.2
@@ -28,10 +29,10 @@ def bending(surface, rng, severity):
     along, axes = pick_end(surface, rng, tilt=10.0, power=6.0)
     sideways = _side(along, axes, rng)
 
-    s = surface.vertices @ along
+    s = dot(surface.vertices, along)
     start = s.max() - share * np.ptp(s)
     portion = s > start
-    y = surface.vertices @ sideways
+    y = dot(surface.vertices, sideways)
     near = portion & (s < start + 0.3 * share * np.ptp(s))
     if near.sum() < 10:
         raise GeometryError("nothing to bend there")
@@ -64,13 +65,13 @@ def bending(surface, rng, severity):
 def _side(along, axes, rng):
     """A unit direction across `along`: for a flat product mostly that of its thickness."""
     thin = axes.directions[2]
-    flat = axes.extents[2] < 0.5 * axes.extents[1] and abs(thin @ along) < 0.5
+    flat = axes.extents[2] < 0.5 * axes.extents[1] and abs(dot(thin, along)) < 0.5
     turn = rng.uniform(0, 2 * np.pi)
     choice = rng.random()
     if flat and choice < 0.8:
         towards = thin * (1.0 if turn < np.pi else -1.0)
     else:
         towards = np.cos(turn) * axes.directions[1] + np.sin(turn) * axes.directions[2]
-        if abs(towards @ along) > 0.7:
+        if abs(dot(towards, along)) > 0.7:
             towards = axes.directions[0]
-    return unit(towards - along * (towards @ along))
+    return unit(towards - along * dot(towards, along))

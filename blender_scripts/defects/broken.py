@@ -16,7 +16,7 @@ from blender_scripts.defects.fields import drawn, rough_noise
 from blender_scripts.defects.portion import main_axes, pick_end
 from blender_scripts.defects.result import listed
 from blender_scripts.meshes import GeometryError, volume
-from blender_scripts.surface import tangents, unit
+from blender_scripts.surface import dot, tangents, unit
 
 LEAST, MOST = 0.005, 0.45
 SPACING = 0.04
@@ -30,12 +30,12 @@ def broken(surface, rng, severity):
         axes = main_axes(surface)
         signs = rng.choice([-1.0, 1.0], 3) * rng.uniform(0.5, 1.0, 3)
         # a corner of the box around the product, seen along the diagonal of a cube
-        direction = unit(signs @ axes.directions)
+        direction = unit((signs[:, None] * axes.directions).sum(axis=0))
     else:
         direction, _ = pick_end(surface, rng, tilt=25.0, power=4.0)
     noise = rough_noise(rng, 0.8)
 
-    s = surface.vertices @ direction
+    s = dot(surface.vertices, direction)
     level = s.max() - share * np.ptp(s)
     cutter = _beyond(surface, direction, level, lambda points: roughness * noise(points))
     result = cut_away(
@@ -60,16 +60,16 @@ def broken(surface, rng, severity):
 def _beyond(surface, direction, level, height):
     """Closed block that holds everything beyond the level, its near face shifted by `height`."""
     across, along = tangents(direction)
-    beyond = surface.vertices[surface.vertices @ direction > level - 0.2]
+    beyond = surface.vertices[dot(surface.vertices, direction) > level - 0.2]
     axes = [
-        np.arange((beyond @ axis).min() - 0.1, (beyond @ axis).max() + 0.1 + SPACING, SPACING)
+        np.arange(dot(beyond, axis).min() - 0.1, dot(beyond, axis).max() + 0.1 + SPACING, SPACING)
         for axis in (across, along)
     ]
     u, v = np.meshgrid(*axes, indexing="ij")
     flat = u[..., None] * across + v[..., None] * along
     near = flat + level * direction
     near += height(near.reshape(-1, 3)).reshape(u.shape)[..., None] * direction
-    far = flat + ((beyond @ direction).max() + 0.2) * direction
+    far = flat + (dot(beyond, direction).max() + 0.2) * direction
     rows, columns = u.shape
     index = np.arange(rows * columns).reshape(rows, columns)
     a, b, c, d = index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:]

@@ -23,8 +23,8 @@ UNTOUCHED = 0.003
 class Limits:
     """least, most: labelled share of the whole area.
 
-    departure: deformations: a quarter of the labelled area is at least this far from the pristine surface.
-    Cuts: some of the removed or exposed surface is at least this far from what was there.
+    departure: deformations: a quarter of the labelled area is at least this far from the pristine
+    surface. Cuts: some of the removed or exposed surface is at least this far from what was there.
     visible: share of the labelled area from which a sixth of the hemisphere is free.
     """
 

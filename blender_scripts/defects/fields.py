@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from blender_scripts.surface import Surface, unit
+from blender_scripts.surface import Surface, dot, unit
 
 
 def drawn(rng, severity, slight, severe):
@@ -38,8 +38,8 @@ def rough_noise(rng, longest, octaves=4, roughness=0.8, waves=12):
         total = np.zeros(len(points))
         for octave in range(octaves):
             frequency = 2 * np.pi / (longest * scale[octave])
-            angles = points @ (frequency * directions[octave].T) + phases[octave]
-            total += amplitude[octave] * np.cos(angles).sum(axis=1)
+            for direction, phase in zip(directions[octave], phases[octave], strict=True):
+                total += amplitude[octave] * np.cos(frequency * dot(points, direction) + phase)
         return total
 
     return field
@@ -95,7 +95,7 @@ def carry_other_side(surface, displacement, reach):
     carried = np.einsum("nc,ncd->nd", weights, displacement[corners])
     more = np.linalg.norm(carried, axis=1) > size[rows]
     # the wall is behind only where its far side looks the other way
-    behind = np.einsum("nd,nd->n", surface.normals[rows], near.face_normals[face[met]]) < -0.3
+    behind = dot(surface.normals[rows], near.face_normals[face[met]]) < -0.3
     chosen = more & behind
     result = displacement.copy()
     result[rows[chosen]] = carried[chosen]
@@ -106,8 +106,8 @@ def _barycentric(points, corners):
     """(N, 3) weights of points (N, 3) in triangles (N, 3, 3), none negative."""
     a, b, c = np.moveaxis(corners, 1, 0)
     normal = np.cross(b - a, c - a)
-    squared = np.maximum(np.einsum("nd,nd->n", normal, normal), 1e-30)
-    first = np.einsum("nd,nd->n", np.cross(b - points, c - points), normal) / squared
-    second = np.einsum("nd,nd->n", np.cross(c - points, a - points), normal) / squared
+    squared = np.maximum(dot(normal, normal), 1e-30)
+    first = dot(np.cross(b - points, c - points), normal) / squared
+    second = dot(np.cross(c - points, a - points), normal) / squared
     weights = np.clip(np.stack([first, second, 1 - first - second], axis=1), 0.0, None)
     return weights / weights.sum(axis=1, keepdims=True)

@@ -34,7 +34,7 @@ def hole(surface, rng, severity):
     angles = np.linspace(0, 2 * np.pi, 8, endpoint=False)
     circle = np.cos(angles)[:, None] * across + np.sin(angles)[:, None] * along
     probes = seed.point + above * seed.normal + radius * np.r_[np.zeros((1, 3)), 0.9 * circle]
-    below, depth = _bottom(surface, probes, -seed.normal, above, wanted)
+    below, depth, through = _bottom(surface, probes, -seed.normal, above, wanted)
 
     angles = np.linspace(0, 2 * np.pi, SIDES, endpoint=False)
     levels = np.linspace(-below, above, 8)
@@ -56,13 +56,13 @@ def hole(surface, rng, severity):
             "direction": listed(-seed.normal),
             "radius": radius,
             "depth": float(depth),
-            "through": depth != below,
+            "through": through,
         },
     )
 
 
 def _bottom(surface, probes, direction, above, wanted):
-    """(how far below the seed the drill ends, depth of the hole: the wall's thickness if through).
+    """(how far below the seed the drill ends, the hole's depth, whether it goes through).
 
     probes (N, 3): starts of rays that go down the drill's axis and wall.
     """
@@ -74,7 +74,7 @@ def _bottom(surface, probes, direction, above, wanted):
         exits.append(crossings[1][0])
         thicknesses.append(crossings[1][0] - crossings[0][0])
         next_entries += [distance for distance, _ in crossings[2:3]]
-    if len(exits) < 0.85 * len(probes):
+    if len(exits) < 0.75 * len(probes):
         raise GeometryError("the drill would slip off an edge")
     thickness = float(np.median(thicknesses))
     if thickness < THROUGH and max(thicknesses) < 2 * THROUGH:
@@ -82,8 +82,8 @@ def _bottom(surface, probes, direction, above, wanted):
         room = min(next_entries, default=np.inf) - last
         if room < 0.02:
             raise GeometryError("the drill would meet the part behind the wall")
-        return last - above + min(0.05, 0.5 * room), thickness
+        return last - above + min(0.05, 0.5 * room), thickness, True
     depth = min(wanted, 0.7 * min(thicknesses))
     if depth < 0.10:
         raise GeometryError("too thin for a pit, too thick for a hole through")
-    return depth, depth
+    return depth, depth, False

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from blender_scripts.surface import unit
+from blender_scripts.surface import dot, unit
 
 STEP = 0.02
 # A step up or down (a key, a moulding) larger than this ends the line.
@@ -27,9 +27,18 @@ class Path:
     ends_free: tuple
 
     @property
+    def headings(self):
+        """(K, 3) unit vectors along the line."""
+        return np.cross(self.sides, self.normals)
+
+    @property
     def arc(self):
         """(K,) length along the line from its start."""
         return np.r_[0.0, np.cumsum(np.linalg.norm(np.diff(self.points, axis=0), axis=1))]
+
+    def squared_distances(self, points):
+        """(N, K) squared distance of points (N, 3) from the points of the line."""
+        return sum((points[:, None, axis] - self.points[:, axis]) ** 2 for axis in range(3))
 
 
 def trace(surface, point, normal, direction, length, turning=0.0):
@@ -39,9 +48,9 @@ def trace(surface, point, normal, direction, length, turning=0.0):
     where the surface does. `turning`: curvature of the line within the surface (radians a unit).
     """
     points, normals = [point], [normal]
-    heading = unit(direction - normal * (direction @ normal))
+    heading = unit(direction - normal * dot(direction, normal))
     free = False
-    for _ in range(int(round(length / STEP))):
+    for _ in range(round(length / STEP)):
         side = np.cross(normals[-1], heading)
         heading = unit(heading + turning * STEP * side)
         ahead = points[-1] + STEP * heading
@@ -54,11 +63,11 @@ def trace(surface, point, normal, direction, length, turning=0.0):
             break
         met = surface.face_normals[face[0]]
         up = normals[-1]
-        if met @ up > 0.5:
+        if dot(met, up) > 0.5:
             up = unit(up + FOLLOW * (met - up))
         points.append(start - distance[0] * normals[-1])
         normals.append(up)
-        heading = unit(heading - up * (heading @ up))
+        heading = unit(heading - up * dot(heading, up))
     return _smoothed(np.array(points), np.array(normals), heading, (False, free))
 
 

@@ -20,7 +20,7 @@ class Axes:
 def main_axes(surface):
     """The axes of the ellipsoid of inertia of the surface, the longest first."""
     weights = surface.areas / surface.areas.sum()
-    centred = surface.centres - weights @ surface.centres
+    centred = surface.centres - np.einsum("f,fi->i", weights, surface.centres)
     _, vectors = np.linalg.eigh(np.einsum("f,fi,fj->ij", weights, centred, centred))
     directions = vectors.T[::-1]
     extents = np.ptp(np.einsum("vi,ki->vk", surface.vertices, directions), axis=0)

@@ -14,7 +14,7 @@ from blender_scripts.defects.fields import carry_other_side, drawn, smooth_step
 from blender_scripts.defects.paths import STEP, both_ways
 from blender_scripts.defects.result import deformed, listed
 from blender_scripts.meshes import GeometryError, subdivide_long_edges
-from blender_scripts.surface import Surface, tangents
+from blender_scripts.surface import Surface, dot, tangents
 
 SHORTEST = 0.35
 FINEST = 0.010
@@ -58,58 +58,39 @@ def scratch(surface, rng, severity):
 
 def _refined(surface, path, reach):
     """The surface with short edges within `reach` of the path."""
+    low, high = path.points.min(axis=0) - reach, path.points.max(axis=0) + reach
 
     def longest(points):
-        squared = (
-            (points**2).sum(axis=1)[:, None]
-            + (path.points**2).sum(axis=1)
-            - 2 * points @ path.points.T
-        )
-        return np.where(squared.min(axis=1) < reach**2, FINEST, np.inf)
+        limit = np.full(len(points), np.inf)
+        rows = np.flatnonzero(((points > low) & (points < high)).all(axis=1))
+        near = path.squared_distances(points[rows]).min(axis=1) < reach**2
+        limit[rows[near]] = FINEST
+        return limit
 
     return Surface(*subdivide_long_edges(surface.vertices, surface.faces, longest, rounds=3))
 
 
 def _groove(surface, path, half_width, depth):
     """(V, 3) displacement: down inside the groove, up beside it."""
-    low = path.points.min(axis=0) - LIP_END * half_width
-    high = path.points.max(axis=0) + LIP_END * half_width
+    reach = LIP_END * half_width
+    low, high = path.points.min(axis=0) - reach, path.points.max(axis=0) + reach
     rows = np.flatnonzero(((surface.vertices > low) & (surface.vertices < high)).all(axis=1))
+    if len(rows) == 0:
+        return np.zeros_like(surface.vertices)
     points = surface.vertices[rows]
-    nearest, offset = _foot(points, path)
-    normals, sides = path.normals[nearest], path.sides[nearest]
-    lateral = np.abs(np.einsum("nd,nd->n", offset, sides)) / half_width
-    height = np.abs(np.einsum("nd,nd->n", offset, normals))
-    beyond = np.linalg.norm(
-        offset
-        - sides * np.einsum("nd,nd->n", offset, sides)[:, None]
-        - normals * np.einsum("nd,nd->n", offset, normals)[:, None],
-        axis=1,
-    )
-    shape = np.where(
-        lateral < 1,
-        -(1 - lateral),
-        LIP * np.sin(np.pi * np.clip((lateral - 1) / (LIP_END - 1), 0, 1)),
-    )
-    arc = path.arc
-    taper = np.minimum(1.0, np.minimum(arc, arc[-1] - arc) / (0.15 * arc[-1]))
-    ends = 1 - smooth_step(beyond / half_width)
-    same_level = 1 - smooth_step((height - 0.5 * HEIGHT) / (0.5 * HEIGHT))
-    facing = smooth_step(np.einsum("nd,nd->n", surface.normals[rows], normals) / 0.5)
+    nearest = path.squared_distances(points).argmin(axis=1)
+    offset, normals = points - path.points[nearest], path.normals[nearest]
+    across = np.abs(dot(offset, path.sides[nearest])) / half_width
+    height = np.abs(dot(offset, normals))
+    # along the line the next node is a step away, so that only its ends lie further off
+    ahead = np.maximum(np.abs(dot(offset, path.headings[nearest])) - 0.5 * STEP, 0.0)
+
+    lip = LIP * np.sin(np.pi * np.clip((across - 1) / (LIP_END - 1), 0.0, 1.0))
+    profile = np.where(across < 1, across - 1, lip)
+    taper = np.minimum(path.arc, path.arc[-1] - path.arc) / (0.15 * path.arc[-1])
+    amount = profile * smooth_step(taper)[nearest] * (1 - smooth_step(ahead / half_width))
+    amount *= 1 - smooth_step((height - 0.5 * HEIGHT) / (0.5 * HEIGHT))
+    amount *= smooth_step(2 * dot(surface.normals[rows], normals))
     displacement = np.zeros_like(surface.vertices)
-    amount = depth * shape * smooth_step(taper)[nearest] * ends * same_level * facing
-    displacement[rows] = amount[:, None] * normals
+    displacement[rows] = depth * amount[:, None] * normals
     return displacement
-
-
-def _foot(points, path):
-    """(nearest node (N,), offset (N, 3) from the nearest point of the line) of points (N, 3)."""
-    squared = (
-        (points**2).sum(axis=1)[:, None] + (path.points**2).sum(axis=1) - 2 * points @ path.points.T
-    )
-    nearest = squared.argmin(axis=1)
-    offset = points - path.points[nearest]
-    # the nearest point lies on the line through the node along its heading, half a step at most
-    heading = np.cross(path.sides, path.normals)[nearest]
-    along = np.clip(np.einsum("nd,nd->n", offset, heading), -0.5 * STEP, 0.5 * STEP)
-    return nearest, offset - along[:, None] * heading

@@ -17,7 +17,7 @@ from blender_scripts.defects.fields import drawn, smooth_step
 from blender_scripts.defects.portion import pick_end
 from blender_scripts.defects.result import deformed, listed
 from blender_scripts.meshes import GeometryError
-from blender_scripts.surface import tangents, unit
+from blender_scripts.surface import dot, tangents, unit
 
 
 def twist(surface, rng, severity):
@@ -29,7 +29,7 @@ def twist(surface, rng, severity):
     phase = rng.uniform(0, 2 * np.pi, 3)
     along, _ = pick_end(surface, rng, tilt=0.0, power=5.0)
 
-    s = surface.vertices @ along
+    s = dot(surface.vertices, along)
     start, ramp = s.min() + begin * np.ptp(s), length * np.ptp(s)
     portion = s > start
     if portion.sum() < 10:
@@ -48,7 +48,7 @@ def twist(surface, rng, severity):
     )
     offset = surface.vertices[portion] - centre
     first, second = tangents(axis)
-    x, y, z = offset @ first, offset @ second, offset @ axis
+    x, y, z = dot(offset, first), dot(offset, second), dot(offset, axis)
     # squeeze along a direction fixed in the material, then turn about the axis
     c, d = np.cos(phase[2]), np.sin(phase[2])
     p, q = (c * x + d * y) * (1 - narrow), (c * y - d * x) * (1 + 0.5 * narrow)
@@ -82,5 +82,5 @@ def _middle(surface, portion, along):
         raise GeometryError("nothing to twist there")
     middle = (weights[:, None] * surface.centres[inside]).sum(axis=0) / weights.sum()
     offset = surface.centres[inside] - middle
-    offset -= np.einsum("fd,d->f", offset, along)[:, None] * along
-    return middle, float(np.sqrt((weights * (offset**2).sum(axis=1)).sum() / weights.sum()))
+    offset = offset - dot(offset, along)[:, None] * along
+    return middle, float(np.sqrt((weights * dot(offset, offset)).sum() / weights.sum()))
