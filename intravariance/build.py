@@ -30,7 +30,15 @@ from intravariance.mesh import Mesh
 from intravariance.plan import SampleJob, make_plan
 from intravariance.progress import say, track
 from intravariance.sample import SampleSettings, make_sample
-from intravariance.sources import BaseMesh, Choice, choose, load_base_mesh, parse_source, prepare
+from intravariance.sources import (
+    BaseMesh,
+    Choice,
+    Up,
+    choose,
+    load_base_mesh,
+    parse_source,
+    prepare,
+)
 from intravariance.specification import Specification
 
 
@@ -39,6 +47,7 @@ class BuildSettings:
     """Everything that decides the content of a dataset, and where to work.
 
     source : "procedural", "folder:PATH", "modelnet40:PATH" or "shapenet:PATH".
+    up : the axis that points up in the source's files, None for the layout's own.
     fill : take embedded designs where the source has too few meshes. skip_bad : leave out base
     meshes that cannot be used. blender : a Blender program, None for the bpy wheel.
     cache : folder for prepared base meshes. jobs : worker processes.
@@ -48,6 +57,7 @@ class BuildSettings:
     samples: SampleSettings
     source: str
     cache: Path
+    up: Up | None = None
     fill: bool = False
     skip_bad: bool = False
     blender: Path | None = None
@@ -62,6 +72,7 @@ class BuildSettings:
         return {
             "specification": self.specification.to_dict(),
             "source": source_label,
+            "up": self.up,
             "seed": self.samples.seed,
             "pose": self.samples.pose,
             "noise_sigma": self.samples.noise_sigma,
@@ -100,7 +111,7 @@ def build(settings: BuildSettings, out: Path, force: bool = False) -> BuildResul
     not be made (the finished ones are kept), IntegrityError when the result does not verify.
     """
     _check_target(out, force)
-    source = parse_source(settings.source)
+    source = parse_source(settings.source, settings.up)
     choices = choose(settings.specification, source, settings.samples.seed, settings.fill)
     metadata: dict[str, Any] = {
         "identity": settings.identity(source.label),

@@ -57,6 +57,7 @@ def rebuild_command(
     """
     words = ["iv", "build", *_specification_options(specification)]
     words += ["--source", str(identity["source"]), *(["--fill", "procedural"] if fill else [])]
+    words += ["--up", str(identity["up"])] if identity.get("up") else []
     words += ["--seed", str(identity["seed"])]
     words += ["--pose", str(identity["pose"])]
     sigma = float(identity["noise_sigma"])

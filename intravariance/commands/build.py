@@ -7,8 +7,12 @@ import json
 import math
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from intravariance.sources import Source, Up
 
 from intravariance.errors import InputError
 from intravariance.specification import GROUPS, Specification, load_group, load_specification
@@ -28,6 +32,11 @@ from intravariance.specification import GROUPS, Specification, load_group, load_
     show_default=True,
     help="Base meshes: procedural, folder:PATH, modelnet40:PATH or shapenet:PATH "
     "(a directory or a .zip).",
+)
+@click.option(
+    "--up",
+    type=click.Choice(["y", "z"]),
+    help="Axis that points up in the source's files.  [default: y in ShapeNet and glb, else z]",
 )
 @click.option(
     "--fill",
@@ -70,6 +79,7 @@ def build_command(
     spec: Path | None,
     categories: tuple[str, ...],
     source: str,
+    up: Up | None,
     fill: str | None,
     skip_bad: bool,
     seed: int,
@@ -91,7 +101,9 @@ def build_command(
     """
     specification = _specification(group, spec).select(categories)
     if dry_run:
-        _print_plan(specification, source, seed, fill is not None, as_json)
+        from intravariance.sources import parse_source
+
+        _print_plan(specification, parse_source(source, up), seed, fill is not None, as_json)
         return
 
     from intravariance.build import BuildSettings, build, default_cache
@@ -107,6 +119,7 @@ def build_command(
         ),
         source=source,
         cache=default_cache() if cache is None else cache,
+        up=up,
         fill=fill is not None,
         skip_bad=skip_bad,
         blender=blender,
@@ -148,15 +161,15 @@ def _sigma(variance: float | None, sigma: float | None) -> float:
 
 
 def _print_plan(
-    specification: Specification, source: str, seed: int, fill: bool, as_json: bool
+    specification: Specification, source: Source, seed: int, fill: bool, as_json: bool
 ) -> None:
     from dataclasses import asdict
 
     from intravariance.plan import make_plan
-    from intravariance.sources import choose, parse_source
+    from intravariance.sources import choose
 
     jobs = make_plan(specification, seed)
-    choices = choose(specification, parse_source(source), seed, fill)
+    choices = choose(specification, source, seed, fill)
     meshes = {f"{c.category}/{c.subcategory}": c.origin for c in choices}
     if as_json:
         click.echo(json.dumps({"base_meshes": meshes, "samples": [asdict(job) for job in jobs]}))

@@ -20,12 +20,13 @@ import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Literal, Protocol
 
 from intravariance.errors import InputError
 from intravariance.sources.trees import FolderTree, Tree, ZipTree, open_tree
 from intravariance.specification import Category
 
+Up = Literal["y", "z"]
 FORMATS = ("off", "obj", "ply", "stl", "glb")
 FORMS = "procedural, folder:PATH, modelnet40:PATH, shapenet:PATH (PATH is a folder or a .zip file)"
 
@@ -69,12 +70,19 @@ class Source(Protocol):
     def where(self, category: Category) -> str:
         """Where the meshes of a category are looked for, for error messages."""
 
+    def up_axis(self, name: str) -> Up:
+        """Which axis of a candidate's file points up."""
+
     def read(self, name: str) -> bytes:
         """The file of a candidate. Raises InputError when it cannot or may not be read."""
 
 
-def parse_source(text: str) -> Source:
-    """The source that `--source` names. Raises InputError for other forms and missing paths."""
+def parse_source(text: str, up: Up | None = None) -> Source:
+    """The source that `--source` names. Raises InputError for other forms and missing paths.
+
+    up : the axis that points up in the files; None takes the layout's own: y in ShapeNet and in
+    glb files (both by their specification), z elsewhere.
+    """
     if text == "procedural":
         return Procedural()
     kind, _, location = text.partition(":")
@@ -84,7 +92,7 @@ def parse_source(text: str) -> Source:
     if not path.is_dir() and not (path.is_file() and path.suffix.lower() == ".zip"):
         found = "a file of another kind" if path.exists() else "nothing"
         raise InputError(f"--source {text}: expected a folder or a .zip file, found {found}")
-    return _KINDS[kind](path)
+    return _KINDS[kind](path, up)
 
 
 @dataclass(frozen=True)
@@ -104,6 +112,9 @@ class Procedural:
     def where(self, category: Category) -> str:
         return f"the embedded designs of {category.name}"
 
+    def up_axis(self, name: str) -> Up:
+        return "z"
+
     def read(self, name: str) -> bytes:
         raise InputError(f"{name}: an embedded design has no file")
 
@@ -113,6 +124,7 @@ class Folder:
     """The user's own meshes, in a folder for each category."""
 
     path: Path
+    up: Up | None = None
     kind = "folder"
 
     @property
@@ -132,6 +144,9 @@ class Folder:
 
     def where(self, category: Category) -> str:
         return f"{self.path}/{category.name} (files {' '.join(FORMATS)})"
+
+    def up_axis(self, name: str) -> Up:
+        return self.up or ("y" if name.lower().endswith(".glb") else "z")
 
     def read(self, name: str) -> bytes:
         return open_tree(self.path).read(name)
@@ -180,6 +195,9 @@ class ShapeNet(Folder):
         if synset is None:
             return f"ShapeNet has no class {category.name}"
         return f"{self.path}/{synset} (ShapeNet's class for {category.name})"
+
+    def up_axis(self, name: str) -> Up:
+        return self.up or "y"
 
     def read(self, name: str) -> bytes:
         archive, _, member = name.partition(".zip/")

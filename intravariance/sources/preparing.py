@@ -109,7 +109,8 @@ def _prepared_file(source: Source, candidate: Candidate, cache: Path, blender: D
         identity += [candidate.category, str(candidate.subcategory)]
     else:
         data = source.read(candidate.name)
-        identity = [hashlib.sha256(data).hexdigest(), _format(candidate)]
+        up = source.up_axis(candidate.name)
+        identity = [hashlib.sha256(data).hexdigest(), _format(candidate), f"up {up}"]
         identity += [f"{name} {version(name)}" for name in ("trimesh", "point-cloud-utils")]
     identity += [f"numpy {version('numpy')}", f"preparation {repair.VERSION}"]
     key = hashlib.sha256("\n".join(identity).encode()).hexdigest()
@@ -121,8 +122,16 @@ def _prepared_file(source: Source, candidate: Candidate, cache: Path, blender: D
             mesh, surface_error = _design(candidate, blender), 0.0
         else:
             mesh, surface_error = read_and_repair(data, _format(candidate))
+            if up == "y":
+                mesh = _y_up_to_z_up(mesh)
         _store(path, mesh, surface_error)
     return path
+
+
+def _y_up_to_z_up(mesh: Mesh) -> Mesh:
+    """The mesh turned by 90 degrees about x: y becomes z, and z (the front) becomes -y."""
+    x, y, z = mesh.vertices.T
+    return mesh_from_arrays(np.stack([x, -z, y], axis=1), mesh.faces)
 
 
 def _format(candidate: Candidate) -> str:
