@@ -81,7 +81,7 @@ class BlenderWorker:
         header, _ = self._request({"request": "versions"})
         return {str(key): str(value) for key, value in header.items()}
 
-    def design(self, category: str, subcategory: str) -> tuple[NDArray, NDArray]:
+    def design(self, category: str, subcategory: str) -> tuple[NDArray[Any], NDArray[Any]]:
         """(vertices, faces) of an embedded design, in the design's own units."""
         request = {"request": "design", "category": category, "subcategory": subcategory}
         _, arrays = self._request(request)
@@ -124,7 +124,9 @@ class BlenderWorker:
         self.close()
         self._log.close()
 
-    def _request(self, request: dict[str, Any], **arrays: NDArray) -> tuple[dict[str, Any], dict]:
+    def _request(
+        self, request: dict[str, Any], **arrays: NDArray[Any]
+    ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         header, results = unpack(self._exchange_or_retry(pack(request, **arrays), request))
         if header.get("error") == "geometry":
             raise ImpossibleDefect(f"{request}: {header['message']}")

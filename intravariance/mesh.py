@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ class Mesh:
     faces: NDArray[np.int32]
 
 
-def mesh_from_arrays(vertices: NDArray, faces: NDArray) -> Mesh:
+def mesh_from_arrays(vertices: NDArray[Any], faces: NDArray[Any]) -> Mesh:
     """A `Mesh` of contiguous arrays in our dtypes.
 
     Raises InputError when the arrays are not a finite, non-empty triangle mesh.
@@ -47,7 +48,7 @@ def triangle_areas(mesh: Mesh) -> NDArray[np.float64]:
     """(F,) float64 area of each triangle."""
     corners = mesh.vertices.astype(np.float64)[mesh.faces]  # (F, 3, 3)
     edges = corners[:, 1:] - corners[:, :1]  # (F, 2, 3)
-    return 0.5 * np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1)
+    return np.asarray(0.5 * np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1))
 
 
 def to_unit_sphere(mesh: Mesh) -> Mesh:
@@ -66,7 +67,7 @@ def to_unit_sphere(mesh: Mesh) -> Mesh:
     return mesh_from_arrays(centred / radius, mesh.faces)
 
 
-def digest_arrays(**arrays: NDArray) -> str:
+def digest_arrays(**arrays: NDArray[Any]) -> str:
     """SHA-256 hex digest over names, dtypes, shapes and little-endian bytes, in name order."""
     digest = hashlib.sha256()
     for name in sorted(arrays):

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,17 +58,17 @@ def sample_surface(mesh: Mesh, count: int, rng: np.random.Generator) -> SurfaceP
     return SurfacePoints(face, weights, points, normals)
 
 
-def interpolate(values: NDArray, mesh: Mesh, where: SurfacePoints) -> NDArray[np.float64]:
+def interpolate(values: NDArray[Any], mesh: Mesh, where: SurfacePoints) -> NDArray[np.float64]:
     """(N, D) values at surface points from (V, D) values at the vertices."""
     corners = np.asarray(values, dtype=np.float64)[mesh.faces[where.face]]  # (N, 3, D)
-    return (where.weights[:, :, None] * corners).sum(axis=1)
+    return np.asarray((where.weights[:, :, None] * corners).sum(axis=1))
 
 
 def label_points(
     points: NDArray[np.float64],
     displacement: NDArray[np.float64],
     newly_exposed: NDArray[np.bool_],
-    rim: NDArray[np.float64],
+    rim: NDArray[np.float32],
 ) -> NDArray[np.uint8]:
     """(N,) uint8, 1 on anomalous points.
 
@@ -83,7 +83,7 @@ def label_points(
 
         distance, _ = cKDTree(rim).query(points, distance_upper_bound=RIM_WIDTH)
         labels |= np.isfinite(distance)
-    return labels.astype(np.uint8)
+    return np.asarray(labels, dtype=np.uint8)
 
 
 def random_pose(pose: Pose, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -112,17 +112,18 @@ def random_pose(pose: Pose, rng: np.random.Generator) -> NDArray[np.float64]:
     return matrix
 
 
-def apply_pose(points: NDArray, pose: NDArray[np.float64]) -> NDArray[np.float64]:
+def apply_pose(points: NDArray[Any], pose: NDArray[np.float64]) -> NDArray[np.float64]:
     """(N, 3) points in the stored frame, from the unit-sphere frame."""
     return rotate(points, pose) + pose[:3, 3]
 
 
-def rotate(vectors: NDArray, pose: NDArray[np.float64]) -> NDArray[np.float64]:
+def rotate(vectors: NDArray[Any], pose: NDArray[np.float64]) -> NDArray[np.float64]:
     """(N, 3) vectors turned by the rotation of a pose.
 
     Sums of products rather than a BLAS call, whose last bit may depend on the thread count.
     """
-    return (np.asarray(vectors, dtype=np.float64)[:, None, :] * pose[None, :3, :3]).sum(axis=2)
+    spread = np.asarray(vectors, dtype=np.float64)[:, None, :] * pose[None, :3, :3]  # (N, 3, 3)
+    return np.asarray(spread.sum(axis=2))
 
 
 def add_tolerance(mesh: Mesh, amplitude: float, rng: np.random.Generator) -> Mesh:

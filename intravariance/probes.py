@@ -53,9 +53,7 @@ PROBES: dict[str, ProbeKind] = {
     "order": ProbeKind(True, "place in the file"),
     "pose angle": ProbeKind(True, "angle of the pose's rotation"),
     "pose offset": ProbeKind(True, "length of the pose's translation"),
-    "stored centroid": ProbeKind(
-        True, "distance of the centroid from 0, as stored"
-    ),
+    "stored centroid": ProbeKind(True, "distance of the centroid from 0, as stored"),
     "stored radius": ProbeKind(True, "largest distance of a point from 0, as stored"),
     "frame shift": ProbeKind(True, "offset of the normal points from the template"),
     "scale": ProbeKind(True, "scale of the normal points against the template"),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from intravariance.pointcloud import Pose
     from intravariance.sources import Source, Up
 
 from intravariance.errors import InputError
@@ -83,7 +84,7 @@ def build_command(
     fill: str | None,
     skip_bad: bool,
     seed: int,
-    pose: str,
+    pose: Pose,
     noise_variance: float | None,
     noise_sigma: float | None,
     out: Path | None,
@@ -113,7 +114,7 @@ def build_command(
         specification=specification,
         samples=SampleSettings(
             seed=seed,
-            pose=pose,  # type: ignore[arg-type]  (click has checked it)
+            pose=pose,
             noise_sigma=_sigma(noise_variance, noise_sigma),
             tolerance=specification.tolerance,
         ),
