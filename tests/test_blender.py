@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from intravariance.blender import BlenderCrash, BlenderWorker, ImpossibleDefect
+from intravariance.densify import subdivide_long_edges
 from intravariance.errors import BackendUnavailable
 from intravariance.mesh import mesh_from_arrays, to_unit_sphere
-from intravariance.mesh_topology import subdivide_long_edges
 
 TETRAHEDRON = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1.0]])
 TETRAHEDRON_FACES = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]])

