@@ -10,7 +10,7 @@ import bpy  # noqa: F401  first: with bpy as a module, mathutils can be imported
 import numpy as np
 from mathutils.bvhtree import BVHTree
 
-from blender_scripts.meshes import GeometryError, areas, vertex_normals
+from blender_scripts.meshes import GeometryError, areas, closed_problem, vertex_normals
 
 # Rays start this far off the surface, so that they do not meet the face they leave.
 RAY_OFFSET = 1e-4
@@ -65,6 +65,17 @@ class Surface:
     def tree(self):
         """Blender's bounding volume hierarchy of the faces (single precision)."""
         return BVHTree.FromPolygons(self.vertices.tolist(), self.faces.tolist(), all_triangles=True)
+
+    @cached_property
+    def problem(self):
+        """Why the mesh is not closed ("" when it is): see `closed_problem`."""
+        return closed_problem(self.vertices, self.faces)
+
+    def crosses_itself(self):
+        """Whether any two faces without a common corner meet."""
+        pairs = np.array(self.tree.overlap(self.tree), dtype=np.int64).reshape(-1, 2)
+        first, second = self.faces[pairs[:, 0]], self.faces[pairs[:, 1]]
+        return bool((first[:, :, None] != second[:, None, :]).all(axis=(1, 2)).any())
 
     def distances(self, points):
         """(N,) distance of points (N, 3) from the surface."""

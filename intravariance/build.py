@@ -40,6 +40,7 @@ from intravariance.sources import (
     prepare,
 )
 from intravariance.specification import Specification
+from intravariance.writing import check_target
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def build(settings: BuildSettings, out: Path, force: bool = False) -> BuildResul
     build with other settings, or when base meshes are missing or bad; IVError when samples could
     not be made (the finished ones are kept), IntegrityError when the result does not verify.
     """
-    _check_target(out, force)
+    check_target(out, force)
     source = parse_source(settings.source, settings.up)
     choices = choose(settings.specification, source, settings.samples.seed, settings.fill)
     metadata: dict[str, Any] = {
@@ -137,15 +138,6 @@ def default_cache() -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("intravariance")
-
-
-def _check_target(out: Path, force: bool) -> None:
-    if out.is_dir() or not out.parent.is_dir():
-        raise InputError(f"--out {out}: expected a file name in an existing folder")
-    if out.exists() and not force:
-        raise InputError(f"--out {out} exists. Choose another name, or replace it with --force.")
-    if not os.access(out.parent, os.W_OK):
-        raise InputError(f"--out {out}: the folder {out.parent} is not writable")
 
 
 @contextmanager

@@ -46,7 +46,7 @@ def subdivide_long_edges(mesh: Mesh, longest: float, max_faces: int = 2_000_000)
             long &= ~edges.flat if creases else edges.longest_of_a_face()
             if not long.any():
                 break
-            if len(faces) > max_faces:
+            if len(faces) + 2 * long.sum() > max_faces:
                 raise InputError(f"splitting its long edges takes more than {max_faces:,} faces")
             vertices, faces = _cut(vertices, faces, edges, long, longest)
     return mesh_from_arrays(vertices, faces)

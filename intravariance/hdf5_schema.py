@@ -180,20 +180,21 @@ def read_pose(group: h5py.Group) -> NDArray[np.float64]:
     """(4, 4) float64."""
     pose = np.asarray(attribute(group, "pose"))
     if pose.shape != (4, 4) or pose.dtype != np.float64:
-        raise IntegrityError(f"{group.name}: pose is {pose.dtype} {pose.shape}, expected (4, 4)")
+        raise IntegrityError(f"{_what(group)}: pose is {pose.dtype} {pose.shape}, expected (4, 4)")
     return pose
 
 
 def read_mesh(group: h5py.Group) -> Mesh | None:
     """The template's mesh, None when there is none."""
-    with reading(f"{group.file.filename}: {group.name}"):
+    with reading(_what(group)):
         if "mesh" not in group:
             return None
     mesh = child_group(group, "mesh")
     vertices = child_array(mesh, "vertices", "f4", (None, 3), MAX_ROWS)
     faces = child_array(mesh, "faces", "i4", (None, 3), MAX_ROWS)
-    if not np.isfinite(vertices).all() or faces.min() < 0 or faces.max() >= len(vertices):
-        raise IntegrityError(f"{mesh.name}: not a finite triangle mesh")
+    indexed = len(faces) > 0 and faces.min() >= 0 and faces.max() < len(vertices)
+    if not indexed or not np.isfinite(vertices).all():
+        raise IntegrityError(f"{_what(mesh)}: not a finite triangle mesh")
     return Mesh(vertices, faces)
 
 
@@ -201,10 +202,11 @@ def read_json(group: h5py.Group, name: str) -> dict[str, Any]:
     """An attribute that holds a JSON object."""
     try:
         content = json.loads(attribute(group, name))
+        canonical_json(content)  # refuses NaN and infinity, which Python reads and JSON has not
     except (ValueError, TypeError, RecursionError) as error:
-        raise IntegrityError(f"{group.name}: attribute {name!r} is not JSON: {error}") from error
+        raise IntegrityError(f"{_what(group)}: attribute {name!r} is not JSON: {error}") from error
     if not isinstance(content, dict):
-        raise IntegrityError(f"{group.name}: attribute {name!r} is not a JSON object")
+        raise IntegrityError(f"{_what(group)}: attribute {name!r} is not a JSON object")
     return content
 
 
@@ -230,8 +232,10 @@ def read_table(file: h5py.Group) -> list[dict[str, Any]]:
     """The table of samples; IntegrityError when its columns or names are not as written."""
     what = f"{file.file.filename}: /{TABLE}"
     dataset = checked_dataset(file, TABLE, MAX_SAMPLES)
-    if dataset.dtype.names != (*_TABLE_STRINGS, *_TABLE_NUMBERS) or dataset.dtype.itemsize > 2048:
-        raise IntegrityError(f"{what}: has columns {dataset.dtype.names}")
+    columns = [(name, dataset.dtype[name].kind) for name in dataset.dtype.names or ()]
+    expected = [(name, "S") for name in _TABLE_STRINGS] + [(name, "i") for name in _TABLE_NUMBERS]
+    if columns != expected or dataset.dtype.itemsize > 2048:
+        raise IntegrityError(f"{what}: has columns {dataset.dtype}")
     with reading(what):
         rows = []
         for values in dataset[()].tolist():
@@ -262,7 +266,8 @@ def header(metadata: Mapping[str, Any], digest: str) -> dict[str, Any]:
         "metadata": canonical_json(metadata),
         "specification": canonical_json(identity["specification"]),
         "software": canonical_json(metadata.get("software", {})),
-        "source": str(identity["source"]),
+        # ASCII, as all attributes; "metadata" has it exactly
+        "source": str(identity["source"]).encode("ascii", "backslashreplace").decode(),
         "seed": int(identity["seed"]),
         "noise_sigma": sigma,
         "noise_variance": sigma * sigma,
@@ -303,3 +308,7 @@ def unexpected_in_sample(group: h5py.Group, split: str) -> list[str]:
 
 def _fault(name: str, expected: set[str]) -> str:
     return "missing" if name in expected else "does not belong here"
+
+
+def _what(group: h5py.Group) -> str:
+    return f"{group.file.filename}: {group.name}"

@@ -30,9 +30,8 @@ def mesh_from_arrays(vertices: NDArray[Any], faces: NDArray[Any]) -> Mesh:
 
     Raises InputError when the arrays are not a finite, non-empty triangle mesh.
     """
-    vertices = np.ascontiguousarray(vertices, dtype=np.float32)
-    faces = np.ascontiguousarray(faces, dtype=np.int32)
-    if vertices.ndim != 2 or vertices.shape[1:] != (3,) or faces.ndim != 2 or len(faces) == 0:
+    vertices, faces = np.ascontiguousarray(vertices, dtype=np.float32), np.asarray(faces)
+    if vertices.shape[1:] != (3,) or faces.shape[1:] != (3,) or len(faces) == 0:
         raise InputError(
             f"expected (V, 3) vertices and (F, 3) faces with at least one face, "
             f"found shapes {vertices.shape} and {faces.shape}"
@@ -41,7 +40,7 @@ def mesh_from_arrays(vertices: NDArray[Any], faces: NDArray[Any]) -> Mesh:
         raise InputError("the mesh has NaN or infinite vertex coordinates")
     if faces.min() < 0 or faces.max() >= len(vertices):
         raise InputError(f"face indices must lie in 0..{len(vertices) - 1}")
-    return Mesh(vertices, faces)
+    return Mesh(vertices, np.ascontiguousarray(faces, dtype=np.int32))
 
 
 def triangle_areas(mesh: Mesh) -> NDArray[np.float64]:

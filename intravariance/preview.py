@@ -21,8 +21,6 @@ from annotations.vocabulary import DEFECT_TYPES, NORMAL
 from intravariance.pointcloud import rotate
 from intravariance.progress import track
 from intravariance.rendering import (
-    ANOMALY_COLOUR,
-    NORMAL_COLOUR,
     Array,
     Floats,
     label_colours,
@@ -143,12 +141,12 @@ def _draw_record(
     record: Record, size: int, layer: float, colouring: Colouring
 ) -> tuple[NDArray[np.uint8], str]:
     """The picture (size, size, 3) of a record, and the first line of its caption."""
-    pose, labels = record.pose, record.labels
+    pose, labels, displacement = record.pose, record.labels, record.displacement
     turn_back = np.eye(4)
     turn_back[:3, :3] = pose[:3, :3].T
     points = rotate(record.points - pose[:3, 3], turn_back)
     normals = rotate(record.normals, turn_back)
-    colours = label_colours(labels)
+    colours = label_colours(labels, np.isnan(displacement).any(axis=1))
     if record.defect == NORMAL:
         camera, note = look_from(_FRONT), f"{record.category}: {record.subcategory}"
     else:
@@ -156,20 +154,20 @@ def _draw_record(
         note = f"{record.subcategory}, {100 * share:.1f} % labelled"
         camera = best_view(points, normals, labels, layer)
         if colouring == "displacement":
-            colours, largest = _displacement_colours(record.displacement, labels)
+            colours, largest = _displacement_colours(displacement, labels)
             note += f", moved up to {largest:.3f}" if largest else ", cut"
     return render(points, normals, colours, camera, size, layer), note
 
 
 def _displacement_colours(displacement: Array, labels: Array) -> tuple[Floats, float]:
-    """(N, 3) RGB and the largest displacement: grey where not labelled, yellow (0) to violet (the
-    largest) where moved, vermillion where newly exposed by a cut (displacement is NaN)."""
+    """(N, 3) RGB and the largest displacement: as `label_colours`, but from yellow (0) to violet
+    (the largest) where a labelled point has a displacement."""
     moved = np.linalg.norm(displacement.astype(np.float64), axis=1)
     exposed = np.isnan(moved)
     largest = float(moved[~exposed].max(initial=0.0))
-    colours = scalar_colours(np.where(exposed, 0.0, moved), max(largest, 1e-12))
-    colours[labels == 0] = NORMAL_COLOUR
-    colours[exposed] = ANOMALY_COLOUR
+    colours = label_colours(labels, exposed)
+    scale = (labels > 0) & ~exposed
+    colours[scale] = scalar_colours(moved[scale], max(largest, 1e-12))
     return colours, largest
 
 
@@ -179,8 +177,8 @@ def _draw_heading(
     specification = dataset.specification
     sigma = float(dataset.metadata["identity"]["noise_sigma"])
     meaning = {
-        "labels": "vermillion: labelled anomalous",
-        "displacement": "labelled points: yellow unmoved to violet moved most, vermillion exposed",
+        "labels": "orange: labelled anomalous, dark red: exposed by a cut",
+        "displacement": "labelled: yellow unmoved to violet moved most, dark red exposed by a cut",
     }[colouring]
     lines = (
         f"{len(dataset)} samples, noise sigma {sigma:.4g}, content {dataset.digest[:16]}",

@@ -66,8 +66,8 @@ PROBES: dict[str, ProbeKind] = {
     "raw distance, all": ProbeKind(False, "mean over all points; sees the defect itself"),
     "raw distance, max": ProbeKind(False, "largest over all points; sees the defect itself"),
 }
-# Blind only where poses shift the products: with `--pose canonical` they see what "radius" and
-# "centroid" see.
+# With `--pose canonical` the cloud as stored is the cloud with its pose undone: these see what
+# "radius" and "centroid" see.
 STORED = ("stored centroid", "stored radius")
 
 
@@ -135,9 +135,9 @@ def measure(sample: Sample, place: int, fitted: Fit | None, training_tree: Any) 
 
 def evaluate(measured: Sequence[Measured], rng: np.random.Generator) -> list[Probe]:
     """The AUROC of each probe and whether it is as blind as it must be."""
-    shifted = any(item.values["pose offset"] for item in measured)
+    posed = any(item.values["pose angle"] or item.values["pose offset"] for item in measured)
     must_be_blind = {
-        name: kind.blind and (shifted or name not in STORED) for name, kind in PROBES.items()
+        name: kind.blind and (posed or name not in STORED) for name, kind in PROBES.items()
     }
     blind = sum(must_be_blind.values())
     deals: dict[tuple[str, int, int], NDArray[np.int32]] = {}  # the same ones for every probe

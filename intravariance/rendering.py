@@ -22,9 +22,11 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
 
-# Vermillion and grey stay apart in every common form of colour blindness (Okabe and Ito, 2008).
+# Grey, orange and dark red differ in lightness too, so every common form of colour blindness can
+# tell them apart. Grey and orange are light, because shading can only darken them.
 NORMAL_COLOUR = (0.80, 0.83, 0.87)
-ANOMALY_COLOUR = (0xD5 / 255, 0x5E / 255, 0.0)
+ANOMALY_COLOUR = (0.98, 0.50, 0.14)
+EXPOSED_COLOUR = (0.42, 0.10, 0.02)
 
 # The viridis map at 16 even steps; straight lines between them stay within 0.03 of the original.
 _VIRIDIS = (
@@ -33,7 +35,7 @@ _VIRIDIS = (
 )
 
 _SUPERSAMPLING = 2
-_AMBIENT = 0.5
+_AMBIENT = 0.35
 _LIGHT = (-0.35, 0.5, 0.79)  # upper left, over the viewer's shoulder; camera axes
 _MARGIN = 0.04  # free border, as a share of the picture
 # A splat reaches the 6th neighbour: at random positions e^-6 of the surface stays uncovered.
@@ -56,9 +58,11 @@ def look_from(direction: ArrayLike, up: ArrayLike = (0.0, 0.0, 1.0)) -> Floats:
     return np.stack([right, np.cross(towards, right), towards])
 
 
-def label_colours(labels: NDArray[np.uint8]) -> Floats:
-    """(N, 3) RGB in 0..1: grey where a label (N,) is 0, vermillion where it is not."""
-    return np.where(np.asarray(labels)[:, None] > 0, ANOMALY_COLOUR, NORMAL_COLOUR)
+def label_colours(labels: Array, exposed: Array | bool = False) -> Floats:
+    """(N, 3) RGB in 0..1: grey where a label (N,) is 0, orange where it is not, dark red where
+    the surface is newly exposed by a cut (N,): what is open, as a fissure, looks open."""
+    colours = np.where(np.asarray(labels)[:, None] > 0, ANOMALY_COLOUR, NORMAL_COLOUR)
+    return np.where(np.reshape(exposed, (-1, 1)), EXPOSED_COLOUR, colours)
 
 
 def scalar_colours(values: ArrayLike, largest: float) -> Floats:
@@ -239,12 +243,15 @@ def _light(facing: Floats) -> Floats:
 
 
 def _crevices(depth: Floats, covered: Floats, layer: float) -> Floats:
-    """Brightness factors that darken what lies behind its surroundings (unsharp depth mask)."""
-    reach = len(depth) // 40
-    mean = _box_mean(depth * covered, reach) / np.maximum(_box_mean(covered, reach), 1e-12)
+    """Brightness factors that darken what lies behind its surroundings (unsharp depth mask), in
+    narrow grooves and in wide hollows."""
     span = max(float(np.ptp(depth[covered > 0])) if covered.any() else 0.0, 1e-9)
-    behind: Floats = (mean - depth - layer) / span
-    return 1.0 - np.minimum(2.5 * np.maximum(behind, 0.0), 0.45)
+    shade = np.ones_like(depth)
+    for reach in (len(depth) // 80, len(depth) // 30):
+        mean = _box_mean(depth * covered, reach) / np.maximum(_box_mean(covered, reach), 1e-12)
+        behind = np.maximum((mean - depth - layer) / span, 0.0)
+        shade *= 1.0 - np.minimum(6.0 * behind, 0.6)
+    return shade
 
 
 def _fill_pinholes(image: Floats, reach: float) -> Floats:

@@ -106,6 +106,8 @@ def labels(sample: Sample, expected: Expected) -> str:
     share = float(labelled.mean())
     if sample.defect == NORMAL:
         return "" if not labelled.any() and not size.any() else "labels or displacement on a normal"
+    if sample.defect not in DEFECT_TYPES:
+        return f"unknown defect {sample.defect!r}"
     if not 0 < share <= _LARGEST_ANOMALOUS_SHARE:
         return f"{share:.1%} of the points labelled, expected some, not nearly all"
     unlabelled_moved = int(np.sum(size[~labelled] > DISPLACEMENT_THRESHOLD + _ROUNDING))

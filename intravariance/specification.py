@@ -88,7 +88,12 @@ class Specification:
         """Only the named categories (names or aliases); none named: all that are not extra."""
         wanted = list(names)
         if not wanted:
-            return replace(self, categories=tuple(c for c in self.categories if not c.extra))
+            wanted = [c.name for c in self.categories if not c.extra]
+            if not wanted:
+                raise InputError(
+                    f"every category of specification {self.name!r} is an extra; name those to "
+                    f"build with --category: {', '.join(c.name for c in self.categories)}"
+                )
         known = {n: c.name for c in self.categories for n in (c.name, *c.aliases)}
         unknown = sorted(set(wanted) - known.keys())
         if unknown:
@@ -158,6 +163,8 @@ def _category(content: Any, origin: str) -> Category:
         raise InputError(f"{origin}: expected a [[category]] table, found {content!r}")
     reader = _Reader(content, origin)
     name = reader.name("name")
+    if name == "samples":
+        raise InputError(f"{origin}: name = 'samples' is taken: the file's table has it")
     reader.origin = f"{origin} ({name})"
     subcategories = reader.names("subcategories", required=True)
     defects = reader.take("defects", Mapping, default={})
@@ -174,6 +181,11 @@ def _category(content: Any, origin: str) -> Category:
                 f"{reader.origin}: meshes.{subcategory}: expected one of the subcategories "
                 f"{', '.join(subcategories)} and a path inside the source"
             )
+    if len(set(meshes.values())) < len(meshes):
+        raise InputError(
+            f"{reader.origin}: meshes = {dict(meshes)}, expected a different file for each "
+            "subcategory: they are different products"
+        )
     category = Category(
         name=name,
         subcategories=subcategories,

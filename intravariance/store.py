@@ -151,14 +151,15 @@ def _structure(dataset: Dataset) -> list[str]:
     for category in dataset.categories:
         records = [record for record in dataset if record.category == category]
         splits = {record.split for record in records}
-        problems += unexpected(file[category], splits, set())
-        for split in splits:
+        group = child_group(file, category)
+        problems += unexpected(group, splits, set())
+        for split in sorted(splits):
             ids = {record.id for record in records if record.split == split}
-            problems += unexpected(file[category][split], ids, set())
+            problems += unexpected(child_group(group, split), ids, set())
     for record in dataset:
         group = record._group()
         problems += unexpected_in_sample(group, record.split)
-        if attribute(group, "digest") != record.digest:
+        if str(attribute(group, "digest")) != record.digest:
             problems.append(f"{group.name} attribute digest contradicts the table of samples")
     return problems
 
@@ -322,13 +323,13 @@ class _Handle:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._files: dict[int, File] = {}
-        file = self.file()
+        file = _open(path, FORMAT)
+        self._opened = os.getpid(), file
         self.digest = str(attribute(file, "content_digest"))
         self.metadata = read_json(file, "metadata")
         with reading(f"{path}: metadata"):
             expected = header(self.metadata, self.digest)["header_digest"]
-        if attribute(file, "header_digest") != expected:
+        if str(attribute(file, "header_digest")) != expected:
             raise IntegrityError(f"{path}: the file's attributes do not have the digest recorded")
         self._rows = read_table(file)
 
@@ -337,15 +338,18 @@ class _Handle:
         return [Record(**row, _handle=self) for row in self._rows]
 
     def file(self) -> File:
-        process = os.getpid()
-        if process not in self._files:
-            self.close()  # inherited over fork: its state belongs to the parent
-            self._files.setdefault(process, _open(self.path, FORMAT))
-        return self._files[process]
+        """The file, open in this process. One inherited over fork has its parent's state, and is
+        left to the garbage collector, as is one of two that threads opened at the same time."""
+        process, file = self._opened
+        if process != os.getpid() or not file:
+            file = _open(self.path, FORMAT)
+            if str(attribute(file, "content_digest")) != self.digest:
+                raise IntegrityError(f"{self.path}: was replaced by another file while in use")
+            self._opened = os.getpid(), file
+        return file
 
     def close(self) -> None:
-        while self._files:
-            self._files.popitem()[1].close()
+        self._opened[1].close()
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "digest": self.digest}
@@ -368,12 +372,10 @@ def _open(path: Path, expected: str) -> File:
     try:
         if not {"format", "format_version"} <= names:
             raise InputError(f"{path}: an HDF5 file, but not a {kind} made by `iv build`")
-        if attribute(file, "format") != expected:
-            raise InputError(
-                f"{path}: has format {attribute(file, 'format')!r}, expected {expected!r}"
-            )
-        version = attribute(file, "format_version")
-        if version != FORMAT_VERSION:
+        found, version = str(attribute(file, "format")), str(attribute(file, "format_version"))
+        if found != expected:
+            raise InputError(f"{path}: has format {found!r}, expected {expected!r}")
+        if version != str(FORMAT_VERSION):
             raise InputError(
                 f"{path}: has format version {version}, this iv reads {FORMAT_VERSION}; "
                 "install the iv that made it, or build the dataset again"
@@ -385,9 +387,11 @@ def _open(path: Path, expected: str) -> File:
 
 
 def _read_shard(file: File) -> Sample:
-    category, split, id = str(attribute(file, "location")).split("/")
+    with reading(file.filename):
+        category, split, id = str(attribute(file, "location")).split("/")
+        n_points = int(attribute(file, "n_points"))
     group = child_group(child_group(child_group(file, category), split), id)
-    sample = read_sample(group, id, category, split, int(attribute(file, "n_points")))
-    if sample.digest != attribute(group, "digest"):
+    sample = read_sample(group, id, category, split, n_points)
+    if sample.digest != str(attribute(group, "digest")):
         raise IntegrityError(f"{file.filename}: the content does not have the digest recorded")
     return sample

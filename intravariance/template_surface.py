@@ -66,13 +66,20 @@ def sample_template(mesh: Mesh, rng: np.random.Generator) -> TemplateSurface:
     return TemplateSurface(where.points, where.normals, reach, cKDTree(where.points))
 
 
-def simulated_distance(
+def simulate(
     mesh: Mesh, surface: TemplateSurface, sigma: float, rng: np.random.Generator
-) -> float:
-    """Mean distance from the surface of points of the mesh after Gaussian noise of `sigma`."""
-    points = sample_surface(mesh, _SIMULATED_POINTS, rng).points
-    noisy = points + rng.normal(scale=sigma, size=points.shape)
-    return float(surface.look_up(noisy).distances.mean())
+) -> tuple[float, float]:
+    """Points of the mesh after Gaussian noise of `sigma`: their mean distance from the surface, and
+    the mean cosine between their normals and those of the surface there."""
+    where = sample_surface(mesh, _SIMULATED_POINTS, rng)
+    noisy = where.points + rng.normal(scale=sigma, size=where.points.shape)
+    offsets = surface.look_up(noisy)
+    return float(offsets.distances.mean()), mean_cosine(where.normals, offsets.normals)
+
+
+def mean_cosine(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """Mean cosine between unit vectors (N, 3)."""
+    return float((first * second).sum(axis=1).mean())
 
 
 @dataclass(frozen=True)

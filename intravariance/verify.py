@@ -137,6 +137,7 @@ class _Verification:
             if self.probes and sample.split == "test" and tree is not None:
                 self.measured.append(measure(sample, self.places[sample.id], fitted, tree))
         self.deviations += geometry.deviations
+        self._add("normals", geometry.normals_problems, "those of the templates")
 
     def _sample(self, record: Record) -> Sample | None:
         """Check one sample; None when its geometry cannot be looked at."""

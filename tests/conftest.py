@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -45,6 +46,13 @@ def run_iv(
 
 
 @pytest.fixture(scope="session")
+def needs_blender() -> None:
+    """Tests that ask for this are skipped where the bpy wheel is not installed."""
+    if importlib.util.find_spec("bpy") is None:
+        pytest.skip("Blender is not installed: pip install 'intravariance[blender]'")
+
+
+@pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for prepared base meshes, empty at first, shared by all builds of the tests."""
     return tmp_path_factory.mktemp("cache")
@@ -59,7 +67,10 @@ def small_specification(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small_file(
-    tmp_path_factory: pytest.TempPathFactory, small_specification: Path, cache: Path
+    tmp_path_factory: pytest.TempPathFactory,
+    small_specification: Path,
+    cache: Path,
+    needs_blender: None,
 ) -> Path:
     """The small specification, built."""
     path = tmp_path_factory.mktemp("small") / "small.h5"
@@ -69,7 +80,7 @@ def small_file(
 
 
 @pytest.fixture(scope="session")
-def group2_file(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+def group2_file(tmp_path_factory: pytest.TempPathFactory, cache: Path, needs_blender: None) -> Path:
     """The main job: the whole of Group 2 with its default settings."""
     path = tmp_path_factory.mktemp("group2") / "group2.h5"
     result = run_iv("build", "--group", 2, "--seed", 0, "--out", path, "--cache", cache)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import trimesh
+from numpy.typing import NDArray
 
 from annotations.vocabulary import DISPLACEMENT_THRESHOLD, NORMAL
 from intravariance.mesh import Mesh, mesh_from_arrays, to_unit_sphere
@@ -41,21 +42,34 @@ def small_specification(
     )
 
 
+# Not every category has every defect; one product alone.
+BALL = Category("ball", ("round_ball", "long_ball"), 2, 3, {"bulge": 3})
+BEAD = Category("bead", ("pearl",), 1, 1, {"bulge": 1, "missing": 2})
+UNEVEN = Specification("uneven", "Uneven", (400, 600), (BALL, BEAD))
+
+
+def sphere_points(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """(count, 3) points drawn uniformly on the unit sphere, which are their own normals."""
+    points = rng.normal(size=(count, 3))
+    return points / np.linalg.norm(points, axis=1, keepdims=True)
+
+
 def product(subcategory: str) -> Mesh:
-    """The pristine mesh of a subcategory of `small_specification`, unit-sphere frame."""
+    """The pristine mesh of a subcategory, unit-sphere frame: a ball where none is known."""
     ball = trimesh.creation.icosphere(subdivisions=3)
     brick = trimesh.creation.box().subdivide().subdivide()
     stretch = {
-        "round_ball": (1.0, 1.0, 1.0),
         "long_ball": (1.0, 1.2, 2.0),
         "flat_brick": (1.0, 0.7, 0.3),
         "tall_brick": (0.5, 0.6, 1.0),
-    }[subcategory]
+    }.get(subcategory, (1.0, 1.0, 1.0))
     shape = brick if subcategory.endswith("brick") else ball
     return to_unit_sphere(mesh_from_arrays(np.asarray(shape.vertices) * stretch, shape.faces))
 
 
-def make_sample(job: SampleJob, seed: int = 0, sigma: float = 0.0447) -> Sample:
+def make_sample(
+    job: SampleJob, seed: int = 0, sigma: float = 0.0447, source: str = "procedural"
+) -> Sample:
     """An honest sample. "missing" cuts a cap off and closes it with a flat face."""
     rng = generator(seed, job.id)
     mesh = product(job.subcategory)
@@ -93,17 +107,26 @@ def make_sample(job: SampleJob, seed: int = 0, sigma: float = 0.0447) -> Sample:
         labels=labels,
         displacement=rotate(displacement, pose).astype(np.float32),
         pose=pose,
-        parameters={"seed": seed, "severity": job.severity},
+        parameters={
+            "base_mesh": f"{source}:{job.category}/{job.subcategory} sha256:0",
+            "seed": seed,
+            "severity": job.severity,
+        },
         mesh=mesh if job.split == "train" else None,
     )
 
 
-def metadata(specification: Specification, seed: int = 0, sigma: float = 0.0447) -> dict[str, Any]:
+def metadata(
+    specification: Specification,
+    seed: int = 0,
+    sigma: float = 0.0447,
+    source: str = "procedural",
+) -> dict[str, Any]:
     """What the build records."""
     return {
         "identity": {
             "specification": specification.to_dict(),
-            "source": "procedural",
+            "source": source,
             "seed": seed,
             "pose": "so3",
             "noise_sigma": sigma,
@@ -118,16 +141,18 @@ def make_dataset(
     *,
     seed: int = 0,
     sigma: float = 0.0447,
+    source: str = "procedural",
     change: Change | None = None,
     order: Callable[[Sample], Any] | None = None,
 ) -> Path:
-    """Write a dataset file. change : tampers with a sample (defective ones as well as normal).
-    order : key by which the samples are sorted in the file instead of the plan's order."""
+    """Write a dataset file. source : of the base meshes. change : tampers with a sample (defective
+    ones as well as normal). order : key by which the samples are sorted in the file instead of the
+    plan's order."""
     specification = specification or small_specification()
     folder = path.with_suffix(".shards")
     folder.mkdir()
     shards = []
-    samples = [make_sample(job, seed, sigma) for job in make_plan(specification, seed)]
+    samples = [make_sample(job, seed, sigma, source) for job in make_plan(specification, seed)]
     if order is not None:
         samples.sort(key=order)
     for sample in samples:
@@ -135,7 +160,7 @@ def make_dataset(
             sample = change(sample, generator(seed, sample.id, "change"))
         shards.append(folder / f"{sample.id}.h5")
         write_shard(shards[-1], sample)
-    assemble(path, shards, metadata(specification, seed, sigma))
+    assemble(path, shards, metadata(specification, seed, sigma, source))
     return path
 
 

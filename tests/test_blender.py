@@ -19,7 +19,7 @@ TETRAHEDRON_FACES = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]])
 
 
 @pytest.fixture(scope="module")
-def blender():
+def blender(needs_blender):
     with BlenderWorker() as worker:
         yield worker
 
@@ -103,7 +103,7 @@ def test_a_blender_that_cannot_start_says_what_to_install(tmp_path, output, mess
         worker.versions()
 
 
-def test_a_blender_program_is_called_with_blenders_own_options(tmp_path):
+def test_a_blender_program_is_called_with_blenders_own_options(tmp_path, needs_blender):
     # stands for the full program: takes its command line, runs the script with the wheel's bpy
     text = f"""#!{sys.executable}
 import runpy, sys

@@ -74,7 +74,7 @@ def test_another_seed_gives_other_content(command, small_file, tmp_path):
     assert not np.array_equal(mine["cone_train_000"].points, other["cone_train_000"].points)
 
 
-def test_noise_and_pose_are_as_asked(command, tmp_path):
+def test_noise_and_pose_are_as_asked(command, tmp_path, needs_blender):
     out = tmp_path / "clean.h5"
     options = ["--noise-sigma", 0.002, "--pose", "canonical", "--category", "vase"]
     result = run_iv(*command, *options, "--out", out)
@@ -95,7 +95,9 @@ def test_an_existing_file_is_kept_without_force(command, tmp_path):
     assert out.read_text() == "precious"
 
 
-def test_an_unfinished_build_of_other_settings_is_kept_without_force(command, tmp_path):
+def test_an_unfinished_build_of_other_settings_is_kept_without_force(
+    command, tmp_path, needs_blender
+):
     partial = tmp_path / "mine.h5.partial"
     (partial / "samples").mkdir(parents=True)
     (partial / "build.json").write_text('{"other": "settings"}')
@@ -106,7 +108,7 @@ def test_an_unfinished_build_of_other_settings_is_kept_without_force(command, tm
     assert (partial / "samples" / "keep.h5").exists()
 
 
-def test_two_builds_of_one_file_exclude_each_other(command, tmp_path):
+def test_two_builds_of_one_file_exclude_each_other(command, tmp_path, needs_blender):
     (tmp_path / "mine.h5.partial").mkdir()
     with FileLock(tmp_path / "mine.h5.partial" / "lock"):
         result = run_iv(*command, "--out", tmp_path / "mine.h5")
@@ -145,7 +147,6 @@ def test_a_full_disk_keeps_what_is_finished(command, small_file, tmp_path):
     [
         (["--category", "bathtub"], "bathtub: not in specification 'small'"),
         (["--out", "/nowhere/x.h5"], "expected a file name in an existing folder"),
-        (["--out", "/proc/x.h5"], "cannot write"),
         (["--noise-sigma", 1, "--noise-variance", 1], "not both"),
         (["--group", 2], "either --group 1, --group 2 or --spec"),
         (["--source", "cloud:x"], "--source"),
@@ -158,6 +159,10 @@ def test_mistakes_are_named(command, tmp_path, options, message):
     assert message in result.stderr
     assert "Traceback" not in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_written_is_named(command, tmp_path, needs_blender):
+    test_mistakes_are_named(command, tmp_path, ["--out", "/proc/x.h5"], "cannot write")
 
 
 def test_dry_run_prints_the_plan_and_writes_nothing(command, tmp_path):

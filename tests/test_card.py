@@ -20,17 +20,17 @@ from intravariance.commands.card import card_command
 from intravariance.errors import InputError
 from intravariance.specification import load_group
 from intravariance.store import open_dataset
-from tests.sphere_dataset import BALL, BEAD, SPHERES, write_spheres
+from tests.samples import BALL, BEAD, UNEVEN, make_dataset
 
 
 @pytest.fixture(scope="module")
-def spheres(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_spheres(tmp_path_factory.mktemp("spheres") / "spheres.h5")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_dataset(tmp_path_factory.mktemp("card") / "uneven.h5", UNEVEN, seed=7, sigma=0.002)
 
 
 @pytest.fixture(scope="module")
-def card(spheres: Path) -> str:
-    return dataset_card(spheres)
+def card(file: Path) -> str:
+    return dataset_card(file)
 
 
 def front_matter(card: str) -> dict:
@@ -51,26 +51,26 @@ def tables(card: str) -> dict[str, list[list[str]]]:
     return found
 
 
-def test_front_matter_is_what_the_hub_reads(card: str, spheres: Path) -> None:
+def test_front_matter_is_what_the_hub_reads(card: str, file: Path) -> None:
     content = front_matter(card)
-    assert content["pretty_name"] == "Spheres"
+    assert content["pretty_name"] == "Uneven"
     assert content["license"] == "apache-2.0"
     assert {"3d", "point-cloud", "anomaly-detection", "industrial"} <= set(content["tags"])
     assert content["task_categories"] == ["other"]
     assert content["size_categories"] == ["n<1K"]
     assert content["source_datasets"] == ["original"]
     assert content["annotations_creators"] == ["machine-generated"]
-    assert content["configs"] == [{"config_name": "spheres", "data_files": spheres.name}]
+    assert content["configs"] == [{"config_name": "uneven", "data_files": file.name}]
 
 
-def test_every_count_is_the_files(card: str, spheres: Path) -> None:
+def test_every_count_is_the_files(card: str, file: Path) -> None:
     found = tables(card)
     assert found["class subcategories"] == [
         ["ball", "2", "2", "3", "3", "-", "8"],
         ["bead", "1", "1", "1", "1", "2", "5"],
         ["**all**", "3", "3", "4", "4", "2", "13"],
     ]
-    with open_dataset(spheres) as dataset:
+    with open_dataset(file) as dataset:
         records = list(dataset)
         assert f"{len(records)} labelled 3D point clouds" in card
         assert f"`{dataset.digest}`" in card
@@ -96,8 +96,8 @@ def test_every_count_is_the_files(card: str, spheres: Path) -> None:
 
 
 def test_it_changes_with_the_file(card: str, tmp_path: Path) -> None:
-    more = replace(SPHERES, title="More", categories=(replace(BALL, positives=9), BEAD))
-    other = dataset_card(write_spheres(tmp_path / "more.h5", more, sigma=0.05))
+    more = replace(UNEVEN, title="More", categories=(replace(BALL, positives=9), BEAD))
+    other = dataset_card(make_dataset(tmp_path / "more.h5", more, sigma=0.05))
     assert tables(other)["class subcategories"][0] == ["ball", "2", "2", "9", "3", "-", "14"]
     assert front_matter(other)["pretty_name"] == "More"
     assert "standard deviation 0.05, variance 0.0025" in other
@@ -115,8 +115,8 @@ def test_it_changes_with_the_file(card: str, tmp_path: Path) -> None:
 def test_both_readings_of_the_noise_and_which_one_this_is(
     tmp_path: Path, sigma: float, text: str
 ) -> None:
-    small = replace(SPHERES, categories=(BEAD,))
-    card = dataset_card(write_spheres(tmp_path / "noise.h5", small, sigma))
+    small = replace(UNEVEN, categories=(BEAD,))
+    card = dataset_card(make_dataset(tmp_path / "noise.h5", small, sigma=sigma))
     assert text in card
     assert "deviation 0.0447 radii" in card and "deviation 0.002" in card
 
@@ -126,10 +126,10 @@ def test_labels_are_explained_with_the_constants_in_use(card: str) -> None:
     assert re.search(rf"within {RIM_WIDTH} radii of\s+the edge", card)
 
 
-def test_the_structure_drawn_is_that_of_the_file(card: str, spheres: Path) -> None:
+def test_the_structure_drawn_is_that_of_the_file(card: str, file: Path) -> None:
     drawn = set(re.findall(r"^/<category>/(?:<train\|test>|train)/<id>/(\S+)", card, re.MULTILINE))
     kept: set[str] = set()
-    with h5py.File(spheres) as file:
+    with h5py.File(file) as file:
         for category in ("ball", "bead"):
             for split in ("train", "test"):
                 for sample in file[category][split].values():
@@ -142,20 +142,20 @@ def test_the_structure_drawn_is_that_of_the_file(card: str, spheres: Path) -> No
 
 
 def test_base_meshes_of_others_keep_their_licence(tmp_path: Path) -> None:
-    small = replace(SPHERES, categories=(BEAD,))
-    path = write_spheres(tmp_path / "foreign.h5", small, origin="folder:{category}/x.obj sha256:0")
+    small = replace(UNEVEN, categories=(BEAD,))
+    path = make_dataset(tmp_path / "foreign.h5", small, source="folder:mine")
     content = front_matter(dataset_card(path))
     assert content["license"] == "other" and content["license_name"]
     assert content["source_datasets"] == ["extended"]
-    assert "folder:bead/x.obj sha256:0" in dataset_card(path)
+    assert "folder:mine:bead/pearl sha256:0" in dataset_card(path)
 
 
 def test_discrepancies_of_the_paper_are_only_for_its_groups(card: str, tmp_path: Path) -> None:
     assert "raido" not in card
     bowl = load_group(2).select(["bowl"])
     other = replace(bowl, points=(100, 120))  # of the same name, but not the paper's
-    assert "raido" not in dataset_card(write_spheres(tmp_path / "a.h5", other, points=(30, 40)))
-    group = dataset_card(write_spheres(tmp_path / "b.h5", bowl, points=(30, 40)))
+    assert "raido" not in dataset_card(make_dataset(tmp_path / "a.h5", other))
+    group = dataset_card(make_dataset(tmp_path / "b.h5", bowl))
     assert "raido" in group and "0.036" in group and "ModelNet" in group
     assert "iv build --group 2 --category bowl" in group
 
@@ -180,7 +180,7 @@ def test_the_command_that_makes_it_again_is_understood_by_build(
 
 
 def test_the_command_for_ones_own_specification(card: str) -> None:
-    assert "iv build --spec spheres.toml --source procedural --seed 7 --pose so3" in card
+    assert "iv build --spec uneven.toml --source procedural --seed 7 --pose so3" in card
 
 
 @pytest.mark.parametrize(
@@ -192,25 +192,25 @@ def test_size_category(count: int, name: str) -> None:
 
 
 def test_nothing_is_left_to_fill_in_and_nothing_tells_of_this_machine(
-    card: str, spheres: Path
+    card: str, file: Path
 ) -> None:
     assert "$" not in card and "None" not in card
-    assert str(spheres.parent) not in card
+    assert str(file.parent) not in card
 
 
-def test_command_prints_or_writes(card: str, spheres: Path, tmp_path: Path) -> None:
+def test_command_prints_or_writes(card: str, file: Path, tmp_path: Path) -> None:
     def run(*arguments: object) -> str:
         words = [str(argument) for argument in arguments]
         result = CliRunner().invoke(card_command, words, catch_exceptions=False)
         assert result.exit_code == 0
         return result.stdout
 
-    assert run(spheres) == card
+    assert run(file) == card
     out = tmp_path / "DATASET_CARD.md"
-    assert run(spheres, "--out", out) == f"{out}\n"
+    assert run(file, "--out", out) == f"{out}\n"
     assert out.read_text(encoding="utf-8") == card
     with pytest.raises(InputError, match="exists"):
-        run(spheres, "--out", out)
-    run(spheres, "--out", out, "--force")
+        run(file, "--out", out)
+    run(file, "--out", out, "--force")
     with pytest.raises(InputError, match="no such file"):
         run(tmp_path / "missing.h5")

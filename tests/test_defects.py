@@ -299,14 +299,14 @@ def test_rejected_attempts_are_reported_and_drawn_anew():
     reasons = []
     for seed in range(12):
         rng = np.random.default_rng(seed)
-        defect, rejections = make_defect("hole", *mesh_of("plate"), rng, 1.0)
+        defect, rejections = make_defect("concavity", *mesh_of("plate"), rng, 1.0)
         reasons += rejections
         if rejections:
             again = np.random.default_rng(seed)
             with pytest.raises(GeometryError, match="after 1 attempts"):
-                make_defect("hole", *mesh_of("plate"), again, 1.0, attempts=1)
+                make_defect("concavity", *mesh_of("plate"), again, 1.0, attempts=1)
             # the same generator goes on where the refused attempt left it
-            following, _ = make_defect("hole", *mesh_of("plate"), again, 1.0)
+            following, _ = make_defect("concavity", *mesh_of("plate"), again, 1.0)
             assert digest(following) == digest(defect)
             break
     assert reasons

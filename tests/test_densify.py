@@ -60,6 +60,13 @@ def test_an_open_mesh_is_refused():
         subdivide_long_edges(mesh_from_arrays(CUBE.vertices, CUBE.faces[1:]), 0.1)
 
 
+def test_the_limit_of_faces_is_exact():
+    count = len(subdivide_long_edges(CUBE, 0.3).faces)
+    assert len(subdivide_long_edges(CUBE, 0.3, max_faces=count).faces) == count
+    with pytest.raises(InputError, match="more than"):
+        subdivide_long_edges(CUBE, 0.3, max_faces=count - 1)
+
+
 def test_subdividing_stops_before_it_fills_the_memory():
     with pytest.raises(InputError, match="more than 1,000 faces"):
         subdivide_long_edges(CUBE, 1e-6, max_faces=1000)

@@ -13,15 +13,15 @@ from intravariance.commands.preview import preview_command
 from intravariance.errors import InputError
 from intravariance.preview import best_view, choose_samples, contact_sheet
 from intravariance.store import open_dataset
-from tests.sphere_dataset import sphere_points, write_spheres
+from tests.samples import UNEVEN, make_dataset, sphere_points
 from tests.test_rendering import is_orange
 
 SIZE = 96
 
 
 @pytest.fixture(scope="module")
-def spheres(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_spheres(tmp_path_factory.mktemp("spheres") / "spheres.h5")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_dataset(tmp_path_factory.mktemp("preview") / "small.h5", UNEVEN, sigma=0.002)
 
 
 def run(*arguments: object) -> tuple[int, str]:
@@ -49,8 +49,8 @@ def cells(sheet: Image.Image, rows: int, columns: int) -> list[list[np.ndarray]]
     ]
 
 
-def test_a_row_each_category_and_labels_only_on_defects(spheres: Path) -> None:
-    with open_dataset(spheres) as dataset:
+def test_a_row_each_category_and_labels_only_on_defects(file: Path) -> None:
+    with open_dataset(file) as dataset:
         sheet = contact_sheet(dataset, SIZE)
     ball, bead = cells(sheet, rows=2, columns=3)  # template, bulge, missing
     for template in (ball[0], bead[0]):
@@ -60,8 +60,8 @@ def test_a_row_each_category_and_labels_only_on_defects(spheres: Path) -> None:
     assert (ball[2] == 255).all()  # ball has no "missing"
 
 
-def test_samples_columns_and_category_filter(spheres: Path) -> None:
-    with open_dataset(spheres) as dataset:
+def test_samples_columns_and_category_filter(file: Path) -> None:
+    with open_dataset(file) as dataset:
         sheet = contact_sheet(dataset.filter(category="bead"), SIZE, samples=2)
     ((template, bulge, empty, missing, other),) = cells(sheet, rows=1, columns=5)
     assert not is_orange(template).any()
@@ -70,20 +70,20 @@ def test_samples_columns_and_category_filter(spheres: Path) -> None:
     assert not np.array_equal(missing, other)
 
 
-def test_displacement_colours_show_no_vermillion_on_a_bulge(spheres: Path) -> None:
-    with open_dataset(spheres) as dataset:
+def test_displacement_colours_are_a_scale_on_a_bulge_and_dark_red_where_cut(file: Path) -> None:
+    with open_dataset(file) as dataset:
         sheet = contact_sheet(dataset.filter(category="bead"), SIZE, colouring="displacement")
     ((_, bulge, missing),) = cells(sheet, rows=1, columns=3)
-    # moved most is violet (little green), exposed surface is vermillion (little blue)
+    # moved most is violet (little green), exposed surface is dark red (little blue)
     red, green, blue = np.moveaxis(bulge.astype(int), 2, 0)
     assert ((blue - green > 15) & (red - green > 0)).any()
     assert is_orange(missing).any()
 
 
-def test_the_same_file_gives_the_same_picture(spheres: Path) -> None:
+def test_the_same_file_gives_the_same_picture(file: Path) -> None:
     pictures = []
     for _ in range(2):
-        with open_dataset(spheres) as dataset:
+        with open_dataset(file) as dataset:
             pictures.append(contact_sheet(dataset.filter(category="bead"), SIZE).tobytes())
     assert pictures[0] == pictures[1]
 
@@ -115,26 +115,26 @@ def test_choose_samples_takes_the_median_or_spreads_evenly() -> None:
     assert choose_samples([], 3) == []
 
 
-def test_command_writes_the_picture_and_prints_its_path(spheres: Path, tmp_path: Path) -> None:
+def test_command_writes_the_picture_and_prints_its_path(file: Path, tmp_path: Path) -> None:
     out = tmp_path / "sheet.png"
-    assert run(spheres, "--out", out, "--size", 64, "--quiet") == (0, f"{out}\n")
+    assert run(file, "--out", out, "--size", 64, "--quiet") == (0, f"{out}\n")
     assert width(out) == 3 * 64
     before = out.read_bytes()
     with pytest.raises(InputError, match=r"sheet\.png exists.*--force"):
-        run(spheres, "--out", out, "--size", 80, "--quiet")
+        run(file, "--out", out, "--size", 80, "--quiet")
     assert out.read_bytes() == before
-    run(spheres, "--out", out, "--size", 80, "--quiet", "--force", "--category", "bead")
+    run(file, "--out", out, "--size", 80, "--quiet", "--force", "--category", "bead")
     assert width(out) == 3 * 80
     assert [path.name for path in tmp_path.iterdir()] == ["sheet.png"]
 
 
-def test_command_refuses_what_it_cannot_use(spheres: Path, tmp_path: Path) -> None:
+def test_command_refuses_what_it_cannot_use(file: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"ending in \.png"):
-        run(spheres, "--out", tmp_path / "sheet.jpg")
+        run(file, "--out", tmp_path / "sheet.jpg")
     with pytest.raises(InputError, match="existing folder"):
-        run(spheres, "--out", tmp_path / "nowhere" / "sheet.png")
+        run(file, "--out", tmp_path / "nowhere" / "sheet.png")
     with pytest.raises(InputError, match=r"no category cube.*ball, bead"):
-        run(spheres, "--out", tmp_path / "sheet.png", "--category", "cube")
+        run(file, "--out", tmp_path / "sheet.png", "--category", "cube")
     with pytest.raises(InputError, match="no such file"):
         run(tmp_path / "missing.h5")
     assert list(tmp_path.iterdir()) == []

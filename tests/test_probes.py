@@ -97,6 +97,21 @@ def test_samples_without_a_number_are_left_out() -> None:
     )
 
 
+@pytest.mark.parametrize(("angle", "offset", "blind"), [(0, 0, False), (1, 0, True), (0, 1, True)])
+def test_the_centroid_as_stored_may_tell_defects_in_canonical_poses_only(
+    angle: float, offset: float, blind: bool
+) -> None:
+    posed = {"pose angle": angle, "pose offset": offset}
+    items = [
+        replace(item, values={**item.values, **posed, "stored centroid": float(item.defective)})
+        for item in measured("a", np.zeros(20), np.zeros(20))
+    ]
+    probes = {probe.name: probe for probe in evaluate(items, np.random.default_rng(0))}
+    assert probes["stored centroid"].auroc == 1
+    assert probes["stored centroid"].blind is blind
+    assert probes["stored centroid"].passed is not blind
+
+
 # --- at the size of Group 2
 
 
@@ -164,7 +179,17 @@ def upright(sample: Sample, rng: np.random.Generator) -> Sample:
         name: (getattr(sample, name) @ sample.pose[:3, :3]).astype(np.float32)
         for name in ("points", "normals", "displacement")
     }
-    return replace(sample, pose=np.eye(4), **turned)
+    pose = np.eye(4)
+    pose[:3, 3] = sample.pose[:3, 3] @ sample.pose[:3, :3]
+    return replace(sample, pose=pose, **turned)
+
+
+def far_put(sample: Sample, rng: np.random.Generator) -> Sample:
+    """Put down farther from the origin than normal samples are."""
+    pose = sample.pose.copy()
+    pose[:3, 3] *= 1.6
+    moved = sample.points + (pose - sample.pose)[:3, 3].astype(np.float32)
+    return replace(with_points(sample, moved), pose=pose)
 
 
 def evenly_spaced(sample: Sample, rng: np.random.Generator) -> Sample:
@@ -186,6 +211,9 @@ def evenly_spaced(sample: Sample, rng: np.random.Generator) -> Sample:
         (shifted, "frame shift"),
         (scaled, "scale"),
         (upright, "pose angle"),
+        (far_put, "pose offset"),
+        (far_put, "stored centroid"),
+        (far_put, "stored radius"),
         (evenly_spaced, "spacing"),
     ],
     ids=lambda value: getattr(value, "__name__", value),

@@ -9,6 +9,8 @@ from hypothesis.extra.numpy import arrays
 
 from intravariance.rendering import (
     ANOMALY_COLOUR,
+    EXPOSED_COLOUR,
+    NORMAL_COLOUR,
     label_colours,
     look_from,
     render,
@@ -16,7 +18,7 @@ from intravariance.rendering import (
     splat_radius,
     visible,
 )
-from tests.sphere_dataset import sphere_points
+from tests.samples import sphere_points
 
 FRONT = look_from((0, -1, 0))
 directions = arrays(np.float64, 3, elements=st.floats(-1, 1)).filter(
@@ -29,8 +31,9 @@ def sphere(count: int = 4000) -> np.ndarray:
 
 
 def is_orange(picture: np.ndarray) -> np.ndarray:
+    """Where the picture shows labels: orange, or the dark red of exposed surface."""
     red, blue = picture[..., 0].astype(int), picture[..., 2].astype(int)
-    return red - blue > 60
+    return red - blue > 40
 
 
 def is_blank(picture: np.ndarray) -> np.ndarray:
@@ -162,6 +165,15 @@ def test_equal_input_gives_equal_bytes() -> None:
     assert np.abs(a.astype(int) - b).max() <= 1
 
 
+def test_a_groove_is_darker_than_the_surface_around_it() -> None:
+    u, v = np.random.default_rng(4).uniform(-1, 1, size=(2, 20_000))
+    inside = np.abs(u) < 0.08
+    plate = np.stack([u, np.where(inside, 0.1, 0.0), v], axis=1)
+    normals = np.tile((0.0, -1.0, 0.0), (len(plate), 1))
+    picture = render(plate, normals, label_colours(np.ones(len(plate))), FRONT, 200).mean(axis=2)
+    assert picture[60:140, 98:102].mean() < 0.75 * picture[60:140, 40:60].mean()
+
+
 def test_no_points_one_point_and_one_seen_from_behind() -> None:
     nothing = np.zeros((0, 3))
     assert is_blank(render(nothing, nothing, nothing, FRONT, 64)).all()
@@ -197,9 +209,11 @@ def test_splat_radius_ignores_the_other_side_of_a_thin_wall() -> None:
 
 
 def test_colours() -> None:
-    labels = label_colours(np.array([0, 1], dtype=np.uint8))
-    np.testing.assert_allclose(labels[1], ANOMALY_COLOUR)
-    assert [f"{round(255 * c):02X}" for c in labels[1]] == ["D5", "5E", "00"]
+    labels = label_colours(np.array([0, 1, 1]), np.array([False, False, True]))
+    np.testing.assert_allclose(labels, [NORMAL_COLOUR, ANOMALY_COLOUR, EXPOSED_COLOUR])
+    np.testing.assert_allclose(label_colours(np.array([0, 1, 1])), labels[[0, 1, 1]])
+    grey, orange, dark_red = labels @ (0.2126, 0.7152, 0.0722)
+    assert grey > 1.3 * orange > 3 * dark_red, "told apart without seeing colours"
     scale = scalar_colours([0.0, 2.0, 5.0], 2.0)
     np.testing.assert_allclose(scale[0], np.array([0xFD, 0xE7, 0x25]) / 255)  # end of viridis
     np.testing.assert_allclose(scale[1], np.array([0x44, 0x01, 0x54]) / 255)  # its beginning

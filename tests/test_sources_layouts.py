@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where meshes are found in folders and archives, and what is never read."""
 
+import os
 import struct
 import zipfile
 
@@ -30,6 +31,8 @@ def test_a_missing_path_or_another_file_is_refused(tmp_path):
     (tmp_path / "meshes.rar").touch()
     with pytest.raises(InputError, match="a file of another kind"):
         parse_source(f"folder:{tmp_path}/meshes.rar")
+    with pytest.raises(InputError, match="found nothing"):
+        parse_source("folder:~nobody-of-this-name/meshes")
 
 
 def test_labels_name_no_path_of_this_machine(tmp_path):
@@ -71,6 +74,18 @@ def test_one_folder_around_everything_and_aliases(tmp_path):
     assert [c.name for c in source.candidates(stand)] == ["pack/Night Stand/b.off"]
 
 
+def test_a_subcategory_named_like_its_category_is_listed_once(tmp_path):
+    path = write(tmp_path / "meshes", "bowl/bowl/a.off", "bowl/b.off")
+    assert found(f"folder:{path}", "bowl") == [(None, "bowl/b.off"), ("bowl", "bowl/bowl/a.off")]
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_name_that_an_archive_holds_twice_is_one_mesh(tmp_path):
+    path = write_zip(tmp_path / "x.zip", "bowl/a.off", "bowl/a.off")
+    assert found(f"folder:{path}", "bowl") == [(None, "bowl/a.off")]
+    assert parse_source(f"folder:{path}").read("bowl/a.off") == box_off(1.1).encode()
+
+
 @pytest.mark.parametrize("root", ["", "ModelNet40/"])
 @pytest.mark.parametrize("pack", [write, write_zip])
 def test_modelnet40_layout(tmp_path, pack, root):
@@ -104,6 +119,32 @@ def test_shapenet_as_archives_for_each_synset(tmp_path):
     (candidate,) = source.candidates(category("bowl"))
     assert candidate.name == "02880940.zip/02880940/a/models/model_normalized.obj"
     assert source.read(candidate.name) == box_off(1.0).encode()
+    # unpacked beside the archive: the same model, not a second one
+    write(tmp_path, "02880940/a/models/model_normalized.obj")
+    assert [c.name for c in source.candidates(category("bowl"))] == [
+        "02880940/a/models/model_normalized.obj"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "up", "expected"),
+    [
+        ("folder", "bowl/a.off", None, "z"),
+        ("folder", "bowl/a.GLB", None, "y"),
+        ("folder", "bowl/a.glb", "z", "z"),
+        ("folder", "bowl/a.off", "y", "y"),
+        ("modelnet40", "bowl/train/a.off", None, "z"),
+        ("shapenet", "02880940/a/model.obj", None, "y"),
+        ("shapenet", "02880940/a/model.obj", "z", "z"),
+    ],
+)
+def test_which_axis_points_up(tmp_path, kind, name, up, expected):
+    assert parse_source(f"{kind}:{tmp_path}", up).up_axis(name) == expected
+
+
+def test_embedded_designs_have_no_other_axis():
+    with pytest.raises(InputError, match="--up y is for files"):
+        parse_source("procedural", "y")
 
 
 @pytest.mark.parametrize("pack", [write, write_zip])
@@ -127,6 +168,22 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path):
     for name in ("bowl/file.off", "../outside/secret.off", str(tmp_path / "outside/secret.off")):
         with pytest.raises(InputError, match="outside"):
             tree.read(name)
+
+
+def test_a_link_to_itself_is_named(tmp_path):
+    write(tmp_path, "bowl/a.off")
+    (tmp_path / "bowl/loop.off").symlink_to("loop.off")
+    tree = FolderTree(tmp_path)
+    assert tree.files("bowl") == ["bowl/a.off", "bowl/loop.off"]
+    with pytest.raises(InputError, match=r"loop\.off cannot be read"):
+        tree.read("bowl/loop.off")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read")
+def test_a_folder_that_may_not_be_read_is_named(tmp_path):
+    (tmp_path / "meshes").mkdir(mode=0o300)
+    with pytest.raises(InputError, match="meshes cannot be read"):
+        found(f"folder:{tmp_path}/meshes", "bowl")
 
 
 @pytest.mark.parametrize("name", ["../evil.off", "/evil.off", "bowl/../../evil.off", "c:evil.off"])

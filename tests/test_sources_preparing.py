@@ -7,9 +7,18 @@ import numpy as np
 import pytest
 
 from intravariance.errors import InputError, IntegrityError
-from intravariance.mesh import digest_arrays
+from intravariance.mesh import digest_arrays, mesh_from_arrays
+from intravariance.mesh_topology import closed_problem
 from intravariance.sources import choose, load_base_mesh, parse_source, prepare
-from tests.meshes_on_disk import CUBE_TRIANGLES, CUBE_VERTICES, specification, write, write_zip
+from intravariance.sources.preparing import _store
+from tests.meshes_on_disk import (
+    CUBE_TRIANGLES,
+    CUBE_VERTICES,
+    off_text,
+    specification,
+    write,
+    write_zip,
+)
 
 BOWL = specification(bowl=["soup_bowl"])
 
@@ -29,8 +38,8 @@ class CubeMaker:
         return np.array(CUBE_VERTICES, dtype=float), np.array(CUBE_TRIANGLES)
 
 
-def prepared(source, cache, skip_bad=False, fill=False, blender=None):
-    (choice,) = choose(BOWL, parse_source(source), 0, fill)
+def prepared(source, cache, skip_bad=False, fill=False, blender=None, up=None):
+    (choice,) = choose(BOWL, parse_source(source, up), 0, fill)
     return prepare(choice, cache, skip_bad, blender or CubeMaker())
 
 
@@ -56,6 +65,40 @@ def test_folder_and_archive_give_the_same_and_the_second_is_cached(folder, tmp_p
     monkeypatch.setattr("subprocess.run", None)  # a second reading would fail
     second, _ = prepared(f"folder:{path}", tmp_path / "cache")
     assert second == first
+
+
+def test_what_points_up_in_the_file_points_along_z_and_nothing_is_mirrored(tmp_path):
+    part = tmp_path / "bowl/a.off"
+    part.parent.mkdir()
+    tetrahedron = [(0, 0, 0), (1, 0, 0), (0, 2, 0), (0, 0, 3)]
+    part.write_text(off_text(tetrahedron, [(0, 2, 1), (0, 1, 3), (1, 2, 3), (0, 3, 2)]))
+    as_it_is = load_base_mesh(prepared(f"folder:{tmp_path}", tmp_path / "cache")[0].path)
+    turned = load_base_mesh(prepared(f"folder:{tmp_path}", tmp_path / "cache", up="y")[0].path)
+    x, y, z = as_it_is.vertices.T
+    np.testing.assert_array_equal(turned.vertices, np.stack([x, -z, y], axis=1))
+    assert np.ptp(turned.vertices, axis=0) == pytest.approx(np.ptp([x, z, y], axis=1))
+    assert closed_problem(turned) == ""
+
+
+def test_a_damaged_directory_of_a_cache_file_is_found_or_harmless(tmp_path):
+    cube = mesh_from_arrays(np.array(CUBE_VERTICES), np.array(CUBE_TRIANGLES))
+    _store(tmp_path / "x.npz", cube, 0.0)
+    data = (tmp_path / "x.npz").read_bytes()
+    harmless = 0
+    places = range(data.index(b"PK\x01\x02"), len(data))
+    for place in places:
+        for bit in (1, 255):
+            damaged = bytearray(data)
+            damaged[place] ^= bit
+            (tmp_path / "x.npz").write_bytes(damaged)
+            try:
+                mesh = load_base_mesh(tmp_path / "x.npz")
+            except IntegrityError:
+                continue
+            harmless += 1
+            assert mesh.vertices.tobytes() == cube.vertices.tobytes()
+            assert mesh.faces.tobytes() == cube.faces.tobytes()
+    assert harmless < len(places)
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "other"])

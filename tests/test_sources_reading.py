@@ -2,6 +2,7 @@
 """Foreign files, as bad as they come: what is read, what is refused and with which words."""
 
 import random
+import struct
 import time
 
 import numpy as np
@@ -25,6 +26,22 @@ PRISM_FACES = [
     (6, 7, 8, 9, 10, 11),
     *((k, (k + 1) % 6, (k + 1) % 6 + 6, k + 6) for k in range(6)),
 ]
+
+
+def ply_bytes(vertices, faces, order: str) -> bytes:
+    """PLY with other properties between those that count; order: "<", ">" or "" (text)."""
+    encoding = {"<": "binary_little_endian", ">": "binary_big_endian", "": "ascii"}[order]
+    header = (
+        f"ply\nformat {encoding} 1.0\ncomment by hand\nelement vertex {len(vertices)}\n"
+        "property uchar red\nproperty float x\nproperty double y\nproperty float32 z\n"
+        f"element face {len(faces)}\nproperty list uchar uint vertex_indices\n"
+        "property list int8 float texcoord\nend_header\n"
+    )
+    rows = [("Bfdf", (7, *vertex)) for vertex in vertices]
+    rows += [(f"B{len(f)}Ib2f", (len(f), *f, 2, 0.5, 0.5)) for f in faces]
+    if not order:
+        return (header + "\n".join(" ".join(map(str, row)) for _, row in rows)).encode()
+    return header.encode() + b"".join(struct.pack(order + code, *row) for code, row in rows)
 
 
 def prepare(text: str | bytes, file_format: str) -> tuple[Mesh, float]:
@@ -72,6 +89,13 @@ CUBE_FILES = {
     "OBJ quads": ("obj", obj_text(faces=CUBE_QUADS)),
     "binary PLY": ("ply", BOX.export(file_type="ply")),
     "ASCII PLY": ("ply", BOX.export(file_type="ply", encoding="ascii")),
+    "quads in binary PLY": ("ply", ply_bytes(CUBE_VERTICES, CUBE_QUADS, "<")),
+    "big-endian PLY": ("ply", ply_bytes(CUBE_VERTICES, CUBE_TRIANGLES, ">")),
+    "mixed faces in binary PLY": (
+        "ply",
+        ply_bytes(CUBE_VERTICES, [*CUBE_QUADS[1:], *CUBE_TRIANGLES[:2]], "<"),
+    ),
+    "OBJ with comments": ("obj", obj_text().replace("\n", " # by hand\n")),
     "binary STL": ("stl", BOX.export(file_type="stl")),
     "ASCII STL": ("stl", BOX.export(file_type="stl_ascii")),
     "GLB": ("glb", BOX.export(file_type="glb")),
@@ -85,8 +109,17 @@ def test_every_way_to_write_a_cube_gives_the_cube(name):
     assert error == 0
 
 
-def test_polygons_of_any_size_in_one_off_file():
-    mesh, error = prepare(off_text(PRISM_VERTICES, PRISM_FACES), "off")
+PRISM_FILES = {
+    "off": off_text(PRISM_VERTICES, PRISM_FACES),
+    "obj": obj_text(PRISM_VERTICES, PRISM_FACES),
+    "ply": ply_bytes(PRISM_VERTICES, PRISM_FACES, "<"),
+    "text ply": ply_bytes(PRISM_VERTICES, PRISM_FACES, ""),
+}
+
+
+@pytest.mark.parametrize("name", PRISM_FILES)
+def test_polygons_of_any_size_in_one_file(name):
+    mesh, error = prepare(PRISM_FILES[name], name[-3:])
     assert_prepared(mesh)
     radius = np.sqrt(1 + 0.5**2)
     assert signed_volume(mesh) == pytest.approx(1.5 * np.sqrt(3) / radius**3, rel=1e-4)
@@ -123,6 +156,19 @@ def test_a_mirrored_part_is_turned_and_a_cavity_is_not():
     assert signed_volume(mirrored) == pytest.approx(16 / (3.5**2 + 2) ** 1.5, rel=1e-4)
     hollow, _ = prepare(off_text(CUBE_VERTICES + small, CUBE_TRIANGLES + inward), "off")
     assert signed_volume(hollow) == pytest.approx(7 / 3**1.5, rel=1e-4)
+
+
+def test_parts_hidden_inside_others_go_and_slight_overlap_stays():
+    inner = [(x / 2, y / 2, z / 2) for x, y, z in CUBE_VERTICES]
+    handle = [(x / 8 + 1, y / 8, z / 8) for x, y, z in CUBE_VERTICES]  # half of it in the cube
+    second = [[index + 8 for index in face] for face in CUBE_TRIANGLES]
+    filled = prepare(off_text(CUBE_VERTICES + inner, CUBE_TRIANGLES + second), "off")
+    assert_prepared(filled[0])
+    assert components(filled[0]).max() == 0
+    assert 0 < filled[1] < 0.02
+    held = prepare(off_text(CUBE_VERTICES + handle, CUBE_TRIANGLES + second), "off")
+    assert components(held[0]).max() == 1
+    assert held[1] == 0
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +226,18 @@ BAD_FILES = {
     "cut-off OFF": ("off", off_text()[:-20], "cut off"),
     "cut-off PLY": ("ply", BOX.export(file_type="ply")[:-20], "not a valid PLY"),
     "huge counts": ("off", "OFF\n4000000000 4000000000 0\n0 0 0\n", "cut off"),
+    "index beyond all integers": ("off", off_text(faces=[(0, 1, 10**20)]), "not a valid OFF"),
+    "huge counts in PLY": (
+        "ply",
+        ply_bytes(CUBE_VERTICES, CUBE_QUADS, "<").replace(b"vertex 8", b"vertex 4000000000"),
+        "cut off",
+    ),
+    "huge list in PLY": (
+        "ply",
+        ply_bytes(CUBE_VERTICES, CUBE_QUADS, "").replace(b"4 0 1 3 2", b"4000000000 0 1 3 2"),
+        "cut off",
+    ),
+    "PLY points": ("ply", ply_bytes(CUBE_VERTICES, [], "<"), "no faces"),
     "words": ("off", "OFF\nthree two one\n", "not a valid OFF"),
     "polygon without corners": ("off", "OFF\n1 1 0\n0 0 0\n3\n", "not a valid OFF"),
     "external buffer": (

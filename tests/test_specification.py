@@ -77,6 +77,15 @@ def test_desk_is_an_extra_and_raido_an_alias():
         group.select(["bathtub"])
 
 
+def test_nothing_but_extras_is_an_error():
+    content = tomllib.loads(MINIMAL)
+    content["category"][0]["extra"] = True
+    specification = specification_from_dict(content, "mine.toml")
+    assert specification.select(["vase"]).total == 4
+    with pytest.raises(InputError, match="--category: vase"):
+        specification.select()
+
+
 @pytest.mark.parametrize("group", GROUPS)
 def test_survives_json(group):
     specification = load_group(group)
@@ -114,6 +123,14 @@ def test_reads_a_users_file(tmp_path):
         (('["tall"]', '["tall", "wide"]'), "at least one for each of the 2 subcategories"),
         (("templates = 1", 'templates = 1\nmeshes = { wide = "a.off" }'), "meshes.wide"),
         (('name = "vase"', 'name = "../vase"'), "lower-case letters"),
+        (('name = "vase"', 'name = "samples"'), "'samples' is taken"),
+        (
+            (
+                '["tall"]\ntemplates = 1',
+                '["tall", "low"]\ntemplates = 2\nmeshes = { tall = "a.off", low = "a.off" }',
+            ),
+            "a different file for each",
+        ),
         (("points", "tolerance = 0.5\npoints"), "tolerance = 0.5, expected float from 0.0 to 0.05"),
     ],
 )

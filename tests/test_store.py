@@ -114,6 +114,12 @@ def test_a_damaged_or_foreign_shard_is_told(tmp_path: Path) -> None:
         file[file.attrs["location"].decode()]["labels"][0] ^= 1
     with pytest.raises(IntegrityError, match="digest"):
         read_shard(path)
+    for name, value in (("location", b"a/b"), ("n_points", b"many"), ("n_points", 3)):
+        path.write_bytes(whole)
+        with h5py.File(path, "r+") as file:
+            file.attrs[name] = np.array(value)
+        with pytest.raises(IntegrityError):
+            read_shard(path)
 
 
 # --- assembling
@@ -285,6 +291,63 @@ def test_a_truncated_file(copy: Path) -> None:
         with pytest.raises((IntegrityError, InputError)):
             for record in open_dataset(copy):
                 record.load()
+
+
+def test_a_source_may_have_any_name(tmp_path: Path) -> None:
+    content = metadata(small_specification(), source="folder:möbel")
+    write_shard(tmp_path / "shard.h5", make_sample(JOBS[0]))
+    assemble(tmp_path / "a.h5", [tmp_path / "shard.h5"], content)
+    assert open_dataset(tmp_path / "a.h5").metadata == content
+    with h5py.File(tmp_path / "a.h5") as opened:
+        assert opened.attrs["source"] == b"folder:m\\xf6bel"
+
+
+def no_faces(file: h5py.File) -> None:
+    mesh = file["ball/train/ball_train_000/mesh"]
+    del mesh["faces"]
+    mesh.create_dataset("faces", shape=(0, 3), dtype="i4")
+
+
+def not_json(file: h5py.File) -> None:
+    file["ball/train/ball_train_000"].attrs["parameters"] = np.bytes_('{"a": 1e999, "b": NaN}')
+
+
+def numbers_as_ids(file: h5py.File) -> None:
+    table = file["samples"][()]
+    columns = [(n, "<i4" if n == "id" else table.dtype[n]) for n in table.dtype.names]
+    del file["samples"]
+    file["samples"] = np.zeros(len(table), dtype=columns)
+
+
+def many_versions(file: h5py.File) -> None:
+    file.attrs["format_version"] = np.arange(3)
+
+
+def no_digest(file: h5py.File) -> None:
+    file.attrs["header_digest"] = np.arange(3)
+
+
+@pytest.mark.parametrize("damage", [no_faces, not_json, numbers_as_ids, many_versions, no_digest])
+def test_damage_is_named_with_the_file(damage, copy: Path) -> None:
+    with h5py.File(copy, "r+") as file:
+        damage(file)
+    with pytest.raises((IntegrityError, InputError), match=r"copy\.h5: "):
+        open_dataset(copy)["ball_train_000"].load()
+
+
+def test_reading_goes_on_after_close_unless_the_file_was_replaced(
+    copy: Path, tmp_path: Path
+) -> None:
+    dataset = open_dataset(copy)
+    points = dataset[0].points
+    dataset.close()
+    with ThreadPoolExecutor(8) as pool:  # all of them open the file again
+        for found in pool.map(lambda _: dataset[0].points, range(32)):
+            np.testing.assert_array_equal(found, points)
+    dataset.close()
+    os.replace(make_dataset(tmp_path / "other.h5", seed=1), copy)
+    with pytest.raises(IntegrityError, match="replaced"):
+        _ = dataset[0].points
 
 
 @pytest.mark.skipif(shutil.which("h5dump") is None, reason="h5dump (hdf5-tools) is not installed")

@@ -198,6 +198,20 @@ def short_normals(sample: Sample) -> Sample:
     return replace(sample, normals=sample.normals * np.float32(0.9))
 
 
+def unturned_normals(sample: Sample) -> Sample:
+    """Normals of the unit-sphere frame in a posed sample."""
+    normals = sample.normals @ sample.pose[:3, :3].astype(np.float32)
+    return replace(sample, normals=normals)
+
+
+def turned_over(sample: Sample) -> Sample:
+    return replace(sample, normals=-sample.normals)
+
+
+def unknown_defect(sample: Sample) -> Sample:
+    return replace(sample, defect="rust")
+
+
 def other_pose(sample: Sample) -> Sample:
     """The pose recorded is not that of the points."""
     return replace(sample, pose=sample.pose[[1, 2, 0, 3]])
@@ -251,6 +265,9 @@ def other_product(sample: Sample) -> Sample:
         ("bulge", enormous, "size"),
         ("normal", other_pose, "surface"),
         ("normal", short_normals, "ranges"),
+        ("bulge", unturned_normals, "normals"),
+        ("train", turned_over, "normals"),
+        ("bulge", unknown_defect, "labels"),
         ("normal", few_points, "ranges"),
         ("train", without_mesh, "split"),
         ("train", defective_template, "split"),
@@ -289,7 +306,7 @@ def test_another_noise_than_recorded(
     made: float, recorded: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     honest = tests.samples.make_sample
-    monkeypatch.setattr(tests.samples, "make_sample", lambda job, seed, _: honest(job, seed, made))
+    monkeypatch.setattr(tests.samples, "make_sample", lambda job, seed, *_: honest(job, seed, made))
     found = failed(make_dataset(tmp_path / "a.h5", sigma=recorded))
     assert f"recorded {recorded:.4f}" in found["noise"]
 

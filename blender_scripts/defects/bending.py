@@ -6,7 +6,7 @@ product stays; from the plane on its centre line follows an arc of constant leng
 arc it goes straight on. Flat products bend across their thickness, mostly. The arc is wide enough
 that the inner side is not folded.
 
-Severity 0 .. 1: angle 20 .. 42 degrees. Portion: 0.40 .. 0.60 of the extent. Labelled is what
+Severity 0 .. 1: angle 23 .. 45 degrees. Portion: 0.40 .. 0.60 of the extent. Labelled is what
 moved.
 """
 
@@ -24,7 +24,7 @@ SLACK = 1.2
 
 def bending(surface, rng, severity):
     """One end of the product bent to a side."""
-    angle = np.radians(drawn(rng, severity, 20.0, 42.0))
+    angle = np.radians(drawn(rng, severity, 23.0, 45.0))
     share = float(rng.uniform(0.40, 0.60))
     along, axes = pick_end(surface, rng, tilt=10.0, power=6.0)
     sideways = _side(along, axes, rng)

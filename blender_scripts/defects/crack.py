@@ -14,10 +14,10 @@ import numpy as np
 
 from blender_scripts.defects.cutting import cut_away, tube
 from blender_scripts.defects.fields import drawn
-from blender_scripts.defects.paths import STEP, both_ways, trace
+from blender_scripts.defects.paths import STEP, long_path, trace
 from blender_scripts.defects.result import listed
 from blender_scripts.meshes import GeometryError, boolean
-from blender_scripts.surface import unit
+from blender_scripts.surface import Surface, unit
 
 SHORTEST = 0.30
 # Thinner material than this is cracked through.
@@ -30,24 +30,15 @@ def crack(surface, rng, severity):
     length = drawn(rng, severity, 0.55, 1.10)
     width = drawn(rng, severity, 0.045, 0.075)
     depth = drawn(rng, severity, 0.12, 0.20)
-    seed = surface.seed(rng)
-    angle = rng.uniform(0, 2 * np.pi)
     branches = int(rng.integers(1, 4))
-    across = unit(np.cross(seed.normal, _any_other(seed.normal)))
-    direction = np.cos(angle) * across + np.sin(angle) * np.cross(seed.normal, across)
-
-    main = both_ways(surface, seed, direction, length, turning=rng.uniform(-0.8, 0.8))
-    reached = float(main.arc[-1])
-    if reached < SHORTEST:
-        raise GeometryError(f"a crack only {reached:.2f} long fits there")
+    main = long_path(surface, rng, length, SHORTEST, most_turning=0.8)
     depths = _depths(surface, main, depth)
     cutter = _wedge(main, width, depths, rng, open_start=False)
     for number in range(branches):
         share = (number + rng.uniform(0.6, 1.2)) / (branches + 0.8)
         at = int(np.clip(share, 0.15, 0.85) * (len(main.points) - 1))
         slant = np.radians(rng.uniform(35, 60)) * rng.choice([-1.0, 1.0])
-        heading = np.cross(main.sides[at], main.normals[at])
-        heading = np.cos(slant) * heading + np.sin(slant) * main.sides[at]
+        heading = np.cos(slant) * main.headings[at] + np.sin(slant) * main.sides[at]
         branch = trace(
             surface, main.points[at], main.normals[at], heading, rng.uniform(0.25, 0.45) * length
         )
@@ -59,18 +50,14 @@ def crack(surface, rng, severity):
         surface,
         cutter,
         {
-            "middle": listed(seed.point),
-            "direction": listed(direction),
-            "length": reached,
+            "start": listed(main.points[0]),
+            "end": listed(main.points[-1]),
+            "length": float(main.arc[-1]),
             "width": width,
             "depth": float(np.median(depths)),
             "branches": branches,
         },
     )
-
-
-def _any_other(normal):
-    return np.eye(3)[np.argmin(np.abs(normal))]
 
 
 def _depths(surface, path, wanted):
@@ -122,4 +109,7 @@ def _wedge(path, width, depths, rng, open_start):
     ):
         lateral = middle + (edge - middle) * spread
         corners.append(points + height[:, None] * path.normals + lateral[:, None] * path.sides)
-    return tube(np.stack(corners, axis=1))
+    wedge = tube(np.stack(corners, axis=1))
+    if Surface(*wedge).crosses_itself():
+        raise GeometryError("the line of the crack turns too sharply")
+    return wedge

@@ -27,9 +27,10 @@ def cut_away(surface, cutter, parameters, loose=CRUMB):
     Pieces that the cut leaves loose fall off with it when smaller than the share `loose` of the
     remaining area; a larger one is refused: GeometryError.
     """
-    problem = closed_problem(*cutter)
-    if problem:
-        raise GeometryError(f"the cutter has {problem}")
+    # with either mesh at fault the solver returns the uncut product, or never returns
+    for name, problem in (("product", surface.problem), ("cutter", closed_problem(*cutter))):
+        if problem:
+            raise GeometryError(f"the {name} has {problem}")
     vertices, faces, cut = boolean((surface.vertices, surface.faces), cutter)
     faces, cut = _without_short_edges(vertices, faces, cut)
     vertices, faces, cut = flip_flat_faces(vertices, faces, cut)

@@ -8,6 +8,8 @@ Severity 0 .. 1: radius 0.07 .. 0.14, pit depth 0.16 .. 0.32 (at most 0.7 of the
 0.10). Labelled are the cut faces and the rim.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from blender_scripts.defects.cutting import cut_away, tube
@@ -26,18 +28,17 @@ def hole(surface, rng, severity):
     radius = drawn(rng, severity, 0.07, 0.14)
     wanted = drawn(rng, severity, 0.16, 0.32)
     phases = rng.uniform(0, 2 * np.pi, 4)
-    seed = surface.seed(rng)
-    across, along = tangents(seed.normal)
-
-    free, _ = surface.cast(seed.point, seed.normal)
-    above = float(min(0.05 + 0.6 * radius, 0.8 * free[0]))
-    angles = np.linspace(0, 2 * np.pi, 8, endpoint=False)
-    circle = np.cos(angles)[:, None] * across + np.sin(angles)[:, None] * along
-    probes = seed.point + above * seed.normal + radius * np.r_[np.zeros((1, 3)), 0.9 * circle]
-    below, depth, through = _bottom(surface, probes, -seed.normal, above, wanted)
+    for _ in range(10):
+        seed = surface.seed(rng)
+        drill = _drill(surface, seed, radius, wanted)
+        if drill.problem == "":
+            break
+    else:
+        raise GeometryError(drill.problem)
 
     angles = np.linspace(0, 2 * np.pi, SIDES, endpoint=False)
-    levels = np.linspace(-below, above, 8)
+    across, along = tangents(seed.normal)
+    levels = np.linspace(-drill.below, drill.above, 8)
     waves = sum(
         np.cos(count * angles[None] + phase + 6 * levels[:, None])
         for count, phase in zip((2, 3, 5, 7), phases, strict=True)
@@ -55,35 +56,50 @@ def hole(surface, rng, severity):
             "centre": listed(seed.point),
             "direction": listed(-seed.normal),
             "radius": radius,
-            "depth": float(depth),
-            "through": through,
+            "depth": float(drill.depth),
+            "through": drill.through,
         },
     )
 
 
-def _bottom(surface, probes, direction, above, wanted):
-    """(how far below the seed the drill ends, the hole's depth, whether it goes through).
+@dataclass(frozen=True)
+class Drill:
+    """How far it starts above and ends below the seed, the hole's depth, and whether it is open.
 
-    probes (N, 3): starts of rays that go down the drill's axis and wall.
+    problem: why the place will not do, or "".
     """
+
+    above: float
+    below: float
+    depth: float
+    through: bool
+    problem: str = ""
+
+
+def _drill(surface, seed, radius, wanted):
+    """`Drill` for a hole at the seed, after rays down its axis and along its wall."""
+    free, _ = surface.cast(seed.point, seed.normal)
+    above = float(min(0.05 + 0.6 * radius, 0.8 * free[0]))
+    angles = np.linspace(0, 2 * np.pi, 8, endpoint=False)[:, None]
+    across, along = tangents(seed.normal)
+    circle = np.r_[np.zeros((1, 3)), np.cos(angles) * across + np.sin(angles) * along]
     exits, thicknesses, next_entries = [], [], []
-    for probe in probes:
-        crossings = surface.crossings(probe, direction)
+    for start in seed.point + above * seed.normal + 0.9 * radius * circle:
+        crossings = surface.crossings(start, -seed.normal)
         if len(crossings) < 2 or not crossings[0][1]:
             continue  # beside the product
-        exits.append(crossings[1][0])
+        exits.append(crossings[1][0] - above)
         thicknesses.append(crossings[1][0] - crossings[0][0])
-        next_entries += [distance for distance, _ in crossings[2:3]]
-    if len(exits) < 0.75 * len(probes):
-        raise GeometryError("the drill would slip off an edge")
+        next_entries += [distance - above for distance, _ in crossings[2:3]]
+    if len(exits) < 0.75 * len(circle):
+        return Drill(above, 0.0, 0.0, False, "the drill would slip off an edge")
     thickness = float(np.median(thicknesses))
     if thickness < THROUGH and max(thicknesses) < 2 * THROUGH:
-        last = max(exits)
-        room = min(next_entries, default=np.inf) - last
+        room = min(next_entries, default=np.inf) - max(exits)
         if room < 0.02:
-            raise GeometryError("the drill would meet the part behind the wall")
-        return last - above + min(0.05, 0.5 * room), thickness, True
+            return Drill(above, 0.0, 0.0, True, "the drill would meet what is behind the wall")
+        return Drill(above, max(exits) + min(0.05, 0.5 * room), thickness, True)
     depth = min(wanted, 0.7 * min(thicknesses))
     if depth < 0.10:
-        raise GeometryError("too thin for a pit, too thick for a hole through")
-    return depth, depth, False
+        return Drill(above, 0.0, 0.0, False, "too thin for a pit, too thick for a hole through")
+    return Drill(above, depth, depth, False)

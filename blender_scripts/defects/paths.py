@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from blender_scripts.surface import dot, unit
+from blender_scripts.meshes import GeometryError
+from blender_scripts.surface import dot, tangents, unit
 
 STEP = 0.02
 # A step up or down (a key, a moulding) larger than this ends the line.
@@ -78,6 +79,24 @@ def both_ways(surface, seed, direction, length, turning=0.0):
     points = np.concatenate([back.points[:0:-1], ahead.points])
     normals = np.concatenate([back.normals[:0:-1], ahead.normals])
     return _smoothed(points, normals, direction, (back.ends_free[1], ahead.ends_free[1]))
+
+
+def long_path(surface, rng, length, shortest, most_turning):
+    """Path of about `length` through a random place that is visible from outside.
+
+    A line over an edge, or into a wall, ends there: of ten places and directions the first is
+    taken whose line is at least `shortest`, or GeometryError raised.
+    """
+    for _ in range(10):
+        seed = surface.seed(rng)
+        angle = rng.uniform(0, 2 * np.pi)
+        across, along = tangents(seed.normal)
+        direction = np.cos(angle) * across + np.sin(angle) * along
+        turning = rng.uniform(-most_turning, most_turning)
+        path = both_ways(surface, seed, direction, length, turning)
+        if path.arc[-1] >= shortest:
+            return path
+    raise GeometryError(f"found no line of length {shortest} on the surface")
 
 
 def _smoothed(points, normals, heading, ends_free):

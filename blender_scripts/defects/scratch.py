@@ -11,10 +11,10 @@ depth 0.035 .. 0.06. Labelled is what moved.
 import numpy as np
 
 from blender_scripts.defects.fields import carry_other_side, drawn, smooth_step
-from blender_scripts.defects.paths import STEP, both_ways
+from blender_scripts.defects.paths import STEP, long_path
 from blender_scripts.defects.result import deformed, listed
 from blender_scripts.meshes import GeometryError, subdivide_long_edges
-from blender_scripts.surface import Surface, dot, tangents
+from blender_scripts.surface import Surface, dot
 
 SHORTEST = 0.35
 FINEST = 0.010
@@ -29,15 +29,7 @@ def scratch(surface, rng, severity):
     length = drawn(rng, severity, 0.60, 1.10)
     width = drawn(rng, severity, 0.045, 0.070)
     depth = drawn(rng, severity, 0.035, 0.060)
-    seed = surface.seed(rng)
-    angle = rng.uniform(0, 2 * np.pi)
-    across, along = tangents(seed.normal)
-    direction = np.cos(angle) * across + np.sin(angle) * along
-    path = both_ways(surface, seed, direction, length, turning=rng.uniform(-0.6, 0.6))
-    reached = float(path.arc[-1])
-    if reached < SHORTEST:
-        raise GeometryError(f"a scratch only {reached:.2f} long fits there")
-
+    path = long_path(surface, rng, length, SHORTEST, most_turning=0.6)
     fine = _refined(surface, path, 0.5 * width * LIP_END + 0.02)
     displacement = _groove(fine, path, 0.5 * width, depth)
     if np.linalg.norm(displacement, axis=1).max() < 0.5 * depth:
@@ -47,9 +39,9 @@ def scratch(surface, rng, severity):
         fine,
         displacement,
         {
-            "middle": listed(seed.point),
-            "direction": listed(direction),
-            "length": reached,
+            "start": listed(path.points[0]),
+            "end": listed(path.points[-1]),
+            "length": float(path.arc[-1]),
             "width": width,
             "depth": depth,
         },

@@ -29,7 +29,7 @@ THIN, THIN_FOR_DENT = 0.12, 0.22
 DEEPEST, SHALLOWEST = 0.65, 0.05
 # Share of the ellipse that the patch fills, seen along the direction: below the first the place is
 # too narrow to carry a swelling, below the second it is a rod.
-NARROW, ROD = 0.28, 0.60
+NARROW, ROD = 0.28, 0.42
 # The surface may run into itself by this much, as in the grooves of a fluted vase; nobody sees it.
 OVERLAP = 0.02
 

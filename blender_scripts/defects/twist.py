@@ -6,7 +6,7 @@ beyond. Turning alone changes nothing on a solid of revolution, so the axis lies
 middle and leans, and the cross-section is squeezed to an ellipse where it is being wrung, most in
 the middle of the ramp: the outline changes on every shape.
 
-Severity 0 .. 1: turn 32 .. 60 degrees, squeeze 0.20 .. 0.34. The ramp takes 0.32 .. 0.45 of the
+Severity 0 .. 1: turn 32 .. 60 degrees, squeeze 0.24 .. 0.36. The ramp takes 0.32 .. 0.45 of the
 extent, beginning at 0.30 .. 0.48 of it; the axis is 0.20 .. 0.40 of the half width off the middle
 and leans 10 .. 18 degrees. Labelled is what moved.
 """
@@ -23,7 +23,7 @@ from blender_scripts.surface import dot, tangents, unit
 def twist(surface, rng, severity):
     """One end of the product wrung."""
     turn = np.radians(drawn(rng, severity, 32.0, 60.0)) * rng.choice([-1.0, 1.0])
-    squeeze = drawn(rng, severity, 0.20, 0.34)
+    squeeze = drawn(rng, severity, 0.24, 0.36)
     begin, length = rng.uniform(0.30, 0.48), rng.uniform(0.32, 0.45)
     off_centre, lean = rng.uniform(0.20, 0.40), np.radians(rng.uniform(10.0, 18.0))
     phase = rng.uniform(0, 2 * np.pi, 3)

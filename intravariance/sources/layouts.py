@@ -15,6 +15,7 @@ project neither has nor downloads.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from dataclasses import dataclass
@@ -84,11 +85,13 @@ def parse_source(text: str, up: Up | None = None) -> Source:
     glb files (both by their specification), z elsewhere.
     """
     if text == "procedural":
+        if up is not None:
+            raise InputError(f"--up {up} is for files; --source procedural has none")
         return Procedural()
     kind, _, location = text.partition(":")
     if kind not in _KINDS or not location:
         raise InputError(f"--source {text}: expected one of {FORMS}")
-    path = Path(location).expanduser()
+    path = Path(os.path.expanduser(location))  # Path.expanduser raises where there is no such user
     if not path.is_dir() and not (path.is_file() and path.suffix.lower() == ".zip"):
         found = "a file of another kind" if path.exists() else "nothing"
         raise InputError(f"--source {text}: expected a folder or a .zip file, found {found}")
@@ -185,8 +188,9 @@ class ShapeNet(Folder):
         tree = open_tree(self.path)
         names = [name for root in _roots(tree) for name in tree.files(f"{root}{synset}")]
         archive = self.path / f"{synset}.zip"
-        if isinstance(tree, FolderTree) and archive.is_file() and tree.contains(archive):
-            names += [f"{archive.name}/{name}" for name in ZipTree(archive).files("")]
+        unpacked = bool(names)  # with the archive still beside it: the same models
+        if not unpacked and archive.is_file() and FolderTree(self.path).contains(archive):
+            names = [f"{archive.name}/{name}" for name in ZipTree(archive).files("")]
         model = re.compile(r".+/(model\.obj|models/model_normalized\.obj)")
         return [Candidate(category.name, None, n) for n in sorted(names) if model.fullmatch(n)]
 
@@ -217,12 +221,11 @@ def plain_name(text: str) -> str:
 def category_folders(tree: Tree, category: Category) -> list[str]:
     """The folders named like the category or an alias, at the root or in its only folder."""
     names = {category.name, *category.aliases}
-    return [
-        f"{root}{folder}"
-        for root in _roots(tree)
-        for folder in tree.folders(root.rstrip("/"))
-        if plain_name(folder) in names
-    ]
+    for root in _roots(tree):
+        folders = [f for f in tree.folders(root.rstrip("/")) if plain_name(f) in names]
+        if folders:  # what lies below is a subcategory, also when it has the same name
+            return [f"{root}{folder}" for folder in folders]
+    return []
 
 
 def _roots(tree: Tree) -> list[str]:

@@ -9,6 +9,7 @@ break after the keyword.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,18 +42,23 @@ def read_off(data: bytes) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         faces = [
             triangle
             for line in lines[1 + n_vertices : 1 + n_vertices + n_faces]
-            for triangle in _fan(line)
+            for triangle in fan(_corners(line))
         ]
-    except (ValueError, IndexError) as error:
+        return vertices, np.array(faces, dtype=np.int64).reshape(-1, 3)
+    except (ValueError, IndexError, OverflowError) as error:
         raise InputError(f"it is not a valid OFF file ({error})") from error
-    return vertices, np.array(faces, dtype=np.int64).reshape(-1, 3)
 
 
-def _fan(line: str) -> list[tuple[int, int, int]]:
-    """The triangles of one face line `n i_1 ... i_n [colour]`."""
+def fan(corners: Sequence[int]) -> list[tuple[int, int, int]]:
+    """The triangles of a polygon, all with its first corner."""
+    return [(corners[0], corners[k], corners[k + 1]) for k in range(1, len(corners) - 1)]
+
+
+def _corners(line: str) -> list[int]:
+    """The corners in one face line `n i_1 ... i_n [colour]`."""
     numbers = line.split()
     count = int(numbers[0])
     corners = [int(number) for number in numbers[1 : 1 + count]]
     if len(corners) != count:
         raise ValueError(f"a face of {count} corners lists {len(corners)}")
-    return [(corners[0], corners[k], corners[k + 1]) for k in range(1, count - 1)]
+    return corners

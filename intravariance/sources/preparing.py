@@ -7,6 +7,7 @@ import hashlib
 import os
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -27,6 +28,11 @@ from intravariance.sources.choosing import Choice, origin
 from intravariance.sources.isolation import read_and_repair
 from intravariance.sources.layouts import Candidate, Source
 
+# What reading a damaged .npz file raises; zipfile takes some damage for encryption (RuntimeError).
+_DAMAGE = (
+    *(OSError, EOFError, KeyError, ValueError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, InputError),
+)
 LARGEST_ERROR = 0.05  # unit-sphere radii; a repaired mesh that is further off deserves a look
 
 
@@ -196,7 +202,7 @@ def _load(path: Path) -> tuple[Mesh, float]:
             mesh = mesh_from_arrays(arrays["vertices"], arrays["faces"])
             surface_error = float(arrays["surface_error"])
             expected = str(arrays["sha256"])
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, InputError) as error:
+    except _DAMAGE as error:
         raise IntegrityError(f"{path} is missing or damaged ({error}); build again") from error
     if _file_digest(mesh, surface_error) != expected:
         raise IntegrityError(f"{path} is damaged (its SHA-256 differs); build again")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 import warnings
 from typing import Any
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from intravariance.errors import InputError
 from intravariance.sources.off_format import read_off
+from intravariance.sources.ply_format import read_ply
 from intravariance.sources.repair import make_base_mesh
 
 
@@ -32,6 +34,10 @@ def read_triangles(data: bytes, file_format: str) -> tuple[NDArray[Any], NDArray
     """
     if file_format == "off":
         return read_off(data)
+    if file_format == "ply":
+        return read_ply(data)
+    if file_format == "obj":
+        data = re.sub(rb"#[^\r\n]*", b"", data)  # trimesh takes no comments behind faces
     import trimesh
 
     try:

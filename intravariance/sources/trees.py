@@ -52,10 +52,13 @@ class FolderTree:
         folder = self.path / under
         if not folder.is_dir():
             return []
-        with os.scandir(folder) as entries:
-            return sorted(
-                e.name for e in entries if e.is_dir(follow_symlinks=False) and _shown(e.name)
-            )
+        try:
+            with os.scandir(folder) as entries:
+                return sorted(
+                    e.name for e in entries if e.is_dir(follow_symlinks=False) and _shown(e.name)
+                )
+        except OSError as error:
+            raise InputError(f"{folder} cannot be read ({error.strerror})") from error
 
     def files(self, under: str) -> list[str]:
         names = []
@@ -81,7 +84,7 @@ class FolderTree:
 
     def contains(self, path: Path) -> bool:
         """Also that it is a plain file: opening a pipe would wait for ever."""
-        resolved = path.resolve()
+        resolved = Path(os.path.realpath(path))  # Path.resolve raises on a link to itself
         return resolved.is_relative_to(self.path.resolve()) and (
             resolved.is_file() or not resolved.exists()
         )
@@ -142,9 +145,11 @@ def _zip_members(path: Path) -> tuple[str, ...]:
             )
     return tuple(
         sorted(
-            member.filename
-            for member in members
-            if not member.is_dir() and all(map(_shown, PurePosixPath(member.filename).parts))
+            {  # an archive may hold a name twice; the last counts
+                member.filename
+                for member in members
+                if not member.is_dir() and all(map(_shown, PurePosixPath(member.filename).parts))
+            }
         )
     )
 
