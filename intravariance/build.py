@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from intravariance.blender import BlenderWorker
+from intravariance.code_digest import code_digest
 from intravariance.errors import InputError, IntegrityError, IVError
 from intravariance.executors import Processes
 from intravariance.mesh import Mesh
@@ -41,6 +42,8 @@ from intravariance.sources import (
 )
 from intravariance.specification import Specification
 from intravariance.writing import check_target
+
+_PACKAGES = ("annotations", "blender_scripts", "intravariance")
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,12 @@ def build(settings: BuildSettings, out: Path, force: bool = False) -> BuildResul
     }
     with _plain_disk_errors(out), _locked(out) as partial, Processes(settings.jobs) as processes:
         bases = _base_meshes(choices, settings, processes)
-        _claim(partial, metadata | {"base_meshes": _describe(bases)}, out, force)
+        _claim(
+            partial,
+            metadata | {"base_meshes": _describe(bases), "code": code_digest(*_PACKAGES)},
+            out,
+            force,
+        )
         jobs = make_plan(settings.specification, settings.samples.seed)
         shards = [partial / "samples" / f"{job.id}.h5" for job in jobs]
         tasks = [
@@ -190,9 +198,9 @@ def _claim(partial: Path, settings: dict[str, Any], out: Path, force: bool) -> N
     if record.exists() and record.read_text(encoding="utf-8") != text:
         if not force:
             raise InputError(
-                f"{partial} holds an unfinished build of {out.name} with other settings (see "
-                f"{record}). Finish it with its own command, choose another --out, or discard it "
-                "with --force."
+                f"{partial} holds an unfinished build of {out.name} with other settings or another "
+                f"version (see {record}). Finish it with its own command, choose another --out, "
+                "or discard it with --force."
             )
         shutil.rmtree(partial / "samples")
         (partial / "samples").mkdir()
@@ -226,7 +234,20 @@ def _base_meshes(
         for warning in warnings:
             say(f"warning: {warning}")
         bases[base.category, base.subcategory] = base
+    _check_different(bases)
     return bases
+
+
+def _check_different(bases: dict[tuple[str, str], BaseMesh]) -> None:
+    """Two products must not be one mesh under two names."""
+    first: dict[str, BaseMesh] = {}
+    for base in bases.values():
+        other = first.setdefault(base.sha256, base)
+        if other is not base:
+            raise InputError(
+                f"{base.category}/{base.subcategory} ({base.origin}) and {other.category}/"
+                f"{other.subcategory} ({other.origin}) are the same mesh; remove one of the files"
+            )
 
 
 def _describe(bases: dict[tuple[str, str], BaseMesh]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import trimesh
 from filelock import FileLock
 
 from intravariance import open_dataset
@@ -163,6 +164,24 @@ def test_mistakes_are_named(command, tmp_path, options, message):
 
 def test_a_place_that_cannot_be_written_is_named(command, tmp_path, needs_blender):
     test_mistakes_are_named(command, tmp_path, ["--out", "/proc/x.h5"], "cannot write")
+
+
+def test_one_mesh_under_two_names_is_refused(cache, tmp_path):
+    folder = tmp_path / "meshes" / "block"
+    folder.mkdir(parents=True)
+    for name in ("one.stl", "two.stl"):
+        trimesh.creation.box(extents=(1, 2, 3)).export(folder / name)
+    specification = tmp_path / "mine.toml"
+    specification.write_text(
+        'name = "mine"\npoints = [2000, 2000]\n[[category]]\nname = "block"\n'
+        'subcategories = ["left", "right"]\ntemplates = 2\npositives = 0\n'
+    )
+    source = f"folder:{tmp_path / 'meshes'}"
+    arguments = ["--spec", specification, "--source", source, "--cache", cache]
+    result = run_iv("build", *arguments, folder=tmp_path)
+    assert result.returncode == 2, result.stderr
+    assert "are the same mesh" in result.stderr
+    assert not list(tmp_path.glob("*.h5*"))
 
 
 def test_dry_run_prints_the_plan_and_writes_nothing(command, tmp_path):

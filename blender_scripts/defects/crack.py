@@ -62,7 +62,7 @@ def crack(surface, rng, severity):
 
 def _depths(surface, path, wanted):
     """(K,) how deep the wedge goes: through thin material, and never deeper than the line bends."""
-    inside, _ = surface.cast(path.points, -path.normals)
+    inside = np.minimum(surface.cast(path.points, -path.normals)[0], 2.0)
     thin = inside < THROUGH
     behind, _ = surface.cast(path.points - (inside + 0.005)[:, None] * path.normals, -path.normals)
     through = inside + np.minimum(0.04, 0.4 * np.where(np.isfinite(behind), behind, 1.0))

@@ -75,7 +75,10 @@ def swelling(surface, rng, severity, outwards):
     displacement = weight[:, None] * direction * (height if outwards else -height)
     if whole_wall:
         displacement = carry_other_side(surface, displacement, 2.0 * typical + 0.02)
-    _room(surface, displacement)
+    room = _room(surface, displacement)
+    if room * height < SHALLOWEST:
+        raise GeometryError("the swelling would meet another part of the product")
+    displacement, height = room * displacement, room * height
     return deformed(
         surface,
         displacement,
@@ -112,14 +115,14 @@ def _filled(surface, weight, direction, radius):
 
 
 def _room(surface, displacement):
-    """Refuse to push the surface through another part of the product."""
+    """The share of the displacement, 1 at most, that stops short of other parts of the product."""
     size = np.linalg.norm(displacement, axis=1)
     rows = np.flatnonzero(size > 0.3 * size.max())
     movement = displacement[rows] / size[rows, None]
     ahead = dot(surface.normals[rows], movement) > 0.3
-    rows = rows[ahead][:: max(1, ahead.sum() // 40)]
-    free, face = surface.cast(surface.vertices[rows], displacement[rows] / size[rows, None])
+    rows, movement = (x[ahead][:: max(1, ahead.sum() // 40)] for x in (rows, movement))
+    free, face = surface.cast(surface.vertices[rows], movement)
     # what is met may move out of the way (the next key, the far side of a rib)
     evades = np.where(face >= 0, size[surface.faces[face]].mean(axis=1), 0.0)
-    if (size[rows] - evades - free > OVERLAP).any():
-        raise GeometryError("the swelling would meet another part of the product")
+    approach = np.maximum(size[rows] - evades, 1e-9)
+    return float(np.minimum((free + OVERLAP) / approach, 1.0).min(initial=1.0))

@@ -9,21 +9,18 @@ import tempfile
 import zipfile
 import zlib
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib.metadata import version
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from intravariance.code_digest import code_digest
 from intravariance.densify import subdivide_long_edges
 from intravariance.errors import InputError, IntegrityError
 from intravariance.mesh import Mesh, digest_arrays, mesh_from_arrays, to_unit_sphere
 from intravariance.mesh_topology import MAX_EDGE, closed_problem
-from intravariance.sources import repair
 from intravariance.sources.choosing import Choice, origin
 from intravariance.sources.isolation import read_and_repair
 from intravariance.sources.layouts import Candidate, Source
@@ -34,6 +31,12 @@ _DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, InputError),
 )
 LARGEST_ERROR = 0.05  # unit-sphere radii; a repaired mesh that is further off deserves a look
+
+# The code that a prepared mesh depends on; the cache forgets what other code made.
+_PREPARATION = (
+    "intravariance/sources",
+    *(f"intravariance/{name}.py" for name in ("densify", "mesh", "mesh_topology")),
+)
 
 
 @dataclass(frozen=True)
@@ -111,14 +114,15 @@ def _prepared_file(source: Source, candidate: Candidate, cache: Path, blender: D
     """The cache file of a candidate, made when it is missing or damaged."""
     data = b""
     if source.kind == "procedural":
-        identity = [_design_scripts(), *(f"{k} {v}" for k, v in sorted(blender.versions().items()))]
+        identity = [code_digest("blender_scripts/designs", "blender_scripts/meshes.py")]
+        identity += [f"{name} {version}" for name, version in sorted(blender.versions().items())]
         identity += [candidate.category, str(candidate.subcategory)]
     else:
         data = source.read(candidate.name)
         up = source.up_axis(candidate.name)
         identity = [hashlib.sha256(data).hexdigest(), _format(candidate), f"up {up}"]
         identity += [f"{name} {version(name)}" for name in ("trimesh", "point-cloud-utils")]
-    identity += [f"numpy {version('numpy')}", f"preparation {repair.VERSION}"]
+    identity += [f"numpy {version('numpy')}", code_digest(*_PREPARATION)]
     key = hashlib.sha256("\n".join(identity).encode()).hexdigest()
     path = cache / f"{key}.npz"
     try:
@@ -150,23 +154,6 @@ def _design(candidate: Candidate, blender: DesignMaker) -> Mesh:
     if problem := closed_problem(mesh):
         raise IntegrityError(f"the embedded design {candidate.name} has {problem}; report this")
     return mesh
-
-
-@lru_cache(maxsize=1)
-def _design_scripts() -> str:
-    """SHA-256 over the scripts that embedded designs are made with."""
-    scripts = files("blender_scripts")
-    digest = hashlib.sha256((scripts / "meshes.py").read_bytes())
-
-    def add(folder: Traversable) -> None:
-        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
-            if entry.is_dir():
-                add(entry)
-            elif entry.name.endswith(".py"):
-                digest.update(f"\n{entry.name}\n".encode() + entry.read_bytes())
-
-    add(scripts / "designs")
-    return digest.hexdigest()
 
 
 def _store(path: Path, mesh: Mesh, surface_error: float) -> None:

@@ -21,7 +21,6 @@ from intravariance.errors import InputError
 from intravariance.mesh import Mesh, mesh_from_arrays, to_unit_sphere, triangle_areas
 from intravariance.mesh_topology import MAX_EDGE, closed_problem, directed_edges, signed_volumes
 
-VERSION = 3  # part of the cache key: raise it whenever the result can change
 MAX_FACES = 60_000  # of a prepared mesh; Blender takes about 1 s for a defect on as many
 # To which larger meshes are thinned out before long edges are split. Collapsing edges now and then
 # leaves a face without area or an edge of four faces; at another count it does not.

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Content hashes of this project's own code, so that nothing made by other code is reused."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from functools import lru_cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+
+@lru_cache
+def code_digest(*places: str) -> str:
+    """SHA-256 hex digest over the Python and TOML files of packages, folders or files.
+
+    places : package first, e.g. "annotations" or "blender_scripts/meshes.py".
+    """
+    digest = hashlib.sha256()
+    for place in places:
+        package, _, inside = place.partition("/")
+        root = files(package)
+        for name, content in _sources(root / inside if inside else root, place):
+            digest.update(f"{name} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+def _sources(entry: Traversable, name: str) -> Iterator[tuple[str, bytes]]:
+    if entry.is_dir():
+        for child in sorted(entry.iterdir(), key=lambda child: child.name):
+            yield from _sources(child, f"{name}/{child.name}")
+    elif name.endswith((".py", ".toml")):
+        yield name, entry.read_bytes()
