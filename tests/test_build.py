@@ -166,7 +166,7 @@ def test_a_place_that_cannot_be_written_is_named(command, tmp_path, needs_blende
     test_mistakes_are_named(command, tmp_path, ["--out", "/proc/x.h5"], "cannot write")
 
 
-def test_one_mesh_under_two_names_is_refused(cache, tmp_path):
+def test_one_mesh_under_two_names_is_refused(cache, tmp_path, needs_blender):
     folder = tmp_path / "meshes" / "block"
     folder.mkdir(parents=True)
     for name in ("one.stl", "two.stl"):
