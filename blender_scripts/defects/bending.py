@@ -6,14 +6,14 @@ product stays; from the plane on its centre line follows an arc of constant leng
 arc it goes straight on. Flat products bend across their thickness, mostly. The arc is wide enough
 that the inner side is not folded.
 
-Severity 0 .. 1: angle 23 .. 45 degrees. Portion: 0.40 .. 0.60 of the extent. Labelled is what
+Severity 0 .. 1: angle 23 .. 45 degrees. Portion: 0.25 .. 0.45 of the area. Labelled is what
 moved.
 """
 
 import numpy as np
 
 from blender_scripts.defects.fields import drawn
-from blender_scripts.defects.portion import pick_end
+from blender_scripts.defects.portion import pick_end, start_of_portion
 from blender_scripts.defects.result import deformed, listed
 from blender_scripts.meshes import GeometryError
 from blender_scripts.surface import dot, unit
@@ -25,15 +25,15 @@ SLACK = 1.2
 def bending(surface, rng, severity):
     """One end of the product bent to a side."""
     angle = np.radians(drawn(rng, severity, 23.0, 45.0))
-    share = float(rng.uniform(0.40, 0.60))
+    share = float(rng.uniform(0.25, 0.45))
     along, axes = pick_end(surface, rng, tilt=10.0, power=6.0)
     sideways = _side(along, axes, rng)
 
     s = dot(surface.vertices, along)
-    start = s.max() - share * np.ptp(s)
+    start = start_of_portion(surface, along, share)
     portion = s > start
     y = dot(surface.vertices, sideways)
-    near = portion & (s < start + 0.3 * share * np.ptp(s))
+    near = portion & (s < start + 0.3 * (s.max() - start))
     if near.sum() < 10:
         raise GeometryError("nothing to bend there")
     middle = (y[near].min() + y[near].max()) / 2

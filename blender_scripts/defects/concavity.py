@@ -2,7 +2,8 @@
 """Concavity: a smooth local dent, the opposite of a bulge (see `swelling`).
 
 Severity 0 .. 1: radius 0.20 .. 0.38, depth 0.40 .. 0.50 of the radius (0.08 .. 0.19), less where
-the product is too thin for that, but at least 0.05. Labelled is what moved.
+the product is too thin for that or another part in the way, but at least 0.05. Labelled is
+what moved.
 """
 
 from blender_scripts.defects.swelling import swelling

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from blender_scripts.defects.fields import random_direction
-from blender_scripts.surface import unit
+from blender_scripts.surface import dot, unit
 
 
 @dataclass(frozen=True)
@@ -38,3 +38,15 @@ def pick_end(surface, rng, tilt, power):
     axis = axes.directions[rng.choice(3, p=chances / chances.sum())]
     sideways = np.tan(np.radians(rng.uniform(0, tilt))) * random_direction(rng)
     return unit(axis * rng.choice([-1.0, 1.0]) + sideways), axes
+
+
+def start_of_portion(surface, along, share):
+    """The place along a direction beyond which a share of the product's area lies.
+
+    By area and not by length, so that the portion that moves is the smaller part of a product
+    whose one end is heavier (a vase, a cap), and the larger part stays where it was.
+    """
+    place = dot(surface.centres, along)
+    order = np.argsort(-place, kind="stable")
+    area = np.cumsum(surface.areas[order])
+    return float(place[order[np.searchsorted(area, share * area[-1])]])

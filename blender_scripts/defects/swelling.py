@@ -42,17 +42,7 @@ def swelling(surface, rng, severity, outwards):
     turn = rng.uniform(0, np.pi)
     seed = surface.seed(rng)
 
-    close = _ball(surface, seed, radius)
-    direction = seed.normal
-    for _ in range(2):  # the mean normal decides what is the front, and the front its mean normal
-        front = patch_around(surface, seed.face, close & (dot(surface.normals, direction) > 0.2))
-        own = front[surface.faces].all(axis=1)
-        direction = unit((surface.face_normals[own] * surface.areas[own, None]).sum(axis=0))
-    if own.sum() < 20 or not direction.any():
-        raise GeometryError("too few faces to swell")
-    if surface.underneath(seed.point, direction):
-        raise GeometryError("the swelling would be underneath")
-
+    direction = _direction(surface, seed, radius)
     weight = _falloff(surface, seed, direction, radius, aspect, turn)
     weight *= smooth_step((dot(surface.normals, direction) + 0.6) / 0.6)
     weight[~patch_around(surface, seed.face, weight > 0)] = 0.0
@@ -93,8 +83,19 @@ def swelling(surface, rng, severity, outwards):
     )
 
 
-def _ball(surface, seed, radius):
-    return np.linalg.norm(surface.vertices - seed.point, axis=1) < radius
+def _direction(surface, seed, radius):
+    """(3,) mean normal of the surface around the seed."""
+    close = np.linalg.norm(surface.vertices - seed.point, axis=1) < radius
+    direction = seed.normal
+    for _ in range(2):  # the mean normal decides what is the front, and the front its mean normal
+        front = patch_around(surface, seed.face, close & (dot(surface.normals, direction) > 0.2))
+        own = front[surface.faces].all(axis=1)
+        direction = unit((surface.face_normals[own] * surface.areas[own, None]).sum(axis=0))
+    if own.sum() < 20 or not direction.any():
+        raise GeometryError("too few faces to swell")
+    if surface.underneath(seed.point, direction):
+        raise GeometryError("the swelling would be underneath")
+    return direction
 
 
 def _falloff(surface, seed, direction, radius, aspect, turn):

@@ -6,15 +6,15 @@ beyond. Turning alone changes nothing on a solid of revolution, so the axis lies
 middle and leans, and the cross-section is squeezed to an ellipse where it is being wrung, most in
 the middle of the ramp: the outline changes on every shape.
 
-Severity 0 .. 1: turn 32 .. 60 degrees, squeeze 0.24 .. 0.36. The ramp takes 0.32 .. 0.45 of the
-extent, beginning at 0.30 .. 0.48 of it; the axis is 0.20 .. 0.40 of the half width off the middle
-and leans 10 .. 18 degrees. Labelled is what moved.
+Severity 0 .. 1: turn 32 .. 60 degrees, squeeze 0.24 .. 0.36. The portion has 0.30 .. 0.45 of the
+area and the ramp takes 0.55 .. 0.80 of its length; the axis is 0.20 .. 0.40 of the half width off
+the middle and leans 10 .. 18 degrees. Labelled is what moved.
 """
 
 import numpy as np
 
 from blender_scripts.defects.fields import drawn, smooth_step
-from blender_scripts.defects.portion import pick_end
+from blender_scripts.defects.portion import pick_end, start_of_portion
 from blender_scripts.defects.result import deformed, listed
 from blender_scripts.meshes import GeometryError
 from blender_scripts.surface import dot, tangents, unit
@@ -24,13 +24,14 @@ def twist(surface, rng, severity):
     """One end of the product wrung."""
     turn = np.radians(drawn(rng, severity, 32.0, 60.0)) * rng.choice([-1.0, 1.0])
     squeeze = drawn(rng, severity, 0.24, 0.36)
-    begin, length = rng.uniform(0.30, 0.48), rng.uniform(0.32, 0.45)
+    share, length = float(rng.uniform(0.30, 0.45)), rng.uniform(0.55, 0.80)
     off_centre, lean = rng.uniform(0.20, 0.40), np.radians(rng.uniform(10.0, 18.0))
     phase = rng.uniform(0, 2 * np.pi, 3)
     along, _ = pick_end(surface, rng, tilt=0.0, power=5.0)
 
     s = dot(surface.vertices, along)
-    start, ramp = s.min() + begin * np.ptp(s), length * np.ptp(s)
+    start = start_of_portion(surface, along, share)
+    ramp = length * (s.max() - start)
     portion = s > start
     if portion.sum() < 10:
         raise GeometryError("nothing to twist there")
@@ -47,17 +48,7 @@ def twist(surface, rng, severity):
         step < 0.5, smooth_step(2 * step), 1 - 0.4 * smooth_step(2 * step - 1)
     )
     offset = surface.vertices[portion] - centre
-    first, second = tangents(axis)
-    x, y, z = dot(offset, first), dot(offset, second), dot(offset, axis)
-    # squeeze along a direction fixed in the material, then turn about the axis
-    c, d = np.cos(phase[2]), np.sin(phase[2])
-    p, q = (c * x + d * y) * (1 - narrow), (c * y - d * x) * (1 + 0.5 * narrow)
-    x, y = c * p - d * q, c * q + d * p
-    moved = (
-        (np.cos(angle) * x - np.sin(angle) * y)[:, None] * first
-        + (np.sin(angle) * x + np.cos(angle) * y)[:, None] * second
-        + z[:, None] * axis
-    )
+    moved = _wrung(offset, axis, angle, narrow, phase[2])
     displacement = np.zeros_like(surface.vertices)
     displacement[portion] = moved - offset
     return deformed(
@@ -66,11 +57,29 @@ def twist(surface, rng, severity):
         {
             "axis": listed(axis),
             "centre": listed(centre),
-            "start": float(start),
+            "start": start,
+            "portion": share,
             "ramp": float(ramp),
             "angle_degrees": float(np.degrees(turn)),
             "squeeze": squeeze,
         },
+    )
+
+
+def _wrung(offset, axis, angle, narrow, phase):
+    """Offsets (N, 3) from the axis, squeezed by the shares `narrow` (N,) and turned by angle (N,).
+
+    The direction of the squeeze is fixed in the material, at `phase` around the axis.
+    """
+    first, second = tangents(axis)
+    x, y, z = dot(offset, first), dot(offset, second), dot(offset, axis)
+    c, d = np.cos(phase), np.sin(phase)
+    p, q = (c * x + d * y) * (1 - narrow), (c * y - d * x) * (1 + 0.5 * narrow)
+    x, y = c * p - d * q, c * q + d * p
+    return (
+        (np.cos(angle) * x - np.sin(angle) * y)[:, None] * first
+        + (np.sin(angle) * x + np.cos(angle) * y)[:, None] * second
+        + z[:, None] * axis
     )
 
 
