@@ -6,7 +6,7 @@ product stays; from the plane on its centre line follows an arc of constant leng
 arc it goes straight on. Flat products bend across their thickness, mostly. The arc is wide enough
 that the inner side is not folded.
 
-Severity 0 .. 1: angle 23 .. 45 degrees. Portion: 0.25 .. 0.45 of the area. Labelled is what
+Severity 0 .. 1: angle 26 .. 45 degrees. Portion: 0.25 .. 0.45 of the area. Labelled is what
 moved.
 """
 
@@ -24,9 +24,9 @@ SLACK = 1.2
 
 def bending(surface, rng, severity):
     """One end of the product bent to a side."""
-    angle = np.radians(drawn(rng, severity, 23.0, 45.0))
+    angle = np.radians(drawn(rng, severity, 26.0, 45.0))
     share = float(rng.uniform(0.25, 0.45))
-    along, axes = pick_end(surface, rng, tilt=10.0, power=6.0)
+    along, axes = pick_end(surface, rng, tilt=10.0, power=4.0)
     sideways = _side(along, axes, rng)
 
     s = dot(surface.vertices, along)
@@ -38,7 +38,7 @@ def bending(surface, rng, severity):
         raise GeometryError("nothing to bend there")
     middle = (y[near].min() + y[near].max()) / 2
     half_width = max(y[portion].max() - middle, 0.0)
-    radius = max(SLACK * half_width, 0.35 * (s.max() - start) / angle)
+    radius = max(SLACK * half_width, 0.25 * (s.max() - start) / angle)
 
     # u: along the centre line from the plane on; v: off the centre line towards the arc's centre
     u, v = s[portion] - start, y[portion] - middle

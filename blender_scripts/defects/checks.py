@@ -42,7 +42,7 @@ LIMITS = {
     "crack": Limits(0.006, 0.40, 0.008, 0.3),
     "broken": Limits(0.004, 0.50, 0.040, 0.3),
     "scratch": Limits(0.004, 0.25, 0.010, 0.4),
-    "bending": Limits(0.030, 0.55, 0.035, 0.3),
+    "bending": Limits(0.030, 0.55, 0.030, 0.3),
     "twist": Limits(0.030, 0.55, 0.025, 0.3),
 }
 

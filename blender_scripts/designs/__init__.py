@@ -16,8 +16,12 @@ SHORTEST_EDGE = 2e-4
 
 
 def build(category, subcategory):
-    """(vertices, faces) of a design in its own units; KeyError when there is none of that name."""
+    """(vertices, faces) of a design in its own units, standing on the ground z = 0.
+
+    Raises KeyError or ImportError when there is none of that name.
+    """
     module = importlib.import_module(f"blender_scripts.designs.{category}")
     vertices, faces = module.DESIGNS[subcategory]()
+    vertices = vertices - [0, 0, vertices[:, 2].min()]
     diagonal = np.linalg.norm(np.ptp(vertices, axis=0))
     return without_short_edges(vertices, faces, SHORTEST_EDGE * diagonal)

@@ -97,11 +97,6 @@ def _slab(x, y, low, high, bevel=0.0):
     return shapes.box(spans[:, 1] - spans[:, 0], spans.mean(axis=1), bevel)
 
 
-def _finished(mesh):
-    """The mesh moved up or down until its lowest point is on the ground."""
-    return shapes.move(mesh, (0, 0, -mesh[0][:, 2].min()))
-
-
 def full_size_keyboard(pitch=1.9, key_height=1.2, front=1.5, back=3.2):
     """An office keyboard: 104 keys with a number pad, a status bar and a cable."""
     left, right = -11.25 * pitch, 11.25 * pitch  # 15 + 3 + 4 columns and two gaps of 0.25
@@ -137,7 +132,7 @@ def full_size_keyboard(pitch=1.9, key_height=1.2, front=1.5, back=3.2):
         shapes.sweep(shapes.smooth(path + np.array([-6, depth, 0]), 16), 0.45, 12),
         shapes.cylinder(0.8, 1.8, (-6, depth + 0.3, 1.8), "y", segments=20, bevel=0.15),
     )
-    return _finished(shapes.union(case, top, shapes.join(feet, cable)))
+    return shapes.union(case, top, shapes.join(feet, cable))
 
 
 def tenkeyless_keyboard(pitch=1.9, key_height=1.4, step=0.22, front=2.8, back=4.2):
@@ -171,7 +166,7 @@ def tenkeyless_keyboard(pitch=1.9, key_height=1.4, step=0.22, front=2.8, back=4.
     )
     pad = _slab((-2, 2), (1.0, 2.2), -0.45, 0.4)
     feet = [shapes.move(part, (x, y, 0)) for part, y in ((foot, -2.4), (pad, 0)) for x in (-13, 13)]
-    return _finished(shapes.rotate(shapes.union(case, top, shapes.join(*feet)), "x", 4))
+    return shapes.rotate(shapes.union(case, top, shapes.join(*feet)), "x", 4)
 
 
 def split_ergonomic_keyboard(pitch=1.9, tent=14.0, splay=8.0, gap=3.0, outer_height=2.2):
@@ -186,7 +181,7 @@ def split_ergonomic_keyboard(pitch=1.9, tent=14.0, splay=8.0, gap=3.0, outer_hei
     buttons = shapes.join(
         *(shapes.cylinder(0.9, 1.2, (0, y, level + 1), bevel=0.2, segments=24) for y in (1.6, 4.8))
     )
-    return _finished(shapes.union(halves, shapes.union(bridge, buttons)))
+    return shapes.union(halves, shapes.union(bridge, buttons))
 
 
 def _split_half(pitch):
@@ -254,7 +249,7 @@ def trackpad_keyboard(pitch=1.8, key_height=0.6, thickness=1.3, pad=8.6, tube=1.
     feet = shapes.join(
         *(_slab((x - 1.5, x + 1.5), (0.8, 1.8), -thickness / 2 - 0.3, 0) for x in (-14, 14))
     )
-    return _finished(shapes.union(slab, shapes.join(barrel, feet)))
+    return shapes.union(slab, shapes.join(barrel, feet))
 
 
 DESIGNS = {

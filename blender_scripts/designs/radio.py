@@ -17,8 +17,8 @@ def portable_radio(width=25.0, depth=7.5, height=16.0):
     case = shapes.box((width, depth, height), (0, 0, height / 2), bevel=1.2)
     speaker, dial = (-5.3, front, 6.5), (7.0, front, 5.4)
     spokes = shapes.union(
-        shapes.rotate(_span((-0.5, 0.5), (-7, 7), (-4, 4)), "z", 45),
-        shapes.rotate(_span((-0.5, 0.5), (-7, 7), (-5, 5)), "z", -45),
+        shapes.rotate(shapes.span((-0.5, 0.5), (-7, 7), (-4, 4)), "z", 45),
+        shapes.rotate(shapes.span((-0.5, 0.5), (-7, 7), (-5, 5)), "z", -45),
     )
     slots = shapes.join(*(_ring(inner, inner + 0.8, 2.6) for inner in (1.0, 2.5, 4.0)))
     slots = shapes.difference(slots, spokes)
@@ -27,16 +27,16 @@ def portable_radio(width=25.0, depth=7.5, height=16.0):
         shapes.join(
             _facing(slots, speaker),
             _facing(_ring(3.7, 4.3, 1.6), dial),
-            _span((-10.6, 10.6), (front - 1, front + 0.8), (12.6, 14.6)),
+            shapes.span((-10.6, 10.6), (front - 1, front + 0.8), (12.6, 14.6)),
             shapes.difference(
-                _span((-9, 9), (-front - 0.6, -front + 1), (2, 9)),
-                _span((-8.4, 8.4), (-front - 1, -front + 2), (2.6, 8.4)),
+                shapes.span((-9, 9), (-front - 0.6, -front + 1), (2, 9)),
+                shapes.span((-8.4, 8.4), (-front - 1, -front + 2), (2.6, 8.4)),
             ),
         ),
     )
     marks = [(x, front + 0.6, 13.6) for x in _steps(8, 2.4, -0.6)]
     parts = _boxes((0.5, 1.2, 1.1), marks)
-    parts.append(_span((4.6, 5.2), (front - 0.1, front + 1.2), (12.4, 14.8)))
+    parts.append(shapes.span((4.6, 5.2), (front - 0.1, front + 1.2), (12.4, 14.8)))
     parts += [_facing(_ring(5.3, 6.0, 1.2), speaker), _facing(_knob(3.2, 1.6, 20), dial)]
     parts += _boxes((5, 2, 1), [(0, -front - 0.7, z) for z in (3.4, 7.4)], bevel=0.2)
     parts += _boxes((4, 5, 1.2), [(x, 0, -0.2) for x in (-8, 8)], bevel=0.2)
@@ -50,7 +50,7 @@ def portable_radio(width=25.0, depth=7.5, height=16.0):
             for x in (-half, half)
         )
     )
-    return _finished(shapes.union(case, pivots, handle))
+    return shapes.union(case, pivots, handle)
 
 
 def cathedral_radio(width=29.0, depth=19.0, height=40.0):
@@ -70,8 +70,10 @@ def cathedral_radio(width=29.0, depth=19.0, height=40.0):
     cuts += _boxes((width - 9, 2.4, 1.5), [(0, back, z) for z in _steps(6, 3.2, 15)])
     cabinet = shapes.difference(cabinet, shapes.join(*cuts))
     deep = (front - 0.4, front + 2.5)
-    bars = [_span((x - 0.5, x + 0.5), deep, (15.8, 33.9 - 0.7 * abs(x))) for x in (-7.2, 0, 7.2)]
-    rail = _span((-11, 11), (front - 0.3, front + 2.4), (21.3, 22.2))
+    bars = [
+        shapes.span((x - 0.5, x + 0.5), deep, (15.8, 33.9 - 0.7 * abs(x))) for x in (-7.2, 0, 7.2)
+    ]
+    rail = shapes.span((-11, 11), (front - 0.3, front + 2.4), (21.3, 22.2))
     cabinet = shapes.union(cabinet, shapes.join(*bars), rail)
     dial = _standing_prism(_arch(6, 7.6, 10, 14), front - 0.8, front + 1)
     dial = shapes.difference(
@@ -79,13 +81,13 @@ def cathedral_radio(width=29.0, depth=19.0, height=40.0):
     )
     knobs = [_facing(_knob(2.1, 2.4, 12), (x, front, 8.8)) for x in (-7.4, 7.4)]
     plinth = shapes.union(
-        _span((-half - 2, half + 2), (front - 2.4, back + 1), (-2.4, 1.2), 0.5),
-        _span((-half - 0.9, half + 0.9), (front - 1.5, back + 0.5), (0, 3), 0.5),
+        shapes.span((-half - 2, half + 2), (front - 2.4, back + 1), (-2.4, 1.2), 0.5),
+        shapes.span((-half - 0.9, half + 0.9), (front - 1.5, back + 0.5), (0, 3), 0.5),
     )
     columns = [shapes.cylinder(1.1, 15, (x, front, 9), segments=10) for x in (1 - half, half - 1)]
     capitals = _boxes((3, 3, 1.6), [(x, front, 16.6) for x in (1.2 - half, half - 1.2)], bevel=0.3)
     cabinet = shapes.union(cabinet, shapes.join(*columns), shapes.join(*capitals))
-    return _finished(shapes.union(cabinet, shapes.join(dial, *knobs), plinth))
+    return shapes.union(cabinet, shapes.join(dial, *knobs), plinth)
 
 
 def clock_radio(width=27.0, depth=15.0, height=10.5, time="10:58"):
@@ -99,7 +101,7 @@ def clock_radio(width=27.0, depth=15.0, height=10.5, time="10:58"):
         middle = (0, (foot + brow) / 2, height / 2)
         return shapes.move(shapes.rotate(mesh, "x", 90 - lean), middle)
 
-    cuts = [on_face(_span((-11, 11), (-2.3, 4.0), (-1.4, 2)))]
+    cuts = [on_face(shapes.span((-11, 11), (-2.3, 4.0), (-1.4, 2)))]
     cuts += _boxes(
         (1.6, 0.9, 4.6), [(s * half, y, 4.4) for s in (-1, 1) for y in _steps(5, 1.8, 1.4)]
     )
@@ -110,7 +112,7 @@ def clock_radio(width=27.0, depth=15.0, height=10.5, time="10:58"):
         figures.append(shapes.move(_figure(digit, 2.0, 3.7, 0.75), (x, 0.85, -1.4)))
     figures += [shapes.box((0.8, 0.8, 1.4), (0, y, -1.2)) for y in (-0.1, 1.8)]
     keys = _boxes((2.6, 1.1, 1.4), [(x, -3.6, 0) for x in _steps(6, 3.6)], bevel=0.25)
-    snooze = _span((-6.5, 6.5), (brow + 0.9, brow + 3.4), (height - 1, height + 1.1), 0.5)
+    snooze = shapes.span((-6.5, 6.5), (brow + 0.9, brow + 3.4), (height - 1, height + 1.1), 0.5)
     buttons = [
         shapes.cylinder(0.9, 1.8, (s * x, brow + 2.1, height), bevel=0.2, segments=20)
         for s in (-1, 1)
@@ -124,7 +126,7 @@ def clock_radio(width=27.0, depth=15.0, height=10.5, time="10:58"):
     ]
     top = shapes.join(snooze, *buttons, *feet, shapes.move(wheel, (half, 4.2, 7.6)))
     body = shapes.union(body, on_face(shapes.join(*figures, *keys)), top)
-    return _finished(body)
+    return body
 
 
 def boombox(width=50.0, depth=13.0, height=25.0, cone=8.0):
@@ -137,18 +139,18 @@ def boombox(width=50.0, depth=13.0, height=25.0, cone=8.0):
     for x in (-1, 1):
         cuts.append(_facing(shapes.lathe(horn, 40), (x * 15.2, front, 10)))
         cuts.append(_facing(shapes.lathe(tweeter, 20), (x * 18.5, front, 21.3)))
-    cuts.append(_span((-6.2, 6.2), (front - 1, front + 1.4), (6.2, 16.2)))
-    cuts.append(_span((-12, 6.5), (front - 1, front + 0.9), (19.2, 23.2)))
-    frame = _span((-14, 14), (-front - 0.9, -front + 1), (3, 13))
-    cuts.append(shapes.difference(frame, _span((-13, 13), (-front - 2, -front + 2), (4, 12))))
+    cuts.append(shapes.span((-6.2, 6.2), (front - 1, front + 1.4), (6.2, 16.2)))
+    cuts.append(shapes.span((-12, 6.5), (front - 1, front + 0.9), (19.2, 23.2)))
+    frame = shapes.span((-14, 14), (-front - 0.9, -front + 1), (3, 13))
+    cuts.append(shapes.difference(frame, shapes.span((-13, 13), (-front - 2, -front + 2), (4, 12))))
     cuts += _boxes((1.2, 1.6, 6), [(x, -front, 19) for x in _steps(7, 2.6)])
     body = shapes.difference(body, shapes.join(*cuts))
     parts = []
     for x in (-15.2, 15.2):
         parts.append(_facing(_ring(cone - 0.1, cone + 1.1, 2), (x, front, 10)))
         parts.append(shapes.sphere((2, 1.4, 2), (x, front + 2.4, 10), 20))
-    door = _span((-5.6, 5.6), (front - 0.5, front + 2), (6.8, 15.6), 0.3)
-    window = _span((-4.5, 4.5), (front - 2, front + 0.7), (9.2, 13.6))
+    door = shapes.span((-5.6, 5.6), (front - 0.5, front + 2), (6.8, 15.6), 0.3)
+    window = shapes.span((-4.5, 4.5), (front - 2, front + 0.7), (9.2, 13.6))
     reels = [_facing(_knob(1.4, 1.2, 6), (x, front + 1.2, 11.4)) for x in (-2.3, 2.3)]
     parts.append(shapes.union(shapes.difference(door, window), shapes.join(*reels)))
     parts += _boxes((1.75, 2.4, 2.4), [(x, front - 0.2, 3.8) for x in _steps(6, 2.1)], bevel=0.3)
@@ -160,7 +162,7 @@ def boombox(width=50.0, depth=13.0, height=25.0, cone=8.0):
     body = shapes.union(body, shapes.join(*parts), aerial)
     handle = _bail(half - 3, height - 1.5, height + 7.5, 2.5, grip=1.5, leg=1.1)
     lugs = _boxes((4.4, 4.4, 4), [(x, 0, height) for x in (3 - half, half - 3)], bevel=0.6)
-    return _finished(shapes.union(body, shapes.join(*lugs), handle))
+    return shapes.union(body, shapes.join(*lugs), handle)
 
 
 def _figure(digit, width, height, bar):
@@ -241,17 +243,6 @@ def _steps(count, pitch, middle=0.0):
 def _boxes(size, centres, bevel=0.0):
     """A box of one size at each of the centres."""
     return [shapes.box(size, centre, bevel, segments=1) for centre in centres]
-
-
-def _span(x, y, z, bevel=0.0):
-    """A box given by its (from, to) along each axis."""
-    spans = np.array([x, y, z], dtype=float)
-    return shapes.box(spans[:, 1] - spans[:, 0], spans.mean(axis=1), bevel, segments=1)
-
-
-def _finished(mesh):
-    """The mesh moved up or down until its lowest point is on the ground."""
-    return shapes.move(mesh, (0, 0, -mesh[0][:, 2].min()))
 
 
 DESIGNS = {

@@ -25,6 +25,12 @@ def box(size, centre=(0, 0, 0), bevel=0.0, segments=2):
     return move(_bevelled(corners, quads, bevel, segments), centre)
 
 
+def span(x, y, z, bevel=0.0):
+    """A box given by its (from, to) along each axis; `bevel` chamfers every edge."""
+    spans = np.array([x, y, z], dtype=float)
+    return box(spans[:, 1] - spans[:, 0], spans.mean(axis=1), bevel, segments=1)
+
+
 def cylinder(radius, height, centre=(0, 0, 0), axis="z", bevel=0.0, segments=48, top_radius=None):
     """A cylinder (or cone frustum, with `top_radius`) along x, y or z, its rims chamfered."""
     top = radius if top_radius is None else top_radius

@@ -27,21 +27,21 @@ def crossed_lid_console(width=32.0, depth=27.0, height=9.0, ridge=1.7):
     body = shapes.union(body, shapes.union(cross, shapes.move(disc, (0, 0, height))))
     ports = [(x, 2.0) for x in (-10.5, -3.5, 3.5, 10.5)]
     sockets = [shapes.cylinder(1.35, 4, (x, front, z), "y", segments=16) for x, z in ports]
-    sockets.append(_span((-13, 3), (front - 1, front + 0.9), (5.7, 8.0)))
+    sockets.append(shapes.span((-13, 3), (front - 1, front + 0.9), (5.7, 8.0)))
     sockets += _row_of(
         (1.2, 1.1, 2.4), [(side * 0.94 * half, y, 2.2) for side in (-1, 1) for y in _steps(7, 2)]
     )
     sockets += _row_of((2.6, 2.4, 1.8), [(x, -front, 2.4) for x in (-9, -4.5, 0)])
     sockets += _row_of((0.9, 2.4, 4.6), [(x, -front, 4.6) for x in _steps(4, 1.8, 7)])
     body = shapes.difference(body, shapes.join(*sockets))
-    parts = [_span((-12.6, 2.6), (front - 0.4, front + 1.5), (6.1, 7.6), 0.2)]
+    parts = [shapes.span((-12.6, 2.6), (front - 0.4, front + 1.5), (6.1, 7.6), 0.2)]
     for x, z in ports:
         parts.append(shapes.torus(1.55, 0.4, (x, front, z), "y", 16, 6))
         parts.append(shapes.cylinder(0.6, 1.8, (x, front + 1.4, z), "y", segments=10))
     for x, radius in ((6.5, 1.1), (10.5, 1.5)):
         parts.append(shapes.cylinder(radius, 2, (x, front, 6.9), "y", bevel=0.3, segments=24))
     parts += _row_of((4, 4, 2), [(x, y, -0.1) for x in (-10, 10) for y in (-8, 8)], bevel=0.4)
-    return _finished(shapes.union(body, shapes.join(*parts)))
+    return shapes.union(body, shapes.join(*parts))
 
 
 def waisted_console(width=10.5, depth=26.0, height=31.0, waist=1.7):
@@ -51,7 +51,7 @@ def waisted_console(width=10.5, depth=26.0, height=31.0, waist=1.7):
     deep = shapes.rotate(deep, "z", 90)
     body = shapes.intersection(slim, deep)
     front, back = 2.2 - depth / 2, depth / 2 - 2.2
-    cuts = [_span((-2.2, 0.9), (front - 9, front + 1), (10.5, 26))]
+    cuts = [shapes.span((-2.2, 0.9), (front - 9, front + 1), (10.5, 26))]
     cuts += _row_of((1.7, 3, 0.9), [(2.3, front, z) for z in (19.5, 21.5)])
     for side in (-1, 1):
         inner = side * (width / 2 - waist)
@@ -65,37 +65,39 @@ def waisted_console(width=10.5, depth=26.0, height=31.0, waist=1.7):
     button = shapes.lathe([*rim, (1.3, 0.4), (1.2, 1), (0, 1.2)], 40)
     button = shapes.rotate(button, "x", 90)
     parts = [shapes.move(button, (0, front - 0.5, 6.6))]
-    parts.append(_span((-1.8, 0.5), (front - 0.7, front + 2), (10.9, 25.6), 0.25))
-    foot = _span((-width / 2 - 1.2, width / 2 + 1.2), (-0.44 * depth, 0.44 * depth), (-1, 0.7), 0.5)
-    return _finished(shapes.union(body, shapes.join(*parts), foot))
+    parts.append(shapes.span((-1.8, 0.5), (front - 0.7, front + 2), (10.9, 25.6), 0.25))
+    foot = shapes.span(
+        (-width / 2 - 1.2, width / 2 + 1.2), (-0.44 * depth, 0.44 * depth), (-1, 0.7), 0.5
+    )
+    return shapes.union(body, shapes.join(*parts), foot)
 
 
 def slotted_console(width=33.0, depth=27.0, height=7.6):
     """Third generation: a flat two-tone slab, half of its lid parallel slots, on four feet."""
     half, front, top = width / 2, -depth / 2, height
-    base = _span((1 - half, half - 1), (front + 1, -front - 0.6), (0, 3.6), 0.3)
-    lid = _span((-half, half), (front, -front), (3, top), 0.3)
+    base = shapes.span((1 - half, half - 1), (front + 1, -front - 0.6), (0, 3.6), 0.3)
+    lid = shapes.span((-half, half), (front, -front), (3, top), 0.3)
     body = shapes.union(base, lid)
-    cuts = [_span((-0.3, 0.5), (front - 1, -front + 1), (top - 0.8, top + 1))]
+    cuts = [shapes.span((-0.3, 0.5), (front - 1, -front + 1), (top - 0.8, top + 1))]
     cuts += _row_of(
         (0.8, depth - 5, 3), [(x, 0, top) for x in _steps(9, 0.05 * width, 0.255 * width)]
     )
-    cuts.append(_span((3 - half, -1.5), (front - 1, front + 1.4), (4.6, 5.4)))
-    cuts.append(_span((-0.3, 0.5), (front - 1, front + 0.8), (2.8, top - 1.2)))
+    cuts.append(shapes.span((3 - half, -1.5), (front - 1, front + 1.4), (4.6, 5.4)))
+    cuts.append(shapes.span((-0.3, 0.5), (front - 1, front + 0.8), (2.8, top - 1.2)))
     for side in (-1, 1):
         cuts += _row_of((3, 1, 2.4), [(side * half, y, 5.2) for y in _steps(8, 2.0, 1)])
     ports = [(-12, 2.6), (-8.2, 1.8), (-5.2, 1.8), (-2.2, 1.6), (2.5, 2), (6, 2), (10.5, 3.2)]
     for x, size in ports:
-        cuts.append(_span((x - size / 2, x + size / 2), (-front - 2, -front + 1), (4.3, 6.2)))
+        cuts.append(shapes.span((x - size / 2, x + size / 2), (-front - 2, -front + 1), (4.3, 6.2)))
     body = shapes.difference(body, shapes.join(*cuts))
-    parts = [_span((half - 4.3, half - 1.9), (front - 0.45, front + 1), (4.2, 6.6), 0.2)]
+    parts = [shapes.span((half - 4.3, half - 1.9), (front - 0.45, front + 1), (4.2, 6.6), 0.2)]
     parts.append(
         shapes.cylinder(0.6, 2, (1.7 - half, front + 0.5, 5), "y", bevel=0.15, segments=16)
     )
-    parts.append(_span((2, 8), (front - 0.3, front + 1), (3.8, 5.2), 0.15))
+    parts.append(shapes.span((2, 8), (front - 0.3, front + 1), (3.8, 5.2), 0.15))
     for x, y in [(x, y) for x in (-11, 11) for y in (-9, 9)]:
         parts.append(shapes.cylinder(1.7, 1.6, (x, y, -0.3), bevel=0.2, segments=24))
-    return _finished(shapes.union(body, shapes.join(*parts)))
+    return shapes.union(body, shapes.join(*parts))
 
 
 def tower_console(width=15.0, height=30.0, rings=4):
@@ -115,12 +117,12 @@ def tower_console(width=15.0, height=30.0, rings=4):
         turns = np.linspace(0, 2 * np.pi, 6 * ring, endpoint=False) + 0.3 * ring
         spots += [(1.42 * ring * np.cos(t), 1.42 * ring * np.sin(t)) for t in turns]
     cuts = [shapes.cylinder(0.5, 4, (x, y, height - 0.5), segments=6) for x, y in spots]
-    cuts.append(_span((-4.9, -4.1), (-half - 1, -half + 1.6), (13, 26)))
-    cuts.append(_span((3.4, 5.4), (-half - 1, -half + 1.2), (5, 6)))
+    cuts.append(shapes.span((-4.9, -4.1), (-half - 1, -half + 1.6), (13, 26)))
+    cuts.append(shapes.span((3.4, 5.4), (-half - 1, -half + 1.2), (5, 6)))
     for z in _steps(6, 1.7, 22):
         cuts += _row_of((2.6, 2.4, 0.9), [(x, half, z) for x in (-3.6, 0, 3.6)])
     for z, size in ((3.6, 3.4), (6.3, 2.4), (8.9, 2.4), (11.5, 1.8), (14, 3.0)):
-        cuts.append(_span((-size / 2, size / 2), (half - 1.2, half + 1), (z - 0.8, z + 0.8)))
+        cuts.append(shapes.span((-size / 2, size / 2), (half - 1.2, half + 1), (z - 0.8, z + 0.8)))
     body = shapes.difference(body, shapes.join(*cuts))
     parts = [
         shapes.cylinder(1.2, 1.6, (-4.5, -half, 27.6), "y", bevel=0.3, segments=24),
@@ -128,7 +130,7 @@ def tower_console(width=15.0, height=30.0, rings=4):
         shapes.cylinder(0.6, 1.4, (4.4, -half, 3.4), "y", bevel=0.15, segments=16),
         shapes.cylinder(6.8, 2.2, (0, 0, -0.6), bevel=0.3, segments=32),
     ]
-    return _finished(shapes.union(body, shapes.join(*parts)))
+    return shapes.union(body, shapes.join(*parts))
 
 
 def _from_front(outline, depth, bevel=0.0):
@@ -151,17 +153,6 @@ def _steps(count, pitch, middle=0.0):
 def _row_of(size, centres, bevel=0.0):
     """A box of one size at each of the centres."""
     return [shapes.box(size, centre, bevel) for centre in centres]
-
-
-def _span(x, y, z, bevel=0.0):
-    """A box given by its (from, to) along each axis."""
-    spans = np.array([x, y, z], dtype=float)
-    return shapes.box(spans[:, 1] - spans[:, 0], spans.mean(axis=1), bevel, segments=1)
-
-
-def _finished(mesh):
-    """The mesh moved up or down until its lowest point is on the ground."""
-    return shapes.move(mesh, (0, 0, -mesh[0][:, 2].min()))
 
 
 DESIGNS = {
