@@ -6,7 +6,8 @@
 
 1. The whole of Group 2 from the embedded designs, with an empty cache: time and peak memory.
 2. Memory with 1 and 4 times the samples.
-3. Cost of a sample with the reused Blender worker, and with a Blender process for each sample.
+3. Cost of a sample with the reused Blender worker, with a Blender process for each sample, and
+   with nothing at all kept from sample to sample.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 import psutil
 
 from intravariance.blender import BlenderWorker
+from intravariance.mesh import Mesh
 from intravariance.plan import SampleJob, make_plan
 from intravariance.sample import SampleSettings, make_sample
 from intravariance.sources import choose, load_base_mesh, parse_source, prepare
@@ -66,37 +68,46 @@ def memory(folder: Path, categories: list[str]) -> None:
 
 
 def fresh_processes(folder: Path, count: int) -> None:
-    """Cost of a sample, Blender reused against Blender started for each."""
+    """Cost of a sample: everything kept between samples as `iv build` does, a Blender process for
+    each sample, and that with nothing else kept either (the base mesh is made again, as in tools
+    that run one script in one process for each sample)."""
     specification = load_group(2).select()
     jobs = [job for job in make_plan(specification, 0) if job.split == "test"]
     jobs = jobs[:: max(1, len(jobs) // count)][:count]  # normal and defective as they come
-    with BlenderWorker() as blender:
-        choices = choose(specification, parse_source("procedural"), 0, False)
-        bases = {
-            (base.category, base.subcategory): base
-            for choice in choices
-            for base, _ in [
-                prepare(choice, cache=folder / "cache", skip_bad=False, blender=blender)
-            ]
-        }
+    choices = {
+        (choice.category, choice.subcategory): choice
+        for choice in choose(specification, parse_source("procedural"), 0, False)
+    }
 
-        def sample(job: SampleJob, worker: BlenderWorker) -> None:
-            base = bases[job.category, job.subcategory]
+    def base_mesh(job: SampleJob, worker: BlenderWorker, cache: Path) -> tuple[Mesh, str]:
+        choice = choices[job.category, job.subcategory]
+        base, _ = prepare(choice, cache=cache, skip_bad=False, blender=worker)
+        return load_base_mesh(base.path), base.origin
+
+    def start_and_sample(job: SampleJob, kept: tuple[Mesh, str] | None) -> None:
+        with BlenderWorker() as worker, tempfile.TemporaryDirectory() as empty:
+            mesh, origin = kept or base_mesh(job, worker, Path(empty))
             worker.versions()
-            make_sample(job, load_base_mesh(base.path), base.origin, SETTINGS, worker)
+            make_sample(job, mesh, origin, SETTINGS, worker)
 
-        sample(jobs[0], blender)
-        reused = timed(lambda: [sample(job, blender) for job in jobs]) / len(jobs)
-
-    def start_and_sample(job: SampleJob) -> None:
-        with BlenderWorker() as worker:
-            sample(job, worker)
-
-    fresh = timed(lambda: [start_and_sample(job) for job in jobs]) / len(jobs)
-    print(
-        f"one sample ({len(jobs)} of them, one process): reused Blender {reused:.3f} s, "
-        f"a Blender for each {fresh:.3f} s, ratio {fresh / reused:.1f}"
-    )
+    with BlenderWorker() as blender:
+        kept = [base_mesh(job, blender, folder / "cache") for job in jobs]
+        reused = timed(
+            lambda: [
+                make_sample(job, *mesh, SETTINGS, blender)
+                for job, mesh in zip(jobs, kept, strict=True)
+            ]
+        )
+    pairs = list(zip(jobs, kept, strict=True))
+    fresh = timed(lambda: [start_and_sample(job, mesh) for job, mesh in pairs])
+    nothing_kept = timed(lambda: [start_and_sample(job, None) for job in jobs])
+    print(f"one sample, mean of {len(jobs)}, one process at a time:")
+    print(f"  as in iv build                          {reused / len(jobs):.3f} s")
+    for label, seconds in (
+        ("a Blender process for each", fresh),
+        ("and nothing kept between samples", nothing_kept),
+    ):
+        print(f"  {label:38}  {seconds / len(jobs):.3f} s, ratio {seconds / reused:.1f}")
 
 
 def timed(action) -> float:

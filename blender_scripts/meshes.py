@@ -98,14 +98,18 @@ def flip_flat_faces(vertices, faces, marks, tolerance=1e-5):
     such a face. `marks` (F,): both faces take the neighbour's.
     """
     faces, marks = faces.copy(), marks.copy()
+    extent = np.linalg.norm(np.ptp(vertices, axis=0))
     for _ in range(10):  # a row of such faces takes a turn each
-        corners = vertices[faces]
+        area = areas(vertices, faces)
+        # no face can be flat whose area is above this: lengths are needed of few faces only
+        flat = np.flatnonzero(area <= tolerance * extent**2)
+        corners = vertices[faces[flat]]
         lengths = np.linalg.norm(corners - np.roll(corners, -1, axis=1), axis=2)  # 0-1, 1-2, 2-0
-        thin = tolerance * lengths.max(axis=1) * lengths.min(axis=1)
-        flat = np.flatnonzero(areas(vertices, faces) <= thin)
+        thin = area[flat] <= tolerance * lengths.max(axis=1) * lengths.min(axis=1)
+        flat, lengths = flat[thin], lengths[thin]
         if len(flat) == 0:
             break
-        long = lengths[flat].argmax(axis=1)
+        long = lengths.argmax(axis=1)
         a, b, c = (faces[flat, (long + k) % 3] for k in range(3))
         codes = (faces * len(vertices) + np.roll(faces, -1, axis=1)).reshape(-1)
         order = np.argsort(codes)

@@ -5,6 +5,10 @@ Lengths are in units of the unit-sphere radius of the product (area centroid at 
 distance from it 1); z is up.
 """
 
+from functools import lru_cache
+
+import numpy as np
+
 from blender_scripts.defects.bending import bending
 from blender_scripts.defects.broken import broken
 from blender_scripts.defects.bulge import bulge
@@ -34,6 +38,12 @@ DEFECTS = {
 }
 
 
+@lru_cache(maxsize=4)
+def _surface(vertices, faces):
+    """The Surface of a mesh given as bytes: many jobs start from the same product."""
+    return Surface(np.frombuffer(vertices).reshape(-1, 3), np.frombuffer(faces, int).reshape(-1, 3))
+
+
 def make_defect(kind, vertices, faces, rng, severity, attempts=20):
     """One defect of the given kind that passes every check: (Defective, rejections).
 
@@ -45,7 +55,10 @@ def make_defect(kind, vertices, faces, rng, severity, attempts=20):
     """
     if not 0.0 <= severity <= 1.0:
         raise ValueError(f"severity is {severity}; it goes from 0 to 1")
-    pristine = Surface(vertices, faces)
+    pristine = _surface(
+        np.asarray(vertices, dtype=np.float64).tobytes(),
+        np.asarray(faces, dtype=np.int64).tobytes(),
+    )
     rejections = []
     for _ in range(attempts):
         try:
