@@ -3,10 +3,12 @@
 
 Started by `iv` as `python worker.py` (with the bpy wheel) or `blender --background --python
 worker.py`; the environment variable IV_BLENDER_SOCKET holds the number of the inherited socket.
-The worker answers one job at a time and ends when the other side closes the socket.
+The worker answers one job at a time and ends when the other side closes the socket, or when a job
+takes longer than IV_BLENDER_SECONDS: nobody is left to stop it when `iv` itself was killed.
 """
 
 import os
+import signal
 import sys
 import traceback
 from multiprocessing.connection import Connection
@@ -49,11 +51,13 @@ def answer(header, arrays):
 def main():
     """Serve until the other side closes the socket."""
     connection = Connection(int(os.environ["IV_BLENDER_SOCKET"]))
+    seconds = int(os.environ["IV_BLENDER_SECONDS"])
     while True:
         try:
             message = connection.recv_bytes()
         except EOFError:
             return
+        signal.alarm(seconds)  # ends the process, also when it is inside Blender's own code
         try:
             reply = answer(*unpack(message))
         except GeometryError as error:
@@ -61,6 +65,7 @@ def main():
         except Exception:
             reply = pack({"error": "exception", "message": traceback.format_exc()})
         connection.send_bytes(reply)
+        signal.alarm(0)
 
 
 if __name__ == "__main__":

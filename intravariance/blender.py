@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -152,13 +153,21 @@ class BlenderWorker:
         if self._connection is None:
             self._start()
         assert self._connection is not None
-        self._connection.send_bytes(message)
-        if not self._connection.poll(self.timeout):
-            raise TimeoutError(f"no answer within {self.timeout:g} s")
-        return self._connection.recv_bytes()
+        late = f"no answer within {self.timeout:g} s"
+        try:
+            self._connection.send_bytes(message)
+            if not self._connection.poll(self.timeout):
+                raise TimeoutError(late)
+            return self._connection.recv_bytes()
+        except BlockingIOError:  # it stopped in the middle of a message (see `_start`)
+            raise TimeoutError(late) from None
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
+        # A message is larger than the socket's buffer: a Blender that hangs must not block us.
+        limit = struct.pack("ll", max(1, round(self.timeout)), 0)  # struct timeval
+        for direction in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+            ours.setsockopt(socket.SOL_SOCKET, direction, limit)
         script = str(Path(blender_scripts.__file__).parent / "worker.py")
         command = [sys.executable, script]
         if self.executable is not None:
@@ -167,6 +176,7 @@ class BlenderWorker:
         # Blender's own threads would compete with the other workers; results do not depend on it.
         environment = os.environ | {
             "IV_BLENDER_SOCKET": str(theirs.fileno()),
+            "IV_BLENDER_SECONDS": str(round(self.timeout) + 10),
             "OPENBLAS_NUM_THREADS": "1",
         }
         try:
@@ -178,6 +188,7 @@ class BlenderWorker:
                     stdin=subprocess.DEVNULL,
                     stdout=self._log,
                     stderr=self._log,
+                    start_new_session=True,  # Ctrl-C is for us; Blender ends with the socket
                 )
         except OSError as error:
             ours.close()

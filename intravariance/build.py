@@ -111,8 +111,9 @@ def build(settings: BuildSettings, out: Path, force: bool = False) -> BuildResul
     """Build the dataset into `out` (.h5), or carry on with an interrupted build of it.
 
     Raises InputError when `out` exists (without `force`), when its partial folder belongs to a
-    build with other settings, or when base meshes are missing or bad; IVError when samples could
-    not be made (the finished ones are kept), IntegrityError when the result does not verify.
+    build with other settings, when base meshes are missing or bad, or when the disk is full;
+    IVError when samples could not be made (the finished ones are kept), IntegrityError when the
+    result does not verify.
     """
     check_target(out, force)
     source = parse_source(settings.source, settings.up)
@@ -136,7 +137,7 @@ def build(settings: BuildSettings, out: Path, force: bool = False) -> BuildResul
             for job, shard in zip(jobs, shards, strict=True)
         ]
         _make_samples(tasks, settings, processes, partial)
-        result = _finish(partial, shards, metadata, out, settings.quiet)
+        result = _finish(partial, shards, metadata, out, force, settings.quiet)
         shutil.rmtree(partial)
     return result
 
@@ -192,10 +193,11 @@ def _is_disk_full(error: Exception) -> bool:
 
 
 def _claim(partial: Path, settings: dict[str, Any], out: Path, force: bool) -> None:
-    """Make sure that what lies in the partial folder was made with the same settings."""
+    """Make sure that the samples in the partial folder were made with the same settings."""
     record = partial / "build.json"
     text = json.dumps(settings, indent=1, sort_keys=True)
-    if record.exists() and record.read_text(encoding="utf-8") != text:
+    found = record.read_text(encoding="utf-8", errors="replace") if record.exists() else None
+    if found != text and any((partial / "samples").iterdir()):
         if not force:
             raise InputError(
                 f"{partial} holds an unfinished build of {out.name} with other settings or another "
@@ -263,6 +265,8 @@ def _make_samples(
     failures = []
     results = processes.run(_make_shard, left)
     for task, result in track(results, len(left), "samples", settings.quiet):
+        if isinstance(result, InputError):  # no space: the other samples would fail as well
+            raise result
         if isinstance(result, IVError):
             failures.append(f"{task.job.id} ({task.job.subcategory}, {task.job.defect}): {result}")
     if failures:
@@ -283,7 +287,12 @@ def _is_finished(task: _SampleTask) -> bool:
 
 
 def _finish(
-    partial: Path, shards: list[Path], metadata: dict[str, Any], out: Path, quiet: bool
+    partial: Path,
+    shards: list[Path],
+    metadata: dict[str, Any],
+    out: Path,
+    force: bool,
+    quiet: bool,
 ) -> BuildResult:
     """Assemble, verify, move into place."""
     from intravariance.store import assemble, open_dataset
@@ -299,6 +308,7 @@ def _finish(
     with open_dataset(assembled) as dataset:
         for record in dataset:
             rejections[record.defect] += len(record.parameters.get("rejections", ()))
+    check_target(out, force)  # again: it may have appeared meanwhile
     os.replace(assembled, out)
     return BuildResult(out, digest, len(shards), dict(+rejections))
 

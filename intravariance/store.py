@@ -17,6 +17,7 @@ Every dataset is one chunk with a Fletcher-32 checksum; nothing in the file depe
 from __future__ import annotations
 
 import copy
+import io
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -75,15 +76,18 @@ SHARD_FORMAT = "iv-shard"
 def write_shard(path: Path, sample: Sample) -> None:
     """Write one sample to its own small file, which appears under `path` only when complete."""
     check_sample(sample)
+    buffer = io.BytesIO()  # HDF5 itself may end the process when the disk is full
+    with File(buffer, "w") as file:
+        write_text(file, "format", SHARD_FORMAT)
+        file.attrs["format_version"] = np.int32(FORMAT_VERSION)
+        write_text(file, "location", location(sample))
+        file.attrs["n_points"] = np.int32(len(sample.labels))
+        write_sample(file.create_group(location(sample)), sample)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        with File(temporary, "w") as file:
-            write_text(file, "format", SHARD_FORMAT)
-            file.attrs["format_version"] = np.int32(FORMAT_VERSION)
-            write_text(file, "location", location(sample))
-            file.attrs["n_points"] = np.int32(len(sample.labels))
-            write_sample(file.create_group(location(sample)), sample)
-        with open(temporary, "rb") as written:
+        with open(temporary, "wb") as written:
+            written.write(buffer.getbuffer())
+            written.flush()
             os.fsync(written.fileno())
         os.replace(temporary, path)
     finally:

@@ -64,6 +64,16 @@ def test_a_request_that_always_takes_too_long_is_reported_with_its_parameters(co
         worker.defect("crack", cone, [7, 8], 0.5)
 
 
+def test_a_worker_that_stops_listening_is_restarted(cone):
+    with BlenderWorker(timeout=5) as worker:
+        worker.versions()
+        os.kill(worker._process.pid, signal.SIGSTOP)
+        large = subdivide_long_edges(cone, 0.02)  # more than a socket's buffer holds
+        assert large.vertices.nbytes + large.faces.nbytes > 500_000
+        worker.defect("bulge", large, [5], 0.5)
+        assert worker.restarts == 1
+
+
 def test_an_impossible_defect_says_why(blender):
     tiny = to_unit_sphere(mesh_from_arrays(TETRAHEDRON, TETRAHEDRON_FACES))
     with pytest.raises(ImpossibleDefect, match="'defect': 'hole'"):

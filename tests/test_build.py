@@ -2,6 +2,7 @@
 """The build as a user runs it, with real Blender processes."""
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -29,6 +30,27 @@ def digest(path: Path) -> str:
         return dataset.digest
 
 
+def start(arguments) -> subprocess.Popen[str]:
+    """`iv ARGUMENTS` in a process group of its own, left running."""
+    return subprocess.Popen(
+        [sys.executable, "-c", "from intravariance.cli import main; main()", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for_samples(process, out: Path, count: int) -> Path:
+    """The folder of finished samples, once a running build has made so many."""
+    samples = out.with_name(f"{out.name}.partial") / "samples"
+    end = time.monotonic() + 120
+    while len(list(samples.glob("*.h5"))) < count and process.poll() is None:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return samples
+
+
 def test_one_worker_gives_the_same_content_as_all(command, small_file, tmp_path):
     result = run_iv(*command, "--jobs", 1, "--out", tmp_path / "one.h5", "--json")
     assert result.returncode == 0, result.stderr
@@ -41,29 +63,47 @@ def test_one_worker_gives_the_same_content_as_all(command, small_file, tmp_path)
 def test_killed_again_and_again_ends_with_the_same_content(command, small_file, tmp_path):
     out = tmp_path / "killed.h5"
     arguments = [*command, "--out", out, "--jobs", 2]
-    program = [sys.executable, "-c", "from intravariance.cli import main; main()"]
     rng = random.Random(0)
     for kill in range(4):
-        process = subprocess.Popen(
-            [*program, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        samples = tmp_path / "killed.h5.partial" / "samples"
-        end = time.monotonic() + 120
+        process = start(arguments)
         # kill it once it has made a few samples more, at no particular moment
-        while len(list(samples.glob("*.h5"))) < 4 * kill + 1 and process.poll() is None:
-            assert time.monotonic() < end
-            time.sleep(0.02)
+        samples = wait_for_samples(process, out, 4 * kill + 1)
         time.sleep(rng.uniform(0, 0.5))
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert process.returncode == -signal.SIGKILL, "it finished before it was killed"
         assert not out.exists()
-    finished = len(list(samples.glob("*.h5")))
-    assert finished > 0
+    damaged, *whole = samples.glob("*.h5")
+    damaged.write_bytes(b"not an HDF5 file")
     result = run_iv(*arguments)
     assert result.returncode == 0, result.stderr
-    assert f"carrying on: {finished} of" in result.stderr
+    assert f"carrying on: {len(whole)} of" in result.stderr
     assert digest(out) == digest(small_file)
+
+
+def test_ctrl_c_says_that_the_build_can_go_on(command, small_file, tmp_path):
+    out = tmp_path / "interrupted.h5"
+    process = start([*command, "--out", out])
+    samples = wait_for_samples(process, out, 1)
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to every process
+    _, messages = process.communicate(timeout=60)
+    assert process.returncode == 1, messages
+    assert messages.endswith("iv: error: interrupted; the same command carries on from here\n")
+    assert "Traceback" not in messages
+    assert any(samples.glob("*.h5"))
+    assert not out.exists()
+
+
+def test_a_file_that_appears_during_the_build_is_kept(command, small_file, tmp_path):
+    out = tmp_path / "meanwhile.h5"
+    process = start([*command, "--out", out])
+    samples = wait_for_samples(process, out, 1)
+    out.write_text("precious")
+    _, messages = process.communicate(timeout=120)
+    assert process.returncode == 2, messages
+    assert "--force" in messages
+    assert out.read_text() == "precious"
+    assert len(list(samples.glob("*.h5"))) == len(open_dataset(small_file))
 
 
 def test_another_seed_gives_other_content(command, small_file, tmp_path):
@@ -96,12 +136,14 @@ def test_an_existing_file_is_kept_without_force(command, tmp_path):
     assert out.read_text() == "precious"
 
 
+@pytest.mark.parametrize("record", ['{"other": "settings"}', None])
 def test_an_unfinished_build_of_other_settings_is_kept_without_force(
-    command, tmp_path, needs_blender
+    command, tmp_path, needs_blender, record
 ):
     partial = tmp_path / "mine.h5.partial"
     (partial / "samples").mkdir(parents=True)
-    (partial / "build.json").write_text('{"other": "settings"}')
+    if record is not None:
+        (partial / "build.json").write_text(record)
     (partial / "samples" / "keep.h5").write_text("x")
     result = run_iv(*command, "--out", tmp_path / "mine.h5")
     assert result.returncode == 2
@@ -117,20 +159,13 @@ def test_two_builds_of_one_file_exclude_each_other(command, tmp_path, needs_blen
     assert "another process is building" in result.stderr
 
 
-def test_a_damaged_finished_sample_is_made_again(command, small_file, tmp_path):
-    samples = tmp_path / "damaged.h5.partial" / "samples"
-    samples.mkdir(parents=True)
-    (samples / "cone_train_000.h5").write_bytes(b"not an HDF5 file")
-    result = run_iv(*command, "--out", tmp_path / "damaged.h5")
-    assert result.returncode == 0, result.stderr
-    assert digest(tmp_path / "damaged.h5") == digest(small_file)
-
-
-def test_a_full_disk_keeps_what_is_finished(command, small_file, tmp_path):
+# the samples fit, the dataset file does not; the larger samples do not fit either
+@pytest.mark.parametrize("size", [400_000, 80_000])
+def test_a_full_disk_keeps_what_is_finished(command, small_file, tmp_path, size):
     # A limit on the size of a file stands for a full disk: both refuse to write more.
     out = tmp_path / "full.h5"
     script = (
-        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000));"
+        f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}));"
         "from intravariance.cli import main; main()"
     )
     arguments = [sys.executable, "-c", script, *map(str, [*command, "--out", out])]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from intravariance.pointcloud import Pose
     from intravariance.sources import Source, Up
 
-from intravariance.errors import InputError
+from intravariance.errors import InputError, IVError
 from intravariance.specification import GROUPS, Specification, load_group, load_specification
 
 # The modules of the build import NumPy and SciPy, so they are imported when it starts.
@@ -127,7 +127,10 @@ def build_command(
         jobs=jobs or os.cpu_count() or 1,
         quiet=quiet,
     )
-    result = build(settings, Path(f"{specification.name}.h5") if out is None else out, force)
+    try:
+        result = build(settings, Path(f"{specification.name}.h5") if out is None else out, force)
+    except KeyboardInterrupt:
+        raise IVError("interrupted; the same command carries on from here") from None
     if as_json:
         click.echo(
             json.dumps(
@@ -141,7 +144,8 @@ def build_command(
         )
     else:
         rejected = ", ".join(f"{defect} {n}" for defect, n in sorted(result.rejections.items()))
-        click.echo(f"{result.path}: {result.samples} samples, content digest {result.digest}")
+        path = click.format_filename(result.path)
+        click.echo(f"{path}: {result.samples} samples, content digest {result.digest}")
         click.echo(f"draws of defect parameters refused and repeated: {rejected or 'none'}")
 
 
