@@ -225,9 +225,8 @@ class BlenderWorker:
 def _why_not_started(output: str) -> str:
     if "No module named 'bpy'" in output:
         return (
-            "Blender is not installed for this Python. Install it with "
-            "pip install 'intravariance[blender]' (Python 3.11 only), or name a Blender program "
-            "with --blender PATH."
+            "Blender is not installed for this Python. Install it with pip install 'bpy==4.5.*' "
+            "(Python 3.11 only), or name a Blender program with --blender PATH."
         )
     if "cannot open shared object file" in output:
         return (

@@ -49,7 +49,7 @@ def run_iv(
 def needs_blender() -> None:
     """Tests that ask for this are skipped where the bpy wheel is not installed."""
     if importlib.util.find_spec("bpy") is None:
-        pytest.skip("Blender is not installed: pip install 'intravariance[blender]'")
+        pytest.skip("Blender is not installed: pip install '.[blender]'")
 
 
 @pytest.fixture(scope="session")

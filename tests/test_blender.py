@@ -99,7 +99,7 @@ def program(path, text):
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        ("ModuleNotFoundError: No module named 'bpy'", r"pip install 'intravariance\[blender\]'"),
+        ("ModuleNotFoundError: No module named 'bpy'", r"pip install 'bpy==4\.5\.\*'"),
         (
             "ImportError: libXrender.so.1: cannot open shared object file: No such file",
             "(?s)libXrender.so.1.*apt-get install .*libxrender1",

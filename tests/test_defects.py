@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-pytest.importorskip("bpy")
+pytest.importorskip("bpy", reason="Blender is not installed: pip install '.[blender]'")
 
 from annotations.vocabulary import DEFECT_TYPES, DISPLACEMENT_THRESHOLD, RIM_WIDTH
 from blender_scripts.defects import DEFECTS, checks, make_defect

@@ -17,7 +17,7 @@ from intravariance.mesh_topology import MAX_EDGE, closed_problem
 from intravariance.pointcloud import sample_surface
 from intravariance.specification import GROUPS, load_group
 
-pytest.importorskip("bpy", reason="Blender is not installed: pip install 'intravariance[blender]'")
+pytest.importorskip("bpy", reason="Blender is not installed: pip install '.[blender]'")
 
 CATALOGUE = tomllib.loads(
     (files("blender_scripts") / "designs" / "catalogue.toml").read_text(encoding="utf-8")

@@ -68,7 +68,7 @@ from intravariance.specification import GROUPS, Specification, load_group, load_
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
-    help="Worker processes.  [default: one for each core]",
+    help="Worker processes.  [default: one for each core at hand]",
 )
 @click.option("--blender", type=click.Path(path_type=Path), help="Blender program to use.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder for prepared base meshes.")
@@ -124,7 +124,7 @@ def build_command(
         fill=fill is not None,
         skip_bad=skip_bad,
         blender=blender,
-        jobs=jobs or os.cpu_count() or 1,
+        jobs=jobs or _cores(),
         quiet=quiet,
     )
     try:
@@ -147,6 +147,13 @@ def build_command(
         path = click.format_filename(result.path)
         click.echo(f"{path}: {result.samples} samples, content digest {result.digest}")
         click.echo(f"draws of defect parameters refused and repeated: {rejected or 'none'}")
+
+
+def _cores() -> int:
+    """Cores that this process may use; a container may allow fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _specification(group: str | None, spec: Path | None) -> Specification:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import tempfile
 import zipfile
@@ -158,18 +159,20 @@ def _design(candidate: Candidate, blender: DesignMaker) -> Mesh:
 
 def _store(path: Path, mesh: Mesh, surface_error: float) -> None:
     """Write a cache file whole or not at all."""
+    archive = io.BytesIO()
+    np.savez(
+        archive,
+        vertices=mesh.vertices,
+        faces=mesh.faces,
+        surface_error=np.float64(surface_error),
+        sha256=np.array(_file_digest(mesh, surface_error)),
+    )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
             temporary = Path(file.name)
             try:
-                np.savez(
-                    file,
-                    vertices=mesh.vertices,
-                    faces=mesh.faces,
-                    surface_error=np.float64(surface_error),
-                    sha256=np.array(_file_digest(mesh, surface_error)),
-                )
+                file.write(archive.getvalue())
                 file.flush()
                 os.fsync(file.fileno())
                 os.replace(temporary, path)
