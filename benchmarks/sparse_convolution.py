@@ -1,0 +1,401 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Speed of the sparse convolution and of CFP-Net beside MinkowskiEngine and Open3D, in one run.
+
+    python benchmarks/sparse_convolution.py                        everything (20 minutes, 2 cores)
+    python benchmarks/sparse_convolution.py --quick                two minutes
+    python benchmarks/sparse_convolution.py --only network --threads 2
+    python benchmarks/sparse_convolution.py --data group2.h5       real samples
+    python benchmarks/sparse_convolution.py --device cuda          float32, TF32 and bfloat16
+
+1. layers: one convolution, forward and forward + backward (gradients of features and kernel), its
+   kernel map built before; the outputs and gradients of every row are compared first.
+2. maps: building the kernel maps, alone and with the first convolution on them.
+3. network: inference and training step of CFP-Net; voxels and kernel maps are made in every call.
+
+Methods take turns, in blocks of at least 0.1 s; a figure is the median of five blocks. A block
+during which other processes took more than 10 % of the machine is repeated, up to three times; a
+row that still has such blocks is marked with *. Each number of threads runs in a process of its own
+(OpenBLAS and OpenMP read it when they are loaded). Rivals that are not installed are left out:
+MinkowskiEngine is built as in docs/minkowski.md, Open3D's CPU wheel is `open3d-cpu`. The tables go
+to stdout as Markdown, progress to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import math
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+from sparse_rivals import (
+    DOWN,
+    MINKOWSKI,
+    NAMES,
+    OPEN3D,
+    OURS,
+    STEM,
+    SUBMANIFOLD,
+    UP,
+    VOXEL_SIZE,
+    Call,
+    agree,
+    available_backends,
+    compare_layers,
+    computing_in,
+    coordinates,
+    dense,
+    first_convolutions,
+    iv_maps,
+    layer_operands,
+    layers,
+    minkowski_maps,
+    network_clouds,
+    open3d_works,
+    run_layer,
+    training_step,
+)
+
+from mc4ad_model.architectures import NetworkConfig
+from mc4ad_model.network import CFPNet
+from mc4ad_model.sparse import Backend, CoordinatePyramid, Geometry, voxelise
+
+BLOCK = 0.1  # seconds
+OTHERS = 0.1  # share of the machine that other processes may take
+REPEATS = 3
+SECTIONS = ("layers", "maps", "network")
+# What loads OpenMP, OpenBLAS (MinkowskiEngine) and MKL (torch) with that many threads.
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+# Largest difference between methods, relative to the largest value.
+TOLERANCE = {"float32": 1e-4, "TF32": 1e-2, "bfloat16": 5e-2}
+GEMM = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one process measures."""
+
+    device: torch.device
+    threads: int
+    quick: bool
+    data: Path | None
+
+    @property
+    def samples(self) -> int:
+        return 3 if self.quick else 5
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return (5_000,) if self.quick else (5_000, 15_000, 50_000)
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        return (32, 128) if self.quick else (32, 64, 128)
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        return tuple(TOLERANCE) if self.device.type == "cuda" else ("float32",)
+
+    def __str__(self) -> str:
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_name(self.device)
+        return "1 thread" if self.threads == 1 else f"{self.threads} threads"
+
+
+def main() -> None:
+    """Measure with each number of threads, in a process of its own."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS)
+    parser.add_argument("--threads", nargs="+", type=int, default=None, help="default: 1 2")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument(
+        "--data", type=Path, help="a dataset of `iv build`; default: a wavy surface"
+    )
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise SystemExit("--device cuda: torch finds no CUDA device")
+    threads = options.threads or ([os.cpu_count()] if options.device == "cuda" else [1, 2])
+    if len(threads) == 1 and all(os.environ.get(name) == str(threads[0]) for name in THREADS):
+        run = Run(torch.device(options.device), threads[0], options.quick, options.data)
+        torch.set_num_threads(run.threads)
+        measure(run, options.only)
+        return
+    print(f"{processor()}, {os.cpu_count()} cores, python {platform.python_version()}, ", end="")
+    print(f"torch {torch.__version__}", flush=True)
+    for count in threads:
+        # The last --threads counts.
+        command = [sys.executable, __file__, *sys.argv[1:], "--threads", str(count)]
+        subprocess.run(command, check=True, env=os.environ | dict.fromkeys(THREADS, str(count)))
+
+
+def measure(run: Run, sections: Sequence[str]) -> None:
+    """Print the tables of one process."""
+    backends = available_backends(run.device)
+    open3d = "layers" in sections and open3d_works(run.device)
+    for precision in run.precisions:
+        # MinkowskiEngine knows no bfloat16, and neither rival TF32 as torch's switch has it.
+        rivals = backends if precision == "float32" else {OURS: backends[OURS]}
+        with computing_in(precision, run.device):
+            if "layers" in sections:
+                measure_layers(run, precision, rivals, open3d and precision == "float32")
+            if "maps" in sections and precision == "float32":
+                measure_maps(run, rivals)
+            if "network" in sections:
+                measure_network(run, precision, rivals)
+
+
+def measure_layers(run: Run, precision: str, backends: dict[str, Backend], open3d: bool) -> None:
+    """Forward and forward + backward of one convolution."""
+    names = [*backends, *([OPEN3D] if open3d else [])]
+    rivals = names[1:]
+    table = Table(
+        ["kernel", "voxels", "pairs/voxel", "C", "pass"]
+        + [f"{name} ms" for name in names]
+        + [f"{name} / iv" for name in rivals]
+        + ["iv GFLOP/s", "dense GFLOP/s", "iv / dense"]
+    )
+    cases = [(SUBMANIFOLD, size) for size in run.sizes]
+    cases += [(geometry, run.sizes[:2][-1]) for geometry in (DOWN, UP)]
+    smallest: dict[str, tuple[float, str]] = {}
+    for geometry, size in cases:
+        pyramid = CoordinatePyramid(coordinates(size, run.data).to(run.device))
+        methods = layers(backends, open3d, pyramid, geometry)
+        pairs = pyramid.kernel_map(geometry).forward.pairs
+        voxels = pyramid.size(geometry.target_stride)
+        for channels in run.channels:
+            operands = layer_operands(pyramid, geometry, channels)
+            compare_layers(methods, pyramid, geometry, operands, TOLERANCE[precision])
+            rows = max(1, pairs // geometry.offsets)
+            for backward in (False, True):
+                calls: dict[str, Call] = {
+                    name: functools.partial(run_layer, layer, operands, backward)
+                    for name, layer in methods.items()
+                }
+                calls["dense"] = dense(rows, channels, backward, precision, run.device)
+                seconds, mark = medians(run, calls)
+                work = 2 * channels**2 * (3 if backward else 1) / 1e9
+                rate = work * pairs / seconds[OURS]
+                dense_rate = work * rows / seconds["dense"]
+                label = "forward + backward" if backward else "forward"
+                row = [NAMES[geometry], f"{voxels:,}", f"{pairs / voxels:.1f}", f"{channels}"]
+                row += [label + mark]
+                row += [milliseconds(seconds[name]) for name in names]
+                for name in rivals:
+                    ratio = seconds[name] / seconds[OURS]
+                    row.append(f"{ratio:.2f}")
+                    here = (ratio, f"{row[0]}, {row[1]} voxels, C = {channels}, {label}")
+                    smallest[name] = min(smallest.get(name, here), here)
+                row += [f"{rate:.1f}", f"{dense_rate:.1f}", f"{rate / dense_rate:.0%}"]
+                table.add(row)
+    print(f"\n### Layers, {run}, {precision}\n\n{table}")
+    for name, (ratio, where) in smallest.items():
+        print(f"\nSmallest {name} / iv: {ratio:.2f} ({where}).")
+    sys.stdout.flush()
+
+
+def measure_maps(run: Run, backends: dict[str, Backend]) -> None:
+    """Building kernel maps from new coordinates, alone and with a first convolution."""
+    names = list(backends)
+    table = Table(
+        ["maps", "voxels"]
+        + [f"{name} ms" for name in names]
+        + [f"{name}, first convolution ms" for name in names]
+        + ["MinkowskiEngine / iv", "with convolution"] * (len(names) > 1)
+    )
+    of_network = [STEM]
+    for fine in (1, 2, 4, 8):
+        of_network += [Geometry(2, fine, 2 * fine), Geometry(3, 2 * fine, 2 * fine)]
+    of_network += [Geometry(2, 2 * fine, fine) for fine in (8, 4, 2, 1)] + [SUBMANIFOLD]
+    cases = {NAMES[g]: [g] for g in (SUBMANIFOLD, STEM, DOWN)}
+    cases["all of CFP-Net"] = of_network
+    builders = {OURS: iv_maps, MINKOWSKI: minkowski_maps}
+    for size in run.sizes:
+        voxels = coordinates(size, run.data).to(run.device)
+        for label, geometries in cases.items():
+            calls: dict[str, Call] = {}
+            for name in names:
+                calls[name] = functools.partial(builders[name], voxels, geometries)
+                calls[f"{name} first"] = functools.partial(
+                    first_convolutions, backends[name], voxels, geometries
+                )
+            seconds, mark = medians(run, calls)
+            row = [label + mark, f"{len(voxels):,}"]
+            row += [milliseconds(seconds[name]) for name in names]
+            row += [milliseconds(seconds[f"{name} first"]) for name in names]
+            if len(names) > 1:
+                row.append(f"{seconds[MINKOWSKI] / seconds[OURS]:.2f}")
+                row.append(f"{seconds[f'{MINKOWSKI} first'] / seconds[f'{OURS} first']:.2f}")
+            table.add(row)
+    print(f"\n### Kernel maps, {run}\n\n{table}", flush=True)
+
+
+def measure_network(run: Run, precision: str, backends: dict[str, Backend]) -> None:
+    """Inference and training step of CFP-Net, from points to forces."""
+    cuda, names = run.device.type == "cuda", list(backends)
+    table = Table(
+        ["clouds", "points", "voxels", "pass"]
+        + [f"{name} ms" for name in names]
+        + ["MinkowskiEngine / iv"] * (len(names) > 1)
+        + ["iv clouds/s", "iv outside GEMM"]
+        + ["device busy", "peak MiB"] * cuda
+    )
+    for clouds in network_clouds(run.device, run.data, run.quick):
+        networks = {
+            name: CFPNet(NetworkConfig.named("released"), backend=backend.name).to(run.device)
+            for name, backend in backends.items()
+        }
+        forces = {name: torch.cat([f.combined for f in network.predict(clouds)])
+                  for name, network in networks.items()}  # fmt: skip
+        for name in names:
+            # Rounding grows through 24 layers.
+            agree(f"CFP-Net, {name}", forces[name], forces[OURS].float(), 1e-3)
+        size = len(voxelise(clouds, VOXEL_SIZE).coordinates)
+        passes: dict[str, dict[str, Call]] = {
+            "inference": {
+                name: functools.partial(network.predict, clouds)
+                for name, network in networks.items()
+            },
+            "training step": {
+                name: training_step(network, clouds) for name, network in networks.items()
+            },
+        }
+        for label, calls in passes.items():
+            seconds, mark = medians(run, calls)
+            row = [f"{len(clouds)}", f"{sum(map(len, clouds)):,}", f"{size:,}", label + mark]
+            row += [milliseconds(seconds[name]) for name in names]
+            if len(names) > 1:
+                row.append(f"{seconds[MINKOWSKI] / seconds[OURS]:.2f}")
+            gemm, total = profile(run, calls[OURS])
+            row += [f"{len(clouds) / seconds[OURS]:.1f}", f"{1 - gemm / total:.0%}"]
+            if cuda:
+                row += [f"{total / seconds[OURS]:.0%}", f"{peak_memory(calls[OURS]):.0f}"]
+            table.add(row)
+    print(f"\n### CFP-Net, {run}, {precision}\n\n{table}", flush=True)
+
+
+def profile(run: Run, call: Call) -> tuple[float, float]:
+    """(seconds in matrix products, seconds in all operations) of a call, on the device."""
+    cuda = run.device.type == "cuda"
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    if cuda:
+        activities.append(torch.profiler.ProfilerActivity.CUDA)
+    call()
+    with torch.profiler.profile(activities=activities) as profiler:
+        call()
+        synchronise(run)
+    gemm = total = 0.0
+    for event in profiler.key_averages():
+        own = event.self_device_time_total if cuda else event.self_cpu_time_total
+        if event.key in GEMM:
+            gemm += own
+        # On CUDA the kernels, but neither what starts them nor the ranges around them.
+        kernel = event.device_type.name == "CUDA" and not event.is_user_annotation
+        if kernel or not cuda:
+            total += own
+    return gemm / 1e6, total / 1e6
+
+
+def peak_memory(call: Call) -> float:
+    """Peak MiB of device memory in tensors during a call, the network's own included."""
+    torch.cuda.reset_peak_memory_stats()
+    call()
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated() / 2**20
+
+
+def medians(run: Run, calls: dict[str, Call]) -> tuple[dict[str, float], str]:
+    """Median seconds of each call, taking turns; and "*" if other processes were at work."""
+    counts = {}
+    for name, call in calls.items():
+        call()  # maps, buffers, threads
+        counts[name] = max(1, math.ceil(BLOCK / block(run, call, 1)[0]))
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    disturbed = 0.0
+    for _ in range(run.samples):
+        for name, call in calls.items():
+            attempts: list[tuple[float, float]] = []
+            while len(attempts) <= REPEATS and (not attempts or attempts[-1][1] > OTHERS):
+                if attempts:
+                    time.sleep(0.5)  # they may be done then
+                attempts.append(block(run, call, counts[name]))
+            best = min(attempts, key=lambda attempt: attempt[1])
+            disturbed = max(disturbed, best[1])
+            seconds[name].append(best[0])
+    if disturbed > OTHERS:
+        print(f"warning: other processes took {disturbed:.0%} of the machine", file=sys.stderr)
+    middle = {name: sorted(values)[len(values) // 2] for name, values in seconds.items()}
+    return middle, "*" if disturbed > OTHERS else ""
+
+
+def block(run: Run, call: Call, count: int) -> tuple[float, float]:
+    """(seconds of a call, share of the machine that other processes took meanwhile)."""
+    synchronise(run)
+    busy, own, start = busy_seconds(), time.process_time(), time.perf_counter()
+    for _ in range(count):
+        call()
+    synchronise(run)
+    elapsed = time.perf_counter() - start
+    others = (busy_seconds() - busy) - (time.process_time() - own)
+    return elapsed / count, others / elapsed / psutil.cpu_count()
+
+
+def milliseconds(seconds: float) -> str:
+    """With three digits."""
+    value = seconds * 1e3
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def busy_seconds() -> float:
+    """Processor seconds of the whole machine that were not idle."""
+    times = psutil.cpu_times()
+    # `user` and `nice` contain what guests had, which is also listed on its own.
+    return sum(
+        getattr(times, name, 0.0) for name in ("user", "nice", "system", "irq", "softirq", "steal")
+    )
+
+
+def synchronise(run: Run) -> None:
+    if run.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+class Table:
+    """Rows of a Markdown table."""
+
+    def __init__(self, header: list[str]) -> None:
+        self.rows = [header, ["---" if i == 0 else "--:" for i in range(len(header))]]
+
+    def add(self, row: list[str]) -> None:
+        self.rows.append(row)
+        print(" | ".join(row), file=sys.stderr)
+
+    def __str__(self) -> str:
+        lines = ["| " + " | ".join(row) + " |" for row in self.rows]
+        if "*" in "".join(lines):
+            lines += ["", f"\\* other processes took more than {OTHERS:.0%} of the machine"]
+        return "\n".join(lines)
+
+
+def processor() -> str:
+    """The processor's name where the system tells it."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sparse 3-D convolution on voxelised point clouds, in plain torch or by MinkowskiEngine."""
+
+from mc4ad_model.sparse.backends import BACKENDS, Backend, TorchBackend, get_backend
+from mc4ad_model.sparse.convolution import sparse_convolution, sparse_convolution_reference
+from mc4ad_model.sparse.coordinates import (
+    BATCH_LIMIT,
+    COORDINATE_LIMIT,
+    CoordinatePyramid,
+    Voxels,
+    unique_coordinates,
+    voxelise,
+)
+from mc4ad_model.sparse.kernel_maps import Geometry, KernelMap
+from mc4ad_model.sparse.layers import SparseConvolution
+
+__all__ = [
+    "BACKENDS",
+    "BATCH_LIMIT",
+    "COORDINATE_LIMIT",
+    "Backend",
+    "CoordinatePyramid",
+    "Geometry",
+    "KernelMap",
+    "SparseConvolution",
+    "TorchBackend",
+    "Voxels",
+    "get_backend",
+    "sparse_convolution",
+    "sparse_convolution_reference",
+    "unique_coordinates",
+    "voxelise",
+]

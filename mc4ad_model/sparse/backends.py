@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What computes the convolutions: torch alone, or an installed MinkowskiEngine.
+
+Both take the same parameters and give the same rows in the same order, so a model can be trained
+with one and run with the other.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+from intravariance.errors import InputError
+from mc4ad_model.sparse.convolution import sparse_convolution
+from mc4ad_model.sparse.coordinates import CoordinatePyramid
+from mc4ad_model.sparse.kernel_maps import Geometry
+
+BACKENDS = ("torch", "minkowski")
+
+
+class Backend(Protocol):
+    """One way to compute a sparse convolution."""
+
+    @property
+    def name(self) -> str:
+        """One of `BACKENDS`."""
+
+    def convolve(
+        self, features: Tensor, kernel: Tensor, pyramid: CoordinatePyramid, geometry: Geometry
+    ) -> Tensor:
+        """Convolve, differentiably.
+
+        Features (V_source, C_in) and kernel (K, C_in, C_out) -> (V_target, C_out).
+        """
+
+
+class TorchBackend:
+    """`sparse_convolution`: needs nothing but torch."""
+
+    name = "torch"
+
+    def convolve(
+        self, features: Tensor, kernel: Tensor, pyramid: CoordinatePyramid, geometry: Geometry
+    ) -> Tensor:
+        return sparse_convolution(features, kernel, pyramid.kernel_map(geometry))
+
+
+def get_backend(name: str = "torch") -> Backend:
+    """Make the backend of a name.
+
+    Raises
+    ------
+    InputError
+        There is no such backend.
+    BackendUnavailable
+        MinkowskiEngine is not installed, or cannot be imported.
+    """
+    if name == "torch":
+        return TorchBackend()
+    if name == "minkowski":
+        from mc4ad_model.sparse.minkowski import MinkowskiBackend
+
+        return MinkowskiBackend()
+    raise InputError(f"backend {name!r}: expected one of {', '.join(BACKENDS)}")

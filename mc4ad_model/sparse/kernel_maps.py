@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kernel maps: which source voxel each target voxel sees through each offset of a kernel.
+
+Offsets are numbered as in MinkowskiEngine, the first spatial axis fastest: with kernel size r,
+k = ix + r * iy + r * r * iz. Along an axis, offset i is i - r // 2 for odd r (centred), i for 2.
+A convolution is y[o] = sum over k of x[o + offset_k] @ kernel[k]; missing voxels add nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from intravariance.errors import InputError
+
+LARGEST_REACH = 2  # of kernel size 5
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Kernel size and strides of a convolution.
+
+    Three kinds exist: submanifold (odd kernel, equal strides), down (kernel 2, target stride twice
+    the source stride) and up, its transpose onto the finer voxels (kernel 2, target stride half).
+
+    Raises
+    ------
+    InputError
+        None of the three.
+    """
+
+    kernel_size: int
+    source_stride: int
+    target_stride: int
+
+    def __post_init__(self) -> None:
+        source, target = self.source_stride, self.target_stride
+        if min(source, target) < 1 or source & (source - 1) or target & (target - 1):
+            raise InputError(f"strides: expected powers of two, found {source} and {target}")
+        same = source == target and self.kernel_size in (1, 3, 5)
+        change = max(source, target) == 2 * min(source, target) and self.kernel_size == 2
+        if not (same or change):
+            raise InputError(
+                "convolution geometry: expected kernel size 1, 3 or 5 between equal strides, or 2 "
+                f"between a stride and its double, found kernel size {self.kernel_size} "
+                f"from stride {source} to {target}"
+            )
+
+    @property
+    def offsets(self) -> int:
+        """K, the number of offsets of the kernel."""
+        return self.kernel_size**3
+
+    @property
+    def transposed(self) -> bool:
+        """Whether this is an up convolution."""
+        return self.target_stride < self.source_stride
+
+
+@dataclass(frozen=True)
+class PairBlock:
+    """The pairs (source, target) of a run of target rows, ordered by offset.
+
+    Attributes
+    ----------
+    start, stop : int
+        The target rows.
+    source, target : (P,) int32
+        Rows of the whole source and target.
+    counts : K ints
+        Pairs of each offset.
+    order, bounds : (P,) and (rows + 1,) int32
+        The pairs of target row start + i are order[bounds[i]:bounds[i + 1]].
+    """
+
+    start: int
+    stop: int
+    source: Tensor
+    target: Tensor
+    counts: list[int]
+    order: Tensor
+    bounds: Tensor
+
+
+class NeighbourTable:
+    """For each offset and target row the source row, in the two forms that the convolution reads.
+
+    Parameters
+    ----------
+    table : (K, V_target) int32
+        Source row, or `sources` where there is none.
+    sources : int
+        Number of source rows.
+    """
+
+    def __init__(self, table: Tensor, sources: int) -> None:
+        self.table = table
+        self.sources = sources
+        self._blocks: dict[int, list[PairBlock]] = {}
+
+    @property
+    def offsets(self) -> int:
+        return self.table.shape[0]
+
+    @property
+    def targets(self) -> int:
+        return self.table.shape[1]
+
+    @cached_property
+    def by_target(self) -> Tensor:
+        """The table as (V_target, K), contiguous."""
+        return self.table.t().contiguous()
+
+    @cached_property
+    def pairs(self) -> int:
+        """Number of (source, target) pairs over all offsets."""
+        return int((self.table != self.sources).sum())
+
+    def blocks(self, rows: int) -> list[PairBlock]:
+        """The pairs in blocks of `rows` target rows; the first call waits for the device."""
+        if rows not in self._blocks:
+            self._blocks[rows] = _pair_blocks(self.table, self.sources, rows)
+        return self._blocks[rows]
+
+
+def _pair_blocks(table: Tensor, sources: int, rows: int) -> list[PairBlock]:
+    offsets, targets = table.shape
+    blocks = -(-targets // rows)
+    padded = torch.nn.functional.pad(table, (0, blocks * rows - targets), value=sources)
+    cells = padded.view(offsets, blocks, rows).permute(1, 0, 2)  # [blocks, K, rows]
+    present = cells != sources
+    block, offset, row = present.nonzero().unbind(1)  # ordered by block, offset, row
+    source = cells[block, offset, row].int()
+    target = (block * rows + row).int()
+    counted = torch.bincount(block * offsets + offset, minlength=blocks * offsets)
+    counts = counted.view(blocks, offsets).tolist()
+    # position of each pair within its block, read row by row
+    sizes = [sum(of_block) for of_block in counts]
+    starts = [sum(sizes[:b]) for b in range(blocks)]
+    position = torch.zeros_like(cells, memory_format=torch.contiguous_format)
+    position[block, offset, row] = torch.arange(
+        len(source), device=table.device, dtype=position.dtype
+    )
+    order = position.transpose(1, 2)[present.transpose(1, 2)]
+    bounds = torch.nn.functional.pad(present.sum(1).cumsum(1), (1, 0)).int()  # [blocks, rows + 1]
+    result = []
+    for b, (first, size) in enumerate(zip(starts, sizes, strict=True)):
+        start, stop = b * rows, min((b + 1) * rows, targets)
+        span = slice(first, first + size)
+        result.append(
+            PairBlock(
+                start,
+                stop,
+                source[span],
+                target[span],
+                counts[b],
+                order[span] - first,
+                bounds[b, : stop - start + 1],
+            )
+        )
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class KernelMap:
+    """The neighbours of a convolution and of its transpose, which carries the gradient back.
+
+    Attributes
+    ----------
+    forward : source rows of each target row
+    backward : target rows of each source row, by the same offsets
+    mirrored : bool
+        For a submanifold convolution both are one table, read with the offsets in reverse.
+    """
+
+    forward: NeighbourTable
+    backward: NeighbourTable
+    mirrored: bool = False
+
+    @classmethod
+    def submanifold(cls, table: NeighbourTable) -> KernelMap:
+        return cls(table, table, mirrored=True)
+
+
+def submanifold_table(keys: Tensor, kernel_size: int) -> NeighbourTable:
+    """Neighbours among one set of voxels, for an odd kernel.
+
+    Parameters
+    ----------
+    keys : (V,) int64
+        Sorted keys of `coordinates.py`: z in the lowest 16 bits, then y, x, batch.
+    kernel_size
+        1, 3 or 5.
+    """
+    size, reach, offsets = len(keys), kernel_size // 2, kernel_size**3
+    rows = torch.arange(size, device=keys.device, dtype=torch.int32)
+    # One column more than rows takes what has no neighbour, so that nothing waits for the device.
+    table = rows.new_full((offsets, size + 1), size)
+    table[offsets // 2, :size] = rows
+    padded = torch.nn.functional.pad(keys, (0, 1), value=torch.iinfo(torch.int64).max)
+    # Half of the offsets: if j is the neighbour of i at k, then i is j's at the mirror image of k.
+    for x in range(-reach, 1):
+        for y in range(-reach, reach + 1 if x < 0 else 1):
+            wanted = keys + ((x << 32) + (y << 16) - reach)
+            # Keys that differ in z alone lie next to each other: one search serves the column.
+            found = torch.searchsorted(keys, wanted)
+            for z in range(-reach, reach + 1 if (x, y) < (0, 0) else 0):
+                hit = padded[found] == wanted
+                neighbour = torch.where(hit, found, size).int()
+                k = (x + reach) + kernel_size * (y + reach) + kernel_size**2 * (z + reach)
+                table[k, :size] = neighbour
+                table[offsets - 1 - k].scatter_(0, neighbour.long(), rows)
+                found = found + hit
+                wanted = wanted + 1
+    return NeighbourTable(table[:, :size], size)
+
+
+def down_and_up_tables(
+    parents: Tensor, offset: Tensor, coarse: int
+) -> tuple[NeighbourTable, NeighbourTable]:
+    """Neighbours of the convolution with kernel 2 and stride 2, and of its transpose.
+
+    Parameters
+    ----------
+    parents, offset : (V_fine,) int64
+        Coarse row of each fine voxel, and its offset 0 to 7 within the coarse voxel.
+    coarse
+        V_coarse, the number of coarse voxels.
+    """
+    fine = len(parents)
+    rows = torch.arange(fine, device=parents.device, dtype=torch.int32)
+    down = rows.new_full((8, coarse), fine)
+    down[offset, parents] = rows
+    up = rows.new_full((8, fine), coarse)
+    up[offset, rows.long()] = parents.int()
+    return NeighbourTable(down, fine), NeighbourTable(up, coarse)

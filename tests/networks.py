@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small networks and clouds for the tests of `mc4ad_model`.
+
+A test module that imports this one calls `pytest.importorskip("torch")` first.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mc4ad_model.architectures import NetworkConfig
+from mc4ad_model.network import CFPNet
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def sphere(points: int = 300, seed: int = 0) -> Tensor:
+    """(points, 3) float64 on the unit sphere."""
+    cloud = torch.randn(points, 3, dtype=torch.float64, generator=generator(seed))
+    return cloud / cloud.norm(dim=1, keepdim=True)
+
+
+def scrambled(config: NetworkConfig, seed: int = 0) -> CFPNet:
+    """A float64 network in evaluation mode, batch normalisation and biases being random too."""
+    random = generator(seed)
+    network = CFPNet(config, generator=random).double()
+    for name, tensor in network.state_dict().items():
+        if name.endswith("running_var"):
+            tensor.uniform_(0.5, 1.5, generator=random)
+        elif tensor.ndim == 1:
+            tensor.normal_(0.2, 0.3, generator=random)
+    return network.eval()
