@@ -2,14 +2,18 @@
 # make build   set everything up in .venv and build Group 2
 # make test    set everything up in .venv and run the tests
 # make lint    formatting, lint and types
+# make parity  compare with MinkowskiEngine, where it is built (docs/minkowski.md)
 # make bench   the benchmarks
 
 PYTHON ?= python3.11
 VENV ?= .venv
 OUT ?= group2.h5
+# The torch that the tests were last run with. Linux wheels of PyPI bring CUDA; for the small CPU build
+# put your index of CPU wheels first (PIP_INDEX_URL), or set TORCH to a wheel file.
+TORCH ?= torch==2.13.0
 BIN = $(VENV)/bin
 
-.PHONY: build test lint bench clean
+.PHONY: build test lint parity bench clean
 
 build: $(OUT)
 	$(BIN)/iv verify $(OUT)
@@ -26,8 +30,14 @@ lint: $(VENV)/dev.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+parity: $(VENV)/dev.installed
+	@if $(BIN)/python -W ignore -c "import MinkowskiEngine" 2>/dev/null; then \
+	  $(BIN)/python -m pytest tests/test_sparse_minkowski.py tests/test_published_checkpoints.py; \
+	else echo "parity with MinkowskiEngine: skipped, it is not built in $(VENV) (docs/minkowski.md)"; fi
+
 bench: $(VENV)/dev.installed
 	$(BIN)/python benchmarks/build.py
+	$(BIN)/python benchmarks/sparse_convolution.py
 
 $(BIN)/python:
 	PYTHON=$(PYTHON) tools/system_libraries.sh
@@ -39,7 +49,7 @@ $(VENV)/build.installed: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/dev.installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[blender,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[blender,model,dev]"
 	@touch $@
 
 clean:

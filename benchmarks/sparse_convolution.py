@@ -5,7 +5,7 @@
     python benchmarks/sparse_convolution.py --quick                two minutes
     python benchmarks/sparse_convolution.py --only network --threads 2
     python benchmarks/sparse_convolution.py --data group2.h5       real samples
-    python benchmarks/sparse_convolution.py --device cuda          float32, TF32 and bfloat16
+    python benchmarks/sparse_convolution.py --device cuda          with TF32 too
 
 1. layers: one convolution, forward and forward + backward (gradients of features and kernel), its
    kernel map built before; the outputs and gradients of every row are compared first.
@@ -77,7 +77,7 @@ SECTIONS = ("layers", "maps", "network")
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 # Largest difference between methods, relative to the largest value.
 TOLERANCE = {"float32": 1e-4, "TF32": 1e-2, "bfloat16": 5e-2}
-GEMM = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
+GEMM = ("aten::mm", "aten::addmm", "aten::addmm_", "aten::bmm", "aten::baddbmm")
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Run:
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        return tuple(TOLERANCE) if self.device.type == "cuda" else ("float32",)
+        return tuple(TOLERANCE) if self.device.type == "cuda" else ("float32", "bfloat16")
 
     def __str__(self) -> str:
         if self.device.type == "cuda":
@@ -145,10 +145,12 @@ def measure(run: Run, sections: Sequence[str]) -> None:
     backends = available_backends(run.device)
     open3d = "layers" in sections and open3d_works(run.device)
     for precision in run.precisions:
-        # MinkowskiEngine knows no bfloat16, and neither rival TF32 as torch's switch has it.
+        # MinkowskiEngine knows no bfloat16, and neither rival TF32 as torch's switch has it. On the
+        # CPU bfloat16 is for the network alone.
+        layered = "layers" in sections and (precision == "float32" or run.device.type == "cuda")
         rivals = backends if precision == "float32" else {OURS: backends[OURS]}
         with computing_in(precision, run.device):
-            if "layers" in sections:
+            if layered:
                 measure_layers(run, precision, rivals, open3d and precision == "float32")
             if "maps" in sections and precision == "float32":
                 measure_maps(run, rivals)

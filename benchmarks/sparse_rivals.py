@@ -242,14 +242,17 @@ def first_convolutions(backend: Backend, voxels: Tensor, geometries: Sequence[Ge
         inputs = 3 if geometry == STEM else 32
         features = torch.ones(pyramid.size(geometry.source_stride), inputs, device=voxels.device)
         kernel = torch.ones(geometry.offsets, inputs, 32, device=voxels.device)
-        leaves = (features.requires_grad_(), kernel.requires_grad_())
-        output = backend.convolve(*leaves, pyramid, geometry)
+        # The stem's features are points: no gradient goes there.
+        leaves = [kernel.requires_grad_()]
+        if geometry != STEM:
+            leaves.append(features.requires_grad_())
+        output = backend.convolve(features, kernel, pyramid, geometry)
         torch.autograd.grad(output, leaves, output.detach())
 
 
 def training_step(network: CFPNet, clouds: list[Tensor]) -> Call:
     """Voxels, maps, forward, L1 loss, backward and a step of Adam."""
-    optimiser = torch.optim.Adam(network.parameters(), lr=1e-4)
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-4, fused=True)
 
     def step() -> None:
         network.train()

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+from concurrent.futures import ThreadPoolExecutor
 from typing import get_args
 
 import pytest
@@ -198,6 +199,25 @@ def test_autocast_computes_in_bfloat16(geometry, strategy):
     assert [x.dtype for x in actual[1:]] == [torch.float32, torch.float32]
     # 8 bits: 2**-9 an operand, and sums of products of the 8-bit results
     assert_close([x.float() for x in actual], expected, 2e-2)
+
+
+def test_inference_mode_first_and_training_after():
+    """Buffers that were made in inference mode could not be written to outside it."""
+    pyramid, geometry = random_pyramid(), Geometry(3, 1, 1)
+    features, kernel, gradient = random_operands(pyramid, geometry)
+    kernel_map = pyramid.kernel_map(geometry)
+
+    def infer_and_train(strategy):
+        with torch.inference_mode():
+            expected = sparse_convolution(features, kernel, kernel_map, strategy=strategy)
+        output = sparse_convolution(features, kernel, kernel_map, strategy=strategy)
+        output.backward(gradient)
+        return torch.equal(output, expected)
+
+    for strategy in STRATEGIES:
+        # buffers belong to a thread: a new one has none yet
+        with ThreadPoolExecutor(1) as thread:
+            assert thread.submit(infer_and_train, strategy).result()
 
 
 @for_each_strategy

@@ -161,5 +161,5 @@ def test_memory_does_not_grow_over_1000_clouds_of_different_sizes():
     before = process.memory_info().rss
     for points in sizes:
         step(network, points, generator)
-    # If pyramids were kept, it would grow by 200 MB.
+    # If pyramids were kept, it would grow by 60 MB.
     assert process.memory_info().rss - before < 20e6

@@ -32,7 +32,7 @@ _FEW_CHANNELS = 8
 _DENSE = 1.3
 # Elements of each of the two buffers: on the CPU, for each thread, large enough for long matrix
 # products and small enough for the caches; on other devices, what memory may reasonably hold.
-_CPU_BUFFER = 2**19
+_CPU_BUFFER = 2**20
 _LARGE_BUFFER = 2**28
 
 
@@ -163,7 +163,8 @@ def _buffer(name: str, like: Tensor, rows: int, columns: int) -> Tensor:
     key = f"{name} {like.dtype}"
     kept: Tensor | None = getattr(_kept, key, None)
     if kept is None or kept.numel() < rows * columns:
-        kept = like.new_empty(rows * columns)
+        with torch.inference_mode(False):  # what is made in inference mode cannot be used outside
+            kept = torch.empty(rows * columns, dtype=like.dtype)
         setattr(_kept, key, kept)
     return kept[: rows * columns].view(rows, columns)
 
@@ -171,7 +172,7 @@ def _buffer(name: str, like: Tensor, rows: int, columns: int) -> Tensor:
 def _block_rows(table: NeighbourTable, device: torch.device, elements: int) -> int:
     """Target rows of a block with so many buffer elements each.
 
-    A power of two of at least 256, so that a table is cut in few ways, but not more than it has.
+    A power of two of at least 256, but not more than the table has.
     """
     buffer = _CPU_BUFFER * torch.get_num_threads() if device.type == "cpu" else _LARGE_BUFFER
     rows = max(256, buffer // max(1, elements))
@@ -179,7 +180,9 @@ def _block_rows(table: NeighbourTable, device: torch.device, elements: int) -> i
 
 
 def _pair_blocks(table: NeighbourTable, channels: int, device: torch.device) -> list[PairBlock]:
-    elements = channels * table.pairs // max(1, table.targets)
+    # Two classes of channels, so that a table is cut in two ways at most.
+    typical = 64 if channels <= 64 else 192
+    elements = typical * table.pairs // max(1, table.targets)
     return table.blocks(_block_rows(table, device, elements))
 
 
