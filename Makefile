@@ -31,7 +31,7 @@ lint: $(VENV)/dev.installed
 	$(BIN)/mypy
 
 parity: $(VENV)/dev.installed
-	@if $(BIN)/python -W ignore -c "import MinkowskiEngine" 2>/dev/null; then \
+	@if $(BIN)/python -c "from importlib.util import find_spec as f; exit(not f('MinkowskiEngine'))"; then \
 	  $(BIN)/python -m pytest tests/test_sparse_minkowski.py tests/test_published_checkpoints.py; \
 	else echo "parity with MinkowskiEngine: skipped, it is not built in $(VENV) (docs/minkowski.md)"; fi
 

@@ -203,8 +203,10 @@ def _is_count(value: object) -> bool:
 
 ARCHITECTURES: dict[str, NetworkConfig] = {
     "released": NetworkConfig(),
-    # Eq. 6-9 to the letter. C_1 is not given; 128 is what brings the total to the paper's "14 M"
-    # (14.1 M; with the released stem's 32 it would be 9.6 M).
+    # Eq. 6-9 where they say something. C_1 is not given; 128 brings the total to the paper's
+    # "14 M" (14.1 M; with the released stem's 32 it would be 9.6 M). Where it says nothing, the
+    # released code: kernels, strides, residual blocks, the decoder's channels. The second stem
+    # convolution is 3^3 at stride 1 by our choice.
     "paper": NetworkConfig(
         stem_channels=128,
         stem_convolutions=2,

@@ -2,8 +2,9 @@
 """Checkpoints: named tensors in `NAME.safetensors`, everything else in `NAME.json` beside it.
 
 The JSON file holds the network's configuration, the caller's metadata and the SHA-256 of the
-tensor file. It is written last: a pair that was interrupted half-way does not load, rather than
-load wrongly. Neither file can hold code.
+tensor file; the JSON itself may be read and edited, and nothing notices. It is written last: a pair
+that was interrupted half-way does not load, rather than load wrongly. So replacing a pair is not
+atomic: to be safe, write a new name, then delete the old pair. Neither file can hold code.
 
 `write_tensors` and `read_tensors` keep any other named tensors in the same way (the optimiser's
 state, for example), in a pair of its own beside the network's.
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
@@ -33,7 +35,7 @@ NAMED = 5  # so many names are spelled out in a message, the rest is counted
 
 
 def save_checkpoint(
-    path: Path, network: CFPNet, metadata: Mapping[str, Any], force: bool = False
+    path: str | Path, network: CFPNet, metadata: Mapping[str, Any], force: bool = False
 ) -> None:
     """Write the network's parameters and statistics, its configuration and `metadata`.
 
@@ -56,7 +58,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, backend: str = "torch", expected: NetworkConfig | None = None
+    path: str | Path, backend: str = "torch", expected: NetworkConfig | None = None
 ) -> tuple[CFPNet, dict[str, Any]]:
     """Read a checkpoint.
 
@@ -98,7 +100,8 @@ def load_checkpoint(
             if getattr(found, field.name) != getattr(expected, field.name)
         ]
         raise InputError(f"{json_file}: another architecture: {'; '.join(different)}")
-    network = CFPNet(found, backend)
+    with torch.device("meta"):  # a size in the file takes no memory before it is checked
+        network = CFPNet(found, backend)
     assign_tensors(network, tensors, str(table))
     return network, metadata
 
@@ -117,10 +120,19 @@ def assign_tensors(network: nn.Module, tensors: Mapping[str, Tensor], where: str
         for name, shape in wanted.items()
         if name in tensors and tuple(tensors[name].shape) != shape
     }
+    kinds = {name: tensor.is_floating_point() for name, tensor in network.state_dict().items()}
+    precisions = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
+    odd = {
+        f"{name} {tensor.dtype}"
+        for name, tensor in tensors.items()
+        if tensor.layout != torch.strided or tensor.is_floating_point() != kinds.get(name)
+    }
     faults = {
         "missing": wanted.keys() - tensors.keys(),
         "unexpected": tensors.keys() - wanted.keys(),
         "of another shape": shapes,
+        "of another type": odd,
+        "of several precisions": set(map(str, precisions)) if len(precisions) > 1 else set(),
     }
     found = [f"{fault}: {_some(names)}" for fault, names in faults.items() if names]
     if found:
@@ -132,7 +144,10 @@ def assign_tensors(network: nn.Module, tensors: Mapping[str, Tensor], where: str
 
 
 def write_tensors(
-    path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any], force: bool = False
+    path: str | Path,
+    tensors: Mapping[str, Tensor],
+    description: Mapping[str, Any],
+    force: bool = False,
 ) -> None:
     """Write named tensors and a description of plain values as a pair of files.
 
@@ -148,10 +163,10 @@ def write_tensors(
         {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     )
     header = {
+        **description,
         "format": FORMAT,
         "version": VERSION,
         "sha256": hashlib.sha256(content).hexdigest(),
-        **description,
     }
     try:
         text = json.dumps(header, indent=2, allow_nan=False)
@@ -161,7 +176,7 @@ def write_tensors(
     write_file(json_file, (text + "\n").encode(), force)
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a pair of files that `write_tensors` wrote; the description without our own fields.
 
     Raises
@@ -178,7 +193,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             raise InputError(f"{file} does not exist{half}")
     try:
         description = json.loads(json_file.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise IntegrityError(f"{json_file} is not valid JSON: {error}") from error
     if not isinstance(description, dict) or description.pop("format", None) != FORMAT:
         raise InputError(f'{json_file}: expected "format": "{FORMAT}"; this is another file')
@@ -200,8 +215,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise IntegrityError(f"{table} is not a safetensors file: {error}") from error
 
 
-def _files(path: Path) -> tuple[Path, Path]:
+def _files(path: str | Path) -> tuple[Path, Path]:
     """The pair's names. Only our own suffixes are cut off: "cap0.5" is a name."""
+    path = Path(path)
     name = path.name.removesuffix(".safetensors").removesuffix(".json")
     return path.with_name(name + ".safetensors"), path.with_name(name + ".json")
 

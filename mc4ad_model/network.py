@@ -17,10 +17,10 @@ from typing import Literal
 import click
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from intravariance.errors import InputError
+from intravariance.errors import InputError, IVError
 from mc4ad_model.architectures import ARCHITECTURES, NetworkConfig
+from mc4ad_model.blocks import DecoderLevel, EncoderLevel, NormalisedConvolution
 from mc4ad_model.sparse import (
     Backend,
     CoordinatePyramid,
@@ -32,11 +32,14 @@ from mc4ad_model.sparse import (
 
 IN_CHANNELS = 3  # a voxel's feature: x, y, z of one of its points (released code)
 STEM_KERNEL = 5  # released code; the paper names no kernel
+LARGEST_COORDINATE = 2.0  # a defect may stick out of the unit ball, but not as far as this
 
 
 @dataclass(frozen=True)
 class Forces:
-    """What CFP-Net predicts for N points, in the units and frame of the cloud it was given.
+    """What CFP-Net predicts for N points, in the frame of the cloud it was given.
+
+    That cloud is normalised to the unit ball, so lengths are in radii.
 
     Parameters
     ----------
@@ -57,129 +60,6 @@ class Forces:
             return self.internal
         total = self.internal + self.external
         return total if self.combination == "sum" else 0.5 * total
-
-
-class NormalisedConvolution(nn.Module):
-    """Convolution without bias, batch normalisation over all voxels of the batch, ReLU if asked."""
-
-    def __init__(
-        self, inside: int, outside: int, geometry: Geometry, backend: Backend, relu: bool = True
-    ) -> None:
-        super().__init__()
-        self.convolution = SparseConvolution(inside, outside, geometry, backend=backend)
-        self.norm = nn.BatchNorm1d(outside)
-        self.relu = relu
-
-    def forward(self, x: Tensor, pyramid: CoordinatePyramid) -> Tensor:
-        x = self.convolution(x, pyramid)  # [V_source, C_in] -> [V_target, C_out]
-        x = self.norm(x)
-        return functional.relu(x, inplace=True) if self.relu else x
-
-
-class ResidualBlock(nn.Module):
-    """ResNet's basic block: two 3^3 convolutions and a shortcut."""
-
-    def __init__(self, inside: int, outside: int, stride: int, backend: Backend) -> None:
-        super().__init__()
-        one, three = Geometry(1, stride, stride), Geometry(3, stride, stride)
-        self.first = NormalisedConvolution(inside, outside, three, backend)
-        self.second = NormalisedConvolution(outside, outside, three, backend, relu=False)
-        self.shortcut = (
-            NormalisedConvolution(inside, outside, one, backend, relu=False)
-            if inside != outside
-            else None
-        )
-
-    def forward(self, x: Tensor, pyramid: CoordinatePyramid) -> Tensor:
-        y = self.second(self.first(x, pyramid), pyramid)  # [V, C_in] -> [V, C_out]
-        y = y + (x if self.shortcut is None else self.shortcut(x, pyramid))
-        return functional.relu(y, inplace=True)
-
-
-class MCSkip(nn.Module):
-    """Mechanical complementary skip connection (Eq. 8): encoder and decoder, weighed per voxel.
-
-    The encoder's feature goes through 1^3, the decoder's through 3^3 (released code), both to the
-    decoder's channels, without bias, normalisation or activation.
-    """
-
-    def __init__(
-        self, config: NetworkConfig, encoder: int, decoder: int, stride: int, backend: Backend
-    ) -> None:
-        super().__init__()
-        one, three = Geometry(1, stride, stride), Geometry(3, stride, stride)
-        self.encoder_projection = SparseConvolution(encoder, decoder, one, backend=backend)
-        self.decoder_projection = SparseConvolution(decoder, decoder, three, backend=backend)
-        self.weight = SparseConvolution(decoder, 1, one, backend=backend)
-        self.config = config
-
-    def forward(self, encoder: Tensor, decoder: Tensor, pyramid: CoordinatePyramid) -> Tensor:
-        encoder = self.encoder_projection(encoder, pyramid)  # [V, C_encoder] -> [V, C]
-        decoder = self.decoder_projection(decoder, pyramid)  # [V, C]
-        source = encoder if self.config.mc_skip_weight_from == "encoder" else decoder
-        alpha: Tensor = self.weight(source, pyramid)  # [V, 1]
-        if self.config.mc_skip_sigmoid:
-            alpha = alpha.sigmoid()
-        if self.config.mc_skip_weight_on == "encoder":
-            return alpha * encoder + (1 - alpha) * decoder  # [V, C]
-        return alpha * decoder + (1 - alpha) * encoder  # [V, C]
-
-
-class EncoderLevel(nn.Module):
-    """Convolution to half the resolution, then residual blocks."""
-
-    def __init__(
-        self, inside: int, outside: int, blocks: int, stride: int, backend: Backend
-    ) -> None:
-        super().__init__()
-        down = Geometry(2, stride // 2, stride)
-        self.down = NormalisedConvolution(inside, inside, down, backend)
-        self.blocks = _blocks(inside, outside, blocks, stride, backend)
-
-    def forward(self, x: Tensor, pyramid: CoordinatePyramid) -> Tensor:
-        x = self.down(x, pyramid)  # [V_s/2, C_in] -> [V_s, C_in]
-        for block in self.blocks:
-            x = block(x, pyramid)  # [V_s, C_out]
-        return x
-
-
-class DecoderLevel(nn.Module):
-    """Convolution to twice the resolution, fusion with the encoder, then residual blocks."""
-
-    def __init__(
-        self,
-        config: NetworkConfig,
-        inside: int,
-        skipped: int,
-        outside: int,
-        blocks: int,
-        stride: int,
-        backend: Backend,
-    ) -> None:
-        super().__init__()
-        up = Geometry(2, 2 * stride, stride)
-        self.up = NormalisedConvolution(inside, outside, up, backend)
-        self.mc_skip = MCSkip(config, skipped, outside, stride, backend) if config.mc_skip else None
-        self.concatenate = config.concatenate
-        fused = outside + skipped if config.concatenate else outside
-        self.blocks = _blocks(fused, outside, blocks, stride, backend)
-
-    def forward(self, x: Tensor, skipped: Tensor, pyramid: CoordinatePyramid) -> Tensor:
-        x = self.up(x, pyramid)  # [V_2s, C_in] -> [V_s, C_out]
-        if self.mc_skip is not None:
-            x = self.mc_skip(skipped, x, pyramid)  # [V_s, C_out]
-        if self.concatenate:
-            x = torch.cat([x, skipped], dim=1)  # [V_s, C_out + C_skipped]
-        for block in self.blocks:
-            x = block(x, pyramid)  # [V_s, C_out]
-        return x
-
-
-def _blocks(inside: int, outside: int, count: int, stride: int, backend: Backend) -> nn.ModuleList:
-    """Residual blocks in a row; the first one changes the number of channels."""
-    return nn.ModuleList(
-        ResidualBlock(outside if i else inside, outside, stride, backend) for i in range(count)
-    )
 
 
 class CFPNet(nn.Module):
@@ -305,7 +185,7 @@ class CFPNet(nn.Module):
         Parameters
         ----------
         clouds : B tensors (N_b, 3)
-            Normalised to the unit ball, on any device.
+            Normalised to the unit ball (centroid at 0, largest distance 1), on any device.
 
         Returns
         -------
@@ -314,20 +194,28 @@ class CFPNet(nn.Module):
         Raises
         ------
         InputError
-            There is no cloud, or one is empty, not finite, of another shape or too large.
+            There is no cloud, or one is empty, not finite, of another shape or not normalised.
         """
         parameter = next(self.parameters())
-        clouds = [cloud.to(parameter.device) for cloud in clouds]
+        clouds = [torch.as_tensor(cloud, device=parameter.device) for cloud in clouds]
         voxels = voxelise(clouds, self.config.voxel_size)
+        for index, cloud in enumerate(clouds):
+            if (largest := float(cloud.abs().max())) > LARGEST_COORDINATE:
+                raise InputError(
+                    f"point cloud {index}: found a coordinate of {largest:g}; expected a cloud "
+                    "normalised to the unit ball: subtract its centroid, divide by the largest "
+                    "distance from it"
+                )
         pyramid = CoordinatePyramid(voxels.coordinates)
         features = torch.cat(clouds)[voxels.representative].to(parameter.dtype)  # [V, 3]
-        training = self.training
+        modes = {module: module.training for module in self.modules()}
         self.eval()
         try:
             with torch.no_grad():
                 batch = self(features, pyramid, voxels.point_to_voxel)
         finally:
-            self.train(training)
+            for module, training in modes.items():  # parts may have had another mode
+                module.training = training
         lengths = [len(cloud) for cloud in clouds]
         internal = batch.internal.split(lengths)
         external = [None] * len(clouds) if batch.external is None else batch.external.split(lengths)
@@ -408,11 +296,18 @@ def layer_table(network: CFPNet) -> Iterator[str]:
 
 
 @click.command()
-@click.option("--arch", type=click.Choice(list(ARCHITECTURES)), default="released")
-@click.option("--width", type=float, default=1.0, help="Factor on the channels.")
+@click.option(
+    "--arch", type=click.Choice(list(ARCHITECTURES)), default="released", show_default=True
+)
+@click.option("--width", type=float, default=1.0, show_default=True, help="Factor on the channels.")
 def main(arch: str, width: float) -> None:
     """Print the layers of CFP-Net with their parameter counts."""
-    network = CFPNet(NetworkConfig.named(arch, width=width))
+    try:
+        with torch.device("meta"):  # shapes without memory
+            network = CFPNet(NetworkConfig.named(arch, width=width))
+    except IVError as error:
+        click.echo(f"Error: {error}", err=True)
+        raise SystemExit(error.exit_code) from None
     click.echo("\n".join(layer_table(network)))
 
 

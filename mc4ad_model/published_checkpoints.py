@@ -22,12 +22,18 @@ from torch import Tensor
 from intravariance.errors import InputError, IVError
 from mc4ad_model.architectures import NetworkConfig
 from mc4ad_model.checkpoints import assign_tensors, save_checkpoint
-from mc4ad_model.network import CFPNet
+from mc4ad_model.network import CFPNet, count_parameters
 
+# What a download may leave in the checkpoint's place, by its first bytes.
+_NO_CHECKPOINT = {
+    b"version https://git-lfs": "a Git LFS pointer: fetch the file itself with `git lfs pull`",
+    b"<!doctype": "a web page: download the file itself",
+    b"<html": "a web page: download the file itself",
+}
 LEVELS = 4  # both published networks halve the resolution four times
 
 
-def import_published(path: Path, backend: str = "torch") -> tuple[CFPNet, dict[str, Any]]:
+def import_published(path: str | Path, backend: str = "torch") -> tuple[CFPNet, dict[str, Any]]:
     """Read a published MC4AD or PO3AD checkpoint.
 
     Parameters
@@ -52,6 +58,7 @@ def import_published(path: Path, backend: str = "torch") -> tuple[CFPNet, dict[s
     BackendUnavailable
         The backend is not installed.
     """
+    path = Path(path)
     published = _state_dict(path)
     config = _config(published, path)
     modules = _modules(config)
@@ -60,7 +67,8 @@ def import_published(path: Path, backend: str = "torch") -> tuple[CFPNet, dict[s
         module, _, leaf = name.rpartition(".")
         # A name that is not in the table stays as it is, and is reported as unexpected.
         tensors[f"{modules[module]}.{leaf}" if module in modules else name] = tensor
-    network = CFPNet(config, backend)
+    with torch.device("meta"):  # a size in the file takes no memory before it is checked
+        network = CFPNet(config, backend)
     assign_tensors(network, tensors, str(path))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return network, {"imported_from": path.name, "imported_sha256": digest}
@@ -69,7 +77,12 @@ def import_published(path: Path, backend: str = "torch") -> tuple[CFPNet, dict[s
 def _state_dict(path: Path) -> dict[str, Tensor]:
     """The file's named tensors, without the prefix of a network that ran on several GPUs."""
     if not path.is_file():
-        raise InputError(f"{path} does not exist")
+        raise InputError(f"{path} {'is no file' if path.exists() else 'does not exist'}")
+    with path.open("rb") as file:
+        start = file.read(64).lstrip().lower()
+    for sign, what in _NO_CHECKPOINT.items():
+        if start.startswith(sign):
+            raise InputError(f"{path} is {what}")
     try:
         # The only place: restricted to tensors, and what comes out is written as safetensors.
         content = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251
@@ -80,7 +93,8 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
             "pickle: anything else could run code. If you trust the file, save its state dict "
             "alone, with the program that made it."
             if forbidden
-            else f"{path} is damaged or no file of torch.save ({type(error).__name__})"
+            else f"{path} is damaged or no file of torch.save ({type(error).__name__}): "
+            "download it again"
         ) from error
     state = content.get("model", content) if isinstance(content, Mapping) else content
     if not isinstance(state, Mapping) or not state:
@@ -164,13 +178,16 @@ def _block(theirs: str, ours: str) -> dict[str, str]:
 @click.command()
 @click.argument("published", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-def main(published: Path, out: Path) -> None:
+@click.option("--force", is_flag=True, help="Replace existing files.")
+def main(published: Path, out: Path, force: bool) -> None:
     """Write the checkpoint of a PUBLISHED .pth file as OUT.safetensors and OUT.json."""
     try:
-        save_checkpoint(out, *import_published(published))
+        network, source = import_published(published)
+        save_checkpoint(out, network, source, force)
     except IVError as error:
         click.echo(f"Error: {error}", err=True)
         raise SystemExit(error.exit_code) from None
+    click.echo(f"{out}: {count_parameters(network):,} parameters", err=True)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("torch", reason="torch is not installed: pip install '.[model]'")
+pytest.importorskip("safetensors", reason="safetensors is not installed: pip install '.[model]'")
 
 import torch
 
 from intravariance.errors import InputError, IntegrityError
 from mc4ad_model.architectures import NetworkConfig
 from mc4ad_model.checkpoints import (
+    assign_tensors,
     load_checkpoint,
     read_tensors,
     save_checkpoint,
@@ -238,3 +240,43 @@ def test_missing_tensors_are_listed(saved):
     write_tensors(saved, tensors, description, force=True)
     with pytest.raises(InputError, match=r"architecture\. missing: output\.bias$"):
         load_checkpoint(saved)
+
+
+def test_own_fields_cannot_be_overwritten(tmp_path):
+    write_tensors(tmp_path / "a", {"x": torch.ones(2)}, {"sha256": "mine", "version": 7, "kept": 1})
+    tensors, description = read_tensors(str(tmp_path / "a"))
+    assert torch.equal(tensors["x"], torch.ones(2))
+    assert description == {"kept": 1}
+
+
+def test_interrupted_between_the_two_files(tmp_path, monkeypatch):
+    """A new tensor file beside the old description does not load."""
+    write_tensors(tmp_path / "a", {"x": torch.ones(2)}, {})
+
+    def stop(out, content, force):
+        if out.suffix == ".json":
+            raise KeyboardInterrupt
+        out.write_bytes(content)
+
+    monkeypatch.setattr("mc4ad_model.checkpoints.write_file", stop)
+    with pytest.raises(KeyboardInterrupt):
+        write_tensors(tmp_path / "a", {"x": torch.zeros(2)}, {}, force=True)
+    with pytest.raises(IntegrityError, match="SHA-256"):
+        read_tensors(tmp_path / "a")
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.float16])
+def test_one_tensor_of_another_type(dtype):
+    network = CFPNet(NetworkConfig.named("released", width=0.25))
+    tensors = network.state_dict()
+    tensors["output.kernel"] = tensors["output.kernel"].to(dtype)
+    with pytest.raises(InputError, match=r"of another type|of several precisions"):
+        assign_tensors(network, tensors, "here")
+
+
+def test_an_enormous_width_is_refused_without_memory(tmp_path):
+    save_checkpoint(tmp_path / "a", CFPNet(NetworkConfig.named("released", width=0.25)), {})
+    file = tmp_path / "a.json"
+    file.write_text(file.read_text().replace('"width": 0.25', '"width": 1000000.0'))
+    with pytest.raises(InputError, match="of another shape"):
+        load_checkpoint(tmp_path / "a")

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import importlib.util
 import math
 from dataclasses import replace
 
@@ -13,7 +14,8 @@ from torch.nn import functional
 
 from intravariance.errors import BackendUnavailable, InputError
 from mc4ad_model.architectures import ARCHITECTURES, NetworkConfig
-from mc4ad_model.network import CFPNet, Forces, MCSkip, count_parameters, main, stages
+from mc4ad_model.blocks import MCSkip
+from mc4ad_model.network import CFPNet, Forces, count_parameters, main, stages
 from mc4ad_model.sparse import (
     CoordinatePyramid,
     Geometry,
@@ -387,6 +389,12 @@ def test_prediction_leaves_no_trace():
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     forces = network.predict([sphere().float(), sphere(20).float()])
     assert network.training
+    network.encoder.eval()
+    network.predict([sphere().float()])
+    assert network.training and not network.encoder[0].training and network.decoder[0].training
+    network.eval()
+    network.predict([sphere().float()])
+    assert not any(module.training for module in network.modules())
     assert [len(f.combined) for f in forces] == [300, 20]
     assert not forces[0].combined.requires_grad
     for name, tensor in network.state_dict().items():
@@ -454,7 +462,20 @@ def test_clouds_that_cannot_be_used(clouds):
 def test_unknown_or_missing_backend():
     with pytest.raises(InputError, match="backend 'cuda'"):
         CFPNet(SMALL, backend="cuda")
-    try:
-        CFPNet(SMALL, backend="minkowski")
-    except BackendUnavailable as error:
-        assert "docs/minkowski.md" in str(error)
+    if importlib.util.find_spec("MinkowskiEngine"):
+        assert CFPNet(SMALL, backend="minkowski").output.backend.name == "minkowski"
+    else:
+        with pytest.raises(BackendUnavailable, match=r"docs/minkowski\.md"):
+            CFPNet(SMALL, backend="minkowski")
+
+
+def test_a_cloud_that_is_not_normalised():
+    with pytest.raises(InputError, match=r"point cloud 1: found a coordinate of .*normalised"):
+        CFPNet(SMALL).predict([sphere().float(), 40 * sphere().float()])
+
+
+@pytest.mark.parametrize("width", ["0", "-1", "nan"])
+def test_table_of_an_impossible_width(width):
+    result = CliRunner().invoke(main, ["--width", width])
+    assert result.exit_code == 2
+    assert "width" in result.output

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("torch", reason="torch is not installed: pip install '.[model]'")
+pytest.importorskip("safetensors", reason="safetensors is not installed: pip install '.[model]'")
 
 import torch
 from click.testing import CliRunner
