@@ -17,8 +17,10 @@ from intravariance.errors import IVError
 SUMMARIES = {
     "build": "Build a dataset: base meshes, Blender defects, labelled point clouds, one HDF5 file.",
     "card": "Write the dataset card (Markdown) of a dataset file.",
+    "evaluate": "Evaluate trained networks on a dataset's test samples.",
     "info": "Show what a dataset file holds: counts, noise, source, digest.",
     "preview": "Draw a contact sheet of a dataset file: templates and defects, labels in colour.",
+    "train": "Train CFP-Net on a dataset's templates, one network for each category.",
     "verify": "Check a dataset file: whole, to specification, free of shortcuts.",
 }
 

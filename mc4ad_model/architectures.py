@@ -27,6 +27,9 @@ class NetworkConfig:
     ----------
     voxel_size
         Edge of a voxel, in units of the normalised cloud (paper A.5 and released code: 0.03).
+    voxel_feature
+        "representative": the coordinates of one of the voxel's points (released code); "mean":
+        of all of them, which takes noise out.
     stem_channels
         Channels of the stem, C_1 of Eq. 6 (released code: 32).
     stem_convolutions
@@ -69,6 +72,7 @@ class NetworkConfig:
     """
 
     voxel_size: float = 0.03
+    voxel_feature: Literal["representative", "mean"] = "representative"
     stem_channels: int = 32
     stem_convolutions: int = 1
     encoder_channels: tuple[int, ...] = (32, 64, 128, 256)
@@ -188,6 +192,7 @@ class NetworkConfig:
 
 
 _ALLOWED: dict[str, tuple[int | str, ...]] = {
+    "voxel_feature": ("representative", "mean"),
     "stem_convolutions": (1, 2),
     "layers": (2, 4, 6, 8),
     "mc_skip_weight_from": ("encoder", "decoder"),

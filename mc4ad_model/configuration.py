@@ -51,7 +51,7 @@ class AnomalyConfig:
     patches
         Number G of patches that a cloud is cut into (paper A.1: 64).
     candidates
-        Patches that may be deformed, the first so many (released code: 32, which are still compact).
+        Patches that may be deformed, the first so many, which are compact (released code: 32).
     deformed
         Patches deformed in each sample (released code: 1).
     magnitude
@@ -100,24 +100,27 @@ class DataConfig:
         file's standard deviation; "stored": the template's stored points with the noise that they
         have (the released code takes fixed points, and adds no noise).
     rotation
-        "so3": uniform; "three_axes": uniform angles about z, y and x (released code; not uniform on
-        SO(3)); "none".
-    orientation
-        "as_given"; "principal_axes": each cloud, in training and in evaluation, is turned to its
-        own principal axes, as it is centred and scaled by its own centroid and radius. Not in the
-        paper.
-    normalise
-        Whether a training cloud is centred and scaled "before" its deformation (released code) or
-        "after" it, as a test cloud necessarily is.
-    voxel_feature
-        "representative": coordinates of one point of the voxel (released code); "mean": of all.
+        How a training cloud is turned. "so3": uniformly; "three_axes": by uniform angles about z, y
+        and x (released code; not uniform on SO(3)); "none".
+    frame
+        The frame that the network works in. "own": the cloud is centred on its centroid and scaled
+        by its radius, before a training cloud is deformed (released code), and after, as cannot be
+        otherwise, when a test cloud is. "registered": test clouds are registered to the templates
+        (`mc4ad_model.registration`, not in the paper) and both are in the templates' frame.
+    pose_rotation, pose_shift
+        Errors of the pose given to training clouds, for the network to live with those of the
+        registration: standard deviation of a turn in degrees, and of a shift along each axis.
     """
 
     points: Literal["mesh", "stored"] = "mesh"
     rotation: Literal["so3", "three_axes", "none"] = "so3"
-    orientation: Literal["as_given", "principal_axes"] = "as_given"
-    normalise: Literal["before", "after"] = "before"
-    voxel_feature: Literal["representative", "mean"] = "representative"
+    frame: Literal["own", "registered"] = "own"
+    pose_rotation: Weight = 0.0
+    pose_shift: Weight = 0.0
+
+    def __post_init__(self) -> None:
+        if self.frame == "registered" and self.rotation != "none":
+            raise ValueError('rotation: expected "none" with frame = "registered"')
 
 
 @validated(frozen=True, config=_STRICT)
@@ -128,6 +131,10 @@ class LossConfig:
     ----------
     distance, direction
         L_dist and L_dir (1 and 1). V3 and V2 of Table 3 set one to 0.
+    distance_norm
+        "l1" (released code) or "squared", the squared Euclidean norm; the paper does not say. The
+        minimum of the first is at the median of what the force may be, which is 0 until a point is
+        more likely deformed than not; of the second at the mean.
     symmetry
         Weight of L_sym (paper: 1; released code: 0.1; V1 of Table 3: 0).
     symmetry_magnitude, symmetry_direction
@@ -138,6 +145,7 @@ class LossConfig:
     """
 
     distance: Weight = 1.0
+    distance_norm: Literal["l1", "squared"] = "l1"
     direction: Weight = 1.0
     symmetry: Weight = 0.1
     symmetry_magnitude: Weight = 1.0
@@ -159,6 +167,10 @@ class TrainingConfig:
         Point clouds in a batch (paper: 32). What is left over at the end of an epoch is dropped.
     learning_rate, final_learning_rate
         Constant for `constant_epochs`, then one cosine down to the final one (1e-3, 1e-6 and 10).
+    output_scale
+        Factor on the initial parameters of the head's last layer (released code: 1). With 1 the
+        first forces are several times larger than any target, and most of a short training goes
+        into making them small.
     precision
         "float32", or "bfloat16": automatic mixed precision for the convolutions; the loss is
         always in float32.
@@ -172,6 +184,7 @@ class TrainingConfig:
     learning_rate: Positive = 1e-3
     final_learning_rate: Weight = 1e-6
     constant_epochs: Annotated[int, Field(ge=0)] = 10
+    output_scale: Weight = 1.0
     precision: Literal["float32", "bfloat16"] = "float32"
     checkpoint_epochs: Count = 10
 

@@ -26,11 +26,12 @@ from mc4ad_model.sparse import (
     CoordinatePyramid,
     Geometry,
     SparseConvolution,
+    Voxels,
     get_backend,
     voxelise,
 )
 
-IN_CHANNELS = 3  # a voxel's feature: x, y, z of one of its points (released code)
+IN_CHANNELS = 3  # a voxel's feature: x, y, z of one of its points (released code) or their mean
 STEM_KERNEL = 5  # released code; the paper names no kernel
 LARGEST_COORDINATE = 2.0  # a defect may stick out of the unit ball, but not as far as this
 
@@ -135,7 +136,7 @@ class CFPNet(nn.Module):
         Parameters
         ----------
         features : (V, 3)
-            Coordinates of one point of each voxel.
+            From `voxel_features`.
         pyramid
             The V voxels of the batch.
         point_to_voxel : (N,) int64
@@ -207,7 +208,7 @@ class CFPNet(nn.Module):
                     "distance from it"
                 )
         pyramid = CoordinatePyramid(voxels.coordinates)
-        features = torch.cat(clouds)[voxels.representative].to(parameter.dtype)  # [V, 3]
+        features = voxel_features(clouds, voxels, self.config).to(parameter.dtype)  # [V, 3]
         modes = {module: module.training for module in self.modules()}
         self.eval()
         try:
@@ -220,6 +221,20 @@ class CFPNet(nn.Module):
         internal = batch.internal.split(lengths)
         external = [None] * len(clouds) if batch.external is None else batch.external.split(lengths)
         return [Forces(i, e, batch.combination) for i, e in zip(internal, external, strict=True)]
+
+
+def voxel_features(clouds: Sequence[Tensor], voxels: Voxels, config: NetworkConfig) -> Tensor:
+    """(V, 3) what the network is given of each voxel: see `NetworkConfig.voxel_feature`."""
+    points = torch.cat(list(clouds))  # [N, 3]
+    if config.voxel_feature == "representative":
+        return points[voxels.representative]
+    # sums in the points' order, without atomics: the same each time, on CUDA too
+    order = torch.argsort(voxels.point_to_voxel, stable=True)  # [N]
+    counts = torch.bincount(voxels.point_to_voxel, minlength=len(voxels.coordinates))  # [V]
+    bounds = torch.nn.functional.pad(counts.cumsum(0), (1, 0))  # [V + 1]
+    return torch.nn.functional.embedding_bag(
+        order, points, bounds, mode="mean", include_last_offset=True
+    )
 
 
 def initialise(network: nn.Module, generator: torch.Generator) -> None:

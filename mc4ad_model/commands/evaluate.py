@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`iv evaluate`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from intravariance.errors import InputError
+from intravariance.progress import say
+
+if TYPE_CHECKING:
+    from intravariance.store import Dataset, Record
+    from mc4ad_model.evaluation import CategoryEvaluation
+    from mc4ad_model.run_folder import Run
+    from mc4ad_model.scoring import ObjectRule
+
+# Heading, and where the number is found; the mean over categories is unweighted, as in the paper.
+_COLUMNS: dict[str, Callable[[CategoryEvaluation], float | None]] = {
+    "O-AUROC": lambda found: found.metrics.o_auroc,
+    "P-AUROC": lambda found: found.metrics.p_auroc,
+    "O-AUPR": lambda found: found.metrics.o_aupr,
+    "P-AUPR": lambda found: found.metrics.p_aupr,
+    "P-AUROC/object": lambda found: found.metrics.p_auroc_objects,
+    "AU-PRO": lambda found: found.metrics.au_pro,
+    "EPE": lambda found: found.metrics.force.epe,
+    "cosine": lambda found: found.metrics.force.cosine,
+    "FPS": lambda found: found.cost.objects_per_second,
+}
+
+
+@click.command("evaluate")
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="Dataset file.")
+@click.option(
+    "--run", "folder", required=True, type=click.Path(path_type=Path), help="What `iv train` wrote."
+)
+@click.option(
+    "--category", "categories", multiple=True, help="Only this category; may be repeated."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for the results, one in it for each category.  [default: evaluation, in the "
+    "category's own folder of the run]",
+)
+@click.option("--force", is_flag=True, help="Replace existing results.")
+@click.option(
+    "--object",
+    "rule",
+    type=click.Choice(["max", "mean", "top"]),
+    help="Object score instead of the run's: the largest point score, the mean, or the mean of "
+    "the highest.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of the bootstrap intervals.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def evaluate_command(
+    data: Path,
+    folder: Path,
+    categories: tuple[str, ...],
+    out: Path | None,
+    force: bool,
+    rule: ObjectRule | None,
+    seed: int,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Evaluate trained networks on a dataset's test samples: detection and force error.
+
+    Writes each sample's scores and each point's, from which all numbers can be computed again.
+    """
+    from intravariance.store import open_dataset
+    from mc4ad_model.run_folder import find_runs
+
+    with open_dataset(data) as dataset:
+        runs = _choose(find_runs(folder), categories, folder)
+        _check_group(runs, dataset, folder)
+        folders = {
+            run.category: out / run.category if out else run.folder / "evaluation" for run in runs
+        }
+        _check_everything(runs, dataset, folders, force)
+        if others := [run.category for run in runs if run.data_digest != dataset.digest]:
+            say(f"trained on another build than {data}: {', '.join(others)}", quiet)
+        found = [_evaluate(run, dataset, folders[run.category], rule, seed, quiet) for run in runs]
+        text = _as_json(found, dataset, runs) if as_json else _as_text(found)
+    click.echo(text)
+    say(f"results: {', '.join(map(str, folders.values()))}", quiet)
+
+
+def _choose(runs: Sequence[Run], categories: Sequence[str], folder: Path) -> list[Run]:
+    known = {run.category for run in runs}
+    if unknown := [name for name in categories if name not in known]:
+        raise InputError(
+            f"--category {', '.join(unknown)}: expected one that {folder} was trained on: "
+            f"{', '.join(sorted(known))}"
+        )
+    return [run for run in runs if not categories or run.category in categories]
+
+
+def _check_group(runs: Sequence[Run], dataset: Dataset, folder: Path) -> None:
+    """InputError when the runs are of another group than the dataset."""
+    name = dataset.specification.name
+    for run in runs:
+        trained = run.identity["specification"]["name"]
+        if trained != name:
+            raise InputError(
+                f"--run {run.folder}: was trained on {trained}, but {dataset.path} holds {name}; "
+                f"evaluate on a build of {trained}, or train on {dataset.path}"
+            )
+    present = dataset.categories
+    if missing := [run.category for run in runs if run.category not in present]:
+        raise InputError(
+            f"--run {folder}: {dataset.path} has no category {', '.join(missing)}; it has "
+            f"{', '.join(present)}. Choose some with --category."
+        )
+
+
+def _check_everything(
+    runs: Sequence[Run], dataset: Dataset, folders: dict[str, Path], force: bool
+) -> None:
+    """Whatever can be wrong is found before the first evaluation, which takes its time."""
+    from mc4ad_model.evaluation import check_records
+    from mc4ad_model.results import check_folder
+
+    for run in runs:
+        check_records(_test_records(dataset, run.category))
+        run.load_network()
+        check_folder(folders[run.category], force)
+
+
+def _test_records(dataset: Dataset, category: str) -> list[Record]:
+    records = [record for record in dataset.filter(category=category) if record.split == "test"]
+    if not records:
+        raise InputError(f"{dataset.path}: category {category} has no test samples")
+    return records
+
+
+def _evaluate(
+    run: Run, dataset: Dataset, folder: Path, rule: ObjectRule | None, seed: int, quiet: bool
+) -> CategoryEvaluation:
+    import torch
+
+    from mc4ad_model.data import predict_force
+    from mc4ad_model.evaluation import evaluate_category
+    from mc4ad_model.results import write_results
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network = run.load_network().to(device).eval()
+    scoring = run.config.scoring if rule is None else replace(run.config.scoring, object=rule)
+    found = evaluate_category(
+        _test_records(dataset, run.category),
+        lambda points: predict_force(network, points, run.config.data),
+        scoring,
+        seed,
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        quiet=quiet,
+    )
+    origin = {
+        "method": "MC4AD",
+        "seed": run.seed,
+        "preset": run.config.preset,
+        "config": run.config.to_mapping(),
+        "data_digest": run.data_digest,
+        "scoring": asdict(scoring),
+        "software": _versions(),
+    }
+    write_results(folder, found, dataset, seed, origin, force=True)  # checked before
+    return found
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    names = ("intravariance", "torch", "numpy", "scipy", "scikit-learn")
+    return {name: version(name) for name in names}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _as_json(found: Sequence[CategoryEvaluation], dataset: Dataset, runs: Sequence[Run]) -> str:
+    from mc4ad_model.results import describe
+
+    means = {name: _mean([value(one) for one in found]) for name, value in _COLUMNS.items()}
+    content: dict[str, Any] = {
+        "dataset": describe(dataset),
+        "runs": {run.category: {"seed": run.seed, "preset": run.config.preset} for run in runs},
+        "categories": {
+            one.category: {"metrics": asdict(one.metrics), "cost": asdict(one.cost)}
+            for one in found
+        },
+        "mean": means,
+    }
+    return json.dumps(content, allow_nan=False)
+
+
+def _as_text(found: Sequence[CategoryEvaluation]) -> str:
+    rows = [[one.category, *(value(one) for value in _COLUMNS.values())] for one in found]
+    means = [_mean([value(one) for one in found]) for value in _COLUMNS.values()]
+    parts = [
+        _table(["category", *_COLUMNS], [*rows, ["mean", *means]]),
+        "95 % bootstrap intervals over objects\n" + _intervals(found),
+        "Defect types: O-AUROC against the normal objects / P-AUROC of their own points\n"
+        + _defects(found),
+    ]
+    return "\n\n".join(parts)
+
+
+def _intervals(found: Sequence[CategoryEvaluation]) -> str:
+    def cell(interval: tuple[float, float]) -> str:
+        return "{:.3f} to {:.3f}".format(*interval)
+
+    return _table(
+        ["category", "O-AUROC", "P-AUROC"],
+        [
+            [one.category, cell(one.metrics.o_auroc_interval), cell(one.metrics.p_auroc_interval)]
+            for one in found
+        ],
+    )
+
+
+def _defects(found: Sequence[CategoryEvaluation]) -> str:
+    names = sorted({name for one in found for name in one.metrics.defects})
+    rows, columns = [], []
+    for one in found:
+        parts = [one.metrics.defects.get(name) for name in names]
+        columns.append([(part.o_auroc, part.p_auroc) if part else (None, None) for part in parts])
+        rows.append([one.category, *map(_pair, columns[-1])])
+    means = [_pair(map(_mean, zip(*column, strict=True))) for column in zip(*columns, strict=True)]
+    return _table(["category", *names], [*rows, ["mean", *means]])
+
+
+def _pair(values: Iterable[float | None]) -> str:
+    return " / ".join(map(_cell, values))
+
+
+def _cell(value: str | float | None) -> str:
+    if isinstance(value, str):
+        return value
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _table(heading: Sequence[str], rows: Sequence[Sequence[str | float | None]]) -> str:
+    lines = [list(heading), *([_cell(value) for value in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    )

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The network of a run with its optimiser: one step, one checkpoint, one end."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from intravariance.errors import InputError, IVError
+from intravariance.seeds import entropy
+from intravariance.writing import write_file
+from mc4ad_model.checkpoints import load_checkpoint, read_tensors, save_checkpoint, write_tensors
+from mc4ad_model.configuration import TrainingConfig
+from mc4ad_model.data import CollatedBatch
+from mc4ad_model.losses import Losses, combined_loss
+from mc4ad_model.network import CFPNet, Forces, voxel_features
+from mc4ad_model.processes import Processes
+from mc4ad_model.run_folder import METRICS, NETWORK, TIMING, Run
+from mc4ad_model.sparse import CoordinatePyramid, voxelise
+
+CHECKPOINT = "checkpoint"
+
+
+@dataclass
+class Progress:
+    """How far a run is: steps done, and the sums of the losses over the current epoch's steps."""
+
+    step: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+
+
+def learning_rate(epoch: int, config: TrainingConfig) -> float:
+    """Of an epoch, counted from 0: constant, then one cosine (released code)."""
+    length = config.epochs - config.constant_epochs
+    if epoch < config.constant_epochs or length <= 0:
+        return config.learning_rate
+    share = (epoch - config.constant_epochs) / length
+    low, high = config.final_learning_rate, config.learning_rate
+    return low + 0.5 * (high - low) * (1 + math.cos(math.pi * share))
+
+
+class Trainer:
+    """The network, its optimiser and how far they are."""
+
+    def __init__(
+        self,
+        run: Run,
+        steps_per_epoch: int,
+        device: torch.device,
+        backend: str,
+        processes: Processes,
+    ) -> None:
+        self._per_epoch = steps_per_epoch
+        self._run, self._device, self._processes = run, device, processes
+        self._backend, self._config = backend, run.config
+        # 63 bits from the run's identity, as everything random
+        seed = entropy(run.seed, "training", run.category, "network")
+        number = (seed[1] << 31 | seed[2] >> 1) ^ run.seed
+        generator = torch.Generator().manual_seed(number)
+        network = CFPNet(run.config.network, backend, generator)
+        last = network.head[-1]
+        assert isinstance(last, nn.Linear)
+        with torch.no_grad():
+            for parameter in last.parameters():
+                parameter.mul_(run.config.training.output_scale)
+        self.done = Progress()
+        self._loss = math.nan
+        self._adopt(network)
+
+    def _adopt(self, network: CFPNet) -> None:
+        self.network = network.to(self._device).train()
+        self._parallel = self._processes.wrap(self.network)
+        self.optimiser = torch.optim.Adam(
+            self.network.parameters(), lr=self._config.training.learning_rate
+        )
+
+    def step(self, batch: CollatedBatch) -> None:
+        """One step of the optimiser, and what follows the last one of an epoch."""
+        epoch, number = divmod(self.done.step, self._per_epoch)
+        rate = learning_rate(epoch, self._config.training)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        batch.to(self._device)
+        losses = combined_loss(self.forces(batch.clouds), batch.displacement, self._config.loss)
+        self._check(losses, epoch, number)
+        self.optimiser.zero_grad(set_to_none=True)
+        losses.total.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        self._loss = float(losses.total.detach())
+        for name, value in losses.items():
+            self.done.sums[name] = self.done.sums.get(name, 0.0) + float(value.detach())
+        self.done.step += 1
+        if number + 1 == self._per_epoch:
+            self._end_epoch(epoch, rate)
+
+    def forces(self, clouds: list[Tensor]) -> Forces:
+        """The network on clouds (N_b, 3)."""
+        voxels = voxelise(clouds, self._config.network.voxel_size)
+        features = voxel_features(clouds, voxels, self._config.network)
+        pyramid = CoordinatePyramid(voxels.coordinates)
+        mixed = self._config.training.precision == "bfloat16"
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=mixed):
+            forces: Forces = self._parallel(features, pyramid, voxels.point_to_voxel)
+        return forces
+
+    def note(self) -> str:
+        """The loss of the last step."""
+        return f"loss {self._loss:.4f}"
+
+    def _check(self, losses: Losses, epoch: int, number: int) -> None:
+        if not bool(torch.isfinite(losses.total.detach())):
+            values = ", ".join(f"{name} {float(value):g}" for name, value in losses.items())
+            raise IVError(
+                f"{self._run.category}: the loss of batch {number} of epoch {epoch} is not finite "
+                f"({values}). The network before it is in the last checkpoint; a smaller "
+                "training.learning_rate or training.precision = float32 may help."
+            )
+
+    def _end_epoch(self, epoch: int, rate: float) -> None:
+        means = {name: value / self._per_epoch for name, value in self.done.sums.items()}
+        self.done.sums = {}
+        if self._processes.first:
+            line = json.dumps({"epoch": epoch, "learning_rate": rate, **means})
+            path = self._run.folder / METRICS
+            with _writing(path), open(path, "a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        config = self._config.training
+        if (epoch + 1) % config.checkpoint_epochs == 0 or epoch + 1 == config.epochs:
+            self.save_checkpoint()
+
+    def save_checkpoint(self) -> None:
+        """Write the network and the optimiser after this step, then remove the checkpoint before.
+
+        The optimiser's pair is written first: a checkpoint counts when its network is there.
+        """
+        if not self._processes.first:
+            return
+        name = f"{CHECKPOINT}-{self.done.step:08d}"
+        state = {
+            f"{entry}.{parameter}": value
+            for parameter, tensor in self.network.named_parameters()
+            for entry, value in self.optimiser.state[tensor].items()
+        }
+        store_tensors(self._run, f"{name}-optimiser", state)
+        metadata = {"step": self.done.step, "sums": self.done.sums, **self._identity()}
+        with _writing(self._run.folder / name):
+            save_checkpoint(self._run.folder / name, self.network, metadata, force=True)
+        for path in self._run.folder.glob(f"{CHECKPOINT}-*"):
+            if not path.name.startswith(name):
+                path.unlink()
+
+    def resume(self) -> None:
+        """Take up the last checkpoint of the folder, if there is one."""
+        if not (name := last_checkpoint(self._run.folder)):
+            if self._processes.first:
+                (self._run.folder / METRICS).unlink(missing_ok=True)
+            return
+        path = self._run.folder / name
+        network, metadata = load_checkpoint(path, self._backend, self._config.network)
+        own = self._identity()
+        if any(metadata.get(key) != value for key, value in own.items()):
+            raise InputError(f"{path}.json: another run's checkpoint; expected one of {own}")
+        self._adopt(network)
+        tensors, _ = read_tensors(self._run.folder / f"{name}-optimiser")
+        parameters = dict(self.network.named_parameters())
+        state: dict[str, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            entry, _, parameter = key.partition(".")
+            state.setdefault(parameter, {})[entry] = value
+        if state.keys() != parameters.keys():
+            raise InputError(f"{path}-optimiser.json: another network's optimiser")
+        for parameter, entries in state.items():
+            # Adam keeps its step count on the CPU
+            self.optimiser.state[parameters[parameter]] = {
+                entry: value if entry == "step" else value.to(self._device)
+                for entry, value in entries.items()
+            }
+        self.done = Progress(int(metadata["step"]), dict(metadata["sums"]))
+        if self._processes.first:
+            _cut_metrics(self._run.folder / METRICS, self.done.step // self._per_epoch)
+
+    def finish(self, seconds: float, steps: int) -> None:
+        """Write the trained network; its checkpoint is no longer needed."""
+        self._processes.wait()
+        if not self._processes.first:
+            return
+        timing = {"seconds": seconds, "steps": steps, "memory_bytes": peak_memory(self._device)}
+        metadata = {"step": self.done.step, **self._identity()}
+        with _writing(self._run.folder / NETWORK):
+            text = json.dumps(timing, indent=2) + "\n"
+            write_file(self._run.folder / TIMING, text.encode(), force=True)
+            save_checkpoint(self._run.folder / NETWORK, self.network, metadata, force=True)
+        for path in self._run.folder.glob(f"{CHECKPOINT}-*"):
+            path.unlink()
+
+    def _identity(self) -> dict[str, Any]:
+        run = self._run
+        return {"category": run.category, "seed": run.seed, "data_digest": run.data_digest}
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """Name of the newest whole checkpoint: its network is written last, and of that the JSON."""
+    names = [path.stem for path in folder.glob(f"{CHECKPOINT}-????????.json")]
+    return max(names, default=None)
+
+
+def store_tensors(run: Run, name: str, tensors: Mapping[str, Tensor]) -> None:
+    """Write a pair of files into the run's folder.
+
+    Raises
+    ------
+    InputError
+        It cannot be written, the disk is full for example.
+    """
+    with _writing(run.folder / name):
+        write_tensors(run.folder / name, tensors, {"category": run.category}, force=True)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written: {error}. The last checkpoint is as it was: make room, "
+            "and the same command carries on from it."
+        ) from error
+
+
+def _cut_metrics(path: Path, epochs: int) -> None:
+    """Keep the lines of so many epochs: an interrupted run may have written more."""
+    if path.is_file():
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        write_file(path, "".join(lines[:epochs]).encode(), force=True)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: what torch allocated at most on a GPU, else the process's largest resident size."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    import resource  # not on Windows
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
