@@ -279,7 +279,7 @@ class _FreePoints:
             np.einsum("ij,ij->j", local, local, out=self.half_squares)
         self.half_squares /= 2
         largest = float(self.half_squares.max())
-        if not np.isfinite(largest):
+        if not largest < 1e36:  # not a number is not either
             raise InputError(
                 "pseudo-anomalies: a coordinate is not finite or larger than 1e18; "
                 "normalise the cloud first"
@@ -308,14 +308,16 @@ class _FreePoints:
         rough = np.einsum("i,ij->j", weights, self.table)  # (N,) infinite where taken
         while True:
             limit = self.reach - base
-            candidates = np.flatnonzero(rough < limit)
-            if len(candidates) >= size:
+            near = rough < limit
+            found = int(np.count_nonzero(near))  # a fraction of the time of finding them
+            if found >= size:
+                candidates = np.flatnonzero(near)
                 values = rough.take(candidates)
                 farthest = float(np.partition(values, size - 1)[size - 1])
                 if farthest + self.slack < limit:
                     break
-            self.reach *= max(1.3, 1.15 * size / max(len(candidates), 1))
-        self.reach *= 1.15 * size / len(candidates)
+            self.reach *= max(1.3, 1.15 * size / max(found, 1))
+        self.reach *= 1.15 * size / found
         inside = values < farthest - self.slack
         unsure = np.flatnonzero(~inside & (values <= farthest + self.slack))
         missing = size - int(np.count_nonzero(inside))

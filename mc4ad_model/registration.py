@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rigid registration of a noisy cloud in any pose to the templates of its category.
 
-Rotations on a grid that covers SO(3) are scored against a distance field of each template, the best
-are refined by iterative closest points (ICP), and the one whose cloud and template lie closest to
-each other, seen from both sides, is taken. Nothing is drawn at random. Features such as FPFH are not
-used: at the default noise a point's neighbourhood is more noise than shape.
+Rotations on a grid over SO(3) are scored against a distance field of each template, the best are
+refined by iterative closest points (ICP), and the one is taken for which cloud and template lie
+closest to each other, seen from both sides. Nothing is drawn at random. Features such as FPFH are
+not used: at the default noise a point's neighbourhood is more noise than shape.
 
 Not a part of MC4AD: `data.frame = "registered"` says so in a run's configuration.
 """
@@ -12,7 +12,7 @@ Not a part of MC4AD: `data.frame = "registered"` says so in a run's configuratio
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -27,19 +27,22 @@ Points = NDArray[np.float64]
 # Distances beyond this count as this much: parts that are missing or twisted away pull no more.
 FAR = 0.2
 
-_ROTATIONS = 2500  # about 15 degrees apart
-_COARSE_POINTS = 250
-_CELL, _REACH = 0.04, 1.6  # of the distance field; a cloud's noise and shift must fit in
-_REFINED, _FINALISTS = 24, 4
-_REFINING_POINTS = 700
-_REFINING_STEPS, _FINAL_STEPS = 12, 25
+_ROTATIONS = 2500  # about 15 degrees apart, within the reach of ICP
+_CELL, _REACH = 0.04, 1.6  # of the distance field; what lies outside counts as at its border
+# Rounds: so many poses are refined by so many steps of ICP with so many points of the cloud.
+_GRID_POINTS = 250
+_FIRST = (24, 6, 700)
+_SECOND = (8, 12, 700)
+_FINALISTS = 4  # compared from both sides, with all points of the cloud
+_LAST = (1, 25, 4000)
+_BACK_POINTS = 3000  # of the template, for the view from its side
 
 
 @dataclass(frozen=True)
 class Pose:
     """template : index of the template; rotation : (3, 3) and shift : (3,), so that
-    points @ rotation + shift lie in the template's frame; distance : mean distance between cloud
-    and template, both ways, each cut off at `FAR`."""
+    points @ rotation + shift lie in the template's frame; distance : mean distance of the cloud's
+    points from the template, each cut off at `FAR`."""
 
     template: int
     rotation: Points
@@ -64,37 +67,40 @@ class Registration:
     def register(self, points: NDArray[Any]) -> Pose:
         """The pose of a cloud (N, 3), any rotation and shift, in the templates' scale."""
         cloud = np.asarray(points, dtype=np.float64)
-        # every k-th point in the order of a fixed permutation: the file's order may be anything
+        # A part of the cloud stands for all of it, so the points' order must mean nothing.
         cloud = cloud[np.random.default_rng(0).permutation(len(cloud))]
-        candidates = self._candidates(cloud[:_COARSE_POINTS], cloud.mean(axis=0))
-        refined = [self._refine(cloud[:_REFINING_POINTS], pose, 6) for pose in candidates]
-        refined.sort(key=lambda pose: pose.distance)
-        refined = [
-            self._refine(cloud[:_REFINING_POINTS], pose, _REFINING_STEPS) for pose in refined[:8]
-        ]
+        poses = self._candidates(cloud)
+        for round_ in (_FIRST, _SECOND):
+            poses = self._refined(cloud, poses, *round_)
         tree = cKDTree(cloud)
-        finalists = [
-            self._both_ways(cloud, tree, pose)
-            for pose in sorted(refined, key=lambda pose: pose.distance)[:_FINALISTS]
-        ]
-        best = min(finalists, key=lambda pose: pose.distance)
-        best = self._refine(cloud[:4000], best, _FINAL_STEPS)
-        return best
+        finalists = [self._from_both_sides(tree, pose) for pose in poses[:_FINALISTS]]
+        finalists.sort(key=lambda pose: pose.distance)
+        return self._refined(cloud, finalists, *_LAST)[0]
 
-    def _candidates(self, cloud: Points, centre: Points) -> list[Pose]:
-        turned = (cloud - centre) @ rotation_grid()  # (R, P, 3)
+    def _refined(
+        self, cloud: Points, poses: Sequence[Pose], count: int, steps: int, points: int
+    ) -> list[Pose]:
+        refined = [self._refine(cloud[:points], pose, steps) for pose in poses[:count]]
+        return sorted(refined, key=lambda pose: pose.distance)
+
+    def _candidates(self, cloud: Points) -> list[Pose]:
+        """The best poses on the grid of rotations, with centroid on centroid."""
+        centre = cloud.mean(axis=0)
+        rotations = rotation_grid()
+        turned = ((cloud[:_GRID_POINTS] - centre) @ rotations).astype(np.float32)  # (R, P, 3)
+        turned /= _CELL
         poses = []
-        for index, template in enumerate(self._templates):
+        for index, (template, field) in enumerate(zip(self._templates, self._fields, strict=True)):
             middle = template.mean(axis=0)
-            cells = ((turned + (middle + _REACH)) / _CELL).astype(np.int64)
-            field = self._fields[index]
-            np.clip(cells, 0, field.shape[0] - 1, out=cells)
-            distances = field[cells[..., 0], cells[..., 1], cells[..., 2]].mean(axis=1)  # (R,)
-            for best in np.argsort(distances, kind="stable")[:_REFINED]:
-                rotation = rotation_grid()[best]
-                shift = middle - centre @ rotation
-                poses.append(Pose(index, rotation, shift, float(distances[best])))
-        return sorted(poses, key=lambda pose: pose.distance)[:_REFINED]
+            size = field.shape[0]
+            cells = (turned + ((middle + _REACH) / _CELL).astype(np.float32)).astype(np.int32)
+            np.clip(cells, 0, size - 1, out=cells)
+            flat = (cells[..., 0] * size + cells[..., 1]) * size + cells[..., 2]
+            distances = field.ravel()[flat].mean(axis=1)  # (R,)
+            for best in np.argsort(distances, kind="stable")[: _FIRST[0]]:
+                shift = middle - centre @ rotations[best]
+                poses.append(Pose(index, rotations[best], shift, float(distances[best])))
+        return sorted(poses, key=lambda pose: pose.distance)
 
     def _refine(self, cloud: Points, pose: Pose, steps: int) -> Pose:
         tree = self._trees[pose.template]
@@ -110,11 +116,12 @@ class Registration:
         distances, _ = tree.query(cloud @ rotation + shift)
         return Pose(pose.template, rotation, shift, float(np.minimum(distances, FAR).mean()))
 
-    def _both_ways(self, cloud: Points, tree: Any, pose: Pose) -> Pose:
-        template = self._templates[pose.template][:3000]
-        back, _ = tree.query((template - pose.shift) @ pose.rotation.T)
-        distance = 0.5 * (pose.distance + float(np.minimum(back, FAR).mean()))
-        return Pose(pose.template, pose.rotation, pose.shift, distance)
+    def _from_both_sides(self, tree: Any, pose: Pose) -> Pose:
+        """With the mean of both distances: of a small cloud in a large template one is small."""
+        template = self._templates[pose.template][:_BACK_POINTS]
+        distances, _ = tree.query((template - pose.shift) @ pose.rotation.T)
+        distance = 0.5 * (pose.distance + float(np.minimum(distances, FAR).mean()))
+        return replace(pose, distance=distance)
 
 
 def _fit(source: Points, target: Points) -> tuple[Points, Points]:
@@ -132,7 +139,8 @@ def _distance_field(template: Points) -> NDArray[np.float32]:
     empty = np.ones((size, size, size), dtype=bool)
     cells = ((template + _REACH) / _CELL).astype(np.int64).clip(0, size - 1)
     empty[cells[:, 0], cells[:, 1], cells[:, 2]] = False
-    return np.minimum(distance_transform_edt(empty, sampling=_CELL), FAR).astype(np.float32)
+    distances = distance_transform_edt(empty, sampling=_CELL)
+    return np.asarray(np.minimum(distances, FAR), dtype=np.float32)
 
 
 @cache
