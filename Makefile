@@ -37,6 +37,7 @@ parity: $(VENV)/dev.installed
 
 bench: $(VENV)/dev.installed
 	$(BIN)/python benchmarks/build.py
+	$(BIN)/python benchmarks/anomalies.py
 	$(BIN)/python benchmarks/sparse_convolution.py
 
 $(BIN)/python:

@@ -15,11 +15,14 @@ from intravariance.errors import IVError
 
 # One line each, so that `iv --help` need not import the commands; others show without a line.
 SUMMARIES = {
+    "ablate": "Train and evaluate the variants of one of the paper's ablations.",
     "build": "Build a dataset: base meshes, Blender defects, labelled point clouds, one HDF5 file.",
     "card": "Write the dataset card (Markdown) of a dataset file.",
     "evaluate": "Evaluate trained networks on a dataset's test samples.",
     "info": "Show what a dataset file holds: counts, noise, source, digest.",
     "preview": "Draw a contact sheet of a dataset file: templates and defects, labels in colour.",
+    "quality-control": "A fast and an accurate network in two stages (HQC): what it costs and saves.",
+    "reproduce": "Train and evaluate all of a paper's table, and print it beside the published one.",
     "train": "Train CFP-Net on a dataset's templates, one network for each category.",
     "verify": "Check a dataset file: whole, to specification, free of shortcuts.",
 }

@@ -83,10 +83,14 @@ class AnomalyConfig:
             if low > high:
                 raise ValueError(f"{name} = [{low}, {high}]: expected the smaller number first")
         for name, limit in (("normal_share", 1), ("attenuation", 1), ("elongation", 1)):
-            if getattr(self, name)[1] > limit:
-                raise ValueError(f"{name}: expected numbers from 0 to {limit}")
+            low, high = getattr(self, name)
+            if high > limit:
+                raise ValueError(f"{name} = [{low}, {high}]: expected numbers from 0 to {limit}")
         if not self.deformed <= self.candidates <= self.patches:
-            raise ValueError("expected deformed <= candidates <= patches")
+            raise ValueError(
+                f"deformed = {self.deformed}, candidates = {self.candidates}, "
+                f"patches = {self.patches}: expected deformed <= candidates <= patches"
+            )
 
 
 @validated(frozen=True, config=_STRICT)
@@ -120,7 +124,9 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         if self.frame == "registered" and self.rotation != "none":
-            raise ValueError('rotation: expected "none" with frame = "registered"')
+            raise ValueError(
+                f'rotation = "{self.rotation}": expected "none" with frame = "registered"'
+            )
 
 
 @validated(frozen=True, config=_STRICT)
@@ -262,7 +268,9 @@ class RunConfig:
             As `load`; `where` is named.
         """
         values = dict(values)
-        preset = str(values.pop("preset", preset))
+        preset = values.pop("preset", preset)
+        if not isinstance(preset, str):
+            raise InputError(f"{where}: preset = {preset!r}: expected a name")
         if unknown := sorted(values.keys() - SECTIONS.keys()):
             known = ", ".join(SECTIONS)
             raise InputError(f"{where}: unknown {', '.join(unknown)}; expected some of: {known}")
@@ -317,9 +325,11 @@ def _parse(change: str) -> tuple[str, str, Any]:
             f"sections: {', '.join(SECTIONS)}"
         )
     try:
-        return section, key, tomllib.loads(f"value = {text.strip()}")["value"]
+        found = tomllib.loads(f"value = {text.strip()}")
     except tomllib.TOMLDecodeError:
-        return section, key, text.strip()
+        found = {}
+    # a word without quotes; of several lines, none is taken silently
+    return section, key, found["value"] if found.keys() == {"value"} else text.strip()
 
 
 def _section(name: str, values: Any, where: str) -> Any:
@@ -332,11 +342,12 @@ def _section(name: str, values: Any, where: str) -> Any:
         known = ", ".join(entry.name for entry in fields(kind))
         raise InputError(f"{where}: {name}: unknown {', '.join(unknown)}; expected some of {known}")
     try:
-        # by way of JSON, where a list may stand for a tuple although types are strict
-        return TypeAdapter(kind).validate_json(json.dumps(dict(values)))
+        # by way of JSON, where a list may stand for a tuple although types are strict; a date,
+        # which TOML has and JSON has not, becomes a string, which is not allowed where it stands
+        return TypeAdapter(kind).validate_json(json.dumps(dict(values), default=str))
     except ValidationError as error:
         first = error.errors()[0]
+        if not first["loc"]:  # from __post_init__, which names the values
+            raise InputError(f"{where}: {name}.{first['ctx']['error']}") from None
         place = ".".join(map(str, (name, *first["loc"])))
         raise InputError(f"{where}: {place} = {first['input']!r}: {first['msg']}") from None
-    except (TypeError, ValueError) as error:  # a date, which TOML has and JSON has not
-        raise InputError(f"{where}: {name}: {error}") from None

@@ -28,6 +28,7 @@ from intravariance.seeds import generator
 from intravariance.store import Dataset
 from mc4ad_model.anomalies import deform, draw_frozen
 from mc4ad_model.configuration import RunConfig
+from mc4ad_model.interruption import children_unaware, leave_group
 from mc4ad_model.registration import Registration
 
 if TYPE_CHECKING:
@@ -221,8 +222,10 @@ def load_batches(
         pin_memory=pin_memory,
         # fork would copy the state of torch's threads
         multiprocessing_context="forkserver" if workers else None,
+        worker_init_fn=leave_group,
     )
-    return iter(loader)
+    with children_unaware():
+        return iter(loader)
 
 
 class ForcePredictor:

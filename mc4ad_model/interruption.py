@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
@@ -21,7 +26,7 @@ class Interruption:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in STOPPING:
                 self._before[number] = signal.signal(number, self._request)
         return self
 
@@ -41,3 +46,24 @@ class Interruption:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
+
+
+@contextmanager
+def children_unaware() -> Iterator[None]:
+    """Processes started inside do not stop at Ctrl-C or SIGTERM, which go to their whole group, and
+    are there until the current step is done. They inherit that a signal is ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in STOPPING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def leave_group(worker: int) -> None:
+    """Called in a sample-making process: torch has it stop at SIGTERM again, which its own parent
+    may send, so let the group's not come here."""
+    os.setpgid(0, 0)

@@ -8,7 +8,7 @@ and is finite, with finite gradients, also where a force is 0.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -56,7 +56,8 @@ def combined_loss(forces: Forces, displacement: Tensor, config: LossConfig) -> L
             f"found {tuple(displacement.shape)}"
         )
     with torch.autocast(displacement.device.type, enabled=False):
-        target, force = displacement.float(), forces.combined.float()
+        forces = _in_float32(forces)  # before they are combined
+        target, force = displacement.float(), forces.combined
         weights = _weights(target, config.balanced)  # [N]
         difference = force - target
         if config.distance_norm == "l1":
@@ -68,7 +69,7 @@ def combined_loss(forces: Forces, displacement: Tensor, config: LossConfig) -> L
         if forces.external is None:
             magnitude = alignment = distance.new_zeros(())
         else:
-            magnitude, alignment = _symmetry(forces.internal.float(), forces.external.float())
+            magnitude, alignment = _symmetry(forces.internal, forces.external)
         symmetry = config.symmetry_magnitude * magnitude + config.symmetry_direction * alignment
         total = (
             config.distance * distance + config.direction * direction + config.symmetry * symmetry
@@ -85,7 +86,13 @@ def cosine(first: Tensor, second: Tensor) -> Tensor:
 
 def norm(vectors: Tensor) -> Tensor:
     """(N,) Euclidean norm; its gradient at 0 is 0."""
-    return torch.linalg.vector_norm(vectors, dim=1)
+    length: Tensor = torch.linalg.vector_norm(vectors, dim=1)
+    return length
+
+
+def _in_float32(forces: Forces) -> Forces:
+    external = None if forces.external is None else forces.external.float()
+    return replace(forces, internal=forces.internal.float(), external=external)
 
 
 def _weights(target: Tensor, balanced: bool) -> Tensor:

@@ -27,7 +27,7 @@ from intravariance.errors import InputError
 # Radii of the unit-sphere frame. With 7,000 to 12,000 points and the default noise (0.0447), the
 # 210 defects of a Group 2 (seed 101, one defect in each object) fall into 1496 components at 0.08,
 # 467 at 0.1, of which 248 are single stray points, 258 at 0.12, and 215 at 0.15, of which 4 are; a
-# stray point would count as much as a defect.
+# stray point would count as much as a defect. Sparser clouds need a larger radius.
 REGION_RADIUS = 0.15
 AU_PRO_LIMIT = 0.3  # as for images (MVTec AD)
 RESAMPLES = 2000
@@ -118,7 +118,6 @@ def anomalous_regions(
     if len(chosen):
         tree = cKDTree(np.asarray(points, dtype=np.float64)[chosen])
         near = tree.sparse_distance_matrix(tree, radius, output_type="coo_matrix")
-        near.data[:] = 1  # two points in one place are neighbours too, at a distance of 0
         regions[chosen] = 1 + connected_components(near, directed=False)[1]
     return regions
 

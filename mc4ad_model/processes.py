@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class Processes:
     local_rank: int
 
     @classmethod
-    def here(cls) -> Processes:
+    def here(cls, device: torch.device) -> Processes:
         """As torchrun says in the environment; joins the group when there are several."""
         count = int(os.environ.get("WORLD_SIZE", "1"))
         if count > 1 and not distributed.is_initialized():
-            distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+            distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
         return cls(
             rank=int(os.environ.get("RANK", "0")),
             count=count,
@@ -43,8 +43,8 @@ class Processes:
         normalises by its share, and the first one's statistics are kept.)"""
         if self.count == 1:
             return network
-        if torch.cuda.is_available():
-            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        if next(network.parameters()).is_cuda:
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
             return nn.parallel.DistributedDataParallel(network, device_ids=[self.local_rank])
         return nn.parallel.DistributedDataParallel(network)
 
@@ -55,6 +55,13 @@ class Processes:
         value: Any = torch.tensor(float(flag), device=device)
         distributed.all_reduce(value)
         return bool(value > 0)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Of values that each process has its own of."""
+        if self.count > 1:
+            distributed.all_reduce(values)
+            values /= self.count
+        return values
 
     def wait(self) -> None:
         """For all processes to come here."""

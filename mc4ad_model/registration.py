@@ -75,7 +75,7 @@ class Registration:
         tree = cKDTree(cloud)
         finalists = [self._from_both_sides(tree, pose) for pose in poses[:_FINALISTS]]
         finalists.sort(key=lambda pose: pose.distance)
-        return self._refined(cloud, finalists, *_LAST)[0]
+        return self._from_both_sides(tree, self._refined(cloud, finalists, *_LAST)[0])
 
     def _refined(
         self, cloud: Points, poses: Sequence[Pose], count: int, steps: int, points: int

@@ -19,6 +19,7 @@ import json
 import platform
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -45,6 +46,8 @@ RUN, NETWORK, TEMPLATES, METRICS, TIMING = (
     "metrics.jsonl",
     "timing.json",
 )
+CHECKPOINT = "checkpoint"
+OTHERS = (f"{TEMPLATES}.*", f"{CHECKPOINT}-*", METRICS, TIMING)  # but for RUN and NETWORK
 
 
 @dataclass(frozen=True)
@@ -80,19 +83,20 @@ class Run:
         }
 
     def check(self, force: bool) -> None:
-        """InputError when the folder holds another run and `force` is not given, or no folder can
-        be there."""
+        """InputError when the folder holds another run and `force` is not given, or files that are
+        no run's, or no folder can be there."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"--out {self.folder}: no folder can be made: {error}") from error
-        if force:
-            return
         if not (self.folder / RUN).is_file():
-            if any(self.folder.iterdir()):
+            # what was being written when a run was killed is no obstacle
+            if any(path.suffix != ".partial" for path in self.folder.iterdir()):
                 raise InputError(
                     f"--out {self.folder}: holds files, but no training run; choose another folder"
                 )
+            return
+        if force:
             return
         found, own = read_run(self.folder).described, self.described
         if different := list(_differences(found, own)):
@@ -104,10 +108,14 @@ class Run:
     def prepare(self, force: bool) -> None:
         """Remove the files of an earlier run if `force` is given; write run.json if there is none.
 
-        An evaluation of the earlier run goes too: it would not be this network's.
+        An evaluation of the earlier run goes too: it would not be this network's. What is no run's
+        stays.
         """
+        for path in self.folder.glob("*.partial"):
+            path.unlink()
         if force:
-            for pattern in ("*.json", "*.jsonl", "*.safetensors"):
+            # Killed in between, it is an unfinished run first, and a run's folder to the end.
+            for pattern in (f"{NETWORK}.json", f"{NETWORK}.*", *OTHERS, RUN):
                 for path in self.folder.glob(pattern):
                     path.unlink()
             shutil.rmtree(self.folder / "evaluation", ignore_errors=True)
@@ -120,7 +128,8 @@ class Run:
             "environment": self.environment,
         }
         text = json.dumps(content, indent=2) + "\n"
-        write_file(self.folder / RUN, text.encode(), force=True)
+        with writing(self.folder / RUN):
+            write_file(self.folder / RUN, text.encode(), force=True)
 
     def load_network(self, backend: str = "torch") -> CFPNet:
         """The trained network, on the CPU, in evaluation mode.
@@ -163,6 +172,18 @@ class Run:
             templates, _ = read_tensors(self.folder / TEMPLATES)
             registration = Registration([templates[name].numpy() for name in sorted(templates)])
         return ForcePredictor(network, self.config, registration)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """InputError when what is done inside cannot write a file of the run: the disk is full, say."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written: {error}. The last checkpoint, if there is one, is as it "
+            "was: make room, and the same command carries on from it."
+        ) from error
 
 
 def read_run(folder: Path) -> Run:
@@ -218,7 +239,7 @@ def find_runs(folder: Path) -> list[Run]:
 
 def _differences(found: Any, own: Any, name: str = "") -> Iterator[str]:
     if isinstance(found, dict) and isinstance(own, dict):
-        for key in found.keys() | own.keys():
+        for key in sorted(found.keys() | own.keys()):
             yield from _differences(found.get(key), own.get(key), f"{name}.{key}".lstrip("."))
     elif found != own:
         yield f"{name} = {found!r}, now {own!r}"

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,8 @@ from mc4ad_model.data import CollatedBatch
 from mc4ad_model.losses import Losses, combined_loss
 from mc4ad_model.network import CFPNet, Forces, voxel_features
 from mc4ad_model.processes import Processes
-from mc4ad_model.run_folder import METRICS, NETWORK, TIMING, Run
+from mc4ad_model.run_folder import CHECKPOINT, METRICS, NETWORK, TIMING, Run, writing
 from mc4ad_model.sparse import CoordinatePyramid, voxelise
-
-CHECKPOINT = "checkpoint"
 
 
 @dataclass
@@ -61,10 +58,10 @@ class Trainer:
         self._per_epoch = steps_per_epoch
         self._run, self._device, self._processes = run, device, processes
         self._backend, self._config = backend, run.config
-        # 63 bits from the run's identity, as everything random
+        # from the run's identity, as everything random; torch takes 64 bits
         seed = entropy(run.seed, "training", run.category, "network")
         number = (seed[1] << 31 | seed[2] >> 1) ^ run.seed
-        generator = torch.Generator().manual_seed(number)
+        generator = torch.Generator().manual_seed(number % 2**64)
         network = CFPNet(run.config.network, backend, generator)
         last = network.head[-1]
         assert isinstance(last, nn.Linear)
@@ -90,13 +87,14 @@ class Trainer:
             group["lr"] = rate
         batch.to(self._device)
         losses = combined_loss(self.forces(batch.clouds), batch.displacement, self._config.loss)
-        self._check(losses, epoch, number)
+        values = self._values(losses)
+        self._check(values, epoch, number)
         self.optimiser.zero_grad(set_to_none=True)
         losses.total.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
-        self._loss = float(losses.total.detach())
-        for name, value in losses.items():
-            self.done.sums[name] = self.done.sums.get(name, 0.0) + float(value.detach())
+        self._loss = values["total"]
+        for name, value in values.items():
+            self.done.sums[name] = self.done.sums.get(name, 0.0) + value
         self.done.step += 1
         if number + 1 == self._per_epoch:
             self._end_epoch(epoch, rate)
@@ -115,9 +113,15 @@ class Trainer:
         """The loss of the last step."""
         return f"loss {self._loss:.4f}"
 
-    def _check(self, losses: Losses, epoch: int, number: int) -> None:
-        if not bool(torch.isfinite(losses.total.detach())):
-            values = ", ".join(f"{name} {float(value):g}" for name, value in losses.items())
+    def _values(self, losses: Losses) -> dict[str, float]:
+        """The terms and the total, over all processes; one look at the GPU for all of them."""
+        values = torch.stack([value.detach() for _, value in losses.items()])
+        names = [name for name, _ in losses.items()]
+        return dict(zip(names, self._processes.mean(values).tolist(), strict=True))
+
+    def _check(self, losses: dict[str, float], epoch: int, number: int) -> None:
+        if not math.isfinite(losses["total"]):
+            values = ", ".join(f"{name} {value:g}" for name, value in losses.items())
             raise IVError(
                 f"{self._run.category}: the loss of batch {number} of epoch {epoch} is not finite "
                 f"({values}). The network before it is in the last checkpoint; a smaller "
@@ -130,7 +134,7 @@ class Trainer:
         if self._processes.first:
             line = json.dumps({"epoch": epoch, "learning_rate": rate, **means})
             path = self._run.folder / METRICS
-            with _writing(path), open(path, "a", encoding="utf-8") as file:
+            with writing(path), open(path, "a", encoding="utf-8") as file:
                 file.write(line + "\n")
         config = self._config.training
         if (epoch + 1) % config.checkpoint_epochs == 0 or epoch + 1 == config.epochs:
@@ -151,7 +155,7 @@ class Trainer:
         }
         store_tensors(self._run, f"{name}-optimiser", state)
         metadata = {"step": self.done.step, "sums": self.done.sums, **self._identity()}
-        with _writing(self._run.folder / name):
+        with writing(self._run.folder / name):
             save_checkpoint(self._run.folder / name, self.network, metadata, force=True)
         for path in self._run.folder.glob(f"{CHECKPOINT}-*"):
             if not path.name.startswith(name):
@@ -168,6 +172,9 @@ class Trainer:
         own = self._identity()
         if any(metadata.get(key) != value for key, value in own.items()):
             raise InputError(f"{path}.json: another run's checkpoint; expected one of {own}")
+        step, sums = metadata.get("step"), metadata.get("sums")
+        if not isinstance(step, int) or not isinstance(sums, dict):
+            raise InputError(f"{path}.json: expected a checkpoint with its step and sums of losses")
         self._adopt(network)
         tensors, _ = read_tensors(self._run.folder / f"{name}-optimiser")
         parameters = dict(self.network.named_parameters())
@@ -183,7 +190,7 @@ class Trainer:
                 entry: value if entry == "step" else value.to(self._device)
                 for entry, value in entries.items()
             }
-        self.done = Progress(int(metadata["step"]), dict(metadata["sums"]))
+        self.done = Progress(step, sums)
         if self._processes.first:
             _cut_metrics(self._run.folder / METRICS, self.done.step // self._per_epoch)
 
@@ -194,7 +201,7 @@ class Trainer:
             return
         timing = {"seconds": seconds, "steps": steps, "memory_bytes": peak_memory(self._device)}
         metadata = {"step": self.done.step, **self._identity()}
-        with _writing(self._run.folder / NETWORK):
+        with writing(self._run.folder / NETWORK):
             text = json.dumps(timing, indent=2) + "\n"
             write_file(self._run.folder / TIMING, text.encode(), force=True)
             save_checkpoint(self._run.folder / NETWORK, self.network, metadata, force=True)
@@ -220,26 +227,16 @@ def store_tensors(run: Run, name: str, tensors: Mapping[str, Tensor]) -> None:
     InputError
         It cannot be written, the disk is full for example.
     """
-    with _writing(run.folder / name):
+    with writing(run.folder / name):
         write_tensors(run.folder / name, tensors, {"category": run.category}, force=True)
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written: {error}. The last checkpoint is as it was: make room, "
-            "and the same command carries on from it."
-        ) from error
 
 
 def _cut_metrics(path: Path, epochs: int) -> None:
     """Keep the lines of so many epochs: an interrupted run may have written more."""
     if path.is_file():
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        write_file(path, "".join(lines[:epochs]).encode(), force=True)
+        with writing(path):
+            write_file(path, "".join(lines[:epochs]).encode(), force=True)
 
 
 def peak_memory(device: torch.device) -> int:

@@ -51,7 +51,8 @@ def train(
     IVError
         Interrupted by a signal, after a checkpoint was written; or a loss is not finite.
     """
-    config, processes = run.config, Processes.here()
+    config, processes = run.config, Processes.here(device)
+    quiet = quiet or not processes.first
     samples = TrainingSamples(data, config, run.seed)
     per_epoch = steps_per_epoch(samples, config.training, processes)
     total = per_epoch * config.training.epochs
@@ -73,13 +74,13 @@ def train(
         processes.count,
         pin_memory=device.type == "cuda",
     )
-    started = time.monotonic()
+    started, stop = time.monotonic(), False
     with Interruption() as interruption:
         shown = track(
             batches,
             total - first,
             f"train {run.category}",
-            quiet or not processes.first,
+            quiet,
             trainer.note,
         )
         for batch in shown:
@@ -92,6 +93,8 @@ def train(
                     "the same command carries on from here"
                 )
     trainer.finish(time.monotonic() - started, total - first)
+    if stop:  # in the last step: nothing is lost, but another category is not begun
+        raise IVError(f"{run.category}: interrupted, but trained to its end")
 
 
 def steps_per_epoch(samples: TrainingSamples, config: TrainingConfig, processes: Processes) -> int:

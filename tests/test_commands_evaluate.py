@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`iv evaluate`, with runs that stand in for trained ones: the force is a known function."""
+"""`iv evaluate`: with runs that stand in for trained ones, whose force is a known function, then with
+trained ones."""
 
 from __future__ import annotations
 
 import json
-import sys
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,14 +17,18 @@ import pytest
 from click.testing import CliRunner, Result
 
 pytest.importorskip("sklearn")
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
+import torch
 
 from intravariance import cli
 from intravariance.errors import InputError
 from intravariance.specification import Category, Specification
 from intravariance.store import open_dataset
 from mc4ad_model.configuration import RunConfig, ScoringConfig
+from mc4ad_model.evaluation import Detector
 from mc4ad_model.results import read_results, recompute
+from mc4ad_model.run_folder import read_run
+from tests.runs import tiny
 from tests.samples import make_dataset, small_specification
 
 Iv = Callable[..., Result]
@@ -44,15 +48,17 @@ class StandIn:
         default_factory=lambda: RunConfig("quick", scoring=ScoringConfig(object="mean"))
     )
 
-    def load_network(self) -> torch.nn.Module:
-        if self.fault:
-            raise self.fault
+    def load_network(self, backend: str = "torch") -> torch.nn.Module:
         return torch.nn.Linear(3, 3)
 
+    def load_detector(self, backend: str = "torch", device: str = "cpu") -> Detector:
+        if self.fault:
+            raise self.fault
+        return force_away_from_the_unit_ball
 
-def force_away_from_the_unit_ball(network: Any, points: np.ndarray, data: Any) -> np.ndarray:
+
+def force_away_from_the_unit_ball(points: np.ndarray) -> np.ndarray:
     """A detector of a kind: how far a point is from the unit sphere, along its radius."""
-    assert not network.training
     length = np.linalg.norm(points, axis=1, keepdims=True)
     return (points * (1 - 1 / length)).astype(np.float32)
 
@@ -76,11 +82,7 @@ def runs(data: Path, tmp_path: Path) -> list[StandIn]:
 @pytest.fixture
 def iv(monkeypatch: pytest.MonkeyPatch, runs: list[StandIn], data: Path, tmp_path: Path) -> Iv:
     """`iv evaluate --data DATA --run RUN ARGUMENTS`."""
-    run_folder, predicting = ModuleType("run_folder"), ModuleType("data")
-    run_folder.find_runs = lambda folder: list(runs)  # type: ignore[attr-defined]
-    predicting.predict_force = force_away_from_the_unit_ball  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "mc4ad_model.run_folder", run_folder)
-    monkeypatch.setitem(sys.modules, "mc4ad_model.data", predicting)
+    monkeypatch.setattr("mc4ad_model.run_folder.find_runs", lambda folder: list(runs))
     entry = EntryPoint(
         "evaluate", "mc4ad_model.commands.evaluate:evaluate_command", "intravariance.commands"
     )
@@ -229,3 +231,72 @@ def test_one_class_alone_is_an_error(
     mistake(
         iv("--data", path), "category ball", "none of its", "normal" if defects else "defective"
     )
+
+
+# Runs that were trained
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both categories, four steps each."""
+    from mc4ad_model.commands.train import train_runs
+
+    out = tmp_path_factory.mktemp("trained")
+    with open_dataset(data) as dataset:
+        train_runs(dataset, ["ball", "brick"], tiny(), 0, out, device="cpu", workers=0, quiet=True)
+    return out
+
+
+@pytest.fixture
+def copied(trained: Path, tmp_path: Path) -> Path:
+    """The trained runs, to be tampered with."""
+    return Path(shutil.copytree(trained, tmp_path / "copied"))
+
+
+def evaluate(data: Path, folder: Path, *arguments: object) -> Result:
+    line = ["evaluate", "--data", data, "--run", folder, "--device", "cpu", *arguments]
+    return CliRunner().invoke(cli.main, [str(word) for word in line])
+
+
+def test_a_trained_run_is_evaluated_as_it_says(data: Path, copied: Path) -> None:
+    result = evaluate(data, copied, "--quiet")
+    assert result.exit_code == 0, result.output
+    run = read_run(copied / "ball")
+    found = read_results(copied / "ball" / "evaluation")
+    detector = run.load_detector()
+    with open_dataset(data) as dataset:
+        assert recompute(found, dataset) == found.evaluation.metrics
+        for row in found.evaluation.rows[:3]:
+            force = detector(dataset[row.id].points)
+            expected = np.abs(force.astype(float)).sum(axis=1)
+            assert found.evaluation.point_scores[row.id] == pytest.approx(expected, rel=1e-6)
+    assert found.origin["config"] == run.described["config"]
+    # one category's folder is a run too
+    assert evaluate(data, copied / "ball", "--quiet", "--force").exit_code == 0
+
+
+def test_unfinished_training_is_an_error(data: Path, copied: Path) -> None:
+    (copied / "brick" / "network.json").unlink()
+    mistake(evaluate(data, copied), "brick", "unfinished", "iv train")
+    assert evaluate(data, copied, "--category", "ball", "--quiet").exit_code == 0
+
+
+def test_a_foreign_checkpoint_is_an_error(data: Path, copied: Path) -> None:
+    for name in ("network.json", "network.safetensors"):
+        shutil.copy(copied / "brick" / name, copied / "ball" / name)
+    mistake(evaluate(data, copied), "ball", "another run's network", "'brick'")
+
+
+def test_a_damaged_checkpoint_is_an_error(data: Path, copied: Path) -> None:
+    path = copied / "ball" / "network.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    result = evaluate(data, copied)
+    assert result.exit_code == 1  # as everywhere for a file that contradicts itself
+    assert "network.safetensors" in result.stderr and "damaged" in result.stderr
+    assert not (copied / "brick" / "evaluation" / "metrics.json").exists()
+
+
+def test_a_folder_without_runs_is_an_error(data: Path, tmp_path: Path) -> None:
+    mistake(evaluate(data, tmp_path), "no training run", "iv train")

@@ -18,6 +18,7 @@ from intravariance.store import Dataset, Record, open_dataset
 from mc4ad_model.category_metrics import category_metrics, force_metrics
 from mc4ad_model.configuration import ScoringConfig
 from mc4ad_model.evaluation import check_records, evaluate_category
+from mc4ad_model.metrics import anomalous_regions
 from tests.samples import make_dataset
 
 SCORING = ScoringConfig(point="l2", object="mean", top_share=0.05)
@@ -103,6 +104,27 @@ def test_pooled_metrics_are_those_of_the_definition(records: list[Record]) -> No
     low, high = found.metrics.p_auroc_interval
     assert low < found.metrics.p_auroc < high
     assert 0.5 < found.metrics.p_auroc < 1  # the test above is of something
+
+
+def test_regions_of_several_objects_are_several(records: list[Record]) -> None:
+    """AU-PRO of all objects from its definition, object by object and region by region."""
+    found = evaluate_category(records, knowing(records, noisy_force), SCORING, quiet=True)
+    normal, regions = [], []
+    for record in records:
+        scores, own = found.point_scores[record.id], anomalous_regions(record.points, record.labels)
+        normal.append(scores[own == 0])
+        regions += [scores[own == number] for number in range(1, own.max() + 1)]
+    pooled = np.concatenate(normal)
+    thresholds = np.unique(pooled)[::-1]
+    rate = np.array([0.0, *((pooled >= t).mean() for t in thresholds)])
+    overlap = np.array(
+        [0.0, *(np.mean([(own >= t).mean() for own in regions]) for t in thresholds)]
+    )
+    inside = rate <= 0.3
+    x, y = rate[inside], overlap[inside]
+    area = ((y[1:] + y[:-1]) / 2 * np.diff(x)).sum()
+    # thresholds at normal scores only: off by a few steps of the rate at most
+    assert found.metrics.au_pro == pytest.approx(area / 0.3, abs=5 / len(pooled))
 
 
 def test_force_error_is_the_mean_over_all_points(records: list[Record]) -> None:

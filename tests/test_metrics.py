@@ -256,7 +256,7 @@ def test_force_errors_by_hand() -> None:
     true = np.array([[1.0, 0, 0], [0, 2, 0]])
     assert metrics.end_point_error(true, true) == 0
     assert metrics.end_point_error(np.zeros((2, 3)), true) == 1.5
-    assert metrics.end_point_error(true + [0, 0, 3], true) == pytest.approx(3)
+    assert metrics.end_point_error(true + np.array([0, 0, 3]), true) == pytest.approx(3)
     assert metrics.mean_cosine(5 * true, true) == pytest.approx(1)
     assert metrics.mean_cosine(-true, true) == pytest.approx(-1)
     assert metrics.mean_cosine([[1, 1, 0], [0, 0, 0]], true) == pytest.approx(np.sqrt(0.5) / 2)

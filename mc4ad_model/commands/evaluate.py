@@ -13,9 +13,10 @@ import click
 
 from intravariance.errors import InputError
 from intravariance.progress import say
+from mc4ad_model.tables import show, text_table
 
 if TYPE_CHECKING:
-    from intravariance.store import Dataset, Record
+    from intravariance.store import Dataset
     from mc4ad_model.evaluation import CategoryEvaluation
     from mc4ad_model.run_folder import Run
     from mc4ad_model.scoring import ObjectRule
@@ -63,6 +64,20 @@ _COLUMNS: dict[str, Callable[[CategoryEvaluation], float | None]] = {
     show_default=True,
     help="Of the bootstrap intervals.",
 )
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="auto: a GPU if there is one.",
+)
+@click.option(
+    "--backend",
+    type=click.Choice(["torch", "minkowski"]),
+    default="torch",
+    show_default=True,
+    help="What computes the sparse convolutions.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def evaluate_command(
@@ -73,6 +88,8 @@ def evaluate_command(
     force: bool,
     rule: ObjectRule | None,
     seed: int,
+    device: str,
+    backend: str,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -89,10 +106,13 @@ def evaluate_command(
         folders = {
             run.category: out / run.category if out else run.folder / "evaluation" for run in runs
         }
-        _check_everything(runs, dataset, folders, force)
+        _check_everything(runs, dataset, folders, backend, force)
         if others := [run.category for run in runs if run.data_digest != dataset.digest]:
             say(f"trained on another build than {data}: {', '.join(others)}", quiet)
-        found = [_evaluate(run, dataset, folders[run.category], rule, seed, quiet) for run in runs]
+        found = [
+            _evaluate(run, dataset, folders[run.category], rule, seed, device, backend, quiet)
+            for run in runs
+        ]
         text = _as_json(found, dataset, runs) if as_json else _as_text(found)
     click.echo(text)
     say(f"results: {', '.join(map(str, folders.values()))}", quiet)
@@ -112,7 +132,7 @@ def _check_group(runs: Sequence[Run], dataset: Dataset, folder: Path) -> None:
     """InputError when the runs are of another group than the dataset."""
     name = dataset.specification.name
     for run in runs:
-        trained = run.identity["specification"]["name"]
+        trained = run.identity.get("specification", {}).get("name")
         if trained != name:
             raise InputError(
                 f"--run {run.folder}: was trained on {trained}, but {dataset.path} holds {name}; "
@@ -127,43 +147,40 @@ def _check_group(runs: Sequence[Run], dataset: Dataset, folder: Path) -> None:
 
 
 def _check_everything(
-    runs: Sequence[Run], dataset: Dataset, folders: dict[str, Path], force: bool
+    runs: Sequence[Run], dataset: Dataset, folders: dict[str, Path], backend: str, force: bool
 ) -> None:
     """Whatever can be wrong is found before the first evaluation, which takes its time."""
     from mc4ad_model.evaluation import check_records
+    from mc4ad_model.experiments import evaluated_records
     from mc4ad_model.results import check_folder
 
     for run in runs:
-        check_records(_test_records(dataset, run.category))
-        run.load_network()
+        check_records(evaluated_records(dataset, run.category))
+        run.load_detector(backend)
         check_folder(folders[run.category], force)
 
 
-def _test_records(dataset: Dataset, category: str) -> list[Record]:
-    records = [record for record in dataset.filter(category=category) if record.split == "test"]
-    if not records:
-        raise InputError(f"{dataset.path}: category {category} has no test samples")
-    return records
-
-
 def _evaluate(
-    run: Run, dataset: Dataset, folder: Path, rule: ObjectRule | None, seed: int, quiet: bool
+    run: Run,
+    dataset: Dataset,
+    folder: Path,
+    rule: ObjectRule | None,
+    seed: int,
+    device: str,
+    backend: str,
+    quiet: bool,
 ) -> CategoryEvaluation:
-    import torch
-
-    from mc4ad_model.data import predict_force
     from mc4ad_model.evaluation import evaluate_category
+    from mc4ad_model.experiments import chosen_device, evaluated_records
     from mc4ad_model.results import write_results
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    network = run.load_network().to(device).eval()
     scoring = run.config.scoring if rule is None else replace(run.config.scoring, object=rule)
     found = evaluate_category(
-        _test_records(dataset, run.category),
-        lambda points: predict_force(network, points, run.config.data),
+        evaluated_records(dataset, run.category),
+        run.load_detector(backend, chosen_device(device)),
         scoring,
         seed,
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        parameters=sum(parameter.numel() for parameter in run.load_network().parameters()),
         quiet=quiet,
     )
     origin = {
@@ -211,7 +228,7 @@ def _as_text(found: Sequence[CategoryEvaluation]) -> str:
     rows = [[one.category, *(value(one) for value in _COLUMNS.values())] for one in found]
     means = [_mean([value(one) for one in found]) for value in _COLUMNS.values()]
     parts = [
-        _table(["category", *_COLUMNS], [*rows, ["mean", *means]]),
+        text_table(["category", *_COLUMNS], [*rows, ["mean", *means]]),
         "95 % bootstrap intervals over objects\n" + _intervals(found),
         "Defect types: O-AUROC against the normal objects / P-AUROC of their own points\n"
         + _defects(found),
@@ -223,7 +240,7 @@ def _intervals(found: Sequence[CategoryEvaluation]) -> str:
     def cell(interval: tuple[float, float]) -> str:
         return "{:.3f} to {:.3f}".format(*interval)
 
-    return _table(
+    return text_table(
         ["category", "O-AUROC", "P-AUROC"],
         [
             [one.category, cell(one.metrics.o_auroc_interval), cell(one.metrics.p_auroc_interval)]
@@ -240,26 +257,8 @@ def _defects(found: Sequence[CategoryEvaluation]) -> str:
         columns.append([(part.o_auroc, part.p_auroc) if part else (None, None) for part in parts])
         rows.append([one.category, *map(_pair, columns[-1])])
     means = [_pair(map(_mean, zip(*column, strict=True))) for column in zip(*columns, strict=True)]
-    return _table(["category", *names], [*rows, ["mean", *means]])
+    return text_table(["category", *names], [*rows, ["mean", *means]])
 
 
 def _pair(values: Iterable[float | None]) -> str:
-    return " / ".join(map(_cell, values))
-
-
-def _cell(value: str | float | None) -> str:
-    if isinstance(value, str):
-        return value
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _table(heading: Sequence[str], rows: Sequence[Sequence[str | float | None]]) -> str:
-    lines = [list(heading), *([_cell(value) for value in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    )
+    return " / ".join(map(show, values))

@@ -91,6 +91,7 @@ def train_command(
     """
     from intravariance.store import open_dataset
     from mc4ad_model.configuration import RunConfig
+    from mc4ad_model.processes import Processes
 
     config = RunConfig.load(preset, changes)
     if dry_run:
@@ -102,6 +103,8 @@ def train_command(
             dataset, _categories(dataset, categories), config, seed, out or Path("runs", name),
             force, device, backend, workers, quiet,
         )  # fmt: skip
+    if not Processes.here(_device(device)).first:
+        return
     if as_json:
         click.echo(json.dumps({category: str(folder) for category, folder in folders.items()}))
     else:
@@ -128,12 +131,15 @@ def train_runs(
     InputError
         The file cannot be trained on, or the folder holds other runs; found before training starts.
     """
-    from mc4ad_model.data import read_training_data
+    from mc4ad_model.data import TrainingSamples, read_training_data
     from mc4ad_model.processes import Processes
     from mc4ad_model.run_folder import Run, environment
-    from mc4ad_model.training import train
+    from mc4ad_model.sparse import get_backend
+    from mc4ad_model.training import steps_per_epoch, train
 
-    chosen, processes = _device(device), Processes.here()
+    chosen = _device(device)
+    processes = Processes.here(chosen)
+    get_backend(backend)  # an error where it is not installed
     if workers is None:
         workers = min(4, _cores() - 1)
     jobs: list[tuple[Run, TrainingData]] = []
@@ -147,15 +153,18 @@ def train_runs(
             identity=dataset.metadata["identity"],
             environment=environment(str(chosen)),
         )
-        jobs.append((run, read_training_data(dataset, category, config)))
+        training_data = read_training_data(dataset, category, config)
+        steps_per_epoch(TrainingSamples(training_data, config, seed), config.training, processes)
+        jobs.append((run, training_data))
     for run, _ in jobs:
         run.check(force)
+    processes.wait()  # what one writes, another must not take for what was there before
     for run, data in jobs:
         if processes.first:
             run.prepare(force)
         processes.wait()
         if run.finished:
-            say(f"train {run.category}: is trained already", quiet)
+            say(f"train {run.category}: is trained already", quiet or not processes.first)
         else:
             train(run, data, chosen, backend, workers, quiet)
     return {run.category: run.folder for run, _ in jobs}
@@ -181,7 +190,13 @@ def _device(name: str) -> torch.device:
         raise InputError("--device cuda: torch finds no GPU here; take --device cpu")
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    number = int(os.environ.get("LOCAL_RANK", "0"))
+    if number >= torch.cuda.device_count():
+        raise InputError(
+            f"torchrun: process {number} has no GPU of its own, there are "
+            f"{torch.cuda.device_count()}; start as many processes as GPUs, or take --device cpu"
+        )
+    device = torch.device("cuda", number)
     torch.cuda.set_device(device)
     return device
 

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`iv ablate`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from intravariance.progress import say
+
+if TYPE_CHECKING:
+    from mc4ad_model.ablation import Ablation, Plan
+    from mc4ad_model.tables import Cell
+
+TABLE = "table.json"
+
+
+@click.command("ablate")
+@click.argument("grid")
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="Dataset file.")
+@click.option(
+    "--preset",
+    default="quick",
+    show_default=True,
+    help="What the variants start from: quick, released, paper, or a TOML file.",
+)
+@click.option(
+    "--set", "changes", multiple=True, metavar="SECTION.KEY=VALUE", help="Change a preset's value."
+)
+@click.option(
+    "--category", "categories", multiple=True, help="Only this category; may be repeated."
+)
+@click.option("--seeds", default="0,1,2", show_default=True, help="Seeds, separated by commas.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for the runs; grids of one preset and dataset may share it.  "
+    "[default: runs/ablation-NAME-PRESET]",
+)
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+)
+@click.option(
+    "--backend", type=click.Choice(["torch", "minkowski"]), default="torch", show_default=True
+)
+@click.option("--workers", type=click.IntRange(min=0), help="Processes that make samples.")
+@click.option("--dry-run", is_flag=True, help="Print the planned runs, train nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def ablate_command(
+    grid: str,
+    data: Path,
+    preset: str,
+    changes: tuple[str, ...],
+    categories: tuple[str, ...],
+    seeds: str,
+    out: Path | None,
+    device: str,
+    backend: str,
+    workers: int | None,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Train and evaluate the variants of GRID and compare them with the paper's.
+
+    GRID is one of losses, architecture (Table 3), patches, normal-share, attenuation, magnitude
+    (Table 9), accept (Table 10: quality control in two stages), or generators.
+
+    Killed at any moment, the same command carries on.
+    """
+    from intravariance.store import open_dataset
+    from intravariance.writing import write_file
+    from mc4ad_model.ablation import plan_grid, run_ablation
+    from mc4ad_model.experiments import Machine, choose_categories, parse_seeds
+
+    plan, numbers = plan_grid(grid, preset, changes), parse_seeds(seeds)
+    with open_dataset(data) as dataset:
+        chosen = choose_categories(dataset, categories)
+        name = f"ablation-{dataset.specification.name}-{Path(preset).stem}"
+        folder = out or Path("runs", name)
+        if dry_run:
+            click.echo(_planned(plan, chosen, numbers, folder, as_json))
+            return
+        machine = Machine(device, backend, workers, quiet)
+        found = run_ablation(plan, dataset, chosen, numbers, folder, machine)
+    content = json.dumps(found.to_dict(), indent=2, allow_nan=False) + "\n"
+    write_file(folder / f"{grid}-{TABLE}", content.encode(), force=True)
+    click.echo(json.dumps(found.to_dict(), allow_nan=False) if as_json else _as_text(found))
+    say(f"table: {folder / f'{grid}-{TABLE}'}", quiet)
+
+
+def _planned(
+    plan: Plan, categories: Sequence[str], seeds: Sequence[int], folder: Path, as_json: bool
+) -> str:
+    """The runs, and which are trained already."""
+    from mc4ad_model.run_folder import NETWORK
+    from mc4ad_model.tables import text_table
+
+    runs = []
+    for variant in plan.variants:
+        for seed in seeds:
+            path = folder / variant.folder / f"seed-{seed}"
+            done = sum((path / name / f"{NETWORK}.json").is_file() for name in categories)
+            runs.append(
+                {
+                    "variant": variant.name,
+                    "changes": list(variant.changes),
+                    "seed": seed,
+                    "folder": str(path),
+                    "categories": list(categories),
+                    "trained": done,
+                }
+            )
+    if as_json:
+        return json.dumps({"grid": plan.grid, "remarks": list(plan.remarks), "runs": runs})
+    rows: list[list[Cell]] = [
+        [str(run["variant"]), str(run["seed"]), f"{run['trained']}/{len(categories)}",
+         str(run["folder"])]
+        for run in runs
+    ]  # fmt: skip
+    different = {run["folder"] for run in runs}
+    trainings = len(different) * len(categories)
+    parts = [
+        text_table(["variant", "seed", "trained", "folder"], rows),
+        *plan.remarks,
+        f"{trainings} trainings in all (--dry-run: none was started)",
+    ]
+    return "\n".join(parts)
+
+
+def _as_text(found: Ablation) -> str:
+    from mc4ad_model.tables import text_table
+
+    printed = dict(found.published.rows) if found.published else {}
+    heading = ["variant", "O-AUROC", "P-AUROC", "FPS", "parameters"]
+    if printed:
+        heading += ["paper: O-AUROC", "P-AUROC", "FPS"]
+    rows: list[list[Cell]] = []
+    for line in found.lines:
+        row: list[Cell] = [line.variant, str(line.o_auroc), str(line.p_auroc)]
+        row += [f"{line.fps.mean:.1f}", f"{line.parameters:,}" if line.parameters else None]
+        if printed:
+            theirs = printed.get(line.variant)
+            row += [theirs.o_auroc, theirs.p_auroc] if theirs else [None, None]
+            row.append(f"{theirs.fps:.1f}" if theirs and theirs.fps else None)
+        rows.append(row)
+    return "\n".join([_caption(found), "", text_table(heading, rows), "", *_notes(found)])
+
+
+def _caption(found: Ablation) -> str:
+    count, seeds = len(found.categories), len(found.seeds)
+    spread = f", ± standard deviation over {seeds} seeds" if seeds > 1 else ", one seed"
+    categories = f"{count} categories" if count > 1 else found.categories[0]
+    return (
+        f"{found.plan.grid}, preset {found.preset}, {found.dataset['specification']} "
+        f"({categories}): mean over categories{spread}"
+    )
+
+
+def _notes(found: Ablation) -> list[str]:
+    notes = [f"- {remark}" for remark in found.plan.remarks]
+    if found.published:
+        notes.append(
+            f"- the paper's figures (Table {found.published.number}) are of "
+            f"{found.published.data}, ours of {found.dataset['file']}: compare the order of the "
+            "variants, not the numbers"
+        )
+        notes += [f"- {note}" for note in found.published.notes]
+    return notes

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`iv quality-control`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from intravariance.errors import InputError
+from intravariance.progress import say
+
+if TYPE_CHECKING:
+    from intravariance.store import Dataset
+    from mc4ad_model.quality_comparison import Comparison, Timing
+    from mc4ad_model.quality_control import Scores
+    from mc4ad_model.run_folder import Run
+
+# Heading, and the field of `Comparison`.
+_COLUMNS = {
+    "O: V_P": "first_o_auroc",
+    "V_O": "second_o_auroc",
+    "both": "o_auroc",
+    "P: V_P": "first_p_auroc",
+    "V_O ": "second_p_auroc",
+    "both ": "p_auroc",
+    "unscaled": "p_auroc_unscaled",
+}
+
+
+@click.command("quality-control")
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="Dataset file.")
+@click.option(
+    "--pruned", required=True, type=click.Path(path_type=Path),
+    help="Run of the fast network V_P, which `iv train --set network.arch=pruned` wrote.",
+)  # fmt: skip
+@click.option(
+    "--full", required=True, type=click.Path(path_type=Path),
+    help="Run of the thorough network V_O.",
+)  # fmt: skip
+@click.option(
+    "--category", "categories", multiple=True, help="Only this category; may be repeated."
+)
+@click.option(
+    "--share", "shares", multiple=True, type=click.FloatRange(0, 1), default=(0.25,),
+    show_default=True, help="Share b that V_P accepts; may be repeated.",
+)  # fmt: skip
+@click.option(
+    "--calibrate", is_flag=True,
+    help="Accept by a threshold from normal products made of the templates, so that a share b of "
+    "these is accepted, instead of the lowest b of the batch.",
+)  # fmt: skip
+@click.option(
+    "--clouds", type=click.IntRange(min=1), default=48, show_default=True,
+    help="Normal products to calibrate with, in each category.",
+)  # fmt: skip
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of these products."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def quality_control_command(
+    data: Path,
+    pruned: Path,
+    full: Path,
+    categories: tuple[str, ...],
+    shares: tuple[float, ...],
+    calibrate: bool,
+    clouds: int,
+    seed: int,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Hierarchical quality control: a fast network accepts what is surely normal, the full one
+    judges the rest. Says what it costs in detection, and whether it saves time here.
+    """
+    from intravariance.store import open_dataset
+
+    with open_dataset(data) as dataset:
+        pairs = _pairs(dataset, pruned, full, categories)
+        found: list[Comparison] = []
+        for first, second in pairs:
+            calibration = clouds if calibrate else 0
+            found += _compare(first, second, dataset, shares, calibration, seed, quiet)
+        text = _as_json(found, dataset, calibrate) if as_json else _as_text(found, calibrate)
+    click.echo(text)
+
+
+def _pairs(
+    dataset: Dataset, pruned: Path, full: Path, categories: Sequence[str]
+) -> list[tuple[Run, Run]]:
+    """A run of each kind for each category; everything that can be wrong is found here."""
+    from mc4ad_model.evaluation import check_records
+    from mc4ad_model.experiments import choose_categories, evaluated_records
+    from mc4ad_model.run_folder import find_runs
+
+    runs = [{run.category: run for run in find_runs(folder)} for folder in (pruned, full)]
+    chosen = choose_categories(dataset, categories)
+    if not categories:
+        chosen = [name for name in chosen if all(name in kind for kind in runs)]
+    for option, folder, kind in zip(("--pruned", "--full"), (pruned, full), runs, strict=True):
+        if missing := [name for name in chosen if name not in kind]:
+            raise InputError(f"{option} {folder}: has no run of category {', '.join(missing)}")
+    if not chosen:
+        raise InputError(
+            f"--pruned {pruned} and --full {full}: no category of {dataset.path} is in both"
+        )
+    name = dataset.specification.name
+    for run in (kind[category] for category in chosen for kind in runs):
+        if (trained := run.identity["specification"]["name"]) != name:
+            raise InputError(
+                f"{run.folder}: was trained on {trained}, but {dataset.path} holds {name}"
+            )
+        run.load_network()
+    for category in chosen:
+        check_records(evaluated_records(dataset, category))
+    return [(runs[0][category], runs[1][category]) for category in chosen]
+
+
+def _compare(
+    first: Run, second: Run, dataset: Dataset, shares: Sequence[float], clouds: int, seed: int,
+    quiet: bool,
+) -> list[Comparison]:  # fmt: skip
+    """One category, for each share."""
+    from annotations.vocabulary import NORMAL
+    from mc4ad_model.data import read_training_data
+    from mc4ad_model.experiments import chosen_device, evaluated_records
+    from mc4ad_model.quality_comparison import compare
+    from mc4ad_model.quality_control import Scorer, calibration_clouds, score_objects
+
+    if dataset.digest not in (first.data_digest, second.data_digest):
+        say(f"{first.category}: both networks were trained on another build", quiet)
+    scorers = {
+        name: Scorer(run.load_detector(device=chosen_device()), run.config.scoring)
+        for name, run in (("V_P", first), ("V_O", second))
+    }
+    records = evaluated_records(dataset, first.category)
+    calibration: tuple[Scores, Scores] | None = None
+    if clouds:
+        data = read_training_data(dataset, first.category, first.config)
+        pose = dataset.metadata["identity"].get("pose", "so3")
+        calibration = tuple(  # type: ignore[assignment]
+            score_objects(
+                calibration_clouds(data, pose, clouds, seed), clouds, scorer,
+                f"{name} on normal {first.category}", quiet,
+            )
+            for name, scorer in scorers.items()
+        )  # fmt: skip
+    scores = [
+        score_objects(
+            (record.points for record in records), len(records), scorer,
+            f"{name} on {first.category}", quiet,
+        )
+        for name, scorer in scorers.items()
+    ]  # fmt: skip
+    labels = [record.labels for record in records]
+    anomalous = [record.defect != NORMAL for record in records]
+    return [
+        compare(first.category, labels, anomalous, scores[0], scores[1], share, calibration)
+        for share in shares
+    ]
+
+
+def _timings(found: Sequence[Comparison]) -> dict[float, Timing]:
+    """Over all categories, for each share."""
+    shares = dict.fromkeys(one.share for one in found)
+    return {
+        share: reduce(add, (one.timing for one in found if one.share == share)) for share in shares
+    }
+
+
+def _mean(found: Sequence[Comparison], share: float, field: str) -> float:
+    values = [getattr(one, field) for one in found if one.share == share]
+    return float(sum(values) / len(values))
+
+
+def _as_json(found: Sequence[Comparison], dataset: Dataset, calibrated: bool) -> str:
+    from mc4ad_model.results import describe
+
+    rows = [asdict(one) for one in found]
+    for row in rows:  # a share of 0 accepts nothing; JSON has no infinity
+        if row["threshold"] is not None and not math.isfinite(row["threshold"]):
+            row["threshold"] = None
+    content: dict[str, Any] = {
+        "dataset": describe(dataset),
+        "accepted_by": "threshold" if calibrated else "batch",
+        "rows": rows,
+        "mean": [
+            {"share": share, **{field: _mean(found, share, field) for field in _COLUMNS.values()}}
+            for share in _timings(found)
+        ],
+        "timing": [
+            {"share": share, **asdict(timing), **_speeds(timing), "pays": timing.pays}
+            for share, timing in _timings(found).items()
+        ],
+    }
+    return json.dumps(content, allow_nan=False)
+
+
+def _speeds(timing: Timing) -> dict[str, float]:
+    return {
+        "first_seconds_per_object": timing.first / timing.objects,
+        "second_seconds_per_object": timing.second / timing.objects,
+        "break_even_seconds_per_object": timing.saved / timing.objects,
+        "first_fps": timing.rate(timing.first),
+        "second_fps": timing.rate(timing.second),
+        "both_fps": timing.rate(timing.both),
+        "speed_up": timing.speed_up,
+    }
+
+
+def _as_text(found: Sequence[Comparison], calibrated: bool) -> str:
+    from mc4ad_model.tables import Cell, text_table
+
+    timings = _timings(found)
+    rows: list[list[Cell]] = []
+    for share, timing in timings.items():
+        for one in (one for one in found if one.share == share):
+            values = [getattr(one, field) for field in _COLUMNS.values()]
+            accepted = f"{one.accepted}/{one.objects}"
+            rows.append([one.category, f"{share:g}", accepted, one.misses, *values])
+        if len({one.category for one in found}) > 1:
+            misses = sum(one.misses for one in found if one.share == share)
+            means = [_mean(found, share, field) for field in _COLUMNS.values()]
+            accepted = f"{timing.accepted}/{timing.objects}"
+            rows.append(["all: mean", f"{share:g}", accepted, misses, *means])
+    heading = ["category", "b", "accepted", "defects accepted", *map(str.strip, _COLUMNS)]
+    speeds: list[list[Cell]] = [
+        [f"{share:g}", f"{1e3 * timing.first / timing.objects:.1f}",
+         f"{1e3 * timing.second / timing.objects:.1f}",
+         *(f"{timing.rate(s):.1f}" for s in (timing.first, timing.second, timing.both)),
+         f"{timing.speed_up:.2f}"]
+        for share, timing in timings.items()
+    ]  # fmt: skip
+    names = ["b", "t_P ms", "t_O ms", "FPS V_P", "FPS V_O", "FPS both", "speed-up"]
+    how = "below a threshold from normal products" if calibrated else "lowest of the batch"
+    parts = [
+        f"O-AUROC and P-AUROC of V_P alone, V_O alone, both in two stages; accepted: {how}",
+        text_table(heading, rows),
+        "unscaled: P-AUROC of both without bringing V_P's point scores to V_O's scale",
+        text_table(names, speeds),
+        *(f"b = {share:g}: {timing.sentence()}" for share, timing in timings.items()),
+    ]
+    return "\n\n".join(parts)

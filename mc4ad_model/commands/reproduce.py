@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`iv reproduce`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from intravariance.errors import InputError
+from intravariance.progress import say
+
+if TYPE_CHECKING:
+    from mc4ad_model.reproduction import Reproduction
+
+
+@click.command("reproduce")
+@click.argument("table", type=click.Choice(["table19"]))
+@click.option(
+    "--group", type=click.Choice(["1", "2"]), default="2", show_default=True, help="Its part."
+)
+@click.option(
+    "--preset",
+    default="quick",
+    show_default=True,
+    help="quick (minutes a category on a CPU), released, paper, or a TOML file.",
+)
+@click.option(
+    "--set", "changes", multiple=True, metavar="SECTION.KEY=VALUE", help="Change a preset's value."
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Dataset file.  [default: groupN.h5 in the folder of --out; built if it is not there]",
+)
+@click.option(
+    "--category", "categories", multiple=True, help="Only this category; may be repeated."
+)
+@click.option("--seeds", default="0,1,2", show_default=True, help="Seeds, separated by commas.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for the runs.  [default: runs/table19-groupN-PRESET]",
+)
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+)
+@click.option(
+    "--backend", type=click.Choice(["torch", "minkowski"]), default="torch", show_default=True
+)
+@click.option("--workers", type=click.IntRange(min=0), help="Processes that make samples.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.option("--markdown", is_flag=True, help="Print the tables as Markdown.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def reproduce_command(
+    table: str,
+    group: str,
+    preset: str,
+    changes: tuple[str, ...],
+    data: Path | None,
+    categories: tuple[str, ...],
+    seeds: str,
+    out: Path | None,
+    device: str,
+    backend: str,
+    workers: int | None,
+    as_json: bool,
+    markdown: bool,
+    quiet: bool,
+) -> None:
+    """Train and evaluate every category with several seeds; our table beside the published one.
+
+    Says what differs: the paper's dataset is not public. Killed at any moment, the same command
+    carries on.
+    """
+    from intravariance.store import open_dataset
+    from intravariance.writing import write_file
+    from mc4ad_model.configuration import RunConfig
+    from mc4ad_model.experiments import Machine, choose_categories, parse_seeds
+    from mc4ad_model.reproduction import build_dataset, reproduce
+
+    if as_json and markdown:
+        raise InputError("give --json or --markdown, not both")
+    config, numbers, part = RunConfig.load(preset, changes), parse_seeds(seeds), int(group)
+    folder = out or Path("runs", f"{table}-group{group}-{Path(preset).stem}")
+    if data is None:
+        data = folder / f"group{group}.h5"
+        if not data.exists():
+            _make(folder)
+            build_dataset(part, data, quiet)
+    with open_dataset(data) as dataset:
+        chosen = choose_categories(dataset, categories)
+        machine = Machine(device, backend, workers, quiet)
+        found = reproduce(part, dataset, chosen, config, numbers, folder, machine)
+    content = json.dumps(found.to_dict(), indent=2, allow_nan=False) + "\n"
+    write_file(folder / f"{table}.json", content.encode(), force=True)
+    if as_json:
+        click.echo(json.dumps(found.to_dict(), allow_nan=False))
+    else:
+        click.echo(_as_text(found, markdown))
+    say(f"table: {folder / f'{table}.json'}", quiet)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {folder}: no folder can be made: {error}") from error
+
+
+def _as_text(found: Reproduction, markdown: bool) -> str:
+    from mc4ad_model.published import METRICS
+    from mc4ad_model.reproduction import table
+    from mc4ad_model.tables import markdown_table, text_table
+
+    show = markdown_table if markdown else text_table
+    seeds = ", ".join(map(str, found.seeds))
+    spread = "± standard deviation over them" if len(found.seeds) > 1 else "so without a spread"
+    caption = (
+        f"Table 19, Group {found.group}; ours with preset {found.preset}, seeds {seeds}, {spread}"
+    )
+    parts = [caption, *(show(*table(found, metric)) for metric in METRICS)]
+    if cost := _cost(found):
+        parts.append(cost)
+    parts += ["What differs from the paper:", "\n".join(f"- {text}" for text in found.differences)]
+    return "\n\n".join(parts)
+
+
+def _cost(found: Reproduction) -> str:
+    """How long it took; of interrupted trainings only the last part is known."""
+    minutes = [o.training_seconds / 60 for o in found.outcomes if o.training_seconds is not None]
+    steps = {o.training_steps for o in found.outcomes}
+    if len(minutes) < len(found.outcomes) or len(steps) != 1:
+        return ""
+    rates = [one.objects_per_second for one in found.outcomes]
+    return (
+        f"Training took {min(minutes):.1f} to {max(minutes):.1f} minutes a category and seed; "
+        f"{min(rates):.1f} to {max(rates):.1f} test objects a second."
+    )
