@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`iv evaluate`: with runs that stand in for trained ones, whose force is a known function, then with
-trained ones."""
+"""`iv evaluate`: with stand-ins for runs, whose force is a known function, and with trained ones."""
 
 from __future__ import annotations
 
@@ -101,7 +100,7 @@ def test_it_prints_a_table_and_writes_the_results(iv: Iv, runs: list[StandIn], d
     lines = result.stdout.splitlines()
     assert lines[0].split() == [
         "category", "O-AUROC", "P-AUROC", "O-AUPR", "P-AUPR", "P-AUROC/object", "AU-PRO", "EPE",
-        "cosine", "FPS",
+        "zero-EPE", "cosine", "FPS",
     ]  # fmt: skip
     assert [line.split()[0] for line in lines[1:4]] == ["ball", "brick", "mean"]
     with open_dataset(data) as dataset:
@@ -110,12 +109,13 @@ def test_it_prints_a_table_and_writes_the_results(iv: Iv, runs: list[StandIn], d
             again = recompute(found, dataset)
             assert again == found.evaluation.metrics
             # what is printed is what anybody computes from the files
-            printed = [float(word) for word in line.split()[1:9]]
+            printed = [float(word) for word in line.split()[1:10]]
             assert printed == [
                 float(f"{value:.3f}")
                 for value in (
                     again.o_auroc, again.p_auroc, again.o_aupr, again.p_aupr,
-                    again.p_auroc_objects, again.au_pro, again.force.epe, again.force.cosine,
+                    again.p_auroc_objects, again.au_pro, again.force.epe, again.force.displacement,
+                    again.force.cosine,
                 )
             ]  # fmt: skip
             assert found.origin["seed"] == 3

@@ -218,13 +218,10 @@ def started(data: Path, out: Path, workers: int) -> subprocess.Popen[str]:
     return process
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_all_its_processes_saves_and_the_same_command_goes_on(
-    iv, data, tmp_path, whole, number
-):
-    """Ctrl-C goes to the sample-making processes too, and torchrun's signals as well."""
+def test_ctrl_c_saves_and_the_same_command_goes_on(iv, data, tmp_path, whole):
+    """It goes to all processes. SIGTERM: tests/test_training.py and tests/test_interruption.py."""
     process = started(data, tmp_path, workers=1)
-    os.killpg(process.pid, number)
+    os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1, errors
     assert "interrupted after step" in errors

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -78,3 +79,39 @@ def test_children_are_unaware_and_we_are_not(handlers, number):
     assert handlers == [number]
     child.communicate(b"\n", timeout=20)
     assert child.returncode == 0
+
+
+SIGNALS_TO_ALL = """
+import os, signal, time
+import torch
+from mc4ad_model.data import TrainingSamples, load_batches
+from mc4ad_model.interruption import Interruption
+from tests.runs import tiny, training_data
+
+if __name__ == "__main__":
+    samples = TrainingSamples(training_data(), tiny("training.epochs=20"), 0)
+    batches = load_batches(samples, range(40), 2, 4, workers=1)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with Interruption() as interruption:
+            for _ in range(5):  # more than are made in advance
+                next(batches)
+            os.killpg(0, number)
+            time.sleep(0.3)
+            for _ in range(5):
+                next(batches)
+            assert interruption.requested
+    print("rest", len(list(batches)))
+"""
+
+
+def test_sample_makers_outlive_a_signal_to_all_processes(tmp_path):
+    """Else a run that waits for its next batch could not finish its step and save."""
+    pytest.importorskip("torch")
+    script = tmp_path / "script.py"
+    script.write_text(SIGNALS_TO_ALL)
+    root = str(Path(__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, script], env=os.environ | {"PYTHONPATH": root},
+        start_new_session=True, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "rest 20\n", "")

@@ -15,7 +15,7 @@ from torch.nn import functional
 from intravariance.errors import BackendUnavailable, InputError
 from mc4ad_model.architectures import ARCHITECTURES, NetworkConfig
 from mc4ad_model.blocks import MCSkip
-from mc4ad_model.network import CFPNet, Forces, count_parameters, main, stages
+from mc4ad_model.network import CFPNet, Forces, count_parameters, main, stages, voxel_features
 from mc4ad_model.sparse import (
     CoordinatePyramid,
     Geometry,
@@ -347,6 +347,59 @@ def test_the_order_of_points_does_not_matter_but_for_the_representative():
     order = torch.randperm(len(cloud), generator=generator())
     found = stacked(network.predict([cloud[order]])[0])
     torch.testing.assert_close(found, stacked(network.predict([cloud])[0])[order])
+
+
+def test_a_voxels_feature_is_one_of_its_points_or_their_mean():
+    clouds = [sphere(), 0.5 * sphere(200, seed=1)]
+    one, mean = (
+        replace(SMALL, voxel_feature=f, voxel_size=0.2) for f in ("representative", "mean")
+    )
+    voxels = voxelise(clouds, 0.2)
+    points, owner = torch.cat(clouds), voxels.point_to_voxel
+    # voxel by voxel
+    members = [points[owner == index] for index in range(len(voxels.coordinates))]
+    assert max(map(len, members)) > 5
+    means = torch.stack([found.mean(dim=0) for found in members])
+    torch.testing.assert_close(voxel_features(clouds, voxels, mean), means)
+    for feature, found in zip(voxel_features(clouds, voxels, one), members, strict=True):
+        assert bool((feature == found).all(dim=1).any())
+
+
+def test_mean_features_and_forces_do_not_depend_on_the_order_of_points():
+    config = replace(SMALL, voxel_feature="mean", voxel_size=0.2)
+    network, cloud = scrambled(config), sphere()
+    order = torch.randperm(len(cloud), generator=generator())
+    features = [
+        voxel_features([found], voxelise([found], 0.2), config) for found in (cloud, cloud[order])
+    ]
+    torch.testing.assert_close(features[1], features[0])
+    found = stacked(network.predict([cloud[order]])[0])
+    torch.testing.assert_close(found, stacked(network.predict([cloud])[0])[order])
+
+
+def test_mean_features_take_noise_out():
+    """Of n points the mean has noise that is smaller by the root of n."""
+    config = replace(SMALL, voxel_feature="mean", voxel_size=0.5)
+    centres = (voxelise([sphere(30)], 0.5).coordinates[:, 1:] + 0.5) * 0.5
+    noise = 0.02 * torch.randn(len(centres), 25, 3, generator=generator())
+    cloud = (centres[:, None] + noise).reshape(-1, 3).float()
+    features = voxel_features([cloud], voxelise([cloud], 0.5), config)
+    assert len(features) == len(centres)
+    assert float((features - centres).std()) == pytest.approx(0.02 / 5, rel=0.2)
+
+
+@pytest.mark.parametrize("feature", ["representative", "mean"])
+def test_prediction_uses_the_configured_feature(feature):
+    config = replace(SMALL, voxel_feature=feature, voxel_size=0.2)
+    network, cloud = scrambled(config), sphere()
+    voxels = voxelise([cloud], 0.2)
+    with torch.no_grad():
+        expected = network(
+            voxel_features([cloud], voxels, config),
+            CoordinatePyramid(voxels.coordinates),
+            voxels.point_to_voxel,
+        )
+    torch.testing.assert_close(stacked(network.predict([cloud])[0]), stacked(expected))
 
 
 def test_points_of_a_voxel_get_the_same_forces():

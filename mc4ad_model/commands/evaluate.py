@@ -30,6 +30,7 @@ _COLUMNS: dict[str, Callable[[CategoryEvaluation], float | None]] = {
     "P-AUROC/object": lambda found: found.metrics.p_auroc_objects,
     "AU-PRO": lambda found: found.metrics.au_pro,
     "EPE": lambda found: found.metrics.force.epe,
+    "zero-EPE": lambda found: found.metrics.force.displacement,
     "cosine": lambda found: found.metrics.force.cosine,
     "FPS": lambda found: found.cost.objects_per_second,
 }
@@ -228,7 +229,8 @@ def _as_text(found: Sequence[CategoryEvaluation]) -> str:
     rows = [[one.category, *(value(one) for value in _COLUMNS.values())] for one in found]
     means = [_mean([value(one) for one in found]) for value in _COLUMNS.values()]
     parts = [
-        text_table(["category", *_COLUMNS], [*rows, ["mean", *means]]),
+        text_table(["category", *_COLUMNS], [*rows, ["mean", *means]])
+        + "\nEPE, cosine: of the force where the defect moved points; zero-EPE: error of no force",
         "95 % bootstrap intervals over objects\n" + _intervals(found),
         "Defect types: O-AUROC against the normal objects / P-AUROC of their own points\n"
         + _defects(found),
