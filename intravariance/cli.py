@@ -21,8 +21,8 @@ SUMMARIES = {
     "evaluate": "Evaluate trained networks on a dataset's test samples.",
     "info": "Show what a dataset file holds: counts, noise, source, digest.",
     "preview": "Draw a contact sheet of a dataset file: templates and defects, labels in colour.",
-    "quality-control": "A fast and an accurate network in two stages (HQC): what it costs and saves.",
-    "reproduce": "Train and evaluate all of a paper's table, and print it beside the published one.",
+    "quality-control": "Two networks, a fast and an accurate one, in stages (HQC): cost and gain.",
+    "reproduce": "Train and evaluate a table of the paper, and print it beside the published one.",
     "train": "Train CFP-Net on a dataset's templates, one network for each category.",
     "verify": "Check a dataset file: whole, to specification, free of shortcuts.",
 }

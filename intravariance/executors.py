@@ -23,6 +23,13 @@ Result = TypeVar("Result")
 POOLS = 3
 
 
+def cores() -> int:
+    """Cores that this process may use; a container may allow fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class Processes:
     """`jobs` spawned worker processes, which live from one `run` to the next.
 

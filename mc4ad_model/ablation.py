@@ -28,19 +28,19 @@ from intravariance.progress import say
 from intravariance.store import Dataset
 from mc4ad_model.configuration import RunConfig
 from mc4ad_model.experiments import (
-    Machine,
     Outcome,
     Spread,
     average,
     differences,
-    evaluated_records,
     outcome,
     train_and_evaluate,
 )
+from mc4ad_model.machine import Machine
 from mc4ad_model.published import AblationTable, ablation_table
 from mc4ad_model.quality_comparison import compare
 from mc4ad_model.quality_control import scores_of
 from mc4ad_model.results import describe
+from mc4ad_model.runs import evaluated_records
 
 Grid = Mapping[str, tuple[str, ...]]
 

@@ -241,6 +241,7 @@ class ForcePredictor:
         self, network: CFPNet, config: RunConfig, registration: Registration | None = None
     ) -> None:
         self._network, self._config, self._registration = network, config, registration
+        self.parameters = sum(parameter.numel() for parameter in network.parameters())
 
     def __call__(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, 3) force on each point, in the stored frame and its units."""

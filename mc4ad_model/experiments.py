@@ -12,28 +12,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 from intravariance.errors import InputError, IVError
 from intravariance.progress import say
-from intravariance.store import Dataset, Record
+from intravariance.store import Dataset
 from mc4ad_model.configuration import SECTIONS, RunConfig
-from mc4ad_model.evaluation import check_records, evaluate_category
-from mc4ad_model.results import Results, read_results, write_results
+from mc4ad_model.evaluation import check_records
+from mc4ad_model.machine import Machine
+from mc4ad_model.results import Results, read_results
 from mc4ad_model.run_folder import TIMING, Run, read_run
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where it runs. The result does not depend on the number of workers."""
-
-    device: str = "auto"
-    backend: str = "torch"
-    workers: int | None = None
-    quiet: bool = False
+from mc4ad_model.runs import evaluate_into, evaluated_records, train_runs
 
 
 @dataclass(frozen=True)
@@ -93,14 +84,9 @@ def train_and_evaluate(
         The file cannot be trained or evaluated on (found before training starts), or the folder
         holds other runs.
     """
-    from mc4ad_model.commands.train import train_runs
-
     for category in categories:
         check_records(evaluated_records(dataset, category))
-    folders = train_runs(
-        dataset, categories, config, seed, out, False, machine.device, machine.backend,
-        machine.workers, machine.quiet,
-    )  # fmt: skip
+    folders = train_runs(dataset, categories, config, seed, out, machine)
     for folder in folders.values():
         run = read_run(folder)
         yield run, evaluate_run(run, dataset, machine)
@@ -130,27 +116,7 @@ def evaluate_run(run: Run, dataset: Dataset, machine: Machine) -> Results:
         return found
     if found is not None:
         say(f"evaluate {run.category}: replaces an evaluation of something else", machine.quiet)
-    device = chosen_device(machine.device)
-    evaluation = evaluate_category(
-        evaluated_records(dataset, run.category),
-        run.load_detector(machine.backend, device),
-        run.config.scoring,
-        parameters=sum(parameter.numel() for parameter in run.load_network().parameters()),
-        quiet=machine.quiet,
-    )
-    origin = {
-        "method": "MC4AD",
-        "seed": run.seed,
-        "preset": run.config.preset,
-        "config": config,
-        "data_digest": run.data_digest,
-        "scoring": config["scoring"],
-        "software": {
-            name: version(name)
-            for name in ("intravariance", "torch", "numpy", "scipy", "scikit-learn")
-        },
-    }
-    write_results(folder, evaluation, dataset, 0, origin, force=True)
+    evaluate_into(folder, run, dataset, run.config.scoring, 0, machine)
     return read_results(folder)
 
 
@@ -199,20 +165,6 @@ def differences(config: RunConfig, base: RunConfig) -> dict[str, tuple[Any, Any]
     return found
 
 
-def evaluated_records(dataset: Dataset, category: str) -> list[Record]:
-    """Test samples of a category.
-
-    Raises
-    ------
-    InputError
-        There is none.
-    """
-    records = [record for record in dataset.filter(category=category) if record.split == "test"]
-    if not records:
-        raise InputError(f"{dataset.path}: category {category} has no test samples")
-    return records
-
-
 def choose_categories(dataset: Dataset, names: Sequence[str]) -> list[str]:
     """Those named, in the file's order; all of the file's if none is named.
 
@@ -243,13 +195,6 @@ def parse_seeds(text: str) -> list[int]:
     if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
         raise InputError(f"--seeds {text}: expected different whole numbers from 0 on: 0,1,2")
     return seeds
-
-
-def chosen_device(name: str = "auto") -> str:
-    """ "cuda" if there is a GPU and the name is not "cpu"."""
-    import torch
-
-    return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def _timing(run: Run) -> dict[str, Any]:

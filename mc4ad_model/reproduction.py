@@ -19,7 +19,6 @@ from intravariance.progress import say
 from intravariance.store import Dataset
 from mc4ad_model.configuration import RunConfig
 from mc4ad_model.experiments import (
-    Machine,
     Outcome,
     Spread,
     average,
@@ -27,6 +26,7 @@ from mc4ad_model.experiments import (
     outcome,
     train_and_evaluate,
 )
+from mc4ad_model.machine import Machine
 from mc4ad_model.published import METRICS, Metric, misprints, notes, table19
 from mc4ad_model.results import describe
 from mc4ad_model.tables import Cell
@@ -132,6 +132,7 @@ def build_dataset(group: int, out: Path, quiet: bool) -> None:
         It cannot be built here, because Blender is missing for example.
     """
     from intravariance.build import BuildSettings, build, default_cache
+    from intravariance.executors import cores
     from intravariance.pointcloud import NOISE_VARIANCE
     from intravariance.sample import SampleSettings
     from intravariance.specification import load_group
@@ -150,7 +151,7 @@ def build_dataset(group: int, out: Path, quiet: bool) -> None:
             samples=samples,
             source="procedural",
             cache=default_cache(),
-            jobs=_cores(),
+            jobs=cores(),
             quiet=quiet,
         ),
         out,
@@ -238,11 +239,3 @@ def _differences(
 def _plain(value: Any) -> str:
     """A value as in a preset's TOML, lists for tuples."""
     return str(list(value)) if isinstance(value, tuple) else str(value)
-
-
-def _cores() -> int:
-    import os
-
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`iv evaluate`: with stand-ins for runs, whose force is a known function, and with trained ones."""
+"""`iv evaluate`: with stand-ins for runs, whose force is a known function, then trained ones."""
 
 from __future__ import annotations
 
@@ -239,11 +239,14 @@ def test_one_class_alone_is_an_error(
 @pytest.fixture(scope="module")
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both categories, four steps each."""
-    from mc4ad_model.commands.train import train_runs
+    from mc4ad_model.machine import Machine
+    from mc4ad_model.runs import train_runs
 
     out = tmp_path_factory.mktemp("trained")
     with open_dataset(data) as dataset:
-        train_runs(dataset, ["ball", "brick"], tiny(), 0, out, device="cpu", workers=0, quiet=True)
+        train_runs(
+            dataset, ["ball", "brick"], tiny(), 0, out, Machine("cpu", workers=0, quiet=True)
+        )
     return out
 
 

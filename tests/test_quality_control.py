@@ -21,9 +21,9 @@ from annotations.vocabulary import NORMAL
 from intravariance.errors import InputError
 from intravariance.store import open_dataset
 from mc4ad_model.commands.quality_control import quality_control_command
-from mc4ad_model.commands.train import train_runs
 from mc4ad_model.configuration import RunConfig, ScoringConfig
 from mc4ad_model.data import read_training_data
+from mc4ad_model.machine import Machine
 from mc4ad_model.quality_comparison import Comparison, Timing, compare
 from mc4ad_model.quality_control import (
     Reference,
@@ -36,6 +36,7 @@ from mc4ad_model.quality_control import (
     match_quantiles,
     score_objects,
 )
+from mc4ad_model.runs import train_runs
 from tests.samples import make_dataset
 
 L2_MEAN = ScoringConfig(point="l2", object="mean")
@@ -295,7 +296,7 @@ def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path
     with open_dataset(data) as dataset:
         for name, own in (("pruned", ["network.arch=pruned"]), ("full", [])):
             config = RunConfig.load("quick", [*changes, *own])
-            train_runs(dataset, ["ball"], config, 0, folder / name, workers=0, quiet=True)
+            train_runs(dataset, ["ball"], config, 0, folder / name, Machine(workers=0, quiet=True))
     return {name: folder / name for name in ("pruned", "full")}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,6 +107,7 @@ def build_command(
         return
 
     from intravariance.build import BuildSettings, build, default_cache
+    from intravariance.executors import cores
     from intravariance.sample import SampleSettings
 
     settings = BuildSettings(
@@ -124,7 +124,7 @@ def build_command(
         fill=fill is not None,
         skip_bad=skip_bad,
         blender=blender,
-        jobs=jobs or _cores(),
+        jobs=jobs or cores(),
         quiet=quiet,
     )
     try:
@@ -147,13 +147,6 @@ def build_command(
         path = click.format_filename(result.path)
         click.echo(f"{path}: {result.samples} samples, content digest {result.digest}")
         click.echo(f"draws of defect parameters refused and repeated: {rejected or 'none'}")
-
-
-def _cores() -> int:
-    """Cores that this process may use; a container may allow fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _specification(group: str | None, spec: Path | None) -> Specification:

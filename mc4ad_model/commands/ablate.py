@@ -76,7 +76,8 @@ def ablate_command(
     from intravariance.store import open_dataset
     from intravariance.writing import write_file
     from mc4ad_model.ablation import plan_grid, run_ablation
-    from mc4ad_model.experiments import Machine, choose_categories, parse_seeds
+    from mc4ad_model.experiments import choose_categories, parse_seeds
+    from mc4ad_model.machine import Machine
 
     plan, numbers = plan_grid(grid, preset, changes), parse_seeds(seeds)
     with open_dataset(data) as dataset:

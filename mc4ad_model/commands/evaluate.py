@@ -17,6 +17,7 @@ from mc4ad_model.tables import show, text_table
 
 if TYPE_CHECKING:
     from intravariance.store import Dataset
+    from mc4ad_model.configuration import ScoringConfig
     from mc4ad_model.evaluation import CategoryEvaluation
     from mc4ad_model.run_folder import Run
     from mc4ad_model.scoring import ObjectRule
@@ -99,8 +100,11 @@ def evaluate_command(
     Writes each sample's scores and each point's, from which all numbers can be computed again.
     """
     from intravariance.store import open_dataset
+    from mc4ad_model.machine import Machine
     from mc4ad_model.run_folder import find_runs
+    from mc4ad_model.runs import evaluate_into
 
+    machine = Machine(device, backend, quiet=quiet)
     with open_dataset(data) as dataset:
         runs = _choose(find_runs(folder), categories, folder)
         _check_group(runs, dataset, folder)
@@ -111,7 +115,7 @@ def evaluate_command(
         if others := [run.category for run in runs if run.data_digest != dataset.digest]:
             say(f"trained on another build than {data}: {', '.join(others)}", quiet)
         found = [
-            _evaluate(run, dataset, folders[run.category], rule, seed, device, backend, quiet)
+            evaluate_into(folders[run.category], run, dataset, _scoring(run, rule), seed, machine)
             for run in runs
         ]
         text = _as_json(found, dataset, runs) if as_json else _as_text(found)
@@ -152,8 +156,8 @@ def _check_everything(
 ) -> None:
     """Whatever can be wrong is found before the first evaluation, which takes its time."""
     from mc4ad_model.evaluation import check_records
-    from mc4ad_model.experiments import evaluated_records
     from mc4ad_model.results import check_folder
+    from mc4ad_model.runs import evaluated_records
 
     for run in runs:
         check_records(evaluated_records(dataset, run.category))
@@ -161,47 +165,8 @@ def _check_everything(
         check_folder(folders[run.category], force)
 
 
-def _evaluate(
-    run: Run,
-    dataset: Dataset,
-    folder: Path,
-    rule: ObjectRule | None,
-    seed: int,
-    device: str,
-    backend: str,
-    quiet: bool,
-) -> CategoryEvaluation:
-    from mc4ad_model.evaluation import evaluate_category
-    from mc4ad_model.experiments import chosen_device, evaluated_records
-    from mc4ad_model.results import write_results
-
-    scoring = run.config.scoring if rule is None else replace(run.config.scoring, object=rule)
-    found = evaluate_category(
-        evaluated_records(dataset, run.category),
-        run.load_detector(backend, chosen_device(device)),
-        scoring,
-        seed,
-        parameters=sum(parameter.numel() for parameter in run.load_network().parameters()),
-        quiet=quiet,
-    )
-    origin = {
-        "method": "MC4AD",
-        "seed": run.seed,
-        "preset": run.config.preset,
-        "config": run.config.to_mapping(),
-        "data_digest": run.data_digest,
-        "scoring": asdict(scoring),
-        "software": _versions(),
-    }
-    write_results(folder, found, dataset, seed, origin, force=True)  # checked before
-    return found
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    names = ("intravariance", "torch", "numpy", "scipy", "scikit-learn")
-    return {name: version(name) for name in names}
+def _scoring(run: Run, rule: ObjectRule | None) -> ScoringConfig:
+    return run.config.scoring if rule is None else replace(run.config.scoring, object=rule)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

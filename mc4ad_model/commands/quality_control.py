@@ -98,8 +98,9 @@ def _pairs(
 ) -> list[tuple[Run, Run]]:
     """A run of each kind for each category; everything that can be wrong is found here."""
     from mc4ad_model.evaluation import check_records
-    from mc4ad_model.experiments import choose_categories, evaluated_records
+    from mc4ad_model.experiments import choose_categories
     from mc4ad_model.run_folder import find_runs
+    from mc4ad_model.runs import evaluated_records
 
     runs = [{run.category: run for run in find_runs(folder)} for folder in (pruned, full)]
     chosen = choose_categories(dataset, categories)
@@ -131,14 +132,15 @@ def _compare(
     """One category, for each share."""
     from annotations.vocabulary import NORMAL
     from mc4ad_model.data import read_training_data
-    from mc4ad_model.experiments import chosen_device, evaluated_records
+    from mc4ad_model.machine import Machine
     from mc4ad_model.quality_comparison import compare
     from mc4ad_model.quality_control import Scorer, calibration_clouds, score_objects
+    from mc4ad_model.runs import evaluated_records
 
     if dataset.digest not in (first.data_digest, second.data_digest):
         say(f"{first.category}: both networks were trained on another build", quiet)
     scorers = {
-        name: Scorer(run.load_detector(device=chosen_device()), run.config.scoring)
+        name: Scorer(run.load_detector(device=str(Machine().torch_device())), run.config.scoring)
         for name, run in (("V_P", first), ("V_O", second))
     }
     records = evaluated_records(dataset, first.category)

@@ -78,7 +78,8 @@ def reproduce_command(
     from intravariance.store import open_dataset
     from intravariance.writing import write_file
     from mc4ad_model.configuration import RunConfig
-    from mc4ad_model.experiments import Machine, choose_categories, parse_seeds
+    from mc4ad_model.experiments import choose_categories, parse_seeds
+    from mc4ad_model.machine import Machine
     from mc4ad_model.reproduction import build_dataset, reproduce
 
     if as_json and markdown:

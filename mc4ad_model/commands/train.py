@@ -10,15 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from intravariance.errors import InputError
-from intravariance.progress import say
 
 if TYPE_CHECKING:
-    import torch
-
     from intravariance.store import Dataset
-    from mc4ad_model.configuration import RunConfig
-    from mc4ad_model.data import TrainingData
-    from mc4ad_model.run_folder import Run
 
 
 @click.command("train")
@@ -91,83 +85,33 @@ def train_command(
     """
     from intravariance.store import open_dataset
     from mc4ad_model.configuration import RunConfig
+    from mc4ad_model.machine import Machine
     from mc4ad_model.processes import Processes
+    from mc4ad_model.runs import train_runs
 
     config = RunConfig.load(preset, changes)
     if dry_run:
         click.echo(json.dumps(config.to_mapping(), indent=2))
         return
+    machine = Machine(device, backend, workers, quiet)
     with open_dataset(data) as dataset:
         name = f"{dataset.specification.name}-{Path(preset).stem}-{seed}"
         folders = train_runs(
-            dataset, _categories(dataset, categories), config, seed, out or Path("runs", name),
-            force, device, backend, workers, quiet,
-        )  # fmt: skip
-    if not Processes.here(_device(device)).first:
+            dataset,
+            _categories(dataset, categories),
+            config,
+            seed,
+            out or Path("runs", name),
+            machine,
+            force,
+        )
+    if not Processes.here(machine.torch_device()).first:
         return
     if as_json:
         click.echo(json.dumps({category: str(folder) for category, folder in folders.items()}))
     else:
         for folder in folders.values():
             click.echo(folder)
-
-
-def train_runs(
-    dataset: Dataset,
-    categories: list[str],
-    config: RunConfig,
-    seed: int,
-    out: Path,
-    force: bool = False,
-    device: str = "auto",
-    backend: str = "torch",
-    workers: int | None = None,
-    quiet: bool = False,
-) -> dict[str, Path]:
-    """Train each category that is not trained yet; its folder by its name.
-
-    Raises
-    ------
-    InputError
-        The file cannot be trained on, or the folder holds other runs; found before training starts.
-    """
-    from mc4ad_model.data import TrainingSamples, read_training_data
-    from mc4ad_model.processes import Processes
-    from mc4ad_model.run_folder import Run, environment
-    from mc4ad_model.sparse import get_backend
-    from mc4ad_model.training import steps_per_epoch, train
-
-    chosen = _device(device)
-    processes = Processes.here(chosen)
-    get_backend(backend)  # an error where it is not installed
-    if workers is None:
-        workers = min(4, _cores() - 1)
-    jobs: list[tuple[Run, TrainingData]] = []
-    for category in categories:
-        run = Run(
-            folder=out / category,
-            category=category,
-            seed=seed,
-            config=config,
-            data_digest=dataset.digest,
-            identity=dataset.metadata["identity"],
-            environment=environment(str(chosen)),
-        )
-        training_data = read_training_data(dataset, category, config)
-        steps_per_epoch(TrainingSamples(training_data, config, seed), config.training, processes)
-        jobs.append((run, training_data))
-    for run, _ in jobs:
-        run.check(force)
-    processes.wait()  # what one writes, another must not take for what was there before
-    for run, data in jobs:
-        if processes.first:
-            run.prepare(force)
-        processes.wait()
-        if run.finished:
-            say(f"train {run.category}: is trained already", quiet or not processes.first)
-        else:
-            train(run, data, chosen, backend, workers, quiet)
-    return {run.category: run.folder for run, _ in jobs}
 
 
 def _categories(dataset: Dataset, names: tuple[str, ...]) -> list[str]:
@@ -179,31 +123,3 @@ def _categories(dataset: Dataset, names: tuple[str, ...]) -> list[str]:
             f"{', '.join(dataset.categories)}; or all"
         )
     return list(dict.fromkeys(names))
-
-
-def _device(name: str) -> torch.device:
-    import os
-
-    import torch
-
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: torch finds no GPU here; take --device cpu")
-    if name == "cpu" or not torch.cuda.is_available():
-        return torch.device("cpu")
-    number = int(os.environ.get("LOCAL_RANK", "0"))
-    if number >= torch.cuda.device_count():
-        raise InputError(
-            f"torchrun: process {number} has no GPU of its own, there are "
-            f"{torch.cuda.device_count()}; start as many processes as GPUs, or take --device cpu"
-        )
-    device = torch.device("cuda", number)
-    torch.cuda.set_device(device)
-    return device
-
-
-def _cores() -> int:
-    import os
-
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
