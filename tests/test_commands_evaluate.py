@@ -6,10 +6,9 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +16,6 @@ from click.testing import CliRunner, Result
 
 pytest.importorskip("sklearn")
 pytest.importorskip("torch")
-import torch
 
 from intravariance import cli
 from intravariance.errors import InputError
@@ -26,7 +24,7 @@ from intravariance.store import open_dataset
 from mc4ad_model.configuration import RunConfig, ScoringConfig
 from mc4ad_model.evaluation import Detector
 from mc4ad_model.results import read_results, recompute
-from mc4ad_model.run_folder import read_run
+from mc4ad_model.run_folder import Run, read_run
 from tests.runs import tiny
 from tests.samples import make_dataset, small_specification
 
@@ -34,32 +32,25 @@ Iv = Callable[..., Result]
 
 
 @dataclass(frozen=True)
-class StandIn:
-    """What `mc4ad_model.run_folder.Run` offers."""
+class StandIn(Run):
+    """A run with a detector that needs no training."""
 
-    folder: Path
-    category: str
-    identity: dict[str, Any]
-    data_digest: str
     fault: InputError | None = None
-    seed: int = 3
-    config: RunConfig = field(
-        default_factory=lambda: RunConfig("quick", scoring=ScoringConfig(object="mean"))
-    )
-
-    def load_network(self, backend: str = "torch") -> torch.nn.Module:
-        return torch.nn.Linear(3, 3)
 
     def load_detector(self, backend: str = "torch", device: str = "cpu") -> Detector:
         if self.fault:
             raise self.fault
-        return force_away_from_the_unit_ball
+        return Away()
 
 
-def force_away_from_the_unit_ball(points: np.ndarray) -> np.ndarray:
+class Away:
     """A detector of a kind: how far a point is from the unit sphere, along its radius."""
-    length = np.linalg.norm(points, axis=1, keepdims=True)
-    return (points * (1 - 1 / length)).astype(np.float32)
+
+    parameters = 12
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        length = np.linalg.norm(points, axis=1, keepdims=True)
+        return (points * (1 - 1 / length)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +66,10 @@ def runs(data: Path, tmp_path: Path) -> list[StandIn]:
     folder = tmp_path / "run"
     for name in ("ball", "brick"):
         (folder / name).mkdir(parents=True)
-    return [StandIn(folder / name, name, identity, digest) for name in ("ball", "brick")]
+    config = RunConfig("quick", scoring=ScoringConfig(object="mean"))
+    return [
+        StandIn(folder / name, name, 3, config, digest, identity, {}) for name in ("ball", "brick")
+    ]
 
 
 @pytest.fixture
