@@ -28,7 +28,7 @@ from intravariance.seeds import generator
 from intravariance.store import Dataset
 from mc4ad_model.anomalies import deform, draw_frozen
 from mc4ad_model.configuration import RunConfig
-from mc4ad_model.interruption import children_unaware, leave_group
+from mc4ad_model.interruption import children_unaware, serve_main_process
 from mc4ad_model.registration import Registration
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def load_batches(
         pin_memory=pin_memory,
         # fork would copy the state of torch's threads
         multiprocessing_context="forkserver" if workers else None,
-        worker_init_fn=leave_group,
+        worker_init_fn=serve_main_process,
     )
     with children_unaware():
         return iter(loader)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -63,7 +64,19 @@ def children_unaware() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def leave_group(worker: int) -> None:
-    """Called in a sample-making process: torch has it stop at SIGTERM again, which its own parent
-    may send, so let the group's not come here."""
+def serve_main_process(worker: int) -> None:
+    """Called in each process that makes samples: it ends with the main process, and not before.
+
+    Torch has workers stop at SIGTERM, which the main process may send, so what is sent to the whole
+    group must not come here. And torch has them end with their parent, which is the fork server,
+    which ends with its last child: they would outlive a main process that was killed for ever.
+    """
     os.setpgid(0, 0)
+    threading.Thread(target=_end_with_main_process, daemon=True).start()
+
+
+def _end_with_main_process() -> None:
+    main = multiprocessing.parent_process()
+    if main is not None:
+        main.join()
+        os._exit(1)

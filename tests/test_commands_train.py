@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from click.testing import CliRunner, Result
 
@@ -234,9 +235,12 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(iv, data, tmp_path, whole):
 
 
 def test_a_kill_loses_no_more_than_the_time_since_the_last_checkpoint(iv, data, tmp_path, whole):
-    process = started(data, tmp_path, workers=0)
+    process = started(data, tmp_path, workers=1)
+    others = psutil.Process(process.pid).children(recursive=True)
+    assert len(others) >= 2  # the fork server, and what makes samples
     process.kill()
     process.communicate(timeout=60)
+    assert psutil.wait_procs(others, timeout=20)[1] == []  # nothing is left behind
     assert not (tmp_path / "ball" / "network.json").exists()
     result = iv("--category", "ball", "--out", tmp_path, changes=LONG)
     assert result.exit_code == 0, result.output

@@ -112,6 +112,6 @@ def test_sample_makers_outlive_a_signal_to_all_processes(tmp_path):
     root = str(Path(__file__).parents[1])
     done = subprocess.run(
         [sys.executable, script], env=os.environ | {"PYTHONPATH": root},
-        start_new_session=True, capture_output=True, text=True, check=False,
+        start_new_session=True, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "rest 20\n", "")

@@ -11,6 +11,18 @@ from typing import TYPE_CHECKING
 import click
 
 from intravariance.progress import say
+from mc4ad_model.commands.options import (
+    backend_option,
+    categories_option,
+    changes_option,
+    data_option,
+    device_option,
+    json_option,
+    preset_option,
+    quiet_option,
+    seeds_option,
+    workers_option,
+)
 
 if TYPE_CHECKING:
     from mc4ad_model.ablation import Ablation, Plan
@@ -21,36 +33,23 @@ TABLE = "table.json"
 
 @click.command("ablate")
 @click.argument("grid")
-@click.option("--data", required=True, type=click.Path(path_type=Path), help="Dataset file.")
-@click.option(
-    "--preset",
-    default="quick",
-    show_default=True,
-    help="What the variants start from: quick, released, paper, or a TOML file.",
-)
-@click.option(
-    "--set", "changes", multiple=True, metavar="SECTION.KEY=VALUE", help="Change a preset's value."
-)
-@click.option(
-    "--category", "categories", multiple=True, help="Only this category; may be repeated."
-)
-@click.option("--seeds", default="0,1,2", show_default=True, help="Seeds, separated by commas.")
+@data_option
+@preset_option
+@changes_option
+@categories_option
+@seeds_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     help="Folder for the runs; grids of one preset and dataset may share it.  "
     "[default: runs/ablation-NAME-PRESET]",
 )
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
-)
-@click.option(
-    "--backend", type=click.Choice(["torch", "minkowski"]), default="torch", show_default=True
-)
-@click.option("--workers", type=click.IntRange(min=0), help="Processes that make samples.")
+@device_option
+@backend_option
+@workers_option
 @click.option("--dry-run", is_flag=True, help="Print the planned runs, train nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@json_option
+@quiet_option
 def ablate_command(
     grid: str,
     data: Path,

@@ -13,6 +13,14 @@ import click
 
 from intravariance.errors import InputError
 from intravariance.progress import say
+from mc4ad_model.commands.options import (
+    backend_option,
+    categories_option,
+    data_option,
+    device_option,
+    json_option,
+    quiet_option,
+)
 from mc4ad_model.tables import show, text_table
 
 if TYPE_CHECKING:
@@ -38,13 +46,11 @@ _COLUMNS: dict[str, Callable[[CategoryEvaluation], float | None]] = {
 
 
 @click.command("evaluate")
-@click.option("--data", required=True, type=click.Path(path_type=Path), help="Dataset file.")
+@data_option
 @click.option(
     "--run", "folder", required=True, type=click.Path(path_type=Path), help="What `iv train` wrote."
 )
-@click.option(
-    "--category", "categories", multiple=True, help="Only this category; may be repeated."
-)
+@categories_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -66,22 +72,10 @@ _COLUMNS: dict[str, Callable[[CategoryEvaluation], float | None]] = {
     show_default=True,
     help="Of the bootstrap intervals.",
 )
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="auto: a GPU if there is one.",
-)
-@click.option(
-    "--backend",
-    type=click.Choice(["torch", "minkowski"]),
-    default="torch",
-    show_default=True,
-    help="What computes the sparse convolutions.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@device_option
+@backend_option
+@json_option
+@quiet_option
 def evaluate_command(
     data: Path,
     folder: Path,

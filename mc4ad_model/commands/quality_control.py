@@ -16,6 +16,12 @@ import click
 
 from intravariance.errors import InputError
 from intravariance.progress import say
+from mc4ad_model.commands.options import (
+    categories_option,
+    data_option,
+    json_option,
+    quiet_option,
+)
 
 if TYPE_CHECKING:
     from intravariance.store import Dataset
@@ -36,7 +42,7 @@ _COLUMNS = {
 
 
 @click.command("quality-control")
-@click.option("--data", required=True, type=click.Path(path_type=Path), help="Dataset file.")
+@data_option
 @click.option(
     "--pruned", required=True, type=click.Path(path_type=Path),
     help="Run of the fast network V_P, which `iv train --set network.arch=pruned` wrote.",
@@ -45,9 +51,7 @@ _COLUMNS = {
     "--full", required=True, type=click.Path(path_type=Path),
     help="Run of the thorough network V_O.",
 )  # fmt: skip
-@click.option(
-    "--category", "categories", multiple=True, help="Only this category; may be repeated."
-)
+@categories_option
 @click.option(
     "--share", "shares", multiple=True, type=click.FloatRange(0, 1), default=(0.25,),
     show_default=True, help="Share b that V_P accepts; may be repeated.",
@@ -64,8 +68,8 @@ _COLUMNS = {
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of these products."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@json_option
+@quiet_option
 def quality_control_command(
     data: Path,
     pruned: Path,

@@ -11,6 +11,17 @@ import click
 
 from intravariance.errors import InputError
 from intravariance.progress import say
+from mc4ad_model.commands.options import (
+    backend_option,
+    categories_option,
+    changes_option,
+    device_option,
+    json_option,
+    preset_option,
+    quiet_option,
+    seeds_option,
+    workers_option,
+)
 
 if TYPE_CHECKING:
     from mc4ad_model.reproduction import Reproduction
@@ -21,39 +32,26 @@ if TYPE_CHECKING:
 @click.option(
     "--group", type=click.Choice(["1", "2"]), default="2", show_default=True, help="Its part."
 )
-@click.option(
-    "--preset",
-    default="quick",
-    show_default=True,
-    help="quick (minutes a category on a CPU), released, paper, or a TOML file.",
-)
-@click.option(
-    "--set", "changes", multiple=True, metavar="SECTION.KEY=VALUE", help="Change a preset's value."
-)
+@preset_option
+@changes_option
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
     help="Dataset file.  [default: groupN.h5 in the folder of --out; built if it is not there]",
 )
-@click.option(
-    "--category", "categories", multiple=True, help="Only this category; may be repeated."
-)
-@click.option("--seeds", default="0,1,2", show_default=True, help="Seeds, separated by commas.")
+@categories_option
+@seeds_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     help="Folder for the runs.  [default: runs/table19-groupN-PRESET]",
 )
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
-)
-@click.option(
-    "--backend", type=click.Choice(["torch", "minkowski"]), default="torch", show_default=True
-)
-@click.option("--workers", type=click.IntRange(min=0), help="Processes that make samples.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@device_option
+@backend_option
+@workers_option
+@json_option
 @click.option("--markdown", is_flag=True, help="Print the tables as Markdown.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@quiet_option
 def reproduce_command(
     table: str,
     group: str,

@@ -10,13 +10,23 @@ from typing import TYPE_CHECKING
 import click
 
 from intravariance.errors import InputError
+from mc4ad_model.commands.options import (
+    backend_option,
+    changes_option,
+    data_option,
+    device_option,
+    json_option,
+    preset_option,
+    quiet_option,
+    workers_option,
+)
 
 if TYPE_CHECKING:
     from intravariance.store import Dataset
 
 
 @click.command("train")
-@click.option("--data", required=True, type=click.Path(path_type=Path), help="Dataset file.")
+@data_option
 @click.option(
     "--category",
     "categories",
@@ -25,15 +35,8 @@ if TYPE_CHECKING:
     show_default=True,
     help="Category to train a network for; may be repeated. all: each of the file's.",
 )
-@click.option(
-    "--preset",
-    default="quick",
-    show_default=True,
-    help="quick (minutes on a CPU), released, paper, or a TOML file.",
-)
-@click.option(
-    "--set", "changes", multiple=True, metavar="SECTION.KEY=VALUE", help="Change a preset's value."
-)
+@preset_option
+@changes_option
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
     "--out",
@@ -41,29 +44,12 @@ if TYPE_CHECKING:
     help="Folder for the run, one in it for each category.  [default: runs/NAME-PRESET-SEED]",
 )
 @click.option("--force", is_flag=True, help="Start anew where a run exists.")
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="auto: a GPU if there is one.",
-)
-@click.option(
-    "--backend",
-    type=click.Choice(["torch", "minkowski"]),
-    default="torch",
-    show_default=True,
-    help="What computes the sparse convolutions.",
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(min=0),
-    help="Processes that make samples; the result does not depend on them.  [default: cores - 1, "
-    "4 at most]",
-)
+@device_option
+@backend_option
+@workers_option
 @click.option("--dry-run", is_flag=True, help="Print the resolved configuration, train nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@json_option
+@quiet_option
 def train_command(
     data: Path,
     categories: tuple[str, ...],

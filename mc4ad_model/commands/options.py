@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options that several commands have, so that they mean the same everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+data_option = click.option(
+    "--data", required=True, type=click.Path(path_type=Path), help="Dataset file."
+)
+preset_option = click.option(
+    "--preset",
+    default="quick",
+    show_default=True,
+    help="quick (minutes a category on a CPU), released, paper, or a TOML file.",
+)
+changes_option = click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="SECTION.KEY=VALUE",
+    help="Change a preset's value; may be repeated.",
+)
+categories_option = click.option(
+    "--category", "categories", multiple=True, help="Only this category; may be repeated."
+)
+seeds_option = click.option(
+    "--seeds", default="0,1,2", show_default=True, help="Seeds, separated by commas."
+)
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="auto: a GPU if there is one.",
+)
+backend_option = click.option(
+    "--backend",
+    type=click.Choice(["torch", "minkowski"]),
+    default="torch",
+    show_default=True,
+    help="What computes the sparse convolutions.",
+)
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    help="Processes that make samples; the result does not depend on them.  [default: cores - 1, "
+    "4 at most]",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+quiet_option = click.option("--quiet", is_flag=True, help="No progress.")
