@@ -60,9 +60,9 @@ class Registration:
     """
 
     def __init__(self, templates: Sequence[NDArray[Any]]) -> None:
-        self._templates = [np.asarray(template, dtype=np.float64) for template in templates]
-        self._trees = [cKDTree(template) for template in self._templates]
-        self._fields = [_distance_field(template) for template in self._templates]
+        self.templates = [np.asarray(template, dtype=np.float64) for template in templates]
+        self._trees = [cKDTree(template) for template in self.templates]
+        self._fields = [_distance_field(template) for template in self.templates]
 
     def register(self, points: NDArray[Any]) -> Pose:
         """The pose of a cloud (N, 3), any rotation and shift, in the templates' scale."""
@@ -90,7 +90,7 @@ class Registration:
         turned = ((cloud[:_GRID_POINTS] - centre) @ rotations).astype(np.float32)  # (R, P, 3)
         turned /= _CELL
         poses = []
-        for index, (template, field) in enumerate(zip(self._templates, self._fields, strict=True)):
+        for index, (template, field) in enumerate(zip(self.templates, self._fields, strict=True)):
             middle = template.mean(axis=0)
             size = field.shape[0]
             cells = (turned + ((middle + _REACH) / _CELL).astype(np.float32)).astype(np.int32)
@@ -118,7 +118,7 @@ class Registration:
 
     def _from_both_sides(self, tree: Any, pose: Pose) -> Pose:
         """With the mean of both distances: of a small cloud in a large template one is small."""
-        template = self._templates[pose.template][:_BACK_POINTS]
+        template = self.templates[pose.template][:_BACK_POINTS]
         distances, _ = tree.query((template - pose.shift) @ pose.rotation.T)
         distance = 0.5 * (pose.distance + float(np.minimum(distances, FAR).mean()))
         return replace(pose, distance=distance)

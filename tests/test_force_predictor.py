@@ -19,7 +19,7 @@ from scipy.spatial.transform import Rotation
 from intravariance.errors import InputError
 from intravariance.pointcloud import sample_surface
 from mc4ad_model.data import ForcePredictor, centre_and_scale
-from mc4ad_model.network import CFPNet, Forces
+from mc4ad_model.network import CFPNet, Forces, count_parameters
 from mc4ad_model.registration import Pose, Registration
 from tests.networks import scrambled
 from tests.runs import tiny
@@ -28,10 +28,11 @@ from tests.samples import product
 Field = Callable[[torch.Tensor], torch.Tensor]
 
 
-class Known:
-    """A network that answers with a field, and remembers what it was given."""
+class Known(torch.nn.Module):
+    """A network without parameters that answers with a field, and remembers what it was given."""
 
     def __init__(self, field: Field) -> None:
+        super().__init__()
         self.field, self.given = field, []
 
     def predict(self, clouds: list[torch.Tensor]) -> list[Forces]:
@@ -170,7 +171,9 @@ def test_a_real_network_is_asked_through_predict():
     centroid, scale = centre_and_scale(points)
     given = torch.from_numpy(((points - centroid) * scale).astype(np.float32))
     expected = network.predict([given])[0].combined.numpy() / scale
-    assert np.allclose(ForcePredictor(network, config)(points), expected, atol=1e-6)
+    detector = ForcePredictor(network, config)
+    assert np.allclose(detector(points), expected, atol=1e-6)
+    assert detector.parameters == count_parameters(network)
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
