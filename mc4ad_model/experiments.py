@@ -98,9 +98,8 @@ def evaluate_run(run: Run, dataset: Dataset, machine: Machine) -> Results:
     Raises
     ------
     InputError
-        Training is unfinished, the dataset cannot be evaluated on, or results cannot be written.
-    IntegrityError
-        The network is damaged.
+        Training is unfinished, its network is damaged, the dataset cannot be evaluated on, or
+        results cannot be written.
     """
     folder, config = run.folder / "evaluation", run.described["config"]
     try:

@@ -22,6 +22,8 @@ from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
+from intravariance.errors import InputError
+
 Points = NDArray[np.float64]
 
 # Distances beyond this count as this much: parts that are missing or twisted away pull no more.
@@ -65,8 +67,16 @@ class Registration:
         self._fields = [_distance_field(template) for template in self.templates]
 
     def register(self, points: NDArray[Any]) -> Pose:
-        """The pose of a cloud (N, 3), any rotation and shift, in the templates' scale."""
+        """The pose of a cloud (N, 3), any rotation and shift, in the templates' scale.
+
+        Raises
+        ------
+        InputError
+            A coordinate is not finite.
+        """
         cloud = np.asarray(points, dtype=np.float64)
+        if not np.isfinite(cloud).all():
+            raise InputError("point cloud: expected finite coordinates, found NaN or infinity")
         # A part of the cloud stands for all of it, so the points' order must mean nothing.
         cloud = cloud[np.random.default_rng(0).permutation(len(cloud))]
         poses = self._candidates(cloud)

@@ -137,17 +137,16 @@ class Run:
         Raises
         ------
         InputError
-            Training is unfinished, or the checkpoint is another network's.
-        IntegrityError
-            The checkpoint is damaged.
+            Training is unfinished, or the checkpoint is damaged or another network's.
         """
         if not self.finished:
             raise InputError(
                 f"{self.folder}: training is unfinished; the same `iv train` command carries on"
             )
-        network, metadata = load_checkpoint(
-            self.folder / NETWORK, backend, expected=self.config.network
-        )
+        with reading():
+            network, metadata = load_checkpoint(
+                self.folder / NETWORK, backend, expected=self.config.network
+            )
         own = {"category": self.category, "seed": self.seed, "data_digest": self.data_digest}
         if foreign := [name for name, value in own.items() if metadata.get(name) != value]:
             raise InputError(
@@ -161,7 +160,7 @@ class Run:
 
         Raises
         ------
-        InputError, IntegrityError
+        InputError
             As `load_network`.
         """
         from mc4ad_model.data import ForcePredictor
@@ -169,9 +168,21 @@ class Run:
 
         network, registration = self.load_network(backend).to(device), None
         if self.config.data.frame == "registered":
-            templates, _ = read_tensors(self.folder / TEMPLATES)
+            with reading():
+                templates, _ = read_tensors(self.folder / TEMPLATES)
             registration = Registration([templates[name].numpy() for name in sorted(templates)])
         return ForcePredictor(network, self.config, registration)
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """InputError when what is read inside is damaged: files of a run are the user's to mend."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise InputError(
+            f"{error} Put back a copy of the run's folder, or train anew with `iv train --force`."
+        ) from error
 
 
 @contextmanager
@@ -192,9 +203,7 @@ def read_run(folder: Path) -> Run:
     Raises
     ------
     InputError
-        There is none, or it is of another format or version.
-    IntegrityError
-        run.json is damaged.
+        There is none, or it is damaged or of another format or version.
     """
     path = folder / RUN
     if not path.is_file():
@@ -202,7 +211,7 @@ def read_run(folder: Path) -> Run:
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise IntegrityError(f"{path} is not valid JSON: {error}") from error
+        raise InputError(f"{path} is not valid JSON, it is damaged: {error}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f'{path}: expected "format": "{FORMAT}"; this is another file')
     if content.get("version") != VERSION:
@@ -215,7 +224,7 @@ def read_run(folder: Path) -> Run:
         "environment": dict,
     }  # fmt: skip
     if wrong := [name for name, kind in kinds.items() if not isinstance(content.get(name), kind)]:
-        raise IntegrityError(f"{path}: {', '.join(wrong)}: missing or of another type")
+        raise InputError(f"{path}: {', '.join(wrong)}: missing or of another type")
     values = {name: content[name] for name in kinds}
     values["config"] = RunConfig.from_mapping(content["config"], f"{path}: config")
     return Run(folder=folder, **values)
@@ -226,7 +235,7 @@ def find_runs(folder: Path) -> list[Run]:
 
     Raises
     ------
-    InputError, IntegrityError
+    InputError
         There is none, or one cannot be read.
     """
     if (folder / RUN).is_file():

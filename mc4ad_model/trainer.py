@@ -22,7 +22,7 @@ from mc4ad_model.data import CollatedBatch
 from mc4ad_model.losses import Losses, combined_loss
 from mc4ad_model.network import CFPNet, Forces, voxel_features
 from mc4ad_model.processes import Processes
-from mc4ad_model.run_folder import CHECKPOINT, METRICS, NETWORK, TIMING, Run, writing
+from mc4ad_model.run_folder import CHECKPOINT, METRICS, NETWORK, TIMING, Run, reading, writing
 from mc4ad_model.sparse import CoordinatePyramid, voxelise
 
 
@@ -168,7 +168,9 @@ class Trainer:
                 (self._run.folder / METRICS).unlink(missing_ok=True)
             return
         path = self._run.folder / name
-        network, metadata = load_checkpoint(path, self._backend, self._config.network)
+        with reading():
+            network, metadata = load_checkpoint(path, self._backend, self._config.network)
+            tensors, _ = read_tensors(self._run.folder / f"{name}-optimiser")
         own = self._identity()
         if any(metadata.get(key) != value for key, value in own.items()):
             raise InputError(f"{path}.json: another run's checkpoint; expected one of {own}")
@@ -176,7 +178,6 @@ class Trainer:
         if not isinstance(step, int) or not isinstance(sums, dict):
             raise InputError(f"{path}.json: expected a checkpoint with its step and sums of losses")
         self._adopt(network)
-        tensors, _ = read_tensors(self._run.folder / f"{name}-optimiser")
         parameters = dict(self.network.named_parameters())
         state: dict[str, dict[str, Tensor]] = {}
         for key, value in tensors.items():

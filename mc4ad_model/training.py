@@ -9,13 +9,20 @@ Under `torchrun`, each process takes its share of every batch.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import torch
 
 from intravariance.errors import InputError, IVError
 from intravariance.progress import say, track
 from mc4ad_model.configuration import TrainingConfig
-from mc4ad_model.data import TrainingData, TrainingSamples, load_batches, registration_points
+from mc4ad_model.data import (
+    CollatedBatch,
+    TrainingData,
+    TrainingSamples,
+    load_batches,
+    registration_points,
+)
 from mc4ad_model.interruption import Interruption
 from mc4ad_model.processes import Processes
 from mc4ad_model.run_folder import TEMPLATES, Run
@@ -45,9 +52,7 @@ def train(
     ------
     InputError
         A batch is larger than an epoch, a file cannot be written (the checkpoint before is intact),
-        or the last checkpoint is of another network.
-    IntegrityError
-        The last checkpoint is damaged.
+        or the last checkpoint is damaged or of another network.
     IVError
         Interrupted by a signal, after a checkpoint was written; or a loss is not finite.
     """
@@ -77,7 +82,7 @@ def train(
     started, stop = time.monotonic(), False
     with Interruption() as interruption:
         shown = track(
-            batches,
+            _from_workers(batches, run.category),
             total - first,
             f"train {run.category}",
             quiet,
@@ -95,6 +100,19 @@ def train(
     trainer.finish(time.monotonic() - started, total - first)
     if stop:  # in the last step: nothing is lost, but another category is not begun
         raise IVError(f"{run.category}: interrupted, but trained to its end")
+
+
+def _from_workers(batches: Iterator[CollatedBatch], category: str) -> Iterator[CollatedBatch]:
+    """The batches; IVError when a process that makes them was killed."""
+    try:
+        yield from batches
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise IVError(
+            f"{category}: a process that makes samples was ended from outside (out of memory?). "
+            "The same command carries on from the last checkpoint; fewer --workers need less room."
+        ) from error
 
 
 def steps_per_epoch(samples: TrainingSamples, config: TrainingConfig, processes: Processes) -> int:

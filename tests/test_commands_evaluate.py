@@ -290,7 +290,7 @@ def test_a_damaged_checkpoint_is_an_error(data: Path, copied: Path) -> None:
     content[-1] ^= 1
     path.write_bytes(content)
     result = evaluate(data, copied)
-    assert result.exit_code == 1  # as everywhere for a file that contradicts itself
+    assert result.exit_code == 2
     assert "network.safetensors" in result.stderr and "damaged" in result.stderr
     assert not (copied / "brick" / "evaluation" / "metrics.json").exists()
 

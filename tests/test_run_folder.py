@@ -13,7 +13,7 @@ pytest.importorskip("torch", reason="torch is not installed: pip install '.[mode
 
 import torch
 
-from intravariance.errors import InputError, IntegrityError
+from intravariance.errors import InputError
 from mc4ad_model.checkpoints import read_tensors
 from mc4ad_model.registration import Registration
 from mc4ad_model.run_folder import Run, environment, find_runs, read_run
@@ -70,23 +70,23 @@ def test_run_json_is_written_once(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "error", "named"),
+    ("content", "named"),
     [
-        ("{", IntegrityError, "not valid JSON"),
-        ("[" * 100_000, IntegrityError, "not valid JSON"),
-        ("[]", InputError, "another file"),
-        ('{"format": "other"}', InputError, "another file"),
-        ('{"format": "intravariance-run", "version": 2}', InputError, "format version 2"),
-        ('{"format": "intravariance-run", "version": 1}', IntegrityError, "category, seed"),
+        ("{", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
+        ("[]", "another file"),
+        ('{"format": "other"}', "another file"),
+        ('{"format": "intravariance-run", "version": 2}', "format version 2"),
+        ('{"format": "intravariance-run", "version": 1}', "category, seed"),
     ],
 )
-def test_a_run_json_that_cannot_be_read(tmp_path, content, error, named):
+def test_a_run_json_that_cannot_be_read(tmp_path, content, named):
     (tmp_path / "run.json").write_text(content)
-    with pytest.raises(error, match=r"run\.json") as caught:
+    with pytest.raises(InputError, match=r"run\.json") as caught:
         read_run(tmp_path)
     assert named in str(caught.value)
     # a run of another configuration: named as such, and --force starts anew
-    with pytest.raises(error):
+    with pytest.raises(InputError):
         replace(FRESH, folder=tmp_path).check(force=False)
     run = replace(FRESH, folder=tmp_path)
     run.check(force=True)
@@ -240,7 +240,7 @@ def test_a_damaged_network(copied):
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
-    with pytest.raises(IntegrityError, match=r"network\.safetensors"):
+    with pytest.raises(InputError, match=r"network\.safetensors"):
         copied.load_network()
 
 

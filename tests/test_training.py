@@ -21,8 +21,8 @@ pytest.importorskip("torch", reason="torch is not installed: pip install '.[mode
 
 import torch
 
-from intravariance.errors import InputError, IntegrityError, IVError
-from mc4ad_model import trainer
+from intravariance.errors import InputError, IVError
+from mc4ad_model import trainer, training
 from mc4ad_model.checkpoints import read_tensors, write_tensors
 from mc4ad_model.data import TrainingSamples
 from mc4ad_model.processes import Processes
@@ -301,7 +301,7 @@ def test_a_damaged_checkpoint(tmp_path, part):
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    with pytest.raises(IntegrityError, match=file.name):
+    with pytest.raises(InputError, match=file.name):
         train_smaller(tmp_path)
     file.unlink()
     with pytest.raises(InputError, match=f"{file.name} does not exist"):
@@ -357,3 +357,14 @@ def test_a_batch_must_be_divisible_among_processes():
     assert steps_per_epoch(samples, config.training, Processes(0, 3, 0)) == 2
     with pytest.raises(InputError, match=r"training\.batch = 3: expected a multiple of the 2"):
         steps_per_epoch(samples, config.training, Processes(0, 2, 0))
+
+
+def test_a_worker_that_was_killed():
+    def batches():
+        yield "first"
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+
+    found = training._from_workers(batches(), "vase")
+    assert next(found) == "first"
+    with pytest.raises(IVError, match=r"vase: .*out of memory.*carries on"):
+        next(found)
