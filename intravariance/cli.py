@@ -11,7 +11,7 @@ from importlib.metadata import EntryPoint, entry_points, version
 
 import click
 
-from intravariance.errors import IVError
+from intravariance.errors import BackendUnavailable, IVError
 
 # One line each, so that `iv --help` need not import the commands; others show without a line.
 SUMMARIES = {
@@ -26,6 +26,10 @@ SUMMARIES = {
     "train": "Train CFP-Net on a dataset's templates, one network for each category.",
     "verify": "Check a dataset file: whole, to specification, free of shortcuts.",
 }
+
+
+# Packages of the extras, which a command may find missing.
+EXTRAS = {"torch": "model", "safetensors": "model", "pydantic": "model", "sklearn": "model"}
 
 
 class LazyGroup(click.Group):
@@ -53,6 +57,15 @@ class LazyGroup(click.Group):
         except IVError as error:
             click.echo(f"iv: error: {error}", err=True)
             ctx.exit(error.exit_code)
+        except ModuleNotFoundError as error:
+            extra = EXTRAS.get((error.name or "").partition(".")[0])
+            if extra is None:
+                raise
+            click.echo(
+                f"iv: error: {error.name} is not installed: pip install 'intravariance[{extra}]'",
+                err=True,
+            )
+            ctx.exit(BackendUnavailable.exit_code)
 
 
 def _commands() -> dict[str, EntryPoint]:

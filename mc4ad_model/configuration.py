@@ -102,7 +102,7 @@ class DataConfig:
     points
         "mesh": sampled afresh from the template's mesh for each sample, with fresh noise of the
         file's standard deviation; "stored": the template's stored points with the noise that they
-        have (the released code takes fixed points, and adds no noise).
+        have (the released code takes the vertices of a mesh, without noise, each time the same).
     rotation
         How a training cloud is turned. "so3": uniformly; "three_axes": by uniform angles about z, y
         and x (released code; not uniform on SO(3)); "none".
@@ -172,7 +172,8 @@ class TrainingConfig:
     batch
         Point clouds in a batch (paper: 32). What is left over at the end of an epoch is dropped.
     learning_rate, final_learning_rate
-        Constant for `constant_epochs`, then one cosine down to the final one (1e-3, 1e-6 and 10).
+        Constant for `constant_epochs`, then one cosine down to the final one (1e-3, 1e-6; the
+        released code counts epochs from 1 and holds the rate while that is below 10).
     output_scale
         Factor on the initial parameters of the head's last layer (released code: 1). With 1 the
         first forces are several times larger than any target, and most of a short training goes
@@ -189,7 +190,7 @@ class TrainingConfig:
     batch: Count = 32
     learning_rate: Positive = 1e-3
     final_learning_rate: Weight = 1e-6
-    constant_epochs: Annotated[int, Field(ge=0)] = 10
+    constant_epochs: Annotated[int, Field(ge=0)] = 9
     output_scale: Weight = 1.0
     precision: Literal["float32", "bfloat16"] = "float32"
     checkpoint_epochs: Count = 10
@@ -256,7 +257,7 @@ class RunConfig:
             section, key, value = _parse(change)
             values.setdefault(section, {})[key] = value
             where = f"{preset} with {', '.join(changes)}"
-        return cls.from_mapping(values, where, preset)
+        return cls.from_mapping(values, where, Path(preset).stem)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], where: str, preset: str = "") -> Self:
@@ -350,4 +351,8 @@ def _section(name: str, values: Any, where: str) -> Any:
         if not first["loc"]:  # from __post_init__, which names the values
             raise InputError(f"{where}: {name}.{first['ctx']['error']}") from None
         place = ".".join(map(str, (name, *first["loc"])))
+        if first["type"] in ("tuple_type", "missing", "too_long"):
+            raise InputError(
+                f"{where}: {place} = {first['input']!r}: expected two numbers, [low, high]"
+            ) from None
         raise InputError(f"{where}: {place} = {first['input']!r}: {first['msg']}") from None

@@ -83,8 +83,23 @@ def read_training_data(dataset: Dataset, category: str, config: RunConfig) -> Tr
             f"{dataset.path}: template {bare[0]} has no mesh to sample; "
             "take its stored points: --set data.points=stored"
         )
+    if config.data.frame == "registered":
+        _check_scale(dataset, templates)
     sigma = float(dataset.metadata["identity"]["noise_sigma"])
     return TrainingData(category, templates, dataset.specification.points, sigma)
+
+
+def _check_scale(dataset: Dataset, templates: Sequence[Template]) -> None:
+    """InputError unless the products fill about the unit ball around 0, as ours do."""
+    for template in templates:
+        surface = template.points if template.mesh is None else template.mesh.vertices
+        radius = float(np.linalg.norm(surface, axis=1).max())
+        if not 0.6 < radius < 1.4:
+            raise InputError(
+                f"{dataset.path}: template {template.id} reaches {radius:.3g} from 0; "
+                'data.frame = "registered" expects products of radius 1 around 0. Take another '
+                "frame: --set data.frame=own --set data.rotation=so3"
+            )
 
 
 class TrainingSamples(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
@@ -152,7 +167,10 @@ def surface_points(
 
 
 def random_rotation(kind: str, rng: np.random.Generator) -> NDArray[np.float64]:
-    """(3, 3), for row vectors: points @ rotation."""
+    """(3, 3), for row vectors: points @ rotation.
+
+    The released code turns about other centres than 0, which centring the cloud undoes.
+    """
     if kind == "none":
         return np.eye(3)
     if kind == "so3":  # a normalised Gaussian quaternion is uniform on SO(3)

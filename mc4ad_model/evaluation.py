@@ -13,7 +13,6 @@ Memory. The process's largest resident size so far, or what torch allocated at m
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from intravariance.store import Record
 from mc4ad_model import metrics
 from mc4ad_model.category_metrics import CategoryMetrics, SampleRow, category_metrics
 from mc4ad_model.configuration import ScoringConfig
+from mc4ad_model.memory import peak_memory, reset_peak_memory
 from mc4ad_model.scoring import RULES, object_score, point_scores
 
 
@@ -94,14 +94,14 @@ def evaluate_category(
     """
     check_records(records)
     category = records[0].category
-    _reset_peak_memory()
+    reset_peak_memory()
     detector(records[0].points)
     rows, scores = [], {}
     for record in track(records, len(records), f"evaluate {category}", quiet):
         row, scores[record.id] = _evaluate(record, detector, scoring)
         rows.append(row)
     seconds = sum(row.seconds for row in rows)
-    memory, memory_of = _peak_memory()
+    memory, memory_of = peak_memory()
     return CategoryEvaluation(
         category=category,
         rows=tuple(rows),
@@ -142,8 +142,9 @@ def _evaluate(
         )
     force = output if output.ndim == 2 else None
     scores = output.astype(np.float32) if force is None else point_scores(force, scoring)
-    objects = {rule: object_score(scores, scoring, rule) for rule in RULES}
+    object_score(scores, scoring)
     seconds = time.perf_counter() - start
+    objects = {rule: object_score(scores, scoring, rule) for rule in RULES}
     if not np.isfinite(scores).all():
         count = int((~np.isfinite(scores)).sum())
         raise InputError(
@@ -188,23 +189,3 @@ def _force_columns(
     if force is not None and rest.any():
         columns["epe_rest"] = metrics.end_point_error(force[rest], displacement[rest])
     return columns
-
-
-def _cuda() -> Any:
-    """torch.cuda when it is in use, else None; a method without torch need not load it."""
-    torch = sys.modules.get("torch")
-    return torch.cuda if torch is not None and torch.cuda.is_initialized() else None
-
-
-def _reset_peak_memory() -> None:
-    if cuda := _cuda():
-        cuda.reset_peak_memory_stats()
-
-
-def _peak_memory() -> tuple[int, str]:
-    if cuda := _cuda():
-        return int(cuda.max_memory_allocated()), "cuda"
-    import resource  # not on Windows
-
-    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return size * (1 if sys.platform == "darwin" else 1024), "process"

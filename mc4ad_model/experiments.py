@@ -10,6 +10,7 @@ dataset.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -84,6 +85,8 @@ def train_and_evaluate(
         The file cannot be trained or evaluated on (found before training starts), or the folder
         holds other runs.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError("torchrun: is for `iv train`; this command also evaluates, in one process")
     for category in categories:
         check_records(evaluated_records(dataset, category))
     folders = train_runs(dataset, categories, config, seed, out, machine)

@@ -110,6 +110,7 @@ def anomalous_regions(
     regions : (N,) int64
         0 for a normal point, else the number of its region, from 1.
     """
+    from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
     from scipy.spatial import cKDTree
 
@@ -117,7 +118,8 @@ def anomalous_regions(
     regions = np.zeros(len(np.asarray(labels)), dtype=np.int64)
     if len(chosen):
         tree = cKDTree(np.asarray(points, dtype=np.float64)[chosen])
-        near = tree.sparse_distance_matrix(tree, radius, output_type="coo_matrix")
+        first, second = tree.query_pairs(radius, output_type="ndarray").T
+        near = coo_array((np.ones(len(first), bool), (first, second)), (len(chosen),) * 2)
         regions[chosen] = 1 + connected_components(near, directed=False)[1]
     return regions
 

@@ -203,12 +203,15 @@ def _differences(
         "rank of ours among the published methods would mean anything."
     )
     printed = set(table19(group, "o_auroc").categories)
-    only_theirs, only_ours = sorted(printed - set(categories)), sorted(set(categories) - printed)
+    own = set(dataset.categories)
+    only_theirs, only_ours = sorted(printed - own), sorted(set(categories) - printed)
     if only_theirs or only_ours:
         yield (
             f"Categories: only the paper's table has {', '.join(only_theirs) or 'none'}; only ours "
             f"has {', '.join(only_ours) or 'none'}."
         )
+    if left_out := sorted(own - set(categories)):
+        yield f"Left out here: {', '.join(left_out)}."
     sigma = float(identity["noise_sigma"])
     yield (
         f"Noise: the standard deviation of each coordinate is {sigma:.4g} here, a variance of "

@@ -114,11 +114,11 @@ class Run:
         for path in self.folder.glob("*.partial"):
             path.unlink()
         if force:
+            shutil.rmtree(self.folder / "evaluation", ignore_errors=True)
             # Killed in between, it is an unfinished run first, and a run's folder to the end.
             for pattern in (f"{NETWORK}.json", f"{NETWORK}.*", *OTHERS, RUN):
                 for path in self.folder.glob(pattern):
                     path.unlink()
-            shutil.rmtree(self.folder / "evaluation", ignore_errors=True)
         if (self.folder / RUN).is_file():
             return
         content = {
@@ -242,7 +242,11 @@ def find_runs(folder: Path) -> list[Run]:
         return [read_run(folder)]
     found = sorted(path.parent for path in folder.glob(f"*/{RUN}"))
     if not found:
-        raise InputError(f"--run {folder}: no training run there; make one with `iv train`")
+        deeper = sorted({str(path.parents[1]) for path in folder.glob(f"**/{RUN}")})
+        hint = (
+            f"there are runs in {', '.join(deeper[:5])}" if deeper else "make one with `iv train`"
+        )
+        raise InputError(f"--run {folder}: no training run there; {hint}")
     return [read_run(path) for path in found]
 
 

@@ -93,7 +93,7 @@ def evaluate_into(
         detector,
         scoring,
         seed,
-        parameters=getattr(detector, "parameters", None),
+        parameters=detector.parameters,
         quiet=machine.quiet,
     )
     config = run.described["config"]

@@ -20,6 +20,7 @@ from mc4ad_model.checkpoints import load_checkpoint, read_tensors, save_checkpoi
 from mc4ad_model.configuration import TrainingConfig
 from mc4ad_model.data import CollatedBatch
 from mc4ad_model.losses import Losses, combined_loss
+from mc4ad_model.memory import peak_memory
 from mc4ad_model.network import CFPNet, Forces, voxel_features
 from mc4ad_model.processes import Processes
 from mc4ad_model.run_folder import CHECKPOINT, METRICS, NETWORK, TIMING, Run, reading, writing
@@ -124,9 +125,19 @@ class Trainer:
             values = ", ".join(f"{name} {value:g}" for name, value in losses.items())
             raise IVError(
                 f"{self._run.category}: the loss of batch {number} of epoch {epoch} is not finite "
-                f"({values}). The network before it is in the last checkpoint; a smaller "
-                "training.learning_rate or training.precision = float32 may help."
+                f"({values}). The last checkpoint is kept. A smaller training.learning_rate or "
+                "training.precision = float32 may help, in another --out or with --force."
             )
+
+    def _check_parameters(self) -> None:
+        """The loss was finite before the step; what that made of the network may not be."""
+        for name, value in self.network.state_dict().items():
+            if not bool(torch.isfinite(value).all()):
+                raise IVError(
+                    f"{self._run.category}: {name} is not finite after step {self.done.step}. The "
+                    "last checkpoint is kept. A smaller training.learning_rate may help, in "
+                    "another --out or with --force."
+                )
 
     def _end_epoch(self, epoch: int, rate: float) -> None:
         means = {name: value / self._per_epoch for name, value in self.done.sums.items()}
@@ -145,6 +156,7 @@ class Trainer:
 
         The optimiser's pair is written first: a checkpoint counts when its network is there.
         """
+        self._check_parameters()
         if not self._processes.first:
             return
         name = f"{CHECKPOINT}-{self.done.step:08d}"
@@ -200,7 +212,7 @@ class Trainer:
         self._processes.wait()
         if not self._processes.first:
             return
-        timing = {"seconds": seconds, "steps": steps, "memory_bytes": peak_memory(self._device)}
+        timing = {"seconds": seconds, "steps": steps, "memory_bytes": peak_memory()[0]}
         metadata = {"step": self.done.step, **self._identity()}
         with writing(self._run.folder / NETWORK):
             text = json.dumps(timing, indent=2) + "\n"
@@ -238,12 +250,3 @@ def _cut_metrics(path: Path, epochs: int) -> None:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         with writing(path):
             write_file(path, "".join(lines[:epochs]).encode(), force=True)
-
-
-def peak_memory(device: torch.device) -> int:
-    """Bytes: what torch allocated at most on a GPU, else the process's largest resident size."""
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    import resource  # not on Windows
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -66,7 +66,7 @@ def train(
     first = trainer.done.step
     if first:
         say(f"train {run.category}: carries on after step {first} of {total}", quiet)
-    if processes.first:
+    if processes.first and run.config.data.frame == "registered":
         templates = registration_points(data, run.seed)
         store_tensors(run, TEMPLATES, {n: torch.from_numpy(p) for n, p in templates.items()})
     batches = load_batches(
@@ -95,7 +95,7 @@ def train(
                 trainer.save_checkpoint()
                 raise IVError(
                     f"{run.category}: interrupted after step {trainer.done.step} of {total}; "
-                    "the same command carries on from here"
+                    "the same command, without --force, carries on from here"
                 )
     trainer.finish(time.monotonic() - started, total - first)
     if stop:  # in the last step: nothing is lost, but another category is not begun

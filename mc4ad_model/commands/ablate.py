@@ -77,6 +77,7 @@ def ablate_command(
     from mc4ad_model.ablation import plan_grid, run_ablation
     from mc4ad_model.experiments import choose_categories, parse_seeds
     from mc4ad_model.machine import Machine
+    from mc4ad_model.run_folder import writing
 
     plan, numbers = plan_grid(grid, preset, changes), parse_seeds(seeds)
     with open_dataset(data) as dataset:
@@ -88,9 +89,10 @@ def ablate_command(
             return
         machine = Machine(device, backend, workers, quiet)
         found = run_ablation(plan, dataset, chosen, numbers, folder, machine)
-    content = json.dumps(found.to_dict(), indent=2, allow_nan=False) + "\n"
-    write_file(folder / f"{grid}-{TABLE}", content.encode(), force=True)
     click.echo(json.dumps(found.to_dict(), allow_nan=False) if as_json else _as_text(found))
+    content = json.dumps(found.to_dict(), indent=2, allow_nan=False) + "\n"
+    with writing(folder / f"{grid}-{TABLE}"):
+        write_file(folder / f"{grid}-{TABLE}", content.encode(), force=True)
     say(f"table: {folder / f'{grid}-{TABLE}'}", quiet)
 
 

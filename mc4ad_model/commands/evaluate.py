@@ -155,7 +155,7 @@ def _check_everything(
 
     for run in runs:
         check_records(evaluated_records(dataset, run.category))
-        run.load_detector(backend)
+        run.load_network(backend)
         check_folder(folders[run.category], force)
 
 

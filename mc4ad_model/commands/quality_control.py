@@ -17,14 +17,17 @@ import click
 from intravariance.errors import InputError
 from intravariance.progress import say
 from mc4ad_model.commands.options import (
+    backend_option,
     categories_option,
     data_option,
+    device_option,
     json_option,
     quiet_option,
 )
 
 if TYPE_CHECKING:
     from intravariance.store import Dataset
+    from mc4ad_model.machine import Machine
     from mc4ad_model.quality_comparison import Comparison, Timing
     from mc4ad_model.quality_control import Scores
     from mc4ad_model.run_folder import Run
@@ -45,7 +48,8 @@ _COLUMNS = {
 @data_option
 @click.option(
     "--pruned", required=True, type=click.Path(path_type=Path),
-    help="Run of the fast network V_P, which `iv train --set network.arch=pruned` wrote.",
+    help="Run of the fast network V_P, which `iv train --set network.arch=pruned` wrote, with 1.5 "
+    "times the preset's training.learning_rate (paper, A.5).",
 )  # fmt: skip
 @click.option(
     "--full", required=True, type=click.Path(path_type=Path),
@@ -68,6 +72,8 @@ _COLUMNS = {
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of these products."
 )
+@device_option
+@backend_option
 @json_option
 @quiet_option
 def quality_control_command(
@@ -79,6 +85,8 @@ def quality_control_command(
     calibrate: bool,
     clouds: int,
     seed: int,
+    device: str,
+    backend: str,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -86,13 +94,15 @@ def quality_control_command(
     judges the rest. Says what it costs in detection, and whether it saves time here.
     """
     from intravariance.store import open_dataset
+    from mc4ad_model.machine import Machine
 
+    machine = Machine(device, backend, quiet=quiet)
     with open_dataset(data) as dataset:
         pairs = _pairs(dataset, pruned, full, categories)
         found: list[Comparison] = []
         for first, second in pairs:
             calibration = clouds if calibrate else 0
-            found += _compare(first, second, dataset, shares, calibration, seed, quiet)
+            found += _compare(first, second, dataset, shares, calibration, seed, machine)
         text = _as_json(found, dataset, calibrate) if as_json else _as_text(found, calibrate)
     click.echo(text)
 
@@ -119,7 +129,7 @@ def _pairs(
         )
     name = dataset.specification.name
     for run in (kind[category] for category in chosen for kind in runs):
-        if (trained := run.identity["specification"]["name"]) != name:
+        if (trained := run.identity.get("specification", {}).get("name")) != name:
             raise InputError(
                 f"{run.folder}: was trained on {trained}, but {dataset.path} holds {name}"
             )
@@ -131,20 +141,22 @@ def _pairs(
 
 def _compare(
     first: Run, second: Run, dataset: Dataset, shares: Sequence[float], clouds: int, seed: int,
-    quiet: bool,
+    machine: Machine,
 ) -> list[Comparison]:  # fmt: skip
     """One category, for each share."""
     from annotations.vocabulary import NORMAL
     from mc4ad_model.data import read_training_data
-    from mc4ad_model.machine import Machine
     from mc4ad_model.quality_comparison import compare
     from mc4ad_model.quality_control import Scorer, calibration_clouds, score_objects
     from mc4ad_model.runs import evaluated_records
 
-    if dataset.digest not in (first.data_digest, second.data_digest):
-        say(f"{first.category}: both networks were trained on another build", quiet)
+    for run in (first, second):
+        if run.data_digest != dataset.digest:
+            say(f"{run.folder}: was trained on another build than {dataset.path}", machine.quiet)
     scorers = {
-        name: Scorer(run.load_detector(device=str(Machine().torch_device())), run.config.scoring)
+        name: Scorer(
+            run.load_detector(machine.backend, str(machine.torch_device())), run.config.scoring
+        )
         for name, run in (("V_P", first), ("V_O", second))
     }
     records = evaluated_records(dataset, first.category)
@@ -155,14 +167,14 @@ def _compare(
         calibration = tuple(  # type: ignore[assignment]
             score_objects(
                 calibration_clouds(data, pose, clouds, seed), clouds, scorer,
-                f"{name} on normal {first.category}", quiet,
+                f"{name} on normal {first.category}", machine.quiet,
             )
             for name, scorer in scorers.items()
         )  # fmt: skip
     scores = [
         score_objects(
             (record.points for record in records), len(records), scorer,
-            f"{name} on {first.category}", quiet,
+            f"{name} on {first.category}", machine.quiet,
         )
         for name, scorer in scorers.items()
     ]  # fmt: skip

@@ -79,6 +79,7 @@ def reproduce_command(
     from mc4ad_model.experiments import choose_categories, parse_seeds
     from mc4ad_model.machine import Machine
     from mc4ad_model.reproduction import build_dataset, reproduce
+    from mc4ad_model.run_folder import writing
 
     if as_json and markdown:
         raise InputError("give --json or --markdown, not both")
@@ -93,12 +94,13 @@ def reproduce_command(
         chosen = choose_categories(dataset, categories)
         machine = Machine(device, backend, workers, quiet)
         found = reproduce(part, dataset, chosen, config, numbers, folder, machine)
-    content = json.dumps(found.to_dict(), indent=2, allow_nan=False) + "\n"
-    write_file(folder / f"{table}.json", content.encode(), force=True)
     if as_json:
         click.echo(json.dumps(found.to_dict(), allow_nan=False))
     else:
         click.echo(_as_text(found, markdown))
+    content = json.dumps(found.to_dict(), indent=2, allow_nan=False) + "\n"
+    with writing(folder / f"{table}.json"):
+        write_file(folder / f"{table}.json", content.encode(), force=True)
     say(f"table: {folder / f'{table}.json'}", quiet)
 
 

@@ -67,7 +67,8 @@ def train_command(
 ) -> None:
     """Train CFP-Net on the templates of a dataset, one network for each category.
 
-    Killed at any moment, the same command carries on. The network is the one after the last epoch.
+    Killed at any moment, the same command (without --force) carries on. The network is the one
+    after the last epoch.
     """
     from intravariance.store import open_dataset
     from mc4ad_model.configuration import RunConfig

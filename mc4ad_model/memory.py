@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How much memory was taken at most."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+def _cuda() -> Any:
+    """torch.cuda when it is in use, else None; a method without torch need not load it."""
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_initialized() else None
+
+
+def reset_peak_memory() -> None:
+    """Count from now on, on a GPU; a process's largest resident size cannot be reset."""
+    if cuda := _cuda():
+        cuda.reset_peak_memory_stats()
+
+
+def peak_memory() -> tuple[int, str]:
+    """Bytes, and of what: what torch allocated at most on "cuda", else the largest resident size of
+    the "process"."""
+    if cuda := _cuda():
+        return int(cuda.max_memory_allocated()), "cuda"
+    import resource  # not on Windows
+
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return size * (1 if sys.platform == "darwin" else 1024), "process"
