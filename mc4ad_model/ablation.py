@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ from mc4ad_model.experiments import (
     train_and_evaluate,
 )
 from mc4ad_model.machine import Machine
+from mc4ad_model.metrics import mean_rank
 from mc4ad_model.published import AblationTable, ablation_table
 from mc4ad_model.quality_comparison import compare
 from mc4ad_model.quality_control import scores_of
@@ -180,6 +182,17 @@ class Ablation:
     lines: tuple[Line, ...]
     published: AblationTable | None
 
+    def mean_ranks(self) -> list[float]:
+        """Of each line, over categories, by O-AUROC (its mean over seeds); 1 is best."""
+        table = [
+            [
+                fmean(one.o_auroc for one in line.outcomes if one.category == category)
+                for category in self.categories
+            ]
+            for line in self.lines
+        ]
+        return [float(rank) for rank in mean_rank(table)]
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
         return {
@@ -190,6 +203,7 @@ class Ablation:
             "seeds": list(self.seeds),
             "remarks": list(self.plan.remarks),
             "variants": {line.variant: self._line(line) for line in self.lines},
+            "mean_ranks": self.mean_ranks(),
             "published": asdict(self.published) if self.published else None,
         }
 

@@ -111,7 +111,9 @@ def test_patches_leave_no_more_deformed_than_candidates() -> None:
 def test_remarks_and_what_makes_no_sense() -> None:
     remarks = " ".join(plan_grid("losses", "paper", ["loss.symmetry=0.0"]).remarks)
     assert "V1 and full are the same configuration" in remarks
-    assert "anomalies.frozen" in " ".join(plan_grid("attenuation", "released").remarks)
+    assert "anomalies.frozen" in " ".join(
+        plan_grid("attenuation", "released", ["anomalies.frozen=true"]).remarks
+    )
     assert "1.5 times" in " ".join(plan_grid("architecture", "paper").remarks)
     with pytest.raises(InputError, match="generator norm_as does not use it"):
         plan_grid("attenuation", "quick", ["anomalies.generator=norm_as"])

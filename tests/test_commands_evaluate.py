@@ -37,9 +37,11 @@ class StandIn(Run):
 
     fault: InputError | None = None
 
-    def load_detector(self, backend: str = "torch", device: str = "cpu") -> Detector:
+    def load_network(self, backend: str = "torch") -> None:
         if self.fault:
             raise self.fault
+
+    def load_detector(self, backend: str = "torch", device: str = "cpu") -> Detector:
         return Away()
 
 

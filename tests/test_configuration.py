@@ -113,7 +113,7 @@ def test_released_and_paper_take_their_side():
         training = config.training
         assert (training.epochs, training.repeats, training.batch) == (1499, 100, 32)
         assert (training.learning_rate, training.final_learning_rate) == (1e-3, 1e-6)
-        assert training.constant_epochs == 10
+        assert training.constant_epochs == 9
         assert (config.loss.distance_norm, config.loss.balanced) == ("l1", False)
 
 

@@ -139,12 +139,12 @@ def _as_text(found: Ablation) -> str:
     from mc4ad_model.tables import text_table
 
     printed = dict(found.published.rows) if found.published else {}
-    heading = ["variant", "O-AUROC", "P-AUROC", "FPS", "parameters"]
+    heading = ["variant", "O-AUROC", "P-AUROC", "mean rank", "FPS", "parameters"]
     if printed:
         heading += ["paper: O-AUROC", "P-AUROC", "FPS"]
     rows: list[list[Cell]] = []
-    for line in found.lines:
-        row: list[Cell] = [line.variant, str(line.o_auroc), str(line.p_auroc)]
+    for line, rank in zip(found.lines, found.mean_ranks(), strict=True):
+        row: list[Cell] = [line.variant, str(line.o_auroc), str(line.p_auroc), f"{rank:.2f}"]
         row += [f"{line.fps.mean:.1f}", f"{line.parameters:,}" if line.parameters else None]
         if printed:
             theirs = printed.get(line.variant)

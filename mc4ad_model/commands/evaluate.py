@@ -194,7 +194,16 @@ def _as_text(found: Sequence[CategoryEvaluation]) -> str:
         "Defect types: O-AUROC against the normal objects / P-AUROC of their own points\n"
         + _defects(found),
     ]
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, *map(_cost, found)])
+
+
+def _cost(one: CategoryEvaluation) -> str:
+    cost = one.cost
+    parameters = "" if cost.parameters is None else f"{cost.parameters:,} parameters, "
+    return (
+        f"{one.category}: {parameters}{cost.objects_per_second:.2f} objects/s, "
+        f"{cost.memory / 2**20:,.0f} MiB at most ({cost.memory_of})"
+    )
 
 
 def _intervals(found: Sequence[CategoryEvaluation]) -> str:
