@@ -215,6 +215,8 @@ def started(data: Path, out: Path, workers: int) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [sys.executable, "-c", "from intravariance.cli import main; main()", *words],
         stderr=subprocess.PIPE, text=True, start_new_session=True,
+        # another number of threads is another result
+        env=os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())},
     )  # fmt: skip
     metrics = out / "ball" / "metrics.jsonl"
     until = time.monotonic() + 60
