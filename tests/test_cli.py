@@ -58,3 +58,15 @@ def test_packages_import_without_blender(package):
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_a_command_whose_packages_are_missing_names_the_extra():
+    script = (
+        "import sys\nsys.modules['torch'] = sys.modules['pydantic'] = None\n"
+        "from intravariance.cli import main\nmain(['train', '--data', 'none.h5'])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith("iv: error: ") and "intravariance[model]" in result.stderr
