@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Looking at clouds and defects: figures, pictures and the page."""
