@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The PLY format, read by hand.
+"""The PLY format, read by hand: header and body for meshes and clouds, and meshes.
 
 trimesh 5.2 does not take binary files whose faces differ in their number of corners, and that is
-what Blender writes.
+what Blender writes; Open3D 0.20 ends the process on damaged files. `intravariance.cloud_files.ply`
+reads clouds with the same header and body.
 """
 
 from __future__ import annotations
 
 import re
 import struct
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,60 +33,83 @@ _TYPES = {
 _ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 _FACE_LISTS = ("vertex_indices", "vertex_index")
 
+# What damaged files raise below.
+PLY_ERRORS = (ValueError, KeyError, IndexError, StopIteration, OverflowError, struct.error)
+
+
+@dataclass(frozen=True)
+class PlyElement:
+    """properties : types of each property, [value], or [length, value] for a list."""
+
+    name: str
+    count: int
+    properties: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def lists(self) -> list[str]:
+        """The names of the properties that are lists."""
+        return [name for name, types in self.properties.items() if len(types) == 2]
+
+
+@dataclass(frozen=True)
+class PlyHeader:
+    """order : of bytes, "<" or ">", "" is text. end : where the body begins in the file."""
+
+    order: str
+    elements: list[PlyElement]
+    end: int
+
 
 def read_ply(data: bytes) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """(V, 3) vertices and (F, 3) faces; polygons are cut into fans, other properties ignored.
 
     Raises InputError when the file is not PLY, is cut off, or has no vertices or faces.
     """
-    end = re.search(rb"\nend_header[ \t]*\r?\n", data)
-    if not data.startswith(b"ply") or end is None:
-        raise InputError("it is not a valid PLY file (it does not begin with a PLY header)")
     vertices = np.zeros((0, 3))
     faces: list[tuple[int, int, int]] = []
     try:
-        order, elements = _header(data[: end.start()].decode("ascii", errors="replace"))
-        body = _Body(data[end.end() :], order)
-        for name, count, properties in elements:
-            if all(len(types) == 1 for types in properties.values()):
-                table = body.table(count, properties)
-                if name == "vertex":
+        header = read_header(data)
+        body = PlyBody(data[header.end :], header.order)
+        for element in header.elements:
+            if not element.lists:
+                table = body.table(element.count, element.properties)
+                if element.name == "vertex":
                     vertices = np.stack([table[axis] for axis in "xyz"], axis=1)
                 continue
-            for _ in range(count):
-                row = {key: body.values(*types) for key, types in properties.items()}
-                if name == "face":
+            for _ in range(element.count):
+                row = {key: body.values(*types) for key, types in element.properties.items()}
+                if element.name == "face":
                     faces += fan(next(row[key] for key in _FACE_LISTS if key in row))
-    except (ValueError, KeyError, IndexError, StopIteration, OverflowError, struct.error) as error:
+    except PLY_ERRORS as error:
         raise InputError(
             f"it is not a valid PLY file, or cut off ({type(error).__name__}: {error})"
         ) from error
     return vertices, np.array(faces, dtype=np.int64).reshape(-1, 3)
 
 
-def _header(text: str) -> tuple[str, list[tuple[str, int, dict[str, list[str]]]]]:
-    """Byte order ("" is text), and name, count and properties of each element.
-
-    The types of a property: [value], or [length, value] for a list.
-    """
+def read_header(data: bytes) -> PlyHeader:
+    """The header of a file. Raises InputError where there is none, PLY_ERRORS where it is bad."""
+    end = re.search(rb"\nend_header[ \t]*\r?\n", data)
+    if not data.startswith(b"ply") or end is None:
+        raise InputError("it is not a valid PLY file (it does not begin with a PLY header)")
     order = None
-    elements: list[tuple[str, int, dict[str, list[str]]]] = []
-    for line in text.splitlines():
+    elements: list[PlyElement] = []
+    for line in data[: end.start()].decode("ascii", errors="replace").splitlines():
         match line.split():
             case ["format", encoding, _]:
                 order = _ORDERS[encoding]
             case ["element", name, count]:
-                elements.append((name, int(count), {}))
+                elements.append(PlyElement(name, int(count)))
             case ["property", "list", length, value, name]:
-                elements[-1][2][name] = [length, value]
+                elements[-1].properties[name] = [length, value]
             case ["property", value, name]:
-                elements[-1][2][name] = [value]
-    if order is None or any(count < 0 for _, count, _ in elements):
+                elements[-1].properties[name] = [value]
+    if order is None or any(element.count < 0 for element in elements):
         raise ValueError("its header names no format, or a negative count")
-    return order, elements
+    return PlyHeader(order, elements, end.end())
 
 
-class _Body:
+class PlyBody:
     """What follows the header, read from its beginning to its end."""
 
     def __init__(self, data: bytes, order: str) -> None:
@@ -107,6 +132,39 @@ class _Body:
         self.position += count * kind.itemsize
         rows = np.frombuffer(self.data, kind, count, start)
         return {key: rows[key].astype(np.float64) for key in properties}
+
+    def skip(self, element: PlyElement) -> None:
+        """Go past an element, at once where the lists of all rows are as long as the first row's.
+
+        Row by row a mesh of a million triangles takes seconds.
+        """
+        start = self.position
+        if self.order and element.count:
+            fields: list[tuple[Any, ...]] = []
+            for name, types in element.properties.items():
+                codes = [self.order + _TYPES[kind][0] for kind in types]
+                length = len(self.values(*types))
+                if len(types) == 2:
+                    fields.append((f"length of {name}", codes[0]))
+                fields.append((name, codes[-1], (length,)))
+            kind = np.dtype(fields)
+            end = start + element.count * kind.itemsize
+            if end <= len(self.data):
+                rows = np.frombuffer(self.data, kind, element.count, start)
+                lengths = [rows[f"length of {name}"] for name in element.lists]
+                if all((length == length[0]).all() for length in lengths):
+                    self.position = end
+                    return
+            self.position = start
+        for _ in range(element.count):
+            for types in element.properties.values():
+                self.values(*types)
+
+    def left(self) -> int:
+        """The bytes (text: words) after what was read; blank ones do not count."""
+        if self.order:
+            return len(self.data[self.position :].strip(b"\0\r\n "))
+        return max(0, len(self.tokens) - self.position)
 
     def values(self, *types: str) -> tuple[Any, ...]:
         """The next number, or the numbers of the next list."""

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Point clouds in files of other tools: .ply .pcd .txt .xyz .asc .csv .npy .obj, and labels beside.
+
+`read_cloud` reads one, `read_labels` the labels in a file of their own, and the writers return the
+bytes of a file. All parsers are our own and work in NumPy: Open3D's PLY reader ends the process on
+damaged files, and its other readers return empty clouds. Damaged, cut-off and hostile files end in
+an `InputError` that names the file and the place; nothing larger than the file holds is allocated.
+"""
+
+from intravariance.cloud_files.cloud import PointCloud
+from intravariance.cloud_files.labels import parse_labels, read_labels
+from intravariance.cloud_files.reading import SUFFIXES, parse_cloud, read_cloud
+from intravariance.cloud_files.writing import write_pcd, write_ply, write_text
+
+__all__ = [
+    "SUFFIXES",
+    "PointCloud",
+    "parse_cloud",
+    "parse_labels",
+    "read_cloud",
+    "read_labels",
+    "write_pcd",
+    "write_ply",
+    "write_text",
+]

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the columns of a file to a checked point cloud.
+
+Every parser ends here, so that a PLY property, a PCD field and a column of a table mean the same.
+Names are compared without regard to case and without CloudCompare's prefix `scalar_`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intravariance.errors import InputError
+
+Floats = NDArray[np.float64]
+
+# Larger numbers are damage, and their squares must not overflow in what comes after.
+LARGEST_COORDINATE = 1e30
+AXES = ("x", "y", "z")
+_NORMALS = (("nx", "ny", "nz"), ("normal_x", "normal_y", "normal_z"))
+_LABELS = (
+    "label", "labels", "anomaly", "anomalous", "is_anomaly", "gt", "ground_truth", "groundtruth",
+    "mask",
+)  # fmt: skip
+# What CloudCompare calls the fourth column of a table without names. It may be anything.
+_UNNAMED_SCALAR = "scalar_field"
+
+
+@dataclass(frozen=True, eq=False)
+class PointCloud:
+    """A cloud as it lies in a file.
+
+    points : (N, 3) float64, N > 0, finite, unit and frame of the file. normals : (N, 3) float64,
+    length 1, or None. labels : (N,) uint8, 1 = anomalous, or None where the file has none.
+    columns : the names of what was used, as the file has them. notes : what was not, and why.
+    """
+
+    points: Floats
+    normals: Floats | None = None
+    labels: NDArray[np.uint8] | None = None
+    columns: tuple[str, ...] = AXES
+    notes: tuple[str, ...] = ()
+
+
+def as_point(row: int) -> str:
+    """How an error names a row of a binary file: counted from 1."""
+    return f"point {row + 1}"
+
+
+def cloud_from_columns(
+    columns: Mapping[str, NDArray[Any]], where: Callable[[int], str] = as_point
+) -> PointCloud:
+    """The cloud in named columns, each (N,) numbers. where : names the place of a row in errors.
+
+    Raises InputError without x, y and z, without points, with coordinates that are not finite, or
+    with labels that are not 0 or 1. Normals that have no length or are not finite, as tools write
+    them for single points, leave the whole cloud without normals, with a note.
+    """
+    plain = {_plain(name): name for name in columns}
+    missing = [axis for axis in AXES if axis not in plain]
+    if missing:
+        raise InputError(
+            f"it has no column {' '.join(missing)}; found are {', '.join(columns) or 'none'}"
+        )
+    used = [plain[axis] for axis in AXES]
+    points = as_floats(columns, used)
+    if not len(points):
+        raise InputError("it has no points")
+    _check_finite(points, used, where)
+    notes: list[str] = []
+    normals = None
+    for axes in _NORMALS:
+        if normals is None and all(axis in plain for axis in axes):
+            names = [plain[axis] for axis in axes]
+            normals = unit_vectors(as_floats(columns, names))
+            used += names if normals is not None else []
+            notes += [] if normals is not None else ["normals not used: some have no direction"]
+    label, labels = _labels(columns, where, notes)
+    return PointCloud(points, normals, labels, (*used, *label), tuple(notes))
+
+
+def as_floats(columns: Mapping[str, NDArray[Any]], names: list[str]) -> Floats:
+    """(N, len(names)) float64 of the named columns."""
+    with np.errstate(all="ignore"):  # a damaged file may hold signalling NaNs
+        return np.stack([columns[name].astype(np.float64) for name in names], axis=1)
+
+
+def unit_vectors(vectors: Floats) -> Floats | None:
+    """(N, 3) with length 1; None when a vector has no length or is not finite."""
+    if not (np.abs(vectors) <= LARGEST_COORDINATE).all():
+        return None
+    largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0.0)
+    if (largest < 1e-30).any():
+        return None
+    scaled = vectors / largest  # squares of tiny components would vanish
+    return np.asarray(scaled / np.linalg.norm(scaled, axis=1, keepdims=True))
+
+
+def checked_labels(values: NDArray[Any], name: str, where: Callable[[int], str]) -> NDArray[Any]:
+    """(N,) uint8 of label values. Raises InputError where one is neither 0 nor 1."""
+    wrong = np.flatnonzero(~((values == 0) | (values == 1)))
+    if len(wrong):
+        raise InputError(
+            f"{where(int(wrong[0]))}: the label ({name}) is {values[wrong[0]]:g}; expected is 0 "
+            f"(normal) or 1 (anomalous), and {len(wrong):,} of {len(values):,} are neither. If the "
+            "column is no label, name the columns in a header line, or rename it."
+        )
+    return values.astype(np.uint8)
+
+
+def _plain(name: str) -> str:
+    name = name.strip().casefold()
+    return name if name == _UNNAMED_SCALAR else name.removeprefix("scalar_")
+
+
+def _check_finite(points: Floats, names: list[str], where: Callable[[int], str]) -> None:
+    good = np.abs(points) <= LARGEST_COORDINATE
+    if good.all():
+        return
+    rows = np.flatnonzero(~good.all(axis=1))
+    axis = int(np.flatnonzero(~good[rows[0]])[0])
+    raise InputError(
+        f"{where(int(rows[0]))}: {names[axis]} is {points[rows[0], axis]:g}; {len(rows):,} of "
+        f"{len(points):,} points are not finite numbers. Remove them from the file."
+    )
+
+
+def _labels(
+    columns: Mapping[str, NDArray[Any]], where: Callable[[int], str], notes: list[str]
+) -> tuple[tuple[str, ...], NDArray[np.uint8] | None]:
+    """The label column's name (or none) and its values; adds to `notes`."""
+    found = [name for name in columns if _plain(name) in _LABELS]
+    if len(found) > 1:
+        raise InputError(f"the columns {' and '.join(found)} may all be labels; keep one of them")
+    if found:
+        return (found[0],), checked_labels(columns[found[0]], found[0], where)
+    scalar = [name for name in columns if _plain(name) in (_UNNAMED_SCALAR, "scalar_scalar_field")]
+    if len(scalar) == 1:
+        values = columns[scalar[0]]
+        if ((values == 0) | (values == 1)).all():
+            notes.append(f"{scalar[0]} holds 0 and 1 alone and is taken as the label")
+            return (scalar[0],), values.astype(np.uint8)
+        notes.append(f"{scalar[0]} not used: it holds more than 0 and 1, so it is no label")
+    return (), None

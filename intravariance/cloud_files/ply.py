@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The vertices of PLY files, text and binary of both byte orders; faces are left out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from intravariance.cloud_files.cloud import PointCloud, cloud_from_columns
+from intravariance.cloud_files.text import line_names, parse_rows
+from intravariance.errors import InputError
+from intravariance.sources.ply_format import PLY_ERRORS, PlyBody, PlyHeader, read_header
+
+
+def parse_ply(data: bytes) -> PointCloud:
+    """The cloud of the element `vertex`. Raises InputError when it is damaged or cut off.
+
+    Properties are x y z, nx ny nz, and a label in any of the names that `cloud_from_columns` knows.
+    """
+    try:
+        header = read_header(data)
+        names = [element.name for element in header.elements]
+        if names.count("vertex") != 1:
+            raise InputError("its header declares no element vertex, or several")
+        first = header.elements[0]
+        if first.name == "vertex" and not header.order and not first.lists and first.count:
+            return _text_vertices(data, header)
+        body = PlyBody(data[header.end :], header.order)
+        columns: dict[str, NDArray[Any]] = {}
+        for element in header.elements:
+            if not element.lists:
+                table = body.table(element.count, element.properties)
+                columns = table if element.name == "vertex" else columns
+            elif element.name == "vertex":
+                raise InputError(f"its vertices have lists ({', '.join(element.lists)})")
+            else:
+                body.skip(element)
+        left = body.left()
+    except PLY_ERRORS as error:
+        raise InputError(
+            f"it is not a valid PLY file, or cut off ({type(error).__name__}: {error})"
+        ) from error
+    if left:
+        raise InputError(f"{left:,} bytes or words follow what its header declares")
+    return cloud_from_columns(columns)
+
+
+def _text_vertices(data: bytes, header: PlyHeader) -> PointCloud:
+    """Of a text file that begins with its vertices, one in a line, as all tools write them."""
+    element = header.elements[0]
+    body = data[header.end :].replace(b"\r", b"")
+    lines_before = data[: header.end].count(b"\n")
+    # Counted before anything is allocated for as many rows as the header claims.
+    filled = sum(1 for line in body.split(b"\n") if line.strip())
+    declared = sum(other.count for other in header.elements)
+    if filled != declared:
+        raise InputError(f"{declared:,} lines are declared, {filled:,} follow: is it cut off?")
+    values = parse_rows(body, lines_before, rows=element.count)
+    if values.shape[1] != len(element.properties):
+        raise InputError(
+            f"line {lines_before + 1}: {values.shape[1]} numbers, and the header declares "
+            f"{len(element.properties)} properties ({' '.join(element.properties)})"
+        )
+    columns = dict(zip(element.properties, values.T, strict=True))
+    return cloud_from_columns(columns, line_names(body, lines_before))

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One cloud file of any kind, by its suffix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+from intravariance.cloud_files.cloud import PointCloud
+from intravariance.cloud_files.npy import parse_npy
+from intravariance.cloud_files.pcd import parse_pcd
+from intravariance.cloud_files.ply import parse_ply
+from intravariance.cloud_files.text import parse_obj, parse_text
+from intravariance.errors import InputError
+
+LARGEST_FILE = 2**30  # bytes; 20 million points in text
+
+_PARSERS: dict[str, Callable[[bytes], PointCloud]] = {
+    ".ply": parse_ply,
+    ".pcd": parse_pcd,
+    ".txt": parse_text,
+    ".xyz": parse_text,
+    ".asc": parse_text,
+    ".csv": parse_text,
+    ".npy": parse_npy,
+    ".obj": parse_obj,
+}
+SUFFIXES = tuple(_PARSERS)
+
+
+def read_cloud(path: Path) -> PointCloud:
+    """The cloud in a .ply, .pcd, .txt, .xyz, .asc, .csv, .npy or .obj (vertices) file.
+
+    Raises InputError naming the file and the place: missing, damaged, cut off, without points,
+    with coordinates that are not finite or labels other than 0 and 1.
+    """
+    return parse_cloud(read_bytes(path), str(path))
+
+
+def parse_cloud(data: bytes, name: str) -> PointCloud:
+    """The cloud in the bytes of the file `name`, which need not exist (a member of an archive)."""
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix not in _PARSERS:
+        raise InputError(f"{name}: expected a point cloud, one of {' '.join(SUFFIXES)}")
+    if not data:
+        raise InputError(f"{name}: it is empty (0 bytes); was it unpacked or copied in full?")
+    try:
+        return _PARSERS[suffix](data)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a plain file of at most LARGEST_FILE bytes. Raises InputError otherwise."""
+    if not path.is_file():  # also a pipe, which would be waited for
+        found = "a folder" if path.is_dir() else "something else" if path.exists() else "nothing"
+        raise InputError(f"{path}: expected a file, found {found}")
+    try:
+        with open(path, "rb") as file:
+            data = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror})") from error
+    if len(data) > LARGEST_FILE:
+        raise InputError(f"{path} is larger than {LARGEST_FILE // 2**20} MiB; thin it out first")
+    return data

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Readers for the community's folder layouts, from a folder or a .zip file, in place.
+
+`find_scans` lists what a tree holds and checks it, without reading a cloud; `Scan.load` reads one.
+Each module opens with its layout drawn, its licence and its traps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from intravariance.errors import InputError
+from intravariance.layouts import anomaly_shapenet, folder, mvtec_3d_ad, real3d_ad
+from intravariance.layouts.scan import Scan
+from intravariance.sources.trees import Tree, open_tree
+
+__all__ = ["LAYOUTS", "Scan", "detect_layout", "find_scans"]
+
+# In the order in which they are tried: any folder with clouds is a "folder".
+LAYOUTS = {module.NAME: module for module in (mvtec_3d_ad, anomaly_shapenet, real3d_ad, folder)}
+
+_UNPACKERS = {
+    ".rar": "unar (7z leaves files of 0 bytes where it does not know the method)",
+    ".7z": "7z",
+    ".tar": "tar",
+    ".xz": "tar",
+    ".gz": "tar",
+    ".tgz": "tar",
+}
+
+
+def find_scans(layout: str, root: Path) -> list[Scan]:
+    """All scans under `root`, a folder or a .zip file, by class, then training first, then name.
+
+    layout : a key of LAYOUTS. Raises InputError for an unknown layout, for archives that must be
+    unpacked first, and with all that does not fit: unknown names, missing ground truth, no scans.
+    """
+    if layout not in LAYOUTS:
+        raise InputError(f"layout {layout}: expected one of {', '.join(LAYOUTS)}")
+    find: Callable[[Tree, Path], list[Scan]] = LAYOUTS[layout].find
+    return find(_open(root), root)
+
+
+def detect_layout(root: Path) -> str | None:
+    """The layout that the names under `root` look like; None where there is no cloud.
+
+    Raises InputError when `root` is no folder and no .zip file.
+    """
+    names = _open(root).files("")
+    return next((name for name, module in LAYOUTS.items() if module.recognises(names)), None)
+
+
+def _open(root: Path) -> Tree:
+    if root.is_dir():
+        tree = open_tree(root)
+        packed = [name for name in tree.files("") if name.lower().endswith(".rar")]
+        if packed and len(packed) == len(tree.files("")):
+            raise InputError(f"{root / packed[0]}: unpack it first, with {_UNPACKERS['.rar']}")
+        return tree
+    suffix = root.suffix.lower()
+    if root.is_file() and suffix in _UNPACKERS:
+        raise InputError(f"{root}: unpack it first, with {_UNPACKERS[suffix]}, and give the folder")
+    if root.is_file() and suffix == ".zip":
+        return open_tree(root)
+    found = "a file of another kind" if root.exists() else "nothing"
+    raise InputError(f"{root}: expected a folder or a .zip file, found {found}")

@@ -1,0 +1,434 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cloud files of other tools: what is read from them, and what is refused and with which words."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from intravariance.cloud_files import (
+    PointCloud,
+    parse_cloud,
+    parse_labels,
+    read_cloud,
+    read_labels,
+    write_pcd,
+    write_ply,
+    write_text,
+)
+from intravariance.cloud_files.lzf import decompress
+from intravariance.errors import InputError
+
+# Numbers that text and float32 hold exactly.
+POINTS = np.array([(0, 0.5, -1), (2, 3.25, 4), (-8, 16, 0.125), (1, 1, 1)])
+NORMALS = np.array([(1, 0, 0), (0, -1, 0), (0, 0, 1), (0.6, 0, 0.8)])
+LABELS = np.array([0, 1, 0, 1], dtype=np.uint8)
+ROWS = np.column_stack([POINTS, NORMALS, LABELS])
+
+PCD_FIELDS = (
+    "VERSION 0.7\nFIELDS x y z normal_x normal_y normal_z label\nSIZE 4 4 4 4 4 4 1\n"
+    "TYPE F F F F F F U\nCOUNT 1 1 1 1 1 1 1\nWIDTH 2\nHEIGHT 2\nVIEWPOINT 0 0 0 1 0 0 0\n"
+    "POINTS 4\nDATA "
+)
+
+
+def npy(array: np.ndarray) -> bytes:
+    import io
+
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()
+
+
+def lines(rows: np.ndarray, mark: str = " ", end: str = "\n") -> str:
+    return "".join(mark.join(f"{value:g}" for value in row) + end for row in rows)
+
+
+def pcd_compressed(literal_runs: bytes | None = None) -> bytes:
+    content = b"".join(column.astype("<f4").tobytes() for column in ROWS[:, :6].T)
+    content += LABELS.tobytes()
+    packed = literal_runs if literal_runs is not None else lzf_literals(content)
+    sizes = struct.pack("<II", len(packed), len(content))
+    return (PCD_FIELDS + "binary_compressed\n").encode() + sizes + packed
+
+
+def lzf_literals(content: bytes) -> bytes:
+    """The simplest LZF stream: no copies at all."""
+    runs = [content[start : start + 32] for start in range(0, len(content), 32)]
+    return b"".join(bytes([len(run) - 1]) + run for run in runs)
+
+
+def ply(order: str, kinds: str = "ffffffB") -> bytes:
+    """By hand, with a colour between and faces behind, of both byte orders or text ("")."""
+    encoding = {"<": "binary_little_endian", ">": "binary_big_endian", "": "ascii"}[order]
+    types = {"f": "float", "d": "double", "B": "uchar", "i": "int"}
+    names = ["x", "y", "z", "nx", "ny", "nz", "label"]
+    properties = [f"property {types[kind]} {name}" for kind, name in zip(kinds, names, strict=True)]
+    header = "\n".join(
+        (
+            *("ply", f"format {encoding} 1.0", "comment by hand", "element vertex 4"),
+            *(*properties[:3], "property uchar red", *properties[3:]),
+            *("element face 1", "property list uchar int vertex_indices", "end_header\n"),
+        )
+    )
+    if not order:
+        text = lines(np.insert(ROWS, 3, 7, axis=1))
+        return (header + text + "3 0 1 2\n").encode()
+    layout = f"{order}{kinds[:3]}B{kinds[3:]}"
+    whole = {key for key, kind in enumerate(kinds) if kind in "Bi"}
+    body = b"".join(
+        struct.pack(layout, *cells[:3], 7, *cells[3:])
+        for cells in (
+            [int(v) if key in whole else v for key, v in enumerate(row)] for row in ROWS.tolist()
+        )
+    )
+    return header.encode() + body + struct.pack(f"{order}B3i", 3, 0, 1, 2)
+
+
+FULL = {
+    "text": ("a.txt", lines(ROWS).encode()),
+    "tabs and Windows line ends": ("a.xyz", lines(ROWS, "\t", "\r\n").encode()),
+    "commas": ("a.csv", lines(ROWS, ",").encode()),
+    "commas and spaces": ("a.csv", lines(ROWS, ", ").encode()),
+    "semicolons": ("a.asc", lines(ROWS, ";").encode()),
+    "blank lines, no last break": ("a.txt", b"\n" + lines(ROWS, " ", "\n\n").encode().rstrip()),
+    "byte order mark": ("a.txt", b"\xef\xbb\xbf" + lines(ROWS).encode()),
+    "names in another order": (
+        "a.csv",
+        ("label,Nx,Ny,Nz,Z,Y,X\n" + lines(ROWS[:, [6, 3, 4, 5, 2, 1, 0]], ",")).encode(),
+    ),
+    "CloudCompare's text": (
+        "a.asc",
+        (
+            "//X Y Z R G B scalar_Label Nx Ny Nz\n4\n"
+            + lines(np.column_stack([POINTS, np.full((4, 3), 255), LABELS, NORMALS]))
+        ).encode(),
+    ),
+    "CloudCompare's unnamed scalar": (
+        "a.txt",
+        ("//X Y Z Scalar_field Nx Ny Nz\n" + lines(ROWS[:, [0, 1, 2, 6, 3, 4, 5]])).encode(),
+    ),
+    "comment": ("a.txt", b"# by hand\n# x y z nx ny nz gt\n" + lines(ROWS).encode()),
+    "npy": ("a.npy", npy(ROWS)),
+    "npy, Fortran order, big-endian": ("a.npy", npy(np.asfortranarray(ROWS).astype(">f4"))),
+    "PLY text": ("a.ply", ply("")),
+    "PLY little-endian": ("a.ply", ply("<")),
+    "PLY big-endian": ("a.PLY", ply(">", "dddfffi")),
+    "PLY, CloudCompare's label": (
+        "a.ply",
+        write_ply(POINTS, NORMALS, LABELS, "scalar_Label", "float"),
+    ),
+    "PCD text": ("a.pcd", (PCD_FIELDS + "ascii\n" + lines(ROWS)).encode()),
+    "PCD binary": ("a.pcd", write_pcd(POINTS, NORMALS, LABELS)),
+    "PCD binary, filled up": ("a.pcd", write_pcd(POINTS, NORMALS, LABELS) + bytes(64)),
+    "PCD compressed": ("a.pcd", pcd_compressed()),
+    "written text": ("a.txt", write_text(POINTS, NORMALS, LABELS, ",", header=True)),
+}
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_every_way_to_write_a_cloud_gives_the_cloud(name: str) -> None:
+    cloud = parse_cloud(FULL[name][1], FULL[name][0])
+    assert cloud.points.dtype == np.float64
+    assert cloud.labels is not None and cloud.labels.dtype == np.uint8
+    np.testing.assert_array_equal(cloud.points, POINTS)
+    np.testing.assert_allclose(cloud.normals, NORMALS, atol=1e-7)
+    np.testing.assert_array_equal(cloud.labels, LABELS)
+    assert len(cloud.columns) == 7
+
+
+@pytest.mark.parametrize(
+    "name, data",
+    [
+        ("a.txt", lines(POINTS).encode()),
+        ("a.npy", npy(POINTS.astype("f4"))),
+        ("a.ply", write_ply(POINTS)),
+        ("a.pcd", write_pcd(POINTS)),
+        ("a.obj", b"# v 9 9 9\nmtllib ../x\n" + b"v " + lines(POINTS, " ", "\nv ").encode()[:-3]
+         + b"\nvn 0 0 1\nvt 0 0\nf 1 2 3 # v\n"),
+        ("a.obj", b"v " + lines(ROWS[:, :6], " ", "\r\nv ").encode()[:-2]),
+    ],
+)  # fmt: skip
+def test_points_alone(name: str, data: bytes) -> None:
+    cloud = parse_cloud(data, name)
+    np.testing.assert_array_equal(cloud.points, POINTS)
+    assert cloud.normals is None and cloud.labels is None
+    assert cloud.columns == ("x", "y", "z") and cloud.notes == ()
+
+
+def test_four_columns_have_a_label_and_floats_are_labels() -> None:
+    cloud = parse_cloud(b"0 0.5 -1 0.0\n1 2 3 1.000\n", "GT/a.txt")
+    np.testing.assert_array_equal(cloud.labels, [0, 1])
+
+
+def test_colours_without_names_are_not_taken_for_normals() -> None:
+    cloud = parse_cloud(b"0 0 1 255 0 30 1\n1 0 0 255 255 255 0\n", "a.txt")
+    assert cloud.normals is None and "no normals" in cloud.notes[0]
+    np.testing.assert_array_equal(cloud.labels, [1, 0])
+
+
+def test_a_scalar_that_is_no_label_is_left_out_with_a_note() -> None:
+    cloud = parse_cloud(b"//X Y Z Scalar_field\n0 0 1 0.25\n1 0 0 0.5\n", "a.txt")
+    assert cloud.labels is None and "Scalar_field not used" in cloud.notes[0]
+
+
+def test_normals_get_length_one_and_bad_ones_leave_the_cloud_without() -> None:
+    cloud = parse_cloud(b"x y z nx ny nz\n0 0 1 0 0 1e-20\n1 0 0 3e9 4e9 0\n", "a.txt")
+    np.testing.assert_allclose(cloud.normals, [(0, 0, 1), (0.6, 0.8, 0)])
+    cloud = parse_cloud(b"x y z nx ny nz\n0 0 1 0 0 nan\n1 0 0 3 4 0\n", "a.txt")
+    assert cloud.normals is None and "normals not used" in cloud.notes[0]
+
+
+def test_pcd_padding_and_fields_of_several_numbers_are_skipped() -> None:
+    header = (
+        "# comment\nVERSION .7\nFIELDS _ x y z hist\nSIZE 1 4 4 8 2\nTYPE U F F F I\n"
+        "COUNT 4 1 1 1 3\nWIDTH 4\nHEIGHT 1\nPOINTS 4\nDATA binary\n"
+    )
+    body = b"".join(struct.pack("<4B2fd3h", 1, 2, 3, 4, *p, 5, 6, 7) for p in POINTS.tolist())
+    cloud = parse_cloud(header.encode() + body, "a.pcd")
+    np.testing.assert_array_equal(cloud.points, POINTS)
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_faces_of_one_size_and_of_several_are_passed_over(order: str) -> None:
+    header = ply(order).partition(b"element face")[0]
+    vertices = ply(order).partition(b"end_header\n")[2][:-13]
+    for sizes in ((3, 3, 3), (3, 4, 3), (4, 0, 3)):
+        faces = b"".join(
+            struct.pack(f"{order}B{size}iBf", size, *range(size), 9, 0.5) for size in sizes
+        )
+        properties = (
+            b"element face 3\nproperty list uchar int vertex_indices\nproperty uchar flag\n"
+            b"property float quality\nend_header\n"
+        )
+        whole = header + properties + vertices + faces
+        np.testing.assert_array_equal(parse_cloud(whole, "a.ply").points, POINTS)
+        with pytest.raises(InputError, match="cut off"):
+            parse_cloud(whole[:-1], "a.ply")
+        with pytest.raises(InputError, match="1 bytes or words follow"):
+            parse_cloud(whole + b"x", "a.ply")
+
+
+BAD = {
+    "no such kind": ("a.stl", b"solid", r"a\.stl: expected a point cloud, one of \.ply"),
+    "empty": ("a.ply", b"", "empty \\(0 bytes\\)"),
+    "only a header": ("a.csv", b"x,y,z\n", "no points"),
+    "a word": ("a.txt", b"1 2 3\n\n1 two 3\n", "line 3: 'two' is not a number"),
+    "an empty cell": ("a.csv", b"x,y,z\n1,2,3\n1,,3\n", "line 3: '' is not a number"),
+    "decimal commas": ("a.csv", b"1,5;2,5;3,0\n", "line 1: '1,5' is not a number.*decimal"),
+    "mixed delimiters": ("a.txt", b"1 2 3\n1,2,3\n", "line 2: expected are 3 numbers with spaces"),
+    "cut off": ("a.txt", b"1 2 3\n1 2\n", "line 2: expected are 3 numbers"),
+    "other count": ("a.asc", b"//X Y Z\n3\n1 2 3\n1 2 3\n", "declares 3 points and has 2"),
+    "five columns": ("a.txt", b"1 2 3 4 5\n", "5 columns without names"),
+    "header of another width": ("a.txt", b"x y z\n1 2 3 4\n", "header names 3 columns"),
+    "header without z": ("a.csv", b"x,y,label\n1,2,0\n", "no column z; found are x, y, label"),
+    "two labels": ("a.csv", b"x,y,z,gt,label\n1,2,3,0,0\n", "gt and label may all be labels"),
+    "name twice": ("a.csv", b"x,y,z,X\n1,2,3,0\n", "a column twice"),
+    "NaN": ("a.txt", b"1 2 3\n1 nan 3\n", "line 2: y is nan; 1 of 2 points"),
+    "infinite": ("a.npy", npy(np.full((2, 3), np.inf)), "point 1: x is inf; 2 of 2"),
+    "huge": ("a.txt", b"1 2 1e200\n", "line 1: z is 1e\\+200"),
+    "label 2": ("a.csv", b"x,y,z,label\n1,2,3,0\n1,2,3,2\n", r"line 3: the label \(label\) is 2"),
+    "intensities": ("a.txt", b"1 2 3 0.5\n", "line 1.*name the columns in a header line"),
+    "UTF-16": ("a.txt", "1 2 3".encode("utf-16"), "no plain text"),
+    "no vertices in OBJ": ("a.obj", b"f 1 2 3\n", "no points"),
+    "a word in OBJ": ("a.obj", b"vn 0 0 1\nv 1 2 3\nv 1 2 x\n", "line 3: 'x' is not a number"),
+    "pickle": ("a.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", 60)
+               + b"{'descr': '|O', 'fortran_order': False, 'shape': (2, 3), }".ljust(60),
+               "no plain array of numbers"),
+    "huge npy": ("a.npy", npy(POINTS).replace(b"(4, 3)", b"(999999999, 3)"), "damaged|takes"),
+    "cut-off npy": ("a.npy", npy(POINTS)[:-1], "takes 96 bytes, 95 follow"),
+    "npy of one dimension": ("a.npy", npy(np.zeros(9)), r"shape is \(9,\)"),
+    "no PLY": ("a.ply", b"solid", "not a valid PLY"),
+    "cut-off PLY": ("a.ply", write_ply(POINTS)[:-1], "cut off"),
+    "cut-off PLY text": ("a.ply", ply("").replace(b"3 0 1 2\n", b""), "5 lines are declared, 4"),
+    "more than the PLY declares": ("a.ply", write_ply(POINTS) + b"12", "2 bytes or words follow"),
+    "huge PLY": ("a.ply", write_ply(POINTS).replace(b"vertex 4", b"vertex 4000000000"), "cut off"),
+    "huge PLY text": ("a.ply", ply("").replace(b"vertex 4", b"vertex 4000000000"), "5 follow"),
+    "a word in PLY": ("a.ply", ply("").replace(b"16", b"six"), "line 18: 'six' is not a number"),
+    "PLY without points": ("a.ply", write_ply(POINTS[:0]), "no points"),
+    "no PCD": ("a.pcd", b"\x80\x02", "not a PCD file"),
+    "cut-off PCD": ("a.pcd", write_pcd(POINTS)[:-1], "4 points take 48 bytes, 47 follow"),
+    "more than the PCD declares": ("a.pcd", write_pcd(POINTS) + b"12", "2 bytes follow"),
+    "huge PCD": (
+        "a.pcd",
+        write_pcd(POINTS).replace(b"S 4", b"S 4000000000").replace(b"H 4", b"H 4000000000"),
+        "4,000,000,000 points take 48,000,000,000 bytes, 48 follow",
+    ),
+    "cut-off PCD text": ("a.pcd", (PCD_FIELDS + "ascii\n" + lines(ROWS[:3])).encode(), "3 of 7"),
+    "width of another count": (
+        "a.pcd", write_pcd(POINTS).replace(b"WIDTH 4", b"WIDTH 5"), "POINTS is 4, WIDTH",
+    ),
+    "unknown encoding": ("a.pcd", (PCD_FIELDS + "zip\n").encode(), "DATA zip: expected"),
+    "damaged PCD header": ("a.pcd", write_pcd(POINTS).replace(b"SIZE 4 4 4", b"SIZE 4"), "header"),
+    "LZF bomb": ("a.pcd", pcd_compressed(b"\xe0"), "cannot hold the declared 100"),
+    "LZF cut off": ("a.pcd", pcd_compressed(b"\x1fabc"), "compressed data is cut off"),
+    "LZF from nowhere": ("a.pcd", pcd_compressed(b"\x00a\x20\x05"), "before the beginning"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files_are_refused_with_the_place_and_the_reason(name: str) -> None:
+    path, data, reason = BAD[name]
+    with pytest.raises(InputError, match=reason) as error:
+        parse_cloud(data, path)
+    assert str(error.value).startswith(path)
+
+
+def test_missing_files_and_folders_are_refused(tmp_path) -> None:
+    with pytest.raises(InputError, match="found nothing"):
+        read_cloud(tmp_path / "a.ply")
+    with pytest.raises(InputError, match="found a folder"):
+        read_cloud(tmp_path)
+
+
+@pytest.mark.parametrize("name", FULL)
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_damaged_files_give_a_cloud_or_an_input_error(name: str, data: st.DataObject) -> None:
+    path, content = FULL[name]
+    damaged = bytearray(content)
+    for _ in range(data.draw(st.integers(0, 6))):
+        place = data.draw(st.integers(0, max(0, len(damaged) - 1)))
+        match data.draw(st.integers(0, 3)):
+            case 0:
+                damaged[place : place + 1] = bytes([data.draw(st.integers(0, 255))])
+            case 1:
+                end = place + data.draw(st.integers(1, 20))
+                del damaged[place:end]
+            case 2:
+                damaged[place:place] = data.draw(
+                    st.sampled_from([b"9", b"-", b" ", b",", b"\n", b"nan", b"e300", b"\0", b"x"])
+                )
+            case 3:
+                damaged += damaged[place : place + 30]
+    try:
+        cloud = parse_cloud(bytes(damaged), path)
+    except InputError:
+        return
+    assert_valid(cloud)
+
+
+def assert_valid(cloud: PointCloud) -> None:
+    assert cloud.points.ndim == 2 and cloud.points.shape[1] == 3 and len(cloud.points)
+    assert np.isfinite(cloud.points).all()
+    if cloud.normals is not None:
+        assert cloud.normals.shape == cloud.points.shape
+        np.testing.assert_allclose(np.linalg.norm(cloud.normals, axis=1), 1, atol=1e-9)
+    if cloud.labels is not None:
+        assert cloud.labels.shape == (len(cloud.points),)
+        assert set(cloud.labels.tolist()) <= {0, 1}
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    points=arrays(
+        np.float32,
+        st.tuples(st.integers(1, 20), st.just(3)),
+        elements=st.floats(-1e9, 1e9, width=32),
+    ),
+    seed=st.integers(0, 99),
+)
+def test_float32_survives_every_writer(points: np.ndarray, seed: int) -> None:
+    labels = np.random.default_rng(seed).integers(0, 2, len(points))
+    for name, data in (
+        ("a.pcd", write_pcd(points, labels=labels)),
+        ("a.ply", write_ply(points, labels=labels)),
+        ("a.txt", write_text(points, labels=labels, delimiter=",")),
+    ):
+        cloud = parse_cloud(data, name)
+        np.testing.assert_array_equal(cloud.points.astype(np.float32), points)
+        np.testing.assert_array_equal(cloud.labels, labels)
+
+
+def test_writers_refuse_labels_that_are_none() -> None:
+    for write in (write_pcd, write_ply, write_text):
+        with pytest.raises(InputError, match="expected 4 labels, each 0 or 1"):
+            write(POINTS, labels=np.array([0, 1, 2, 0]))
+
+
+def test_other_programs_read_what_is_written_and_the_other_way_round(tmp_path) -> None:
+    o3d = pytest.importorskip("open3d")
+    (tmp_path / "a.pcd").write_bytes(write_pcd(POINTS, NORMALS, LABELS))
+    (tmp_path / "a.ply").write_bytes(write_ply(POINTS, NORMALS, LABELS))
+    for name in ("a.pcd", "a.ply"):
+        cloud = o3d.io.read_point_cloud(str(tmp_path / name))
+        np.testing.assert_allclose(np.asarray(cloud.points), POINTS)
+        np.testing.assert_allclose(np.asarray(cloud.normals), NORMALS, atol=1e-7)
+    many = np.round(np.random.default_rng(0).normal(size=(3000, 3)), 2).astype(np.float32)
+    cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(many))
+    for name, options in (
+        ("b.pcd", {"compressed": True}),  # a real LZF stream
+        ("c.pcd", {"write_ascii": True}),
+        ("d.pcd", {}),
+        ("e.ply", {}),
+        ("f.ply", {"write_ascii": True}),
+        ("g.xyz", {}),
+    ):
+        assert o3d.io.write_point_cloud(str(tmp_path / name), cloud, **options)
+        np.testing.assert_allclose(read_cloud(tmp_path / name).points, many, atol=1e-7)
+
+
+def test_lzf_copies_also_over_themselves() -> None:
+    # "ab" as it is, then 7 bytes from 2 back: the copy repeats what it writes
+    assert decompress(b"\x01ab\xa0\x01", 9) == b"ababababa"
+    # length field 7: 7 + 253 + 2 = 262 bytes from 1 back
+    assert decompress(b"\x00z\xe0\xfd\x00", 263) == b"z" * 263
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    content=st.lists(st.sampled_from([b"aaaa", b"abc", b"\0\0\0", b"x"]), min_size=1, max_size=200)
+)
+def test_lzf_undoes_an_independent_compressor(content: list[bytes]) -> None:
+    lzf = pytest.importorskip("lzf")
+    data = b"".join(content)
+    packed = lzf.compress(data)
+    if packed:  # None where it would not become smaller
+        assert decompress(packed, len(data)) == data
+
+
+def test_labels_in_a_file_of_their_own(tmp_path) -> None:
+    (tmp_path / "a.txt").write_text("0\n1\n0\n1\n")
+    (tmp_path / "b.npy").write_bytes(npy(LABELS))
+    (tmp_path / "c.txt").write_bytes(write_text(POINTS[::-1], labels=LABELS[::-1], delimiter=","))
+    for name in ("a.txt", "b.npy", "c.txt"):
+        np.testing.assert_array_equal(read_labels(tmp_path / name, POINTS), LABELS)
+
+
+def test_labels_are_matched_by_coordinates() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(2000, 3)) * 40
+    labels = (rng.random(2000) < 0.3).astype(np.uint8)
+    rows = np.column_stack([points, labels])[rng.permutation(2000)]
+    shuffled = lines(rows, ",").encode()  # six digits
+    np.testing.assert_array_equal(parse_labels(shuffled, "a.txt", points), labels)
+    extra = shuffled + b"500,0,0,1\n"  # as five files of Anomaly-ShapeNet have it
+    np.testing.assert_array_equal(parse_labels(extra, "a.txt", points), labels)
+    twice = shuffled + lines(np.column_stack([points[:5], np.ones(5)]), ",").encode()
+    found = parse_labels(twice, "a.txt", points)
+    assert found[:5].all() and np.array_equal(found[5:], labels[5:])
+
+
+@pytest.mark.parametrize(
+    "data, reason",
+    [
+        (b"0\n1\n", "2 labels for 4 points"),
+        (b"0\n1\n2\n0\n", "line 3: the label"),
+        (b"0 1\n", r"shape is \(1, 2\)"),
+        (write_text(POINTS[:3], labels=LABELS[:3]), "1 of 4 points have no row"),
+        (write_text(POINTS / 1000, labels=LABELS), "4 of 4 points.*same unit"),
+        (
+            write_text(np.vstack([POINTS, POINTS + 99]), labels=np.tile(LABELS, 2)),
+            "4 of its 8 rows",
+        ),
+        (b"nan 0 0 1\n", "not finite"),
+    ],
+)
+def test_labels_that_do_not_belong_to_the_points_are_refused(data: bytes, reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        parse_labels(data, "a_labels.txt", POINTS)
