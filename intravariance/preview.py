@@ -9,45 +9,25 @@ labelled points are seen. Nothing is random: the same file gives the same pictur
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from annotations.vocabulary import DEFECT_TYPES, NORMAL
-from intravariance.pointcloud import rotate
-from intravariance.progress import track
-from intravariance.rendering import (
-    Array,
-    Floats,
-    label_colours,
-    look_from,
-    render,
-    scalar_colours,
-    splat_radius,
-    visible,
+from intravariance.inspection.cloud import upright
+from intravariance.inspection.pictures import (
+    Cell,
+    Colouring,
+    Row,
+    best_view,
+    draw_sheet,
+    paint,
 )
+from intravariance.progress import track
 from intravariance.store import Dataset, Record
 
-Colouring = Literal["labels", "displacement"]
-
-_FRONT = (0.75, -1.6, 0.9)  # three-quarter view from the front, slightly above
-_AZIMUTHS = np.deg2rad(np.arange(0, 360, 30))  # 0 is the front
-_ELEVATIONS = np.deg2rad([20, 50])
-_FRONT_BONUS = 0.2
-_INK, _FAINT = (25, 25, 25), (110, 110, 110)
-
-
-@dataclass(frozen=True)
-class _Cell:
-    """A record and where it goes."""
-
-    row: int
-    column: int
-    record: Record
+__all__ = ["best_view", "choose_samples", "contact_sheet"]
 
 
 def contact_sheet(
@@ -65,31 +45,24 @@ def contact_sheet(
     """
     present = {record.defect for record in dataset}
     defects = [name for name in DEFECT_TYPES if name in present]
-    text, title = max(11, size // 24), max(14, size // 14)
-    head, caption = 3 * title + 2 * text, 3 * text + 4
-    sheet = Image.new(
-        "RGB",
-        (
-            size * (1 + samples * len(defects)),
-            head + len(dataset.categories) * (size + caption),
-        ),
-        "white",
-    )
-    draw = ImageDraw.Draw(sheet)
-    _draw_heading(draw, dataset, colouring, title, text)
-    for number, name in enumerate(["template", *defects]):
-        column = number and 1 + (number - 1) * samples
-        draw.text((column * size + 8, head - title - 6), name, _INK, _font(title))
     layer = 3 * float(dataset.metadata["identity"]["noise_sigma"])
-    cells = list(_cells(dataset, defects, samples))
-    for cell in track(cells, len(cells), "contact sheet", quiet):
-        corner = (cell.column * size, head + cell.row * (size + caption))
-        picture, note = _draw_record(cell.record, size, layer, colouring)
-        sheet.paste(Image.fromarray(picture), corner)
-        x, y = corner[0] + 8, corner[1] + size
-        draw.text((x, y), note, _INK, _font(text))
-        draw.text((x, y + text + 2), cell.record.id, _FAINT, _font(text))
-    return sheet
+    grid = [
+        _records(list(dataset.filter(category=category)), defects, samples)
+        for category in dataset.categories
+    ]
+    chosen = [record for row in grid for record in row if record is not None]
+    drawn = {
+        record.id: _cell(record, size, layer, colouring)
+        for record in track(chosen, len(chosen), "contact sheet", quiet)
+    }
+    specification = dataset.specification
+    return draw_sheet(
+        [Row([drawn[record.id] if record else None for record in row]) for row in grid],
+        size,
+        specification.title or specification.name,
+        _lines(dataset, colouring),
+        [(0, "template"), *((1 + i * samples, name) for i, name in enumerate(defects))],
+    )
 
 
 def choose_samples(records: Sequence[Record], count: int) -> list[Record]:
@@ -102,92 +75,42 @@ def choose_samples(records: Sequence[Record], count: int) -> list[Record]:
     return [ranked[int((i + 0.5) / count * len(ranked))] for i in range(count)]
 
 
-def best_view(points: Array, normals: Array, labels: Array, layer: float = 0.0) -> Floats:
-    """The camera (see `look_from`) that sees the most labelled points, and most squarely.
-
-    Tried are 12 directions around at 20 and 50 degrees of elevation; each point seen counts with
-    the cosine between its normal and the direction. Views from the front count a little more:
-    people know products from there.
-    """
-    radius = splat_radius(points, normals)
-    best, best_score = look_from(_FRONT), 0.0
-    for elevation in _ELEVATIONS:
-        for azimuth in _AZIMUTHS:
-            level = np.cos(elevation) * np.array([np.sin(azimuth), -np.cos(azimuth)])
-            camera = look_from((*level, np.sin(elevation)))
-            seen = visible(points, normals, camera, layer=layer, radius=radius) & (labels > 0)
-            score = float((normals[seen].astype(np.float64) * camera[2]).sum())
-            score *= 1 + _FRONT_BONUS * np.cos(azimuth)
-            if score > best_score + 1e-9:
-                best, best_score = camera, score
-    return best
+def _records(
+    records: Sequence[Record], defects: Sequence[str], samples: int
+) -> list[Record | None]:
+    """A category's row: a template, then `samples` of each defect type; None where one lacks."""
+    templates = [r for r in records if r.split == "train"] or [
+        r for r in records if r.defect == NORMAL
+    ]
+    row: list[Record | None] = [templates[0] if templates else None]
+    for defect in defects:
+        group = choose_samples([r for r in records if r.defect == defect], samples)
+        row += [*group, *[None] * (samples - len(group))]
+    return row
 
 
-def _cells(dataset: Dataset, defects: Sequence[str], samples: int) -> Iterator[_Cell]:
-    for row, category in enumerate(dataset.categories):
-        records = list(dataset.filter(category=category))
-        templates = [r for r in records if r.split == "train"] or [
-            r for r in records if r.defect == NORMAL
-        ]
-        if templates:
-            yield _Cell(row, 0, templates[0])
-        for number, defect in enumerate(defects):
-            group = [record for record in records if record.defect == defect]
-            for place, record in enumerate(choose_samples(group, samples)):
-                yield _Cell(row, 1 + number * samples + place, record)
-
-
-def _draw_record(
-    record: Record, size: int, layer: float, colouring: Colouring
-) -> tuple[NDArray[np.uint8], str]:
-    """The picture (size, size, 3) of a record, and the first line of its caption."""
-    pose, labels, displacement = record.pose, record.labels, record.displacement
-    turn_back = np.eye(4)
-    turn_back[:3, :3] = pose[:3, :3].T
-    points = rotate(record.points - pose[:3, 3], turn_back)
-    normals = rotate(record.normals, turn_back)
-    colours = label_colours(labels, np.isnan(displacement).any(axis=1))
-    if record.defect == NORMAL:
-        camera, note = look_from(_FRONT), f"{record.category}: {record.subcategory}"
+def _cell(record: Record, size: int, layer: float, colouring: Colouring) -> Cell:
+    cloud = upright(record)
+    if cloud.normal:
+        note = f"{record.category}: {record.subcategory}"
     else:
         share = record.n_anomalous / record.n_points
         note = f"{record.subcategory}, {100 * share:.1f} % labelled"
-        camera = best_view(points, normals, labels, layer)
         if colouring == "displacement":
-            colours, largest = _displacement_colours(displacement, labels)
+            largest = float(np.nanmax(cloud.moved, initial=0.0))
             note += f", moved up to {largest:.3f}" if largest else ", cut"
-    return render(points, normals, colours, camera, size, layer), note
+    return Cell(paint(cloud, colouring, size, layer), note, record.id)
 
 
-def _displacement_colours(displacement: Array, labels: Array) -> tuple[Floats, float]:
-    """(N, 3) RGB and the largest displacement: as `label_colours`, but from yellow (0) to violet
-    (the largest) where a labelled point has a displacement."""
-    moved = np.linalg.norm(displacement.astype(np.float64), axis=1)
-    exposed = np.isnan(moved)
-    largest = float(moved[~exposed].max(initial=0.0))
-    colours = label_colours(labels, exposed)
-    scale = (labels > 0) & ~exposed
-    colours[scale] = scalar_colours(moved[scale], max(largest, 1e-12))
-    return colours, largest
-
-
-def _draw_heading(
-    draw: ImageDraw.ImageDraw, dataset: Dataset, colouring: Colouring, title: int, text: int
-) -> None:
-    specification = dataset.specification
+def _lines(dataset: Dataset, colouring: Colouring) -> list[str]:
     sigma = float(dataset.metadata["identity"]["noise_sigma"])
     meaning = {
+        "surface": "grey",
         "labels": "orange: labelled anomalous, dark red: exposed by a cut",
         "displacement": "labelled: yellow unmoved to violet moved most, dark red exposed by a cut",
+        "scores": "",
     }[colouring]
-    lines = (
+    return [
         f"{len(dataset)} samples, noise sigma {sigma:.4g}, content {dataset.digest[:16]}",
         f"{meaning}; pose undone; seen from where most labelled points show",
-    )
-    draw.text((8, 4), specification.title or specification.name, _INK, _font(title))
-    for number, line in enumerate(lines):
-        draw.text((8, 8 + title + number * (text + 3)), line, _FAINT, _font(text))
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size=size)
+    ]

@@ -34,6 +34,15 @@ _VIRIDIS = (
     "1f988b 22a884 35b779 54c568 7ad151 a5db36 d2e21b fde725"
 )
 
+# Each is darker than the one before: it reads the same in grey, and to colour-blind eyes.
+_HEAT = (
+    NORMAL_COLOUR,
+    (0.95, 0.74, 0.36),
+    (0.93, 0.54, 0.18),
+    (0.75, 0.27, 0.12),
+    (0.38, 0.05, 0.10),
+)
+
 _SUPERSAMPLING = 2
 _AMBIENT = 0.35
 _LIGHT = (-0.35, 0.5, 0.79)  # upper left, over the viewer's shoulder; camera axes
@@ -73,6 +82,15 @@ def scalar_colours(values: ArrayLike, largest: float) -> Floats:
     return np.stack([np.interp(share, knots, channel) for channel in table.T], axis=1)
 
 
+def heat_colours(values: ArrayLike, low: float, high: float) -> Floats:
+    """(N, 3) RGB in 0..1 of scores (N,): from the grey of normal surface at `low` and below, over
+    yellow and orange, to dark red at `high` and beyond; lightness falls all the way."""
+    span = max(high - low, 1e-30)
+    share = np.clip((np.asarray(values, dtype=np.float64) - low) / span, 0.0, 1.0)
+    knots = np.linspace(0.0, 1.0, len(_HEAT))
+    return np.stack([np.interp(share, knots, channel) for channel in zip(*_HEAT, strict=True)], 1)
+
+
 def splat_radius(points: Array, normals: Array, queries: int = 128) -> float:
     """Radius of discs that cover the surface the points (N, 3) were drawn from.
 
@@ -94,6 +112,37 @@ def splat_radius(points: Array, normals: Array, queries: int = 128) -> float:
     return min(max(radius, 1e-3 * extent, 1e-6), 0.1 * extent + 1e-6)
 
 
+@dataclass(frozen=True)
+class Frame:
+    """Where a camera's picture of size x size pixels lies over the points.
+
+    middle : (2,) of the picture, along the camera's right and up. scale : pixels a unit of length.
+    """
+
+    camera: Floats
+    middle: Floats
+    scale: float
+    size: int
+
+    def project(self, points: Array) -> Floats:
+        """(N, 3) of points (N, 3): pixels to the right and down, and depth towards the viewer."""
+        placed = _to_camera(points, self.camera)
+        placed[:, :2] = (placed[:, :2] - self.middle) * (self.scale, -self.scale) + self.size / 2
+        return placed
+
+    def resized(self, size: int) -> Frame:
+        """The same view in a picture of another size."""
+        return Frame(self.camera, self.middle, self.scale * (size / self.size), size)
+
+
+def fit(points: Array, camera: Floats, size: int, radius: float) -> Frame:
+    """The frame that holds discs of a radius around all points (N, 3), N > 0, with a margin."""
+    position = _to_camera(points, camera)[:, :2]
+    low, high = position.min(axis=0) - radius, position.max(axis=0) + radius
+    scale = (size - 2 * max(_MARGIN * size, 2.0)) / float((high - low).max())
+    return Frame(camera, (low + high) / 2, scale, size)
+
+
 def render(
     points: Array,
     normals: Array,
@@ -103,18 +152,22 @@ def render(
     layer: float = 0.0,
     radius: float | None = None,
     background: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    frame: Frame | None = None,
 ) -> NDArray[np.uint8]:
     """Picture (size, size, 3) uint8 of a point cloud, fitted into the frame.
 
     points (N, 3), normals (N, 3) unit and outward, colours (N, 3) RGB in 0..1; camera from
     `look_from`. layer : points this far behind the nearest one count as the same surface; about
     three times the standard deviation of the noise. radius : of the splats, `splat_radius` when
-    None. No points give an empty picture.
+    None. frame : of the same camera, to show several clouds alike; fitted to this one when None.
+    No points give an empty picture.
     """
     pixels = size * _SUPERSAMPLING
     if len(points) == 0:
         return _to_bytes(np.zeros((pixels, pixels, 4)), background)
-    splats = _splat(points, normals, camera, pixels, radius, layer)
+    radius = splat_radius(points, normals) if radius is None else radius
+    frame = (frame or fit(points, camera, size, radius)).resized(pixels)
+    splats = _splat(points, normals, frame, radius, layer)
     lit = colours[splats.point] * _light(_to_camera(normals, camera))[splats.point, None]
     total = _sums(splats.pixel, splats.weight, pixels)
     share = splats.weight / np.maximum(total.ravel(), 1e-12)[splats.pixel]
@@ -138,9 +191,20 @@ def visible(
     """(N,) bool: which points face the camera and lie in the surface nearest to it."""
     seen = np.zeros(len(points), dtype=bool)
     if len(points):
-        splats = _splat(points, normals, camera, size, radius, layer)
+        radius = splat_radius(points, normals) if radius is None else radius
+        splats = _splat(points, normals, fit(points, camera, size, radius), radius, layer)
         seen[splats.point[splats.centre]] = True
     return seen
+
+
+def depth_map(points: Array, normals: Array, frame: Frame, radius: float) -> Floats:
+    """(size, size) depth of the nearest surface in each pixel, as `Frame.project` gives it, and
+    -inf where there is none. Some pixels within a surface stay bare by chance."""
+    depth = np.full(frame.size**2, -np.inf)
+    if len(points):
+        splats = _splat(points, normals, frame, radius, 0.0)
+        np.maximum.at(depth, splats.pixel, splats.depth)
+    return depth.reshape(frame.size, frame.size)
 
 
 @dataclass(frozen=True)
@@ -160,25 +224,16 @@ class _Splats:
     reach: float
 
 
-def _splat(
-    points: Array,
-    normals: Array,
-    camera: Floats,
-    pixels: int,
-    radius: float | None,
-    layer: float,
-) -> _Splats:
+def _splat(points: Array, normals: Array, frame: Frame, radius: float, layer: float) -> _Splats:
     """Rasterise the discs of all points that face the camera and keep the nearest surface."""
-    radius = splat_radius(points, normals) if radius is None else radius
-    position = _to_camera(points, camera)  # (N, 3)
-    facing = _to_camera(normals, camera)
-    low, high = position[:, :2].min(axis=0) - radius, position[:, :2].max(axis=0) + radius
-    margin = max(_MARGIN * pixels, 2.0)
-    scale = (pixels - 2 * margin) / (high - low).max()
-    point = np.flatnonzero(facing[:, 2] > 0)
-    across = (position[point, :2] - (low + high) / 2) * (scale, -scale) + pixels / 2  # (K, 2)
-    corner = np.floor(across)
+    pixels, scale = frame.size, frame.scale
+    position = frame.project(points)  # (N, 3)
+    facing = _to_camera(normals, frame.camera)
     reach = max(radius * scale, 1.2)  # pixels
+    corner = np.floor(position[:, :2])
+    within = (corner >= reach + 1) & (corner <= pixels - reach - 2)  # the whole disc
+    point = np.flatnonzero((facing[:, 2] > 0) & within.all(axis=1))
+    across, corner = position[point, :2], corner[point]  # (K, 2)
 
     steps = np.arange(-np.ceil(reach), np.ceil(reach) + 1, dtype=np.float32)
     window = np.stack(np.meshgrid(steps, steps), axis=2).reshape(-1, 2)  # (W, 2)

@@ -95,6 +95,7 @@ def upright(record: Record, scores: NDArray[np.float32] | None = None) -> Labell
         points=turned(sample.points - sample.pose[:3, 3]),
         normals=turned(sample.normals),
         labels=sample.labels,
-        displacement=turned(sample.displacement),
+        # an imported sample has labels, and nobody knows how far its points were moved
+        displacement=None if "imported" in sample.parameters else turned(sample.displacement),
         scores=scores,
     )

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import trimesh
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from intravariance.cloud_files import PointCloud
+from intravariance.inspection.scans import (
+    estimated_normals,
+    outward_normals,
+    scan_cloud,
+    to_unit_ball,
+)
+from tests.samples import sphere_points
+
+
+def ball(count: int = 4000) -> np.ndarray:
+    return sphere_points(count, np.random.default_rng(0))
+
+
+def test_normals_of_a_ball_point_outwards() -> None:
+    points = ball()
+    normals = estimated_normals(points)
+    np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1)
+    assert (normals * points).sum(axis=1).min() > 0.97
+
+
+def test_normals_of_a_ring_point_outwards_where_that_is_towards_the_middle() -> None:
+    ring = trimesh.creation.torus(1.0, 0.3)
+    points, faces = trimesh.sample.sample_surface(ring, 8000, seed=0)
+    true = ring.face_normals[faces]
+    agreement = (estimated_normals(np.asarray(points)) * true).sum(axis=1)
+    assert (agreement > 0.9).mean() > 0.99
+    inner = (true * points).sum(axis=1) < -0.1  # the centroid alone would turn these round
+    assert inner.sum() > 500 and (agreement[inner] > 0).mean() > 0.99
+
+
+def test_normals_of_a_cup_point_into_it_and_out_of_it() -> None:
+    """A thick half shell: a quarter of its points look towards its centroid."""
+    shells = [0.8 * ball(8000), ball(8000)]
+    points = np.concatenate([shell[shell[:, 2] < 0] for shell in shells])
+    outside = np.linalg.norm(points, axis=1) > 0.9
+    out = np.where(outside, 1, -1)[:, None] * points / np.linalg.norm(points, axis=1)[:, None]
+    away_from_rim = points[:, 2] < -0.2
+    agreement = (estimated_normals(points) * out).sum(axis=1)[away_from_rim]
+    assert (agreement > 0.9).mean() > 0.98
+
+
+def test_normals_of_a_file_are_turned_outwards_together_or_one_by_one() -> None:
+    points = ball()
+    kept, changed = outward_normals(points, points)
+    assert kept is points and not changed
+    few = np.where(np.arange(4000)[:, None] % 10, points, -points)  # the file's own business
+    assert outward_normals(points, few)[0] is few
+    for normals in (-points, np.where(np.arange(4000)[:, None] % 2, points, -points)):
+        turned, changed = outward_normals(points, normals)
+        assert changed
+        np.testing.assert_array_equal(turned, points)
+    assert "turned outwards" in scan_cloud(PointCloud(points, -points), "a")[1][-1]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 17])
+def test_normals_of_a_few_points_have_length_one(count: int) -> None:
+    for points in (ball()[:count], np.zeros((count, 3)), np.tile((1.0, 0, 0), (count, 1))):
+        np.testing.assert_allclose(np.linalg.norm(estimated_normals(points), axis=1), 1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(size=st.floats(1e-20, 1e25), shift=st.floats(-5, 5))
+def test_the_unit_ball_forgets_scale_and_place(size: float, shift: float) -> None:
+    points = np.random.default_rng(1).normal(size=(50, 3))
+    expected, radius = to_unit_ball(points)
+    found, larger = to_unit_ball(size * (points + shift))
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    assert larger == pytest.approx(size * radius, rel=1e-9)
+    np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-9)
+    assert np.linalg.norm(found, axis=1).max() == pytest.approx(1)
+
+
+def test_a_single_place_has_no_size() -> None:
+    points, radius = to_unit_ball(np.full((4, 3), 7.0))
+    assert radius == 1 and not points.any()
+
+
+def test_scan_cloud_says_what_it_changed() -> None:
+    scan = PointCloud(100 + 5 * ball())
+    cloud, notes = scan_cloud(scan, "part")
+    assert (cloud.defect, cloud.source, cloud.displacement) == ("unlabelled", "scan", None)
+    assert len(cloud.points) == 4000 and not cloud.labels.any()
+    assert [note.split()[0] for note in notes] == ["scaled", "normals"]
+    assert not any("estimated" in note for note in scan_cloud(PointCloud(ball(), ball()), "a")[1])
+
+
+def test_scan_cloud_thins_points_labels_and_scores_together() -> None:
+    points = ball()
+    labels = (points[:, 0] > 0.9).astype(np.uint8)
+    scan = PointCloud(points, points, labels)
+    scores = points[:, 0].astype(np.float32)
+    cloud, notes = scan_cloud(scan, "part", "toys", 500, scores)
+    assert len(cloud.points) == 500 and "500 of 4,000 points shown" in notes[1]
+    assert cloud.scores is not None
+    np.testing.assert_array_equal(cloud.labels, cloud.scores > np.float32(0.9))
+    np.testing.assert_allclose(cloud.normals[:, 0], cloud.scores)
+    assert (cloud.defect, cloud.category) == ("anomalous", "toys")
+    again, _ = scan_cloud(scan, "part", "toys", 500, scores)
+    other, _ = scan_cloud(scan, "another", "toys", 500, scores)
+    np.testing.assert_array_equal(cloud.points, again.points)
+    assert not np.array_equal(cloud.points, other.points)
+    normal, _ = scan_cloud(PointCloud(points, points, np.zeros_like(labels)), "good")
+    assert normal.normal
