@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+// The page as a whole: what both panes share, the controls and the keys.
+//
+// `window.iv` is for tests and for whoever scripts the page:
+//   iv.ready          promise: both panes show a cloud
+//   iv.panes          the two Pane objects; pane.k3d is K3D's own object
+//   iv.state()        {category, colouring, threshold, marking, linked, active, theme, range,
+//                      panes: [{name, points, facing, size, camera, rates}]}: points given to the
+//                      GPU, and those of them that face the camera
+//   iv.show(pane, i)  promise: shows cloud i of the index in pane 0 or 1
+
+const COLOURINGS = {
+  label: "label", displacement: "displacement", score: "score", plain: "plain surface",
+};
+const byId = (id) => document.getElementById(id);
+const view = { colouring: "label", threshold: 0, marking: false, range: [0, 1], size: 1 };
+const page = { panes: [], active: 0, linked: true, category: index.categories[0], moving: false };
+
+function inCategory() {
+  return index.clouds.filter((about) => about.category === page.category);
+}
+
+function available(colouring) {
+  if (colouring === "displacement") return inCategory().some((about) => about.displacement_step !== null);
+  if (colouring === "score") return inCategory().some((about) => about.score_step !== null);
+  return true;
+}
+
+function findRange() {
+  if (view.colouring === "score") {
+    const scored = inCategory().filter((about) => about.score_step !== null);
+    return [Math.min(...scored.map((about) => about.score_low)),
+      Math.max(...scored.map((about) => about.score_low + 65535 * about.score_step))];
+  }
+  return [0, Math.max(0, ...inCategory().map((about) => about.largest ?? 0))];
+}
+
+function fillLegend() {
+  const entries = [];
+  if (view.colouring === "score" && view.marking) {
+    entries.push(["labelled and detected", PALETTE.hit], ["labelled, missed", PALETTE.missed],
+      ["false alarm", PALETTE.false_alarm], ["normal", PALETTE.normal]);
+  } else if (view.marking) {
+    entries.push(["labelled, above", PALETTE.hit], ["labelled, below", PALETTE.missed],
+      ["unlabelled, above", PALETTE.false_alarm], ["normal", PALETTE.normal]);
+  } else if (view.colouring === "displacement") {
+    entries.push(["normal", PALETTE.normal], ["exposed by a cut", PALETTE.exposed]);
+  } else if (view.colouring === "label") {
+    entries.push(["normal", PALETTE.normal], ["labelled anomalous", PALETTE.anomaly]);
+    if (inCategory().some((about) => about.exposed > 0)) entries.push(["exposed by a cut", PALETTE.exposed]);
+  } else if (view.colouring === "plain") entries.push(["surface, labels hidden", PALETTE.normal]);
+  byId("legend").replaceChildren(...entries.map(([text, colour]) => {
+    const entry = document.createElement("li");
+    const dot = document.createElement("i");
+    dot.style.background = cssColour(colour);
+    entry.append(dot, text);
+    return entry;
+  }));
+}
+
+function fillRamp() {
+  const scaled = view.colouring === "score" || view.colouring === "displacement";
+  byId("ramp").hidden = !scaled;
+  if (!scaled) return;
+  const [low, high] = view.range;
+  byId("ramp-name").textContent = view.colouring === "score" ? "score" : "moved by (radii)";
+  byId("ramp-bar").style.background = `linear-gradient(to right, ${RAMP.map(cssColour).join(", ")})`;
+  const digits = Math.min(Math.max(2 - Math.floor(Math.log10(high - low || 1)), 0), 8);
+  byId("ramp-ticks").replaceChildren(...[0, 0.25, 0.5, 0.75, 1].map((share) => {
+    const tick = document.createElement("span");
+    tick.textContent = (low + share * (high - low)).toFixed(digits);
+    return tick;
+  }));
+  byId("threshold-value").textContent = number(view.threshold, 4);
+  byId("threshold").setAttribute("aria-valuetext", number(view.threshold, 4));
+  byId("mark").checked = view.marking;
+}
+
+function refresh() {
+  fillLegend();
+  fillRamp();
+  return Promise.all(page.panes.map((pane) => pane.recolour()));
+}
+
+function readThreshold() {
+  const [low, high] = view.range;
+  view.threshold = low + (Number(byId("threshold").value) / 1000) * (high - low);
+}
+
+function setColouring(colouring) {
+  view.colouring = colouring;
+  view.marking = false;
+  view.range = findRange();
+  byId("colouring").value = colouring;
+  byId("threshold").value = "500";
+  readThreshold();
+  return refresh();
+}
+
+function fillColourings() {
+  byId("colouring").replaceChildren(...Object.entries(COLOURINGS).map(([key, text]) => {
+    const entry = option(key, text);
+    entry.disabled = !available(key);
+    return entry;
+  }));
+  return available(view.colouring) ? view.colouring : "label";
+}
+
+async function setCategory(category) {
+  page.category = category;
+  byId("category").value = category;
+  const colouring = fillColourings();
+  await Promise.all(page.panes.map((pane) => pane.setCategory(category)));
+  await setColouring(colouring);
+}
+
+function setMarking(marking) {
+  view.marking = marking && !byId("ramp").hidden;
+  return refresh();
+}
+
+function setActive(place) {
+  page.active = place;
+  page.panes.forEach((pane, i) => pane.root.classList.toggle("active", i === place));
+}
+
+function setLinked(linked) {
+  page.linked = linked;
+  byId("link").checked = linked;
+  if (linked) page.panes[1 - page.active].k3d.setCamera(page.panes[page.active].camera());
+}
+
+function setTheme(theme) {
+  document.documentElement.dataset.theme = theme;
+  byId("theme").textContent = theme === "dark" ? "Light" : "Dark";
+}
+
+function link(from, to) {
+  from.k3d.on(from.k3d.events.CAMERA_CHANGE, (camera) => {
+    if (!page.linked || page.moving) return;
+    page.moving = true; // or the other pane would answer
+    to.k3d.setCamera(camera);
+    page.moving = false;
+  });
+}
+
+const KEYS = {
+  ArrowLeft: () => page.panes[page.active].stepSample(-1),
+  ArrowRight: () => page.panes[page.active].stepSample(1),
+  ArrowUp: () => page.panes[page.active].stepGroup(-1),
+  ArrowDown: () => page.panes[page.active].stepGroup(1),
+  1: () => setActive(0),
+  2: () => setActive(1),
+  c: () => {
+    const usable = Object.keys(COLOURINGS).filter(available);
+    return setColouring(usable[(usable.indexOf(view.colouring) + 1) % usable.length]);
+  },
+  t: () => setMarking(!view.marking),
+  l: () => setLinked(!page.linked),
+  r: () => resetView(),
+  f: () => page.panes[page.active].face(),
+  d: () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"),
+  "?": () => byId("help").showModal(),
+};
+
+function resetView() {
+  if (page.linked) page.panes[page.active].lookFrom(FRONT);
+  else page.panes.forEach((pane) => pane.lookFrom(FRONT));
+}
+
+function onKey(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || byId("help").open) return;
+  const arrow = event.key.startsWith("Arrow");
+  if (arrow && event.target.matches("select, input")) return; // they mean the control
+  if (event.target.matches("select") && event.key.length === 1) return; // typing chooses an entry
+  const action = KEYS[event.key] ?? KEYS[event.key.toLowerCase()];
+  if (action === undefined) return;
+  event.preventDefault();
+  action();
+}
+
+function listen() {
+  byId("category").addEventListener("change", (event) => setCategory(event.target.value));
+  byId("colouring").addEventListener("change", (event) => setColouring(event.target.value));
+  byId("size").addEventListener("input", (event) => { view.size = Number(event.target.value); refresh(); });
+  byId("threshold").addEventListener("input", () => { readThreshold(); setMarking(true); });
+  byId("mark").addEventListener("change", (event) => setMarking(event.target.checked));
+  byId("link").addEventListener("change", (event) => setLinked(event.target.checked));
+  byId("reset").addEventListener("click", resetView);
+  byId("theme").addEventListener("click", KEYS.d);
+  byId("help-open").addEventListener("click", KEYS["?"]);
+  document.addEventListener("keydown", onKey);
+  page.panes.forEach((pane, place) => {
+    pane.root.addEventListener("pointerdown", () => setActive(place), true);
+    pane.root.addEventListener("focusin", () => setActive(place));
+  });
+}
+
+function state() {
+  return {
+    category: page.category, colouring: view.colouring, threshold: view.threshold,
+    marking: view.marking, linked: page.linked, active: page.active, range: view.range,
+    theme: document.documentElement.dataset.theme,
+    panes: page.panes.map((pane) => {
+      const { geometry, material } = pane.k3d.getObjectById(OBJECT);
+      return {
+        name: pane.about.name, points: geometry.attributes.position.count, facing: pane.facing,
+        size: material.size, camera: pane.camera(), rates: rates(pane.about, pane.cloud, view),
+      };
+    }),
+  };
+}
+
+async function start() {
+  setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  if (byId("notes")) byId("viewer").classList.add("has-notes");
+  if (typeof DecompressionStream === "undefined") throw new Error("this browser is too old for the page (2023 or later is needed)");
+  if (document.createElement("canvas").getContext("webgl2") === null) throw new Error("this browser offers no WebGL 2");
+  const library = await loadLibrary();
+  page.panes = [0, 1].map((place) => new Pane(place, library, view));
+  link(page.panes[0], page.panes[1]);
+  link(page.panes[1], page.panes[0]);
+  byId("category").append(...index.categories.map((category) => option(category, category)));
+  byId("category-field").hidden = index.categories.length < 2;
+  listen();
+  setActive(0);
+  await setCategory(page.category);
+  page.panes[0].lookFrom(FRONT);
+  page.panes[1].lookFrom(FRONT);
+}
+
+const ready = start();
+ready.catch((problem) => {
+  byId("problem").hidden = false;
+  byId("problem").textContent = `Nothing can be shown: ${problem.message}.`;
+});
+window.iv = {
+  ready, state, get panes() { return page.panes; }, show: (place, i) => page.panes[place].show(i),
+};
