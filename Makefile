@@ -49,8 +49,9 @@ $(VENV)/build.installed: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[blender]"
 	@touch $@
 
-$(VENV)/dev.installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[blender,model,dev]"
+$(VENV)/dev.installed: pyproject.toml tools/system_libraries.sh | $(BIN)/python
+	PYTHON=$(PYTHON) tools/system_libraries.sh test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[blender,model,inspect,dev]"
 	@touch $@
 
 clean:

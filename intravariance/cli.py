@@ -18,18 +18,24 @@ SUMMARIES = {
     "ablate": "Train and evaluate the variants of one of the paper's ablations.",
     "build": "Build a dataset: base meshes, Blender defects, labelled point clouds, one HDF5 file.",
     "card": "Write the dataset card (Markdown) of a dataset file.",
+    "compare": "What an evaluation got right and wrong: rankings, heat maps, a page to look at.",
     "evaluate": "Evaluate trained networks on a dataset's test samples.",
     "info": "Show what a dataset file holds: counts, noise, source, digest.",
+    "inspect": "Pseudo-anomalies beside real defects: figures, pictures, a page to look at.",
     "preview": "Draw a contact sheet of a dataset file: templates and defects, labels in colour.",
     "quality-control": "Two networks, a fast and an accurate one, in stages (HQC): cost and gain.",
     "reproduce": "Train and evaluate a table of the paper, and print it beside the published one.",
     "train": "Train CFP-Net on a dataset's templates, one network for each category.",
     "verify": "Check a dataset file: whole, to specification, free of shortcuts.",
+    "view": "Look at one point cloud, of a dataset file or your own: a picture or a page.",
 }
 
 
 # Packages of the extras, which a command may find missing.
-EXTRAS = {"torch": "model", "safetensors": "model", "pydantic": "model", "sklearn": "model"}
+EXTRAS = {
+    **dict.fromkeys(("torch", "safetensors", "pydantic", "sklearn"), "model"),
+    **dict.fromkeys(("open3d", "matplotlib", "k3d"), "inspect"),
+}
 
 
 class LazyGroup(click.Group):

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from mc4ad_model.category_metrics import SampleRow
 
 Kind = Literal["detected", "missed", "false alarm", "located", "mislocated"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 _Valued = tuple[float, SampleRow]
 
 

@@ -25,7 +25,7 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from intravariance.errors import InputError, IntegrityError
-from intravariance.store import Dataset
+from intravariance.store import Dataset, Record
 from intravariance.writing import check_target, write_file
 from mc4ad_model.category_metrics import (
     CategoryMetrics,
@@ -168,8 +168,8 @@ def read_results(folder: Path) -> Results:
         raise IntegrityError(f"{folder / METRICS}: contradicts its format: {error!r}") from error
 
 
-def recompute(results: Results, dataset: Dataset) -> CategoryMetrics:
-    """The metrics once more, from the samples' rows, the points' scores and the dataset's labels.
+def evaluated_samples(results: Results, dataset: Dataset) -> list[Record]:
+    """The test samples that results are of, in their order.
 
     Parameters
     ----------
@@ -200,6 +200,16 @@ def recompute(results: Results, dataset: Dataset) -> CategoryMetrics:
             f"results of {evaluation.category}: samples or numbers of points are not those of "
             f"{dataset.path}; evaluate again"
         )
+    return records
+
+
+def recompute(results: Results, dataset: Dataset) -> CategoryMetrics:
+    """The metrics once more, from the samples' rows, the points' scores and the dataset's labels.
+
+    Parameters and errors as of `evaluated_samples`.
+    """
+    records = evaluated_samples(results, dataset)
+    evaluation = results.evaluation
     return category_metrics(records, evaluation.rows, evaluation.point_scores, results.seed)
 
 

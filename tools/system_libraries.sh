@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Installs the few system libraries that Blender's wheel needs and a minimal Debian lacks.
+# Installs the few system libraries that Blender's wheel needs and a minimal Debian lacks; with the
+# argument "test" also Open3D's, and Chromium, without which the tests of the pages are skipped.
 # Does nothing where they are there already; says what to install where it cannot do it itself.
 set -eu
 
@@ -20,6 +21,13 @@ need libGL.so.1 libgl1
 python=${PYTHON:-python3.11}
 command -v "$python" >/dev/null 2>&1 || missing="$missing python3.11"
 "$python" -c 'import ensurepip' 2>/dev/null || missing="$missing python3.11-venv"
+
+if [ "${1:-}" = test ]; then
+    need libusb-1.0.so.0 libusb-1.0-0
+    need libgomp.so.1 libgomp1
+    command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 ||
+        command -v google-chrome >/dev/null 2>&1 || missing="$missing chromium"
+fi
 
 [ -n "$missing" ] || exit 0
 if ! command -v apt-get >/dev/null 2>&1; then

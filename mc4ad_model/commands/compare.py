@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`iv compare`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from intravariance.errors import InputError
+from intravariance.progress import say, track
+from mc4ad_model.commands.options import categories_option, json_option, quiet_option
+from mc4ad_model.tables import text_table
+
+if TYPE_CHECKING:
+    from mc4ad_model.comparison import Compared
+    from mc4ad_model.results import Results
+
+
+@click.command("compare")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="The dataset file that was evaluated on.  [default: its name, in the current folder]",
+)
+@categories_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for pictures and page.  [default: comparison, in RUN]",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(1, 100),
+    default=4,
+    show_default=True,
+    help="Samples of each kind: detected, missed, false alarm, located, mislocated.",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(64, 2048),
+    default=240,
+    show_default=True,
+    help="Pixels of a heat map.",
+)
+@click.option(
+    "--points",
+    type=click.IntRange(min=100),
+    default=8000,
+    show_default=True,
+    help="Points of a sample that the page shows at most.",
+)
+@click.option("--force", is_flag=True, help="Replace existing files.")
+@json_option
+@quiet_option
+def compare_command(
+    run: Path,
+    data: Path | None,
+    categories: tuple[str, ...],
+    out: Path | None,
+    samples: int,
+    size: int,
+    points: int,
+    force: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Look at what an evaluation got right and wrong.
+
+    RUN is what `iv train` or `iv evaluate` wrote. Prints the best and the worst detections and the
+    false alarms; writes heat maps beside ground truth, score histograms, and a page with all test
+    samples, to open in any browser.
+    """
+    from intravariance.store import open_dataset
+    from intravariance.writing import make_folder, write_file
+    from mc4ad_model.comparison import (
+        PAGE,
+        RANKING,
+        compare,
+        comparison_page,
+        file_names,
+        find_results,
+        pictures,
+        ranking_csv,
+    )
+    from mc4ad_model.results import read_results
+
+    results = _choose([read_results(folder) for folder in find_results(run)], categories, run)
+    out = run / "comparison" if out is None else out
+    with open_dataset(_dataset(data, results)) as dataset:
+        make_folder(out, file_names([one.evaluation.category for one in results]), force)
+        compared = [compare(one, dataset, samples) for one in results]
+        for one in track(compared, len(compared), "pictures", quiet):
+            for name, picture in pictures(one, size):
+                write_file(out / name, picture, force)
+        write_file(out / RANKING, ranking_csv(compared), force)
+        write_file(out / PAGE, comparison_page(compared, points), force)
+    click.echo(_as_json(compared) if as_json else _as_text(compared))
+    say(f"page: {out / PAGE}", quiet)
+
+
+def _choose(results: list[Results], categories: tuple[str, ...], run: Path) -> list[Results]:
+    known = {one.evaluation.category: one for one in results}
+    if unknown := [name for name in categories if name not in known]:
+        raise InputError(
+            f"--category {', '.join(unknown)}: expected one that was evaluated in {run}: "
+            f"{', '.join(sorted(known))}"
+        )
+    return [one for name, one in known.items() if not categories or name in categories]
+
+
+def _dataset(data: Path | None, results: list[Results]) -> Path:
+    """The dataset file that was asked for, or the one that the results name."""
+    if data is not None:
+        return data
+    names = sorted({one.dataset["file"] for one in results})
+    found = Path(names[0])
+    if len(names) > 1 or not found.is_file():
+        raise InputError(
+            f"--data: the evaluation was of {', '.join(names)}, which is not one file in the "
+            "current folder; say where it is"
+        )
+    return found
+
+
+def _as_json(compared: list[Compared]) -> str:
+    content = {
+        one.category: [
+            {"kind": item.kind, "value": item.value, "sample": asdict(item.sample)}
+            for item in one.ranking
+        ]
+        for one in compared
+    }
+    return json.dumps(content, allow_nan=False)
+
+
+def _as_text(compared: list[Compared]) -> str:
+    heading = ["kind", "sample", "product", "defect", "object score", "value"]
+    tables = []
+    for one in compared:
+        rows = [
+            [
+                item.kind,
+                item.sample.id,
+                item.sample.subcategory,
+                item.sample.defect,
+                item.sample.object_score,
+                item.value,
+            ]
+            for item in one.ranking
+        ]
+        tables.append(f"{one.category}\n{text_table(heading, rows)}")
+    tables.append(
+        "value: share of the normal objects below it (detected, missed), of the defective objects\n"
+        "below it (false alarm), AUROC of its own points (located, mislocated)"
+    )
+    return "\n\n".join(tables)
