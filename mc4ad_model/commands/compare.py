@@ -142,7 +142,7 @@ def _as_text(compared: list[Compared]) -> str:
     heading = ["kind", "sample", "product", "defect", "object score", "value"]
     tables = []
     for one in compared:
-        rows = [
+        rows: list[list[str | float]] = [
             [
                 item.kind,
                 item.sample.id,

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`iv inspect`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from intravariance.errors import InputError
+from intravariance.progress import say, track
+from mc4ad_model.commands.options import (
+    categories_option,
+    changes_option,
+    json_option,
+    preset_option,
+    quiet_option,
+)
+from mc4ad_model.tables import text_table
+
+if TYPE_CHECKING:
+    from intravariance.store import Dataset
+    from mc4ad_model.configuration import GeneratorName
+    from mc4ad_model.inspection import Tasks
+
+# Mean length of a defect's displacement, roughly: noise above a share of it hides local shape.
+_LOUD = 0.01
+
+
+@click.command("inspect")
+@click.argument("file", type=click.Path(path_type=Path))
+@categories_option
+@click.option(
+    "--real",
+    type=click.Path(path_type=Path),
+    help="Defects to compare with: another dataset file, or a folder of scans "
+    "(docs/layouts.md).  [default: those of FILE]",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for the report.  [default: NAME-inspection]",
+)
+@click.option(
+    "--generator",
+    "generators",
+    multiple=True,
+    help="Only this generator; may be repeated.  [default: all]",
+)
+@preset_option
+@changes_option
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--samples",
+    type=click.IntRange(1, 100),
+    default=4,
+    show_default=True,
+    help="Clouds of each kind in pictures and page; the figures are of all.",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(64, 2048),
+    default=240,
+    show_default=True,
+    help="Pixels of a picture.",
+)
+@click.option(
+    "--points",
+    type=click.IntRange(min=100),
+    default=8000,
+    show_default=True,
+    help="Points of a cloud that the page shows at most.",
+)
+@click.option("--jobs", type=click.IntRange(min=1), help="Worker processes.  [default: cores]")
+@click.option("--force", is_flag=True, help="Replace existing files.")
+@json_option
+@quiet_option
+def inspect_command(
+    file: Path,
+    categories: tuple[str, ...],
+    real: Path | None,
+    out: Path | None,
+    generators: tuple[str, ...],
+    preset: str,
+    changes: tuple[str, ...],
+    seed: int,
+    samples: int,
+    size: int,
+    points: int,
+    jobs: int | None,
+    force: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Look at pseudo-anomalies beside real defects, and measure how near they are.
+
+    Beside each defective sample of FILE every generator makes one on the same product, as large as
+    the preset makes them. The report says whether a classifier can tell them apart, and how far
+    they are in size, shape and direction; the page shows them side by side in any browser.
+    """
+    from intravariance.executors import Processes, cores
+    from intravariance.inspection.realism import to_dict
+    from intravariance.inspection.realism_figure import figure
+    from intravariance.store import open_dataset
+    from intravariance.writing import write_file
+    from mc4ad_model import inspection_report as report
+    from mc4ad_model.configuration import RunConfig
+    from mc4ad_model.inspection import plan
+
+    config = RunConfig.load(preset, changes).anomalies
+    names = _generators(generators)
+    out = Path(f"{file.stem}-inspection") if out is None else out
+    with open_dataset(file) as dataset, Processes(jobs or cores()) as processes:
+        part = dataset.filter(category=categories) if categories else dataset
+        tasks = plan(dataset, part.categories, config, names, real, seed)
+        layer = 3 * _noise(dataset, quiet)
+        _make_folders(out, tasks, size, layer, force)
+        objects = report.measure_all(tasks, seed, processes, quiet)
+        result = report.compare(objects, seed)
+        write_file(out / report.FIGURE, figure(objects), force)
+        heading = _heading(file, dataset, preset, changes, real, seed)
+        for name, content in report.tables(result, heading).items():
+            write_file(out / name, content, force)
+        for name, picture in report.draw_panels(tasks, size, layer, processes, quiet):
+            write_file(out / report.PANELS / name, picture, force)
+        shown = []
+        for category in track(part.categories, len(part.categories), "contact sheets", quiet):
+            shown.append(report.to_look_at(dataset, category, tasks, samples))
+            write_file(out / f"{category}.png", report.sheet(shown[-1], size, layer), force)
+        title = f"{file.name}: pseudo-anomalies and real defects"
+        write_file(out / report.PAGE, report.report_page(title, shown, result, points), force)
+    if as_json:
+        click.echo(json.dumps(to_dict(result), allow_nan=False))
+    else:
+        heading_row, rows = report.two_sample_rows(result)
+        click.echo(
+            "Two-sample test, AUROC: 0.5 = cannot be told apart [control, far from the defects]\n"
+            + text_table(heading_row, rows)
+        )
+    say(f"page: {out / report.PAGE}", quiet)
+
+
+def _generators(names: Sequence[str]) -> list[GeneratorName]:
+    from mc4ad_model.anomalies import GENERATORS
+
+    if unknown := [name for name in names if name not in GENERATORS]:
+        raise InputError(
+            f"--generator {', '.join(unknown)}: expected one of {', '.join(GENERATORS)}"
+        )
+    return [name for name in GENERATORS if not names or name in names]
+
+
+def _noise(dataset: Dataset, quiet: bool) -> float:
+    """Standard deviation of the file's noise; says so when it hides what is to be compared."""
+    sigma = float(dataset.metadata["identity"]["noise_sigma"])
+    if sigma > _LOUD:
+        say(
+            f"note: noise of sigma {sigma:.4f} hides local shape, so the two-sample test will find "
+            "little; a file built with --noise-sigma 0.002 shows more",
+            quiet,
+        )
+    return sigma
+
+
+def _make_folders(out: Path, tasks: Tasks, size: int, layer: float, force: bool) -> None:
+    from intravariance.writing import make_folder
+    from mc4ad_model import inspection_report as report
+
+    categories = dict.fromkeys(task.category for task in tasks.pseudo)
+    make_folder(
+        out, [report.PAGE, report.FIGURE, *report.TABLES, *(f"{c}.png" for c in categories)], force
+    )
+    make_folder(out / report.PANELS, report.panel_tasks(tasks, size, layer), force)
+
+
+def _heading(
+    file: Path, dataset: Dataset, preset: str, changes: Sequence[str], real: Path | None, seed: int
+) -> str:
+    options = [f"preset {preset}", *changes, f"seed {seed}"]
+    against = "its own defects" if real is None else real.name
+    sigma = float(dataset.metadata["identity"]["noise_sigma"])
+    return (
+        f"# {file.name}: pseudo-anomalies against {against}\n\n"
+        f"Content {dataset.digest[:16]}, noise sigma {sigma:.4g}; {', '.join(options)}; one patch "
+        "is deformed in each pseudo-anomaly."
+    )
