@@ -25,6 +25,7 @@ from annotations.vocabulary import NORMAL
 from intravariance.errors import IVError
 from intravariance.executors import Processes
 from intravariance.inspection.cloud import LabelledCloud, upright
+from intravariance.inspection.measures import QUANTITIES
 from intravariance.inspection.page import Note, page
 from intravariance.inspection.panels import panel
 from intravariance.inspection.realism import (
@@ -41,7 +42,7 @@ from intravariance.inspection.realism import (
 from intravariance.inspection.sheets import comparison_sheet
 from intravariance.progress import track
 from intravariance.seeds import generator
-from intravariance.store import Dataset
+from intravariance.store import Dataset, Record
 from mc4ad_model.inspection import Made, Task, Tasks, examine_task, label, make, to_show
 
 PAGE, FIGURE = "page.html", "realism.png"
@@ -56,6 +57,18 @@ class Shown:
     category: str
     templates: list[LabelledCloud]
     kinds: dict[str, list[LabelledCloud]]
+
+
+@dataclass(frozen=True, eq=False)
+class SheetTask:
+    """A contact sheet to draw: templates, and tasks by what they are examples of; pixels and layer
+    of the pictures."""
+
+    category: str
+    templates: tuple[Record, ...]
+    kinds: dict[str, tuple[Task, ...]]
+    size: int
+    layer: float
 
 
 @dataclass(frozen=True)
@@ -98,32 +111,47 @@ def compare(objects: Sequence[Object], seed: int) -> Realism:
     return realism(objects, generator(seed, "inspection", "realism"))
 
 
-def to_look_at(dataset: Dataset, category: str, tasks: Tasks, count: int) -> Shown:
-    """The templates of a category, and `count` clouds of each kind, made again."""
-    records = [r for r in dataset.filter(category=category) if r.split == "train"]
-    return Shown(
-        category,
-        [upright(record) for record in records],
-        {
-            name: [make(task, name) for task in to_show(group, count)]
-            for name, group in kinds(tasks.category(category)).items()
-        },
-    )
+def look_at_all(
+    dataset: Dataset, tasks: Tasks, count: int, size: int, layer: float, processes: Processes,
+    quiet: bool,
+) -> Iterator[tuple[Shown, bytes]]:  # fmt: skip
+    """For each category, in the file's order: templates and `count` clouds of each kind, made again
+    in worker processes, and their contact sheet (PNG).
+
+    Raises
+    ------
+    IVError
+        A cloud cannot be made.
+    """
+    work = []
+    for category in dict.fromkeys(task.category for task in tasks.pseudo):
+        records = [r for r in dataset.filter(category=category) if r.split == "train"]
+        groups = kinds(tasks.category(category))
+        chosen = {name: tuple(to_show(group, count)) for name, group in groups.items()}
+        work.append(SheetTask(category, tuple(records), chosen, size, layer))
+    done = {}
+    for task, result in track(processes.run(look_at, work), len(work), "contact sheets", quiet):
+        if isinstance(result, IVError):
+            raise result
+        done[task.category] = result
+    for task in work:
+        yield done[task.category]
 
 
-def sheet(shown: Shown, size: int, layer: float) -> bytes:
-    """The contact sheet (PNG) of a category."""
-    rows = [(NORMAL, shown.templates), *shown.kinds.items()]
-    widest = max(len(clouds) for clouds in shown.kinds.values())
+def look_at(task: SheetTask) -> tuple[Shown, bytes]:
+    """The clouds of one category and their contact sheet; what worker processes run."""
+    templates = [upright(record) for record in task.templates]
+    clouds = {name: [make(one, name) for one in group] for name, group in task.kinds.items()}
+    widest = max(4, *(len(group) for group in clouds.values()))
     picture = comparison_sheet(
-        [(name, clouds[: max(widest, 4)]) for name, clouds in rows],
-        size,
+        [(NORMAL, templates[:widest]), *clouds.items()],
+        task.size,
         "displacement",
-        layer,
+        task.layer,
         arrows=True,
-        title=shown.category,
+        title=task.category,
     )
-    return png(picture)
+    return Shown(task.category, templates, clouds), png(picture)
 
 
 def panel_tasks(tasks: Tasks, size: int, layer: float) -> dict[str, PanelTask]:
@@ -188,7 +216,7 @@ def notes(result: Realism) -> list[Note]:
             "in realism.md and realism.csv.",
             ("measure", "generator", "AUROC or distance"),
             [
-                [item.criterion, item.generator + ("*" if item.clear else ""), item.value]
+                [_title(item.criterion), item.generator + ("*" if item.clear else ""), item.value]
                 for item in best
             ],
         ),
@@ -220,6 +248,13 @@ def png(picture: Image.Image) -> bytes:
     buffer = BytesIO()
     picture.save(buffer, format="PNG")
     return buffer.getvalue()
+
+
+def _title(criterion: str) -> str:
+    quantity = QUANTITIES.get(criterion)
+    if quantity is None:
+        return criterion
+    return f"{quantity.title} [{quantity.unit}]" if quantity.unit else quantity.title
 
 
 def _cell(item: Comparison) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from intravariance.errors import InputError
-from intravariance.progress import say, track
+from intravariance.progress import say
 from mc4ad_model.commands.options import (
     categories_option,
     changes_option,
@@ -114,11 +114,12 @@ def inspect_command(
     names = _generators(generators)
     out = Path(f"{file.stem}-inspection") if out is None else out
     with open_dataset(file) as dataset, Processes(jobs or cores()) as processes:
-        part = dataset.filter(category=categories) if categories else dataset
-        tasks = plan(dataset, part.categories, config, names, real, seed)
+        chosen = dataset.filter(category=categories) if categories else dataset
+        tasks = plan(dataset, chosen.categories, config, names, real, seed)
         layer = 3 * _noise(dataset, quiet)
         _make_folders(out, tasks, size, layer, force)
         objects = report.measure_all(tasks, seed, processes, quiet)
+        say("comparing", quiet)
         result = report.compare(objects, seed)
         write_file(out / report.FIGURE, figure(objects), force)
         heading = _heading(file, dataset, preset, changes, real, seed)
@@ -127,9 +128,11 @@ def inspect_command(
         for name, picture in report.draw_panels(tasks, size, layer, processes, quiet):
             write_file(out / report.PANELS / name, picture, force)
         shown = []
-        for category in track(part.categories, len(part.categories), "contact sheets", quiet):
-            shown.append(report.to_look_at(dataset, category, tasks, samples))
-            write_file(out / f"{category}.png", report.sheet(shown[-1], size, layer), force)
+        for part, sheet in report.look_at_all(
+            dataset, tasks, samples, size, layer, processes, quiet
+        ):
+            write_file(out / f"{part.category}.png", sheet, force)
+            shown.append(part)
         title = f"{file.name}: pseudo-anomalies and real defects"
         write_file(out / report.PAGE, report.report_page(title, shown, result, points), force)
     if as_json:
