@@ -37,6 +37,8 @@ class PointCloud:
     points : (N, 3) float64, N > 0, finite, unit and frame of the file. normals : (N, 3) float64,
     length 1, or None. labels : (N,) uint8, 1 = anomalous, or None where the file has none.
     columns : the names of what was used, as the file has them. notes : what was not, and why.
+    displacement : (N, 3) float32, how a defect moved each point, NaN where it exposed new surface;
+    None where that is not known (only trees that iv exported tell it).
     """
 
     points: Floats
@@ -44,6 +46,7 @@ class PointCloud:
     labels: NDArray[np.uint8] | None = None
     columns: tuple[str, ...] = AXES
     notes: tuple[str, ...] = ()
+    displacement: NDArray[np.float32] | None = None
 
 
 def as_point(row: int) -> str:
@@ -113,7 +116,7 @@ def checked_labels(values: NDArray[Any], name: str, where: Callable[[int], str])
 
 
 def _plain(name: str) -> str:
-    name = name.strip().casefold()
+    name = name.strip().casefold().replace(" ", "_")
     return name if name == _UNNAMED_SCALAR else name.removeprefix("scalar_")
 
 

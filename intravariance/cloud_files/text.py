@@ -3,8 +3,9 @@
 
 Columns are separated by spaces or tabs, commas or semicolons, the same in the whole file. Names
 come from a header line (`x,y,z,label`, or a comment like CloudCompare's `//X Y Z label`). Without
-names 3 columns are x y z, 4 have a label, 6 have normals, 7 have normals and a label. Between
-header and table there may be a line with the number of points, as CloudCompare writes it.
+names 3 columns are x y z, 4 have a label, 6 have normals, 7 have normals and a label (CloudCompare
+writes the label before the normals: told by the lengths of these). Between header and table there
+may be a line with the number of points, as CloudCompare writes it.
 
 `numpy.loadtxt` parses (in C since NumPy 1.23: a million lines of four numbers in 0.49 s); why it
 failed, and in which line, is found out afterwards.
@@ -32,6 +33,7 @@ _WITHOUT_NAMES = {
     6: (*AXES, "nx", "ny", "nz"),
     7: (*AXES, "nx", "ny", "nz", "label"),
 }
+_CLOUDCOMPARE = (*AXES, "label", "nx", "ny", "nz")  # its order of 7 columns
 
 
 def parse_text(data: bytes) -> PointCloud:
@@ -75,6 +77,8 @@ def cloud_from_rows(
             f"it has {width} columns without names. Without a header line 3 columns are x y z, 4 "
             "have a label, 6 have normals, 7 both; name the columns of other files in a first line"
         )
+    if not names and width == 7 and _is_cloudcompare(values):
+        names = _CLOUDCOMPARE
     known = names or _WITHOUT_NAMES[width]
     if len({name.casefold() for name in known}) < width:
         raise InputError(f"the header names a column twice: {' '.join(known)}")
@@ -150,7 +154,9 @@ def _split_header(data: bytes, counted: bool) -> tuple[bytes, list[str], int, in
     while start < len(data):
         end = data.find(b"\n", start) + 1 or len(data)
         line = data[start:end].strip()
-        cells = [cell for cell in re.split(rb"[\s,;]+", line.lstrip(b"#/")) if cell]
+        # with commas a name may have spaces: CloudCompare's "Scalar field"
+        mark = rb"[,;]" if b"," in line or b";" in line else rb"\s"
+        cells = [cell.strip() for cell in re.split(mark, line.lstrip(b"#/")) if cell.strip()]
         if line.startswith((b"#", b"//")):
             found = [cell.decode("latin-1").strip("\"'") for cell in cells]
             if set(AXES) <= {name.casefold() for name in found}:
@@ -192,6 +198,14 @@ def _reason(data: bytes, mark: str | None, width: int, lines_before: int) -> str
             hint = " (decimal commas and mixed delimiters are not read)" if comma else ""
             return f"line {number}: {wrong[:30].decode('latin-1')!r} is not a number{hint}"
     return ""
+
+
+def _is_cloudcompare(values: Floats) -> bool:
+    """Whether 7 columns are x y z label nx ny nz."""
+    labels = values[:, 3]
+    return bool(((labels == 0) | (labels == 1)).all()) and (
+        _are_directions(values[:, 4:]) and not _are_directions(values[:, 3:6])
+    )
 
 
 def _are_directions(vectors: NDArray[Any]) -> bool:

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`iv labels export`, `iv labels import`, `iv labels compare`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from annotations.merging import RULES, Rule
+from intravariance.errors import InputError
+from intravariance.progress import say
+
+if TYPE_CHECKING:
+    from intravariance.labelling.comparing import Comparison
+    from intravariance.labelling.giving_out import CloudFormat
+    from intravariance.labelling.manifest import Frame
+    from intravariance.labelling.relabelling import Relabelling
+    from intravariance.store import Dataset, Record
+
+_PATH = click.Path(path_type=Path)
+_COUNTS = ("matched", "missing", "extra", "repeated", "ambiguous", "added", "removed")
+
+
+@click.group("labels")
+def labels_command() -> None:
+    """Labels by hand: give clouds out to CloudCompare, take them back, measure agreement."""
+
+
+@labels_command.command("export")
+@click.argument("file", type=_PATH)
+@click.option("--out", type=_PATH, required=True, help="Folder to make.")
+@click.option("--category", "categories", multiple=True, help="Only this; may be repeated.")
+@click.option("--sample", "samples", multiple=True, help="Only this one; may be repeated.")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["ply", "txt"]),
+    default="ply",
+    show_default=True,
+    help="Binary PLY, or text with a header line.",
+)
+@click.option(
+    "--frame",
+    type=click.Choice(["upright", "stored"]),
+    default="upright",
+    show_default=True,
+    help="Undo the pose of each sample, or leave it.",
+)
+@click.option("--blind", is_flag=True, help="All labels 0: the annotator must not see ours.")
+@click.option("--force", is_flag=True, help="Replace a folder in which nothing was edited.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
+def export_command(
+    file: Path,
+    out: Path,
+    categories: tuple[str, ...],
+    samples: tuple[str, ...],
+    kind: CloudFormat,
+    frame: Frame,
+    blind: bool,
+    force: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Write the clouds of a dataset file into a folder that CloudCompare opens.
+
+    One file a sample, with the scalar field `label`, and manifest.json. Edit the label, save over
+    the file, and take the folder back with `iv labels import`.
+    """
+    from intravariance.labelling.giving_out import check_folder, give_out
+    from intravariance.store import open_dataset
+
+    check_folder(out, force)
+    with open_dataset(file) as dataset:
+        records = _chosen(dataset, categories, samples)
+        manifest = give_out(records, dataset.digest, out, frame, kind, blind, force, quiet)
+    click.echo(manifest.to_bytes().decode().rstrip() if as_json else out)
+
+
+@labels_command.command("import")
+@click.argument("folder", type=_PATH)
+@click.option("--data", type=_PATH, required=True, help="The dataset file that was given out.")
+@click.option("--out", type=_PATH, required=True, help="Dataset file to write (.h5).")
+@click.option(
+    "--rule",
+    type=click.Choice(list(RULES)),
+    default="hand",
+    show_default=True,
+    help="Which labels count where both are known.",
+)
+@click.option("--annotator", help="Who labelled; recorded in the file.")
+@click.option("--skip-bad", is_flag=True, help="Leave out files that cannot be used.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def import_command(
+    folder: Path,
+    data: Path,
+    out: Path,
+    rule: Rule,
+    annotator: str | None,
+    skip_bad: bool,
+    force: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Take hand labels back: a new dataset file with labels merged by a rule.
+
+    Points are found again by their coordinates, in any order. Points that an edited file lacks keep
+    their construction label, whatever the rule.
+    """
+    from intravariance.labelling.relabelling import relabel
+
+    if annotator is not None and not (annotator.isascii() and annotator.isprintable()):
+        raise InputError(f"--annotator {annotator!r}: expected plain ASCII")
+    result = relabel(folder, data, out, rule, annotator, skip_bad, force, quiet)
+    if as_json:
+        click.echo(json.dumps(asdict(result), default=str))
+    else:
+        _print_relabelling(result)
+
+
+@labels_command.command("compare")
+@click.argument("source", metavar="FOLDER_OR_FILE", type=_PATH)
+@click.option("--data", type=_PATH, required=True, help="Dataset file with construction labels.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print a line for each sample as CSV.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@click.pass_context
+def compare_command(
+    ctx: click.Context, source: Path, data: Path, as_csv: bool, as_json: bool, quiet: bool
+) -> None:
+    """Agreement of hand labels with construction: IoU, Cohen's kappa, precision, recall.
+
+    FOLDER_OR_FILE is an edited folder of `iv labels export`, or a file of `iv labels import`. Ends
+    with exit code 1 when a file could not be compared.
+    """
+    from intravariance.labelling.comparing import compare
+
+    if as_csv and as_json:
+        raise InputError("--csv and --json: choose one of them")
+    result = compare(source, data, quiet)
+    if as_json:
+        click.echo(json.dumps(result.to_dict()))
+    elif as_csv:
+        click.echo(result.to_csv(), nl=False)
+    else:
+        _print_comparison(result)
+    for id, why in result.failed.items():
+        say(f"not compared: {id}: {why}")
+    ctx.exit(1 if result.failed else 0)
+
+
+def _chosen(
+    dataset: Dataset, categories: tuple[str, ...], samples: tuple[str, ...]
+) -> list[Record]:
+    """The samples of these categories and names; InputError when a name is unknown."""
+    records = list(dataset.filter(category=categories) if categories else dataset)
+    if not samples:
+        return records
+    unknown = sorted(set(samples) - {record.id for record in records})
+    if unknown:
+        raise InputError(
+            f"--sample {', '.join(unknown)}: not in {dataset.path}"
+            f"{' in these categories' if categories else ''}; names are like {records[-1].id}"
+        )
+    return [record for record in records if record.id in samples]
+
+
+def _print_relabelling(result: Relabelling) -> None:
+    sums = {name: sum(o.labels[name] for o in result.outcomes) for name in _COUNTS}
+    click.echo(f"{result.path}: content digest {result.digest}")
+    click.echo(
+        f"{len(result.outcomes)} of {result.samples} samples with hand labels, "
+        f"rule {result.rule}; the others keep theirs"
+    )
+    click.echo(
+        f"points: {sums['matched']:,} matched, {sums['missing']:,} missing (they keep their "
+        f"construction label), {sums['ambiguous']:,} of the matched ambiguous; rows: "
+        f"{sums['extra']:,} extra, {sums['repeated']:,} repeated"
+    )
+    click.echo(
+        f"labels that are not the construction's: {sums['added']:,} added, "
+        f"{sums['removed']:,} removed"
+    )
+    for outcome in result.outcomes:
+        lost = [f"{outcome.labels[n]:,} {n}" for n in _COUNTS[1:5] if outcome.labels[n]]
+        lost += ["shifted as a whole"] if any(outcome.labels["shift"]) else []
+        if lost or outcome.notes:
+            click.echo(f"  {outcome.id}: {', '.join([*lost, *outcome.notes])}")
+    for id, why in result.skipped.items():
+        click.echo(f"  left out: {id}: {why}")
+    _print_names("given out, not edited", result.unchanged)
+    _print_names("taken away", result.absent)
+    _print_names("files that are no sample's, not used", result.unused)
+
+
+def _print_names(what: str, names: list[str]) -> None:
+    if names:
+        more = f", and {len(names) - 5} more" if len(names) > 5 else ""
+        click.echo(f"{what}: {len(names)} ({', '.join(names[:5])}{more})")
+
+
+def _print_comparison(result: Comparison) -> None:
+    from intravariance.labelling.comparing import FIGURES, summary
+
+    for kind, groups in result.groups().items():
+        width = max(len(kind), *map(len, groups))
+        heads = "  ".join(f"{name:>9}" for name in FIGURES)
+        click.echo(f"{kind:{width}}  objects  marked  {heads}  missing")
+        for name, members in groups.items():
+            row = summary(members)
+            cells = "  ".join(f"{_figure(row[n]['mean']):>9}" for n in FIGURES)
+            objects = f"{row['objects']:>7}  {row['marked']:>6}"
+            click.echo(f"{name:{width}}  {objects}  {cells}  {row['missing']:>7,}")
+        click.echo()
+    click.echo(
+        "Means over the objects where a figure is defined (kappa and IoU are not where nobody "
+        "labelled a point). Marked: objects with any hand label. Missing: points without a row in "
+        "the hand's file."
+    )
+    if result.unlabelled:
+        click.echo(f"{result.unlabelled} samples have no hand labels and are not counted.")
+    if result.blind is None:
+        click.echo(
+            "These are the labels in a dataset file, after its merging rule; points without a hand "
+            "label count as agreeing. Compare the folder to judge the hand alone."
+        )
+    elif not result.blind:
+        click.echo(
+            "The hand could see the construction labels, so agreement is no independent figure: "
+            "give clouds out with --blind for that."
+        )
+
+
+def _figure(value: Any) -> str:
+    return "-" if value is None else f"{value:.3f}"

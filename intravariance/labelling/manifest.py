@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`manifest.json` of a folder of clouds given out for labelling.
+
+    {"format": "iv-labels", "version": 1,
+     "dataset": content digest of the dataset file,
+     "frame": "upright" (pose undone) or "stored",
+     "blind": true when all labels were given out as 0,
+     "clouds": {sample id: {"file", "sha256" of it as given out, "sample": digest, "points"}}}
+
+A cloud is `<sample id>.<ply|txt|...>` beside it: x y z, normals, and the scalar field `label`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from intravariance.errors import InputError
+from intravariance.hdf5_schema import canonical_json
+
+NAME = "manifest.json"
+FORMAT, VERSION = "iv-labels", 1
+Frame = Literal["upright", "stored"]
+FRAMES: tuple[Frame, ...] = ("upright", "stored")
+
+
+@dataclass(frozen=True)
+class GivenCloud:
+    """One cloud. file : its name; sha256 : of the file as it was given out; sample : digest of the
+    sample in the dataset; points : how many."""
+
+    file: str
+    sha256: str
+    sample: str
+    points: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a folder holds; clouds by sample id, in the dataset's order."""
+
+    dataset: str
+    frame: Frame
+    blind: bool
+    clouds: dict[str, GivenCloud]
+
+    def to_bytes(self) -> bytes:
+        """The file."""
+        content = {"format": FORMAT, "version": VERSION, **asdict(self)}
+        canonical_json(content)  # refuses what JSON has not
+        return (json.dumps(content, indent=1) + "\n").encode()
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a folder. Raises InputError when there is none, or it is not ours."""
+    path = folder / NAME
+    if not path.is_file():
+        raise InputError(
+            f"{path}: no such file; expected a folder made by `iv labels export`, which has one"
+        )
+    try:
+        content = json.loads(path.read_bytes())
+        if content["format"] != FORMAT or content["version"] != VERSION:
+            raise InputError(
+                f"{path}: has format {content['format']!r} version {content['version']!r}, "
+                f"expected {FORMAT!r} version {VERSION}"
+            )
+        return _checked(content)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"{path}: damaged ({type(error).__name__}: {error}); take the one that "
+            "`iv labels export` wrote"
+        ) from error
+
+
+def _checked(content: dict[str, Any]) -> Manifest:
+    clouds = {}
+    for id, entry in content["clouds"].items():
+        cloud = GivenCloud(**entry)
+        texts = (cloud.file, cloud.sha256, cloud.sample)
+        if not all(isinstance(text, str) for text in texts) or type(cloud.points) is not int:
+            raise ValueError(f"clouds.{id}")
+        clouds[id] = cloud
+    if content["frame"] not in FRAMES or type(content["blind"]) is not bool:
+        raise ValueError("frame or blind")
+    return Manifest(str(content["dataset"]), content["frame"], content["blind"], clouds)

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A new dataset file with hand labels in it. All else stays: points, displacement, order, ids."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from annotations.merging import Rule
+from annotations.vocabulary import NORMAL
+from intravariance.errors import InputError
+from intravariance.labelling.provenance import KEY, relabelled
+from intravariance.labelling.taking_back import Edited, HandLabels, find_edited, read_hand
+from intravariance.partial_folder import claim, locked_folder, plain_disk_errors
+from intravariance.progress import track
+from intravariance.store import Dataset, Sample, assemble, open_dataset, write_shard
+from intravariance.writing import check_target
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an edited file. labels : the sample's parameter (see `provenance`); notes : of
+    reading the file."""
+
+    id: str
+    category: str
+    defect: str
+    labels: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Relabelling:
+    """The new file and what is in it. samples : of the dataset; outcomes : with hand labels;
+    skipped : sample id -> why its file was left out; unchanged, absent, unused : see `Edited`."""
+
+    path: Path
+    digest: str
+    rule: Rule
+    samples: int
+    outcomes: tuple[Outcome, ...]
+    skipped: dict[str, str]
+    unchanged: list[str]
+    absent: list[str]
+    unused: list[str]
+
+
+def relabel(
+    folder: Path,
+    data: Path,
+    out: Path,
+    rule: Rule = "hand",
+    annotator: str | None = None,
+    skip_bad: bool = False,
+    force: bool = False,
+    quiet: bool = False,
+) -> Relabelling:
+    """Write the dataset `data` with the hand labels of `folder` to `out` (.h5).
+
+    skip_bad : leave out files that cannot be used; their samples keep the labels they have.
+    Raises InputError naming every such file without it, when `out` exists (without `force`), when
+    no file was edited, or when the folder is of another dataset.
+    """
+    check_target(out, force)
+    if out.exists() and data.exists() and os.path.samefile(out, data):
+        raise InputError(f"--out {out}: is the dataset itself; hand labels go into a new file")
+    with (
+        open_dataset(data) as dataset,
+        plain_disk_errors(out),
+        locked_folder(out) as partial,
+    ):
+        edited = find_edited(folder, dataset)
+        if not edited.files:
+            raise InputError(
+                f"{folder}: no file was edited; save the labelled clouds over those given out"
+            )
+        claim(partial, {"labels of": dataset.digest, "rule": rule}, out, force)
+        try:
+            result = _write(partial, dataset, edited, out, rule, annotator, skip_bad, force, quiet)
+        except InputError:  # of the hand's files: nothing is worth keeping
+            shutil.rmtree(partial / "samples")
+            (partial / "samples").mkdir()
+            raise
+        shutil.rmtree(partial)
+    return result
+
+
+def _write(
+    partial: Path,
+    dataset: Dataset,
+    edited: Edited,
+    out: Path,
+    rule: Rule,
+    annotator: str | None,
+    skip_bad: bool,
+    force: bool,
+    quiet: bool,
+) -> Relabelling:
+    """All samples into the partial folder, then the file into place."""
+    outcomes: list[Outcome] = []
+    skipped: dict[str, str] = {}
+    shards = []
+    samples = _samples(dataset, edited, rule, annotator, outcomes, skipped)
+    for sample in track(samples, len(dataset), "samples", quiet):
+        shards.append(partial / "samples" / f"{sample.id}.h5")
+        write_shard(shards[-1], sample)
+    if skipped and not skip_bad:
+        raise InputError(_problems(skipped))
+    if not outcomes:
+        raise InputError(f"none of the edited files can be used{_listed(skipped)}")
+    assembled = partial / "assembled.h5"
+    digest = assemble(assembled, shards, _metadata(dataset, outcomes, rule, annotator))
+    check_target(out, force)  # again: it may have appeared meanwhile
+    os.replace(assembled, out)
+    return Relabelling(
+        path=out,
+        digest=digest,
+        rule=rule,
+        samples=len(dataset),
+        outcomes=tuple(outcomes),
+        skipped=skipped,
+        unchanged=edited.unchanged,
+        absent=edited.absent,
+        unused=edited.unused,
+    )
+
+
+def _samples(
+    dataset: Dataset,
+    edited: Edited,
+    rule: Rule,
+    annotator: str | None,
+    outcomes: list[Outcome],
+    skipped: dict[str, str],
+) -> Iterator[Sample]:
+    """All samples in order, the edited ones relabelled; fills `outcomes` and `skipped`."""
+    for record in dataset:
+        sample = record.load()
+        path = edited.files.get(sample.id)
+        if path is None:
+            yield sample
+            continue
+        try:
+            hand = read_hand(path, sample, edited.manifest)
+            changed = _with_hand(sample, hand, rule, annotator)
+        except InputError as error:
+            skipped[sample.id] = str(error)
+            yield sample
+            continue
+        details = changed.parameters[KEY]
+        outcomes.append(Outcome(sample.id, sample.category, sample.defect, details, hand.notes))
+        yield changed
+
+
+def _with_hand(sample: Sample, hand: HandLabels, rule: Rule, annotator: str | None) -> Sample:
+    """Raises InputError when the labels contradict what the sample is."""
+    origin = {"file": hand.file, "file_sha256": hand.sha256, "annotator": annotator}
+    changed = relabelled(sample, hand.labels, hand.matching, rule, origin)
+    marked, total = int(changed.labels.sum()), len(changed.labels)
+    if sample.defect == NORMAL and marked:
+        raise InputError(
+            f"{hand.file}: {marked:,} points labelled anomalous, but {sample.id} is normal"
+        )
+    if sample.defect != NORMAL and not 0 < marked < total:
+        which = "no point is" if not marked else "every point is"
+        raise InputError(
+            f"{hand.file}: {which} labelled anomalous by the rule {rule!r}, but {sample.id} has "
+            f"the defect {sample.defect}"
+        )
+    return changed
+
+
+def _metadata(
+    dataset: Dataset, outcomes: list[Outcome], rule: Rule, annotator: str | None
+) -> dict[str, Any]:
+    """The dataset's own, and in its identity what was done to the labels."""
+    metadata = dataset.metadata
+    files = sorted((outcome.id, outcome.labels["file_sha256"]) for outcome in outcomes)
+    metadata["identity"][KEY] = {
+        "source": "merged",  # of the whole file: some samples have construction labels alone
+        "rule": rule,
+        "from": dataset.digest,
+        "annotator": annotator,
+        "samples": len(outcomes),
+        "added": sum(outcome.labels["added"] for outcome in outcomes),
+        "removed": sum(outcome.labels["removed"] for outcome in outcomes),
+        # the digest of each file is in its sample's parameters
+        "files_sha256": hashlib.sha256(json.dumps(files).encode()).hexdigest(),
+    }
+    metadata.setdefault("software", {})["iv_labels"] = version("intravariance")
+    return metadata
+
+
+def _problems(skipped: dict[str, str]) -> str:
+    return (
+        f"{len(skipped)} edited files cannot be used; mend them, or leave them out with "
+        f"--skip-bad{_listed(skipped)}"
+    )
+
+
+def _listed(skipped: dict[str, str]) -> str:
+    shown = "".join(f"\n  {problem}" for problem in list(skipped.values())[:_SHOWN])
+    more = f"\n  and {len(skipped) - _SHOWN} more" if len(skipped) > _SHOWN else ""
+    return f":{shown}{more}"
