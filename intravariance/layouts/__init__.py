@@ -13,6 +13,7 @@ from pathlib import Path
 from intravariance.errors import InputError
 from intravariance.layouts import anomaly_shapenet, folder, mvtec_3d_ad, real3d_ad
 from intravariance.layouts.scan import Scan
+from intravariance.layouts.side_file import with_side_file
 from intravariance.sources.trees import Tree, open_tree
 
 __all__ = ["LAYOUTS", "Scan", "detect_layout", "find_scans"]
@@ -30,16 +31,19 @@ _UNPACKERS = {
 }
 
 
-def find_scans(layout: str, root: Path) -> list[Scan]:
+def find_scans(layout: str, root: Path, skipped: list[str] | None = None) -> list[Scan]:
     """All scans under `root`, a folder or a .zip file, by class, then training first, then name.
 
-    layout : a key of LAYOUTS. Raises InputError for an unknown layout, for archives that must be
-    unpacked first, and with all that does not fit: unknown names, missing ground truth, no scans.
+    layout : a key of LAYOUTS. skipped : what does not fit is left out and added to this list, as
+    "<file>: <reason>". Raises InputError for an unknown layout, for archives that must be unpacked
+    first, and (without `skipped`) with all that does not fit: unknown names, missing ground truth,
+    no scans. Of trees that `iv export` wrote, `side_file` tells categories and subcategories.
     """
     if layout not in LAYOUTS:
         raise InputError(f"layout {layout}: expected one of {', '.join(LAYOUTS)}")
-    find: Callable[[Tree, Path], list[Scan]] = LAYOUTS[layout].find
-    return find(_open(root), root)
+    find: Callable[[Tree, Path, list[str] | None], list[Scan]] = LAYOUTS[layout].find
+    tree = _open(root)
+    return with_side_file(find(tree, root, skipped), tree)
 
 
 def detect_layout(root: Path) -> str | None:

@@ -43,7 +43,7 @@ def recognises(names: list[str]) -> bool:
     return any(pattern.fullmatch(name) for name in names)
 
 
-def find(tree: Tree, root: Path) -> list[Scan]:
+def find(tree: Tree, root: Path, skipped: list[str] | None = None) -> list[Scan]:
     """All scans, in order. Raises InputError with everything that does not fit."""
     names = tree.files("")
     problems: list[str] = []
@@ -73,7 +73,7 @@ def find(tree: Tree, root: Path) -> list[Scan]:
             ]  # fmt: skip
     if not scans and not problems:
         problems.append("there are no clouds in folders <class>/train and <class>/test")
-    check_problems(problems, NAME, root)
+    check_problems(problems, NAME, root, skipped)
     return in_order(scans)
 
 

@@ -67,7 +67,7 @@ def recognises(names: list[str]) -> bool:
     )
 
 
-def find(tree: Tree, root: Path) -> list[Scan]:
+def find(tree: Tree, root: Path, skipped: list[str] | None = None) -> list[Scan]:
     """All scans of train and test, in order. Raises InputError with everything that is missing."""
     places = {name: match for name in tree.files("") if (match := _PLACE.fullmatch(name))}
     truths = {_key(match): name for name, match in places.items() if match["kind"] == "gt"}
@@ -90,7 +90,7 @@ def find(tree: Tree, root: Path) -> list[Scan]:
                              read_scan)  # fmt: skip
     if not scans and not problems:
         problems.append("there are no files <class>/{train,test}/<good or defect>/xyz/*.tiff")
-    check_problems(problems, NAME, root)
+    check_problems(problems, NAME, root, skipped)
     return in_order(list(scans.values()))
 
 

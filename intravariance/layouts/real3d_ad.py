@@ -14,7 +14,8 @@ Data CC BY 4.0: https://github.com/M-3LAB/Real3D-AD
 
 Traps. Names in the project's own README (`1_prototype.pcd`) are not those in the archive. Training
 clouds are whole, test clouds show one side. Points of defective scans are read from gt, with the
-labels, as the benchmark's loader does. `sink` and the plural words stay as they are.
+labels, as the benchmark's loader does. `sink` and the plural words stay as they are; the defect
+types of the project are known as well, for trees that `iv export` wrote.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from annotations.vocabulary import NORMAL
+from annotations.vocabulary import DEFECT_TYPES, NORMAL
 from intravariance.layouts.class_folders import class_folders, read_scan, scans_of
 from intravariance.layouts.scan import Scan, Split, check_problems, in_order
 from intravariance.sources.trees import Tree
@@ -42,7 +43,7 @@ def recognises(names: list[str]) -> bool:
     return any(pattern.fullmatch(name) for name in names)
 
 
-def find(tree: Tree, root: Path) -> list[Scan]:
+def find(tree: Tree, root: Path, skipped: list[str] | None = None) -> list[Scan]:
     """All scans, in order. Raises InputError with everything that does not fit."""
     names = tree.files("")
     problems: list[str] = []
@@ -62,7 +63,7 @@ def find(tree: Tree, root: Path) -> list[Scan]:
                                  read_scan)  # fmt: skip
     if not scans and not problems:
         problems.append("there are no clouds in folders <class>/train and <class>/test")
-    check_problems(problems, NAME, root)
+    check_problems(problems, NAME, root, skipped)
     return in_order(list(scans.values()))
 
 
@@ -78,4 +79,4 @@ def _defect(stem: str, split: Split) -> str | None:
         return None
     if match["kind"] == "good":
         return NORMAL
-    return match["kind"] if match["kind"] in DEFECTS else None
+    return match["kind"] if match["kind"] in (*DEFECTS, *DEFECT_TYPES) else None

@@ -27,7 +27,7 @@ class Scan:
     id : unique in its data set, e.g. "bottle0/bottle0_bulge3". category, subcategory : "" where
     the layout has none. defect : "normal", a defect type of the project, or the data set's own
     word in lower case. cloud, truth : names in `tree` of the cloud and of its ground truth ("" for
-    none). reader : reads both; labels may be None.
+    none). reader : reads both; labels may be None. displacement : name of a file with that, or "".
     """
 
     id: str
@@ -39,6 +39,7 @@ class Scan:
     truth: str
     tree: Tree
     reader: Callable[[Scan], PointCloud]
+    displacement: str = ""
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -92,9 +93,16 @@ def natural(text: str) -> list[tuple[int, str]]:
             for part in re.split(r"([0-9]+)", text)]  # fmt: skip
 
 
-def check_problems(problems: list[str], layout: str, root: Path) -> None:
-    """InputError with all problems of a listing together, when there are any."""
-    if problems:
+def check_problems(
+    problems: list[str], layout: str, root: Path, skipped: list[str] | None = None
+) -> None:
+    """InputError with all problems of a listing together, when there are any.
+
+    skipped : a list to add them to instead.
+    """
+    if skipped is not None:
+        skipped += problems
+    elif problems:
         shown = "\n  ".join(problems[:_SHOWN_PROBLEMS])
         more = len(problems) - _SHOWN_PROBLEMS
         rest = f"\n  and {more} more" if more > 0 else ""

@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Export to and reading of folder layouts, beside what one writes by hand, in one run.
+
+    python benchmarks/layouts.py                    32 clouds of 50,000 points: a minute
+    python benchmarks/layouts.py --clouds 1000      of 3 GB: the better part of an hour, all told
+    python benchmarks/layouts.py --normals FILE     how true the normals of exported templates are
+
+A dataset of spheres with bulges is made once, by the store's own functions; an eighth of them are
+templates, but at most four, and half of the others have a defect. Each figure comes from a process
+of its own, which is warm: imports are not counted, opening the file is. "plain" reads the same file
+and writes the same clouds and labels, without checks, checksums or meshes with faces, with Open3D's
+writers and `numpy.savetxt` or `numpy.save`, and reads them with Open3D's readers and
+`numpy.loadtxt` or `numpy.load`. "peak" is the largest resident set of the process and, with
+workers, of the largest of them. MB are of the files written or read.
+
+--normals compares the normals that PO3AD computes from the exported templates of a dataset file
+with the stored ones: the middle angle, beside that of the pristine mesh, its vertices moved by the
+same noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from annotations.vocabulary import NORMAL
+from intravariance.exporting import LAYOUTS, Options, write_tree
+from intravariance.exporting.template_meshes import normal_faces, vertex_normals
+from intravariance.layouts import detect_layout, find_scans
+from intravariance.mesh import Mesh
+from intravariance.specification import Category, Specification
+from intravariance.store import Dataset, Sample, assemble, open_dataset, write_shard
+
+SIGMA = 0.002
+
+
+def main() -> None:
+    """Make the file and print the tables, or do one of the measurements."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--clouds", type=int, default=32)
+    parser.add_argument("--points", type=int, default=50_000)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--normals", type=Path)
+    parser.add_argument("--task", nargs=4, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.task:
+        task, layout, file, folder = given.task
+        print(json.dumps(TASKS[task](layout, Path(file), Path(folder), given.jobs)))
+    elif given.normals:
+        normals(given.normals)
+    else:
+        with tempfile.TemporaryDirectory(prefix="iv_") as name:
+            tables(Path(name), given.clouds, given.points, given.jobs)
+
+
+def tables(folder: Path, clouds: int, points: int, jobs: int) -> None:
+    """Export and reading of each layout."""
+    file = make_file(folder / "data.h5", clouds, points)
+    size = file.stat().st_size / 1e6
+    print(
+        f"python {platform.python_version()}, numpy {np.__version__}, {os.cpu_count()} cores; "
+        f"{clouds} clouds of {points:,} points, {size:.0f} MB\n"
+    )
+    print("| layout | what | jobs | clouds/s | MB/s | peak, MiB | plain, clouds/s | ratio |")
+    print("|---|---|--:|--:|--:|--:|--:|--:|")
+    for layout in LAYOUTS:
+        tree, plain_tree = folder / f"iv_{layout}", folder / f"plain_{layout}"
+        plain = measure("plain_write", layout, file, plain_tree, 1)
+        for count in sorted({1, jobs}):
+            row(layout, "export", count, measure("write", layout, file, tree, count), plain)
+            if count != jobs:
+                subprocess.run(["rm", "-r", str(tree)], check=True)
+        listing = measure("list", layout, file, tree, 1)
+        print(f"| {layout} | list | 1 | {clouds / listing['seconds']:,.0f} | | | | |")
+        plain = measure("plain_read", layout, file, plain_tree, 1)
+        row(layout, "read", 1, measure("read", layout, file, tree, 1), plain)
+        subprocess.run(["rm", "-r", str(tree), str(plain_tree)], check=True)
+
+
+def row(layout: str, what: str, jobs: int, ours: dict, plain: dict) -> None:
+    """Print one."""
+    rate, plain_rate = (found["clouds"] / found["seconds"] for found in (ours, plain))
+    print(
+        f"| {layout} | {what} | {jobs} | {rate:.1f} | {ours['bytes'] / 1e6 / ours['seconds']:.0f} "
+        f"| {ours['peak']} | {plain_rate:.1f} | {rate / plain_rate:.2f} |",
+        flush=True,
+    )
+
+
+def make_file(path: Path, clouds: int, points: int) -> Path:
+    """A dataset of noisy spheres."""
+    templates = max(1, min(4, clouds // 8))
+    defective = (clouds - templates) // 2
+    defects = {"bulge": defective}
+    positives = clouds - templates - defective
+    category = Category("ball", ("round",), templates, positives, defects)
+    specification = Specification("spheres", "Spheres", (points, points), (category,))
+    shards = path.with_suffix(".shards")
+    shards.mkdir()
+    paths = []
+    for number in range(clouds):
+        paths.append(shards / f"{number}.h5")
+        bulged = number >= clouds - defective
+        write_shard(paths[-1], sphere(number, points, number < templates, bulged))
+    identity = {
+        "specification": specification.to_dict(),
+        "source": "procedural",
+        "seed": 0,
+        "pose": "canonical",
+        "noise_sigma": SIGMA,
+    }
+    assemble(path, paths, {"identity": identity, "software": {}})
+    return path
+
+
+def sphere(number: int, points: int, template: bool, bulged: bool) -> Sample:
+    """A sample; a bulge lies around the point that was drawn first."""
+    rng = np.random.default_rng(number)
+    normals = rng.normal(size=(points, 3))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    near = np.linalg.norm(normals - normals[0], axis=1)
+    labels = ((near < 0.3) & bulged).astype(np.uint8)
+    displacement = (0.1 * labels * np.exp(-((near / 0.2) ** 2)))[:, None] * normals
+    noise = rng.normal(scale=SIGMA, size=normals.shape)
+    corners = np.array([(1, 0, 0), (0, 1, 0), (0, 0, 1), (-1, -1, -1)], dtype=np.float32)
+    faces = np.array([(0, 1, 2), (0, 3, 1), (1, 3, 2), (2, 3, 0)], dtype=np.int32)
+    return Sample(
+        id=f"ball_{number:04d}",
+        category="ball",
+        subcategory="round",
+        split="train" if template else "test",
+        defect="bulge" if bulged else NORMAL,
+        points=(normals + displacement + noise).astype(np.float32),
+        normals=normals.astype(np.float32),
+        labels=labels,
+        displacement=displacement.astype(np.float32),
+        pose=np.eye(4),
+        mesh=Mesh(corners, faces) if template else None,
+    )
+
+
+def measure(task: str, layout: str, file: Path, folder: Path, jobs: int) -> dict:
+    """A task's figures, from a process of its own."""
+    command = [sys.executable, __file__, "--jobs", str(jobs), "--task"]
+    command += [task, layout, str(file), str(folder)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    found = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    return dict(json.loads(found.stdout.splitlines()[-1]))
+
+
+def figures(start: float, clouds: int, size: int, jobs: int = 1) -> dict:
+    """Of what was done since `start`."""
+    seconds = time.perf_counter() - start
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)[: 1 + (jobs > 1)]
+    kib = [resource.getrusage(who).ru_maxrss for who in whose]
+    peak = " + ".join(f"{one / 1024:.0f}" for one in kib)
+    return {"seconds": seconds, "clouds": clouds, "bytes": size, "peak": peak}
+
+
+def write(layout: str, file: Path, folder: Path, jobs: int) -> dict:
+    """Our export."""
+    rules = LAYOUTS[layout].RULES
+    start = time.perf_counter()
+    with open_dataset(file) as dataset:
+        options = Options(rules.spellings[0], rules.delimiters[0], SIGMA)
+        written = write_tree(LAYOUTS[layout], dataset, folder, options, jobs=jobs, quiet=True)
+    return figures(start, written.samples, written.bytes, jobs)
+
+
+def list_tree(layout: str, file: Path, folder: Path, jobs: int) -> dict:
+    """Our listing, with all its checks of names."""
+    start = time.perf_counter()
+    return figures(start, len(find_scans(str(detect_layout(folder)), folder)), 0)
+
+
+def read(layout: str, file: Path, folder: Path, jobs: int) -> dict:
+    """Our reading, one cloud after the other."""
+    scans = find_scans(str(detect_layout(folder)), folder)
+    start = time.perf_counter()
+    for scan in scans:
+        scan.load()
+    # of a scan with ground truth the class layouts read that alone
+    whole = layout == "mvtec-like-folder"
+    paths = [path for scan in scans for path in (scan.paths if whole else scan.paths[-1:])]
+    return figures(start, len(scans), sum(path.stat().st_size for path in paths))
+
+
+def plain_write(layout: str, file: Path, folder: Path, jobs: int) -> dict:
+    """The same clouds and labels as a script would write them."""
+    import open3d as o3d
+
+    write_cloud = o3d.io.write_point_cloud  # noqa: TID251 - what ours is compared with
+    mark = LAYOUTS[layout].RULES.delimiters[0]
+    folder.mkdir()
+    start = time.perf_counter()
+    with open_dataset(file) as dataset:
+        for record in dataset:
+            cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(record.points))
+            if layout == "mvtec-like-folder":
+                cloud.normals = o3d.utility.Vector3dVector(record.normals)
+                write_cloud(str(folder / f"{record.id}.ply"), cloud)
+                np.save(folder / f"{record.id}_labels.npy", record.labels)
+                np.save(folder / f"{record.id}_displacement.npy", record.displacement)
+                continue
+            write_cloud(str(folder / f"{record.id}.pcd"), cloud)
+            if record.defect != NORMAL:
+                rows = np.column_stack([record.points, record.labels])
+                np.savetxt(folder / f"{record.id}.txt", rows, "%.9g", mark)
+            if record.mesh is not None:
+                # vertices alone: there is nothing plain that gives them faces
+                np.savetxt(folder / f"{record.id}.obj", record.points, "v %.9g %.9g %.9g")
+    return figures(start, len(dataset), sum(path.stat().st_size for path in folder.iterdir()))
+
+
+def plain_read(layout: str, file: Path, folder: Path, jobs: int) -> dict:
+    """The same clouds and labels as a script would read them."""
+    import open3d as o3d
+
+    read_cloud = o3d.io.read_point_cloud  # noqa: TID251 - what ours is compared with
+    mark = LAYOUTS[layout].RULES.delimiters[0]
+    paths = sorted([*folder.glob("*.pcd"), *folder.glob("*.ply")])
+    start = time.perf_counter()
+    size = 0
+    for path in paths:
+        truth = path.with_suffix(".txt")
+        size += (truth if truth.exists() else path).stat().st_size
+        if truth.exists():
+            np.loadtxt(truth, delimiter=mark)
+            continue
+        cloud = read_cloud(str(path))
+        np.asarray(cloud.points)
+        if layout == "mvtec-like-folder":
+            np.load(folder / f"{path.stem}_labels.npy")
+            np.load(folder / f"{path.stem}_displacement.npy")
+    return figures(start, len(paths), size)
+
+
+def normals(file: Path) -> None:
+    """Middle angles of the normals of exported templates, and of noisy pristine meshes."""
+    with open_dataset(file) as dataset:
+        sigma = float(dataset.metadata["identity"]["noise_sigma"])
+        print(f"{file.name}: noise sigma {sigma:.3g}\n")
+        print("| category | exported, degrees | pristine mesh with noise, degrees |")
+        print("|---|--:|--:|")
+        for category in dataset.categories:
+            exported, noisy = _angles(dataset.filter(category=category, split="train"), sigma)
+            print(f"| {category} | {exported:.1f} | {noisy:.1f} |")
+
+
+def _angles(templates: Dataset, sigma: float) -> tuple[float, float]:
+    rng = np.random.default_rng(0)
+    exported, noisy = [], []
+    for record in templates:
+        points, stored, mesh = record.points, record.normals, record.mesh
+        found = vertex_normals(points, normal_faces(points, stored, sigma))
+        exported.append((found * stored).sum(axis=1))
+        if mesh is not None:
+            moved = mesh.vertices + rng.normal(scale=sigma, size=mesh.vertices.shape)
+            pristine = vertex_normals(mesh.vertices, mesh.faces)
+            noisy.append((vertex_normals(moved, mesh.faces) * pristine).sum(axis=1))
+    cosines = [float(np.median(np.concatenate(found))) for found in (exported, noisy)]
+    return tuple(np.degrees(np.arccos(np.clip(cosines, -1, 1))))  # type: ignore[return-value]
+
+
+TASKS = {
+    "write": write,
+    "list": list_tree,
+    "read": read,
+    "plain_write": plain_write,
+    "plain_read": plain_read,
+}
+
+
+if __name__ == "__main__":
+    main()

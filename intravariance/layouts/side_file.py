@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`iv_samples.jsonl`: what the names in a tree that `iv export` wrote cannot say.
+
+One JSON object a line, at the root of the tree, for each cloud: `file` (its name in the tree), and
+what it is: category, subcategory, and more that `iv` does not read back. Trees of others have none.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from intravariance.errors import InputError
+from intravariance.layouts.scan import Scan, in_order
+from intravariance.sources.trees import Tree
+
+SIDE_FILE = "iv_samples.jsonl"
+_NAME = re.compile("[a-z][a-z0-9_]*")
+
+
+def with_side_file(scans: list[Scan], tree: Tree) -> list[Scan]:
+    """The scans with category and subcategory as the side file has them, where there is one.
+
+    Raises InputError naming the line when it is damaged, or when it does not list a scan.
+    """
+    if SIDE_FILE not in tree.files(""):
+        return scans
+    path = tree.path / SIDE_FILE
+    products = _read(tree, path)
+    unknown = [scan.cloud for scan in scans if scan.cloud not in products]
+    if unknown:
+        raise InputError(
+            f"{path}: it lists the clouds that were exported, and {unknown[0]} is none of them "
+            f"({len(unknown)} in all). Remove it, and products are told by folders alone."
+        )
+    found: list[Scan] = []
+    for scan in scans:
+        category, subcategory = products[scan.cloud]
+        found.append(replace(scan, category=category, subcategory=subcategory))
+    return in_order(found)
+
+
+def _read(tree: Tree, path: Path) -> dict[str, tuple[str, str]]:
+    """(category, subcategory) by the name of the cloud."""
+    products = {}
+    for number, line in enumerate(tree.read(SIDE_FILE).splitlines(), 1):
+        try:
+            row = json.loads(line)
+            names = [row[key] for key in ("file", "category", "subcategory")]
+        except (ValueError, RecursionError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{path}: line {number} is no JSON object with file, category and subcategory "
+                f"({type(error).__name__}: {error})"
+            ) from error
+        if not all(isinstance(name, str) for name in names) or not all(
+            _NAME.fullmatch(name) for name in names[1:]
+        ):
+            raise InputError(f"{path}: line {number} has a category or subcategory that is no name")
+        products[names[0]] = (names[1], names[2])
+    return products
