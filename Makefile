@@ -51,7 +51,7 @@ $(VENV)/build.installed: pyproject.toml | $(BIN)/python
 
 $(VENV)/dev.installed: pyproject.toml tools/system_libraries.sh | $(BIN)/python
 	PYTHON=$(PYTHON) tools/system_libraries.sh test
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[blender,model,inspect,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[blender,model,inspect,layouts,dev]"
 	@touch $@
 
 clean:

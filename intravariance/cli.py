@@ -20,8 +20,11 @@ SUMMARIES = {
     "card": "Write the dataset card (Markdown) of a dataset file.",
     "compare": "What an evaluation got right and wrong: rankings, heat maps, a page to look at.",
     "evaluate": "Evaluate trained networks on a dataset's test samples.",
+    "export": "Write a dataset file as folders of the community's layouts, or as Parquet.",
+    "import": "Read a folder in one of the community's layouts, or your own, into a dataset file.",
     "info": "Show what a dataset file holds: counts, noise, source, digest.",
     "inspect": "Pseudo-anomalies beside real defects: figures, pictures, a page to look at.",
+    "labels": "Hand labels: clouds for CloudCompare, edited labels back, their agreement.",
     "preview": "Draw a contact sheet of a dataset file: templates and defects, labels in colour.",
     "quality-control": "Two networks, a fast and an accurate one, in stages (HQC): cost and gain.",
     "reproduce": "Train and evaluate a table of the paper, and print it beside the published one.",
@@ -34,6 +37,7 @@ SUMMARIES = {
 # Packages of the extras, which a command may find missing.
 EXTRAS = {
     **dict.fromkeys(("torch", "safetensors", "pydantic", "sklearn"), "model"),
+    "pyarrow": "layouts",
     **dict.fromkeys(("open3d", "matplotlib", "k3d"), "inspect"),
 }
 
