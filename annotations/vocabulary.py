@@ -3,10 +3,14 @@
 
 A label says which points differ from the pristine product. It comes from construction: from the
 displacement that the defect gave each surface point, or from the surface that a cut exposed.
+
+Other data sets have words of their own. Those are listed too, with what is labelled there, so that
+imported files can be described; nothing here makes such defects. Their labels are their authors'.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,10 +29,11 @@ RIM_WIDTH = 0.03
 
 @dataclass(frozen=True)
 class DefectType:
-    """name; kind: "deformation" moves surface, "cut" removes material; description."""
+    """name; kind: "deformation" moves surface, "cut" removes material, "other" is neither or both,
+    and only in foreign data; description."""
 
     name: str
-    kind: Literal["deformation", "cut"]
+    kind: Literal["deformation", "cut", "other"]
     description: str
 
 
@@ -46,3 +51,36 @@ DEFECT_TYPES: dict[str, DefectType] = {
         DefectType("twist", "deformation", "one portion of the product wrung about an axis"),
     )
 }
+
+# What is known of the defects of other data sets, besides those that share a name with ours.
+# Real3D-AD marked its points by hand, sticking material on toys or taking it off; MVTec 3D-AD
+# marked the pixels of its scans by hand, of colour too, which the geometry does not show.
+FOREIGN_DEFECT_TYPES: dict[str, DefectType] = {
+    item.name: item
+    for item in (
+        DefectType("sink", "deformation", "Real3D-AD: one place pressed or carved in, as a dent"),
+        DefectType("bulges", "deformation", "Real3D-AD: several bulges, all labelled"),
+        DefectType("sinks", "deformation", "Real3D-AD: several sinks, all labelled"),
+        DefectType("hybrid", "deformation", "Real3D-AD: bulges and sinks on one object"),
+        DefectType("bent", "deformation", "MVTec 3D-AD: a part bent; the bent part is labelled"),
+        DefectType("cut", "cut", "MVTec 3D-AD: a notch cut into the product, or a piece cut off"),
+        DefectType("open", "other", "MVTec 3D-AD: a rope that comes apart; the loose strands"),
+        DefectType("thread", "other", "MVTec 3D-AD: a thread of other material on the product"),
+        DefectType("contamination", "other", "MVTec 3D-AD: other material lying on the product"),
+        DefectType("color", "other", "MVTec 3D-AD: a stain, seen in colour; geometry is as it was"),
+        DefectType("combined", "other", "MVTec 3D-AD: several kinds of defects on one product"),
+        DefectType("anomaly", "other", "a defect of a kind that its data set does not name"),
+    )
+}
+
+
+def definition(name: str) -> DefectType | None:
+    """What is known of a defect, ours or foreign; None for a word of somebody's own."""
+    return DEFECT_TYPES.get(name) or FOREIGN_DEFECT_TYPES.get(name)
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of defects without repetition: as listed here, then those of other words by name."""
+    known = [*DEFECT_TYPES, *FOREIGN_DEFECT_TYPES]
+    wanted = set(names)
+    return [name for name in known if name in wanted] + sorted(wanted - set(known))

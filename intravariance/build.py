@@ -1,22 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The build: plan -> base meshes -> samples -> one HDF5 file.
 
-While it runs, everything lies in `<out>.partial/` beside the target: one small file for each
-finished sample, each written whole or not at all. The same command started again carries on from
-there. The dataset file is assembled in that folder too, verified, and only then moved into place.
+While it runs, everything lies in a folder beside the target; see `partial_folder`.
 """
 
 from __future__ import annotations
 
-import errno
-import json
-import os
-import re
-import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -25,9 +16,16 @@ from typing import Any
 
 from intravariance.blender import BlenderWorker
 from intravariance.code_digest import code_digest
-from intravariance.errors import InputError, IntegrityError, IVError
+from intravariance.errors import InputError, IVError
 from intravariance.executors import Processes
 from intravariance.mesh import Mesh
+from intravariance.partial_folder import (
+    claim,
+    finish,
+    finished_points,
+    locked_folder,
+    plain_disk_errors,
+)
 from intravariance.plan import SampleJob, make_plan
 from intravariance.progress import say, track
 from intravariance.sample import SampleSettings, make_sample
@@ -122,9 +120,13 @@ def build(settings: BuildSettings, out: Path, force: bool = False) -> BuildResul
         "identity": settings.identity(source.label),
         "software": _software(settings),
     }
-    with _plain_disk_errors(out), _locked(out) as partial, Processes(settings.jobs) as processes:
+    with (
+        plain_disk_errors(out),
+        locked_folder(out) as partial,
+        Processes(settings.jobs) as processes,
+    ):
         bases = _base_meshes(choices, settings, processes)
-        _claim(
+        claim(
             partial,
             metadata | {"base_meshes": _describe(bases), "code": code_digest(*_PACKAGES)},
             out,
@@ -137,9 +139,8 @@ def build(settings: BuildSettings, out: Path, force: bool = False) -> BuildResul
             for job, shard in zip(jobs, shards, strict=True)
         ]
         _make_samples(tasks, settings, processes, partial)
-        result = _finish(partial, shards, metadata, out, force, settings.quiet)
-        shutil.rmtree(partial)
-    return result
+        digest = finish(partial, shards, metadata, out, force, settings.quiet)
+    return BuildResult(out, digest, len(shards), _rejections(out))
 
 
 def default_cache() -> Path:
@@ -147,68 +148,6 @@ def default_cache() -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("intravariance")
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[Path]:
-    """The partial folder, held by this process alone; removed again if nothing came of it."""
-    from filelock import FileLock, Timeout
-
-    partial = out.with_name(out.name + ".partial")
-    try:
-        (partial / "samples").mkdir(parents=True, exist_ok=True)
-        lock = FileLock(partial / "lock")
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(f"another process is building {out} ({partial}/lock is held)") from None
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot write beside it ({error.strerror})") from error
-    try:
-        yield partial
-    finally:
-        if partial.exists() and not any((partial / "samples").iterdir()):
-            shutil.rmtree(partial)
-        lock.release()
-
-
-@contextmanager
-def _plain_disk_errors(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        if _is_disk_full(error):
-            raise InputError(
-                f"no space left for {out}; what is finished is kept beside it: free some space "
-                "and run the same command again"
-            ) from error
-        raise
-
-
-def _is_disk_full(error: Exception) -> bool:
-    """Whether the system refused to write more. h5py gives its number in the message only."""
-    number = getattr(error, "errno", None)
-    if number is None and (found := re.search(r"errno = (\d+)", str(error))):
-        number = int(found[1])
-    return number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-def _claim(partial: Path, settings: dict[str, Any], out: Path, force: bool) -> None:
-    """Make sure that the samples in the partial folder were made with the same settings."""
-    record = partial / "build.json"
-    text = json.dumps(settings, indent=1, sort_keys=True)
-    found = record.read_text(encoding="utf-8", errors="replace") if record.exists() else None
-    if found != text and any((partial / "samples").iterdir()):
-        if not force:
-            raise InputError(
-                f"{partial} holds an unfinished build of {out.name} with other settings or another "
-                f"version (see {record}). Finish it with its own command, choose another --out, "
-                "or discard it with --force."
-            )
-        shutil.rmtree(partial / "samples")
-        (partial / "samples").mkdir()
-    temporary = record.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(record)
 
 
 def _software(settings: BuildSettings) -> dict[str, str]:
@@ -259,7 +198,7 @@ def _describe(bases: dict[tuple[str, str], BaseMesh]) -> dict[str, str]:
 def _make_samples(
     tasks: list[_SampleTask], settings: BuildSettings, processes: Processes, partial: Path
 ) -> None:
-    left = [task for task in tasks if not _is_finished(task)]
+    left = [task for task in tasks if finished_points(task.shard, task.job.id) is None]
     if len(left) < len(tasks):
         say(f"carrying on: {len(tasks) - len(left)} of {len(tasks)} samples exist", settings.quiet)
     failures = []
@@ -277,40 +216,15 @@ def _make_samples(
         )
 
 
-def _is_finished(task: _SampleTask) -> bool:
-    from intravariance.store import read_shard
+def _rejections(path: Path) -> dict[str, int]:
+    """Refused draws for each defect type, as the samples of a file record them."""
+    from intravariance.store import open_dataset
 
-    try:
-        return read_shard(task.shard).id == task.job.id
-    except (InputError, IntegrityError):
-        return False
-
-
-def _finish(
-    partial: Path,
-    shards: list[Path],
-    metadata: dict[str, Any],
-    out: Path,
-    force: bool,
-    quiet: bool,
-) -> BuildResult:
-    """Assemble, verify, move into place."""
-    from intravariance.store import assemble, open_dataset
-    from intravariance.verify import verify
-
-    assembled = partial / "assembled.h5"
-    digest = assemble(assembled, shards, metadata)
-    say("verifying", quiet)
-    report = verify(assembled, probes=False)
-    if not report.passed:
-        raise IntegrityError(f"the assembled file does not verify: {'; '.join(report.failures())}")
     rejections: Counter[str] = Counter()
-    with open_dataset(assembled) as dataset:
+    with open_dataset(path) as dataset:
         for record in dataset:
             rejections[record.defect] += len(record.parameters.get("rejections", ()))
-    check_target(out, force)  # again: it may have appeared meanwhile
-    os.replace(assembled, out)
-    return BuildResult(out, digest, len(shards), dict(+rejections))
+    return dict(+rejections)
 
 
 # What runs in the worker processes. Each keeps one Blender process and the meshes it used last.
@@ -343,7 +257,7 @@ def _prepare_mesh(task: _MeshTask) -> tuple[BaseMesh, list[str]]:
 def _make_shard(task: _SampleTask) -> None:
     from intravariance.store import write_shard
 
-    with _plain_disk_errors(task.shard):
+    with plain_disk_errors(task.shard):
         sample = make_sample(
             task.job,
             _cached_base_mesh(task.base.path),

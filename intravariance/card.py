@@ -19,8 +19,16 @@ from typing import Any
 
 import numpy as np
 
-from annotations.vocabulary import DEFECT_TYPES, DISPLACEMENT_THRESHOLD, NORMAL, RIM_WIDTH
+from annotations.vocabulary import (
+    DEFECT_TYPES,
+    DISPLACEMENT_THRESHOLD,
+    NORMAL,
+    RIM_WIDTH,
+    in_order,
+)
 from intravariance.hdf5_schema import FORMAT_VERSION
+from intravariance.imported_card import imported_parts
+from intravariance.markdown import markdown_table as _table
 from intravariance.pointcloud import LARGEST_SHIFT, NOISE_VARIANCE
 from intravariance.specification import GROUPS, Specification, load_group
 from intravariance.store import Dataset, Record, open_dataset
@@ -43,6 +51,10 @@ def dataset_card(path: str | Path) -> str:
     Reads every defective sample's displacement. Raises as `open_dataset` does.
     """
     with open_dataset(path) as dataset:
+        if dataset.imported:
+            parts = _summary(dataset) | _counts_of_points(list(dataset)) | imported_parts(dataset)
+            parts["composition"] = composition_table(dataset)
+            return Template(_template("imported_card.md")).substitute(**parts)
         return Template(_template("dataset_card.md")).substitute(
             **_summary(dataset), **_tables(dataset), **_creation(dataset)
         )
@@ -117,16 +129,6 @@ def _summary(dataset: Dataset) -> dict[str, Any]:
 def _tables(dataset: Dataset) -> dict[str, str]:
     """What is counted and measured sample by sample, as Markdown tables."""
     records = list(dataset)
-    kinds = {
-        "training, normal": [r for r in records if r.split == "train"],
-        "test, normal": [r for r in records if r.split == "test" and r.defect == NORMAL],
-        "test, defective": [r for r in records if r.defect != NORMAL],
-    }
-    points = [
-        (name, len(group), *(f"{f([r.n_points for r in group]):.0f}" for f in _SPREAD))
-        for name, group in kinds.items()
-        if group
-    ]
     sigma = float(dataset.metadata["identity"]["noise_sigma"])
     defects = [_defect_row(name, records, sigma) for name in _defects(records)]
     meshes = [
@@ -136,7 +138,7 @@ def _tables(dataset: Dataset) -> dict[str, str]:
     ratio = "largest distance / sigma (median)"
     return {
         "composition": composition_table(dataset),
-        "points_table": _table(("samples", "count", "minimum", "median", "maximum"), points),
+        **_counts_of_points(records),
         "defect_table": _table(
             ("defect", "samples", "labelled points (%)", "largest distance", ratio), defects
         ),
@@ -150,6 +152,21 @@ def _tables(dataset: Dataset) -> dict[str, str]:
             ],
         ),
     }
+
+
+def _counts_of_points(records: Sequence[Record]) -> dict[str, str]:
+    kinds = {
+        "training, normal": [r for r in records if r.split == "train"],
+        "test, normal": [r for r in records if r.split == "test" and r.defect == NORMAL],
+        "test, defective": [r for r in records if r.defect != NORMAL],
+    }
+    points = [
+        (name, len(group), *(f"{f([r.n_points for r in group]):.0f}" for f in _SPREAD))
+        for name, group in kinds.items()
+        if group
+    ]
+    header = ("samples", "count", "minimum", "median", "maximum")
+    return {"points_table": _table(header, points)}
 
 
 def composition_table(dataset: Dataset) -> str:
@@ -286,19 +303,13 @@ def _origins(records: Iterable[Record]) -> dict[tuple[str, str], str]:
 
 
 def _defects(records: Iterable[Record]) -> list[str]:
-    present = {record.defect for record in records}
-    return [name for name in DEFECT_TYPES if name in present]
+    return in_order(record.defect for record in records if record.defect != NORMAL)
 
 
 def _counts(records: Sequence[Record], defects: Sequence[str]) -> list[object]:
     count = Counter((record.split, record.defect) for record in records)
     cells = [count["train", NORMAL], count["test", NORMAL], *(count["test", d] for d in defects)]
     return [*(cell or "-" for cell in cells), len(records)]
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def _template(name: str) -> str:

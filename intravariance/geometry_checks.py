@@ -34,6 +34,7 @@ from intravariance.template_surface import (
 _LOOKED_UP = 2_000
 _FEWEST_POINTS = 30
 _TRAINING_CLOUDS = 8
+_TRAINING_POINTS = 100_000  # of each; scans of millions would not fit
 # The mean distance of points with noise depends on the region: on flat surface it is 0.80 sigma,
 # at a sharp edge it is more, between two walls less.
 _SAMPLE_EXCESS = 0.5  # of the simulated mean over the whole surface, for one sample
@@ -92,7 +93,8 @@ class CategoryGeometry:
     def add_template(self, sample: Sample) -> None:
         """Learn the product from a training sample."""
         if len(self._training) < _TRAINING_CLOUDS:
-            self._training.append(unposed(sample.points, sample.pose))
+            every = -(-len(sample.points) // _TRAINING_POINTS)
+            self._training.append(unposed(sample.points[::every], sample.pose))
             self._tree = None
         if sample.mesh is not None and sample.subcategory not in self._products:
             self._products[sample.subcategory] = self._product(sample.mesh)

@@ -56,7 +56,8 @@ class Sample:
     id : neutral name, says nothing of the label. defect : "normal" or a defect type.
     points, normals, displacement : (N, 3) float32, stored frame; labels : (N,) uint8.
     displacement : pristine -> defective surface; 0 on normal points, NaN where the surface is
-    newly exposed by a cut. pose : (4, 4) float64, unit-sphere frame -> stored frame.
+    newly exposed by a cut, and on all anomalous points of imported clouds (nobody knows it).
+    pose : (4, 4) float64, unit-sphere frame -> stored frame.
     parameters : JSON-able, all that is needed to make the sample again.
     mesh : the pristine product in the unit-sphere frame; templates only.
     """
@@ -297,9 +298,11 @@ def unexpected(group: h5py.Group, children: set[str], attributes: set[str]) -> l
     ]
 
 
-def unexpected_in_sample(group: h5py.Group, split: str) -> list[str]:
-    """`unexpected` for a sample's group and its mesh."""
+def unexpected_in_sample(group: h5py.Group, split: str, imported: bool = False) -> list[str]:
+    """`unexpected` for a sample's group and its mesh, which imported templates need not have."""
     names = set(ARRAYS) | ({"mesh"} if split == "train" else set())
+    if imported and "mesh" not in group:
+        names -= {"mesh"}
     problems = unexpected(group, names, SAMPLE_ATTRIBUTES)
     if "mesh" in group:
         problems += unexpected(child_group(group, "mesh"), {"vertices", "faces"}, set())

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from annotations.vocabulary import DEFECT_TYPES, NORMAL
+from annotations.vocabulary import NORMAL, in_order
 from intravariance.inspection.cloud import upright
 from intravariance.inspection.pictures import (
     Cell,
@@ -43,8 +43,7 @@ def contact_sheet(
     the labelled points, "displacement" paints them by how far they were moved. quiet : no progress
     on stderr.
     """
-    present = {record.defect for record in dataset}
-    defects = [name for name in DEFECT_TYPES if name in present]
+    defects = in_order(record.defect for record in dataset if record.defect != NORMAL)
     layer = 3 * float(dataset.metadata["identity"]["noise_sigma"])
     grid = [
         _records(list(dataset.filter(category=category)), defects, samples)
@@ -110,7 +109,12 @@ def _lines(dataset: Dataset, colouring: Colouring) -> list[str]:
         "displacement": "labelled: yellow unmoved to violet moved most, dark red exposed by a cut",
         "scores": "",
     }[colouring]
+    if dataset.imported and colouring == "labels":
+        meaning = "orange: labelled anomalous"
+    noise = "imported" if dataset.imported else ""
+    if sigma or not noise:
+        noise += f"{', ' if noise else ''}noise sigma {sigma:.4g}"
     return [
-        f"{len(dataset)} samples, noise sigma {sigma:.4g}, content {dataset.digest[:16]}",
+        f"{len(dataset)} samples, {noise}, content {dataset.digest[:16]}",
         f"{meaning}; pose undone; seen from where most labelled points show",
     ]

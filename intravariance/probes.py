@@ -133,13 +133,19 @@ def measure(sample: Sample, place: int, fitted: Fit | None, training_tree: Any) 
     return Measured(sample.category, sample.defect != NORMAL, values)
 
 
-def evaluate(measured: Sequence[Measured], rng: np.random.Generator) -> list[Probe]:
-    """The AUROC of each probe and whether it is as blind as it must be."""
+def evaluate(
+    measured: Sequence[Measured], rng: np.random.Generator, judged: bool = True
+) -> list[Probe]:
+    """The AUROC of each probe and whether it is as blind as it must be.
+
+    judged : whether any must be; foreign data is as it is.
+    """
     posed = any(item.values["pose angle"] or item.values["pose offset"] for item in measured)
     must_be_blind = {
-        name: kind.blind and (posed or name not in STORED) for name, kind in PROBES.items()
+        name: judged and kind.blind and (posed or name not in STORED)
+        for name, kind in PROBES.items()
     }
-    blind = sum(must_be_blind.values())
+    blind = max(sum(must_be_blind.values()), 1)
     deals: dict[tuple[str, int, int], NDArray[np.int32]] = {}  # the same ones for every probe
     probes = []
     for name, kind in PROBES.items():

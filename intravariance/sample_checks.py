@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What must hold for every single sample. Each check returns the problem, or "" when all is well.
 
-`SAMPLE_CHECKS` lists them; `verify` runs them over a file.
+`SAMPLE_CHECKS` lists them, and `IMPORTED_CHECKS` those for somebody else's clouds; `verify` runs
+them over a file.
 """
 
 from __future__ import annotations
@@ -99,6 +100,13 @@ def split(sample: Sample, expected: Expected) -> str:
     return ""
 
 
+def split_of_import(sample: Sample, expected: Expected) -> str:
+    """Training samples are normal. Only templates may have a mesh."""
+    if sample.split == "train" and sample.defect != NORMAL:
+        return f"a training sample with the defect {sample.defect}"
+    return "a test sample with a mesh" if sample.split == "test" and sample.mesh else ""
+
+
 def labels(sample: Sample, expected: Expected) -> str:
     """Labels agree with the kind of sample and with the displacement."""
     labelled = sample.labels == 1
@@ -117,6 +125,16 @@ def labels(sample: Sample, expected: Expected) -> str:
         unmoved = int(np.sum(~(size[labelled] > DISPLACEMENT_THRESHOLD - _ROUNDING)))
         if unmoved:
             return f"{unmoved} labelled points were not moved by the {sample.defect}"
+    return ""
+
+
+def labels_of_import(sample: Sample, expected: Expected) -> str:
+    """A normal sample has no labels; points that are not labelled have no displacement."""
+    labelled = sample.labels == 1
+    if sample.defect == NORMAL and labelled.any():
+        return "labels on a normal sample"
+    if sample.displacement[~labelled].any():
+        return "displacement on points that are not labelled"
     return ""
 
 
@@ -142,6 +160,14 @@ SAMPLE_CHECKS: dict[str, SampleCheck] = {
     "split": split,
     "labels": labels,
     "point order": point_order,
+}
+# The size of foreign clouds, the order of their points and how much is labelled are their own.
+IMPORTED_CHECKS: dict[str, SampleCheck] = {
+    "finite values": finite,
+    "ranges": ranges,
+    "pose": pose,
+    "split": split_of_import,
+    "labels": labels_of_import,
 }
 # Without these the geometry of a sample cannot be looked at.
 ESSENTIAL = ("finite values", "pose")

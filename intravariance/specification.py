@@ -16,7 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from annotations.vocabulary import DEFECT_TYPES, NORMAL
+from annotations.vocabulary import DEFECT_TYPES, NORMAL, in_order
 from intravariance.errors import InputError
 
 Split = Literal["train", "test"]
@@ -82,7 +82,7 @@ class Specification:
 
     def defect_types(self) -> list[str]:
         """The defect types in use, in the order of the vocabulary."""
-        return [d for d in DEFECT_TYPES if any(c.defects.get(d) for c in self.categories)]
+        return in_order(d for c in self.categories for d, n in c.defects.items() if n)
 
     def select(self, names: Iterable[str] = ()) -> Specification:
         """Only the named categories (names or aliases); none named: all that are not extra."""
@@ -113,10 +113,17 @@ class Specification:
 
 def load_group(number: int) -> Specification:
     """Group 1 (paper, Table 7) or Group 2 (Table 8), extra categories included."""
-    resource = files("intravariance") / "specifications" / f"group{number}.toml"
-    return specification_from_dict(
-        tomllib.loads(resource.read_text(encoding="utf-8")), f"group{number}.toml"
-    )
+    return _load_shipped(f"group{number}.toml")
+
+
+def load_collation() -> Specification:
+    """Group 1 with classes of Anomaly-ShapeNet as its subcategories."""
+    return _load_shipped("group1_anomaly_shapenet.toml")
+
+
+def _load_shipped(name: str) -> Specification:
+    resource = files("intravariance") / "specifications" / name
+    return specification_from_dict(tomllib.loads(resource.read_text(encoding="utf-8")), name)
 
 
 def load_specification(path: Path) -> Specification:
@@ -130,9 +137,13 @@ def load_specification(path: Path) -> Specification:
     return specification_from_dict(content, str(path))
 
 
-def specification_from_dict(content: Mapping[str, Any], origin: str) -> Specification:
+def specification_from_dict(
+    content: Mapping[str, Any], origin: str, imported: bool = False
+) -> Specification:
     """Check every key, type and range of a parsed TOML file (or of `to_dict`).
 
+    imported : of data that somebody else made. Defects may then have any name but "normal", and
+    there may be fewer templates than subcategories, or none.
     Raises InputError naming `origin`, the key, the value and what is allowed.
     """
     reader = _Reader(content, origin)
@@ -146,7 +157,7 @@ def specification_from_dict(content: Mapping[str, Any], origin: str) -> Specific
         severity=reader.range("severity", float, 0.0, 1.0, default=[0.0, 1.0]),
         tolerance=reader.number("tolerance", float, 0.0, 0.05, default=0.0),
         categories=tuple(
-            _category(table, f"{origin}: category {number}")
+            _category(table, f"{origin}: category {number}", imported)
             for number, table in enumerate(tables, start=1)
         ),
     )
@@ -158,7 +169,7 @@ def specification_from_dict(content: Mapping[str, Any], origin: str) -> Specific
     return specification
 
 
-def _category(content: Any, origin: str) -> Category:
+def _category(content: Any, origin: str, imported: bool) -> Category:
     if not isinstance(content, Mapping):
         raise InputError(f"{origin}: expected a [[category]] table, found {content!r}")
     reader = _Reader(content, origin)
@@ -169,9 +180,14 @@ def _category(content: Any, origin: str) -> Category:
     subcategories = reader.names("subcategories", required=True)
     defects = reader.take("defects", Mapping, default={})
     for defect, count in defects.items():
-        if defect not in DEFECT_TYPES:
+        if not imported and defect not in DEFECT_TYPES:
             raise InputError(
                 f"{reader.origin}: unknown defect {defect!r}; known: {', '.join(DEFECT_TYPES)}"
+            )
+        if not _NAME.fullmatch(defect) or defect == NORMAL:
+            raise InputError(
+                f"{reader.origin}: {defect!r} is no name of a defect; expected are lower-case "
+                f"letters, digits and underscores, a letter first, and not {NORMAL!r}"
             )
         _check_number(f"{reader.origin}: defects.{defect}", count, int, 0, 100_000)
     meshes = reader.take("meshes", Mapping, default={})
@@ -189,15 +205,15 @@ def _category(content: Any, origin: str) -> Category:
     category = Category(
         name=name,
         subcategories=subcategories,
-        templates=reader.number("templates", int, 1, 100_000),
+        templates=reader.number("templates", int, 0 if imported else 1, 100_000),
         positives=reader.number("positives", int, 0, 100_000),
-        defects={d: defects[d] for d in DEFECT_TYPES if defects.get(d)},
+        defects={d: defects[d] for d in in_order(defects) if defects[d]},
         aliases=reader.names("aliases"),
         extra=reader.take("extra", bool, default=False),
         meshes=dict(meshes),
     )
     reader.finish()
-    if category.templates < len(subcategories):
+    if category.templates < len(subcategories) and not imported:
         raise InputError(
             f"{reader.origin}: templates = {category.templates}, expected at least one for each "
             f"of the {len(subcategories)} subcategories"

@@ -11,6 +11,7 @@
 
 Units are radii of the unit-sphere frame. Points, normals and displacement are in the stored
 (posed) frame, the mesh is in the unit-sphere frame: x_stored = pose @ x_unit_sphere, then noise.
+Imported templates have no mesh, and imported clouds may have a unit of their own (`importing`).
 Every dataset is one chunk with a Fletcher-32 checksum; nothing in the file depends on the time.
 """
 
@@ -162,7 +163,7 @@ def _structure(dataset: Dataset) -> list[str]:
             problems += unexpected(child_group(group, split), ids, set())
     for record in dataset:
         group = record._group()
-        problems += unexpected_in_sample(group, record.split)
+        problems += unexpected_in_sample(group, record.split, dataset.imported)
         if str(attribute(group, "digest")) != record.digest:
             problems.append(f"{group.name} attribute digest contradicts the table of samples")
     return problems
@@ -193,9 +194,15 @@ class Dataset:
 
     @property
     def specification(self) -> Specification:
-        """The specification that the file was made from."""
+        """The specification that the file was made from; of imported data, what was found."""
         content = self.metadata["identity"]["specification"]
-        return specification_from_dict(content, f"{self.path}: specification")
+        origin = f"{self.path}: specification"
+        return specification_from_dict(content, origin, imported=self.imported)
+
+    @property
+    def imported(self) -> bool:
+        """Whether somebody else's clouds are in the file: no meshes, and labels as they were."""
+        return "imported" in self._handle.metadata["identity"]
 
     @property
     def digest(self) -> str:
@@ -367,7 +374,7 @@ class _Handle:
 def _open(path: Path, expected: str) -> File:
     kind = "dataset" if expected == FORMAT else "shard"
     if not path.is_file():
-        raise InputError(f"{path}: no such file; make a dataset with `iv build`")
+        raise InputError(f"{path}: no such file; make a dataset with `iv build` or `iv import`")
     if not h5py.is_hdf5(path):
         raise InputError(f"{path}: not an HDF5 file; expected a {kind} made by `iv build`")
     with reading(str(path)):

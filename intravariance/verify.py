@@ -3,6 +3,11 @@
 
 One pass over the file, one sample in memory at a time. Every check is made on the file itself: the
 counts against the specification inside, the labels against the templates' meshes inside.
+
+Of imported files (`importing`) less can be checked: there are no meshes, so nothing says where the
+surface was, and the data is as its makers left it. Such checks do not apply, and probes are
+measured but not judged. Where a hand changed labels (`labelling`), those of the construction are
+checked, which the file still knows.
 """
 
 from __future__ import annotations
@@ -23,21 +28,31 @@ from intravariance.geometry_checks import (
     surface_problems,
 )
 from intravariance.hdf5_schema import table_row
+from intravariance.labelling.provenance import with_construction_labels
 from intravariance.probes import Measured, Probe, evaluate, measure
-from intravariance.sample_checks import ESSENTIAL, SAMPLE_CHECKS, Expected
+from intravariance.sample_checks import ESSENTIAL, IMPORTED_CHECKS, SAMPLE_CHECKS, Expected
 from intravariance.seeds import generator
 from intravariance.store import Dataset, Record, Sample, content_digest, open_dataset, structure
 
 _SHOWN = 3
+_NOT_OF_IMPORTS = {
+    "size": "the unit is that of the data",
+    "point order": "points lie as in the files",
+    "normals": "there are no meshes to compare them with",
+    "surface": "there are no meshes to compare points and labels with",
+    "noise": "what noise the scans have is unknown",
+}
 
 
 @dataclass(frozen=True)
 class Check:
-    """One check. message : what was found, whether it passed or not."""
+    """One check. message : what was found, whether it passed or not. applies : whether the file
+    can be checked for it; if not, the message says why, and it has passed."""
 
     name: str
     passed: bool
     message: str
+    applies: bool = True
 
 
 @dataclass(frozen=True)
@@ -85,6 +100,8 @@ class _Verification:
         specification = dataset.specification
         sigma = float(dataset.metadata["identity"]["noise_sigma"])
         self.expected = Expected(specification, sigma)
+        self.imported = dataset.imported
+        self.checks = IMPORTED_CHECKS if self.imported else SAMPLE_CHECKS
         self.problems: dict[str, list[str]] = {}
         self.notes: dict[str, str] = {}
         self.digests: dict[str, str] = {}
@@ -96,17 +113,22 @@ class _Verification:
     def report(self) -> Report:
         """Run everything."""
         self._file()
-        for name in ("readable", "digests", *SAMPLE_CHECKS):
+        for name in ("readable", "digests", *self.checks):
             self._add(name, [], f"{len(self.dataset)} samples")
         for category in self.dataset.categories:
             self._category(category)
         self._whole()
-        found = evaluate(self.measured, generator(0, "verify", "probes")) if self.measured else []
-        checks = tuple(
+        found = []
+        if self.measured:
+            rng = generator(0, "verify", "probes")
+            found = evaluate(self.measured, rng, judged=not self.imported)
+        checks = [
             Check(name, not problems, _summary(problems) if problems else self.notes[name])
             for name, problems in self.problems.items()
-        )
-        return Report(str(self.dataset.path), self.dataset.digest, checks, tuple(found))
+        ]
+        if self.imported:
+            checks += [Check(name, True, why, False) for name, why in _NOT_OF_IMPORTS.items()]
+        return Report(str(self.dataset.path), self.dataset.digest, tuple(checks), tuple(found))
 
     def _add(self, name: str, problems: list[str], note: str = "") -> None:
         self.problems.setdefault(name, []).extend(problems)
@@ -136,6 +158,8 @@ class _Verification:
             tree = geometry.training_tree()
             if self.probes and sample.split == "test" and tree is not None:
                 self.measured.append(measure(sample, self.places[sample.id], fitted, tree))
+        if self.imported:
+            return
         self.deviations += geometry.deviations
         self._add("normals", geometry.normals_problems, "those of the templates")
 
@@ -152,7 +176,12 @@ class _Verification:
         if differing:
             self._add("digests", [f"{sample.id}: not as recorded: {', '.join(differing)}"])
         self.twins.add(sample)
-        for name, check in SAMPLE_CHECKS.items():
+        try:  # a hand's labels are a judgement; what the geometry bears out are the construction's
+            sample = with_construction_labels(sample)
+        except IntegrityError as error:
+            self._add("labels", [str(error)])
+            return None
+        for name, check in self.checks.items():
             with np.errstate(all="ignore"):  # damaged numbers may overflow: that is a finding
                 problem = check(sample, self.expected)
             if problem:
@@ -162,7 +191,6 @@ class _Verification:
         return sample
 
     def _whole(self) -> None:
-        tolerance = self.expected.specification.tolerance
         identity = self.dataset.metadata["identity"]
         same = content_digest(identity, self.digests) == self.dataset.digest
         self._add(
@@ -170,7 +198,17 @@ class _Verification:
             [] if same else ["the content does not have the digest recorded"],
             self.dataset.digest,
         )
-        self._add("twins", self.twins.problems(), "no two samples share points")
+        twins = self.twins.problems()
+        if self.imported:
+            note = f"{len(twins)} pairs of samples share points, as in the data" if twins else ""
+            self._add("twins", [], note or "no two samples share points")
+        else:
+            self._add("twins", twins, "no two samples share points")
+            self._geometry()
+
+    def _geometry(self) -> None:
+        """Where points lie, and how noisy they are, over all samples."""
+        tolerance = self.expected.specification.tolerance
         moved = [d.distance / d.expected for d in self.deviations if d.moved]
         note = f"{len(self.deviations)} groups of points"
         if moved:
@@ -192,7 +230,7 @@ def count_problems(dataset: Dataset) -> list[str]:
     """Where the numbers of samples are not those of the specification inside the file.
 
     Counted for each category, split and defect; within each of these, the numbers of two
-    subcategories may differ by one.
+    subcategories may differ by one, unless the file is imported.
     """
     problems = []
     specification = dataset.specification
@@ -209,7 +247,7 @@ def count_problems(dataset: Dataset) -> list[str]:
             what = f"{category.name} {its_split} {kind}"
             if sum(each) != wanted:
                 problems.append(f"{what}: {sum(each)} samples, expected {wanted}")
-            elif max(each) - min(each) > 1:
+            elif max(each) - min(each) > 1 and not dataset.imported:
                 problems.append(f"{what}: not spread evenly over the subcategories: {each}")
     return problems
 

@@ -280,10 +280,12 @@ def registration_points(data: TrainingData, seed: int) -> dict[str, NDArray[np.f
     """(S, 3) float32 points of each template's surface by its id, for `Registration`."""
     points = {}
     for template in data.templates:
+        rng = generator(seed, "registration", template.id)
         if template.mesh is None:
             points[template.id] = template.points
+            if len(template.points) > REGISTRATION_POINTS:  # a scan may have millions
+                points[template.id] = rng.choice(template.points, REGISTRATION_POINTS, False)
         else:
-            rng = generator(seed, "registration", template.id)
             where = sample_surface(template.mesh, REGISTRATION_POINTS, rng)
             points[template.id] = where.points.astype(np.float32)
     return points

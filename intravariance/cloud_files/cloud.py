@@ -93,9 +93,14 @@ def as_floats(columns: Mapping[str, NDArray[Any]], names: list[str]) -> Floats:
 
 
 def unit_vectors(vectors: Floats) -> Floats | None:
-    """(N, 3) with length 1; None when a vector has no length or is not finite."""
+    """(N, 3) with length 1; None when a vector has no length or is not finite.
+
+    Those whose length is 1 to single precision already stay bit for bit.
+    """
     if not (np.abs(vectors) <= LARGEST_COORDINATE).all():
         return None
+    if (np.abs(np.einsum("ij,ij->i", vectors, vectors) - 1) < 1e-6).all():
+        return vectors
     largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0.0)
     if (largest < 1e-30).any():
         return None

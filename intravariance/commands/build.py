@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from intravariance.sources import Source, Up
 
 from intravariance.errors import InputError, IVError
-from intravariance.specification import GROUPS, Specification, load_group, load_specification
+from intravariance.specification import (
+    GROUPS,
+    Specification,
+    load_collation,
+    load_group,
+    load_specification,
+)
+
+_COLLATION = "anomaly_shapenet:"
 
 # The modules of the build import NumPy and SciPy, so they are imported when it starts.
 
@@ -30,8 +38,8 @@ from intravariance.specification import GROUPS, Specification, load_group, load_
     "--source",
     default="procedural",
     show_default=True,
-    help="Base meshes: procedural, folder:PATH, modelnet40:PATH or shapenet:PATH "
-    "(a directory or a .zip).",
+    help="Base meshes: procedural, folder:PATH, modelnet40:PATH or shapenet:PATH (a directory or "
+    "a .zip). Or anomaly_shapenet:PATH: Group 1 is collated from its clouds.",
 )
 @click.option(
     "--up",
@@ -99,6 +107,16 @@ def build_command(
 
     Killed at any moment, the same command carries on and ends with the same content digest.
     """
+    if source.startswith(_COLLATION):
+        specification = _collation(group, spec).select(categories)
+        needless = {"--fill": fill, "--blender": blender, "--cache": cache}
+        if given := [name for name, value in needless.items() if value is not None]:
+            raise InputError(f"{given[0]} is of no use with --source {source}: there are no meshes")
+        _collate(
+            specification, source, up or "z", seed, pose, _sigma(noise_variance, noise_sigma),
+            skip_bad, out, force, jobs, dry_run, as_json, quiet,
+        )  # fmt: skip
+        return
     specification = _specification(group, spec).select(categories)
     if dry_run:
         from intravariance.sources import parse_source
@@ -153,6 +171,65 @@ def _specification(group: str | None, spec: Path | None) -> Specification:
     if (group is None) == (spec is None):
         raise InputError("give either --group 1, --group 2 or --spec FILE")
     return load_specification(spec) if spec is not None else load_group(int(group or 0))
+
+
+def _collation(group: str | None, spec: Path | None) -> Specification:
+    if group == "2":
+        raise InputError(
+            f"--group 2 --source {_COLLATION}PATH: only Group 1 can be collated from its clouds"
+        )
+    return load_collation() if group is not None and spec is None else _specification(group, spec)
+
+
+def _collate(
+    specification: Specification,
+    source: str,
+    up: Up,
+    seed: int,
+    pose: Pose,
+    sigma: float,
+    skip_bad: bool,
+    out: Path | None,
+    force: bool,
+    jobs: int | None,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    import os
+
+    from intravariance.commands.import_ import print_result
+    from intravariance.executors import cores
+    from intravariance.importing import run_import
+    from intravariance.progress import say
+    from intravariance.sources.anomaly_shapenet import CollationSettings, plan_collation
+    from intravariance.writing import check_target
+
+    path = Path(os.path.expanduser(source.removeprefix(_COLLATION)))
+    out = Path(f"{specification.name}.h5") if out is None else out
+    if not dry_run:
+        check_target(out, force)
+    plan = plan_collation(CollationSettings(specification, path, seed, pose, sigma, up, skip_bad))
+    if dry_run:
+        content = [
+            {"id": job.id, "subcategory": job.subcategory, "defect": job.defect,
+             "scan": job.scan.id, "n_points": job.treatment.n_points}
+            for job in plan.jobs
+        ]  # fmt: skip
+        if as_json:
+            click.echo(json.dumps({"samples": content}))
+        for row in [] if as_json else content:
+            click.echo("sample  " + "  ".join(str(value) for value in row.values()) + " points")
+        click.echo(f"{len(content)} samples; nothing was written (--dry-run)", err=True)
+    for difference in plan.identity["imported"]["collated"]["differences"]:
+        say(f"differs: {difference}", quiet)
+    if dry_run:
+        return
+    try:
+        result = run_import(plan, out, jobs or cores(), skip_bad, quiet, force)
+    except KeyboardInterrupt:
+        raise IVError("interrupted; the same command carries on from here") from None
+    print_result(result, as_json)
 
 
 def _sigma(variance: float | None, sigma: float | None) -> float:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from annotations.vocabulary import DEFECT_TYPES, NORMAL
+from annotations.vocabulary import NORMAL, in_order
 
 if TYPE_CHECKING:
     from intravariance.store import Dataset
@@ -32,12 +32,18 @@ def info_command(file: Path, as_json: bool) -> None:
     click.echo(f"{file}: {content['title']}")
     click.echo(f"samples         {content['samples']}")
     click.echo(f"points          {low} to {high} a sample")
-    click.echo(
-        f"noise           variance {content['noise_variance']:.3g} "
-        f"(sigma {content['noise_sigma']:.3g}) on each coordinate"
+    noise = (
+        f"variance {content['noise_variance']:.3g} (sigma {content['noise_sigma']:.3g}) "
+        "on each coordinate"
     )
+    if content["imported"]:
+        added = f"{noise}, besides" if content["noise_sigma"] else "none added by iv;"
+        noise = f"{added} what the imported clouds have, which is unknown"
+    click.echo(f"noise           {noise}")
     click.echo(f"pose            {content['pose']} (test samples)")
     click.echo(f"source          {content['source']}")
+    if content["imported"]:
+        click.echo(f"imported        yes; {content['skipped']} clouds left out, no meshes")
     click.echo(f"seed            {content['seed']}")
     click.echo(f"made with       {', '.join(f'{k} {v}' for k, v in content['software'].items())}")
     click.echo(f"content digest  {content['content_digest']}\n")
@@ -51,8 +57,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     identity = metadata["identity"]
     sizes = [record.n_points for record in dataset]
     sigma = float(identity["noise_sigma"])
-    present = {record.defect for record in dataset}
-    defects = [defect for defect in DEFECT_TYPES if defect in present]
+    defects = in_order(record.defect for record in dataset if record.defect != NORMAL)
     rows = [_row(dataset.filter(category=name), name, defects) for name in dataset.categories]
     return {
         "title": identity["specification"]["title"],
@@ -62,6 +67,8 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "noise_sigma": sigma,
         "pose": identity.get("pose", ""),
         "source": identity["source"],
+        "imported": dataset.imported,
+        "skipped": metadata.get("skipped", {}).get("count", 0),
         "seed": identity["seed"],
         "software": metadata.get("software", {}),
         "content_digest": dataset.digest,

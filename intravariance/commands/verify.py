@@ -37,9 +37,14 @@ def _print(report: Report) -> None:
     width = max(len(check.name) for check in report.checks)
     for check in report.checks:
         verdict = "ok" if check.passed else "FAILED"
+        if not check.applies:
+            click.echo(f"{check.name:{width}}  {'-':6}  not applicable: {check.message}")
+            continue
         click.echo(f"{check.name:{width}}  {verdict:6}  {check.message}")
     if report.probes:
         click.echo("\nCan it tell normal from defective? AUROC (99 % interval), 0.5 = not at all")
+        if not any(probe.blind for probe in report.probes):
+            click.echo("Measured, not judged: the data is as its makers left it.")
         width = max(len(probe.name) for probe in report.probes)
         for probe in report.probes:
             verdict = ("ok" if probe.passed else "FAILED") if probe.blind else "-"

@@ -89,6 +89,11 @@ def parse_source(text: str, up: Up | None = None) -> Source:
             raise InputError(f"--up {up} is for files; --source procedural has none")
         return Procedural()
     kind, _, location = text.partition(":")
+    if kind == "anomaly_shapenet":
+        raise InputError(
+            f"--source {text}: Anomaly-ShapeNet has clouds, not meshes; Group 1 is collated from "
+            "it, and it can make no other dataset"
+        )
     if kind not in _KINDS or not location:
         raise InputError(f"--source {text}: expected one of {FORMS}")
     path = Path(os.path.expanduser(location))  # Path.expanduser raises where there is no such user
