@@ -20,7 +20,6 @@ from intravariance.inspection.cloud import LabelledCloud, upright
 from intravariance.inspection.realism import Object, examine
 from intravariance.inspection.scans import scan_cloud
 from intravariance.layouts import Scan, detect_layout, find_scans
-from intravariance.mesh import Mesh
 from intravariance.seeds import generator
 from intravariance.store import Dataset, Record, open_dataset
 from mc4ad_model.configuration import AnomalyConfig, GeneratorName
@@ -36,7 +35,7 @@ class Made:
     Parameters
     ----------
     record, template
-        The sample, and the one whose mesh it was made from.
+        The sample, and the template of its product.
     generator
         Who deforms it instead; None for the sample itself.
     config
@@ -72,13 +71,16 @@ class Made:
             cloud = upright(self.record)
             return replace(cloud, name=f"{self.origin}/{cloud.name}") if self.origin else cloud
         return pseudo_counterpart(
-            self.record, _mesh(self.template), self.config, self.generator, self.noise_sigma,
+            self.record, self.template, self.config, self.generator, self.noise_sigma,
             self.tolerance, self.seed,
         )  # fmt: skip
 
-    def pristine(self) -> LabelledCloud:
-        """The product without the defect."""
-        return pristine_counterpart(self.record, _mesh(self.template), self.noise_sigma, self.seed)
+    def pristine(self) -> LabelledCloud | None:
+        """The product without the defect; None for an imported sample, of which it is not known how
+        it lies to its template."""
+        if self.generator is None and "imported" in self.record.parameters:
+            return None
+        return pristine_counterpart(self.record, self.template, self.noise_sigma, self.seed)
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def plan(
     Raises
     ------
     InputError
-        A category has no defects, or no template with a mesh; `real` cannot be read, or has no
+        A category has no defects, or no template; `real` cannot be read, or has no
         defects of any of the categories.
     """
     own = tuple(task for category in categories for task in _made(dataset, category, config, seed))
@@ -241,12 +243,6 @@ def _check_common(
     raise InputError(
         f"--real {real}: has {', '.join(filter(None, found))}; expected one of {', '.join(wanted)}"
     )
-
-
-def _mesh(template: Record) -> Mesh:
-    mesh = template.mesh
-    assert mesh is not None  # template_of gives no other
-    return mesh
 
 
 def _share(task: Task) -> float:

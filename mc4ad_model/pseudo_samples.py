@@ -12,16 +12,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from annotations.vocabulary import DISPLACEMENT_THRESHOLD, NORMAL
 from intravariance.errors import InputError
 from intravariance.inspection.cloud import LabelledCloud
-from intravariance.mesh import Mesh
-from intravariance.pointcloud import SurfacePoints, add_tolerance, sample_surface
+from intravariance.pointcloud import add_tolerance, sample_surface
 from intravariance.seeds import generator
 from intravariance.store import Dataset, Record
-from mc4ad_model.anomalies import deform, draw_frozen
+from mc4ad_model.anomalies import Vectors, deform, draw_frozen
 from mc4ad_model.configuration import AnomalyConfig, GeneratorName
 
 # Neighbours that a deformed point's normal is fitted to: enough to average the sampling, few enough
@@ -30,32 +28,40 @@ _NEIGHBOURS = 24
 
 
 def template_of(record: Record, dataset: Dataset) -> Record:
-    """The template with the mesh that a test sample was made from.
+    """The template of the product that a test sample is of: the one whose mesh it was made from, if
+    it is known, and one with a mesh rather than one without, as imported scans are.
 
     Raises
     ------
     InputError
-        No template of its category and subcategory has a mesh.
+        There is no template of its category and subcategory.
     """
     own = dataset.filter(category=record.category, subcategory=record.subcategory)
-    templates = [other for other in own if other.split == "train" and other.mesh is not None]
+    templates = [other for other in own if other.split == "train"]
     if not templates:
         raise InputError(
-            f"{dataset.path}: no template of {record.category}, {record.subcategory} has a mesh, "
-            "and pseudo-anomalies are made on it"
+            f"{dataset.path}: no template of {record.category}, {record.subcategory}, and "
+            "pseudo-anomalies are made on templates"
         )
     origin = record.parameters.get("base_mesh")
-    same = [other for other in templates if other.parameters.get("base_mesh") == origin]
-    return (same or templates)[0]
+
+    def unfit(other: Record) -> tuple[bool, bool]:
+        return other.mesh is None, other.parameters.get("base_mesh") != origin
+
+    return min(templates, key=unfit)
 
 
 def pristine_counterpart(
-    record: Record, mesh: Mesh, noise_sigma: float, seed: int
+    record: Record, template: Record, noise_sigma: float, seed: int
 ) -> LabelledCloud:
-    """The product of a sample without its defect: as many points, the same noise, no tolerance."""
+    """The product of a sample without its defect: as many points, the same noise, no tolerance.
+
+    A template without a mesh gives its stored points, with the noise that they have, and no more
+    than there are.
+    """
     rng = generator(seed, "inspection", record.id, "pristine")
-    where = sample_surface(mesh, record.n_points, rng)
-    points = where.points + rng.normal(scale=noise_sigma, size=where.points.shape)
+    points, normals = _surface(template, record.n_points, 0.0, rng, rng)
+    points = points + rng.normal(scale=noise_sigma, size=points.shape)
     return LabelledCloud(
         name=f"{record.id}_pristine",
         category=record.category,
@@ -63,7 +69,7 @@ def pristine_counterpart(
         defect=NORMAL,
         source="dataset",
         points=points.astype(np.float32),
-        normals=where.normals.astype(np.float32),
+        normals=normals.astype(np.float32),
         labels=np.zeros(len(points), dtype=np.uint8),
         displacement=np.zeros(points.shape, dtype=np.float32),
     )
@@ -71,7 +77,7 @@ def pristine_counterpart(
 
 def pseudo_counterpart(
     record: Record,
-    mesh: Mesh,
+    template: Record,
     config: AnomalyConfig,
     name: GeneratorName,
     noise_sigma: float,
@@ -84,8 +90,8 @@ def pseudo_counterpart(
     ----------
     record
         Gives identity and number of points; its arrays are not read.
-    mesh
-        Of its template, unit-sphere frame.
+    template
+        From `template_of`; without a mesh as in `pristine_counterpart`.
     config
         Sizes and magnitudes. `generator` and `deformed` are not used: `name` deforms one patch.
     noise_sigma, tolerance
@@ -97,51 +103,67 @@ def pseudo_counterpart(
     `normals` are of the deformed surface. `defect` is the generator's name.
     """
     config = replace(config, generator=name, deformed=1)
-    if tolerance > 0:
-        mesh = add_tolerance(mesh, tolerance, generator(seed, "inspection", record.id, "tolerance"))
     rng = generator(seed, "inspection", record.id, "surface")
-    where = sample_surface(mesh, record.n_points, rng)
+    form = generator(seed, "inspection", record.id, "tolerance")
+    points, normals = _surface(template, record.n_points, tolerance, rng, form)
     frozen = draw_frozen(config, generator(seed, "inspection", "frozen"))
     patch = generator(seed, "inspection", record.id, "patch")
-    displacement = deform(where.points, where.normals, config, patch, frozen)
+    displacement = deform(points, normals, config, patch, frozen)
     labels = np.linalg.norm(displacement, axis=1) > DISPLACEMENT_THRESHOLD
     displacement[~labels] = 0
-    noise = rng.normal(scale=noise_sigma, size=where.points.shape)
+    noise = rng.normal(scale=noise_sigma, size=points.shape)
     return LabelledCloud(
         name=f"{record.id}_{name}",
         category=record.category,
         subcategory=record.subcategory,
         defect=name,
         source="generator",
-        points=(where.points + displacement + noise).astype(np.float32),
-        normals=deformed_normals(where, displacement).astype(np.float32),
+        points=(points + displacement + noise).astype(np.float32),
+        normals=deformed_normals(points, normals, displacement).astype(np.float32),
         labels=labels.astype(np.uint8),
         displacement=displacement.astype(np.float32),
     )
 
 
-def deformed_normals(
-    where: SurfacePoints, displacement: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """(N, 3) unit normals of the surface after the displacement (N, 3) of its points.
+def _surface(
+    template: Record,
+    count: int,
+    tolerance: float,
+    rng: np.random.Generator,
+    form: np.random.Generator,
+) -> tuple[Vectors, Vectors]:
+    """Points and normals (N, 3) of a template: drawn from its mesh, varied by the tolerance with
+    the randomness of `form`; or from its stored points where it has no mesh."""
+    mesh = template.mesh
+    if mesh is not None:
+        if tolerance > 0:
+            mesh = add_tolerance(mesh, tolerance, form)
+        where = sample_surface(mesh, count, rng)
+        return where.points, where.normals
+    chosen = rng.permutation(template.n_points)[:count]
+    return template.points[chosen].astype(np.float64), template.normals[chosen].astype(np.float64)
+
+
+def deformed_normals(points: Vectors, normals: Vectors, displacement: Vectors) -> Vectors:
+    """(N, 3) unit normals of a surface (points, normals: (N, 3)) after a displacement (N, 3).
 
     Where nothing moved near a point it keeps its own. Elsewhere a plane is fitted to the moved
     positions of the nearest points on the same side of the wall, and faces as the surface did.
     """
     from scipy.spatial import cKDTree
 
-    normals = where.normals.copy()
+    normals = normals.copy()
     count = min(_NEIGHBOURS, len(normals))
-    tree = cKDTree(where.points)
+    tree = cKDTree(points)
     moved = np.flatnonzero(displacement.any(axis=1))
     if len(moved) == 0 or count < 3:
         return normals
-    _, near = tree.query(where.points[moved], k=count)
+    _, near = tree.query(points[moved], k=count)
     chosen = np.unique(near)  # the rim's neighbours too
-    _, near = tree.query(where.points[chosen], k=count)  # (C, K)
+    _, near = tree.query(points[chosen], k=count)  # (C, K)
     weights = (normals[near] * normals[chosen, None]).sum(axis=2) > 0.5  # (C, K)
     weights = weights.astype(np.float64) / weights.sum(axis=1, keepdims=True)
-    positions = (where.points + displacement)[near]  # (C, K, 3)
+    positions = (points + displacement)[near]  # (C, K, 3)
     offsets = positions - (weights[:, :, None] * positions).sum(axis=1, keepdims=True)
     covariance = np.einsum("ck,cki,ckj->cij", weights, offsets, offsets)
     values, vectors = np.linalg.eigh(covariance)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -150,6 +151,23 @@ def test_scans_as_real_defects(iv: Iv, data: Path, scans: Path, tmp_path: Path) 
     assert cell["distances"]["area_share"]["value"] < 0.1
     assert (tmp_path / "out" / "panels" / "ball_dent.png").is_file()
     assert b"blender_bulge" in (tmp_path / "out" / "page.html").read_bytes()
+
+
+def test_an_imported_file(iv: Iv, scans: Path, tmp_path: Path) -> None:
+    """Scans of one's own are templates too; nothing is known of how far they were moved."""
+    shutil.copytree(scans, tmp_path / "mine")
+    (tmp_path / "mine" / "ball" / "train").mkdir()
+    whole = write_ply(80 * sphere_points(1600, np.random.default_rng(9)) + 300)
+    (tmp_path / "mine" / "ball" / "train" / "good.ply").write_bytes(whole)
+    imported = iv("import", "folder", tmp_path / "mine", "--out", "mine.h5", "--quiet", "--jobs", 1)
+    assert imported.exit_code == 0, imported.output
+    result = iv("inspect", "mine.h5", *SMALL, "--generator", "norm_as_signed", "--json")
+    assert result.exit_code == 0, result.output
+    cells = {i["defect"]: i for i in json.loads(result.stdout)["comparisons"]}
+    assert (cells["dent"]["n_real"], cells["dent"]["n_pseudo"]) == (5, 5)
+    known = {name for name, value in cells["dent"]["distances"].items() if value is not None}
+    assert known == {"area_share", "elongation"}
+    assert (tmp_path / "mine-inspection" / "panels" / "ball_norm_as_signed.png").is_file()
 
 
 def test_another_file_as_real_defects(iv: Iv, data: Path, tmp_path: Path) -> None:

@@ -203,7 +203,11 @@ def _from_dataset(path: Path, sample: str, scores: Path | None) -> _Sight:
             cloud=upright(record, found),
             template=upright(templates[0]) if templates and templates[0].id != record.id else None,
             layer=3 * sigma,
-            notes=[f"noise sigma {sigma:.4g}, pose undone; lengths in radii of the product"],
+            notes=[
+                "imported; noise and pose as in the data set"
+                if dataset.imported
+                else f"noise sigma {sigma:.4g}, pose undone; lengths in radii of the product"
+            ],
         )
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from annotations.vocabulary import NORMAL
 from intravariance.pointcloud import rotate
-from intravariance.store import Record
+from intravariance.store import Record, Sample
 
 # "dataset": made in Blender, from a dataset file; "generator": a pseudo-anomaly; "scan": from a
 # file of the user's.
@@ -95,7 +95,12 @@ def upright(record: Record, scores: NDArray[np.float32] | None = None) -> Labell
         points=turned(sample.points - sample.pose[:3, 3]),
         normals=turned(sample.normals),
         labels=sample.labels,
-        # an imported sample has labels, and nobody knows how far its points were moved
-        displacement=None if "imported" in sample.parameters else turned(sample.displacement),
+        displacement=turned(sample.displacement) if _displacement_known(sample) else None,
         scores=scores,
     )
+
+
+def _displacement_known(sample: Sample) -> bool:
+    """Of an imported sample with labels alone nobody knows how far its points were moved."""
+    imported = sample.parameters.get("imported")
+    return not isinstance(imported, dict) or imported.get("displacement") == "of the file"
