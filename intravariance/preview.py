@@ -10,6 +10,7 @@ labelled points are seen. Nothing is random: the same file gives the same pictur
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -27,7 +28,9 @@ from intravariance.inspection.pictures import (
 from intravariance.progress import track
 from intravariance.store import Dataset, Record
 
-__all__ = ["best_view", "choose_samples", "contact_sheet"]
+__all__ = ["best_view", "choose_samples", "contact_sheet", "spread"]
+
+Item = TypeVar("Item")
 
 
 def contact_sheet(
@@ -67,9 +70,15 @@ def contact_sheet(
 def choose_samples(records: Sequence[Record], count: int) -> list[Record]:
     """`count` of the records (all, when there are no more), by share of labelled points.
 
-    They stand at the ranks (i + 1/2) / count: one is the median, several spread evenly.
+    One is the median, several are spread evenly.
     """
-    ranked = sorted(records, key=lambda record: (record.n_anomalous / record.n_points, record.id))
+    return spread(
+        sorted(records, key=lambda record: (record.n_anomalous / record.n_points, record.id)), count
+    )
+
+
+def spread(ranked: Sequence[Item], count: int) -> list[Item]:
+    """`count` of ranked items (all, when there are no more), at the ranks (i + 1/2) / count."""
     count = min(count, len(ranked))
     return [ranked[int((i + 0.5) / count * len(ranked))] for i in range(count)]
 

@@ -60,6 +60,7 @@ from intravariance.mesh import Mesh
 from intravariance.specification import Specification, specification_from_dict
 
 __all__ = [
+    "DATASET_SUFFIXES",
     "Dataset",
     "Record",
     "Sample",
@@ -71,6 +72,7 @@ __all__ = [
     "write_shard",
 ]
 
+DATASET_SUFFIXES = (".h5", ".hdf5")  # by which a dataset file is told from other files
 SHARD_FORMAT = "iv-shard"
 
 

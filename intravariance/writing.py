@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 from intravariance.errors import InputError
@@ -18,19 +17,6 @@ def check_target(out: Path, force: bool) -> None:
         raise InputError(f"--out {out} exists. Choose another name, or replace it with --force.")
     if not os.access(out.parent, os.W_OK):
         raise InputError(f"--out {out}: the folder {out.parent} is not writable")
-
-
-def make_folder(out: Path, names: Iterable[str], force: bool) -> None:
-    """Make a folder for results (its parents too) in which files with these names can be written.
-
-    Raises InputError when it cannot be made, or one of the files is there and `force` is not given.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out {out}: this folder cannot be made: {error}") from error
-    for name in names:
-        check_target(out / name, force)
 
 
 def write_file(out: Path, content: bytes, force: bool = False) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an evaluation got right and wrong, as a folder of pictures and one page.
 
+    comparison.json            which evaluations; written first
     <category>_detected.png, _missed.png, _false_alarm.png, _located.png, _mislocated.png
                                heat maps beside ground truth, see `mc4ad_model.ranking`
     <category>_points.png      score histograms of normal and anomalous points
@@ -15,9 +16,9 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 from intravariance.errors import InputError
@@ -25,11 +26,12 @@ from intravariance.inspection.cloud import LabelledCloud, upright
 from intravariance.inspection.histograms import object_histogram, point_histogram
 from intravariance.inspection.page import Note, page
 from intravariance.inspection.panels import heat_map_sheet
+from intravariance.inspection.pictures import png
 from intravariance.store import Dataset
 from mc4ad_model.ranking import KINDS, Kind, Placed, rank
 from mc4ad_model.results import METRICS, Results, evaluated_samples
 
-RANKING, PAGE = "ranking.csv", "page.html"
+RECORD, RANKING, PAGE = "comparison.json", "ranking.csv", "page.html"
 _TITLES: dict[Kind, str] = {
     "detected": "defective objects that stand out most",
     "missed": "defective objects that hide best among the normal ones",
@@ -38,9 +40,9 @@ _TITLES: dict[Kind, str] = {
     "mislocated": "defects that are located worst",
 }
 _VALUES: dict[Kind, str] = {
-    "detected": "normal objects below it",
-    "missed": "normal objects below it",
-    "false alarm": "defective objects below it",
+    "detected": "share of normal objects below it",
+    "missed": "share of normal objects below it",
+    "false alarm": "share of defective objects below it",
     "located": "AUROC of its points",
     "mislocated": "AUROC of its points",
 }
@@ -104,9 +106,7 @@ def pictures(compared: Compared, size: int) -> Iterator[tuple[str, bytes]]:
             title=f"{category}: {_TITLES[kind]}",
             lines=[f"{item.sample.id}: {item.value:.3f}, {_VALUES[kind]}" for item in chosen],
         )
-        buffer = BytesIO()
-        sheet.save(buffer, format="PNG")
-        yield picture_name(category, kind), buffer.getvalue()
+        yield picture_name(category, kind), png(sheet)
     rows = compared.results.evaluation.rows
     yield (
         picture_name(category, "points"),
@@ -127,10 +127,14 @@ def picture_name(category: str, what: str) -> str:
     return f"{category}_{what.replace(' ', '_')}.png"
 
 
-def file_names(categories: Sequence[str]) -> list[str]:
-    """All that may be written for these categories."""
-    kinds = (*KINDS, "points", "objects")
-    return [RANKING, PAGE, *(picture_name(name, kind) for name in categories for kind in kinds)]
+def record(compared: Sequence[Compared]) -> bytes:
+    """What was compared, for RECORD."""
+    content = {
+        "format": "intravariance-comparison",
+        "dataset": compared[0].results.dataset,
+        "categories": {one.category: one.results.origin for one in compared},
+    }
+    return (json.dumps(content, indent=1) + "\n").encode()
 
 
 def comparison_page(compared: Sequence[Compared], display_points: int) -> bytes:

@@ -14,14 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from annotations.vocabulary import NORMAL
+from annotations.vocabulary import DISPLACEMENT_THRESHOLD, NORMAL
 from intravariance.errors import InputError
 from intravariance.inspection.cloud import LabelledCloud, upright
-from intravariance.inspection.realism import Object, examine
+from intravariance.inspection.realism import ALL, Object, examine
 from intravariance.inspection.scans import scan_cloud
 from intravariance.layouts import Scan, detect_layout, find_scans
+from intravariance.preview import spread
 from intravariance.seeds import generator
-from intravariance.store import Dataset, Record, open_dataset
+from intravariance.store import DATASET_SUFFIXES, Dataset, Record, open_dataset
 from mc4ad_model.configuration import AnomalyConfig, GeneratorName
 from mc4ad_model.pseudo_samples import pristine_counterpart, pseudo_counterpart, template_of
 
@@ -35,7 +36,7 @@ class Made:
     Parameters
     ----------
     record, template
-        The sample, and the template of its product.
+        The sample, and the template of its product; None where nothing is made on it.
     generator
         Who deforms it instead; None for the sample itself.
     config
@@ -47,7 +48,7 @@ class Made:
     """
 
     record: Record
-    template: Record
+    template: Record | None
     generator: GeneratorName | None
     config: AnomalyConfig
     noise_sigma: float
@@ -70,6 +71,7 @@ class Made:
         if self.generator is None:
             cloud = upright(self.record)
             return replace(cloud, name=f"{self.origin}/{cloud.name}") if self.origin else cloud
+        assert self.template is not None
         return pseudo_counterpart(
             self.record, self.template, self.config, self.generator, self.noise_sigma,
             self.tolerance, self.seed,
@@ -78,7 +80,8 @@ class Made:
     def pristine(self) -> LabelledCloud | None:
         """The product without the defect; None for an imported sample, of which it is not known how
         it lies to its template."""
-        if self.generator is None and "imported" in self.record.parameters:
+        imported = "imported" in self.record.parameters
+        if self.template is None or (imported and self.generator is None):
             return None
         return pristine_counterpart(self.record, self.template, self.noise_sigma, self.seed)
 
@@ -87,11 +90,13 @@ class Made:
 class Brought:
     """A scan with a defect, of the user's folder; of no product whose pristine surface is known.
 
-    category : of the dataset file, to which it is compared.
+    category : of the dataset file, to which it is compared. points : so many are kept at most,
+    drawn at random: scans have to be about as dense as what they are compared with.
     """
 
     scan: Scan
     category: str
+    points: int
 
     @property
     def defect(self) -> str:
@@ -100,7 +105,7 @@ class Brought:
 
     def cloud(self) -> LabelledCloud:
         """The cloud as it is, in the unit ball."""
-        cloud, _ = scan_cloud(self.scan.load(), self.scan.id, self.category)
+        cloud, _ = scan_cloud(self.scan.load(), self.scan.id, self.category, self.points)
         return replace(cloud, subcategory=self.scan.subcategory, defect=self.scan.defect)
 
     def pristine(self) -> None:
@@ -150,10 +155,15 @@ def plan(
         defects of any of the categories.
     """
     own = tuple(task for category in categories for task in _made(dataset, category, config, seed))
+    _check_config(config, own)
     pseudo = tuple(replace(task, generator=name) for task in own for name in generators)
     if real is None:
         return Tasks(own, pseudo)
-    brought = _brought(real, categories, config, seed)
+    brought = _brought(real, dataset, categories, config, seed)
+    if ALL in {task.defect for task in brought}:
+        raise InputError(
+            f"--real {real}: a defect is called {ALL!r}, as all of them are; rename it"
+        )
     return Tasks(brought, (*own, *pseudo))
 
 
@@ -178,18 +188,20 @@ def examine_task(task: tuple[Task, str, int]) -> Object:
     what, name, seed = task
     cloud = make(what, name)
     rng = generator(seed, "inspection", cloud.name, "descriptors")
-    return examine(cloud, what.pristine(), rng)
+    counterpart_of = what.record.id if isinstance(what, Made) and what.generator else ""
+    return examine(cloud, what.pristine(), rng, counterpart_of=counterpart_of)
 
 
 def to_show(tasks: Sequence[Task], count: int) -> list[Task]:
     """`count` of the tasks (all, when there are no more), evenly spread over the share of labelled
     points; scans, of which it is not known before they are read, over their names."""
-    ranked = sorted(tasks, key=lambda task: (_share(task), _name(task)))
-    count = min(count, len(ranked))
-    return [ranked[int((i + 0.5) / count * len(ranked))] for i in range(count)]
+    return spread(sorted(tasks, key=lambda task: (_share(task), _name(task))), count)
 
 
-def _made(dataset: Dataset, category: str, config: AnomalyConfig, seed: int) -> list[Made]:
+def _made(
+    dataset: Dataset, category: str, config: AnomalyConfig, seed: int, origin: str = ""
+) -> list[Made]:
+    """The defective samples of a category; origin : see `Made`, of a file with real defects."""
     records = [
         record
         for record in dataset.filter(category=category)
@@ -199,23 +211,45 @@ def _made(dataset: Dataset, category: str, config: AnomalyConfig, seed: int) -> 
         raise InputError(f"{dataset.path}: category {category} has no sample with a defect")
     sigma = float(dataset.metadata["identity"]["noise_sigma"])
     tolerance = dataset.specification.tolerance
+    bare = bool(origin) and dataset.imported
     return [
-        Made(record, template_of(record, dataset), None, config, sigma, tolerance, seed)
+        Made(
+            record, None if bare else template_of(record, dataset), None, config, sigma, tolerance,
+            seed, origin,
+        )
         for record in records
-    ]
+    ]  # fmt: skip
+
+
+def _check_config(config: AnomalyConfig, tasks: Sequence[Made]) -> None:
+    """InputError for settings with which no pseudo-anomaly can be made or labelled."""
+    if config.magnitude[0] <= DISPLACEMENT_THRESHOLD:
+        raise InputError(
+            f"anomalies.magnitude = {list(config.magnitude)}: points that move by "
+            f"{DISPLACEMENT_THRESHOLD} or less are not labelled, and nothing could be compared"
+        )
+    fewest = min(tasks, key=lambda task: task.record.n_points).record
+    if config.patches > fewest.n_points:
+        raise InputError(
+            f"anomalies.patches = {config.patches}: {fewest.id} has {fewest.n_points} points; "
+            "take fewer patches"
+        )
 
 
 def _brought(
-    real: Path, categories: Sequence[str], config: AnomalyConfig, seed: int
+    real: Path, dataset: Dataset, categories: Sequence[str], config: AnomalyConfig, seed: int
 ) -> tuple[Task, ...]:
-    if real.is_file() and real.suffix in (".h5", ".hdf5"):
+    if real.is_file() and real.suffix.lower() in DATASET_SUFFIXES:
         with open_dataset(real) as other:
+            if other.digest == dataset.digest:
+                raise InputError(
+                    f"--real {real}: holds the same samples as {dataset.path}; leave it out to "
+                    "compare with these"
+                )
             common = [name for name in categories if name in other.categories]
             _check_common(real, common, other.categories, categories)
             return tuple(
-                replace(task, origin=real.name)
-                for name in common
-                for task in _made(other, name, config, seed)
+                task for name in common for task in _made(other, name, config, seed, real.name)
             )
     layout = detect_layout(real)
     if layout is None:
@@ -223,11 +257,12 @@ def _brought(
     scans = [scan for scan in find_scans(layout, real) if not scan.normal]
     if not scans:
         raise InputError(f"--real {real}: has no scan with a defect (layout {layout})")
+    points = dataset.specification.points[1]
     if all(not scan.category for scan in scans) and len(categories) == 1:
-        return tuple(Brought(scan, categories[0]) for scan in scans)
+        return tuple(Brought(scan, categories[0], points) for scan in scans)
     common = [name for name in categories if any(scan.category == name for scan in scans)]
     _check_common(real, common, sorted({scan.category for scan in scans}), categories)
-    return tuple(Brought(scan, scan.category) for scan in scans if scan.category in common)
+    return tuple(Brought(scan, scan.category, points) for scan in scans if scan.category in common)
 
 
 def _check_common(

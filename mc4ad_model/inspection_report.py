@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The report of an inspection: what is in its folder.
 
+    report.json                    what was inspected, with which options; written first
     page.html                      real defects and pseudo-anomalies side by side, to turn
     realism.md, .csv, .json        the figures (`intravariance.inspection.realism`)
     realism.png                    their distributions
-    <category>.png                 contact sheet: a row for each defect type and generator
+    sheets/<category>.png          contact sheet: a row for each defect type and generator
     panels/<category>_<kind>.png   one sample of each: template, surface, label, displacement
 
 The same file, options and seed give the same bytes, whatever the number of processes.
@@ -17,9 +18,9 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
-
-from PIL import Image
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 from annotations.vocabulary import NORMAL
 from intravariance.errors import IVError
@@ -28,6 +29,7 @@ from intravariance.inspection.cloud import LabelledCloud, upright
 from intravariance.inspection.measures import QUANTITIES
 from intravariance.inspection.page import Note, page
 from intravariance.inspection.panels import panel
+from intravariance.inspection.pictures import png
 from intravariance.inspection.realism import (
     ALL,
     CSV_FIELDS,
@@ -37,17 +39,19 @@ from intravariance.inspection.realism import (
     csv_rows,
     markdown,
     realism,
+    suspicious,
     to_dict,
 )
+from intravariance.inspection.realism_figure import figure
 from intravariance.inspection.sheets import comparison_sheet
-from intravariance.progress import track
+from intravariance.progress import say, track
+from intravariance.result_folder import write_member
 from intravariance.seeds import generator
 from intravariance.store import Dataset, Record
 from mc4ad_model.inspection import Made, Task, Tasks, examine_task, label, make, to_show
 
-PAGE, FIGURE = "page.html", "realism.png"
-TABLES = ("realism.md", "realism.csv", "realism.json")
-PANELS = "panels"
+RECORD, PAGE, FIGURE = "report.json", "page.html", "realism.png"
+SHEETS, PANELS = "sheets", "panels"
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,51 @@ class PanelTask:
     layer: float
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """samples : clouds of each kind to show. size : pixels of a picture. points : of a cloud on the
+    page, at most."""
+
+    samples: int
+    size: int
+    points: int
+
+
+def write(
+    folder: Path,
+    about: dict[str, Any],
+    dataset: Dataset,
+    tasks: Tasks,
+    drawing: Drawing,
+    processes: Processes,
+    quiet: bool,
+) -> Realism:
+    """Measure, compare and draw everything, into a new folder.
+
+    Raises
+    ------
+    IVError
+        A cloud cannot be made, measured or drawn.
+    """
+    write_member(folder, RECORD, (json.dumps(about, indent=1) + "\n").encode())
+    layer = 3 * about["noise_sigma"]
+    objects = measure_all(tasks, about["seed"], processes, quiet)
+    say("comparing", quiet)
+    result = realism(objects, generator(about["seed"], "inspection", "realism"))
+    write_member(folder, FIGURE, figure(objects))
+    for name, content in tables(result, heading(about)).items():
+        write_member(folder, name, content)
+    for name, picture in draw_panels(tasks, drawing.size, layer, processes, quiet):
+        write_member(folder, f"{PANELS}/{name}", picture)
+    shown = []
+    for part, sheet in look_at_all(dataset, tasks, drawing, layer, processes, quiet):
+        write_member(folder, f"{SHEETS}/{part.category}.png", sheet)
+        shown.append(part)
+    title = f"{about['file']}: pseudo-anomalies and real defects"
+    write_member(folder, PAGE, report_page(title, shown, result, drawing.points))
+    return result
+
+
 def kinds(tasks: Tasks) -> dict[str, list[Task]]:
     """Tasks by what they are examples of: real defects, then the others, in order of appearance."""
     found: dict[str, list[Task]] = {}
@@ -106,16 +155,15 @@ def measure_all(tasks: Tasks, seed: int, processes: Processes, quiet: bool) -> l
     return sorted(objects, key=lambda item: item.name)
 
 
-def compare(objects: Sequence[Object], seed: int) -> Realism:
-    """The tables."""
-    return realism(objects, generator(seed, "inspection", "realism"))
-
-
 def look_at_all(
-    dataset: Dataset, tasks: Tasks, count: int, size: int, layer: float, processes: Processes,
+    dataset: Dataset,
+    tasks: Tasks,
+    drawing: Drawing,
+    layer: float,
+    processes: Processes,
     quiet: bool,
-) -> Iterator[tuple[Shown, bytes]]:  # fmt: skip
-    """For each category, in the file's order: templates and `count` clouds of each kind, made again
+) -> Iterator[tuple[Shown, bytes]]:
+    """For each category, in the file's order: templates and some clouds of each kind, made again
     in worker processes, and their contact sheet (PNG).
 
     Raises
@@ -127,8 +175,8 @@ def look_at_all(
     for category in dict.fromkeys(task.category for task in tasks.pseudo):
         records = [r for r in dataset.filter(category=category) if r.split == "train"]
         groups = kinds(tasks.category(category))
-        chosen = {name: tuple(to_show(group, count)) for name, group in groups.items()}
-        work.append(SheetTask(category, tuple(records), chosen, size, layer))
+        chosen = {name: tuple(to_show(group, drawing.samples)) for name, group in groups.items()}
+        work.append(SheetTask(category, tuple(records), chosen, drawing.size, layer))
     done = {}
     for task, result in track(processes.run(look_at, work), len(work), "contact sheets", quiet):
         if isinstance(result, IVError):
@@ -167,7 +215,7 @@ def panel_tasks(tasks: Tasks, size: int, layer: float) -> dict[str, PanelTask]:
 def draw_panel(task: PanelTask) -> bytes:
     """The panel (PNG); what worker processes run."""
     what = task.task
-    template = upright(what.template) if isinstance(what, Made) else None
+    template = upright(what.template) if isinstance(what, Made) and what.template else None
     return png(panel(make(what, task.label), template, task.size, task.layer))
 
 
@@ -206,7 +254,8 @@ def notes(result: Realism) -> list[Note]:
             "Can a classifier tell them apart?",
             "AUROC of a classifier on local shape (FPFH), of held-out objects: 0.5 means that it "
             "cannot tell a pseudo-anomaly from a real defect, 1 that it always can. In brackets: "
-            "the same far from the defects, which should be 0.5.",
+            "the same far from the defects, which should be about 0.5."
+            + "".join(f"\nNote: {line}" for line in warnings(result)),
             ("", *defects),
             rows,
         ),
@@ -223,15 +272,58 @@ def notes(result: Realism) -> list[Note]:
     ]
 
 
+def record(
+    dataset: Dataset, preset: str, changes: Sequence[str], real: str | None, seed: int
+) -> dict[str, Any]:
+    """What was inspected, for RECORD. real : name of the file or folder of real defects."""
+    return {
+        "format": "intravariance-inspection",
+        "file": dataset.path.name,
+        "digest": dataset.digest,
+        "noise_sigma": float(dataset.metadata["identity"]["noise_sigma"]),
+        "real": real,
+        "preset": preset,
+        "changes": list(changes),
+        "seed": seed,
+        "software": {
+            name: version(name) for name in ("intravariance", "numpy", "open3d", "scikit-learn")
+        },
+    }
+
+
+def heading(about: dict[str, Any]) -> str:
+    """The beginning of realism.md, from a `record`."""
+    against = about["real"] or "its own defects"
+    options = [f"preset {about['preset']}", *about["changes"], f"seed {about['seed']}"]
+    return (
+        f"# {about['file']}: pseudo-anomalies against {against}\n\n"
+        f"Content {about['digest'][:16]}, noise sigma {about['noise_sigma']:.4g}; "
+        f"{', '.join(options)}; one patch is deformed in each pseudo-anomaly."
+    )
+
+
+def warnings(result: Realism) -> list[str]:
+    """A line when controls say that more than the defects differs."""
+    found = suspicious(result)
+    if not found:
+        return []
+    named = ", ".join(f"{item.generator} / {item.defect}" for item in found[:6])
+    more = f" and {len(found) - 6} more" if len(found) > 6 else ""
+    return [
+        "the control tells pseudo-anomalies and real defects apart far from the defects, by their "
+        f"sampling, noise or products: {named}{more}. The two-sample test is of that as well."
+    ]
+
+
 def tables(result: Realism, heading: str) -> dict[str, bytes]:
-    """File name -> content, of TABLES. heading : what was inspected, a line of Markdown."""
+    """File name -> content: realism.md, .csv and .json. heading : from `heading`."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, CSV_FIELDS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(csv_rows(result))
     content = json.dumps(to_dict(result), indent=1, allow_nan=False) + "\n"
     return {
-        "realism.md": f"{heading}\n\n{markdown(result)}".encode(),
+        "realism.md": "\n\n".join([heading, *warnings(result), markdown(result)]).encode(),
         "realism.csv": text.getvalue().encode(),
         "realism.json": content.encode(),
     }
@@ -241,13 +333,6 @@ def two_sample_rows(result: Realism) -> tuple[list[str], list[list[str]]]:
     """Heading and rows of the table generator x defect type, for a terminal."""
     first = notes(result)[0]
     return list(first.columns), [[str(cell) for cell in row] for row in first.rows]
-
-
-def png(picture: Image.Image) -> bytes:
-    """The bytes of a PNG file."""
-    buffer = BytesIO()
-    picture.save(buffer, format="PNG")
-    return buffer.getvalue()
 
 
 def _title(criterion: str) -> str:

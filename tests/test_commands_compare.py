@@ -118,6 +118,8 @@ def test_existing_results_are_kept_unless_forced(
     again = iv("compare", evaluated, *small)
     assert (again.exit_code, "exists" in again.stderr) == (2, True)
     assert (out / "page.html").read_text() == "mine"
+    record = json.loads((out / "comparison.json").read_text())
+    assert record["categories"] == {"ball": {"method": "test"}}
     assert iv("compare", evaluated, *small, "--force").exit_code == 0
     assert (out / "page.html").read_text() != "mine"
 
@@ -138,6 +140,7 @@ def test_another_dataset_is_refused(iv: Iv, evaluated: Path, tmp_path: Path) -> 
     result = iv("compare", evaluated, "--data", other, "--out", tmp_path / "out")
     assert result.exit_code == 2
     assert "content digest" in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_unknown_category_and_a_folder_without_results(

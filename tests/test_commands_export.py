@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from intravariance.commands.export import export_command
 from intravariance.errors import InputError, IVError
 from intravariance.exporting import LAYOUTS, tree
-from intravariance.exporting.target import RECORD
+from intravariance.exporting.entries import RECORD
 from intravariance.layouts import find_scans
 from intravariance.specification import Category, Specification
 from tests.exporting_samples import make_exportable, plain_folder

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from intravariance.cloud_files import read_cloud
 from intravariance.errors import InputError, IntegrityError
 from intravariance.exporting import CONTENTS, LAYOUTS
-from intravariance.exporting.target import RECORD
+from intravariance.exporting.entries import RECORD
 from intravariance.layouts import Scan, detect_layout, find_scans
 from intravariance.layouts.side_file import SIDE_FILE
 from intravariance.specification import Category, Specification

@@ -5,6 +5,7 @@ import io
 import json
 import multiprocessing
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,15 +17,19 @@ from intravariance.inspection.realism import (
     ALL,
     CSV_FIELDS,
     TWO_SAMPLE,
+    Comparison,
     Object,
+    _nearest,
     csv_rows,
     examine,
     grouped,
     markdown,
     realism,
+    suspicious,
     to_dict,
 )
 from intravariance.inspection.realism_figure import figure
+from intravariance.inspection.two_sample import TwoSample
 from intravariance.seeds import generator
 from tests.samples import sphere_points
 
@@ -91,14 +96,67 @@ def test_the_right_generator_is_nearest(objects: list[Object]) -> None:
             assert best[defect, criterion].generator == made
             assert best[defect, criterion].clear
         match = at[made, defect]
-        assert match.two_sample is not None and match.two_sample.low < 0.5
-        assert match.control is not None and 0.3 < match.control.auroc < 0.7
+        assert match.two_sample is not None
+        assert match.two_sample.low < 0.5 < match.two_sample.high
+        assert match.control is not None
+        assert match.control.low < 0.5 < match.control.high
         size = match.distances["magnitude_max"]
         assert size is not None and size.value < 3 * size.reference
     wrong = at["make_dent", "bulge"].distances["angle"]
     assert wrong is not None and wrong.value == pytest.approx(180, abs=15)
     both = at["make_bulge", ALL]
     assert (both.n_real, both.n_pseudo) == (20, 10)
+
+
+def paired(objects: list[Object], made: str, real: str) -> list[Object]:
+    """The objects of a generator as counterparts of those of a defect type."""
+    return [
+        replace(
+            item,
+            descriptors=replace(item.descriptors, group=item.name.replace(made, real)),
+        )
+        if item.defect == made
+        else item
+        for item in objects
+    ]
+
+
+def test_a_defect_type_is_compared_with_its_own_counterparts(objects: list[Object]) -> None:
+    some = [item for item in objects if item.defect in ("bulge", "concavity", "make_bulge")]
+    result = realism(paired(some, "make_bulge", "bulge"), np.random.default_rng(0))
+    counts = {item.defect: (item.n_real, item.n_pseudo) for item in result.comparisons}
+    assert counts == {"bulge": (10, 10), "concavity": (10, 10), ALL: (20, 10)}
+    some = [item for item in some if item.defect != "bulge" or item.name[-1] in "12345"]
+    result = realism(paired(some, "make_bulge", "bulge"), np.random.default_rng(0))
+    counts = {item.defect: (item.n_real, item.n_pseudo) for item in result.comparisons}
+    assert counts["bulge"] == (5, 5)
+
+
+def test_a_control_that_is_told_apart_is_suspicious(objects: list[Object]) -> None:
+    some = [item for item in objects if item.defect in ("bulge", "make_bulge")]
+    assert suspicious(realism(some, np.random.default_rng(0))) == []
+    other = [
+        replace(
+            item,
+            descriptors=replace(item.descriptors, control=item.descriptors.control[:, ::-1].copy()),
+        )
+        if item.defect == "make_bulge"
+        else item
+        for item in some
+    ]
+    found = suspicious(realism(other, np.random.default_rng(0)))
+    assert {item.defect for item in found} == {"bulge", ALL}
+
+
+def test_below_a_half_is_as_far_from_real_as_above() -> None:
+    low = TwoSample(auroc=0.2, low=0.1, high=0.3, radius=0.15, n_real=9, n_pseudo=9)
+    near = TwoSample(auroc=0.55, low=0.45, high=0.65, radius=0.15, n_real=9, n_pseudo=9)
+    rows = [
+        Comparison(name, "bulge", 9, 9, test, None, dict.fromkeys(QUANTITIES))
+        for name, test in (("twin", low), ("good", near))
+    ]
+    (best,) = _nearest(rows)
+    assert (best.generator, best.value, best.clear) == ("good", 0.55, True)
 
 
 def test_a_generator_is_compared_within_its_categories(objects: list[Object]) -> None:

@@ -56,7 +56,8 @@ def drawn(
         rows = draw.normal(size=(2, points, 33)) + 0.5 * draw.normal(size=(2, 1, 33))
         rows[0, :, 0] += shift
         defect, control = rows.astype(np.float32)
-        objects.append(Descriptors(f"{category}{seed}_{number}", category, defect, control, 0.15))
+        name = f"{category}{seed}_{number}"
+        objects.append(Descriptors(name, category, defect, control, 0.15, name))
     return objects
 
 
@@ -83,6 +84,8 @@ def test_described_are_the_defect_and_a_patch_that_cannot_see_it() -> None:
     made = describe(cloud, rng(), radius=0.15, limit=30)
     assert made.defect.shape == made.control.shape == (30, 33)
     assert (made.name, made.category, made.radius) == (cloud.name, "ball", 0.15)
+    assert made.group == cloud.name
+    assert describe(cloud, rng(), limit=3, group="another").group == "another"
     again = describe(cloud, rng(), radius=0.15, limit=30)
     np.testing.assert_array_equal(made.defect, again.defect)
     # without the defect the control is the same: it does not see it
@@ -122,6 +125,38 @@ def test_equal_groups_are_at_chance_on_average() -> None:
     areas = [item.auroc for item in found if item]
     assert np.mean(areas) == pytest.approx(0.5, abs=0.05)
     assert sum(item.low <= 0.5 <= item.high for item in found if item) >= 9
+
+
+def counterparts(seed: int) -> tuple[list[Descriptors], list[Descriptors]]:
+    """Real and pseudo objects from one distribution, in pairs; objects of one product are alike."""
+    draw = rng(seed)
+    sides: tuple[list[Descriptors], list[Descriptors]] = ([], [])
+    for product in range(6):
+        look = draw.normal(size=33)
+        for number in range(3):
+            for side, objects in enumerate(sides):
+                rows = look + 0.5 * draw.normal(size=33) + draw.normal(size=(12, 33))
+                name = f"{product}_{number}"
+                rows = rows.astype(np.float32)
+                objects.append(
+                    Descriptors(f"{name}_{side}", f"c{product % 2}", rows, rows[:0], 0.15, name)
+                )
+    return sides
+
+
+def test_counterparts_on_the_same_products_are_at_chance() -> None:
+    """Held out apart from its counterpart, a real object meets a classifier that has seen more
+    pseudo-defects of its product than real ones, and takes it for one."""
+    found, apart = [], []
+    for seed in range(10):
+        real, pseudo = counterparts(seed)
+        found.append(two_sample_test(real, pseudo, rng(), repeats=1, resamples=200))
+        alone = [replace(item, group=item.name) for item in pseudo]
+        apart.append(two_sample_test(real, alone, rng(), repeats=1, resamples=10))
+    areas, biased = ([item.auroc for item in some if item] for some in (found, apart))
+    assert np.mean(areas) == pytest.approx(0.5, abs=0.04)
+    assert np.mean(biased) < 0.45  # or this test could not fail
+    assert sum(item.low <= 0.5 <= item.high for item in found if item) >= 8
 
 
 def test_shifted_groups_reach_what_the_shift_allows() -> None:

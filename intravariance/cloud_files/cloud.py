@@ -133,7 +133,8 @@ def _check_finite(points: Floats, names: list[str], where: Callable[[int], str])
     axis = int(np.flatnonzero(~good[rows[0]])[0])
     raise InputError(
         f"{where(int(rows[0]))}: {names[axis]} is {points[rows[0], axis]:g}; {len(rows):,} of "
-        f"{len(points):,} points are not finite numbers. Remove them from the file."
+        f"{len(points):,} points are no finite numbers of at most "
+        f"{LARGEST_COORDINATE:g}. Remove them from the file."
     )
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from pathlib import Path
 
 import click
@@ -57,6 +56,7 @@ def preview_command(
     One row a category: a template, then the median sample of each defect type by share of
     labelled points. The same file always gives the same picture.
     """
+    from intravariance.inspection.pictures import png
     from intravariance.preview import contact_sheet
     from intravariance.store import open_dataset
     from intravariance.writing import check_target, write_file
@@ -68,7 +68,5 @@ def preview_command(
     with open_dataset(file) as dataset:
         part = dataset.filter(category=categories) if categories else dataset
         sheet = contact_sheet(part, size, samples, colour, quiet)  # type: ignore[arg-type]
-    buffer = BytesIO()
-    sheet.save(buffer, format="PNG")
-    write_file(out, buffer.getvalue(), force)
+    write_file(out, png(sheet), force)
     click.echo(out)

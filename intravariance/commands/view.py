@@ -6,7 +6,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from intravariance.inspection.pictures import Colouring
     from intravariance.store import Dataset, Record
 
-_DATASETS = (".h5", ".hdf5")
 # Splats of more points than this only add to the time that a picture takes.
 _PICTURE_POINTS = 200_000
 
@@ -82,13 +80,14 @@ def view_command(
     of the dataset. Your own clouds may be .ply .pcd .txt .xyz .asc .csv .npy or .obj; they are
     scaled to a radius of 1, and given normals when they have none.
     """
+    from intravariance.store import DATASET_SUFFIXES
     from intravariance.writing import check_target, write_file
 
     if out is not None:
         _check_out(out, colour)
         check_target(out, force)
     path, sample = _split(target)
-    if path.suffix.lower() in _DATASETS:
+    if path.suffix.lower() in DATASET_SUFFIXES:
         if labels is not None:
             raise InputError(f"--labels {labels}: {path} has its own; leave the option out")
         sight = _from_dataset(path, sample, scores)
@@ -216,10 +215,11 @@ def _from_cloud_file(path: Path, labels: Path | None, scores: Path | None, html:
 
     from intravariance.cloud_files import SUFFIXES, read_cloud, read_labels
     from intravariance.inspection.scans import scan_cloud
+    from intravariance.store import DATASET_SUFFIXES
 
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(
-            f"{path}: expected a dataset file ({' '.join(_DATASETS)}) or a point cloud "
+            f"{path}: expected a dataset file ({' '.join(DATASET_SUFFIXES)}) or a point cloud "
             f"({' '.join(SUFFIXES)})"
         )
     scan = read_cloud(path)
@@ -233,6 +233,7 @@ def _from_cloud_file(path: Path, labels: Path | None, scores: Path | None, html:
 
 def _picture(sight: _Sight, size: int, colour: Colouring | None) -> bytes:
     from intravariance.inspection.panels import panel
+    from intravariance.inspection.pictures import png
     from intravariance.inspection.scans import UNLABELLED
 
     shown: Sequence[Colouring] | None = None if colour is None else [colour]
@@ -240,9 +241,7 @@ def _picture(sight: _Sight, size: int, colour: Colouring | None) -> bytes:
         shown = ["surface"] if sight.cloud.scores is None else ["surface", "scores"]
     template = sight.template if colour is None else None
     picture = panel(sight.cloud, template, size, sight.layer, shown=shown, lines=sight.notes)
-    buffer = BytesIO()
-    picture.save(buffer, format="PNG")
-    return buffer.getvalue()
+    return png(picture)
 
 
 def _page(sight: _Sight) -> bytes:

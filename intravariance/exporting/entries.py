@@ -11,6 +11,9 @@ from typing import Literal, Protocol
 
 from intravariance.store import Record, Sample
 
+# The record of an export's folder (`result_folder`): metadata, digest and order of the samples.
+RECORD = "iv_export.json"
+
 # What a dataset file holds beside points, labels, split and defect.
 CONTENTS = ("subcategory", "pose", "parameters", "normals", "displacement", "mesh")
 

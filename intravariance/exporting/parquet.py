@@ -25,12 +25,13 @@ from typing import TYPE_CHECKING, Any
 from intravariance.errors import InputError, IntegrityError
 from intravariance.exporting.checksums import write_checksums
 from intravariance.exporting.croissant import Publication, croissant_for_parquet
+from intravariance.exporting.entries import RECORD
 from intravariance.exporting.parquet_card import parquet_card
 from intravariance.exporting.parquet_table import ARRAYS, defect_names, schema, table
-from intravariance.exporting.target import RECORD, check_folder, new_folder, write_member
 from intravariance.exporting.tree import Written
 from intravariance.hdf5_schema import content_digest
 from intravariance.progress import say, track
+from intravariance.result_folder import check_folder, new_folder, write_member
 from intravariance.specification import SPLITS
 from intravariance.store import Dataset, Record
 
@@ -88,11 +89,11 @@ def export(
     """
     import pyarrow  # noqa: F401 - missing, it should say so before anything is written
 
-    check_folder(out, force)
+    check_folder(out, RECORD, force)
     content = index_of(dataset)
     digest, defects = content["content_digest"], defect_names(dataset)
     files = plan_files(list(dataset))
-    with new_folder(out, force) as folder:
+    with new_folder(out, RECORD, force) as folder:
         index = json.dumps(content, indent=1, sort_keys=True) + "\n"
         write_member(folder, RECORD, index.encode())
         groups = sum(len(file.groups) for file in files)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from intravariance.errors import InputError, IntegrityError, IVError
 from intravariance.exporting.checksums import write_checksums
-from intravariance.exporting.entries import Entry, Layout, Options, problems
-from intravariance.exporting.target import RECORD, check_folder, new_folder, write_member
+from intravariance.exporting.entries import RECORD, Entry, Layout, Options, problems
 from intravariance.layouts.side_file import SIDE_FILE
 from intravariance.progress import track
+from intravariance.result_folder import check_folder, new_folder, write_member
 from intravariance.store import Dataset, Record, open_dataset
 
 _SHOWN_PROBLEMS = 10
@@ -60,9 +60,9 @@ def write_tree(
     if found:
         shown = "\n  ".join(found[:_SHOWN_PROBLEMS])
         raise InputError(f"--out {out} cannot be in the layout {layout.NAME}:\n  {shown}")
-    check_folder(out, force)
+    check_folder(out, RECORD, force)
     entries = layout.plan(records, options)
-    with new_folder(out, force) as folder:
+    with new_folder(out, RECORD, force) as folder:
         tasks = [
             _Task(dataset.path.absolute(), dataset.digest, layout.NAME, entry, options, folder)
             for entry in entries

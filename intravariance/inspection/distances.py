@@ -2,8 +2,8 @@
 """How far two groups of objects are apart in one measure: the Wasserstein-1 distance.
 
 It is the mean distance over which the one distribution's values have to be carried to make the
-other, so it is in the measure's own unit. Divided by the real group's spread it can be compared
-between measures: 1 means "off by the interquartile range of real defects".
+other, so it is in the measure's own unit. Divided by `scale`, the real group's spread, it can be
+compared between measures: 1 means "off by the interquartile range of real defects".
 
 A distance between two samples is never 0, even of equal distributions, and the fewer objects the
 larger it is. So beside every distance stands `reference`, what is to be expected of two groups
@@ -58,11 +58,6 @@ class Distance:
     scale: float | None
     n_real: int
     n_pseudo: int
-
-    @property
-    def standardised(self) -> float | None:
-        """The distance as a multiple of the real group's spread."""
-        return None if self.scale is None else self.value / self.scale
 
 
 def distance(

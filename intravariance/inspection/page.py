@@ -20,6 +20,7 @@ import importlib.util
 import json
 import re
 import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,9 +97,8 @@ def page(
         raise InputError("there is no cloud to show: choose another category or file")
     for cloud in clouds:
         _check(cloud)
-    names = [cloud.name for cloud in clouds]
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(cloud.name for cloud in clouds).items():
+        if count > 1:
             raise InputError(f"{name}: two clouds have this name: names must differ on a page")
     code, licence, version = _library()
     entries, blocks = [], []

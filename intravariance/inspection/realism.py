@@ -3,7 +3,8 @@
 
 `examine` does the expensive work on one cloud and can run in a worker process. `realism` compares
 the small results: every generator with every defect type, and with all defects together ("all").
-A generator is compared with the defects of those categories in which it was run. Two criteria:
+A generator is compared with the defects of those categories in which it was run, and where its
+pseudo-anomalies are counterparts of the real defects, each defect type with its own. Two criteria:
 the two-sample test (can local shapes be told apart?) and the distances of the measures (is the
 defect as large, as round, as directed?). They need not agree, so no sum of both is made.
 
@@ -38,7 +39,8 @@ TWO_SAMPLE = "two-sample AUROC"
 @dataclass(frozen=True, eq=False)
 class Object:
     """What is known of one defect; `defect` is the generator's name where source is "generator".
-    profile : (bins,) as of `measures.profile`."""
+    profile : (bins,) as of `measures.profile`. The group of the descriptors is the name of the real
+    defect that a pseudo-anomaly is the counterpart of, and a real one's own name."""
 
     name: str
     category: str
@@ -69,7 +71,7 @@ class Comparison:
 @dataclass(frozen=True)
 class Nearest:
     """The generator that is nearest to a defect type by one criterion: `TWO_SAMPLE` (its AUROC
-    is nearest to 0.5 from above, or below) or a name of `QUANTITIES`. value : the AUROC, or the
+    is nearest to 0.5, from above or below) or a name of `QUANTITIES`. value : the AUROC, or the
     distance in the measure's unit. clear : whether its interval lies below those of all others;
     None with one generator alone."""
 
@@ -94,6 +96,7 @@ def examine(
     pristine: LabelledCloud | None,
     rng: np.random.Generator,
     radius: float = DESCRIPTOR_RADIUS,
+    counterpart_of: str = "",
 ) -> Object:
     """Measure and describe one defect.
 
@@ -103,6 +106,8 @@ def examine(
         As of `measures.measure`. The cloud's name must be its own among all that are compared.
     radius
         Of the descriptors.
+    counterpart_of
+        Name of the real defect beside which a pseudo-anomaly was made.
 
     Raises
     ------
@@ -116,7 +121,7 @@ def examine(
         source=cloud.source,
         measures=measure(cloud, pristine),
         profile=profile(cloud),
-        descriptors=describe(cloud, rng, radius),
+        descriptors=describe(cloud, rng, radius, group=counterpart_of),
     )
 
 
@@ -140,8 +145,7 @@ def realism(objects: Iterable[Object], rng: np.random.Generator, folds: int = 5)
                 for item in groups[name][1]
                 if item.category in categories
             ]
-            present = {item.category for item in real}
-            pseudos = [item for item in pseudo if item.category in present]
+            pseudos = _counterparts(real, pseudo)
             comparisons.append(_compare(generator, defect, real, pseudos, rng, folds))
     return Realism(tuple(comparisons), tuple(_nearest(comparisons)))
 
@@ -162,6 +166,21 @@ def grouped(items: Sequence[Object]) -> dict[str, tuple[str, list[Object]]]:
         side = "pseudo" if item.source == "generator" else "real"
         groups.setdefault(item.defect, (side, []))[1].append(item)
     return groups
+
+
+def _counterparts(real: list[Object], pseudo: list[Object]) -> list[Object]:
+    """The counterparts of the real defects; where there are none, all of their categories."""
+    names = {item.name for item in real}
+    if own := [item for item in pseudo if item.descriptors.group in names]:
+        return own
+    present = {item.category for item in real}
+    return [item for item in pseudo if item.category in present]
+
+
+def suspicious(result: Realism) -> list[Comparison]:
+    """Comparisons whose control is not at chance: the interval of its AUROC lies above 0.5, so the
+    two sides differ in sampling or noise, and the two-sample test is of that as well."""
+    return [item for item in result.comparisons if item.control and item.control.low > 0.5]
 
 
 def _compare(
@@ -198,13 +217,25 @@ def _nearest(comparisons: Sequence[Comparison]) -> Iterable[Nearest]:
             for row in rows:
                 outcome = row.two_sample if criterion == TWO_SAMPLE else row.distances[criterion]
                 if outcome is not None:
-                    value = outcome.auroc if isinstance(outcome, TwoSample) else outcome.value
-                    found.append((value, row.generator, outcome.low, outcome.high))
+                    found.append((*_nearness(outcome), row.generator, _value(outcome)))
             if found:
-                value, generator, _, high = min(found)
-                others = [low for _, name, low, _ in found if name != generator]
+                _, _, high, generator, value = min(found)
+                others = [low for _, low, _, name, _ in found if name != generator]
                 clear = high < min(others) if others else None
                 yield Nearest(defect, criterion, generator, value, clear)
+
+
+def _value(outcome: TwoSample | Distance) -> float:
+    return outcome.auroc if isinstance(outcome, TwoSample) else outcome.value
+
+
+def _nearness(outcome: TwoSample | Distance) -> tuple[float, float, float]:
+    """How far from real, with its interval: the distance, or that of the AUROC from 0.5."""
+    if isinstance(outcome, Distance):
+        return outcome.value, outcome.low, outcome.high
+    ends = sorted(abs(end - 0.5) for end in (outcome.low, outcome.high))
+    low = 0.0 if outcome.low <= 0.5 <= outcome.high else ends[0]
+    return abs(outcome.auroc - 0.5), low, ends[1]
 
 
 # --- writers

@@ -9,6 +9,9 @@ tell the two sides apart and is asked about objects it has not seen. Its AUROC i
 So that the test is of defects and of nothing else:
 
 * Whole objects are held out, and every object weighs the same, however many points it has.
+* A pseudo-defect and the real one that it is the counterpart of are held out together. Otherwise
+  the training set lacks a real object of just this product, and has its pseudo-defect: held-out
+  real objects would look like pseudo-defects, and the AUROC would fall below 0.5.
 * Only objects of the same category are compared, and in training both sides weigh the same in
   every category. So it does not matter which products have which defects.
 * Normals are estimated from the noisy points on both sides alike; the stored ones, which know the
@@ -53,6 +56,8 @@ class Descriptors:
     ----------
     name, category
         Of the cloud.
+    group
+        Objects of one group are held out together; a cloud's own name where it has no counterpart.
     defect
         (M, 33) float32 at labelled points; each of the three histograms sums to 200, or all are
         0 at a point without neighbours.
@@ -68,6 +73,7 @@ class Descriptors:
     defect: NDArray[np.float32]
     control: NDArray[np.float32]
     radius: float
+    group: str
 
 
 def describe(
@@ -75,13 +81,14 @@ def describe(
     rng: np.random.Generator,
     radius: float = DESCRIPTOR_RADIUS,
     limit: int = 64,
+    group: str = "",
 ) -> Descriptors:
     """Describe the local shape at up to `limit` labelled points, and as many far from the defect.
 
     The points far from the defect lie together, as those of a defect do: they are drawn from as
     many neighbours of a random far point as there are labelled points. An FPFH looks at points
     within twice `radius`, whose normals are made from points within 2/3 of it; farther than that
-    from every labelled point is far.
+    from every labelled point is far. group : see `Descriptors`; "" for the cloud's own name.
     """
     points = cloud.points.astype(np.float64)
     labelled = np.flatnonzero(cloud.labels > 0)
@@ -96,6 +103,7 @@ def describe(
         defect=found[: len(chosen[0])],
         control=found[len(chosen[0]) :],
         radius=radius,
+        group=group or cloud.name,
     )
 
 
@@ -234,6 +242,7 @@ class _Object:
     side: int
     number: int
     category: str
+    group: str
     rows: NDArray[np.float32]
 
 
@@ -247,18 +256,27 @@ def _comparable(
     ]
     both = set.intersection(*({item.category for item in side} for side in groups))
     return [
-        _Object(side, number, item.category, getattr(item, part))
+        _Object(side, number, item.category, item.group, getattr(item, part))
         for side, group in enumerate(groups)
         for number, item in enumerate(item for item in group if item.category in both)
     ]
 
 
 def _deal(objects: list[_Object], folds: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """(objects,) fold of each: objects of one side and category are dealt out in turn."""
+    """(objects,) fold of each: groups of one category that have the same sides are dealt out in
+    turn."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for number, item in enumerate(objects):
+        groups.setdefault((item.category, item.group), []).append(number)
+    strata: dict[tuple[str, tuple[int, ...]], list[list[int]]] = {}
+    for (category, _), members in sorted(groups.items()):
+        sides = tuple(sorted({objects[number].side for number in members}))
+        strata.setdefault((category, sides), []).append(members)
     fold = np.zeros(len(objects), dtype=np.intp)
-    for stratum in sorted({(item.side, item.category) for item in objects}):
-        members = [i for i, item in enumerate(objects) if (item.side, item.category) == stratum]
-        fold[rng.permutation(members)] = (rng.integers(folds) + np.arange(len(members))) % folds
+    for _, dealt in sorted(strata.items()):
+        first = rng.integers(folds)
+        for place, chosen in enumerate(rng.permutation(len(dealt))):
+            fold[dealt[chosen]] = (first + place) % folds
     return fold
 
 

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from intravariance.errors import InputError, IntegrityError
 from intravariance.exporting.checksums import NAME as CHECKSUMS
 from intravariance.exporting.checksums import read_checksums, sha256_of
+from intravariance.exporting.entries import RECORD
 from intravariance.exporting.parquet import FORMAT_VERSION, NAME
 from intravariance.exporting.parquet_table import COLUMNS, check_schema, samples_of
-from intravariance.exporting.target import RECORD
 from intravariance.hdf5_schema import MAX_ROWS, MAX_SAMPLES, content_digest
 from intravariance.partial_folder import claim, finish, locked_folder, plain_disk_errors
 from intravariance.progress import track

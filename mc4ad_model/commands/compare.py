@@ -75,30 +75,33 @@ def compare_command(
     false alarms; writes heat maps beside ground truth, score histograms, and a page with all test
     samples, to open in any browser.
     """
+    from intravariance.result_folder import check_folder, new_folder, write_member
     from intravariance.store import open_dataset
-    from intravariance.writing import make_folder, write_file
     from mc4ad_model.comparison import (
         PAGE,
         RANKING,
+        RECORD,
         compare,
         comparison_page,
-        file_names,
         find_results,
         pictures,
         ranking_csv,
+        record,
     )
     from mc4ad_model.results import read_results
 
     results = _choose([read_results(folder) for folder in find_results(run)], categories, run)
     out = run / "comparison" if out is None else out
+    check_folder(out, RECORD, force)
     with open_dataset(_dataset(data, results)) as dataset:
-        make_folder(out, file_names([one.evaluation.category for one in results]), force)
         compared = [compare(one, dataset, samples) for one in results]
+    with new_folder(out, RECORD, force) as folder:
+        write_member(folder, RECORD, record(compared))
         for one in track(compared, len(compared), "pictures", quiet):
             for name, picture in pictures(one, size):
-                write_file(out / name, picture, force)
-        write_file(out / RANKING, ranking_csv(compared), force)
-        write_file(out / PAGE, comparison_page(compared, points), force)
+                write_member(folder, name, picture)
+        write_member(folder, RANKING, ranking_csv(compared))
+        write_member(folder, PAGE, comparison_page(compared, points))
     click.echo(_as_json(compared) if as_json else _as_text(compared))
     say(f"page: {out / PAGE}", quiet)
 

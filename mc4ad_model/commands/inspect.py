@@ -24,7 +24,6 @@ from mc4ad_model.tables import text_table
 if TYPE_CHECKING:
     from intravariance.store import Dataset
     from mc4ad_model.configuration import GeneratorName
-    from mc4ad_model.inspection import Tasks
 
 # Mean length of a defect's displacement, roughly: noise above a share of it hides local shape.
 _LOUD = 0.01
@@ -103,9 +102,8 @@ def inspect_command(
     """
     from intravariance.executors import Processes, cores
     from intravariance.inspection.realism import to_dict
-    from intravariance.inspection.realism_figure import figure
+    from intravariance.result_folder import new_folder
     from intravariance.store import open_dataset
-    from intravariance.writing import write_file
     from mc4ad_model import inspection_report as report
     from mc4ad_model.configuration import RunConfig
     from mc4ad_model.inspection import plan
@@ -116,32 +114,20 @@ def inspect_command(
     with open_dataset(file) as dataset, Processes(jobs or cores()) as processes:
         chosen = dataset.filter(category=categories) if categories else dataset
         tasks = plan(dataset, chosen.categories, config, names, real, seed)
-        layer = 3 * _noise(dataset, quiet)
-        _make_folders(out, tasks, size, layer, force)
-        objects = report.measure_all(tasks, seed, processes, quiet)
-        say("comparing", quiet)
-        result = report.compare(objects, seed)
-        write_file(out / report.FIGURE, figure(objects), force)
-        heading = _heading(file, dataset, preset, changes, real, seed)
-        for name, content in report.tables(result, heading).items():
-            write_file(out / name, content, force)
-        for name, picture in report.draw_panels(tasks, size, layer, processes, quiet):
-            write_file(out / report.PANELS / name, picture, force)
-        shown = []
-        for part, sheet in report.look_at_all(
-            dataset, tasks, samples, size, layer, processes, quiet
-        ):
-            write_file(out / f"{part.category}.png", sheet, force)
-            shown.append(part)
-        title = f"{file.name}: pseudo-anomalies and real defects"
-        write_file(out / report.PAGE, report.report_page(title, shown, result, points), force)
+        _say_noise(dataset, real, quiet)
+        about = report.record(dataset, preset, changes, None if real is None else real.name, seed)
+        with new_folder(out, report.RECORD, force) as folder:
+            drawing = report.Drawing(samples, size, points)
+            result = report.write(folder, about, dataset, tasks, drawing, processes, quiet)
+    for line in report.warnings(result):
+        say(f"note: {line}")
     if as_json:
         click.echo(json.dumps(to_dict(result), allow_nan=False))
     else:
-        heading_row, rows = report.two_sample_rows(result)
+        columns, rows = report.two_sample_rows(result)
         click.echo(
             "Two-sample test, AUROC: 0.5 = cannot be told apart [control, far from the defects]\n"
-            + text_table(heading_row, rows)
+            + text_table(columns, rows)
         )
     say(f"page: {out / report.PAGE}", quiet)
 
@@ -156,8 +142,10 @@ def _generators(names: Sequence[str]) -> list[GeneratorName]:
     return [name for name in GENERATORS if not names or name in names]
 
 
-def _noise(dataset: Dataset, quiet: bool) -> float:
-    """Standard deviation of the file's noise; says so when it hides what is to be compared."""
+def _say_noise(dataset: Dataset, real: Path | None, quiet: bool) -> None:
+    """Say when noise hides what is to be compared, or is what would be compared."""
+    from intravariance.store import DATASET_SUFFIXES, open_dataset
+
     sigma = float(dataset.metadata["identity"]["noise_sigma"])
     if sigma > _LOUD:
         say(
@@ -165,28 +153,12 @@ def _noise(dataset: Dataset, quiet: bool) -> float:
             "little; a file built with --noise-sigma 0.002 shows more",
             quiet,
         )
-    return sigma
-
-
-def _make_folders(out: Path, tasks: Tasks, size: int, layer: float, force: bool) -> None:
-    from intravariance.writing import make_folder
-    from mc4ad_model import inspection_report as report
-
-    categories = dict.fromkeys(task.category for task in tasks.pseudo)
-    make_folder(
-        out, [report.PAGE, report.FIGURE, *report.TABLES, *(f"{c}.png" for c in categories)], force
-    )
-    make_folder(out / report.PANELS, report.panel_tasks(tasks, size, layer), force)
-
-
-def _heading(
-    file: Path, dataset: Dataset, preset: str, changes: Sequence[str], real: Path | None, seed: int
-) -> str:
-    options = [f"preset {preset}", *changes, f"seed {seed}"]
-    against = "its own defects" if real is None else real.name
-    sigma = float(dataset.metadata["identity"]["noise_sigma"])
-    return (
-        f"# {file.name}: pseudo-anomalies against {against}\n\n"
-        f"Content {dataset.digest[:16]}, noise sigma {sigma:.4g}; {', '.join(options)}; one patch "
-        "is deformed in each pseudo-anomaly."
-    )
+    if real is not None and real.suffix.lower() in DATASET_SUFFIXES:
+        with open_dataset(real) as other:
+            theirs = float(other.metadata["identity"]["noise_sigma"])
+        if theirs != sigma:
+            say(
+                f"note: {real} has noise of sigma {theirs:.4g}, {dataset.path} of {sigma:.4g}: the "
+                "two-sample test will be of the noise",
+                quiet,
+            )

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folder of results that appears whole or not at all."""
+"""A folder of results that appears whole or not at all.
+
+Each kind of folder has a record, a JSON file of its own name that is written first: a folder with
+one comes from us and may be replaced, a folder without one is somebody's and is not.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +15,8 @@ from pathlib import Path
 
 from intravariance.errors import InputError
 
-# The first file that is written. A folder with one comes from `iv export` and may be replaced.
-RECORD = "iv_export.json"
 
-
-def check_folder(out: Path, force: bool) -> None:
+def check_folder(out: Path, record: str, force: bool) -> None:
     """InputError when `out` cannot be written, or holds what may not be replaced."""
     if not out.parent.is_dir():
         raise InputError(f"--out {out}: the folder {out.parent} does not exist")
@@ -25,9 +26,9 @@ def check_folder(out: Path, force: bool) -> None:
         raise InputError(f"--out {out}: expected a folder, there is a file of this name")
     if not out.exists() or not any(out.iterdir()):
         return
-    if not (out / RECORD).is_file():
+    if not (out / record).is_file():
         raise InputError(
-            f"--out {out}: the folder holds other files ({RECORD} is missing), so it is not "
+            f"--out {out}: the folder holds other files ({record} is missing), so it is not "
             "replaced, also not with --force. Choose another name."
         )
     if not force:
@@ -35,8 +36,8 @@ def check_folder(out: Path, force: bool) -> None:
 
 
 @contextmanager
-def new_folder(out: Path, force: bool) -> Iterator[Path]:
-    """A folder `<out>.partial` to write in, RECORD first.
+def new_folder(out: Path, record: str, force: bool) -> Iterator[Path]:
+    """A folder `<out>.partial` to write in, the file named `record` first.
 
     It becomes `out` when the block ends without an error, and is removed otherwise. Raises
     InputError for what `check_folder` refuses, when another process writes there, and when the disk
@@ -44,7 +45,7 @@ def new_folder(out: Path, force: bool) -> Iterator[Path]:
     """
     from filelock import FileLock, Timeout
 
-    check_folder(out, force)
+    check_folder(out, record, force)
     partial = out.with_name(f"{out.name}.partial")
     lock_file = out.with_name(f"{out.name}.partial.lock")
     lock = FileLock(lock_file)
@@ -53,10 +54,10 @@ def new_folder(out: Path, force: bool) -> Iterator[Path]:
     except Timeout:
         raise InputError(f"another process is writing {out} ({lock_file} is held)") from None
     try:
-        _begin(partial)
+        _begin(partial, record)
         try:
             yield partial
-            _replace(partial, out, force)
+            _replace(partial, out, record, force)
         except OSError as error:
             raise InputError(f"--out {out} cannot be written ({error.strerror})") from error
         finally:
@@ -76,17 +77,17 @@ def write_member(folder: Path, name: str, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _begin(partial: Path) -> None:
-    """An empty folder. One that a killed export left is removed."""
+def _begin(partial: Path, record: str) -> None:
+    """An empty folder. One that a killed process left is removed."""
     if partial.exists():
-        if not (partial / RECORD).is_file() and any(partial.iterdir()):
-            raise InputError(f"{partial} is in the way, and no unfinished export; move it away")
+        if not (partial / record).is_file() and any(partial.iterdir()):
+            raise InputError(f"{partial} is in the way, and is not ours; move it away")
         shutil.rmtree(partial)
     partial.mkdir()
 
 
-def _replace(partial: Path, out: Path, force: bool) -> None:
-    check_folder(out, force)  # again: it may have appeared meanwhile
+def _replace(partial: Path, out: Path, record: str, force: bool) -> None:
+    check_folder(out, record, force)  # again: it may have appeared meanwhile
     old = out.with_name(f"{out.name}.{os.getpid()}.old")
     if out.exists():
         os.rename(out, old)
