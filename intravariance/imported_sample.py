@@ -194,7 +194,7 @@ def _load(scan: Scan) -> PointCloud:
 def _normals(cloud: PointCloud, points: Floats) -> Floats:
     if cloud.normals is not None:
         return cloud.normals
-    from intravariance.inspection.scans import estimated_normals
+    from intravariance.normals import estimated_normals
 
     return estimated_normals(points)
 
