@@ -61,3 +61,10 @@ def test_scan_cloud_thins_points_labels_and_scores_together() -> None:
     assert not np.array_equal(cloud.points, other.points)
     normal, _ = scan_cloud(PointCloud(points, points, np.zeros_like(labels)), "good")
     assert normal.normal
+
+
+def test_normals_that_point_inwards_are_turned_and_that_is_said() -> None:
+    points = ball()
+    cloud, notes = scan_cloud(PointCloud(points, -points), "a")
+    assert "turned outwards" in notes[-1]
+    assert (cloud.normals * cloud.points).sum(axis=1).min() > 0.9
