@@ -152,8 +152,9 @@ def test_an_unknown_category_and_a_folder_without_results(
     empty = iv("compare", tmp_path, "--data", data)
     assert empty.exit_code == 2
     assert "iv evaluate" in empty.stderr
-    above = iv("compare", evaluated.parent, "--data", data)
-    assert str(evaluated) in above.stderr
+    deeper = shutil.copytree(evaluated, tmp_path / "all" / "of" / "them")
+    above = iv("compare", tmp_path / "all", "--data", data)
+    assert f"there are some in {deeper}" in above.stderr
 
 
 def test_results_are_found_from_three_levels(evaluated: Path) -> None:

@@ -91,8 +91,8 @@ def _tags(data: bytes, order: str) -> dict[int, tuple[Any, ...]]:
         if kind not in _TYPES:
             continue
         size, code = _TYPES[kind]
-        if length * size > len(data):
-            raise IndexError(f"entry {tag} is longer than the file")
+        if not 0 < length * size <= len(data):
+            raise IndexError(f"entry {tag} is empty or longer than the file")
         place += 8
         if length * size > 4:
             (place,) = struct.unpack_from(f"{order}I", data, place)
