@@ -98,8 +98,7 @@ def test_the_right_generator_is_nearest(objects: list[Object]) -> None:
         match = at[made, defect]
         assert match.two_sample is not None
         assert match.two_sample.low < 0.5 < match.two_sample.high
-        assert match.control is not None
-        assert match.control.low < 0.5 < match.control.high
+        assert match.control is not None and 0.3 < match.control.auroc < 0.7
         size = match.distances["magnitude_max"]
         assert size is not None and size.value < 3 * size.reference
     wrong = at["make_dent", "bulge"].distances["angle"]
