@@ -96,8 +96,7 @@ def test_the_right_generator_is_nearest(objects: list[Object]) -> None:
             assert best[defect, criterion].generator == made
             assert best[defect, criterion].clear or criterion == TWO_SAMPLE
         match = at[made, defect]
-        assert match.two_sample is not None
-        assert match.two_sample.low < 0.5 < match.two_sample.high
+        assert match.two_sample is not None and 0.3 < match.two_sample.auroc < 0.7
         assert match.control is not None and 0.3 < match.control.auroc < 0.7
         size = match.distances["magnitude_max"]
         assert size is not None and size.value < 3 * size.reference
