@@ -307,11 +307,10 @@ def warnings(result: Realism) -> list[str]:
     found = suspicious(result)
     if not found:
         return []
-    named = ", ".join(f"{item.generator} / {item.defect}" for item in found[:6])
-    more = f" and {len(found) - 6} more" if len(found) > 6 else ""
     return [
         "the control tells pseudo-anomalies and real defects apart far from the defects, by their "
-        f"sampling, noise or products: {named}{more}. The two-sample test is of that as well."
+        f"sampling, noise or products: {', '.join(item.generator for item in found)}. The "
+        "two-sample test is of that as well."
     ]
 
 
