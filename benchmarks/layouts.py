@@ -2,7 +2,7 @@
 """Export to and reading of folder layouts, beside what one writes by hand, in one run.
 
     python benchmarks/layouts.py                    32 clouds of 50,000 points: a minute
-    python benchmarks/layouts.py --clouds 1000      of 3 GB: the better part of an hour, all told
+    python benchmarks/layouts.py --clouds 1000 --layout real3d-ad     1.2 GB, a quarter of an hour
     python benchmarks/layouts.py --normals FILE     how true the normals of exported templates are
 
 A dataset of spheres with bulges is made once, by the store's own functions; an eighth of them are
@@ -29,6 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,7 @@ import numpy as np
 from annotations.vocabulary import NORMAL
 from intravariance.exporting import LAYOUTS, Options, write_tree
 from intravariance.exporting.template_meshes import normal_faces, vertex_normals
+from intravariance.importing import ImportSettings, import_dataset
 from intravariance.layouts import detect_layout, find_scans
 from intravariance.mesh import Mesh
 from intravariance.specification import Category, Specification
@@ -50,6 +52,7 @@ def main() -> None:
     parser.add_argument("--clouds", type=int, default=32)
     parser.add_argument("--points", type=int, default=50_000)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--layout", choices=LAYOUTS, action="append")
     parser.add_argument("--normals", type=Path)
     parser.add_argument("--task", nargs=4, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -60,11 +63,11 @@ def main() -> None:
         normals(given.normals)
     else:
         with tempfile.TemporaryDirectory(prefix="iv_") as name:
-            tables(Path(name), given.clouds, given.points, given.jobs)
+            tables(Path(name), given.clouds, given.points, given.jobs, given.layout or LAYOUTS)
 
 
-def tables(folder: Path, clouds: int, points: int, jobs: int) -> None:
-    """Export and reading of each layout."""
+def tables(folder: Path, clouds: int, points: int, jobs: int, layouts: Iterable[str]) -> None:
+    """Export, reading and import of each layout."""
     file = make_file(folder / "data.h5", clouds, points)
     size = file.stat().st_size / 1e6
     print(
@@ -73,7 +76,7 @@ def tables(folder: Path, clouds: int, points: int, jobs: int) -> None:
     )
     print("| layout | what | jobs | clouds/s | MB/s | peak, MiB | plain, clouds/s | ratio |")
     print("|---|---|--:|--:|--:|--:|--:|--:|")
-    for layout in LAYOUTS:
+    for layout in layouts:
         tree, plain_tree = folder / f"iv_{layout}", folder / f"plain_{layout}"
         plain = measure("plain_write", layout, file, plain_tree, 1)
         for count in sorted({1, jobs}):
@@ -84,6 +87,9 @@ def tables(folder: Path, clouds: int, points: int, jobs: int) -> None:
         print(f"| {layout} | list | 1 | {clouds / listing['seconds']:,.0f} | | | | |")
         plain = measure("plain_read", layout, file, plain_tree, 1)
         row(layout, "read", 1, measure("read", layout, file, tree, 1), plain)
+        found = measure("import", layout, file, tree, jobs)
+        rate = found["clouds"] / found["seconds"]
+        print(f"| {layout} | import | {jobs} | {rate:.1f} | | {found['peak']} | | |", flush=True)
         subprocess.run(["rm", "-r", str(tree), str(plain_tree)], check=True)
 
 
@@ -189,10 +195,18 @@ def read(layout: str, file: Path, folder: Path, jobs: int) -> dict:
     start = time.perf_counter()
     for scan in scans:
         scan.load()
-    # of a scan with ground truth the class layouts read that alone
-    whole = layout == "mvtec-like-folder"
-    paths = [path for scan in scans for path in (scan.paths if whole else scan.paths[-1:])]
+    paths = [path for scan in scans for path in scan.paths]
     return figures(start, len(scans), sum(path.stat().st_size for path in paths))
+
+
+def import_tree(layout: str, file: Path, folder: Path, jobs: int) -> dict:
+    """`iv import`, as a whole: read, normals estimated where there are none, stored, verified."""
+    out = file.with_name("imported.h5")
+    start = time.perf_counter()
+    result = import_dataset(ImportSettings("auto", folder, jobs=jobs, quiet=True), out)
+    found = figures(start, result.specification.total, out.stat().st_size, jobs)
+    out.unlink()
+    return found
 
 
 def plain_write(layout: str, file: Path, folder: Path, jobs: int) -> dict:
@@ -233,10 +247,10 @@ def plain_read(layout: str, file: Path, folder: Path, jobs: int) -> dict:
     size = 0
     for path in paths:
         truth = path.with_suffix(".txt")
-        size += (truth if truth.exists() else path).stat().st_size
+        size += path.stat().st_size
         if truth.exists():
+            size += truth.stat().st_size
             np.loadtxt(truth, delimiter=mark)
-            continue
         cloud = read_cloud(str(path))
         np.asarray(cloud.points)
         if layout == "mvtec-like-folder":
@@ -276,6 +290,7 @@ TASKS = {
     "write": write,
     "list": list_tree,
     "read": read,
+    "import": import_tree,
     "plain_write": plain_write,
     "plain_read": plain_read,
 }
