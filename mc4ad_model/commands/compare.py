@@ -12,7 +12,13 @@ import click
 
 from intravariance.errors import InputError
 from intravariance.progress import say, track
-from mc4ad_model.commands.options import categories_option, json_option, quiet_option
+from mc4ad_model.commands.options import (
+    categories_option,
+    json_option,
+    points_option,
+    quiet_option,
+    size_option,
+)
 from mc4ad_model.tables import text_table
 
 if TYPE_CHECKING:
@@ -40,20 +46,8 @@ if TYPE_CHECKING:
     show_default=True,
     help="Samples of each kind: detected, missed, false alarm, located, mislocated.",
 )
-@click.option(
-    "--size",
-    type=click.IntRange(64, 2048),
-    default=240,
-    show_default=True,
-    help="Pixels of a heat map.",
-)
-@click.option(
-    "--points",
-    type=click.IntRange(min=100),
-    default=8000,
-    show_default=True,
-    help="Points of a sample that the page shows at most.",
-)
+@size_option
+@points_option
 @click.option("--force", is_flag=True, help="Replace existing files.")
 @json_option
 @quiet_option

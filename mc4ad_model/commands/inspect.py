@@ -16,8 +16,10 @@ from mc4ad_model.commands.options import (
     categories_option,
     changes_option,
     json_option,
+    points_option,
     preset_option,
     quiet_option,
+    size_option,
 )
 from mc4ad_model.tables import text_table
 
@@ -59,20 +61,8 @@ _LOUD = 0.01
     show_default=True,
     help="Clouds of each kind in pictures and page; the figures are of all.",
 )
-@click.option(
-    "--size",
-    type=click.IntRange(64, 2048),
-    default=240,
-    show_default=True,
-    help="Pixels of a picture.",
-)
-@click.option(
-    "--points",
-    type=click.IntRange(min=100),
-    default=8000,
-    show_default=True,
-    help="Points of a cloud that the page shows at most.",
-)
+@size_option
+@points_option
 @click.option("--jobs", type=click.IntRange(min=1), help="Worker processes.  [default: cores]")
 @click.option("--force", is_flag=True, help="Replace existing files.")
 @json_option

@@ -43,6 +43,20 @@ backend_option = click.option(
     show_default=True,
     help="What computes the sparse convolutions.",
 )
+size_option = click.option(
+    "--size",
+    type=click.IntRange(64, 2048),
+    default=240,
+    show_default=True,
+    help="Pixels of each picture of a cloud.",
+)
+points_option = click.option(
+    "--points",
+    type=click.IntRange(min=100),
+    default=8000,
+    show_default=True,
+    help="Points of a cloud that the page shows at most.",
+)
 workers_option = click.option(
     "--workers",
     type=click.IntRange(min=0),
