@@ -5,7 +5,9 @@ Tools change the order of points, drop some, repeat some (overlapping parts merg
 coordinates, and may shift the whole cloud. So rows are matched by coordinates, each to the nearest
 point within a tolerance. One shift for the whole cloud is found and taken off.
 
-The tolerance is 1e-5 of the largest coordinate. It must exceed what writing a file does: the
+The tolerance is 1e-5 of the largest coordinate, and at most _COARSE of the distance of neighbours:
+of a small cloud far from 0 a share of the coordinates is larger than that, and text with so few
+digits does not tell its points apart. It must exceed what writing a file does: the
 coarsest is text of six significant digits, as CloudCompare writes ASCII PLY, 0.5e-5 of a coordinate
 just above 1. It must be far below the distance of neighbours: 0.005 to 0.03 radii in clouds of
 7,000 to 25,000 points. Of a random sample with 10,000 points on the area 6 a point has another
@@ -31,6 +33,7 @@ _PAIRS = 8
 _JUDGES = 200  # rows on which a shift is tried
 _LARGEST_CHOICE = 50  # shifts tried for a pair; a random cloud gives one
 _COARSE = 0.25  # of the median distance of neighbours: coordinates coarser than that say nothing
+_ASKED = 2000  # points whose neighbours are looked at
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +100,7 @@ def match(points: Floats, rows: Floats) -> Matching:
     there is none, the result says so: `belongs` is False.
     """
     points, rows = np.asarray(points, dtype=np.float64), np.asarray(rows, dtype=np.float64)
-    tolerance = RELATIVE_TOLERANCE * float(np.abs(points).max())
+    tolerance = same_place(points, RELATIVE_TOLERANCE)
     plain = _match(points, rows, np.zeros(3), tolerance)
     if len(rows) - plain.extra >= _ENOUGH * len(rows):
         return plain
@@ -110,13 +113,30 @@ def match(points: Floats, rows: Floats) -> Matching:
     return plain
 
 
+def same_place(points: Floats, relative: float) -> float:
+    """How far a row may lie from its point of (N, 3): `relative` of the largest coordinate, and at
+    most _COARSE of the distance of neighbours."""
+    tolerance = relative * float(np.abs(points).max())
+    apart = neighbour_distance(points)
+    return min(tolerance, _COARSE * apart) if apart else tolerance
+
+
 def neighbour_distance(points: Floats) -> float:
-    """Median distance of a point of (N, 3) to its nearest neighbour; 0 for a single point."""
+    """Median distance of a point of (N, 3) to its nearest neighbour; 0 for a single place.
+
+    Of at most _ASKED points. Where most share their place with another, these count once.
+    """
     from scipy.spatial import cKDTree
 
     if len(points) < 2:
         return 0.0
-    return float(np.median(cKDTree(points).query(points, k=2)[0][:, 1]))
+    tree = cKDTree(points, compact_nodes=False, balanced_tree=False)
+    asked = points[np.unique(np.linspace(0, len(points) - 1, _ASKED).astype(int))]
+    apart = float(np.median(tree.query(asked, k=2)[0][:, 1]))
+    if apart:
+        return apart
+    places = np.asarray(np.unique(points, axis=0), dtype=np.float64)
+    return neighbour_distance(places) if len(places) < len(points) else 0.0
 
 
 def _match(

@@ -28,6 +28,7 @@ from annotations.vocabulary import (
 )
 from intravariance.hdf5_schema import FORMAT_VERSION
 from intravariance.imported_card import imported_parts
+from intravariance.labelling.description import hand_labels, in_prose
 from intravariance.markdown import markdown_table as _table
 from intravariance.pointcloud import LARGEST_SHIFT, NOISE_VARIANCE
 from intravariance.specification import GROUPS, Specification, load_group
@@ -41,6 +42,7 @@ _POSES = {
     "random; training samples stay in the frame above. Without the shift the distance of a cloud's "
     "centroid from 0 would tell a missing part.",
 }
+_CONSTRUCTION = "They come from construction, not from a detector or a person."
 _EMBEDDED = "procedural:"  # base meshes of our own designs, see `sources`
 _SPREAD = (np.min, np.median, np.max)
 
@@ -54,9 +56,13 @@ def dataset_card(path: str | Path) -> str:
         if dataset.imported:
             parts = _summary(dataset) | _counts_of_points(list(dataset)) | imported_parts(dataset)
             parts["composition"] = composition_table(dataset)
+            parts |= _labels(dataset, "Those of the data.", "found")
             return Template(_template("imported_card.md")).substitute(**parts)
         return Template(_template("dataset_card.md")).substitute(
-            **_summary(dataset), **_tables(dataset), **_creation(dataset)
+            **_summary(dataset),
+            **_tables(dataset),
+            **_creation(dataset),
+            **_labels(dataset, _CONSTRUCTION, "machine-generated"),
         )
 
 
@@ -123,6 +129,18 @@ def _summary(dataset: Dataset) -> dict[str, Any]:
         "source": identity["source"],
         "iv_version": metadata.get("software", {}).get("iv", ""),
         "example": f"{records[0].category}/{records[0].split}/{records[0].id}",
+    }
+
+
+def _labels(dataset: Dataset, otherwise: str, made: str) -> dict[str, str]:
+    """Where labels come from. otherwise : said when no hand has touched them; made : as the Hub
+    calls such labels."""
+    hand = hand_labels(dataset.metadata["identity"])
+    return {
+        "labels": in_prose(hand) if hand else otherwise,
+        "annotations": f"- {made}\n- expert-generated" if hand else f"- {made}",
+        "by_construction": " by construction (the earlier labels)" if hand else "",
+        "again": "the file whose labels were edited" if hand else "the dataset",
     }
 
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the card of an imported file says besides the counts: nothing that is not known.
 
-The prose is `templates/imported_card.md`. Licences and citations are those of the public data sets
-whose layouts we read; data in such a layout need not be theirs, and the card says so.
+The prose is `templates/imported_card.md`. Licences and citations are those that an export stated
+(see `exported_from`), or else those of the public data sets whose layouts we read; data in such a
+layout need not be theirs, and the card says so.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from annotations.vocabulary import NORMAL, definition, in_order
 from intravariance.hdf5_schema import FORMAT_VERSION
 from intravariance.markdown import markdown_table
 from intravariance.store import Dataset, Record
+from intravariance.terms import Terms, spdx, terms_from
 
 
 @dataclass(frozen=True)
@@ -69,15 +71,14 @@ def imported_parts(dataset: Dataset) -> dict[str, str]:
     imported = identity["imported"]
     records = list(dataset)
     defects = in_order(r.defect for r in records if r.defect != NORMAL)
-    origin = ORIGINS.get(imported["layout"])
+    terms = imported_terms(imported)
     rows = [("content digest", dataset.digest), ("format version", FORMAT_VERSION)]
     rows += [(k, v) for k, v in sorted(identity.items()) if not isinstance(v, dict | list)]
     software = dataset.metadata.get("software", {})
     rows += [(f"software: {k}", v) for k, v in sorted(software.items())]
     return {
-        "license": "other\nlicense_name: that-of-the-data",
-        "layout": imported["layout"],
-        "tree": imported["tree"],
+        "license": terms.front_matter(),
+        "whose": _whose(imported),
         "frames": _frames(imported),
         "made": _made(identity),
         "renamed": _renamed(imported),
@@ -93,10 +94,49 @@ def imported_parts(dataset: Dataset) -> dict[str, str]:
                 for name in defects
             ],
         ),
-        "licence_text": _licence(origin),
-        "citation": _citation(origin),
+        "licence_text": terms.licence,
+        "citation": terms.citation,
         "identity": markdown_table(("", ""), [(name, f"`{value}`") for name, value in rows]),
     }
+
+
+def imported_terms(imported: Mapping[str, Any]) -> Terms:
+    """Of imported data: those that its export stated, or else what is known of its layout.
+
+    imported : the identity's.
+    """
+    if exported := imported.get("exported_from"):
+        return terms_from(exported["terms"])
+    front = {"license": "other", "license_name": "that-of-the-data"}
+    licence = "The clouds and labels are somebody else's: their licence applies."
+    citation = "Please cite the makers of the data."
+    if origin := ORIGINS.get(imported["layout"]):
+        front["license_link"] = spdx(origin.licence.replace(" ", "-"))
+        licence += f" The public data set in this layout, {origin.name}, is under {origin.licence}."
+        citation += f" If it is {origin.name}:\n\n```bibtex\n{origin.bibtex}\n```"
+    return Terms(front, licence, citation)
+
+
+def known_noise(imported: Mapping[str, Any]) -> float | None:
+    """Standard deviation of the noise that imported clouds came with, in the unit of the file that
+    was exported; None where nobody knows it."""
+    origin = imported.get("exported_from", {}).get("origin", {"imported": {}})
+    return None if "imported" in origin else float(origin["noise_sigma"])
+
+
+def _whose(imported: Mapping[str, Any]) -> str:
+    """Where the data comes from, the middle of a sentence."""
+    folder = f"the folder `{imported['tree']}`, in the layout `{imported['layout']}`"
+    exported = imported.get("exported_from")
+    if exported is None:
+        return f"somebody else's data: {folder}"
+    origin = exported["origin"]
+    text = (
+        f"{folder}, which `iv export` wrote from a dataset file of the content digest "
+        f"`{exported['content_digest']}`. Source `{origin['source']}`, seed {origin['seed']}, pose "
+        f"{origin['pose']}"
+    )
+    return f"{text}; that file was imported itself" if "imported" in origin else text
 
 
 def _frames(imported: Mapping[str, Any]) -> str:
@@ -112,9 +152,16 @@ def _made(identity: Mapping[str, Any]) -> str:
     """What was done to the clouds besides."""
     collated = identity["imported"].get("collated")
     if collated is None:
+        noise = known_noise(identity["imported"])
+        if noise is None:
+            return (
+                "`iv` added no noise, drew no points and turned nothing. What noise the clouds "
+                "have is unknown."
+            )
         return (
-            "`iv` added no noise, drew no points and turned nothing. What noise the clouds have is "
-            "unknown."
+            "The import added no noise, drew no points and turned nothing. The clouds came with "
+            f"Gaussian noise of standard deviation {noise:.4g} on each coordinate, in the unit of "
+            "the file that was exported."
         )
     low, high = collated["points"]
     text = (
@@ -155,21 +202,3 @@ def _skipped(record: Mapping[str, Any] | None) -> str:
 def _defect_row(defect: str, records: Iterable[Record]) -> tuple[object, ...]:
     shares = [100 * r.n_anomalous / r.n_points for r in records if r.defect == defect]
     return defect, len(shares), " / ".join(f"{f(shares):.2f}" for f in (np.min, np.median, np.max))
-
-
-def _licence(origin: Origin | None) -> str:
-    known = (
-        f" The public data set in this layout, {origin.name}, is under {origin.licence}."
-        if origin
-        else ""
-    )
-    return f"The clouds and labels are somebody else's: their licence applies.{known}"
-
-
-def _citation(origin: Origin | None) -> str:
-    if origin is None:
-        return "Please cite the makers of the data.\n"
-    return (
-        f"Please cite the makers of the data. If it is {origin.name}:\n\n"
-        f"```bibtex\n{origin.bibtex}\n```\n"
-    )

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -28,7 +27,15 @@ from typing import Any, Literal
 from annotations.vocabulary import NORMAL
 from intravariance.code_digest import code_digest
 from intravariance.errors import InputError, IVError
-from intravariance.executors import Processes
+from intravariance.executors import Processes, cores
+from intravariance.exported_from import exported_from
+from intravariance.import_problems import (
+    file_and_reason,
+    record_of,
+    refusal,
+    shown,
+    without_root,
+)
 from intravariance.imported_names import name_scans, tree_name, valid_name
 from intravariance.imported_sample import (
     Bad,
@@ -44,6 +51,7 @@ from intravariance.partial_folder import (
     claim,
     finish,
     finished_points,
+    kept,
     locked_folder,
     plain_disk_errors,
 )
@@ -57,23 +65,19 @@ Normalise = Literal["auto", "none"]
 # `mc4ad_model` registers clouds to products of about this size.
 OUR_FRAME = (0.6, 1.4)
 
-_SHOWN = 20
-# The file's metadata holds no more than 65,000 bytes in all.
-_RECORDED, _LONGEST_REASON = 100, 200
-
 
 @dataclass(frozen=True)
 class ImportSettings:
     """layout : a key of `LAYOUTS`, or "auto". path : a folder or .zip file. name : of the file's
     specification, "" for the folder's. skip_bad : leave out clouds that cannot be used.
-    normalise : "none" keeps all coordinates. jobs : worker processes."""
+    normalise : "none" keeps all coordinates. jobs : worker processes, None for one a core."""
 
     layout: str
     path: Path
     name: str = ""
     normalise: Normalise = "auto"
     skip_bad: bool = False
-    jobs: int = 1
+    jobs: int | None = 1
     quiet: bool = False
 
 
@@ -90,7 +94,8 @@ class ImportResult:
 @dataclass(frozen=True)
 class ImportPlan:
     """What is to be made: jobs in the order of the file; identity without what is found on the way
-    (the specification and the frames); skipped : what the layout's listing left out."""
+    (the specification and the frames); skipped : what the layout's listing left out.
+    fewest_points : that a cloud of a collation should have."""
 
     name: str
     title: str
@@ -99,44 +104,62 @@ class ImportPlan:
     identity: dict[str, Any]
     normalise: Normalise
     skipped: dict[str, str]
+    fewest_points: int = 0
 
 
 def import_dataset(settings: ImportSettings, out: Path, force: bool = False) -> ImportResult:
     """Import a tree into `out` (.h5), or carry on with an interrupted import of it.
 
-    Raises InputError when the tree is not in the layout, when clouds cannot be used (without
-    `skip_bad`), when `out` exists (without `force`), or when the disk is full; IntegrityError when
-    the result does not verify.
+    Raises InputError for an unknown layout, when the tree is not in the layout, when clouds cannot
+    be used (without `skip_bad`), when `out` exists (without `force`), or when the disk is full;
+    IntegrityError when the result does not verify.
     """
     from intravariance.layouts import hf_parquet
 
     check_target(out, force)
     path, layout = settings.path, settings.layout
     if layout == hf_parquet.NAME or (layout == "auto" and hf_parquet.recognises(path)):
-        return _restored(path, out, force, settings.quiet)
+        return _restored(settings, out, force)
     plan = plan_import(settings)
-    return run_import(plan, out, settings.jobs, settings.skip_bad, settings.quiet, force)
+    jobs = settings.jobs or cores()
+    return run_import(plan, out, jobs, settings.skip_bad, settings.quiet, force)
 
 
-def _restored(folder: Path, out: Path, force: bool, quiet: bool) -> ImportResult:
+def _restored(settings: ImportSettings, out: Path, force: bool) -> ImportResult:
     """An export that lost nothing is no foreign data: the file comes back as it was."""
     from intravariance.layouts import hf_parquet
     from intravariance.store import open_dataset
 
-    digest = hf_parquet.restore(folder, out, force, quiet)
+    needless = {
+        "--name": settings.name != "",
+        "--normalise": settings.normalise != "auto",
+        "--skip-bad": settings.skip_bad,
+        "--jobs": settings.jobs not in (None, 1),
+    }
+    if given := [option for option, is_given in needless.items() if is_given]:
+        raise InputError(
+            f"{', '.join(given)}: of no use with {hf_parquet.NAME}, from which one process makes "
+            "the dataset file as it was"
+        )
+    digest = hf_parquet.restore(settings.path, out, force, settings.quiet)
     with open_dataset(out) as dataset:
         return ImportResult(out, digest, dataset.specification, {})
 
 
 def plan_import(settings: ImportSettings) -> ImportPlan:
     """List a tree and give its scans their names. Raises as `find_scans` does."""
+    from intravariance.layouts.hf_parquet import NAME as WHOLE
+
     layout = settings.layout
+    names = ", ".join((*LAYOUTS, WHOLE))
+    if layout not in ("auto", *LAYOUTS):
+        raise InputError(f"layout {layout}: expected one of auto, {names}")
     if layout == "auto":
         layout = detect_layout(settings.path) or ""
         if not layout:
             raise InputError(
                 f"{settings.path}: no layout is recognised, as it holds no point cloud; name one "
-                f"of {', '.join(LAYOUTS)}"
+                f"of {names}"
             )
     problems: list[str] = []
     scans = find_scans(layout, settings.path, problems if settings.skip_bad else None)
@@ -150,6 +173,7 @@ def plan_import(settings: ImportSettings) -> ImportPlan:
         settings.quiet,
     )
     imported: dict[str, Any] = {"layout": layout, "tree": tree, "normalise": settings.normalise}
+    imported |= exported_from(scans[0].tree)
     return ImportPlan(
         name=valid_name(settings.name or tree, "imported"),
         title=settings.name or tree,
@@ -178,8 +202,8 @@ def run_import(
         "code": code_digest("annotations", "intravariance"),
     }
     with plain_disk_errors(out), locked_folder(out) as partial, Processes(jobs) as processes:
-        claim(partial, settings, out, force)
-        frames = _frames(plan, processes, skip_bad, quiet)
+        claim(partial, settings, out, force, "import")
+        frames = _frames(plan, processes, skip_bad, quiet, kept(partial))
         its_jobs = [replace(job, frame=frames.get(job.group, Frame())) for job in plan.jobs]
         tasks = [
             ShardTask(job, partial / "samples" / f"{job.id}.{_state(job)}.h5") for job in its_jobs
@@ -187,21 +211,27 @@ def run_import(
         made, bad = _make_shards(tasks, processes, plan.root, quiet)
         skipped = plan.skipped | bad
         if bad and not skip_bad:
-            raise _refusal(bad, len(tasks))
+            raise refusal(bad, len(tasks), kept(partial))
         if not made:
-            raise InputError(f"{plan.root}: none of its clouds can be used; {_shown(skipped)}")
+            raise InputError(
+                f"{plan.root}: none of its clouds can be used; {shown(skipped)}{kept(partial)}"
+            )
         chosen = [task for task in tasks if task.job.id in made]
         specification = found_specification(plan, [task.job for task in chosen], made)
         imported = plan.identity["imported"] | {
             "frames": {group: frame.to_dict() for group, frame in sorted(frames.items())}
         }
+        if line := _too_few_points(plan, [made[task.job.id] for task in chosen]):
+            say(f"differs: {line}", quiet)
+            collated = imported["collated"]
+            imported["collated"] = collated | {"differences": [*collated["differences"], line]}
         metadata: dict[str, Any] = {
             "identity": plan.identity
             | {"specification": specification.to_dict(), "imported": imported},
             "software": _software(),
         }
         if skipped:
-            metadata["skipped"] = _record_of(skipped)
+            metadata["skipped"] = record_of(skipped)
         shards = [task.shard for task in chosen]
         digest = finish(partial, shards, metadata, out, force, quiet)
     return ImportResult(out, digest, specification, skipped)
@@ -234,6 +264,17 @@ def found_specification(
     return Specification(plan.name, plan.title, (min(sizes), max(sizes)), tuple(categories))
 
 
+def _too_few_points(plan: ImportPlan, points: Sequence[int]) -> str:
+    """What a collation says of clouds that it kept whole, "" where there are none."""
+    few = [count for count in points if count < plan.fewest_points]
+    if not few:
+        return ""
+    return (
+        f"{len(few):,} of {len(points):,} clouds have fewer than {plan.fewest_points:,} points "
+        f"(the fewest: {min(few):,})"
+    )
+
+
 def _state(job: ImportJob) -> str:
     """A short digest of what makes a sample besides the settings, so that none of another scan, an
     older file or another frame is taken for it when an import carries on."""
@@ -246,9 +287,9 @@ def _state(job: ImportJob) -> str:
 
 
 def _frames(
-    plan: ImportPlan, processes: Processes, skip_bad: bool, quiet: bool
+    plan: ImportPlan, processes: Processes, skip_bad: bool, quiet: bool, kept_samples: str
 ) -> dict[str, Frame]:
-    """The frame of each group of clouds."""
+    """The frame of each group of clouds. kept_samples : how a refusal ends."""
     groups = list(dict.fromkeys(job.group for job in plan.jobs))
     if plan.normalise == "none":
         return dict.fromkeys(groups, Frame())
@@ -266,11 +307,11 @@ def _frames(
             if isinstance(result, IVError):
                 raise result
             if isinstance(result, Bad):
-                bad[scan.id] = _without_root(result.reason, plan.root)
+                bad[scan.id] = without_root(result.reason, plan.root)
             else:
                 extents[scans[scan.id].group].append(result)
         if bad and not skip_bad:
-            raise _refusal(bad, len(scans))
+            raise refusal(bad, len(scans), kept_samples)
     return {group: _frame(extents[group]) for group in groups if extents[group]}
 
 
@@ -295,42 +336,10 @@ def _make_shards(
         if isinstance(result, IVError):  # no space: the others would fail as well
             raise result
         if isinstance(result, Bad):
-            bad[task.job.scan.id] = _without_root(result.reason, root)
+            bad[task.job.scan.id] = without_root(result.reason, root)
         else:
             made[task.job.id] = result
     return made, bad
-
-
-def _refusal(bad: dict[str, str], count: int) -> InputError:
-    return InputError(
-        f"{len(bad)} of {count} clouds cannot be used; --skip-bad leaves them out:\n{_shown(bad)}"
-    )
-
-
-def _shown(bad: dict[str, str]) -> str:
-    lines = [f"  {reason}" for reason in bad.values()]
-    more = len(lines) - _SHOWN
-    return "\n".join(lines[:_SHOWN] + ([f"  and {more} more"] if more > 0 else []))
-
-
-def _record_of(skipped: dict[str, str]) -> dict[str, Any]:
-    """What the file says of scans left out: how many, and the first hundred with their reasons."""
-    items = sorted(skipped.items())[:_RECORDED]
-    return {
-        "count": len(skipped),
-        "scans": {name: reason[:_LONGEST_REASON] for name, reason in items},
-    }
-
-
-def file_and_reason(problem: str, root: Path) -> tuple[str, str]:
-    """A problem of a listing as an entry of `ImportPlan.skipped`."""
-    plain = _without_root(problem, root)
-    return plain.partition(": ")[0], plain
-
-
-def _without_root(text: str, root: Path) -> str:
-    """A message without the place of the tree on this machine."""
-    return re.sub(rf"(?<!\S){re.escape(str(root))}[/\\:]\s?", "", text)
 
 
 def _software() -> dict[str, str]:

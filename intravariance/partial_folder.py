@@ -3,7 +3,8 @@
 
 It holds one small file for each finished sample, each written whole or not at all, a lock, and a
 record of what the samples were made with. The same command started again carries on from there.
-The dataset file is assembled in it, verified, and only then moved into place.
+The dataset file is assembled in it, verified, and only then moved into place. A folder of that name
+that is not ours is never written in, and of ours only what we made is removed.
 """
 
 from __future__ import annotations
@@ -12,9 +13,8 @@ import errno
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +22,26 @@ from intravariance.errors import InputError, IntegrityError
 from intravariance.progress import say
 from intravariance.writing import check_target
 
+_SAMPLES, _RECORD, _LOCK = "samples", "build.json", "lock"
+_SHARDS = ("*.h5", "*.h5.*.partial")
+# "assembled.h5*": what a killed process was writing as well
+_OURS = (_RECORD, "build.tmp", "assembled.h5*", _LOCK)
+
 
 @contextmanager
 def locked_folder(out: Path) -> Iterator[Path]:
     """The partial folder of `out`, held by this process alone; removed again if nothing came of it.
 
-    Raises InputError when another process holds it, or when it cannot be made.
+    Raises InputError when another process holds it, when it cannot be made, or when a folder of its
+    name is not ours.
     """
     from filelock import FileLock, Timeout
 
     partial = out.with_name(out.name + ".partial")
     try:
-        (partial / "samples").mkdir(parents=True, exist_ok=True)
-        lock = FileLock(partial / "lock")
+        _check_ours(partial)
+        (partial / _SAMPLES).mkdir(parents=True, exist_ok=True)
+        lock = FileLock(partial / _LOCK)
         lock.acquire(timeout=0)
     except Timeout:
         raise InputError(f"another process is building {out} ({partial}/lock is held)") from None
@@ -43,9 +50,48 @@ def locked_folder(out: Path) -> Iterator[Path]:
     try:
         yield partial
     finally:
-        if partial.exists() and not any((partial / "samples").iterdir()):
-            shutil.rmtree(partial)
+        if not _holds_samples(partial):
+            discard(partial)
         lock.release()
+
+
+def _check_ours(partial: Path) -> None:
+    """InputError when something of this name exists and is none of our folders."""
+    if not partial.is_symlink() and not partial.exists():
+        return
+    ours = partial.is_dir() and not partial.is_symlink()
+    if ours and not any((partial / name).is_file() for name in (_RECORD, _LOCK)):
+        # killed before it was locked, there is an empty folder in it
+        ours = not any(path.name != _SAMPLES or any(path.iterdir()) for path in partial.iterdir())
+    if not ours:
+        raise InputError(f"{partial} is in the way, and is not ours; move it away")
+
+
+def _holds_samples(partial: Path) -> bool:
+    return any((partial / _SAMPLES).glob("*.h5"))
+
+
+def kept(partial: Path) -> str:
+    """How a refusal ends: where the finished samples are, "" where there are none."""
+    return f"\nWhat is finished is kept in {partial}" if _holds_samples(partial) else ""
+
+
+def clear_samples(partial: Path) -> None:
+    """Remove the finished samples, which are of no use."""
+    for pattern in _SHARDS:
+        for path in (partial / _SAMPLES).glob(pattern):
+            path.unlink()
+
+
+def discard(partial: Path) -> None:
+    """Remove what we make in a partial folder, and the folder when nothing else is in it."""
+    clear_samples(partial)
+    for pattern in _OURS:
+        for path in partial.glob(pattern):
+            path.unlink()
+    for folder in (partial / _SAMPLES, partial):
+        with suppress(OSError):  # somebody put something in it
+            folder.rmdir()
 
 
 @contextmanager
@@ -70,27 +116,36 @@ def _is_disk_full(error: Exception) -> bool:
     return number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def claim(partial: Path, settings: dict[str, Any], out: Path, force: bool) -> None:
+def claim(
+    partial: Path, settings: dict[str, Any], out: Path, force: bool, work: str = "build"
+) -> None:
     """Make sure that the samples in the partial folder were made with the same settings.
 
     settings : JSON-able, all that decides the samples. Others are discarded with `force`, and an
-    InputError without.
+    InputError without. work : what this is, in a word or two, for that message.
     """
-    record = partial / "build.json"
-    text = json.dumps(settings, indent=1, sort_keys=True)
-    found = record.read_text(encoding="utf-8", errors="replace") if record.exists() else None
-    if found != text and any((partial / "samples").iterdir()):
+    record = partial / _RECORD
+    text = json.dumps(settings | {"work": work}, indent=1, sort_keys=True)
+    found = record.read_text(encoding="utf-8", errors="replace") if record.exists() else ""
+    if found != text and _holds_samples(partial):
         if not force:
             raise InputError(
-                f"{partial} holds an unfinished build of {out.name} with other settings or another "
-                f"version (see {record}). Finish it with its own command, choose another --out, "
-                "or discard it with --force."
+                f"{partial} holds an unfinished {_work(found)} of {out.name} with other settings "
+                f"or another version (see {record}). Finish it with its own command, choose "
+                "another --out, or discard it with --force."
             )
-        shutil.rmtree(partial / "samples")
-        (partial / "samples").mkdir()
+        clear_samples(partial)
     temporary = record.with_suffix(".tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(record)
+
+
+def _work(record: str) -> str:
+    """What the record of another command says that it was."""
+    try:
+        return str(json.loads(record)["work"])
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return "build"
 
 
 def finished_points(shard: Path, id: str) -> int | None:
@@ -124,8 +179,11 @@ def finish(
     say("verifying", quiet)
     report = verify(assembled, probes=False)
     if not report.passed:
-        raise IntegrityError(f"the assembled file does not verify: {'; '.join(report.failures())}")
+        raise IntegrityError(
+            f"the assembled file, kept as {assembled}, does not verify: "
+            f"{'; '.join(report.failures())}"
+        )
     check_target(out, force)  # again: it may have appeared meanwhile
     os.replace(assembled, out)
-    shutil.rmtree(partial)
+    discard(partial)
     return digest

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotations.matching import match, neighbour_distance
+from annotations.matching import RELATIVE_TOLERANCE, match, neighbour_distance
 from tests.samples import sphere_points
 
 
@@ -63,7 +63,8 @@ def test_extra_and_repeated_rows_are_counted_and_carry_the_stronger_label() -> N
 
 
 def test_points_within_the_tolerance_find_their_own_rows_and_are_ambiguous() -> None:
-    points = np.array([(1, 0, 0), (1, 4e-6, 0), (0, 1, 0), (0, 1, 0), (0, 0, 1)])
+    close = np.array([(1, 0, 0), (1, 4e-6, 0), (0, 1, 0), (0, 1, 0), (0, 0, 1)])
+    points = np.concatenate([close, cloud(50)])
     rows = points[[4, 1, 0, 3, 2]]
     found = match(points, rows)
     assert found.point[:3].tolist() == [4, 1, 0]  # nearest first
@@ -72,10 +73,30 @@ def test_points_within_the_tolerance_find_their_own_rows_and_are_ambiguous() -> 
 
 
 def test_two_rows_rounded_to_one_point_are_shared_out() -> None:
-    points = np.array([(1, 0, 0), (1, 8e-6, 0), (-1, 0, 0)])
-    rows = np.array([(1, 1e-6, 0), (1, 3e-6, 0), (-1, 0, 0)])  # both nearer to the first
+    points = np.concatenate([[(1, 0, 0), (1, 8e-6, 0)], cloud(50)])
+    rows = points.copy()
+    rows[:2] = (1, 1e-6, 0), (1, 3e-6, 0)  # both nearer to the first
     found = match(points, rows)
-    assert found.point.tolist() == [0, 1, 2] and found.missing == 0
+    assert found.point.tolist() == list(range(52)) and found.missing == 0
+
+
+def test_far_from_0_another_cloud_does_not_belong() -> None:
+    """There 1e-5 of a coordinate is more than the distance of neighbours."""
+    place = np.array([1e4, 0, 0])
+    points, other = cloud().astype(float) + place, cloud(seed=1) + place
+    assert RELATIVE_TOLERANCE * np.abs(points).max() > neighbour_distance(points)
+    assert not match(points, other).belongs()
+    assert (match(points, points[::-1].astype("f4")).point == np.arange(len(points))[::-1]).all()
+    coarse = np.array([[float(f"{value:.4g}") for value in row] for row in points])
+    assert not match(points, coarse).belongs()
+
+
+def test_neighbours_of_points_that_all_lie_twice_in_a_place() -> None:
+    points = cloud(100)
+    assert neighbour_distance(np.tile(points, (2, 1))) == neighbour_distance(
+        np.unique(points, axis=0)
+    )
+    assert neighbour_distance(np.ones((9, 3))) == 0
 
 
 @pytest.mark.parametrize("change", ["turned", "scaled", "another"])

@@ -144,8 +144,7 @@ def test_an_unfinished_build_of_other_settings_is_kept_without_force(
 ):
     partial = tmp_path / "mine.h5.partial"
     (partial / "samples").mkdir(parents=True)
-    if record is not None:
-        (partial / "build.json").write_text(record)
+    (partial / "lock" if record is None else partial / "build.json").write_text(record or "")
     (partial / "samples" / "keep.h5").write_text("x")
     result = run_iv(*command, "--out", tmp_path / "mine.h5")
     assert result.returncode == 2

@@ -172,6 +172,17 @@ def test_colours_without_names_are_not_taken_for_normals() -> None:
     np.testing.assert_array_equal(cloud.labels, [1, 0])
 
 
+@pytest.mark.parametrize(
+    "row",
+    [b"1,0.5,2,255,0,30", b"1 2 3 255 0 30", b"1,2,3,255,0,-1", b"1,2,3,0,1,0", b"1,2,3,1,0,0,1",
+     b"x,y,z,r,g,b\n1,2,3,255,0,30"],
+)  # fmt: skip
+def test_whole_numbers_that_are_no_decimals_are_read(row: bytes) -> None:
+    """Colours beside real coordinates, with spaces, named; normals along the axes."""
+    cloud = parse_cloud(row + b"\n", "a.csv")
+    assert cloud.points[0, 0] == 1 and len(cloud.points) == 1
+
+
 def test_a_scalar_that_is_no_label_is_left_out_with_a_note() -> None:
     cloud = parse_cloud(b"//X Y Z Scalar_field\n0 0 1 0.25\n1 0 0 0.5\n", "a.txt")
     assert cloud.labels is None and "Scalar_field not used" in cloud.notes[0]
@@ -221,6 +232,15 @@ BAD = {
     "a word": ("a.txt", b"1 2 3\n\n1 two 3\n", "line 3: 'two' is not a number"),
     "an empty cell": ("a.csv", b"x,y,z\n1,2,3\n1,,3\n", "line 3: '' is not a number"),
     "decimal commas": ("a.csv", b"1,5;2,5;3,0\n", "line 1: '1,5' is not a number.*decimal"),
+    "decimal commas and spaces": (
+        "a.txt", b"0,12 0,3 1888,5\n-0,1 2,25 3,5\n", "line 1: '12 0' is not a number.*decimal",
+    ),
+    "decimal commas everywhere": (
+        "a.csv", b"0,12,0,3,1888,5\n-0,1,2,25,3,5\n", "line 1: 6 columns of whole numbers may be",
+    ),
+    "decimal commas everywhere, and a label": (
+        "a.csv", b"0,12,0,3,1888,5,1\n-0,1,2,25,3,5,0\n", "line 1: 7 columns of whole.*header line",
+    ),
     "mixed delimiters": ("a.txt", b"1 2 3\n1,2,3\n", "line 2: expected are 3 numbers with spaces"),
     "cut off": ("a.txt", b"1 2 3\n1 2\n", "line 2: expected are 3 numbers"),
     "other count": ("a.asc", b"//X Y Z\n3\n1 2 3\n1 2 3\n", "declares 3 points and has 2"),
@@ -247,8 +267,12 @@ BAD = {
     "cut-off PLY": ("a.ply", write_ply(POINTS)[:-1], "cut off"),
     "cut-off PLY text": ("a.ply", ply("").replace(b"3 0 1 2\n", b""), "5 lines are declared, 4"),
     "more than the PLY declares": ("a.ply", write_ply(POINTS) + b"12", "2 bytes or words follow"),
-    "huge PLY": ("a.ply", write_ply(POINTS).replace(b"vertex 4", b"vertex 4000000000"), "cut off"),
-    "huge PLY text": ("a.ply", ply("").replace(b"vertex 4", b"vertex 4000000000"), "5 follow"),
+    "huge PLY": ("a.ply", write_ply(POINTS).replace(b"vertex 4", b"vertex 9000000"), "cut off"),
+    "huge PLY text": ("a.ply", ply("").replace(b"vertex 4", b"vertex 9000000"), "5 follow"),
+    "too many points in PLY": (
+        "a.ply", write_ply(POINTS).replace(b"vertex 4", b"vertex 4000000000"), "4,000,000,000 poin",
+    ),
+    "too many points in npy": ("a.npy", npy(np.zeros((10_000_001, 3), "u1")), "10,000,001 points"),
     "a word in PLY": ("a.ply", ply("").replace(b"16", b"six"), "line 18: 'six' is not a number"),
     "PLY without points": ("a.ply", write_ply(POINTS[:0]), "no points"),
     "no PCD": ("a.pcd", b"\x80\x02", "not a PCD file"),
@@ -256,8 +280,12 @@ BAD = {
     "more than the PCD declares": ("a.pcd", write_pcd(POINTS) + b"12", "2 bytes follow"),
     "huge PCD": (
         "a.pcd",
-        write_pcd(POINTS).replace(b"S 4", b"S 4000000000").replace(b"H 4", b"H 4000000000"),
-        "4,000,000,000 points take 48,000,000,000 bytes, 48 follow",
+        write_pcd(POINTS).replace(b"S 4", b"S 9000000").replace(b"H 4", b"H 9000000"),
+        "9,000,000 points take 108,000,000 bytes, 48 follow",
+    ),
+    "too many points in PCD": (
+        "a.pcd", write_pcd(POINTS).replace(b"S 4", b"S 10000001").replace(b"H 4", b"H 10000001"),
+        "10,000,001 points; at most 10,000,000 are read",
     ),
     "cut-off PCD text": ("a.pcd", (PCD_FIELDS + "ascii\n" + lines(ROWS[:3])).encode(), "3 of 7"),
     "width of another count": (
@@ -412,6 +440,26 @@ def test_labels_are_matched_by_coordinates() -> None:
     twice = shuffled + lines(np.column_stack([points[:5], np.ones(5)]), ",").encode()
     found = parse_labels(twice, "a.txt", points)
     assert found[:5].all() and np.array_equal(found[5:], labels[5:])
+
+
+def test_far_from_0_the_labels_of_another_cloud_are_refused() -> None:
+    """There 1e-5 of the largest coordinate is more than the cloud's size."""
+    rng = np.random.default_rng(0)
+    points, other = rng.random((2, 500, 3)) * 0.05 + 1e4
+    labels = (np.arange(500) < 50).astype(np.uint8)
+    rows = np.column_stack([points, labels])[::-1]
+    exact = "".join("{:.9g} {:.9g} {:.9g} {:g}\n".format(*row) for row in rows).encode()
+    np.testing.assert_array_equal(parse_labels(exact, "a.txt", points), labels)
+    with pytest.raises(InputError, match=r"4\d\d of 500 points have no row"):
+        parse_labels(npy(np.column_stack([other, labels])), "a.npy", points)
+    coarse = lines(np.column_stack([points, labels])).encode()  # 10000 and 10000.1
+    with pytest.raises(InputError, match=r"have no row within .* tell neighbours apart"):
+        parse_labels(coarse, "a.txt", points)
+
+
+def test_compressed_content_is_refused_by_its_size_before_it_is_unpacked() -> None:
+    with pytest.raises(InputError, match=r"536,870,913 bytes are declared; at most 536,870,912"):
+        decompress(bytes(2**23), 2**29 + 1)
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,8 @@ def test_the_file(tree: Path, tmp_path: Path) -> None:
     result = build(tree, "--out", out, "--json", "--noise-sigma", 0.01, "--seed", 5)
     assert result.exit_code == 0, result.output
     assert "differs: bottle: 4 bulge instead of 3" in result.stderr
+    few = "6 of 13 clouds have fewer than 150 points (the fewest: 100)"
+    assert f"differs: {few}" in result.stderr
     report = json.loads(result.stdout)
     assert report["samples"] == 13 and not report["skipped"]
     with open_dataset(out) as dataset:
@@ -151,6 +153,7 @@ def test_the_file(tree: Path, tmp_path: Path) -> None:
     card = dataset_card(out)
     assert "This file is a collation" in card and "standard deviation 0.01" in card
     assert "| bottle | bottle0, bottle1 |" in card and "4 bulge instead of 3" in card
+    assert few in card
 
 
 def test_dry_run_writes_nothing(
@@ -170,11 +173,15 @@ def test_dry_run_writes_nothing(
         (["--group", "1", "--fill", "procedural"], "--fill is of no use"),
         (["--group", "1", "--cache", "x"], "--cache is of no use"),
         (["--group", "1", "--category", "desk"], "--category desk"),
+        (["--group", "1", "--source", "anomaly_shapenet:"], "expected anomaly_shapenet:PATH"),
         ([], "either --group 1"),
     ],
 )
-def test_options_that_do_not_fit(tree: Path, options: list[str], message: str) -> None:
-    words = [*options, "--source", f"anomaly_shapenet:{tree}"]
+def test_options_that_do_not_fit(
+    tree: Path, options: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tree)
+    words = ["--source", f"anomaly_shapenet:{tree}", *options]
     result = CliRunner().invoke(build_command, words)
     assert isinstance(result.exception, InputError)
     assert message in str(result.exception)

@@ -120,8 +120,11 @@ def test_existing_results_are_kept_unless_forced(
     assert (out / "page.html").read_text() == "mine"
     record = json.loads((out / "comparison.json").read_text())
     assert record["categories"] == {"ball": {"method": "test"}}
+    mine = iv("compare", evaluated, *small, "--force")
+    assert (mine.exit_code, "changed: page.html." in mine.stderr) == (2, True)
+    (out / "page.html").unlink()
     assert iv("compare", evaluated, *small, "--force").exit_code == 0
-    assert (out / "page.html").read_text() != "mine"
+    assert (out / "page.html").exists()
 
 
 def test_the_dataset_is_found_by_its_name_in_the_current_folder(
@@ -132,7 +135,9 @@ def test_the_dataset_is_found_by_its_name_in_the_current_folder(
     assert missing.exit_code == 2
     assert "small.h5" in missing.stderr
     shutil.copy(data, tmp_path / "small.h5")
-    assert iv("compare", evaluated, *small).exit_code == 0
+    found = iv("compare", evaluated, *small)
+    assert found.exit_code == 0
+    assert found.stdout.splitlines()[-1] == f"{tmp_path / 'out'}: open page.html in a browser"
 
 
 def test_another_dataset_is_refused(iv: Iv, evaluated: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,8 +47,8 @@ def refused(*arguments: object) -> str:
 def test_summary_and_progress(jobs: int, file: Path, folder: Path) -> None:
     out = folder / f"tree{jobs}"
     result = run(file, "--layout", "anomaly-shapenet", "--out", out, "--jobs", jobs)
-    first, *rest = result.stdout.splitlines()
-    assert first.startswith(f"{out}: 15 samples in ") and first.endswith("layout anomaly-shapenet")
+    *rest, last = result.stdout.splitlines()
+    assert last.startswith(f"{out}: 15 samples in ") and last.endswith("layout anomaly-shapenet")
     assert rest == [
         "in iv_samples.jsonl: subcategory, pose, parameters",
         "in meshes/: mesh",
@@ -130,6 +131,35 @@ def test_paths_that_break_readers_are_refused(
     run(file, "--layout", "mvtec-like-folder", "--out", out, "--jobs", 1)  # which has no such words
 
 
+@pytest.mark.parametrize(
+    "layout, name, category, word",
+    [
+        ("anomaly-shapenet", "pcd", "ball", "the path .*pcd contains `pcd`"),
+        ("anomaly-shapenet", "goodies", "ball", "the path .*goodies contains `good`"),
+        ("anomaly-shapenet", "cuts", "cutter", "the category cutter contains `cut`"),
+        ("real3d-ad", "pcds", "ball", "the path .*pcds contains `pcd`"),
+        ("real3d-ad", "plain1", "pcd_case", "the category pcd_case contains `pcd`"),
+        ("real3d-ad", "plain2", "positive", "the category positive contains `positive`"),
+    ],
+)
+def test_doubtful_paths_and_names_are_said(
+    layout: str, name: str, category: str, word: str, folder: Path
+) -> None:
+    path = folder / f"doubt_{category}.h5"
+    if not path.exists():
+        one = Category(category, ("ball",), 1, 1, {"bulge": 1})
+        make_dataset(path, Specification("some", "Some", (2048, 2048), (one,)))
+    result = run(path, "--layout", layout, "--out", folder / name, "--jobs", 1, "--quiet")
+    assert result.exit_code == 0 and re.search(word, result.stderr)
+
+
+def test_only_where_the_path_leads_counts(file: Path, folder: Path) -> None:
+    (folder / "latest").mkdir(exist_ok=True)
+    out = folder / "latest" / ".." / "roundabout"
+    run(file, "--layout", "anomaly-shapenet", "--out", out, "--jobs", 1, "--category", "vase2")
+    assert (folder / "roundabout" / RECORD).exists()
+
+
 def test_a_relative_path_counts_from_the_root(
     file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,9 +200,18 @@ def test_what_is_there_is_not_replaced_unasked(file: Path, folder: Path) -> None
     arguments = (file, "--layout", "real3d-ad", "--out", out, "--jobs", 1, "--category", "vase2")
     run(*arguments)
     assert "replace it with --force" in refused(*arguments)
-    (out / "added").write_text("x")
+    (out / "Real3D-AD-PCD" / "my_notes.txt").write_text("x")
+    truth = next(out.glob("Real3D-AD-PCD/vase2/gt/*.txt"))
+    as_written = truth.read_bytes()
+    truth.write_bytes(as_written.replace(b" 0", b" 1", 1))
+    message = refused(*arguments, "--force")
+    assert "my_notes.txt" in message and truth.name in message
+    assert (out / "Real3D-AD-PCD" / "my_notes.txt").exists() and truth.read_bytes() != as_written
+    truth.write_bytes(as_written)
+    (out / "Real3D-AD-PCD" / "my_notes.txt").unlink()
+    (out / "README.md").unlink()  # what is missing is nobody's loss
     run(*arguments, "--force")
-    assert not (out / "added").exists()
+    assert (out / "README.md").exists()
 
     mine = folder / "mine"
     mine.mkdir()
@@ -259,5 +298,5 @@ def test_parquet(file: Path, folder: Path) -> None:
     pytest.importorskip("pyarrow")
     out = folder / "parquet"
     result = run(file, "--layout", "hf-parquet", "--out", out, "--quiet")
-    assert result.stdout.splitlines()[-1] == "left out: nothing"
+    assert result.stdout.splitlines()[0] == "left out: nothing"
     assert sorted(path.name for path in out.glob("data/vase2/*"))

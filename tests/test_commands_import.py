@@ -18,6 +18,7 @@ from intravariance.commands.import_ import import_command
 from intravariance.commands.info import info_command
 from intravariance.commands.verify import verify_command
 from intravariance.errors import InputError
+from intravariance.layouts import LAYOUTS
 from intravariance.store import open_dataset
 from tests.foreign_trees import real3d_tree, shapenet_class, write_tree
 
@@ -72,10 +73,17 @@ def test_skipped_clouds_are_named(tmp_path: Path) -> None:
     assert "carrying on: 8 of 9 samples exist" in result.stderr
 
 
+def test_help_and_message_name_every_layout(trees: Path, tmp_path: Path) -> None:
+    shown = run("--help").stdout
+    result = run("other", trees / "real3d", "--out", tmp_path / "f.h5")
+    for name in ("auto", *LAYOUTS, "hf-parquet"):
+        assert name in shown and name in str(result.exception)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("real3d", "real3d"), "layout real3d: expected one of"),
+        (("real3d", "real3d"), "layout real3d: expected one of auto, mvtec-3d-ad, "),
         (("auto", "nowhere"), "expected a folder or a .zip file, found nothing"),
         (("mvtec-3d-ad", "real3d"), "is not in the layout mvtec-3d-ad"),
     ],

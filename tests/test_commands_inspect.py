@@ -23,6 +23,7 @@ pytest.importorskip("open3d")
 
 from intravariance.cli import main
 from intravariance.cloud_files import write_ply
+from intravariance.exporting.checksums import check_checksums
 from intravariance.specification import Category, Specification
 from tests.samples import make_dataset, sphere_points
 
@@ -94,7 +95,9 @@ def test_the_report_is_whole(report: tuple[Path, dict]) -> None:
     panels = {f"{c}_{kind}.png" for c, real in kinds.items() for kind in (*real, *GENERATORS)}
     assert {path.name for path in (out / "panels").iterdir()} == panels
     names = {"page.html", "realism.md", "realism.csv", "realism.json", "realism.png"}
-    assert {path.name for path in out.iterdir()} == names | {"panels", "sheets", "report.json"}
+    assert {path.name for path in out.iterdir()} == names | {
+        "panels", "sheets", "report.json", "SHA256SUMS"
+    }  # fmt: skip
     assert {path.name for path in (out / "sheets").iterdir()} == {"ball.png", "brick.png"}
     for picture in out.rglob("*.png"):
         with Image.open(picture) as image:
@@ -274,6 +277,8 @@ def test_noise_that_hides_everything_is_said(iv: Iv, tmp_path: Path) -> None:
     result = iv("inspect", loud, *arguments, "--generator", "norm_as")
     assert result.exit_code == 0, result.output
     assert "--noise-sigma 0.002" in result.stderr
+    assert result.stdout.splitlines()[-1] == "loud-inspection: open page.html in a browser"
+    assert check_checksums(Path("loud-inspection")) == []
     assert (tmp_path / "loud-inspection" / "page.html").is_file()
     again = iv("inspect", loud, *arguments)
     assert again.exit_code == 2

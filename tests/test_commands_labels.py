@@ -10,13 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from annotations.vocabulary import DEFECT_TYPES
+from intravariance.card import dataset_card
 from intravariance.cloud_files import read_cloud, write_pcd, write_ply, write_text
+from intravariance.commands.info import info_command
 from intravariance.commands.labels import labels_command
-from intravariance.errors import InputError, IntegrityError
-from intravariance.labelling.manifest import read_manifest
+from intravariance.errors import InputError, IntegrityError, IVError
+from intravariance.labelling.manifest import NAME, read_manifest
 from intravariance.labelling.provenance import (
     KEY,
     construction_labels,
@@ -115,7 +118,7 @@ def test_export_never_replaces_hand_labels(file: Path, folder: Path) -> None:
     run("export", file, "--out", folder, "--force")
     bulge = ids(file, "bulge")[0]
     edit(folder, bulge, some_labels(file, bulge))
-    with pytest.raises(InputError, match=rf"not replaced, it holds hand labels .*{bulge}"):
+    with pytest.raises(InputError, match=rf"not replaced, .*changed: {bulge}.ply\."):
         run("export", file, "--out", folder, "--force")
     assert not list(folder.parent.glob("*.partial"))
 
@@ -367,3 +370,57 @@ def test_the_annotators_guide_knows_every_defect() -> None:
     guide = (Path(__file__).parents[1] / "annotations" / "README.md").read_text()
     for name in DEFECT_TYPES:
         assert f"`{name}`" in guide, name
+
+
+# --- what the file says of them, and interruptions
+
+
+def test_card_and_info_say_that_a_hand_labelled(file: Path, folder: Path, tmp_path: Path) -> None:
+    bulge, out = ids(file, "bulge")[0], tmp_path / "new.h5"
+    assert "not from a detector or a person" in dataset_card(file)
+    assert CliRunner().invoke(info_command, [str(file)]).stdout.count("by hand") == 0
+    edit(folder, bulge, some_labels(file, bulge))
+    text = run("import", folder, "--data", file, "--out", out, "--annotator", "A. Smith")
+    assert text.splitlines()[-1].startswith(f"{out}: content digest ")
+    card = dataset_card(out)
+    assert "not from a detector or a person" not in card
+    assert "Labels of 1 samples were edited by hand (annotator: A. Smith)" in card
+    with open_dataset(out) as dataset, open_dataset(file) as before:
+        labels = dataset.metadata["identity"]["labels"]
+        assert f"`{before.digest}`" in card and f"{labels['added']} points were added" in card
+    assert yaml.safe_load(card.split("---\n")[1])["annotations_creators"] == [
+        "machine-generated",
+        "expert-generated",
+    ]
+    shown = CliRunner().invoke(info_command, [str(out)]).stdout
+    assert "by hand in 1 samples, rule hand, annotator A. Smith; " in shown
+    content = json.loads(CliRunner().invoke(info_command, [str(out), "--json"]).stdout)
+    assert content["labels"] == labels
+
+
+def interrupted(*arguments: object, **options: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_interruptions_leave_nothing(
+    file: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bulge = ids(file, "bulge")[0]
+    edit(folder, bulge, some_labels(file, bulge))
+    monkeypatch.setattr("intravariance.labelling.relabelling.assemble", interrupted)
+    with pytest.raises(IVError, match=r"interrupted; nothing was written to .*new\.h5"):
+        run("import", folder, "--data", file, "--out", tmp_path / "new.h5")
+    monkeypatch.setattr("intravariance.labelling.giving_out._cloud", interrupted)
+    with pytest.raises(IVError, match=r"interrupted; nothing was written to .*more"):
+        run("export", file, "--out", tmp_path / "more")
+    assert [path.name for path in tmp_path.iterdir()] == ["clouds"]
+
+
+def test_what_a_killed_export_left_goes_with_the_next(file: Path, tmp_path: Path) -> None:
+    partial = tmp_path / "clouds.partial"
+    partial.mkdir()
+    (partial / NAME).write_text("{}")
+    (partial / "ball_test_000.ply").write_text("")
+    last = run("export", file, "--out", tmp_path / "clouds").splitlines()[-1]
+    assert last.startswith(f"{tmp_path / 'clouds'}: ") and last.endswith(" clouds to label")
+    assert [path.name for path in tmp_path.iterdir()] == ["clouds"]

@@ -26,9 +26,9 @@ from intravariance.exporting.croissant import (
     croissant_for_parquet,
     samples_table,
 )
-from intravariance.exporting.parquet_card import citation_of, licence_of
 from intravariance.exporting.parquet_table import COLUMNS
 from intravariance.store import open_dataset
+from intravariance.terms import terms_of
 from tests.samples import UNEVEN, make_dataset
 
 pytest.importorskip("pyarrow", reason="pip install '.[layouts]'")
@@ -216,13 +216,14 @@ def test_it_is_the_same_each_time(source: Path, files: dict[str, Path]) -> None:
 def test_licence_and_citation_are_the_cards(tmp_path: Path) -> None:
     other = make_dataset(tmp_path / "other.h5", UNEVEN, source="folder")
     card = dataset_card(other)
-    assert licence_of(card) == "that-of-the-base-meshes"
-    assert licence_of("---\nlicense: cc-by-4.0\n---\n") == (
-        "https://spdx.org/licenses/CC-BY-4.0.html"
-    )
-    assert licence_of("---\nlicense: cc-by-nc-4.0\n---\n") == "cc-by-nc-4.0"
-    assert licence_of("---\nlicense: other\n---\n") is None
-    assert citation_of("no citation") is None
+    assert terms_of(card).address() == "that-of-the-base-meshes"
+    address = "https://spdx.org/licenses/CC-BY-4.0.html"
+    assert terms_of("---\nlicense: cc-by-4.0\n---\n").address() == address
+    linked = f"---\nlicense: other\nlicense_name: its\nlicense_link: {address}\n---\n"
+    assert terms_of(linked).address() == address
+    assert terms_of("---\nlicense: cc-by-nc-4.0\n---\n").address() == "cc-by-nc-4.0"
+    assert terms_of("---\nlicense: other\n---\n").address() is None
+    assert terms_of("no citation").bibtex() is None
     with open_dataset(other) as dataset:
         text = croissant_for_parquet(tmp_path, "", dataset.metadata, dataset.digest, ["normal"])
     content = json.loads(text)

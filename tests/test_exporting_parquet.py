@@ -20,9 +20,11 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from intravariance.commands.import_ import import_command
 from intravariance.errors import InputError, IntegrityError
 from intravariance.exporting import parquet
 from intravariance.exporting.checksums import check_checksums, write_checksums
@@ -36,6 +38,7 @@ from intravariance.exporting.parquet_table import (
     schema,
     table,
 )
+from intravariance.importing import ImportSettings, import_dataset
 from intravariance.layouts.hf_parquet import read_index, read_samples, recognises, restore
 from intravariance.mesh import Mesh
 from intravariance.seeds import generator
@@ -395,6 +398,38 @@ def test_a_file_that_is_no_parquet_file(folder: Path, tmp_path: Path) -> None:
             list(read_samples(tmp_path))
 
 
+def test_a_changed_index_is_found(folder: Path, tmp_path: Path) -> None:
+    """Though it is whole, and says nothing of the digests' content."""
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    index = json.loads((copy / "iv_export.json").read_text())
+    index["metadata"]["software"]["iv"] = "9.9"
+    (copy / "iv_export.json").write_text(json.dumps(index))
+    with pytest.raises(IntegrityError, match=r"iv_export\.json: damaged: it is not as SHA256SUMS"):
+        restore(copy, tmp_path / "back.h5")
+    write_checksums(copy)
+    restore(copy, tmp_path / "back.h5")
+
+
+def test_an_archive_is_to_be_unpacked_first(folder: Path, tmp_path: Path) -> None:
+    archive = shutil.make_archive(str(tmp_path / "flat"), "zip", folder)
+    below = shutil.make_archive(str(tmp_path / "below"), "zip", folder.parent, folder.name)
+    for layout, path in itertools.product(("auto", "hf-parquet"), (archive, below)):
+        with pytest.raises(InputError, match="unpack it first"):
+            import_dataset(ImportSettings(layout, Path(path)), tmp_path / "back.h5")
+
+
+def test_options_that_do_not_apply_are_refused(folder: Path, source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "back.h5"
+    for options in (["--name", "x"], ["--normalise", "none"], ["--skip-bad"], ["--jobs", "2"]):
+        words = ["auto", str(folder), "--out", str(out), *options]
+        result = CliRunner().invoke(import_command, words)
+        assert isinstance(result.exception, InputError)
+        assert str(result.exception).startswith(f"{options[0]}: of no use with hf-parquet")
+    result = CliRunner().invoke(import_command, ["hf-parquet", str(folder), "--out", str(out)])
+    assert result.exit_code == 0 and out.read_bytes() == source.read_bytes()
+
+
 def _drop_a_file(folder: Path) -> None:
     (folder / "data/ball/train-00000-of-00001.parquet").unlink()
 
@@ -471,7 +506,7 @@ def test_what_is_not_whole_makes_no_file(
     write_checksums(copy)
     with pytest.raises(error, match=message):
         restore(copy, tmp_path / "back.h5")
-    assert not (tmp_path / "back.h5").exists()
+    assert not list(tmp_path.glob("back.h5*"))
 
 
 def test_a_row_group_that_claims_too_much_is_not_read(
@@ -487,6 +522,9 @@ def test_targets(source: Path, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="exists"):
         export(source, out)
     (out / "README.md").write_text("changed")
+    with pytest.raises(InputError, match=r"changed: README\.md\."):
+        export(source, out, force=True)
+    (out / "README.md").unlink()
     export(source, out, force=True)
     assert contents(out) == contents(folder)
     other = tmp_path / "other"

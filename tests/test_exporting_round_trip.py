@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import zipfile
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ from intravariance.cloud_files import read_cloud
 from intravariance.errors import InputError, IntegrityError
 from intravariance.exporting import CONTENTS, LAYOUTS
 from intravariance.exporting.entries import RECORD
+from intravariance.importing import ImportSettings, import_dataset
 from intravariance.layouts import Scan, detect_layout, find_scans
 from intravariance.layouts.side_file import SIDE_FILE
 from intravariance.specification import Category, Specification
@@ -258,8 +261,40 @@ def test_damaged_side_files_are_refused(
     (root / SIDE_FILE).write_text(f"{good}\n")
     assert find_scans("real3d-ad", root)[0].subcategory == "y"
     (root / SIDE_FILE).write_text(good.replace("0_temp", "1_temp"))
-    with pytest.raises(InputError, match=r"0_template\.pcd is none of them"):
+    with pytest.raises(InputError, match=r"0_template\.pcd: it is not listed") as caught:
         find_scans("real3d-ad", root)
+    assert "1_template.pcd: it is missing, and listed" in str(caught.value)
+
+
+@pytest.mark.parametrize("layout", ["anomaly-shapenet", "real3d-ad", "folder"])
+def test_an_incomplete_copy_is_not_imported_silently(
+    layout: str, trees: dict[str, Path], folder: Path
+) -> None:
+    """A normal cloud is lost, for which there is no ground truth that would miss it."""
+    root = folder / f"incomplete {layout}"
+    shutil.copytree(trees["mvtec-like-folder" if layout == "folder" else layout], root)
+    good = [
+        name
+        for name, row in rows_of(root).items()
+        if (row["split"], row["defect"]) == ("test", "normal")
+    ]
+    extra = re.sub(r"\d+(?=\D*$)", "9876", good[1])
+    shutil.copy(root / good[1], root / extra)
+    (root / good[0]).unlink()
+    with pytest.raises(InputError, match="--skip-bad") as caught:
+        find_scans(layout, root)
+    problems: list[str] = []
+    scans = find_scans(layout, root, problems)
+    assert problems == [
+        f"{root / extra}: it is not listed in {SIDE_FILE}",
+        f"{root / good[0]}: it is missing, and listed in {SIDE_FILE}",
+    ]
+    assert all(problem in str(caught.value) for problem in problems)
+    assert {scan.cloud for scan in scans} == set(rows_of(root)) - {good[0]}
+    result = import_dataset(
+        ImportSettings(layout, root, skip_bad=True, quiet=True), folder / f"{layout}.h5"
+    )
+    assert sorted(result.skipped) == sorted([extra, good[0]])
 
 
 def test_damaged_samples_are_not_exported(folder: Path) -> None:

@@ -105,7 +105,10 @@ def test_points_and_labels_come_together(tmp_path: Path, files: dict[str, bytes]
     wanted = {tuple(point) for point in cloud(50)[:7].tolist()}
     assert bulge.labels is not None and bulge.labels.sum() == 7
     assert {tuple(p) for p in bulge.points[bulge.labels == 1].astype("f4").tolist()} == wanted
-    assert len(scans["helmet1/helmet1_bending0"].load().points) == 61
+    np.testing.assert_array_equal(bulge.points, cloud(50))  # its digits and its order, not GT's
+    bending = scans["helmet1/helmet1_bending0"].load()
+    np.testing.assert_array_equal(bending.points, cloud(150))
+    np.testing.assert_array_equal(bending.labels, labels_of())
     positive = scans["cap0/cap0_positive1"].load()
     np.testing.assert_array_equal(positive.points, cloud(1))
     assert positive.labels is not None and not positive.labels.any()
@@ -171,6 +174,36 @@ def test_files_that_7z_left_empty_are_named(tmp_path: Path, files: dict[str, byt
     scans = {scan.id: scan for scan in find_scans(LAYOUT, write_tree(tmp_path, files))}
     with pytest.raises(InputError, match=r"cap0_positive0\.pcd: it is empty.*unpacked"):
         scans["cap0/cap0_positive0"].load()
+
+
+@pytest.mark.parametrize(
+    "damage, reason",
+    [
+        ("half", r"cap0_bulge0\.pcd: it is cut off"),
+        ("empty", r"cap0_bulge0\.pcd: it is empty"),
+        (
+            "other",
+            r"GT/cap0_bulge0\.txt: it is not the ground truth of .*: 60 of 60 points have no",
+        ),
+        ("fewer", r"GT/cap0_bulge0\.txt: .*: 2 of 60 points have no row"),
+        ("more", r"GT/cap0_bulge0\.txt: .*: 2 of its 62 rows belong to none"),
+    ],
+)
+def test_a_damaged_cloud_and_the_ground_truth_of_another_are_refused(
+    tmp_path: Path, files: dict[str, bytes], damage: str, reason: str
+) -> None:
+    folder, points = "dataset/pcd/cap0", cloud(50)
+    whole = files[f"{folder}/test/cap0_bulge0.pcd"]
+    if damage in ("half", "empty"):
+        cut = whole[: len(whole) // 2] if damage == "half" else b""
+        files[f"{folder}/test/cap0_bulge0.pcd"] = cut
+    else:
+        other = {"other": cloud(3), "fewer": points[:-2], "more": np.vstack([points, cloud(3, 2)])}
+        rows = other[damage]
+        files[f"{folder}/GT/cap0_bulge0.txt"] = truth_of(rows, labels_of(len(rows)))
+    scans = {scan.id: scan for scan in find_scans(LAYOUT, write_tree(tmp_path, files))}
+    with pytest.raises(InputError, match=reason):
+        scans["cap0/cap0_bulge0"].load()
 
 
 def test_archives_are_refused_with_the_tool(tmp_path: Path) -> None:

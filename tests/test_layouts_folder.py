@@ -92,6 +92,40 @@ def test_what_contradicts_itself_is_refused_when_loaded(tmp_path: Path) -> None:
         scans["test/dent/c"].load()
 
 
+@pytest.mark.parametrize("kind", ["txt", "npy"])
+def test_of_two_files_for_a_cloud_one_stays(tmp_path: Path, kind: str) -> None:
+    """The one that cannot be labels, and only the other is listed."""
+    files = {"dent/0.ply": LABELLED, f"dent/0.{kind}": b"0\n", "dent/1.ply": LABELLED}
+    root = write_tree(tmp_path, files)
+    skipped: list[str] = []
+    scans = find_scans(LAYOUT, root, skipped)
+    assert [scan.cloud for scan in scans] == ["dent/0.ply", "dent/1.ply"]
+    (problem,) = skipped
+    assert problem.startswith(f"{root / 'dent/0'}.{kind}: there is {root / 'dent/0.ply'} as well")
+    assert "0_labels.txt" in problem
+
+
+def test_text_that_is_no_cloud_is_left_out(tmp_path: Path) -> None:
+    files = {
+        "README.txt": b"All about it.",
+        "read_me.txt": b"x",
+        "LICENSE-CC-BY.txt": b"x",
+        "train/a.pcd": PLAIN,
+        "train/notes.csv": b"who,when\n",
+        "train/note1.txt": write_text(cloud(2)),
+        "test/README_2/b.ply": LABELLED,
+    }
+    root = write_tree(tmp_path, files)
+    assert [scan.cloud for scan in find_scans(LAYOUT, root)] == [
+        "train/a.pcd",
+        "train/note1.txt",
+        "test/README_2/b.ply",
+    ]
+    (root / "measured.txt").write_bytes(b"on Monday\n")
+    with pytest.raises(InputError, match=r"measured\.txt: .* counts as a cloud, but for README"):
+        find_scans(LAYOUT, root)
+
+
 def test_other_places_are_named_together(tmp_path: Path) -> None:
     files = {
         "train/a.pcd": PLAIN,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 import zlib
 from pathlib import Path
 
@@ -137,6 +138,44 @@ def test_other_images_are_refused(data: bytes, reason: str) -> None:
         read_tiff(data)
 
 
+def many_strips(height: int, width: int, shared: bool) -> bytes:
+    """One row a strip, deflated; all strips may be the same bytes of the file."""
+    packed = zlib.compress(bytes(12 * width), 9)
+    data = tiff_bytes(np.zeros((height, 1, 3), dtype="f4"), rows=1, compression=8)
+    directory = struct.unpack_from("<I", data, 4)[0]
+    tables = directory - 6 - 8 * height
+    places = np.full(height, len(data), dtype="<u4")
+    if not shared:
+        places += np.arange(height, dtype="<u4") * np.uint32(len(packed))
+    sizes = np.full(height, len(packed), dtype="<u4")
+    data = data[:tables] + places.tobytes() + sizes.tobytes() + data[tables + 8 * height :]
+    data = data.replace(struct.pack("<HHII", 256, 4, 1, 1), struct.pack("<HHII", 256, 4, 1, width))
+    return data + packed * (1 if shared else height)
+
+
+def test_images_that_expand_a_thousand_times_are_refused_before_they_are_decoded() -> None:
+    assert not read_tiff(many_strips(50, 40, shared=False)).any()
+    with pytest.raises(InputError, match="its strips overlap"):
+        read_tiff(many_strips(50, 40, shared=True))
+    with pytest.raises(InputError, match=r"20000 x 20000; at most are 20,000,000 pixels"):
+        read_tiff(many_strips(20_000, 20_000, shared=False))
+
+
+def test_of_a_directory_only_what_is_needed_is_read() -> None:
+    """Entries as long as the file, 20,000 of them, would take 20,000 times the file."""
+    data = tiff_bytes(np.ones((100, 100, 3), dtype="f4"))
+    start = struct.unpack_from("<I", data, 4)[0]
+    count = struct.unpack_from("<H", data, start)[0]
+    own = data[start + 2 : start + 2 + 12 * count]
+    for tags in (range(1000, 21_000), [339] * 20_000):
+        more = b"".join(struct.pack("<HHII", tag, 1, len(data), 0) for tag in tags)
+        packed = struct.pack("<H", count + 20_000) + own + more
+        whole = data[:4] + struct.pack("<I", len(data)) + data[8:] + packed
+        began = time.process_time()
+        assert read_tiff(whole).shape == (100, 100, 3)
+        assert time.process_time() - began < 2
+
+
 DAMAGED = {code: tiff_bytes(IMAGE, compression=code) for code in (1, 8)}
 
 
@@ -257,6 +296,25 @@ def test_what_is_missing_or_does_not_fit(tmp_path: Path) -> None:
         scans["bagel/train/good/000"].load()
     with pytest.raises(InputError, match="there are no files <class>"):
         find_scans(LAYOUT, write_tree(tmp_path / "c", {"a/b.txt": b"1 2 3"}))
+
+
+def test_of_two_images_for_a_scan_the_first_stays(tmp_path: Path) -> None:
+    files = tree()
+    files["bagel/test/hole/xyz/010.tif"] = files["bagel/test/hole/xyz/010.tiff"]
+    root = write_tree(tmp_path, files)
+    skipped: list[str] = []
+    scans = find_scans(LAYOUT, root, skipped)
+    assert scans[-1].cloud == "bagel/test/hole/xyz/010.tif"
+    (problem,) = skipped
+    assert problem.startswith(f"{root / 'bagel/test/hole/xyz/010.tiff'}: there is")
+
+
+def test_a_mask_of_too_many_pixels_is_refused(tmp_path: Path) -> None:
+    files = tree()
+    files["bagel/test/hole/gt/010.png"] = png(np.zeros((5000, 4001), dtype=bool))
+    scans = find_scans(LAYOUT, write_tree(tmp_path, files))
+    with pytest.raises(InputError, match=r"010\.png: its size is 4001 x 5000; at most"):
+        scans[-1].load()
 
 
 def test_anomalous_points_in_the_background_are_counted(tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ def test_loading(tmp_path: Path) -> None:
     assert bulge.labels is not None
     wanted = {tuple(point) for point in cloud(10)[:7].tolist()}
     assert {tuple(p) for p in bulge.points[bulge.labels == 1].astype("f4").tolist()} == wanted
+    np.testing.assert_array_equal(bulge.points, cloud(10))
     good = scans["airplane/101_good_cut"].load()
     np.testing.assert_array_equal(good.points, cloud(1))
     assert good.labels is not None and not good.labels.any()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where meshes are found in folders and archives, and what is never read."""
 
+import multiprocessing
 import os
 import struct
 import zipfile
@@ -255,3 +256,34 @@ def test_a_compression_that_cannot_be_bounded_is_refused(tmp_path):
         archive.writestr("a.off", "OFF")
     with pytest.raises(InputError, match="another way than deflate"):
         ZipTree(tmp_path / "x.zip").read("a.off")
+
+
+def test_an_archives_directory_is_read_once(tmp_path, monkeypatch):
+    """A process reads it once, whatever is done with the tree; a changed archive is read again."""
+    opened = []
+
+    class Counted(zipfile.ZipFile):
+        def __init__(self, *args, **options):
+            opened.append(os.getpid())
+            super().__init__(*args, **options)
+
+    monkeypatch.setattr(zipfile, "ZipFile", Counted)
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(50):
+            archive.writestr(f"{number}.off", str(number) * 9000)
+    tree = ZipTree(path)
+    assert len(tree.files("")) == 50
+    opened.clear()
+    for number in range(50):
+        assert tree.read(f"{number}.off").decode() == str(number) * 9000
+    assert opened == [os.getpid()]
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        names = [f"{number}.off" for number in range(50)] * 4
+        found = pool.map(tree.read, names, chunksize=1)
+    assert found == [(name[:-4] * 9000).encode() for name in names]
+    assert tree.read("7.off").decode() == "7" * 9000
+    assert opened == [os.getpid()]
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("3.off", "other")
+    assert tree.read("3.off") == b"other"

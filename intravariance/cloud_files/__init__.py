@@ -4,7 +4,9 @@
 `read_cloud` reads one, `read_labels` the labels in a file of their own, and the writers return the
 bytes of a file. All parsers are our own and work in NumPy: Open3D's PLY reader ends the process on
 damaged files, and its other readers return empty clouds. Damaged, cut-off and hostile files end in
-an `InputError` that names the file and the place; nothing larger than the file holds is allocated.
+an `InputError` that names the file and the place. What is allocated follows from what the file
+holds, not from what it declares; more points than the store's MAX_ROWS, or more compressed content
+than `lzf.LARGEST_CONTENT`, are refused before they are unpacked.
 """
 
 from intravariance.cloud_files.cloud import PointCloud

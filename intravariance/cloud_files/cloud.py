@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intravariance.errors import InputError
+from intravariance.hdf5_schema import MAX_ROWS
 
 Floats = NDArray[np.float64]
 
@@ -59,9 +60,9 @@ def cloud_from_columns(
 ) -> PointCloud:
     """The cloud in named columns, each (N,) numbers. where : names the place of a row in errors.
 
-    Raises InputError without x, y and z, without points, with coordinates that are not finite, or
-    with labels that are not 0 or 1. Normals that have no length or are not finite, as tools write
-    them for single points, leave the whole cloud without normals, with a note.
+    Raises InputError without x, y and z, without or with too many points, with coordinates that are
+    not finite, or with labels that are not 0 or 1. Normals that have no length or are not finite,
+    as tools write them for single points, leave the whole cloud without normals, with a note.
     """
     plain = {_plain(name): name for name in columns}
     missing = [axis for axis in AXES if axis not in plain]
@@ -70,6 +71,7 @@ def cloud_from_columns(
             f"it has no column {' '.join(missing)}; found are {', '.join(columns) or 'none'}"
         )
     used = [plain[axis] for axis in AXES]
+    check_count(len(columns[used[0]]))
     points = as_floats(columns, used)
     if not len(points):
         raise InputError("it has no points")
@@ -84,6 +86,12 @@ def cloud_from_columns(
             notes += [] if normals is not None else ["normals not used: some have no direction"]
     label, labels = _labels(columns, where, notes)
     return PointCloud(points, normals, labels, (*used, *label), tuple(notes))
+
+
+def check_count(points: int) -> None:
+    """Raises InputError for more points than a dataset's sample may have."""
+    if points > MAX_ROWS:
+        raise InputError(f"it has {points:,} points; at most {MAX_ROWS:,} are read, so thin it out")
 
 
 def as_floats(columns: Mapping[str, NDArray[Any]], names: list[str]) -> Floats:

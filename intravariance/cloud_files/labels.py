@@ -14,14 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from annotations.matching import same_place
 from intravariance.cloud_files.cloud import Floats, as_point, checked_labels
 from intravariance.cloud_files.npy import parse_array
 from intravariance.cloud_files.reading import read_bytes
 from intravariance.cloud_files.text import parse_cells
 from intravariance.errors import InputError
 
-# A point and its row may differ by this share of the largest coordinate: text of six significant
-# digits is off by half of it, in each coordinate.
+# A point and its row may differ by this share of the largest coordinate (see `same_place`): text of
+# six significant digits is off by half of it, in each coordinate.
 MATCH_TOLERANCE = 1e-5
 # Rows that belong to no point, as a share of the points (but one is always allowed).
 SPARE_ROWS = 1e-3
@@ -67,26 +68,31 @@ def match_labels(
     """(N,) labels of `points`, (N, 3), from those of `rows`, (M, 3), by coordinates.
 
     Raises InputError when a point has no row within `tolerance` times the largest coordinate, or
-    when more than a share of SPARE_ROWS, and more than one, of the rows have no point.
+    within a quarter of the distance of neighbours where that is less, or when more than a share of
+    SPARE_ROWS, and more than one, of the rows have no point.
     """
     from scipy.spatial import cKDTree
 
     if not np.isfinite(rows).all() or not len(rows):
         raise InputError("its coordinates are not finite numbers, or there are none")
-    reach = tolerance * float(np.abs(points).max())
+    reach = same_place(points, tolerance)
     if rows.shape == points.shape and (np.abs(rows - points) <= reach).all():
         return labels  # in the same order
-    places, place = np.unique(rows, axis=0, return_inverse=True)
-    strongest = np.zeros(len(places), dtype=np.uint8)
-    np.maximum.at(strongest, place.reshape(-1), labels)
-    distance, nearest = cKDTree(places).query(points)
-    unmatched = int((distance > reach).sum())
+    order = np.lexsort(rows.T)
+    rows_sorted = rows[order]
+    first = np.flatnonzero(np.append(True, (rows_sorted[1:] != rows_sorted[:-1]).any(axis=1)))
+    places, strongest = rows_sorted[first], np.maximum.reduceat(labels[order], first)
+    near = np.nextafter(reach, np.inf)
+    nearest = cKDTree(places).query(points, distance_upper_bound=near)[1]
+    unmatched = int((nearest == len(places)).sum())
     if unmatched:
         raise InputError(
             f"{unmatched:,} of {len(points):,} points have no row within {reach:.3g}; the file has "
-            f"{len(rows):,} rows. Do both belong together, and in the same unit?"
+            f"{len(rows):,} rows. Do both belong together, in the same unit, and with enough "
+            "digits to tell neighbours apart?"
         )
-    spare = int((cKDTree(points).query(places)[0] > reach).sum())
+    others = places[np.bincount(nearest, minlength=len(places)) == 0]  # nearest to no point
+    spare = int((cKDTree(points).query(others)[0] > reach).sum()) if len(others) else 0
     if spare > max(1, SPARE_ROWS * len(points)):
         raise InputError(
             f"{spare:,} of its {len(rows):,} rows belong to none of {len(points):,} points"

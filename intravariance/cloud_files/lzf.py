@@ -12,12 +12,16 @@ from intravariance.errors import InputError
 
 # Three bytes give at most 264.
 _LARGEST_RATIO = 88
+# As large as a file may be that is not compressed: MAX_ROWS points of 53 bytes.
+LARGEST_CONTENT = 512 * 2**20
 
 
 def decompress(data: bytes, size: int) -> bytes:
     """The `size` bytes in `data`. Raises InputError when it holds other than these."""
     if size > _LARGEST_RATIO * len(data):
         raise InputError(f"{len(data):,} compressed bytes cannot hold the declared {size:,}")
+    if size > LARGEST_CONTENT:
+        raise InputError(f"{size:,} bytes are declared; at most {LARGEST_CONTENT:,} are unpacked")
     result = bytearray()
     position, length_of_data = 0, len(data)
     written = 0  # of `result`; counted here, as this loop is what reading such a file takes

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intravariance.cloud_files.cloud import PointCloud, as_point
+from intravariance.cloud_files.cloud import PointCloud, as_point, check_count
 from intravariance.cloud_files.text import cloud_from_rows
 from intravariance.errors import InputError
 
@@ -29,6 +29,7 @@ def parse_npy(data: bytes) -> PointCloud:
     values = parse_array(data)
     if values.ndim != 2:
         raise InputError(f"its shape is {values.shape}; expected is (N, 3), (N, 4), (N, 6), (N, 7)")
+    check_count(len(values))
     with np.errstate(all="ignore"):  # a damaged file may hold signalling NaNs
         return cloud_from_rows(values.astype(np.float64), as_point)
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intravariance.cloud_files.cloud import PointCloud, cloud_from_columns
+from intravariance.cloud_files.cloud import PointCloud, check_count, cloud_from_columns
 from intravariance.cloud_files.lzf import decompress
 from intravariance.cloud_files.text import line_names, parse_rows
 from intravariance.errors import InputError
@@ -41,6 +41,7 @@ def parse_pcd(data: bytes) -> PointCloud:
     body = data[header.end :]
     if header.points == 0:
         raise InputError("it has no points (POINTS 0)")
+    check_count(header.points)
     if header.encoding == "ascii":
         return _ascii(body, header, data[: header.end].count(b"\n"))
     if header.encoding == "binary":

@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from intravariance.cloud_files.cloud import PointCloud, cloud_from_columns
+from intravariance.cloud_files.cloud import PointCloud, check_count, cloud_from_columns
 from intravariance.cloud_files.text import line_names, parse_rows
 from intravariance.errors import InputError
 from intravariance.sources.ply_format import PLY_ERRORS, PlyBody, PlyHeader, read_header
@@ -23,6 +23,7 @@ def parse_ply(data: bytes) -> PointCloud:
         names = [element.name for element in header.elements]
         if names.count("vertex") != 1:
             raise InputError("its header declares no element vertex, or several")
+        check_count(header.elements[names.index("vertex")].count)
         first = header.elements[0]
         if first.name == "vertex" and not header.order and not first.lists and first.count:
             return _text_vertices(data, header)

@@ -39,6 +39,12 @@ _CLOUDCOMPARE = (*AXES, "label", "nx", "ny", "nz")  # its order of 7 columns
 def parse_text(data: bytes) -> PointCloud:
     """The cloud in a table. Raises InputError naming the line of what is wrong."""
     values, names, where = _parse_table(data)
+    if not names and b"," in data and _are_decimals(values):
+        raise InputError(
+            f"{where(0)}: {values.shape[1]} columns of whole numbers may be three numbers with "
+            "decimal commas, which are not read. Write them with points, or name the columns in a "
+            "header line"
+        )
     return cloud_from_rows(values, where, names)
 
 
@@ -194,7 +200,7 @@ def _reason(data: bytes, mark: str | None, width: int, lines_before: int) -> str
             )
         wrong = next((cell for cell in cells if not _NUMBER.fullmatch(cell)), None)
         if wrong is not None:
-            comma = b"," in wrong
+            comma = b"," in wrong or (mark == "," and b" " in wrong)
             hint = " (decimal commas and mixed delimiters are not read)" if comma else ""
             return f"line {number}: {wrong[:30].decode('latin-1')!r} is not a number{hint}"
     return ""
@@ -205,6 +211,18 @@ def _is_cloudcompare(values: Floats) -> bool:
     labels = values[:, 3]
     return bool(((labels == 0) | (labels == 1)).all()) and (
         _are_directions(values[:, 4:]) and not _are_directions(values[:, 3:6])
+    )
+
+
+def _are_decimals(values: Floats) -> bool:
+    """Whether 6 or 7 columns may be x y z whose decimal commas were taken for separators."""
+    parts = values[:, :6]
+    return bool(
+        values.shape[1] in (6, 7)
+        and (parts == np.trunc(parts)).all()
+        and (parts[:, 1::2] >= 0).all()
+        and not _are_directions(values[:, 3:6])
+        and not (values.shape[1] == 7 and _is_cloudcompare(values))
     )
 
 

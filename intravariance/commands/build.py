@@ -205,7 +205,10 @@ def _collate(
     from intravariance.sources.anomaly_shapenet import CollationSettings, plan_collation
     from intravariance.writing import check_target
 
-    path = Path(os.path.expanduser(source.removeprefix(_COLLATION)))
+    location = source.removeprefix(_COLLATION)
+    if not location:
+        raise InputError(f"--source {source}: expected {_COLLATION}PATH, a folder or a .zip file")
+    path = Path(os.path.expanduser(location))
     out = Path(f"{specification.name}.h5") if out is None else out
     if not dry_run:
         check_target(out, force)

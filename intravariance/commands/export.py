@@ -37,7 +37,9 @@ _DELIMITERS: dict[str, Literal[",", " "]] = {"comma": ",", "space": " "}
     type=click.Choice(list(_DELIMITERS)),
     help="Of ground truth.  [default: comma in anomaly-shapenet; PASDF reads space]",
 )
-@click.option("--force", is_flag=True, help="Replace an earlier export.")
+@click.option(
+    "--force", is_flag=True, help="Replace an earlier export in which nothing was changed."
+)
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
@@ -78,15 +80,15 @@ def export_command(
     if as_json:
         click.echo(json.dumps(result))
         return
+    for place, contents in result["beside"].items():
+        click.echo(f"in {place}: {', '.join(contents)}")
+    click.echo(f"left out: {', '.join(result['left_out']) or 'nothing'}")
     path = click.format_filename(out)
     megabytes = result["bytes"] / 1e6
     click.echo(
         f"{path}: {result['samples']} samples in {result['files']} files, {megabytes:.1f} MB, "
         f"layout {layout}"
     )
-    for place, contents in result["beside"].items():
-        click.echo(f"in {place}: {', '.join(contents)}")
-    click.echo(f"left out: {', '.join(result['left_out']) or 'nothing'}")
 
 
 def _tree(
@@ -117,7 +119,7 @@ def _tree(
         chosen, dataset, out, options, jobs=jobs or cores(), force=force, quiet=quiet
     )
     beside: dict[str, list[str]] = {}
-    for content, place in chosen.HOLDS.items():
+    for content, place in written.holds.items():
         if place:
             beside.setdefault(place, []).append(content)
     return {
@@ -127,7 +129,7 @@ def _tree(
         "files": written.files,
         "bytes": written.bytes,
         "beside": beside,
-        "left_out": [content for content, place in chosen.HOLDS.items() if not place],
+        "left_out": [content for content, place in written.holds.items() if not place],
     }
 
 

@@ -53,15 +53,15 @@ def import_command(
 ) -> None:
     """Make a dataset file of clouds in another layout, your own or a public data set's.
 
-    LAYOUT is auto, anomaly-shapenet, real3d-ad, mvtec-3d-ad, folder or another that this iv reads.
-    PATH is a folder or a .zip file. Everything works on the file that works on a built one: verify,
-    info, preview, train (with --set data.points=stored), evaluate. Killed at any moment, the same
-    command carries on.
+    LAYOUT is auto, anomaly-shapenet, real3d-ad, mvtec-3d-ad, hf-parquet or folder. PATH is a folder
+    or a .zip file; of hf-parquet a folder, from which the file comes back as it was, so that
+    --name, --normalise, --skip-bad and --jobs do not apply. Everything works on the file that works
+    on a built one: verify, info, preview, train (with --set data.points=stored), evaluate. Killed
+    at any moment, the same command carries on.
     """
-    from intravariance.executors import cores
     from intravariance.importing import ImportSettings, import_dataset
 
-    settings = ImportSettings(layout, path, name, normalise, skip_bad, jobs or cores(), quiet)
+    settings = ImportSettings(layout, path, name, normalise, skip_bad, jobs, quiet)
     try:
         result = import_dataset(settings, out, force)
     except KeyboardInterrupt:

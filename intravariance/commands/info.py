@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def info_command(file: Path, as_json: bool) -> None:
     """Show what a dataset file holds: counts as in Table 8 of the paper, noise, source, digest."""
+    from intravariance.labelling.description import in_short
     from intravariance.store import open_dataset
 
     with open_dataset(file) as dataset:
@@ -38,12 +39,22 @@ def info_command(file: Path, as_json: bool) -> None:
     )
     if content["imported"]:
         added = f"{noise}, besides" if content["noise_sigma"] else "none added by iv;"
-        noise = f"{added} what the imported clouds have, which is unknown"
+        known = content["imported_noise_sigma"]
+        theirs = "is unknown" if known is None else f"is sigma {known:.3g} in their own unit"
+        noise = f"{added} what the imported clouds have, which {theirs}"
     click.echo(f"noise           {noise}")
     click.echo(f"pose            {content['pose']} (test samples)")
     click.echo(f"source          {content['source']}")
     if content["imported"]:
         click.echo(f"imported        yes; {content['skipped']} clouds left out, no meshes")
+    if exported := content["exported_from"]:
+        origin = exported["origin"]
+        click.echo(
+            f"exported from   source {origin['source']}, seed {origin['seed']}, pose "
+            f"{origin['pose']}; content digest {exported['content_digest']}"
+        )
+    if content["labels"]:
+        click.echo(f"labels          {in_short(content['labels'])}")
     click.echo(f"seed            {content['seed']}")
     click.echo(f"made with       {', '.join(f'{k} {v}' for k, v in content['software'].items())}")
     click.echo(f"content digest  {content['content_digest']}\n")
@@ -53,8 +64,12 @@ def info_command(file: Path, as_json: bool) -> None:
 
 def describe(dataset: Dataset) -> dict[str, Any]:
     """What `iv info` shows, JSON-able. "table" has a row a category and a last row "total"."""
+    from intravariance.imported_card import known_noise
+    from intravariance.labelling.description import hand_labels
+
     metadata = dataset.metadata
     identity = metadata["identity"]
+    imported = identity.get("imported", {})
     sizes = [record.n_points for record in dataset]
     sigma = float(identity["noise_sigma"])
     defects = in_order(record.defect for record in dataset if record.defect != NORMAL)
@@ -68,6 +83,9 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "pose": identity.get("pose", ""),
         "source": identity["source"],
         "imported": dataset.imported,
+        "imported_noise_sigma": known_noise(imported) if dataset.imported else None,
+        "exported_from": imported.get("exported_from"),
+        "labels": hand_labels(identity),
         "skipped": metadata.get("skipped", {}).get("count", 0),
         "seed": identity["seed"],
         "software": metadata.get("software", {}),

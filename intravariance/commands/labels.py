@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from annotations.merging import RULES, Rule
-from intravariance.errors import InputError
+from intravariance.errors import InputError, IVError
 from intravariance.progress import say
 
 if TYPE_CHECKING:
@@ -71,14 +73,19 @@ def export_command(
     One file a sample, with the scalar field `label`, and manifest.json. Edit the label, save over
     the file, and take the folder back with `iv labels import`.
     """
-    from intravariance.labelling.giving_out import check_folder, give_out
+    from intravariance.labelling.giving_out import give_out
+    from intravariance.labelling.manifest import NAME
+    from intravariance.result_folder import check_folder
     from intravariance.store import open_dataset
 
-    check_folder(out, force)
-    with open_dataset(file) as dataset:
+    check_folder(out, NAME, force)
+    with open_dataset(file) as dataset, _interruptible(out):
         records = _chosen(dataset, categories, samples)
         manifest = give_out(records, dataset.digest, out, frame, kind, blind, force, quiet)
-    click.echo(manifest.to_bytes().decode().rstrip() if as_json else out)
+    if as_json:
+        click.echo(manifest.to_bytes().decode().rstrip())
+    else:
+        click.echo(f"{click.format_filename(out)}: {len(records)} clouds to label")
 
 
 @labels_command.command("import")
@@ -117,7 +124,8 @@ def import_command(
 
     if annotator is not None and not (annotator.isascii() and annotator.isprintable()):
         raise InputError(f"--annotator {annotator!r}: expected plain ASCII")
-    result = relabel(folder, data, out, rule, annotator, skip_bad, force, quiet)
+    with _interruptible(out):
+        result = relabel(folder, data, out, rule, annotator, skip_bad, force, quiet)
     if as_json:
         click.echo(json.dumps(asdict(result), default=str))
     else:
@@ -155,6 +163,14 @@ def compare_command(
     ctx.exit(1 if result.failed else 0)
 
 
+@contextmanager
+def _interruptible(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise IVError(f"interrupted; nothing was written to {out}") from None
+
+
 def _chosen(
     dataset: Dataset, categories: tuple[str, ...], samples: tuple[str, ...]
 ) -> list[Record]:
@@ -173,7 +189,6 @@ def _chosen(
 
 def _print_relabelling(result: Relabelling) -> None:
     sums = {name: sum(o.labels[name] for o in result.outcomes) for name in _COUNTS}
-    click.echo(f"{result.path}: content digest {result.digest}")
     click.echo(
         f"{len(result.outcomes)} of {result.samples} samples with hand labels, "
         f"rule {result.rule}; the others keep theirs"
@@ -197,6 +212,7 @@ def _print_relabelling(result: Relabelling) -> None:
     _print_names("given out, not edited", result.unchanged)
     _print_names("taken away", result.absent)
     _print_names("files that are no sample's, not used", result.unused)
+    click.echo(f"{click.format_filename(result.path)}: content digest {result.digest}")
 
 
 def _print_names(what: str, names: list[str]) -> None:

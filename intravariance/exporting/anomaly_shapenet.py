@@ -8,6 +8,7 @@
     dataset/obj/<category>/<category>_template0.obj          vertices are the template's points
     meshes/<category>/<category>_template0.obj               the pristine mesh
     train.json, test.json                                    lists for MC3D-AD
+    README.md                                                licence and citation
     iv_samples.jsonl, iv_export.json                         what the names do not say
 
 In the class folders is nothing else, since readers take every file there for a cloud. A category is
@@ -49,6 +50,8 @@ RULES = Rules(
         "positive": "PO3AD, MC4AD and RIF take every cloud with it in its path for a normal one",
     },
     name_words={"pcd": "R3D-AD and Simple3D put `txt` in its place in the name of a cloud"},
+    path_doubts=("pcd", "good", "cut"),
+    name_doubts=("good", "cut", "copy"),
     letters=True,
 )
 CLOUDS = "dataset/pcd"

@@ -22,10 +22,10 @@ from typing import Any
 from intravariance.card import dataset_card
 from intravariance.errors import InputError
 from intravariance.exporting.checksums import sha256_of
-from intravariance.exporting.parquet_card import citation_of, licence_of
 from intravariance.exporting.parquet_table import ARRAYS, COLUMNS, COUNTS, LABELS
 from intravariance.hdf5_schema import FORMAT_VERSION
 from intravariance.store import Dataset, open_dataset
+from intravariance.terms import terms_of
 
 _VERSION = "http://mlcommons.org/croissant/1.1"
 _CROISSANT = "http://mlcommons.org/croissant/"
@@ -177,6 +177,7 @@ def _document(
     publication = publication or Publication()
     specification = metadata["identity"]["specification"]
     creator = publication.creator
+    terms = terms_of(card)
     content = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
@@ -187,8 +188,8 @@ def _document(
             "training samples are normal, test samples are normal or have one defect. Content "
             f"digest {digest}."
         ),
-        "license": licence_of(card),
-        "citeAs": citation_of(card),
+        "license": terms.address(),
+        "citeAs": terms.bibtex(),
         "url": publication.url,
         "datePublished": publication.date,
         "creator": {"@type": "sc:Organization", "name": creator} if creator else None,

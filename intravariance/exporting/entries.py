@@ -47,8 +47,10 @@ class Rules:
 
     spellings, delimiters : that may be chosen, the default first. fewest_points : of a cloud.
     path_words : what may not be in the path of the tree, nor in names of categories, with the
-    reason. name_words : what may not be in names of categories and defects. letters : whether the
-    name of a defect has letters alone. reserved : names that no category may have.
+    reason. name_words : what may not be in names of categories and defects. path_doubts,
+    name_doubts : words there that a reader we do not know may take amiss; they are said, and no
+    more. letters : whether the name of a defect has letters alone. reserved : names that no
+    category may have.
     """
 
     spellings: tuple[Literal["crak", "crack"], ...] = ("crack",)
@@ -56,6 +58,8 @@ class Rules:
     fewest_points: int = 1
     path_words: Mapping[str, str] = field(default_factory=dict)
     name_words: Mapping[str, str] = field(default_factory=dict)
+    path_doubts: tuple[str, ...] = ()
+    name_doubts: tuple[str, ...] = ()
     letters: bool = False
     reserved: tuple[str, ...] = ()
 
@@ -113,6 +117,21 @@ def problems(rules: Rules, records: Sequence[Record], path: str) -> list[str]:
             f"{small[0].id} with {small[0].n_points:,}"
         )
     return found
+
+
+def doubts(rules: Rules, records: Sequence[Record], path: str) -> list[str]:
+    """Words that have a meaning in the layout where they are not meant, in a tree at `path`."""
+    places = [(f"the path {path}", path, rules.path_doubts)]
+    for kind in ("category", "defect"):
+        names = dict.fromkeys(getattr(record, kind) for record in records)
+        places += [(f"the {kind} {name}", name, rules.name_doubts) for name in names]
+    return [
+        f"{what} contains `{word}`, which has a meaning of its own in the layout; some readers "
+        "look for it in the whole path"
+        for what, name, words in places
+        for word in words
+        if word in name
+    ]
 
 
 def _forbidden(what: str, name: str, words: Mapping[str, str]) -> list[str]:

@@ -8,6 +8,7 @@
               /test/<defect>/xyz/000.ply
                             /gt/000.npy            (N,) uint8, 1 = anomalous
                             /displacement/000.npy  (N, 3) float32, NaN where a cut exposed surface
+    README.md                                      licence and citation
     iv_samples.jsonl, iv_export.json               what the names do not say
 
 MVTec 3D-AD keeps organised images (TIFF) which a cloud without a grid does not fit, so its readers,

@@ -22,14 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from intravariance.errors import InputError, IntegrityError
+from intravariance.errors import IntegrityError
 from intravariance.exporting.checksums import write_checksums
 from intravariance.exporting.croissant import Publication, croissant_for_parquet
 from intravariance.exporting.entries import RECORD
 from intravariance.exporting.parquet_card import parquet_card
 from intravariance.exporting.parquet_table import ARRAYS, defect_names, schema, table
+from intravariance.exporting.parts import digest_and_metadata
 from intravariance.exporting.tree import Written
-from intravariance.hdf5_schema import content_digest
 from intravariance.progress import say, track
 from intravariance.result_folder import check_folder, new_folder, write_member
 from intravariance.specification import SPLITS
@@ -116,19 +116,7 @@ def index_of(dataset: Dataset) -> dict[str, Any]:
 
     Raises InputError when the dataset is a selection that cuts through a category.
     """
-    metadata = dataset.metadata
-    names = dataset.categories
-    specification = dataset.specification.select(names) if names else dataset.specification
-    if specification.total != len(dataset):
-        raise InputError(
-            f"{dataset.path}: {len(dataset)} samples of {', '.join(names) or 'no category'} are "
-            f"chosen, and these categories have {specification.total}; choose whole categories"
-        )
-    digest = dataset.digest
-    if specification != dataset.specification:
-        metadata["identity"]["specification"] = specification.to_dict()
-        digests = {record.id: record.digest for record in dataset}
-        digest = content_digest(metadata["identity"], digests)
+    digest, metadata = digest_and_metadata(dataset)
     return {
         "layout": NAME,
         "format_version": FORMAT_VERSION,

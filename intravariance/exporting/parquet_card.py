@@ -20,7 +20,6 @@ from intravariance.store import Dataset, Record
 _CONFIGS = re.compile(r"^configs:\n.*?(?=^---$)", re.MULTILINE | re.DOTALL)
 _STRUCTURE = re.compile(r"^## Dataset Structure\n.*?(?=^## )", re.MULTILINE | re.DOTALL)
 _TITLE = re.compile(r"^# .*\n", re.MULTILINE)
-_BIBTEX = re.compile(r"^```bibtex\n(.*?)\n```$", re.MULTILINE | re.DOTALL)
 
 
 def parquet_card(
@@ -54,21 +53,6 @@ def parquet_card(
 def name_of_all(categories: Sequence[str]) -> str:
     """The configuration with all categories: "all", unless a category has that name."""
     return "all" if "all" not in categories else "all_categories"
-
-
-def licence_of(card: str) -> str | None:
-    """A card's licence: its address at spdx.org, or the name given where it is no common one."""
-    found = dict(re.findall(r"^(license|license_name): *(\S+)$", card, re.MULTILINE))
-    if "license" not in found or found["license"] == "other":
-        return found.get("license_name")
-    address = {"apache-2.0": "Apache-2.0", "cc-by-4.0": "CC-BY-4.0"}.get(found["license"])
-    return f"https://spdx.org/licenses/{address}.html" if address else found["license"]
-
-
-def citation_of(card: str) -> str | None:
-    """What a card asks to cite, as BibTeX."""
-    found = _BIBTEX.search(card)
-    return found[1] if found else None
 
 
 def _folder(dataset: Dataset, digest: str) -> str:

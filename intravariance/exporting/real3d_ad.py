@@ -8,6 +8,7 @@
     Real3D-AD-PLY/<category>/0_template.ply          a mesh whose vertices are the template's points
     meshes/<category>/0_template.obj                 the pristine mesh
     train.json, test.json                            lists for MC3D-AD
+    README.md                                        licence and citation
     iv_samples.jsonl, iv_export.json                 what the names do not say
 
 The number is that of the sample in its category, in the file's order. Names of defects stay those
@@ -37,6 +38,8 @@ RULES = Rules(
         "test": "readers made after R3D-AD's put another folder in its place in the whole path",
     },
     name_words=dict.fromkeys(("cut", "copy"), "in Real3D-AD it marks variants of a scan"),
+    path_doubts=("pcd", "cut"),
+    name_doubts=("positive", "pcd"),
     letters=True,
     reserved=("train", "gt"),
 )

@@ -4,29 +4,37 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
+from intravariance.card import dataset_card
 from intravariance.errors import InputError, IntegrityError, IVError
 from intravariance.exporting.checksums import write_checksums
-from intravariance.exporting.entries import RECORD, Entry, Layout, Options, problems
+from intravariance.exporting.entries import RECORD, Entry, Layout, Options, doubts, problems
+from intravariance.exporting.parts import digest_and_metadata
+from intravariance.exporting.tree_card import README, tree_card
 from intravariance.layouts.side_file import SIDE_FILE
-from intravariance.progress import track
+from intravariance.progress import say, track
 from intravariance.result_folder import check_folder, new_folder, write_member
 from intravariance.store import Dataset, Record, open_dataset
+from intravariance.terms import Terms, terms_of
 
 _SHOWN_PROBLEMS = 10
 
 
 @dataclass(frozen=True)
 class Written:
-    """samples, files, bytes : of the tree, without the list of checksums."""
+    """samples, files, bytes : of the tree, without the list of checksums. holds : where it has what
+    a dataset file holds besides, "" for nowhere; without what this dataset does not have."""
 
     samples: int
     files: int
     bytes: int
+    holds: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -51,34 +59,55 @@ def write_tree(
 ) -> Written:
     """Write the samples of `dataset` (all of a file, or some) as the folder `out`.
 
-    The same samples and options give the same bytes. Raises InputError, before anything is
-    written, for a path or names that break the layout's readers and for clouds too small for them;
-    IntegrityError for a sample whose content is not what the file's table says.
+    The same samples and options give the same bytes. Says on stderr what some readers may take
+    amiss. Raises InputError, before anything is written, for a path or names that break the
+    layout's readers, for clouds too small for them, and for a part of a category; IntegrityError
+    for a sample whose content is not what the file's table says.
     """
     records = list(dataset)
-    found = problems(layout.RULES, records, str(out.absolute()))
+    path = os.path.normpath(out.absolute())
+    found = problems(layout.RULES, records, path)
     if found:
         shown = "\n  ".join(found[:_SHOWN_PROBLEMS])
         raise InputError(f"--out {out} cannot be in the layout {layout.NAME}:\n  {shown}")
     check_folder(out, RECORD, force)
+    for doubt in doubts(layout.RULES, records, path):
+        say(f"note: {doubt}")
     entries = layout.plan(records, options)
+    holds = _holds(layout, entries)
+    digest, metadata = digest_and_metadata(dataset)
+    terms = terms_of(dataset_card(dataset.path))
+    about = metadata | {"content_digest": digest, "holds": holds}
+    if digest != dataset.digest:
+        about["part_of"] = dataset.digest
     with new_folder(out, RECORD, force) as folder:
         tasks = [
             _Task(dataset.path.absolute(), dataset.digest, layout.NAME, entry, options, folder)
             for entry in entries
         ]
-        record = _record(layout, dataset, options)
+        record = _record(layout, options, about, terms)
         write_member(folder, RECORD, record)
         files, size = 1, len(record)
         for count, length in track(_run(tasks, jobs), len(tasks), "exporting", quiet):
             files, size = files + count, size + length
         beside = layout.lists(records, entries)
         beside[SIDE_FILE] = _side_file(records, entries)
+        beside[README] = tree_card(dataset, layout.NAME, digest, terms)
         for name, content in beside.items():
             write_member(folder, name, content)
         write_checksums(folder)
     files, size = files + len(beside), size + sum(map(len, beside.values()))
-    return Written(len(records), files, size)
+    return Written(len(records), files, size, holds)
+
+
+def _holds(layout: Layout, entries: Sequence[Entry]) -> dict[str, str]:
+    """The layout's HOLDS without what would be files of their own, and no sample has."""
+    written = {name for entry in entries for name in entry.others}
+    return {
+        content: place
+        for content, place in layout.HOLDS.items()
+        if not place.endswith("/") or content in written
+    }
 
 
 def _run(tasks: Sequence[_Task], jobs: int) -> Iterable[tuple[int, int]]:
@@ -139,13 +168,12 @@ def _side_file(records: Sequence[Record], entries: Sequence[Entry]) -> bytes:
     return "".join(lines).encode()
 
 
-def _record(layout: Layout, dataset: Dataset, options: Options) -> bytes:
+def _record(layout: Layout, options: Options, about: dict[str, Any], terms: Terms) -> bytes:
     content = {
         "layout": layout.NAME,
         "spelling": options.spelling,
         "delimiter": {",": "comma", " ": "space"}[options.delimiter],
-        "holds": layout.HOLDS,
-        "content_digest": dataset.digest,
-        **dataset.metadata,
+        "terms": terms.to_dict(),
+        **about,
     }
     return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -14,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intravariance.cloud_files import write_ply, write_text
-from intravariance.errors import InputError
-from intravariance.labelling.manifest import NAME, Frame, GivenCloud, Manifest, read_manifest
+from intravariance.labelling.manifest import NAME, Frame, GivenCloud, Manifest
 from intravariance.progress import track
+from intravariance.result_folder import new_folder, write_member
 from intravariance.sample_checks import unposed
 from intravariance.store import Record, Sample
+from intravariance.writing import write_file
 
 CloudFormat = Literal["ply", "txt"]
 FORMATS: tuple[CloudFormat, ...] = ("ply", "txt")
@@ -44,59 +43,22 @@ def give_out(
 
     kind : "ply" is binary, with CloudCompare's float property `scalar_label`; "txt" has a header
     line `//X Y Z Nx Ny Nz label` and nine significant digits. blind : all labels 0, for annotators
-    who must not see ours. The folder appears when it is complete. Raises InputError when `out`
-    exists (without `force`), or holds files that were edited (also with it).
+    who must not see ours. The folder appears when it is complete, with SHA256SUMS. Raises
+    InputError when `out` exists (without `force`), or holds files that were edited (also with it).
     """
-    check_folder(out, force)
-    partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
-    try:
-        partial.mkdir()
-        clouds: dict[str, GivenCloud] = {}
+    clouds: dict[str, GivenCloud] = {}
+    with new_folder(out, NAME, force) as folder:
+        # By this the folder is known as ours; the whole manifest takes its place at the end.
+        (folder / NAME).write_bytes(Manifest(dataset_digest, frame, blind, {}).to_bytes())
         for record in track(records, len(records), "clouds", quiet):
             data = _cloud(record.load(), frame, kind, blind)
             name = f"{record.id}.{kind}"
-            (partial / name).write_bytes(data)
+            write_member(folder, name, data)
             digest = hashlib.sha256(data).hexdigest()
             clouds[record.id] = GivenCloud(name, digest, record.digest, record.n_points)
         manifest = Manifest(dataset_digest, frame, blind, clouds)
-        (partial / NAME).write_bytes(manifest.to_bytes())
-        check_folder(out, force)  # again: someone may have begun to label meanwhile
-        if out.exists():
-            shutil.rmtree(out)
-        os.replace(partial, out)
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot be written ({error.strerror})") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        write_file(folder / NAME, manifest.to_bytes(), force=True)
     return manifest
-
-
-def check_folder(out: Path, force: bool) -> None:
-    """InputError when the folder cannot be made, or what is there must not be replaced."""
-    if not out.parent.is_dir():
-        raise InputError(f"--out {out}: expected a name in an existing folder")
-    if not out.exists():
-        return
-    if not force:
-        raise InputError(f"--out {out} exists. Choose another name, or replace it with --force.")
-    if not out.is_dir():
-        raise InputError(f"--out {out}: expected a folder, found a file")
-    given = read_manifest(out).clouds.values()
-    ours = {NAME: ""} | {cloud.file: cloud.sha256 for cloud in given}
-    foreign = [path.name for path in sorted(out.iterdir()) if not _untouched(path, ours)]
-    if foreign:
-        raise InputError(
-            f"--out {out}: not replaced, it holds hand labels or files of yours: "
-            f"{', '.join(foreign[:3])}{' ...' if len(foreign) > 3 else ''}"
-        )
-
-
-def _untouched(path: Path, ours: dict[str, str]) -> bool:
-    if path.name == NAME:
-        return True
-    if path.name not in ours or not path.is_file():
-        return False
-    return hashlib.sha256(path.read_bytes()).hexdigest() == ours[path.name]
 
 
 def _cloud(sample: Sample, frame: Frame, kind: CloudFormat, blind: bool) -> bytes:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -18,7 +17,13 @@ from annotations.vocabulary import NORMAL
 from intravariance.errors import InputError
 from intravariance.labelling.provenance import KEY, relabelled
 from intravariance.labelling.taking_back import Edited, HandLabels, find_edited, read_hand
-from intravariance.partial_folder import claim, locked_folder, plain_disk_errors
+from intravariance.partial_folder import (
+    claim,
+    clear_samples,
+    discard,
+    locked_folder,
+    plain_disk_errors,
+)
 from intravariance.progress import track
 from intravariance.store import Dataset, Sample, assemble, open_dataset, write_shard
 from intravariance.writing import check_target
@@ -83,14 +88,13 @@ def relabel(
             raise InputError(
                 f"{folder}: no file was edited; save the labelled clouds over those given out"
             )
-        claim(partial, {"labels of": dataset.digest, "rule": rule}, out, force)
+        claim(partial, {"labels of": dataset.digest, "rule": rule}, out, force, "labelling")
         try:
             result = _write(partial, dataset, edited, out, rule, annotator, skip_bad, force, quiet)
-        except InputError:  # of the hand's files: nothing is worth keeping
-            shutil.rmtree(partial / "samples")
-            (partial / "samples").mkdir()
+        except (InputError, KeyboardInterrupt):  # nothing is worth keeping: all is read again
+            clear_samples(partial)
             raise
-        shutil.rmtree(partial)
+        discard(partial)
     return result
 
 

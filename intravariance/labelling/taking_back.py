@@ -15,6 +15,7 @@ from annotations.matching import Matching, match
 from intravariance.cloud_files import SUFFIXES, parse_cloud
 from intravariance.cloud_files.reading import read_bytes
 from intravariance.errors import InputError
+from intravariance.exporting.checksums import NAME as CHECKSUMS
 from intravariance.labelling.giving_out import given_points
 from intravariance.labelling.manifest import NAME, Manifest, read_manifest
 from intravariance.store import Dataset, Sample
@@ -66,7 +67,7 @@ def find_edited(folder: Path, dataset: Dataset) -> Edited:
     unchanged, unused = set(), []
     for path in sorted(folder.iterdir()):
         given = manifest.clouds.get(path.stem)
-        if path.name == NAME or not path.is_file():
+        if path.name in (NAME, CHECKSUMS) or not path.is_file():
             continue
         if given is None or path.suffix.lower() not in SUFFIXES:
             unused.append(path.name)

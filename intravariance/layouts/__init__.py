@@ -37,13 +37,14 @@ def find_scans(layout: str, root: Path, skipped: list[str] | None = None) -> lis
     layout : a key of LAYOUTS. skipped : what does not fit is left out and added to this list, as
     "<file>: <reason>". Raises InputError for an unknown layout, for archives that must be unpacked
     first, and (without `skipped`) with all that does not fit: unknown names, missing ground truth,
-    no scans. Of trees that `iv export` wrote, `side_file` tells categories and subcategories.
+    no scans. Of trees that `iv export` wrote, `side_file` tells categories and subcategories, and
+    which clouds are missing or none of the export's.
     """
     if layout not in LAYOUTS:
         raise InputError(f"layout {layout}: expected one of {', '.join(LAYOUTS)}")
     find: Callable[[Tree, Path, list[str] | None], list[Scan]] = LAYOUTS[layout].find
     tree = _open(root)
-    return with_side_file(find(tree, root, skipped), tree)
+    return with_side_file(find(tree, root, skipped), tree, skipped)
 
 
 def detect_layout(root: Path) -> str | None:

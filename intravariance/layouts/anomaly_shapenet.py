@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Anomaly-ShapeNet (Li et al., CVPR 2024, arXiv:2311.14897), with Anomaly-ShapeNet-New.
+"""Anomaly-ShapeNet, with Anomaly-ShapeNet-New.
 
+Li et al., CVPR 2024, arXiv:2311.14897, doi:10.48550/arXiv.2311.14897.
 Data CC BY 4.0: https://github.com/Chopper-233/Anomaly-ShapeNet
 
     [Anomaly-ShapeNet-v2/][dataset/]
@@ -15,10 +16,11 @@ Data CC BY 4.0: https://github.com/Chopper-233/Anomaly-ShapeNet
 The root may be any folder from the top down to the one with the classes.
 
 Traps. `crak` is our `crack`. The files of desk0 are named `desk_bulge0.pcd`. The order of the rows
-in GT is not the cloud's, and five files of helmet1 have a row more than the cloud: points are read
-from GT with the labels. The vertices of an .obj are the mesh's, not a scan. The archive is RAR 4:
-7z leaves files of 0 bytes; `unar` unpacks it. A class, `cap0`, is the subcategory; the category is
-its name without the number, `cap`, as Group 1 of Anomaly-IntraVariance joins them.
+in GT is not the cloud's, and five files of helmet1 have a row more than the cloud: rows are matched
+by coordinates, and points are the cloud's. The vertices of an .obj are the mesh's, not a scan. The
+archive is RAR 4: 7z leaves files of 0 bytes; `unar` unpacks it. A class, `cap0`, is the
+subcategory; the category is its name without the number, `cap`, as Group 1 of
+Anomaly-IntraVariance joins them.
 """
 
 from __future__ import annotations

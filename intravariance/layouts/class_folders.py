@@ -1,20 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """What Anomaly-ShapeNet and Real3D-AD have in common: <class>/{train,test,GT}/<file>.
 
-Ground truth is a table `x y z label` for each defective cloud, with the cloud's stem. Points are
-read from it as well, not only labels, as both benchmarks' own loaders do: its order is not the
-cloud's, and some have a row more.
+Ground truth is a table `x y z label` for each defective cloud, with the cloud's stem. Its order is
+not the cloud's, and some have a row more, so rows are matched by coordinates. Points are always the
+cloud's: both benchmarks' own loaders take those of defective clouds from the ground truth, so that
+digits and order tell them from normal ones.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from annotations.vocabulary import NORMAL
 from intravariance.cloud_files import PointCloud
+from intravariance.cloud_files.labels import match_labels
+from intravariance.errors import InputError
 from intravariance.layouts.scan import Scan, Split, parse_member
 from intravariance.sources.trees import Tree
 
@@ -108,5 +111,20 @@ def scans_of(
 
 
 def read_scan(scan: Scan) -> PointCloud:
-    """The ground truth's points and labels where there is one, the cloud otherwise."""
-    return parse_member(scan.tree, scan.truth or scan.cloud)
+    """The cloud, with the labels of its ground truth where it has one.
+
+    Raises InputError when either is damaged, or the ground truth has other points.
+    """
+    cloud = parse_member(scan.tree, scan.cloud)
+    if not scan.truth:
+        return cloud
+    truth = parse_member(scan.tree, scan.truth)
+    if truth.labels is None:
+        return replace(cloud, labels=None)
+    try:
+        labels = match_labels(truth.points, truth.labels, cloud.points)
+    except InputError as error:
+        raise InputError(
+            f"{scan.tree.path / scan.truth}: it is not the ground truth of {scan.cloud}: {error}"
+        ) from error
+    return replace(cloud, labels=labels, notes=(*cloud.notes, *truth.notes))

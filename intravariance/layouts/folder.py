@@ -14,7 +14,8 @@ Or without train and test, all of them for testing:
 
     <file>, <defect>/<file>, good/<file>
 
-A cloud is any file that `intravariance.cloud_files` reads. Its labels lie in it, or beside it as
+A cloud is any file that `intravariance.cloud_files` reads, but no .txt or .csv that is called
+README, LICENSE, notes or the like (`_OTHER_TEXT`). Its labels lie in it, or beside it as
 `<stem>_labels.txt` or `<stem>_labels.npy` (see `read_labels`); a file beside it counts more, and
 one in `gt`, .txt or .npy, most. Normal clouds need none. Without a category folder the category is
 "". Names of defects are written as the project writes them: "Crak" is crack, "night stand" is
@@ -23,6 +24,7 @@ night_stand.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -41,6 +43,13 @@ NAME = "folder"
 UNNAMED_DEFECT = "anomaly"
 _SPELLINGS = dict.fromkeys(("good", "normal", "positive", "ok"), NORMAL) | {"crak": "crack"}
 _LABEL_FILES = ("_labels.txt", "_labels.npy")
+# Where two files have one stem, these may be the labels of the other.
+_TABLES = (".txt", ".csv", ".npy")
+_OTHER_TEXT = re.compile(
+    r"(read[ _-]?me|licen[cs]e|copying|copyright|citation|changelog|authors)([ ._-].*)?\.(txt|csv)"
+    r"|(notes?|todo)\.(txt|csv)",
+    re.IGNORECASE,
+)
 _POINTS = "xyz"
 
 
@@ -57,14 +66,15 @@ def find(tree: Tree, root: Path, skipped: list[str] | None = None) -> list[Scan]
     split = any(part in ("train", "test") for name in clouds for part in _folders(name))
     problems: list[str] = []
     scans: dict[str, Scan] = {}
-    for name in clouds:
+    for name in sorted(clouds, key=lambda name: name.lower().endswith(_TABLES)):
         folders = _folders(name)
         place = _place(folders[:-1] if folders[-1:] == (_POINTS,) else folders, split)
         if place is None:
             problems.append(
                 f"{tree.path / name}: expected as [<category>/]train/<file>, "
                 "[<category>/]test/<defect>/<file> or, in a tree without train and test, "
-                "[<defect>/]<file>"
+                f"[<defect>/]<file>. Any file {' '.join(SUFFIXES)} counts as a cloud, but for "
+                "README, LICENSE and notes; move others elsewhere"
             )
             continue
         stem = name.removesuffix(PurePosixPath(name).suffix)
@@ -72,7 +82,11 @@ def find(tree: Tree, root: Path, skipped: list[str] | None = None) -> list[Scan]
         truth = next((truth for truth in truths if truth in present), "")
         moved = next((n for n in _beside(name, "displacement", (".npy",)) if n in present), "")
         if stem in scans:
-            problems.append(f"{tree.path / name}: there is {scans[stem].paths[0]} as well")
+            problems.append(
+                f"{tree.path / name}: there is {scans[stem].paths[0]} as well; labels beside it "
+                f"are to be called {PurePosixPath(stem).name}_labels.txt or .npy"
+            )
+            continue
         scans[stem] = Scan(
             stem, place[0], "", place[1], place[2], name, truth, tree, read_scan, moved
         )
@@ -124,7 +138,9 @@ def _beside(name: str, folder: str, endings: tuple[str, ...]) -> list[str]:
 
 
 def _is_cloud(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES) and not name.lower().endswith(_LABEL_FILES)
+    if name.lower().endswith(_LABEL_FILES) or _OTHER_TEXT.fullmatch(PurePosixPath(name).name):
+        return False
+    return name.lower().endswith(SUFFIXES)
 
 
 def _folders(name: str) -> tuple[str, ...]:

@@ -4,26 +4,34 @@
 The folder holds all of the dataset, so that it is no layout of foreign scans (`find_scans`), whose
 clouds have labels alone: samples come back whole, and the file with the same content digest.
 
-Each file is checked against SHA256SUMS before anything else looks at it: Arrow ends the process on
-some damaged Parquet files.
+Each file that is read is checked against SHA256SUMS before anything else looks at it: Arrow ends
+the process on some damaged Parquet files. An archive is not read in place.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from intravariance.errors import InputError, IntegrityError
+from intravariance.errors import InputError, IntegrityError, IVError
 from intravariance.exporting.checksums import NAME as CHECKSUMS
 from intravariance.exporting.checksums import read_checksums, sha256_of
 from intravariance.exporting.entries import RECORD
 from intravariance.exporting.parquet import FORMAT_VERSION, NAME
 from intravariance.exporting.parquet_table import COLUMNS, check_schema, samples_of
 from intravariance.hdf5_schema import MAX_ROWS, MAX_SAMPLES, content_digest
-from intravariance.partial_folder import claim, finish, locked_folder, plain_disk_errors
+from intravariance.partial_folder import (
+    claim,
+    clear_samples,
+    finish,
+    locked_folder,
+    plain_disk_errors,
+)
 from intravariance.progress import track
+from intravariance.sources.trees import open_tree
 from intravariance.store import Sample, write_shard
 from intravariance.writing import check_target
 
@@ -35,9 +43,14 @@ __all__ = ["NAME", "read_index", "read_samples", "recognises", "restore"]
 _MAX_INDEX_BYTES = 512 * 2**20
 
 
-def recognises(folder: Path) -> bool:
-    """Whether a folder looks like this layout."""
-    return (folder / RECORD).is_file() and any(folder.glob("data/*/*.parquet"))
+def recognises(path: Path) -> bool:
+    """Whether a folder, or what is packed in a .zip file, looks like this layout."""
+    if path.is_file() and path.suffix.lower() == ".zip":
+        names = open_tree(path).files("")
+        return any(PurePosixPath(name).name == RECORD for name in names) and any(
+            PurePosixPath(name).match("data/*/*.parquet") for name in names
+        )
+    return (path / RECORD).is_file() and any(path.glob("data/*/*.parquet"))
 
 
 def read_index(folder: Path) -> dict[str, Any]:
@@ -46,10 +59,14 @@ def read_index(folder: Path) -> dict[str, Any]:
     Raises InputError when there is none of ours, IntegrityError when it is damaged.
     """
     path = folder / RECORD
+    if folder.is_file():
+        raise InputError(f"{folder}: unpack it first, and give the folder, for {NAME}")
     try:
         if path.stat().st_size > _MAX_INDEX_BYTES:
             raise InputError(f"{path}: too large to be ours")
-        content = json.loads(path.read_text(encoding="utf-8"))
+        data = path.read_bytes()
+        _check_digest(path, hashlib.sha256(data).hexdigest(), RECORD, read_checksums(folder))
+        content = json.loads(data)
     except OSError as error:
         raise InputError(
             f"{path}: expected what `iv export --layout {NAME}` wrote ({error.strerror})"
@@ -88,8 +105,7 @@ def read_samples(folder: Path) -> Iterator[Sample]:
         raise InputError(f"{folder}: no files data/<category>/*.parquet")
     digests = read_checksums(folder)
     for path in paths:
-        if sha256_of(path) != digests.get(path.relative_to(folder).as_posix()):
-            raise IntegrityError(f"{path}: damaged: it is not as {CHECKSUMS} has it; get it again")
+        _check_digest(path, sha256_of(path), path.relative_to(folder).as_posix(), digests)
         for sample in _read_file(path):
             if (sample.category, sample.split) != (path.parent.name, path.name.split("-")[0]):
                 raise IntegrityError(f"{path}: {sample.id!r} is of another category or split")
@@ -104,26 +120,40 @@ def restore(folder: Path, out: Path, force: bool = False, quiet: bool = True) ->
     """
     check_target(out, force)
     index = read_index(folder)
-    metadata, expected = index["metadata"], index["content_digest"]
-    digests: dict[str, str] = {}
     with plain_disk_errors(out), locked_folder(out) as partial:
-        claim(partial, {"layout": NAME, "content": expected}, out, force)
-        wanted = set(index["samples"])
-        for sample in track(read_samples(folder), len(wanted), "samples", quiet):
-            if sample.id not in wanted or sample.id in digests:
-                raise IntegrityError(f"{folder}: {sample.id!r} is not in {RECORD}, or there twice")
-            digests[sample.id] = sample.digest
-            write_shard(partial / "samples" / f"{sample.id}.h5", sample)
-        missing = sorted(wanted - digests.keys())
-        if missing:
-            raise IntegrityError(
-                f"{folder}: {len(missing)} of {len(wanted)} samples are missing, {missing[0]!r} "
-                "among them; get the files again (sha256sum --check SHA256SUMS)"
-            )
-        if content_digest(metadata["identity"], digests) != expected:
-            raise IntegrityError(f"{folder}: its samples are not those of {RECORD}: other digests")
-        shards = [partial / "samples" / f"{id}.h5" for id in index["samples"]]
-        return finish(partial, shards, metadata, out, force, quiet)
+        settings = {"layout": NAME, "content": index["content_digest"]}
+        claim(partial, settings, out, force, "import")
+        try:
+            shards = _write_shards(folder, index, partial / "samples", quiet)
+        except IVError:  # it begins again: nothing is worth keeping
+            clear_samples(partial)
+            raise
+        return finish(partial, shards, index["metadata"], out, force, quiet)
+
+
+def _write_shards(folder: Path, index: dict[str, Any], samples: Path, quiet: bool) -> list[Path]:
+    """A file for each sample of the folder, in the order of the index."""
+    digests: dict[str, str] = {}
+    wanted = set(index["samples"])
+    for sample in track(read_samples(folder), len(wanted), "samples", quiet):
+        if sample.id not in wanted or sample.id in digests:
+            raise IntegrityError(f"{folder}: {sample.id!r} is not in {RECORD}, or there twice")
+        digests[sample.id] = sample.digest
+        write_shard(samples / f"{sample.id}.h5", sample)
+    missing = sorted(wanted - digests.keys())
+    if missing:
+        raise IntegrityError(
+            f"{folder}: {len(missing)} of {len(wanted)} samples are missing, {missing[0]!r} "
+            "among them; get the files again (sha256sum --check SHA256SUMS)"
+        )
+    if content_digest(index["metadata"]["identity"], digests) != index["content_digest"]:
+        raise IntegrityError(f"{folder}: its samples are not those of {RECORD}: other digests")
+    return [samples / f"{id}.h5" for id in index["samples"]]
+
+
+def _check_digest(path: Path, digest: str, name: str, listed: Mapping[str, str]) -> None:
+    if listed.get(name) != digest:
+        raise IntegrityError(f"{path}: damaged: it is not as {CHECKSUMS} has it; get it again")
 
 
 def _read_file(path: Path) -> Iterator[Sample]:

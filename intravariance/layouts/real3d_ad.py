@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real3D-AD (Liu et al., NeurIPS 2023 datasets track, arXiv:2309.13226): scans of real toys.
+"""Real3D-AD: scans of real toys.
 
+Liu et al., NeurIPS 2023 datasets track, arXiv:2309.13226, doi:10.48550/arXiv.2309.13226.
 Data CC BY 4.0: https://github.com/M-3LAB/Real3D-AD
 
     [Real3D-AD-PCD/]
@@ -13,9 +14,10 @@ Data CC BY 4.0: https://github.com/M-3LAB/Real3D-AD
     [Real3D-AD-PLY/]airplane/105_template.ply   the templates again, taken where there is no PCD
 
 Traps. Names in the project's own README (`1_prototype.pcd`) are not those in the archive. Training
-clouds are whole, test clouds show one side. Points of defective scans are read from gt, with the
-labels, as the benchmark's loader does. `sink` and the plural words stay as they are; the defect
-types of the project are known as well, for trees that `iv export` wrote.
+clouds are whole, test clouds show one side. Points are the cloud's, and rows of gt are matched to
+them by coordinates; the benchmark's loader takes those of defective scans from gt. `sink` and the
+plural words stay as they are; the defect types of the project are known as well, for trees that
+`iv export` wrote.
 """
 
 from __future__ import annotations

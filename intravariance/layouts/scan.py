@@ -103,7 +103,11 @@ def check_problems(
     if skipped is not None:
         skipped += problems
     elif problems:
-        shown = "\n  ".join(problems[:_SHOWN_PROBLEMS])
-        more = len(problems) - _SHOWN_PROBLEMS
-        rest = f"\n  and {more} more" if more > 0 else ""
-        raise InputError(f"{root} is not in the layout {layout}:\n  {shown}{rest}")
+        raise InputError(f"{root} is not in the layout {layout}:\n  {shown_problems(problems)}")
+
+
+def shown_problems(problems: list[str]) -> str:
+    """The first twenty problems, a line each, and how many more there are."""
+    more = len(problems) - _SHOWN_PROBLEMS
+    rest = [f"and {more} more"] if more > 0 else []
+    return "\n  ".join(problems[:_SHOWN_PROBLEMS] + rest)

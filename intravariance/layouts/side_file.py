@@ -3,6 +3,7 @@
 
 One JSON object a line, at the root of the tree, for each cloud: `file` (its name in the tree), and
 what it is: category, subcategory, and more that `iv` does not read back. Trees of others have none.
+Clouds that it lists are all there, and no others: an incomplete copy is no dataset.
 """
 
 from __future__ import annotations
@@ -13,32 +14,45 @@ from dataclasses import replace
 from pathlib import Path
 
 from intravariance.errors import InputError
-from intravariance.layouts.scan import Scan, in_order
+from intravariance.layouts.scan import Scan, in_order, shown_problems
 from intravariance.sources.trees import Tree
 
 SIDE_FILE = "iv_samples.jsonl"
 _NAME = re.compile("[a-z][a-z0-9_]*")
 
 
-def with_side_file(scans: list[Scan], tree: Tree) -> list[Scan]:
+def with_side_file(scans: list[Scan], tree: Tree, skipped: list[str] | None = None) -> list[Scan]:
     """The scans with category and subcategory as the side file has them, where there is one.
 
-    Raises InputError naming the line when it is damaged, or when it does not list a scan.
+    skipped : scans that it does not list are left out, and added to this list as "<file>: <reason>"
+    together with clouds that it lists and that are missing. Raises InputError naming the line when
+    it is damaged, and (without `skipped`) with all these.
     """
-    if SIDE_FILE not in tree.files(""):
+    present = set(tree.files(""))
+    if SIDE_FILE not in present:
         return scans
     path = tree.path / SIDE_FILE
     products = _read(tree, path)
-    unknown = [scan.cloud for scan in scans if scan.cloud not in products]
-    if unknown:
+    unlisted = [scan.cloud for scan in scans if scan.cloud not in products]
+    problems = [f"{tree.path / name}: it is not listed in {SIDE_FILE}" for name in unlisted]
+    problems += [
+        f"{tree.path / name}: it is missing, and listed in {SIDE_FILE}"
+        for name in products
+        if name not in present
+    ]
+    if skipped is not None:
+        skipped += problems
+    elif problems:
         raise InputError(
-            f"{path}: it lists the clouds that were exported, and {unknown[0]} is none of them "
-            f"({len(unknown)} in all). Remove it, and products are told by folders alone."
+            f"{path} lists the clouds that were exported, and the tree has others. Get the tree "
+            "again, or leave them out with --skip-bad; or remove the list, and products are told "
+            "by folders alone:\n  " + shown_problems(problems)
         )
     found: list[Scan] = []
     for scan in scans:
-        category, subcategory = products[scan.cloud]
-        found.append(replace(scan, category=category, subcategory=subcategory))
+        if scan.cloud in products:
+            category, subcategory = products[scan.cloud]
+            found.append(replace(scan, category=category, subcategory=subcategory))
     return in_order(found)
 
 

@@ -2,13 +2,15 @@
 """Images of three float channels in TIFF, as MVTec 3D-AD stores organised clouds.
 
 Pillow does not read such images. Read are the first image, in strips, chunky, float32 or float64,
-without compression or with deflate, both byte orders; anything else ends in an InputError.
+without compression or with deflate, both byte orders; anything else ends in an InputError, before
+anything is decoded: also more than LARGEST_IMAGE pixels, and strips that share bytes.
 """
 
 from __future__ import annotations
 
 import struct
 import zlib
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,9 +18,11 @@ from numpy.typing import NDArray
 
 from intravariance.errors import InputError
 
-LARGEST_SIDE = 20_000  # pixels
+LARGEST_SIDE, LARGEST_IMAGE = 20_000, 20_000_000  # pixels
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION = 256, 257, 258, 259
 _OFFSETS, _SAMPLES, _ROWS, _SIZES, _PLANES, _PREDICTOR, _FORMAT = 273, 277, 278, 279, 284, 317, 339
+_READ = {_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _OFFSETS, _SAMPLES, _ROWS, _SIZES, _PLANES,
+         _PREDICTOR, _FORMAT}  # fmt: skip
 # Types of entries that are read: bytes of one value and its `struct` code.
 _TYPES = {1: (1, "B"), 3: (2, "H"), 4: (4, "I")}
 _DEFLATE = (8, 32946)
@@ -53,19 +57,31 @@ def read_tiff(data: bytes) -> NDArray[np.float64]:
             "expected are three float channels side by side, uncompressed or deflated without "
             f"predictor; found {tags.get(_SAMPLES, (1,))[0]} channels, compression {compression}"
         )
-    if not (0 < height <= LARGEST_SIDE and 0 < width <= LARGEST_SIDE and rows):
-        raise InputError(f"its size is {width} x {height}")
+    check_size(width, height)
+    if not rows:
+        raise InputError("its strips have no rows")
     kind = np.dtype(kinds[bits.pop()])
     line = width * 3 * kind.itemsize
     if len(offsets) != len(sizes) or len(offsets) != -(-height // rows):
         raise InputError("its strips do not make up its height")
-    strips = [
-        _strip(data[start : start + size], compression, line * min(rows, height - rows * number))
-        for number, (start, size) in enumerate(zip(offsets, sizes, strict=True))
-    ]
-    with np.errstate(all="ignore"):  # a damaged file may hold signalling NaNs
-        values = np.frombuffer(b"".join(strips), kind).astype(np.float64)
-    return np.asarray(values.reshape(height, width, 3))
+    places = sorted(zip(offsets, sizes, strict=True))
+    if any(a + size > b for (a, size), (b, _) in pairwise(places)):
+        raise InputError("its strips overlap")
+    image = np.zeros((height, width, 3))
+    for number, (start, size) in enumerate(zip(offsets, sizes, strict=True)):
+        part = image[rows * number : rows * (number + 1)]
+        content = _strip(data[start : start + size], compression, line * len(part))
+        with np.errstate(all="ignore"):  # a damaged file may hold signalling NaNs
+            part[:] = np.frombuffer(content, kind).reshape(part.shape)
+    return image
+
+
+def check_size(width: int, height: int) -> None:
+    """Raises InputError for an image without pixels or with too many."""
+    if not (0 < height <= LARGEST_SIDE and 0 < width <= LARGEST_SIDE):
+        raise InputError(f"its size is {width} x {height}")
+    if width * height > LARGEST_IMAGE:
+        raise InputError(f"its size is {width} x {height}; at most are {LARGEST_IMAGE:,} pixels")
 
 
 def _strip(packed: bytes, compression: int, needed: int) -> bytes:
@@ -81,14 +97,14 @@ def _strip(packed: bytes, compression: int, needed: int) -> bytes:
 
 
 def _tags(data: bytes, order: str) -> dict[int, tuple[Any, ...]]:
-    """The integer entries of the first directory."""
+    """The integer entries in _READ of the first directory, each once: all may be many and long."""
     (start,) = struct.unpack_from(f"{order}I", data, 4)
     (count,) = struct.unpack_from(f"{order}H", data, start)
     tags = {}
     for number in range(count):
         place = start + 2 + 12 * number
         tag, kind, length = struct.unpack_from(f"{order}HHI", data, place)
-        if kind not in _TYPES:
+        if kind not in _TYPES or tag not in _READ or tag in tags:
             continue
         size, code = _TYPES[kind]
         if not 0 < length * size <= len(data):

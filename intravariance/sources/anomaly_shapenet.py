@@ -4,7 +4,8 @@
 The specification names classes of Anomaly-ShapeNet as subcategories. All test clouds of a class are
 taken, and its first templates, evenly over the classes of a category. Of a cloud that has more
 points than the number drawn for it, a random subset is taken, so that each point keeps its own
-label; one that has fewer is kept whole. Frame as in `importing`, for each class. Pose and noise are
+label; one that has fewer is kept whole, and the file says how many have fewer than the
+specification's smallest number. Frame as in `importing`, for each class. Pose and noise are
 those of `sample.make_sample`. The result is an imported file: no meshes, displacement unknown.
 """
 
@@ -17,9 +18,10 @@ from pathlib import Path
 
 from annotations.vocabulary import NORMAL
 from intravariance.errors import InputError
+from intravariance.import_problems import file_and_reason
 from intravariance.imported_names import tree_name
 from intravariance.imported_sample import ImportJob, Treatment
-from intravariance.importing import ImportPlan, file_and_reason
+from intravariance.importing import ImportPlan
 from intravariance.layouts import Scan, find_scans
 from intravariance.pointcloud import Pose
 from intravariance.seeds import generator
@@ -94,6 +96,7 @@ def plan_collation(settings: CollationSettings) -> ImportPlan:
         },
         normalise="auto",
         skipped=dict(file_and_reason(problem, settings.path) for problem in problems),
+        fewest_points=specification.points[0],
     )  # fmt: skip
 
 

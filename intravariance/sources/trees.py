@@ -106,15 +106,28 @@ class ZipTree:
     def read(self, name: str) -> bytes:
         where = f"{self.path}: {name}"
         try:
-            with zipfile.ZipFile(self.path) as archive:
-                member = archive.getinfo(name)
-                _check_member(member, where)
-                with archive.open(member) as file:
-                    return _checked(file.read(LARGEST_FILE + 1), where)
+            archive = _opened(self.path)
+            member = archive.getinfo(name)
+            _check_member(member, where)
+            with archive.open(member) as file:
+                return _checked(file.read(LARGEST_FILE + 1), where)
         except KeyError:
             raise InputError(f"{where}: there is no such file in the archive") from None
         except (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
             raise InputError(f"{where} cannot be read ({error})") from error
+
+
+def _opened(path: Path) -> zipfile.ZipFile:
+    """An archive, kept open: its directory is read once, not for each member."""
+    state = path.stat()
+    changes = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
+    return _opened_by(os.getpid(), path, changes)
+
+
+@lru_cache(maxsize=4)
+def _opened_by(process: int, path: Path, changes: tuple[int, ...]) -> zipfile.ZipFile:
+    """process : a fork shares the place in the file with its parent, so it opens its own."""
+    return zipfile.ZipFile(path)
 
 
 def _shown(name: str) -> bool:

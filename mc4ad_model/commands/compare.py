@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from intravariance.errors import InputError
-from intravariance.progress import say, track
+from intravariance.progress import track
 from mc4ad_model.commands.options import (
     categories_option,
     json_option,
@@ -48,7 +48,9 @@ if TYPE_CHECKING:
 )
 @size_option
 @points_option
-@click.option("--force", is_flag=True, help="Replace existing files.")
+@click.option(
+    "--force", is_flag=True, help="Replace an earlier report in which nothing was changed."
+)
 @json_option
 @quiet_option
 def compare_command(
@@ -96,8 +98,10 @@ def compare_command(
                 write_member(folder, name, picture)
         write_member(folder, RANKING, ranking_csv(compared))
         write_member(folder, PAGE, comparison_page(compared, points))
-    click.echo(_as_json(compared) if as_json else _as_text(compared))
-    say(f"page: {out / PAGE}", quiet)
+    if as_json:
+        click.echo(_as_json(compared))
+        return
+    click.echo(f"{_as_text(compared)}\n\n{click.format_filename(out)}: open {PAGE} in a browser")
 
 
 def _choose(results: list[Results], categories: tuple[str, ...], run: Path) -> list[Results]:

@@ -64,7 +64,9 @@ _LOUD = 0.01
 @size_option
 @points_option
 @click.option("--jobs", type=click.IntRange(min=1), help="Worker processes.  [default: cores]")
-@click.option("--force", is_flag=True, help="Replace existing files.")
+@click.option(
+    "--force", is_flag=True, help="Replace an earlier report in which nothing was changed."
+)
 @json_option
 @quiet_option
 def inspect_command(
@@ -113,13 +115,13 @@ def inspect_command(
         say(f"note: {line}")
     if as_json:
         click.echo(json.dumps(to_dict(result), allow_nan=False))
-    else:
-        columns, rows = report.two_sample_rows(result)
-        click.echo(
-            "Two-sample test, AUROC: 0.5 = cannot be told apart [control, far from the defects]\n"
-            + text_table(columns, rows)
-        )
-    say(f"page: {out / report.PAGE}", quiet)
+        return
+    columns, rows = report.two_sample_rows(result)
+    click.echo(
+        "Two-sample test, AUROC: 0.5 = cannot be told apart [control, far from the defects]\n"
+        f"{text_table(columns, rows)}\n"
+        f"{click.format_filename(out)}: open {report.PAGE} in a browser"
+    )
 
 
 def _generators(names: Sequence[str]) -> list[GeneratorName]:
