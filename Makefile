@@ -23,7 +23,7 @@ $(OUT): | $(VENV)/build.installed
 	$(BIN)/iv build --group 2 --out $(OUT)
 
 test: $(VENV)/dev.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(VENV)/dev.installed
 	$(BIN)/ruff format --check .
