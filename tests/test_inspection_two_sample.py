@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from intravariance.errors import BackendUnavailable
 from intravariance.inspection.cloud import LabelledCloud
 from intravariance.inspection.two_sample import (
     Descriptors,
     _chances,
     describe,
     fpfh,
+    load_open3d,
     two_sample_test,
 )
 from tests.samples import sphere_points
@@ -59,6 +63,16 @@ def drawn(
         name = f"{category}{seed}_{number}"
         objects.append(Descriptors(name, category, defect, control, 0.15, name))
     return objects
+
+
+def test_a_missing_system_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "open3d.py").write_text(
+        "raise OSError('libusb-1.0.so.0: cannot open shared object file')"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "open3d")
+    with pytest.raises(BackendUnavailable, match=r"libusb-1.0.so.0.*apt-get install libusb"):
+        load_open3d()
 
 
 def test_descriptors_are_those_of_the_whole_cloud() -> None:

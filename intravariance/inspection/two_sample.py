@@ -34,6 +34,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from intravariance.errors import BackendUnavailable
 from intravariance.inspection.cloud import LabelledCloud
 from intravariance.inspection.distances import FEWEST_OBJECTS, RESAMPLES
 
@@ -125,6 +126,24 @@ def _far_patch(
     return np.asarray(far[nearest])
 
 
+def load_open3d() -> Any:
+    """The module.
+
+    Raises
+    ------
+    BackendUnavailable
+        A system library that it needs is missing.
+    """
+    try:
+        import open3d
+    except OSError as error:
+        raise BackendUnavailable(
+            f"Open3D cannot be loaded ({error}). On Debian and Ubuntu: apt-get install "
+            "libusb-1.0-0 libgl1 libgomp1"
+        ) from error
+    return open3d
+
+
 def fpfh(
     points: Floats, normals: Floats, queries: NDArray[np.intp], radius: float
 ) -> NDArray[np.float32]:
@@ -132,10 +151,9 @@ def fpfh(
 
     points : (N, 3). normals : (N, 3) outward; they only orient those estimated from the points.
     """
-    import open3d
-
     if len(queries) == 0:
         return np.zeros((0, _DIMENSIONS), dtype=np.float32)
+    open3d = load_open3d()
     geometry, registration = open3d.geometry, open3d.pipelines.registration
     cloud = geometry.PointCloud(open3d.utility.Vector3dVector(points))
     cloud.estimate_normals(geometry.KDTreeSearchParamRadius(_NORMAL_SHARE * radius))

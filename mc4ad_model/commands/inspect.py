@@ -94,12 +94,14 @@ def inspect_command(
     """
     from intravariance.executors import Processes, cores
     from intravariance.inspection.realism import to_dict
+    from intravariance.inspection.two_sample import load_open3d
     from intravariance.result_folder import new_folder
     from intravariance.store import open_dataset
     from mc4ad_model import inspection_report as report
     from mc4ad_model.configuration import RunConfig
     from mc4ad_model.inspection import plan
 
+    load_open3d()  # what is missing is said before the work begins
     config = RunConfig.load(preset, changes).anomalies
     names = _generators(generators)
     out = Path(f"{file.stem}-inspection") if out is None else out
