@@ -143,8 +143,8 @@ def _say_noise(dataset: Dataset, real: Path | None, quiet: bool) -> None:
     sigma = float(dataset.metadata["identity"]["noise_sigma"])
     if sigma > _LOUD:
         say(
-            f"note: noise of sigma {sigma:.4f} hides local shape, so the two-sample test will find "
-            "little; a file built with --noise-sigma 0.002 shows more",
+            f"note: noise of sigma {sigma:.4f} hides much of the local shape from the two-sample "
+            "test; a file built with --noise-sigma 0.002 shows more",
             quiet,
         )
     if real is not None and real.suffix.lower() in DATASET_SUFFIXES:
