@@ -19,8 +19,11 @@ be "the name without the class and the digits". `crack` is `crak` on disk, as in
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
+from typing import Any
+
+from numpy.typing import NDArray
 
 from annotations.vocabulary import NORMAL
 from intravariance.cloud_files import write_pcd, write_text
@@ -77,15 +80,20 @@ def plan(records: Sequence[Record], options: Options) -> list[Entry]:
     return entries
 
 
-def content(sample: Sample, entry: Entry, options: Options) -> dict[str, bytes]:
-    """The bytes of each file of a sample."""
+def content(
+    sample: Sample,
+    entry: Entry,
+    options: Options,
+    write_vertices: Callable[[NDArray[Any], NDArray[Any]], bytes] = write_obj,
+) -> dict[str, bytes]:
+    """The bytes of each file of a sample. write_vertices : of a template, with its faces."""
     files = {entry.cloud: write_pcd(sample.points)}
     if entry.truth:
         rows = write_text(sample.points, labels=sample.labels, delimiter=options.delimiter)
         files[entry.truth] = rows
     if "vertices" in entry.others:
         faces = normal_faces(sample.points, sample.normals, options.noise_sigma)
-        files[entry.others["vertices"]] = write_obj(sample.points, faces)
+        files[entry.others["vertices"]] = write_vertices(sample.points, faces)
     if "mesh" in entry.others and sample.mesh is not None:
         files[entry.others["mesh"]] = write_mesh(sample.mesh)
     return files

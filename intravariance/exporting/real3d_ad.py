@@ -21,10 +21,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from annotations.vocabulary import NORMAL
-from intravariance.cloud_files import write_pcd, write_text
 from intravariance.exporting import anomaly_shapenet
 from intravariance.exporting.entries import Entry, Numbers, Options, Rules
-from intravariance.exporting.template_meshes import normal_faces, write_mesh, write_mesh_ply
+from intravariance.exporting.template_meshes import write_mesh_ply
 from intravariance.store import Record, Sample
 
 NAME = "real3d-ad"
@@ -68,16 +67,7 @@ def plan(records: Sequence[Record], options: Options) -> list[Entry]:
 
 def content(sample: Sample, entry: Entry, options: Options) -> dict[str, bytes]:
     """The bytes of each file of a sample."""
-    files = {entry.cloud: write_pcd(sample.points)}
-    if entry.truth:
-        rows = write_text(sample.points, labels=sample.labels, delimiter=options.delimiter)
-        files[entry.truth] = rows
-    if "vertices" in entry.others:
-        faces = normal_faces(sample.points, sample.normals, options.noise_sigma)
-        files[entry.others["vertices"]] = write_mesh_ply(sample.points, faces)
-    if "mesh" in entry.others and sample.mesh is not None:
-        files[entry.others["mesh"]] = write_mesh(sample.mesh)
-    return files
+    return anomaly_shapenet.content(sample, entry, options, write_mesh_ply)
 
 
 def lists(records: Sequence[Record], entries: Sequence[Entry]) -> dict[str, bytes]:
