@@ -109,7 +109,7 @@ def test_info_and_verify(files: dict[str, Path]) -> None:
 
 
 def test_killed_it_carries_on(tmp_path: Path) -> None:
-    clouds = {name: data for name, data in real3d_tree(20_000).items() if "duck" in name}
+    clouds = {name: data for name, data in real3d_tree(10_000).items() if "duck" in name}
     root = write_tree(tmp_path / "tree", clouds)  # large enough that some are left to do
     out = tmp_path / "killed.h5"
     arguments = ["auto", str(root), "--out", str(out), "--jobs", "1"]
