@@ -30,7 +30,7 @@ BLENDER = "blender"  # the file's own defects, where others are the real ones
 
 
 @dataclass(frozen=True)
-class Made:
+class SampleTask:
     """A defective sample of a dataset file, as it is or as a generator makes it.
 
     Parameters
@@ -87,7 +87,7 @@ class Made:
 
 
 @dataclass(frozen=True)
-class Brought:
+class ScanTask:
     """A scan with a defect, of the user's folder; of no product whose pristine surface is known.
 
     category : of the dataset file, to which it is compared. points : so many are kept at most,
@@ -112,7 +112,7 @@ class Brought:
         """Unknown."""
 
 
-Task = Made | Brought
+Task = SampleTask | ScanTask
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Tasks:
     """All clouds of an inspection: real ones, and what is compared with them."""
 
     real: tuple[Task, ...]
-    pseudo: tuple[Made, ...]
+    pseudo: tuple[SampleTask, ...]
 
     def category(self, name: str) -> Tasks:
         """Those of one category."""
@@ -154,12 +154,14 @@ def plan(
         A category has no defects, or no template; `real` cannot be read, or has no
         defects of any of the categories.
     """
-    own = tuple(task for category in categories for task in _made(dataset, category, config, seed))
+    own = tuple(
+        task for category in categories for task in _sample_tasks(dataset, category, config, seed)
+    )
     _check_config(config, own)
     pseudo = tuple(replace(task, generator=name) for task in own for name in generators)
     if real is None:
         return Tasks(own, pseudo)
-    brought = _brought(real, dataset, categories, config, seed)
+    brought = _real_tasks(real, dataset, categories, config, seed)
     if ALL in {task.defect for task in brought}:
         raise InputError(
             f"--real {real}: a defect is called {ALL!r}, as all of them are; rename it"
@@ -170,7 +172,7 @@ def plan(
 def label(task: Task, tasks: Tasks) -> str:
     """What a cloud is an example of: a defect type, a generator, or Blender's rendering of a type
     where others are the real ones."""
-    if isinstance(task, Made) and task.generator is not None:
+    if isinstance(task, SampleTask) and task.generator is not None:
         return task.generator
     return task.defect if task in tasks.real else f"{BLENDER}_{task.defect}"
 
@@ -188,7 +190,7 @@ def examine_task(task: tuple[Task, str, int]) -> Object:
     what, name, seed = task
     cloud = make(what, name)
     rng = generator(seed, "inspection", cloud.name, "descriptors")
-    counterpart_of = what.record.id if isinstance(what, Made) and what.generator else ""
+    counterpart_of = what.record.id if isinstance(what, SampleTask) and what.generator else ""
     return examine(cloud, what.pristine(), rng, counterpart_of=counterpart_of)
 
 
@@ -198,10 +200,10 @@ def to_show(tasks: Sequence[Task], count: int) -> list[Task]:
     return spread(sorted(tasks, key=lambda task: (_share(task), _name(task))), count)
 
 
-def _made(
+def _sample_tasks(
     dataset: Dataset, category: str, config: AnomalyConfig, seed: int, origin: str = ""
-) -> list[Made]:
-    """The defective samples of a category; origin : see `Made`, of a file with real defects."""
+) -> list[SampleTask]:
+    """The defective samples of a category. origin : as in `SampleTask`, of a file of real ones."""
     records = [
         record
         for record in dataset.filter(category=category)
@@ -213,7 +215,7 @@ def _made(
     tolerance = dataset.specification.tolerance
     bare = bool(origin) and dataset.imported
     return [
-        Made(
+        SampleTask(
             record, None if bare else template_of(record, dataset), None, config, sigma, tolerance,
             seed, origin,
         )
@@ -221,7 +223,7 @@ def _made(
     ]  # fmt: skip
 
 
-def _check_config(config: AnomalyConfig, tasks: Sequence[Made]) -> None:
+def _check_config(config: AnomalyConfig, tasks: Sequence[SampleTask]) -> None:
     """InputError for settings with which no pseudo-anomaly can be made or labelled."""
     if config.magnitude[0] <= DISPLACEMENT_THRESHOLD:
         raise InputError(
@@ -236,7 +238,7 @@ def _check_config(config: AnomalyConfig, tasks: Sequence[Made]) -> None:
         )
 
 
-def _brought(
+def _real_tasks(
     real: Path, dataset: Dataset, categories: Sequence[str], config: AnomalyConfig, seed: int
 ) -> tuple[Task, ...]:
     if real.is_file() and real.suffix.lower() in DATASET_SUFFIXES:
@@ -249,7 +251,9 @@ def _brought(
             common = [name for name in categories if name in other.categories]
             _check_common(real, common, other.categories, categories)
             return tuple(
-                task for name in common for task in _made(other, name, config, seed, real.name)
+                task
+                for name in common
+                for task in _sample_tasks(other, name, config, seed, real.name)
             )
     layout = detect_layout(real)
     if layout is None:
@@ -259,10 +263,10 @@ def _brought(
         raise InputError(f"--real {real}: has no scan with a defect (layout {layout})")
     points = dataset.specification.points[1]
     if all(not scan.category for scan in scans) and len(categories) == 1:
-        return tuple(Brought(scan, categories[0], points) for scan in scans)
+        return tuple(ScanTask(scan, categories[0], points) for scan in scans)
     common = [name for name in categories if any(scan.category == name for scan in scans)]
     _check_common(real, common, sorted({scan.category for scan in scans}), categories)
-    return tuple(Brought(scan, scan.category, points) for scan in scans if scan.category in common)
+    return tuple(ScanTask(scan, scan.category, points) for scan in scans if scan.category in common)
 
 
 def _check_common(
@@ -281,8 +285,8 @@ def _check_common(
 
 
 def _share(task: Task) -> float:
-    return task.record.n_anomalous / task.record.n_points if isinstance(task, Made) else 0.0
+    return task.record.n_anomalous / task.record.n_points if isinstance(task, SampleTask) else 0.0
 
 
 def _name(task: Task) -> str:
-    return task.record.id if isinstance(task, Made) else task.scan.id
+    return task.record.id if isinstance(task, SampleTask) else task.scan.id

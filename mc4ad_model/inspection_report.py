@@ -48,7 +48,7 @@ from intravariance.progress import say, track
 from intravariance.result_folder import write_member
 from intravariance.seeds import generator
 from intravariance.store import Dataset, Record
-from mc4ad_model.inspection import Made, Task, Tasks, examine_task, label, make, to_show
+from mc4ad_model.inspection import SampleTask, Task, Tasks, examine_task, label, make, to_show
 
 RECORD, PAGE, FIGURE = "report.json", "page.html", "realism.png"
 SHEETS, PANELS = "sheets", "panels"
@@ -215,7 +215,7 @@ def panel_tasks(tasks: Tasks, size: int, layer: float) -> dict[str, PanelTask]:
 def draw_panel(task: PanelTask) -> bytes:
     """The panel (PNG); what worker processes run."""
     what = task.task
-    template = upright(what.template) if isinstance(what, Made) and what.template else None
+    template = upright(what.template) if isinstance(what, SampleTask) and what.template else None
     return png(panel(make(what, task.label), template, task.size, task.layer))
 
 

@@ -57,7 +57,7 @@ def import_command(
     or a .zip file; of hf-parquet a folder, from which the file comes back as it was, so that
     --name, --normalise, --skip-bad and --jobs do not apply. Everything works on the file that works
     on a built one: verify, info, preview, train (with --set data.points=stored), evaluate. Killed
-    at any moment, the same command carries on.
+    at any moment, the same command carries on; of hf-parquet it begins again.
     """
     from intravariance.importing import ImportSettings, import_dataset
 
@@ -65,7 +65,7 @@ def import_command(
     try:
         result = import_dataset(settings, out, force)
     except KeyboardInterrupt:
-        raise IVError("interrupted; the same command carries on from here") from None
+        raise IVError("interrupted; run the same command again") from None
     print_result(result, as_json)
 
 

@@ -147,12 +147,14 @@ def _say_noise(dataset: Dataset, real: Path | None, quiet: bool) -> None:
             "test; a file built with --noise-sigma 0.002 shows more",
             quiet,
         )
-    if real is not None and real.suffix.lower() in DATASET_SUFFIXES:
-        with open_dataset(real) as other:
-            theirs = float(other.metadata["identity"]["noise_sigma"])
-        if theirs != sigma:
-            say(
-                f"note: {real} has noise of sigma {theirs:.4g}, {dataset.path} of {sigma:.4g}: the "
-                "two-sample test will be of the noise",
-                quiet,
-            )
+    if real is None or real.suffix.lower() not in DATASET_SUFFIXES:
+        return
+    with open_dataset(real) as other:
+        theirs = float(other.metadata["identity"]["noise_sigma"])
+        known = not (other.imported or dataset.imported)  # of imported scans it is not
+    if known and theirs != sigma:
+        say(
+            f"note: {real} has noise of sigma {theirs:.4g}, {dataset.path} of {sigma:.4g}: the "
+            "two-sample test will be of the noise",
+            quiet,
+        )
