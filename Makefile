@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # make build   set everything up in .venv and build Group 2
 # make test    set everything up in .venv and run the tests
-# make lint    formatting, lint and types
+# make lint    formatting, lint, types and who may import whom
 # make parity  compare with MinkowskiEngine, where it is built (docs/minkowski.md)
 # make bench   the benchmarks
 
@@ -29,10 +29,11 @@ lint: $(VENV)/dev.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 parity: $(VENV)/dev.installed
 	@if $(BIN)/python -c "from importlib.util import find_spec as f; exit(not f('MinkowskiEngine'))"; then \
-	  $(BIN)/python -m pytest tests/test_sparse_minkowski.py tests/test_published_checkpoints.py; \
+	  $(BIN)/python -m pytest tests/mc4ad_model/sparse/test_minkowski.py tests/mc4ad_model/methods/mc4ad/test_released_checkpoints.py; \
 	else echo "parity with MinkowskiEngine: skipped, it is not built in $(VENV) (docs/minkowski.md)"; fi
 
 bench: $(VENV)/dev.installed

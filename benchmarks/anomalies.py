@@ -28,8 +28,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mc4ad_model.anomalies import GENERATORS, deform, draw, partition
-from mc4ad_model.configuration import AnomalyConfig
+from mc4ad_model.methods.mc4ad.anomalies import GENERATORS, deform, draw, partition
+from mc4ad_model.methods.mc4ad.configuration import AnomalyConfig
 
 
 class Looks(NamedTuple):
@@ -75,7 +75,7 @@ def plain_released(
 ) -> np.ndarray:
     """The released pipeline in plain numpy: 64 sorts, then dipoles in patches of the first half.
 
-    Uses nothing of `mc4ad_model.anomalies`: tests compare its statistics with ours.
+    Uses nothing of `mc4ad_model.methods.mc4ad.anomalies`: tests compare its statistics with ours.
     """
     size = len(points) // config.patches
     labels = np.full(len(points), -1)

@@ -23,12 +23,12 @@ from pathlib import Path
 
 import psutil
 
-from intravariance.blender import BlenderWorker
-from intravariance.mesh import Mesh
-from intravariance.plan import SampleJob, make_plan
-from intravariance.sample import SampleSettings, make_sample
+from intravariance.building.blender import BlenderWorker
+from intravariance.building.plan import SampleJob, make_plan
+from intravariance.building.sample import SampleSettings, make_sample
+from intravariance.dataset.specification import load_group
+from intravariance.geometry.mesh import Mesh
 from intravariance.sources import choose, load_base_mesh, parse_source, prepare
-from intravariance.specification import load_group
 
 SETTINGS = SampleSettings(seed=0, pose="so3", noise_sigma=0.002**0.5, tolerance=0.0)
 

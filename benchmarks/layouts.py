@@ -35,13 +35,13 @@ from pathlib import Path
 import numpy as np
 
 from annotations.vocabulary import NORMAL
-from intravariance.exporting import LAYOUTS, Options, write_tree
-from intravariance.exporting.template_meshes import normal_faces, vertex_normals
-from intravariance.importing import ImportSettings, import_dataset
-from intravariance.layouts import detect_layout, find_scans
-from intravariance.mesh import Mesh
-from intravariance.specification import Category, Specification
-from intravariance.store import Dataset, Sample, assemble, open_dataset, write_shard
+from intravariance.dataset.specification import Category, Specification
+from intravariance.dataset.store import Dataset, Sample, assemble, open_dataset, write_shard
+from intravariance.exchange.exporting.tree import write_tree
+from intravariance.exchange.importing.run import ImportSettings, import_dataset
+from intravariance.exchange.layouts import WRITERS, Options, detect_layout, find_scans
+from intravariance.exchange.layouts.template_meshes import normal_faces, vertex_normals
+from intravariance.geometry.mesh import Mesh
 
 SIGMA = 0.002
 
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--clouds", type=int, default=32)
     parser.add_argument("--points", type=int, default=50_000)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("--layout", choices=LAYOUTS, action="append")
+    parser.add_argument("--layout", choices=WRITERS, action="append")
     parser.add_argument("--normals", type=Path)
     parser.add_argument("--task", nargs=4, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -63,7 +63,7 @@ def main() -> None:
         normals(given.normals)
     else:
         with tempfile.TemporaryDirectory(prefix="iv_") as name:
-            tables(Path(name), given.clouds, given.points, given.jobs, given.layout or LAYOUTS)
+            tables(Path(name), given.clouds, given.points, given.jobs, given.layout or WRITERS)
 
 
 def tables(folder: Path, clouds: int, points: int, jobs: int, layouts: Iterable[str]) -> None:
@@ -175,11 +175,11 @@ def figures(start: float, clouds: int, size: int, jobs: int = 1) -> dict:
 
 def write(layout: str, file: Path, folder: Path, jobs: int) -> dict:
     """Our export."""
-    rules = LAYOUTS[layout].RULES
+    rules = WRITERS[layout].RULES
     start = time.perf_counter()
     with open_dataset(file) as dataset:
         options = Options(rules.spellings[0], rules.delimiters[0], SIGMA)
-        written = write_tree(LAYOUTS[layout], dataset, folder, options, jobs=jobs, quiet=True)
+        written = write_tree(WRITERS[layout], dataset, folder, options, jobs=jobs, quiet=True)
     return figures(start, written.samples, written.bytes, jobs)
 
 
@@ -214,7 +214,7 @@ def plain_write(layout: str, file: Path, folder: Path, jobs: int) -> dict:
     import open3d as o3d
 
     write_cloud = o3d.io.write_point_cloud  # noqa: TID251 - what ours is compared with
-    mark = LAYOUTS[layout].RULES.delimiters[0]
+    mark = WRITERS[layout].RULES.delimiters[0]
     folder.mkdir()
     start = time.perf_counter()
     with open_dataset(file) as dataset:
@@ -241,7 +241,7 @@ def plain_read(layout: str, file: Path, folder: Path, jobs: int) -> dict:
     import open3d as o3d
 
     read_cloud = o3d.io.read_point_cloud  # noqa: TID251 - what ours is compared with
-    mark = LAYOUTS[layout].RULES.delimiters[0]
+    mark = WRITERS[layout].RULES.delimiters[0]
     paths = sorted([*folder.glob("*.pcd"), *folder.glob("*.ply")])
     start = time.perf_counter()
     size = 0

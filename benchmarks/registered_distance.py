@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from intravariance.store import Dataset, open_dataset
-from mc4ad_model.configuration import RunConfig
-from mc4ad_model.data import read_training_data, registration_points
-from mc4ad_model.evaluation import evaluate_category
-from mc4ad_model.registration import Registration
-from mc4ad_model.runs import evaluated_records
-from mc4ad_model.tables import Cell, markdown_table
+from intravariance.dataset.store import Dataset, open_dataset
+from intravariance.tables import Cell, markdown_table
+from mc4ad_model.evaluation.evaluate import evaluate_category
+from mc4ad_model.methods.mc4ad.configuration import RunConfig
+from mc4ad_model.methods.mc4ad.training_samples import read_training_data, registration_points
+from mc4ad_model.registration.poses import Registration
+from mc4ad_model.runs.jobs import evaluated_records
 
 NEIGHBOURS = 40  # of about 10,000 points: a patch of a radius of 0.1 or so
 

@@ -65,8 +65,8 @@ from sparse_rivals import (
     training_step,
 )
 
-from mc4ad_model.architectures import NetworkConfig
-from mc4ad_model.network import CFPNet
+from mc4ad_model.methods.mc4ad.architectures import NetworkConfig
+from mc4ad_model.methods.mc4ad.network import CFPNet
 from mc4ad_model.sparse import Backend, CoordinatePyramid, Geometry, voxelise
 
 BLOCK = 0.1  # seconds

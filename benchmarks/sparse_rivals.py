@@ -18,7 +18,7 @@ from torch import Tensor
 
 from intravariance import open_dataset
 from intravariance.errors import BackendUnavailable
-from mc4ad_model.network import CFPNet
+from mc4ad_model.methods.mc4ad.network import CFPNet
 from mc4ad_model.sparse import (
     Backend,
     CoordinatePyramid,

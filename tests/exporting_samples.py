@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from intravariance.exporting import LAYOUTS, Options, Written, write_tree
-from intravariance.specification import Category, Specification
-from intravariance.store import Dataset, Sample
+from intravariance.dataset.specification import Category, Specification
+from intravariance.dataset.store import Dataset, Sample
+from intravariance.exchange.exporting.tree import Written, write_tree
+from intravariance.exchange.layouts import WRITERS, Options
 from tests.samples import make_dataset
 
 POINTS = (2048, 2100)
@@ -42,7 +43,7 @@ def make_exportable(path: Path, sigma: float = 0.002) -> Path:
 @contextmanager
 def plain_folder() -> Iterator[Path]:
     """A temporary folder whose path has no word that readers stumble over, as pytest's own has."""
-    words = {word for layout in LAYOUTS.values() for word in layout.RULES.path_words}
+    words = {word for layout in WRITERS.values() for word in layout.RULES.path_words}
     for parent in (None, "/tmp"):
         for _ in range(20):  # a random name may have such a word too
             with tempfile.TemporaryDirectory(prefix="iv_", dir=parent) as name:
@@ -54,11 +55,11 @@ def plain_folder() -> Iterator[Path]:
 
 def export_to(dataset: Dataset, layout: str, out: Path, **options: object) -> Written:
     """`write_tree` with the layout's own options, or others."""
-    rules = LAYOUTS[layout].RULES
+    rules = WRITERS[layout].RULES
     sigma = float(dataset.metadata["identity"]["noise_sigma"])
     chosen = Options(rules.spellings[0], rules.delimiters[0], sigma)
     return write_tree(
-        LAYOUTS[layout],
+        WRITERS[layout],
         dataset,
         out,
         replace(chosen, **options),  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-from intravariance.specification import Category, Specification, specification_from_dict
+from intravariance.dataset.specification import Category, Specification, specification_from_dict
 
 # A cube of side 2: corners in binary order of (x, y, z), faces outward.
 CUBE_VERTICES = [(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]

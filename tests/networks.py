@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mc4ad_model.architectures import NetworkConfig
-from mc4ad_model.network import CFPNet
+from mc4ad_model.methods.mc4ad.architectures import NetworkConfig
+from mc4ad_model.methods.mc4ad.network import CFPNet
 
 
 def generator(seed: int = 0) -> torch.Generator:

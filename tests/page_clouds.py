@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from intravariance.inspection.cloud import LabelledCloud
+from intravariance.looking.cloud import LabelledCloud
 from intravariance.seeds import generator
 from tests.samples import sphere_points
 

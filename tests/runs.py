@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from intravariance.pointcloud import sample_surface
-from mc4ad_model.configuration import RunConfig
-from mc4ad_model.data import Template, TrainingData
-from mc4ad_model.run_folder import Run
-from mc4ad_model.training import train
+from intravariance.geometry.sampling import sample_surface
+from mc4ad_model.methods.mc4ad.configuration import RunConfig
+from mc4ad_model.methods.mc4ad.training import train
+from mc4ad_model.methods.mc4ad.training_samples import Template, TrainingData
+from mc4ad_model.runs.run_folder import Run
 from tests.samples import product
 
 # Four steps in two epochs, of clouds of 300 points.

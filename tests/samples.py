@@ -16,12 +16,12 @@ import trimesh
 from numpy.typing import NDArray
 
 from annotations.vocabulary import DISPLACEMENT_THRESHOLD, NORMAL
-from intravariance.mesh import Mesh, mesh_from_arrays, to_unit_sphere
-from intravariance.plan import SampleJob, make_plan
-from intravariance.pointcloud import apply_pose, random_pose, rotate, sample_surface
+from intravariance.building.plan import SampleJob, make_plan
+from intravariance.dataset.specification import Category, Specification
+from intravariance.dataset.store import Sample, assemble, write_shard
+from intravariance.geometry.mesh import Mesh, mesh_from_arrays, to_unit_sphere
+from intravariance.geometry.sampling import apply_pose, random_pose, rotate, sample_surface
 from intravariance.seeds import generator
-from intravariance.specification import Category, Specification
-from intravariance.store import Sample, assemble, write_shard
 
 Change = Callable[[Sample, np.random.Generator], Sample]
 

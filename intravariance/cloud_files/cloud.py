@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from intravariance.dataset.schema import MAX_ROWS
 from intravariance.errors import InputError
-from intravariance.hdf5_schema import MAX_ROWS
 
 Floats = NDArray[np.float64]
 

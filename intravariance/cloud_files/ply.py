@@ -8,9 +8,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from intravariance.cloud_files.cloud import PointCloud, check_count, cloud_from_columns
+from intravariance.cloud_files.ply_format import PLY_ERRORS, PlyBody, PlyHeader, read_header
 from intravariance.cloud_files.text import line_names, parse_rows
 from intravariance.errors import InputError
-from intravariance.sources.ply_format import PLY_ERRORS, PlyBody, PlyHeader, read_header
 
 
 def parse_ply(data: bytes) -> PointCloud:

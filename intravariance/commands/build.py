@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from intravariance.pointcloud import Pose
+    from intravariance.geometry.sampling import Pose
     from intravariance.sources import Source, Up
 
-from intravariance.errors import InputError, IVError
-from intravariance.specification import (
+from intravariance.dataset.specification import (
     GROUPS,
     Specification,
     load_collation,
     load_group,
     load_specification,
 )
+from intravariance.errors import InputError, IVError
 
 _COLLATION = "anomaly_shapenet:"
 
@@ -124,9 +124,9 @@ def build_command(
         _print_plan(specification, parse_source(source, up), seed, fill is not None, as_json)
         return
 
-    from intravariance.build import BuildSettings, build, default_cache
-    from intravariance.executors import cores
-    from intravariance.sample import SampleSettings
+    from intravariance.building.run import BuildSettings, build, default_cache
+    from intravariance.building.sample import SampleSettings
+    from intravariance.executors.processes import cores
 
     settings = BuildSettings(
         specification=specification,
@@ -199,11 +199,11 @@ def _collate(
     import os
 
     from intravariance.commands.import_ import print_result
-    from intravariance.executors import cores
-    from intravariance.importing import run_import
+    from intravariance.exchange.importing.collation import CollationSettings, plan_collation
+    from intravariance.exchange.importing.run import run_import
+    from intravariance.executors.processes import cores
+    from intravariance.files.atomic import check_target
     from intravariance.progress import say
-    from intravariance.sources.anomaly_shapenet import CollationSettings, plan_collation
-    from intravariance.writing import check_target
 
     location = source.removeprefix(_COLLATION)
     if not location:
@@ -236,7 +236,7 @@ def _collate(
 
 
 def _sigma(variance: float | None, sigma: float | None) -> float:
-    from intravariance.pointcloud import NOISE_VARIANCE
+    from intravariance.geometry.sampling import NOISE_VARIANCE
 
     if variance is not None and sigma is not None:
         raise InputError("give --noise-variance or --noise-sigma, not both")
@@ -250,7 +250,7 @@ def _print_plan(
 ) -> None:
     from dataclasses import asdict
 
-    from intravariance.plan import make_plan
+    from intravariance.building.plan import make_plan
     from intravariance.sources import choose
 
     jobs = make_plan(specification, seed)

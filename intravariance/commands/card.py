@@ -21,8 +21,8 @@ def card_command(file: Path, out: Path | None, force: bool) -> None:
 
     It has the form of the Hugging Face Hub; every number in it is taken from the file.
     """
-    from intravariance.card import dataset_card
-    from intravariance.writing import check_target, write_file
+    from intravariance.cards.dataset_card import dataset_card
+    from intravariance.files.atomic import check_target, write_file
 
     if out is None:
         click.echo(dataset_card(file), nl=False)

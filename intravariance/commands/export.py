@@ -12,7 +12,7 @@ import click
 from intravariance.errors import InputError, IVError
 
 if TYPE_CHECKING:
-    from intravariance.store import Dataset
+    from intravariance.dataset.store import Dataset
 
 _LAYOUTS = ("anomaly-shapenet", "real3d-ad", "mvtec-like-folder", "hf-parquet")
 _DELIMITERS: dict[str, Literal[",", " "]] = {"comma": ",", "space": " "}
@@ -64,7 +64,7 @@ def export_command(
     What a layout has no place for is named at the end. The same file and options give the same
     bytes, and the folder appears only when it is complete.
     """
-    from intravariance.store import open_dataset
+    from intravariance.dataset.store import open_dataset
 
     with open_dataset(file) as dataset:
         part = dataset.filter(category=categories) if categories else dataset
@@ -102,10 +102,11 @@ def _tree(
     quiet: bool,
 ) -> dict[str, Any]:
     """Write a tree; what is printed of it."""
-    from intravariance.executors import cores
-    from intravariance.exporting import LAYOUTS, Options, write_tree
+    from intravariance.exchange.exporting.tree import write_tree
+    from intravariance.exchange.layouts import WRITERS, Options
+    from intravariance.executors.processes import cores
 
-    chosen = LAYOUTS[layout]
+    chosen = WRITERS[layout]
     rules = chosen.RULES
     delimiter = None if gt_delimiter is None else _DELIMITERS[gt_delimiter]
     _refuse(layout, spelling not in (None, *rules.spellings) and f"--spelling {spelling}")
@@ -134,7 +135,7 @@ def _tree(
 
 
 def _parquet(dataset: Dataset, out: Path, force: bool, quiet: bool) -> dict[str, Any]:
-    from intravariance.exporting.parquet import export
+    from intravariance.exchange.parquet.writing import export
 
     written = export(dataset, out, force=force, quiet=quiet)
     return {

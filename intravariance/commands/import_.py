@@ -12,7 +12,7 @@ import click
 from intravariance.errors import IVError
 
 if TYPE_CHECKING:
-    from intravariance.importing import ImportResult, Normalise
+    from intravariance.exchange.importing.run import ImportResult, Normalise
 
 # The modules of the import load NumPy and h5py, so they are imported when it starts.
 
@@ -59,7 +59,7 @@ def import_command(
     on a built one: verify, info, preview, train (with --set data.points=stored), evaluate. Killed
     at any moment, the same command carries on; of hf-parquet it begins again.
     """
-    from intravariance.importing import ImportSettings, import_dataset
+    from intravariance.exchange.importing.run import ImportSettings, import_dataset
 
     settings = ImportSettings(layout, path, name, normalise, skip_bad, jobs, quiet)
     try:

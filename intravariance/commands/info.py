@@ -13,7 +13,7 @@ import click
 from annotations.vocabulary import NORMAL, in_order
 
 if TYPE_CHECKING:
-    from intravariance.store import Dataset
+    from intravariance.dataset.store import Dataset
 
 
 @click.command("info")
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def info_command(file: Path, as_json: bool) -> None:
     """Show what a dataset file holds: counts as in Table 8 of the paper, noise, source, digest."""
-    from intravariance.labelling.description import in_short
-    from intravariance.store import open_dataset
+    from intravariance.cards.labels import in_short
+    from intravariance.dataset.store import open_dataset
 
     with open_dataset(file) as dataset:
         content = describe(dataset)
@@ -64,8 +64,8 @@ def info_command(file: Path, as_json: bool) -> None:
 
 def describe(dataset: Dataset) -> dict[str, Any]:
     """What `iv info` shows, JSON-able. "table" has a row a category and a last row "total"."""
-    from intravariance.imported_card import known_noise
-    from intravariance.labelling.description import hand_labels
+    from intravariance.cards.imported_card import known_noise
+    from intravariance.cards.labels import hand_labels
 
     metadata = dataset.metadata
     identity = metadata["identity"]

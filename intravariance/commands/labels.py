@@ -17,11 +17,11 @@ from intravariance.errors import InputError, IVError
 from intravariance.progress import say
 
 if TYPE_CHECKING:
+    from intravariance.dataset.store import Dataset, Record
     from intravariance.labelling.comparing import Comparison
     from intravariance.labelling.giving_out import CloudFormat
     from intravariance.labelling.manifest import Frame
     from intravariance.labelling.relabelling import Relabelling
-    from intravariance.store import Dataset, Record
 
 _PATH = click.Path(path_type=Path)
 _COUNTS = ("matched", "missing", "extra", "repeated", "ambiguous", "added", "removed")
@@ -73,10 +73,10 @@ def export_command(
     One file a sample, with the scalar field `label`, and manifest.json. Edit the label, save over
     the file, and take the folder back with `iv labels import`.
     """
+    from intravariance.dataset.store import open_dataset
+    from intravariance.files.folders import check_folder
     from intravariance.labelling.giving_out import give_out
     from intravariance.labelling.manifest import NAME
-    from intravariance.result_folder import check_folder
-    from intravariance.store import open_dataset
 
     check_folder(out, NAME, force)
     with open_dataset(file) as dataset, _interruptible(out):

@@ -56,10 +56,10 @@ def preview_command(
     One row a category: a template, then the median sample of each defect type by share of
     labelled points. The same file always gives the same picture.
     """
-    from intravariance.inspection.pictures import png
-    from intravariance.preview import contact_sheet
-    from intravariance.store import open_dataset
-    from intravariance.writing import check_target, write_file
+    from intravariance.dataset.store import open_dataset
+    from intravariance.files.atomic import check_target, write_file
+    from intravariance.looking.pictures import png
+    from intravariance.looking.preview import contact_sheet
 
     out = file.with_suffix(".png") if out is None else out
     if out.suffix.lower() != ".png":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from intravariance.verify import Report
+    from intravariance.verification.verify import Report
 
 
 @click.command("verify")
@@ -22,7 +22,7 @@ def verify_command(ctx: click.Context, file: Path, as_json: bool) -> None:
 
     Ends with exit code 1 when a check fails.
     """
-    from intravariance.verify import verify
+    from intravariance.verification.verify import verify
 
     report = verify(file)
     if as_json:

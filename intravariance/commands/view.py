@@ -17,9 +17,9 @@ from annotations.vocabulary import NORMAL
 from intravariance.errors import InputError
 
 if TYPE_CHECKING:
-    from intravariance.inspection.cloud import LabelledCloud
-    from intravariance.inspection.pictures import Colouring
-    from intravariance.store import Dataset, Record
+    from intravariance.dataset.store import Dataset, Record
+    from intravariance.looking.cloud import LabelledCloud
+    from intravariance.looking.pictures import Colouring
 
 # Splats of more points than this only add to the time that a picture takes.
 _PICTURE_POINTS = 200_000
@@ -80,8 +80,8 @@ def view_command(
     of the dataset. Your own clouds may be .ply .pcd .txt .xyz .asc .csv .npy or .obj; they are
     scaled to a radius of 1, and given normals when they have none.
     """
-    from intravariance.store import DATASET_SUFFIXES
-    from intravariance.writing import check_target, write_file
+    from intravariance.dataset.store import DATASET_SUFFIXES
+    from intravariance.files.atomic import check_target, write_file
 
     if out is not None:
         _check_out(out, colour)
@@ -174,7 +174,7 @@ def _check_out(out: Path, colour: str | None) -> None:
 
 def _check_colour(cloud: LabelledCloud, colour: str | None) -> None:
     """InputError when nothing is known of what shall be shown."""
-    from intravariance.inspection.scans import UNLABELLED
+    from intravariance.looking.scans import UNLABELLED
 
     if colour == "scores" and cloud.scores is None:
         raise InputError("--colour scores: there are none; give a file of them with --scores")
@@ -189,8 +189,8 @@ def _is_page(out: Path) -> bool:
 
 
 def _from_dataset(path: Path, sample: str, scores: Path | None) -> _Sight:
-    from intravariance.inspection.cloud import upright
-    from intravariance.store import open_dataset
+    from intravariance.dataset.store import open_dataset
+    from intravariance.looking.cloud import upright
 
     with open_dataset(path) as dataset:
         record = choose_sample(dataset, sample)
@@ -214,8 +214,8 @@ def _from_cloud_file(path: Path, labels: Path | None, scores: Path | None, html:
     from dataclasses import replace
 
     from intravariance.cloud_files import SUFFIXES, read_cloud, read_labels
-    from intravariance.inspection.scans import scan_cloud
-    from intravariance.store import DATASET_SUFFIXES
+    from intravariance.dataset.store import DATASET_SUFFIXES
+    from intravariance.looking.scans import scan_cloud
 
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(
@@ -232,9 +232,9 @@ def _from_cloud_file(path: Path, labels: Path | None, scores: Path | None, html:
 
 
 def _picture(sight: _Sight, size: int, colour: Colouring | None) -> bytes:
-    from intravariance.inspection.panels import panel
-    from intravariance.inspection.pictures import png
-    from intravariance.inspection.scans import UNLABELLED
+    from intravariance.looking.panels import panel
+    from intravariance.looking.pictures import png
+    from intravariance.looking.scans import UNLABELLED
 
     shown: Sequence[Colouring] | None = None if colour is None else [colour]
     if colour is None and sight.cloud.defect == UNLABELLED:
@@ -245,7 +245,7 @@ def _picture(sight: _Sight, size: int, colour: Colouring | None) -> bytes:
 
 
 def _page(sight: _Sight) -> bytes:
-    from intravariance.inspection.page import Note, page
+    from intravariance.looking.page import Note, page
 
     clouds = [sight.cloud] if sight.template is None else [sight.cloud, sight.template]
     return page(sight.cloud.name, clouds, [Note("About this cloud", "\n".join(sight.notes))])

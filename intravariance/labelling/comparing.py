@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from annotations.agreement import Agreement, agreement, mean, pooled
+from intravariance.dataset.label_origin import by_hand, construction_labels
+from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError
-from intravariance.labelling.provenance import by_hand, construction_labels
 from intravariance.labelling.taking_back import find_edited, read_edited
 from intravariance.progress import track
-from intravariance.store import Dataset, open_dataset
 
 FIGURES = ("iou", "kappa", "precision", "recall")
 

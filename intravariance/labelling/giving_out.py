@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intravariance.cloud_files import write_ply, write_text
+from intravariance.dataset.sample_checks import unposed
+from intravariance.dataset.store import Record, Sample
+from intravariance.files.atomic import write_file
+from intravariance.files.folders import new_folder, write_member
 from intravariance.labelling.manifest import NAME, Frame, GivenCloud, Manifest
 from intravariance.progress import track
-from intravariance.result_folder import new_folder, write_member
-from intravariance.sample_checks import unposed
-from intravariance.store import Record, Sample
-from intravariance.writing import write_file
 
 CloudFormat = Literal["ply", "txt"]
 FORMATS: tuple[CloudFormat, ...] = ("ply", "txt")

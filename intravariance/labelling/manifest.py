@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from intravariance.dataset.schema import canonical_json
 from intravariance.errors import InputError
-from intravariance.hdf5_schema import canonical_json
 
 NAME = "manifest.json"
 FORMAT, VERSION = "iv-labels", 1

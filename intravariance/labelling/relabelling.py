@@ -14,19 +14,20 @@ from typing import Any
 
 from annotations.merging import Rule
 from annotations.vocabulary import NORMAL
-from intravariance.errors import InputError
-from intravariance.labelling.provenance import KEY, relabelled
-from intravariance.labelling.taking_back import Edited, HandLabels, find_edited, read_hand
-from intravariance.partial_folder import (
+from intravariance.dataset.label_origin import KEY, relabelled
+from intravariance.dataset.store import Dataset, Sample, open_dataset, write_shard
+from intravariance.dataset.work_folder import (
     claim,
     clear_samples,
-    discard,
+    finish,
     locked_folder,
     plain_disk_errors,
 )
+from intravariance.errors import InputError
+from intravariance.files.atomic import check_target
+from intravariance.labelling.taking_back import Edited, HandLabels, find_edited, read_hand
 from intravariance.progress import track
-from intravariance.store import Dataset, Sample, assemble, open_dataset, write_shard
-from intravariance.writing import check_target
+from intravariance.verification.verify import failures
 
 _SHOWN = 20
 
@@ -94,7 +95,6 @@ def relabel(
         except (InputError, KeyboardInterrupt):  # nothing is worth keeping: all is read again
             clear_samples(partial)
             raise
-        discard(partial)
     return result
 
 
@@ -121,10 +121,8 @@ def _write(
         raise InputError(_problems(skipped))
     if not outcomes:
         raise InputError(f"none of the edited files can be used{_listed(skipped)}")
-    assembled = partial / "assembled.h5"
-    digest = assemble(assembled, shards, _metadata(dataset, outcomes, rule, annotator))
-    check_target(out, force)  # again: it may have appeared meanwhile
-    os.replace(assembled, out)
+    metadata = _metadata(dataset, outcomes, rule, annotator)
+    digest = finish(partial, shards, metadata, out, failures, force, quiet)
     return Relabelling(
         path=out,
         digest=digest,

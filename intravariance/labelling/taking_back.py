@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from annotations.matching import Matching, match
 from intravariance.cloud_files import SUFFIXES, parse_cloud
 from intravariance.cloud_files.reading import read_bytes
+from intravariance.dataset.store import Dataset, Sample
 from intravariance.errors import InputError
-from intravariance.exporting.checksums import NAME as CHECKSUMS
+from intravariance.files.checksums import NAME as CHECKSUMS
 from intravariance.labelling.giving_out import given_points
 from intravariance.labelling.manifest import NAME, Manifest, read_manifest
-from intravariance.store import Dataset, Sample
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ makes it a closed mesh in the unit sphere and keeps it in a cache.
 """
 
 from intravariance.sources.choosing import Choice, choose
-from intravariance.sources.layouts import Candidate, Source, Up, parse_source
+from intravariance.sources.finding import Candidate, Source, Up, parse_source
 from intravariance.sources.preparing import BaseMesh, load_base_mesh, prepare
 
 __all__ = [

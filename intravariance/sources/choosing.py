@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from intravariance.dataset.specification import Category, Specification
 from intravariance.errors import InputError
 from intravariance.seeds import generator
-from intravariance.sources.layouts import Candidate, Procedural, Source
-from intravariance.specification import Category, Specification
+from intravariance.sources.finding import Candidate, Procedural, Source
 
 
 @dataclass(frozen=True)

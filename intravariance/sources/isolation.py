@@ -14,7 +14,7 @@ import numpy as np
 
 import intravariance
 from intravariance.errors import InputError
-from intravariance.mesh import Mesh, mesh_from_arrays
+from intravariance.geometry.mesh import Mesh, mesh_from_arrays
 
 MEMORY_LIMIT = 4 * 2**30  # bytes of address space; a mesh of a million faces takes about 1 GiB
 TIME_LIMIT = 300  # seconds, of processor and of wall time; the slowest of 62 meshes took 10

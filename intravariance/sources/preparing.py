@@ -17,14 +17,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from intravariance.code_digest import code_digest
-from intravariance.densify import subdivide_long_edges
+from intravariance.dataset.provenance import code_digest
 from intravariance.errors import InputError, IntegrityError
-from intravariance.mesh import Mesh, digest_arrays, mesh_from_arrays, to_unit_sphere
-from intravariance.mesh_topology import MAX_EDGE, closed_problem
+from intravariance.geometry.densify import subdivide_long_edges
+from intravariance.geometry.mesh import Mesh, digest_arrays, mesh_from_arrays, to_unit_sphere
+from intravariance.geometry.topology import MAX_EDGE, closed_problem
 from intravariance.sources.choosing import Choice, origin
+from intravariance.sources.finding import Candidate, Source
 from intravariance.sources.isolation import read_and_repair
-from intravariance.sources.layouts import Candidate, Source
 
 # What reading a damaged .npz file raises; zipfile takes some damage for encryption (RuntimeError).
 _DAMAGE = (
@@ -36,7 +36,8 @@ LARGEST_ERROR = 0.05  # unit-sphere radii; a repaired mesh that is further off d
 # The code that a prepared mesh depends on; the cache forgets what other code made.
 _PREPARATION = (
     "intravariance/sources",
-    *(f"intravariance/{name}.py" for name in ("densify", "mesh", "mesh_topology")),
+    "intravariance/cloud_files/ply_format.py",
+    *(f"intravariance/geometry/{name}.py" for name in ("densify", "mesh", "topology")),
 )
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from intravariance.errors import InputError
 from intravariance.sources.off_format import read_off
-from intravariance.sources.ply_format import read_ply
+from intravariance.sources.ply_meshes import read_ply
 from intravariance.sources.repair import make_base_mesh
 
 

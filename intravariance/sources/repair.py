@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intravariance.densify import subdivide_long_edges
 from intravariance.errors import InputError
-from intravariance.mesh import Mesh, mesh_from_arrays, to_unit_sphere, triangle_areas
-from intravariance.mesh_topology import MAX_EDGE, closed_problem, directed_edges, signed_volumes
+from intravariance.geometry.densify import subdivide_long_edges
+from intravariance.geometry.mesh import Mesh, mesh_from_arrays, to_unit_sphere, triangle_areas
+from intravariance.geometry.topology import MAX_EDGE, closed_problem, directed_edges, signed_volumes
 
 MAX_FACES = 60_000  # of a prepared mesh; Blender takes about 1 s for a defect on as many
 # To which larger meshes are thinned out before long edges are split. Collapsing edges now and then

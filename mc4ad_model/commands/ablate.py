@@ -25,8 +25,8 @@ from mc4ad_model.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from mc4ad_model.ablation import Ablation, Plan
-    from mc4ad_model.tables import Cell
+    from intravariance.tables import Cell
+    from mc4ad_model.paper.ablation import Ablation, Plan
 
 TABLE = "table.json"
 
@@ -72,12 +72,12 @@ def ablate_command(
 
     Killed at any moment, the same command carries on.
     """
-    from intravariance.store import open_dataset
-    from intravariance.writing import write_file
-    from mc4ad_model.ablation import plan_grid, run_ablation
-    from mc4ad_model.experiments import choose_categories, parse_seeds
-    from mc4ad_model.machine import Machine
-    from mc4ad_model.run_folder import writing
+    from intravariance.dataset.store import open_dataset
+    from intravariance.files.atomic import write_file
+    from mc4ad_model.machine.device import Machine
+    from mc4ad_model.paper.ablation import plan_grid, run_ablation
+    from mc4ad_model.runs.experiments import choose_categories, parse_seeds
+    from mc4ad_model.runs.run_folder import writing
 
     plan, numbers = plan_grid(grid, preset, changes), parse_seeds(seeds)
     with open_dataset(data) as dataset:
@@ -100,8 +100,8 @@ def _planned(
     plan: Plan, categories: Sequence[str], seeds: Sequence[int], folder: Path, as_json: bool
 ) -> str:
     """The runs, and which are trained already."""
-    from mc4ad_model.run_folder import NETWORK
-    from mc4ad_model.tables import text_table
+    from intravariance.tables import text_table
+    from mc4ad_model.runs.run_folder import NETWORK
 
     runs = []
     for variant in plan.variants:
@@ -136,7 +136,7 @@ def _planned(
 
 
 def _as_text(found: Ablation) -> str:
-    from mc4ad_model.tables import text_table
+    from intravariance.tables import text_table
 
     printed = dict(found.published.rows) if found.published else {}
     heading = ["variant", "O-AUROC", "P-AUROC", "mean rank", "FPS", "parameters"]

@@ -12,6 +12,7 @@ import click
 
 from intravariance.errors import InputError
 from intravariance.progress import track
+from intravariance.tables import text_table
 from mc4ad_model.commands.options import (
     categories_option,
     json_option,
@@ -19,11 +20,10 @@ from mc4ad_model.commands.options import (
     quiet_option,
     size_option,
 )
-from mc4ad_model.tables import text_table
 
 if TYPE_CHECKING:
-    from mc4ad_model.comparison import Compared
-    from mc4ad_model.results import Results
+    from mc4ad_model.evaluation.results import Results
+    from mc4ad_model.reports.evaluation_report import Compared
 
 
 @click.command("compare")
@@ -71,9 +71,10 @@ def compare_command(
     false alarms; writes heat maps beside ground truth, score histograms, and a page with all test
     samples, to open in any browser.
     """
-    from intravariance.result_folder import check_folder, new_folder, write_member
-    from intravariance.store import open_dataset
-    from mc4ad_model.comparison import (
+    from intravariance.dataset.store import open_dataset
+    from intravariance.files.folders import check_folder, new_folder, write_member
+    from mc4ad_model.evaluation.results import read_results
+    from mc4ad_model.reports.evaluation_report import (
         PAGE,
         RANKING,
         RECORD,
@@ -84,7 +85,6 @@ def compare_command(
         ranking_csv,
         record,
     )
-    from mc4ad_model.results import read_results
 
     results = _choose([read_results(folder) for folder in find_results(run)], categories, run)
     out = run / "comparison" if out is None else out

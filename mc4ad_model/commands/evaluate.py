@@ -13,6 +13,7 @@ import click
 
 from intravariance.errors import InputError
 from intravariance.progress import say
+from intravariance.tables import show, text_table
 from mc4ad_model.commands.options import (
     backend_option,
     categories_option,
@@ -21,14 +22,13 @@ from mc4ad_model.commands.options import (
     json_option,
     quiet_option,
 )
-from mc4ad_model.tables import show, text_table
 
 if TYPE_CHECKING:
-    from intravariance.store import Dataset
-    from mc4ad_model.configuration import ScoringConfig
-    from mc4ad_model.evaluation import CategoryEvaluation
-    from mc4ad_model.run_folder import Run
-    from mc4ad_model.scoring import ObjectRule
+    from intravariance.dataset.store import Dataset
+    from mc4ad_model.evaluation.evaluate import CategoryEvaluation
+    from mc4ad_model.evaluation.scoring import ObjectRule
+    from mc4ad_model.methods.mc4ad.configuration import ScoringConfig
+    from mc4ad_model.runs.run_folder import Run
 
 # Heading, and where the number is found; the mean over categories is unweighted, as in the paper.
 _COLUMNS: dict[str, Callable[[CategoryEvaluation], float | None]] = {
@@ -93,10 +93,10 @@ def evaluate_command(
 
     Writes each sample's scores and each point's, from which all numbers can be computed again.
     """
-    from intravariance.store import open_dataset
-    from mc4ad_model.machine import Machine
-    from mc4ad_model.run_folder import find_runs
-    from mc4ad_model.runs import evaluate_into
+    from intravariance.dataset.store import open_dataset
+    from mc4ad_model.machine.device import Machine
+    from mc4ad_model.runs.jobs import evaluate_into
+    from mc4ad_model.runs.run_folder import find_runs
 
     machine = Machine(device, backend, quiet=quiet)
     with open_dataset(data) as dataset:
@@ -149,9 +149,9 @@ def _check_everything(
     runs: Sequence[Run], dataset: Dataset, folders: dict[str, Path], backend: str, force: bool
 ) -> None:
     """Whatever can be wrong is found before the first evaluation, which takes its time."""
-    from mc4ad_model.evaluation import check_records
-    from mc4ad_model.results import check_folder
-    from mc4ad_model.runs import evaluated_records
+    from mc4ad_model.evaluation.evaluate import check_records
+    from mc4ad_model.evaluation.results import check_folder
+    from mc4ad_model.runs.jobs import evaluated_records
 
     for run in runs:
         check_records(evaluated_records(dataset, run.category))
@@ -169,7 +169,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _as_json(found: Sequence[CategoryEvaluation], dataset: Dataset, runs: Sequence[Run]) -> str:
-    from mc4ad_model.results import describe
+    from mc4ad_model.evaluation.results import describe
 
     means = {name: _mean([value(one) for one in found]) for name, value in _COLUMNS.items()}
     content: dict[str, Any] = {

@@ -26,11 +26,11 @@ from mc4ad_model.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from intravariance.store import Dataset
-    from mc4ad_model.machine import Machine
-    from mc4ad_model.quality_comparison import Comparison, Timing
-    from mc4ad_model.quality_control import Scores
-    from mc4ad_model.run_folder import Run
+    from intravariance.dataset.store import Dataset
+    from mc4ad_model.machine.device import Machine
+    from mc4ad_model.quality_control.cascade import Scores
+    from mc4ad_model.quality_control.gain import Comparison, Timing
+    from mc4ad_model.runs.run_folder import Run
 
 # Heading, and the field of `Comparison`.
 _COLUMNS = {
@@ -93,8 +93,8 @@ def quality_control_command(
     """Hierarchical quality control: a fast network accepts what is surely normal, the full one
     judges the rest. Says what it costs in detection, and whether it saves time here.
     """
-    from intravariance.store import open_dataset
-    from mc4ad_model.machine import Machine
+    from intravariance.dataset.store import open_dataset
+    from mc4ad_model.machine.device import Machine
 
     machine = Machine(device, backend, quiet=quiet)
     with open_dataset(data) as dataset:
@@ -111,10 +111,10 @@ def _pairs(
     dataset: Dataset, pruned: Path, full: Path, categories: Sequence[str]
 ) -> list[tuple[Run, Run]]:
     """A run of each kind for each category; everything that can be wrong is found here."""
-    from mc4ad_model.evaluation import check_records
-    from mc4ad_model.experiments import choose_categories
-    from mc4ad_model.run_folder import find_runs
-    from mc4ad_model.runs import evaluated_records
+    from mc4ad_model.evaluation.evaluate import check_records
+    from mc4ad_model.runs.experiments import choose_categories
+    from mc4ad_model.runs.jobs import evaluated_records
+    from mc4ad_model.runs.run_folder import find_runs
 
     runs = [{run.category: run for run in find_runs(folder)} for folder in (pruned, full)]
     chosen = choose_categories(dataset, categories)
@@ -145,10 +145,10 @@ def _compare(
 ) -> list[Comparison]:  # fmt: skip
     """One category, for each share."""
     from annotations.vocabulary import NORMAL
-    from mc4ad_model.data import read_training_data
-    from mc4ad_model.quality_comparison import compare
-    from mc4ad_model.quality_control import Scorer, calibration_clouds, score_objects
-    from mc4ad_model.runs import evaluated_records
+    from mc4ad_model.methods.mc4ad.training_samples import read_training_data
+    from mc4ad_model.quality_control.cascade import Scorer, calibration_clouds, score_objects
+    from mc4ad_model.quality_control.gain import compare
+    from mc4ad_model.runs.jobs import evaluated_records
 
     for run in (first, second):
         if run.data_digest != dataset.digest:
@@ -200,7 +200,7 @@ def _mean(found: Sequence[Comparison], share: float, field: str) -> float:
 
 
 def _as_json(found: Sequence[Comparison], dataset: Dataset, calibrated: bool) -> str:
-    from mc4ad_model.results import describe
+    from mc4ad_model.evaluation.results import describe
 
     rows = [asdict(one) for one in found]
     for row in rows:  # a share of 0 accepts nothing; JSON has no infinity
@@ -235,7 +235,7 @@ def _speeds(timing: Timing) -> dict[str, float]:
 
 
 def _as_text(found: Sequence[Comparison], calibrated: bool) -> str:
-    from mc4ad_model.tables import Cell, text_table
+    from intravariance.tables import Cell, text_table
 
     timings = _timings(found)
     rows: list[list[Cell]] = []

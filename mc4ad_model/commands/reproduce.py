@@ -24,7 +24,7 @@ from mc4ad_model.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from mc4ad_model.reproduction import Reproduction
+    from mc4ad_model.paper.reproduction import Reproduction
 
 
 @click.command("reproduce")
@@ -73,13 +73,13 @@ def reproduce_command(
     Says what differs: the paper's dataset is not public. Killed at any moment, the same command
     carries on.
     """
-    from intravariance.store import open_dataset
-    from intravariance.writing import write_file
-    from mc4ad_model.configuration import RunConfig
-    from mc4ad_model.experiments import choose_categories, parse_seeds
-    from mc4ad_model.machine import Machine
-    from mc4ad_model.reproduction import build_dataset, reproduce
-    from mc4ad_model.run_folder import writing
+    from intravariance.dataset.store import open_dataset
+    from intravariance.files.atomic import write_file
+    from mc4ad_model.machine.device import Machine
+    from mc4ad_model.methods.mc4ad.configuration import RunConfig
+    from mc4ad_model.paper.reproduction import build_dataset, reproduce
+    from mc4ad_model.runs.experiments import choose_categories, parse_seeds
+    from mc4ad_model.runs.run_folder import writing
 
     if as_json and markdown:
         raise InputError("give --json or --markdown, not both")
@@ -112,9 +112,9 @@ def _make(folder: Path) -> None:
 
 
 def _as_text(found: Reproduction, markdown: bool) -> str:
-    from mc4ad_model.published import METRICS
-    from mc4ad_model.reproduction import table
-    from mc4ad_model.tables import markdown_table, text_table
+    from intravariance.tables import markdown_table, text_table
+    from mc4ad_model.paper.printed_tables import METRICS
+    from mc4ad_model.paper.reproduction import table
 
     show = markdown_table if markdown else text_table
     seeds = ", ".join(map(str, found.seeds))

@@ -22,7 +22,7 @@ from mc4ad_model.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from intravariance.store import Dataset
+    from intravariance.dataset.store import Dataset
 
 
 @click.command("train")
@@ -70,11 +70,11 @@ def train_command(
     Killed at any moment, the same command (without --force) carries on. The network is the one
     after the last epoch.
     """
-    from intravariance.store import open_dataset
-    from mc4ad_model.configuration import RunConfig
-    from mc4ad_model.machine import Machine
-    from mc4ad_model.processes import Processes
-    from mc4ad_model.runs import train_runs
+    from intravariance.dataset.store import open_dataset
+    from mc4ad_model.machine.device import Machine
+    from mc4ad_model.machine.ranks import Processes
+    from mc4ad_model.methods.mc4ad.configuration import RunConfig
+    from mc4ad_model.runs.jobs import train_runs
 
     config = RunConfig.load(preset, changes)
     if dry_run:

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The client side of the Blender worker: a process that is reused, watched and restarted.
+
+Blender always runs in a process of its own, so a crash costs one try and its licence and global
+state stay on their side. Nothing here imports bpy.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import blender_scripts
+from blender_scripts.messages import pack, unpack
+from intravariance.errors import BackendUnavailable, IVError
+from intravariance.geometry.mesh import Mesh, mesh_from_arrays
+
+SYSTEM_LIBRARIES = "libxrender1 libxfixes3 libxi6 libxkbcommon0 libsm6 libgl1"
+OLDEST_BLENDER = (4, 5)  # the first with the MANIFOLD boolean solver
+START_TIMEOUT = 120.0  # seconds; a cold start from a slow disk takes 10
+REQUEST_TIMEOUT = 180.0  # seconds; the slowest defect seen took 5
+TRIES = 3
+
+
+class BlenderCrash(IVError):
+    """The Blender worker died or did not answer in time, on every try."""
+
+
+class ImpossibleDefect(IVError):
+    """No parameters drawn for a defect gave a usable result on this mesh."""
+
+
+@dataclass(frozen=True)
+class Defective:
+    """A defective mesh and its ground truth, as the worker made them.
+
+    mesh : in the unit-sphere frame of the pristine mesh. displacement : (V, 3) float32, from the
+    pristine surface to the defective one. cut : (F,) bool, triangles newly exposed by a cut.
+    rim : (K, 3) float32, points along the edges of the cut. parameters : what was drawn.
+    rejections : why earlier draws were refused.
+    """
+
+    mesh: Mesh
+    displacement: NDArray[np.float32]
+    cut: NDArray[np.bool_]
+    rim: NDArray[np.float32]
+    parameters: dict[str, Any]
+    rejections: list[str]
+
+
+class BlenderWorker:
+    """One Blender process, started at the first request.
+
+    executable : a Blender program; None uses the bpy wheel of this Python.
+    timeout : seconds a request may take before the process is killed and the request retried.
+    """
+
+    def __init__(self, executable: Path | None = None, timeout: float = REQUEST_TIMEOUT) -> None:
+        self.executable = executable
+        self.timeout = timeout
+        self.restarts = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Connection | None = None
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the worker)
+
+    def versions(self) -> dict[str, str]:
+        """{"blender": ..., "numpy": ...} of the worker.
+
+        Raises BackendUnavailable when Blender cannot be started, saying what to install.
+        """
+        header, _ = self._request({"request": "versions"})
+        return {str(key): str(value) for key, value in header.items()}
+
+    def design(self, category: str, subcategory: str) -> tuple[NDArray[Any], NDArray[Any]]:
+        """(vertices, faces) of an embedded design, in the design's own units."""
+        request = {"request": "design", "category": category, "subcategory": subcategory}
+        _, arrays = self._request(request)
+        return arrays["vertices"], arrays["faces"]
+
+    def defect(self, kind: str, mesh: Mesh, entropy: list[int], severity: float) -> Defective:
+        """`mesh` (unit-sphere frame) with a defect; the same arguments give the same result.
+
+        Raises ImpossibleDefect when no draw gave a usable result, BlenderCrash when Blender died
+        on every try.
+        """
+        header, arrays = self._request(
+            {"request": "defect", "defect": kind, "entropy": entropy, "severity": severity},
+            vertices=mesh.vertices,
+            faces=mesh.faces,
+        )
+        return Defective(
+            mesh=mesh_from_arrays(arrays["vertices"], arrays["faces"]),
+            displacement=arrays["displacement"],
+            cut=arrays["cut"],
+            rim=arrays["rim"],
+            parameters=header["parameters"],
+            rejections=header["rejections"],
+        )
+
+    def close(self) -> None:
+        """End the process; the next request starts a new one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def __enter__(self) -> BlenderWorker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        self._log.close()
+
+    def _request(
+        self, request: dict[str, Any], **arrays: NDArray[Any]
+    ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        header, results = unpack(self._exchange_or_retry(pack(request, **arrays), request))
+        if header.get("error") == "geometry":
+            raise ImpossibleDefect(f"{request}: {header['message']}")
+        if "error" in header:
+            raise IVError(f"the Blender worker failed on request {request}:\n{header['message']}")
+        return header, results
+
+    def _exchange_or_retry(self, message: bytes, request: dict[str, Any]) -> bytes:
+        failure = ""
+        for _ in range(TRIES):
+            try:
+                return self._exchange(message)
+            except (EOFError, OSError) as error:  # TimeoutError is an OSError
+                failure = str(error) or "it ended without an answer"
+                self.close()
+                self.restarts += 1
+        raise BlenderCrash(
+            f"Blender failed {TRIES} times ({failure}) on request {request}; its last output:\n"
+            f"{self._last_output() or '(none)'}"
+        )
+
+    def _exchange(self, message: bytes) -> bytes:
+        if self._connection is None:
+            self._start()
+        assert self._connection is not None
+        late = f"no answer within {self.timeout:g} s"
+        try:
+            self._connection.send_bytes(message)
+            if not self._connection.poll(self.timeout):
+                raise TimeoutError(late)
+            return self._connection.recv_bytes()
+        except BlockingIOError:  # it stopped in the middle of a message (see `_start`)
+            raise TimeoutError(late) from None
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        # A message is larger than the socket's buffer: a Blender that hangs must not block us.
+        limit = struct.pack("ll", max(1, round(self.timeout)), 0)  # struct timeval
+        for direction in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+            ours.setsockopt(socket.SOL_SOCKET, direction, limit)
+        script = str(Path(blender_scripts.__file__).parent / "worker.py")
+        command = [sys.executable, script]
+        if self.executable is not None:
+            command = [str(self.executable), "--background", "--factory-startup", "-noaudio"]
+            command += ["--python-exit-code", "3", "--python", script]
+        # Blender's own threads would compete with the other workers; results do not depend on it.
+        environment = os.environ | {
+            "IV_BLENDER_SOCKET": str(theirs.fileno()),
+            "IV_BLENDER_SECONDS": str(round(self.timeout) + 10),
+            "OPENBLAS_NUM_THREADS": "1",
+        }
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    command,
+                    env=environment,
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=self._log,
+                    stderr=self._log,
+                    start_new_session=True,  # Ctrl-C is for us; Blender ends with the socket
+                )
+        except OSError as error:
+            ours.close()
+            raise BackendUnavailable(
+                f"--blender {self.executable}: cannot be started ({error.strerror})"
+            ) from error
+        self._connection = Connection(ours.detach())
+        self._greet()
+
+    def _greet(self) -> None:
+        """Wait for the first sign of life, so that a failed start is told from a failed job."""
+        assert self._connection is not None
+        try:
+            self._connection.send_bytes(pack({"request": "versions"}))
+            if not self._connection.poll(START_TIMEOUT):
+                raise EOFError
+            header, _ = unpack(self._connection.recv_bytes())
+        except (EOFError, OSError):
+            self.close()
+            raise BackendUnavailable(_why_not_started(self._last_output())) from None
+        if tuple(int(part) for part in header["blender"].split(".")[:2]) < OLDEST_BLENDER:
+            self.close()
+            raise BackendUnavailable(
+                f"Blender {header['blender']} is too old, at least "
+                f"{'.'.join(map(str, OLDEST_BLENDER))} is needed"
+            )
+
+    def _last_output(self, size: int = 2000) -> str:
+        end = self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(0, end - size))
+        return self._log.read().decode(errors="replace").strip()
+
+
+def _why_not_started(output: str) -> str:
+    if "No module named 'bpy'" in output:
+        return (
+            "Blender is not installed for this Python. Install it with pip install 'bpy==4.5.*' "
+            "(Python 3.11 only), or name a Blender program with --blender PATH."
+        )
+    if "cannot open shared object file" in output:
+        return (
+            "Blender cannot start, a system library is missing:\n"
+            f"  {output.splitlines()[-1]}\n"
+            f"On Debian or Ubuntu: apt-get install --no-install-recommends {SYSTEM_LIBRARIES}"
+        )
+    return f"Blender could not be started; its last output:\n{output or '(none)'}"

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The plan of a build: a specification and a seed give the list of samples to make.
+
+Pure and instant; `iv build --dry-run` prints it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from annotations.vocabulary import NORMAL
+from intravariance.dataset.specification import Category, Specification, Split
+from intravariance.seeds import generator
+
+
+@dataclass(frozen=True)
+class SampleJob:
+    """One sample to make.
+
+    id : "<category>_<split>_<number>"; test samples are numbered in a random order, so that
+    neither the id nor the place in the file says anything of the label.
+    defect : "normal" or a defect type. severity : in [0, 1], None for normal samples.
+    """
+
+    id: str
+    category: str
+    subcategory: str
+    split: Split
+    defect: str
+    n_points: int
+    severity: float | None = None
+
+
+def make_plan(specification: Specification, seed: int) -> list[SampleJob]:
+    """The jobs of every category, train before test, in the order in which they are stored."""
+    return [
+        job
+        for category in specification.categories
+        for split in ("train", "test")
+        for job in _split_jobs(specification, category, split, seed)
+    ]
+
+
+def _split_jobs(
+    specification: Specification, category: Category, split: Split, seed: int
+) -> list[SampleJob]:
+    rng = generator(seed, specification.name, category.name, split, "plan")
+    # The load counts normal and defective samples apart: each kind is spread evenly on its own.
+    loads = {kind: dict.fromkeys(category.subcategories, 0) for kind in (True, False)}
+    wanted = [
+        (subcategory, defect)
+        for (its_split, defect), count in category.counts().items()
+        if its_split == split
+        for subcategory in _spread(count, loads[defect == NORMAL], rng)
+    ]
+    # Rank, not defect, decides the number: a random order carries nothing of the label.
+    order = rng.permutation(len(wanted))
+    jobs = []
+    for number, index in enumerate(order):
+        subcategory, defect = wanted[index]
+        identity = f"{category.name}_{split}_{number:03d}"
+        jobs.append(
+            SampleJob(
+                id=identity,
+                category=category.name,
+                subcategory=subcategory,
+                split=split,
+                defect=defect,
+                n_points=_n_points(specification, seed, identity),
+                severity=None if defect == NORMAL else _severity(specification, seed, identity),
+            )
+        )
+    return jobs
+
+
+def _spread(count: int, load: dict[str, int], rng: np.random.Generator) -> list[str]:
+    """`count` samples dealt over the subcategories: numbers differ by one at most, and the odd
+    ones go to those with the smallest load so far (which is updated), ties at random."""
+    names = [str(name) for name in rng.permutation(list(load))]
+    names.sort(key=lambda name: load[name])  # stable: ties stay in random order
+    dealt = [names[i % len(names)] for i in range(count)]
+    for name in dealt:
+        load[name] += 1
+    return dealt
+
+
+def _n_points(specification: Specification, seed: int, identity: str) -> int:
+    low, high = specification.points
+    return int(generator(seed, identity, "n_points").integers(low, high, endpoint=True))
+
+
+def _severity(specification: Specification, seed: int, identity: str) -> float:
+    return float(generator(seed, identity, "severity").uniform(*specification.severity))

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the card of an imported file says besides the counts: nothing that is not known.
+
+The prose is `templates/imported_card.md`. Licences and citations are those that an export stated
+(see `exported_from`), or else those of the public data sets whose layouts we read; data in such a
+layout need not be theirs, and the card says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from annotations.vocabulary import NORMAL, definition, in_order
+from intravariance.cards.terms import Terms, spdx, terms_from
+from intravariance.dataset.schema import FORMAT_VERSION
+from intravariance.dataset.store import Dataset, Record
+from intravariance.tables import Cell, markdown_table
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A public data set: its name, licence and BibTeX entry."""
+
+    name: str
+    licence: str
+    bibtex: str
+
+
+ORIGINS = {
+    "anomaly-shapenet": Origin(
+        "Anomaly-ShapeNet",
+        "CC BY 4.0",
+        """@inproceedings{li2024anomalyshapenet,
+  title     = {Towards Scalable 3D Anomaly Detection and Localization: A Benchmark via 3D Anomaly
+               Synthesis and A Self-Supervised Learning Network},
+  author    = {Li, Wenqiao and others},
+  booktitle = {CVPR},
+  year      = {2024}
+}""",
+    ),
+    "real3d-ad": Origin(
+        "Real3D-AD",
+        "CC BY 4.0",
+        """@inproceedings{liu2023real3d,
+  title     = {Real3D-AD: A Dataset of Point Cloud Anomaly Detection},
+  author    = {Liu, Jiaqi and others},
+  booktitle = {NeurIPS Datasets and Benchmarks},
+  year      = {2023}
+}""",
+    ),
+    "mvtec-3d-ad": Origin(
+        "MVTec 3D-AD",
+        "CC BY-NC-SA 4.0",
+        """@inproceedings{bergmann2022mvtec3d,
+  title     = {The MVTec 3D-AD Dataset for Unsupervised 3D Anomaly Detection and Localization},
+  author    = {Bergmann, Paul and others},
+  booktitle = {VISAPP},
+  year      = {2022}
+}""",
+    ),
+}
+
+
+def imported_parts(dataset: Dataset) -> dict[str, str]:
+    """Texts and tables of the card that only an imported file has."""
+    identity = dataset.metadata["identity"]
+    imported = identity["imported"]
+    records = list(dataset)
+    defects = in_order(r.defect for r in records if r.defect != NORMAL)
+    terms = imported_terms(imported)
+    rows = [("content digest", dataset.digest), ("format version", FORMAT_VERSION)]
+    rows += [(k, v) for k, v in sorted(identity.items()) if not isinstance(v, dict | list)]
+    software = dataset.metadata.get("software", {})
+    rows += [(f"software: {k}", v) for k, v in sorted(software.items())]
+    return {
+        "license": terms.front_matter(),
+        "whose": _whose(imported),
+        "frames": _frames(imported),
+        "made": _made(identity),
+        "renamed": _renamed(imported),
+        "skipped": _skipped(dataset.metadata.get("skipped")),
+        "defect_table": markdown_table(
+            ("defect", "samples", "labelled points (%)"),
+            [_defect_row(name, records) for name in defects],
+        ),
+        "vocabulary": markdown_table(
+            ("defect", "what it is"),
+            [
+                (name, known.description if (known := definition(name)) else "a word of the data")
+                for name in defects
+            ],
+        ),
+        "licence_text": terms.licence,
+        "citation": terms.citation,
+        "identity": markdown_table(("", ""), [(name, f"`{value}`") for name, value in rows]),
+    }
+
+
+def imported_terms(imported: Mapping[str, Any]) -> Terms:
+    """Of imported data: those that its export stated, or else what is known of its layout.
+
+    imported : the identity's.
+    """
+    if exported := imported.get("exported_from"):
+        return terms_from(exported["terms"])
+    front = {"license": "other", "license_name": "that-of-the-data"}
+    licence = "The clouds and labels are somebody else's: their licence applies."
+    citation = "Please cite the makers of the data."
+    if origin := ORIGINS.get(imported["layout"]):
+        front["license_link"] = spdx(origin.licence.replace(" ", "-"))
+        licence += f" The public data set in this layout, {origin.name}, is under {origin.licence}."
+        citation += f" If it is {origin.name}:\n\n```bibtex\n{origin.bibtex}\n```"
+    return Terms(front, licence, citation)
+
+
+def known_noise(imported: Mapping[str, Any]) -> float | None:
+    """Standard deviation of the noise that imported clouds came with, in the unit of the file that
+    was exported; None where nobody knows it."""
+    origin = imported.get("exported_from", {}).get("origin", {"imported": {}})
+    return None if "imported" in origin else float(origin["noise_sigma"])
+
+
+def _whose(imported: Mapping[str, Any]) -> str:
+    """Where the data comes from, the middle of a sentence."""
+    folder = f"the folder `{imported['tree']}`, in the layout `{imported['layout']}`"
+    exported = imported.get("exported_from")
+    if exported is None:
+        return f"somebody else's data: {folder}"
+    origin = exported["origin"]
+    text = (
+        f"{folder}, which `iv export` wrote from a dataset file of the content digest "
+        f"`{exported['content_digest']}`. Source `{origin['source']}`, seed {origin['seed']}, pose "
+        f"{origin['pose']}"
+    )
+    return f"{text}; that file was imported itself" if "imported" in origin else text
+
+
+def _frames(imported: Mapping[str, Any]) -> str:
+    frames = imported.get("frames", {})
+    rows = [
+        (name, frame["coordinates"], f"{frame['length']:.6g}" if "length" in frame else "-")
+        for name, frame in frames.items()
+    ]
+    return markdown_table(("clouds of", "coordinates", "length"), rows)
+
+
+def _made(identity: Mapping[str, Any]) -> str:
+    """What was done to the clouds besides."""
+    collated = identity["imported"].get("collated")
+    if collated is None:
+        noise = known_noise(identity["imported"])
+        if noise is None:
+            return (
+                "`iv` added no noise, drew no points and turned nothing. What noise the clouds "
+                "have is unknown."
+            )
+        return (
+            "The import added no noise, drew no points and turned nothing. The clouds came with "
+            f"Gaussian noise of standard deviation {noise:.4g} on each coordinate, in the unit of "
+            "the file that was exported."
+        )
+    low, high = collated["points"]
+    text = (
+        f"This file is a collation: classes of the data were joined into categories, and a random "
+        f"subset of {low} to {high} points was taken of each cloud that has more. Then Gaussian "
+        f"noise of standard deviation {float(identity['noise_sigma']):.4g} was added to each "
+        f"stored coordinate (test samples posed first: {identity['pose']}), with seed "
+        f"{identity['seed']}. What noise the clouds had before is unknown."
+    )
+    if collated["up"] == "y":
+        text += " The files' y axis points up: clouds were turned by a quarter, so that it is z."
+    classes = [(name, ", ".join(its)) for name, its in collated["classes"].items()]
+    text += f"\n\n{markdown_table(('category', 'classes'), classes)}"
+    text += f"\n\nTemplates taken of each class: {', '.join(collated['templates'])}."
+    if collated["differences"]:
+        lines = "\n".join(f"- {line}" for line in collated["differences"])
+        text += f"\n\nWhat differs from the specification:\n\n{lines}"
+    return text
+
+
+def _renamed(imported: Mapping[str, Any]) -> str:
+    renamed = imported.get("renamed")
+    if not renamed:
+        return ""
+    names = ", ".join(f"`{old}` is `{new}`" for old, new in renamed.items())
+    return f"Names written in another way here: {names}.\n\n"
+
+
+def _skipped(record: Mapping[str, Any] | None) -> str:
+    if record is None:
+        return "All clouds found are in the file."
+    lines = "\n".join(f"- {reason}" for reason in record["scans"].values())
+    more = record["count"] - len(record["scans"])
+    rest = f"\n- and {more} more" if more else ""
+    return f"{record['count']} clouds were left out, because they cannot be used:\n\n{lines}{rest}"
+
+
+def _defect_row(defect: str, records: Iterable[Record]) -> tuple[Cell, ...]:
+    shares = [100 * r.n_anomalous / r.n_points for r in records if r.defect == defect]
+    return defect, len(shares), " / ".join(f"{f(shares):.2f}" for f in (np.min, np.median, np.max))

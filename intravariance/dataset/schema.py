@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a sample is, and how it, the table of samples and the header lie in an HDF5 file.
+
+The layout is drawn in `store.py`, which opens the files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from intravariance.dataset.safety import (
+    MAX_ATTRIBUTE_BYTES,
+    attribute,
+    checked_dataset,
+    child_array,
+    child_group,
+    reading,
+)
+from intravariance.dataset.specification import SPLITS
+from intravariance.errors import InputError, IntegrityError
+from intravariance.geometry.mesh import Mesh, digest_arrays
+
+FORMAT = "iv"
+FORMAT_VERSION = 1
+MAX_SAMPLES = 1_000_000
+MAX_ROWS = 10_000_000  # points, mesh vertices or faces of one sample
+ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {
+    "points": ("f4", (3,)),
+    "normals": ("f4", (3,)),
+    "labels": ("u1", ()),
+    "displacement": ("f4", (3,)),
+}
+SAMPLE_ATTRIBUTES = {"pose", "defect", "subcategory", "digest", "parameters"}
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+TABLE = "samples"
+# gzip leaves 5 % of labels, 12 % of displacement, 76 % of normals, but 86 % of noisy points
+# (measured on three categories of Group 2), which is not worth a slower reading.
+COMPRESSED = frozenset(ARRAYS) - {"points"} | {"vertices", "faces", TABLE}
+_TABLE_STRINGS = ("id", "category", "subcategory", "split", "defect", "digest")
+_TABLE_NUMBERS = ("n_points", "n_anomalous")
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One point cloud with its ground truth.
+
+    id : neutral name, says nothing of the label. defect : "normal" or a defect type.
+    points, normals, displacement : (N, 3) float32, stored frame; labels : (N,) uint8.
+    displacement : pristine -> defective surface; 0 on normal points, NaN where the surface is
+    newly exposed by a cut, and on all anomalous points of imported clouds (nobody knows it).
+    pose : (4, 4) float64, unit-sphere frame -> stored frame.
+    parameters : JSON-able, all that is needed to make the sample again.
+    mesh : the pristine product in the unit-sphere frame; templates only.
+    """
+
+    id: str
+    category: str
+    subcategory: str
+    split: str
+    defect: str
+    points: NDArray[np.float32]
+    normals: NDArray[np.float32]
+    labels: NDArray[np.uint8]
+    displacement: NDArray[np.float32]
+    pose: NDArray[np.float64]
+    parameters: dict[str, Any] = field(default_factory=dict)
+    mesh: Mesh | None = None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 hex digest of everything above."""
+        words = (self.id, self.category, self.subcategory, self.split, self.defect)
+        arrays: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in (*ARRAYS, "pose")}
+        if self.mesh is not None:
+            arrays |= {"vertices": self.mesh.vertices, "faces": self.mesh.faces}
+        content = canonical_json([*words, self.parameters, digest_arrays(**arrays)])
+        return hashlib.sha256(content.encode()).hexdigest()
+
+
+def canonical_json(content: Any) -> str:
+    """ASCII JSON text that is the same for the same content, whatever the order of keys."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def content_digest(identity: Mapping[str, Any], digests: Mapping[str, str]) -> str:
+    """SHA-256 hex digest of a dataset: its identity (specification, source, seed, noise, ...)
+    and the digest of each sample by id. Not the order of samples, not the software."""
+    content = canonical_json([FORMAT_VERSION, identity, sorted(digests.items())])
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def location(sample: Sample) -> str:
+    """Where the sample's group is in a file."""
+    return f"{sample.category}/{sample.split}/{sample.id}"
+
+
+def check_sample(sample: Sample) -> None:
+    """InputError when the sample cannot be stored as it is: names, dtypes, shapes."""
+    what = f"sample {sample.id!r}"
+    for name in ("id", "category", "subcategory", "defect"):
+        if not _NAME.fullmatch(getattr(sample, name)):
+            raise InputError(
+                f"{what}: {name} = {getattr(sample, name)!r}, expected {_NAME.pattern}"
+            )
+    if sample.split not in SPLITS or sample.category == TABLE:
+        raise InputError(f"{what}: cannot store category {sample.category!r}, {sample.split!r}")
+    expected = {name: (dtype, (len(sample.labels), *row)) for name, (dtype, row) in ARRAYS.items()}
+    for name, (dtype, shape) in (expected | {"pose": ("f8", (4, 4))}).items():
+        array = getattr(sample, name)
+        if array.dtype != np.dtype(dtype) or array.shape != shape or not array.size:
+            raise InputError(
+                f"{what}: {name} is {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}"
+            )
+
+
+def write_sample(group: h5py.Group, sample: Sample) -> None:
+    """Fill the sample's (empty) group."""
+    for name in ARRAYS:
+        write_array(group, name, getattr(sample, name))
+    if sample.mesh is not None:
+        mesh = group.create_group("mesh")
+        write_array(mesh, "vertices", sample.mesh.vertices)
+        write_array(mesh, "faces", sample.mesh.faces)
+    group.attrs["pose"] = sample.pose
+    for name in ("defect", "subcategory", "digest"):
+        write_text(group, name, getattr(sample, name))
+    write_text(group, "parameters", canonical_json(sample.parameters))
+
+
+def write_array(group: h5py.Group, name: str, array: NDArray[Any]) -> None:
+    """One chunk with a checksum, compressed where that pays (see COMPRESSED)."""
+    compression: dict[str, Any] = (
+        {"compression": "gzip", "compression_opts": 4, "shuffle": True}
+        if name in COMPRESSED
+        else {}
+    )
+    group.create_dataset(name, data=array, chunks=array.shape, fletcher32=True, **compression)
+
+
+def write_text(group: h5py.Group, name: str, text: str) -> None:
+    """A fixed-length ASCII attribute, which every HDF5 tool prints."""
+    if len(text) > MAX_ATTRIBUTE_BYTES:
+        raise InputError(
+            f"{group.name}: {name} takes {len(text)} bytes, an HDF5 attribute holds at most "
+            f"{MAX_ATTRIBUTE_BYTES}; use a shorter specification or fewer parameters"
+        )
+    group.attrs[name] = np.bytes_(text)
+
+
+def read_sample(group: h5py.Group, id: str, category: str, split: str, n_points: int) -> Sample:
+    """The sample in a group; its arrays must have `n_points` rows."""
+    return Sample(
+        id=id,
+        category=category,
+        split=split,
+        subcategory=str(attribute(group, "subcategory")),
+        defect=str(attribute(group, "defect")),
+        pose=read_pose(group),
+        parameters=read_json(group, "parameters"),
+        mesh=read_mesh(group),
+        **{name: read_array(group, name, n_points) for name in ARRAYS},
+    )
+
+
+def read_array(group: h5py.Group, name: str, n_points: int) -> NDArray[Any]:
+    """One of ARRAYS, native-endian."""
+    dtype, row = ARRAYS[name]
+    return child_array(group, name, dtype, (n_points, *row), MAX_ROWS)
+
+
+def read_pose(group: h5py.Group) -> NDArray[np.float64]:
+    """(4, 4) float64."""
+    pose = np.asarray(attribute(group, "pose"))
+    if pose.shape != (4, 4) or pose.dtype != np.float64:
+        raise IntegrityError(f"{_what(group)}: pose is {pose.dtype} {pose.shape}, expected (4, 4)")
+    return pose
+
+
+def read_mesh(group: h5py.Group) -> Mesh | None:
+    """The template's mesh, None when there is none."""
+    with reading(_what(group)):
+        if "mesh" not in group:
+            return None
+    mesh = child_group(group, "mesh")
+    vertices = child_array(mesh, "vertices", "f4", (None, 3), MAX_ROWS)
+    faces = child_array(mesh, "faces", "i4", (None, 3), MAX_ROWS)
+    indexed = len(faces) > 0 and faces.min() >= 0 and faces.max() < len(vertices)
+    if not indexed or not np.isfinite(vertices).all():
+        raise IntegrityError(f"{_what(mesh)}: not a finite triangle mesh")
+    return Mesh(vertices, faces)
+
+
+def read_json(group: h5py.Group, name: str) -> dict[str, Any]:
+    """An attribute that holds a JSON object."""
+    try:
+        content = json.loads(attribute(group, name))
+        canonical_json(content)  # refuses NaN and infinity, which Python reads and JSON has not
+    except (ValueError, TypeError, RecursionError) as error:
+        raise IntegrityError(f"{_what(group)}: attribute {name!r} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise IntegrityError(f"{_what(group)}: attribute {name!r} is not a JSON object")
+    return content
+
+
+def table_row(sample: Sample) -> dict[str, Any]:
+    """What the table of samples says of a sample."""
+    return {
+        **{name: getattr(sample, name) for name in _TABLE_STRINGS},
+        "n_points": len(sample.labels),
+        "n_anomalous": int(np.count_nonzero(sample.labels)),
+    }
+
+
+def write_table(file: h5py.Group, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The table of samples, one row a sample."""
+    widths = {name: max(len(row[name]) for row in rows) for name in _TABLE_STRINGS}
+    columns = [(name, f"S{width}") for name, width in widths.items()]
+    columns += [(name, "<i4") for name in _TABLE_NUMBERS]
+    table = np.array([tuple(row[name] for name, _ in columns) for row in rows], dtype=columns)
+    write_array(file, TABLE, table)
+
+
+def read_table(file: h5py.Group) -> list[dict[str, Any]]:
+    """The table of samples; IntegrityError when its columns or names are not as written."""
+    what = f"{file.file.filename}: /{TABLE}"
+    dataset = checked_dataset(file, TABLE, MAX_SAMPLES)
+    columns = [(name, dataset.dtype[name].kind) for name in dataset.dtype.names or ()]
+    expected = [(name, "S") for name in _TABLE_STRINGS] + [(name, "i") for name in _TABLE_NUMBERS]
+    if columns != expected or dataset.dtype.itemsize > 2048:
+        raise IntegrityError(f"{what}: has columns {dataset.dtype}")
+    with reading(what):
+        rows = []
+        for values in dataset[()].tolist():
+            texts = [value.decode("ascii") for value in values[: len(_TABLE_STRINGS)]]
+            rows.append(
+                dict(zip(_TABLE_STRINGS, texts, strict=True))
+                | dict(zip(_TABLE_NUMBERS, map(int, values[len(_TABLE_STRINGS) :]), strict=True))
+            )
+    for row in rows:
+        named = all(_NAME.fullmatch(row[n]) for n in ("id", "category", "subcategory", "defect"))
+        if not named or row["split"] not in SPLITS or not 0 < row["n_points"] <= MAX_ROWS:
+            raise IntegrityError(f"{what}: damaged row {row}")
+    if len({row["id"] for row in rows}) != len(rows):
+        raise IntegrityError(f"{what}: names a sample twice")
+    return rows
+
+
+def header(metadata: Mapping[str, Any], digest: str) -> dict[str, Any]:
+    """File attributes: all of `metadata` as JSON, and what people look for in plain.
+
+    "header_digest" is the SHA-256 of the others: HDF5 keeps no checksum of attributes.
+    """
+    identity = metadata["identity"]
+    sigma = float(identity["noise_sigma"])
+    values: dict[str, Any] = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "metadata": canonical_json(metadata),
+        "specification": canonical_json(identity["specification"]),
+        "software": canonical_json(metadata.get("software", {})),
+        # ASCII, as all attributes; "metadata" has it exactly
+        "source": str(identity["source"]).encode("ascii", "backslashreplace").decode(),
+        "seed": int(identity["seed"]),
+        "noise_sigma": sigma,
+        "noise_variance": sigma * sigma,
+        "content_digest": digest,
+    }
+    content = canonical_json(values).encode()
+    return values | {"header_digest": hashlib.sha256(content).hexdigest()}
+
+
+def write_header(file: h5py.Group, metadata: Mapping[str, Any], digest: str) -> None:
+    """Write `header` as file attributes."""
+    for name, value in header(metadata, digest).items():
+        if isinstance(value, str):
+            write_text(file, name, value)
+        else:
+            file.attrs[name] = value
+
+
+def unexpected(group: h5py.Group, children: set[str], attributes: set[str]) -> list[str]:
+    """Names in a group that should not be there, and names that should be and are not."""
+    what = group.name.rstrip("/")
+    with reading(f"{group.file.filename}: {what}/"):
+        found, found_attributes = set(group), set(group.attrs)
+    return [f"{what}/{name}: {_fault(name, children)}" for name in sorted(found ^ children)] + [
+        f"{what} attribute {name}: {_fault(name, attributes)}"
+        for name in sorted(found_attributes ^ attributes)
+    ]
+
+
+def unexpected_in_sample(group: h5py.Group, split: str, imported: bool = False) -> list[str]:
+    """`unexpected` for a sample's group and its mesh, which imported templates need not have."""
+    names = set(ARRAYS) | ({"mesh"} if split == "train" else set())
+    if imported and "mesh" not in group:
+        names -= {"mesh"}
+    problems = unexpected(group, names, SAMPLE_ATTRIBUTES)
+    if "mesh" in group:
+        problems += unexpected(child_group(group, "mesh"), {"vertices", "faces"}, set())
+    return problems
+
+
+def _fault(name: str, expected: set[str]) -> str:
+    return "missing" if name in expected else "does not belong here"
+
+
+def _what(group: h5py.Group) -> str:
+    return f"{group.file.filename}: {group.name}"

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names of an imported file: categories, subcategories and defects as the store writes them, ids.
+
+Different names stay different: where two become the same, the later gets a number behind it.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from annotations.vocabulary import NORMAL
+from intravariance.dataset.schema import TABLE
+from intravariance.exchange.importing.sample import ImportJob
+from intravariance.exchange.layouts import Scan
+from intravariance.seeds import generator
+from intravariance.sources.finding import plain_name
+
+_LONGEST_NAME = 60
+
+
+def name_scans(scans: Sequence[Scan], tree: str) -> tuple[list[ImportJob], dict[str, str]]:
+    """A job for each scan in the order of the file, and the names that had to be changed.
+
+    Ids are "<category>_<split>_<number>"; numbers are dealt at random, so that neither the id nor
+    the place in the file says anything of the label, as in our own files.
+    """
+    fallback = valid_name(tree, "objects")
+    categories = _valid_names([s.category or fallback for s in scans], {TABLE})
+    subcategories = _valid_names([s.subcategory for s in scans if s.subcategory], set())
+    defects = {NORMAL: NORMAL} | _valid_names(
+        [s.defect for s in scans if s.defect != NORMAL], {NORMAL}
+    )
+    grouped: dict[tuple[str, str], list[Scan]] = {
+        (name, split): [] for name in categories.values() for split in ("train", "test")
+    }
+    for scan in scans:
+        grouped[categories[scan.category or fallback], scan.split].append(scan)
+    jobs = []
+    for (category, split), its_scans in grouped.items():
+        width = max(3, len(str(len(its_scans) - 1)))
+        order = generator(0, "import", category, split).permutation(len(its_scans))
+        for number, index in enumerate(order):
+            scan = its_scans[index]
+            subcategory = subcategories[scan.subcategory] if scan.subcategory else category
+            jobs.append(
+                ImportJob(
+                    scan=scan,
+                    id=f"{category}_{split}_{number:0{width}d}",
+                    category=category,
+                    subcategory=subcategory,
+                    defect=defects[scan.defect],
+                    group=category,
+                )
+            )
+    changed = {
+        old: new for names in (categories, subcategories, defects) for old, new in names.items()
+    }
+    return jobs, {old: new for old, new in changed.items() if old != new}
+
+
+def valid_name(text: str, fallback: str) -> str:
+    """A text as the store writes names: lower-case letters, digits, underscores, a letter first."""
+    plain = unicodedata.normalize("NFKD", plain_name(text)).encode("ascii", "ignore").decode()
+    name = re.sub(r"[^a-z0-9_]+", "_", plain).strip("_")[:_LONGEST_NAME]
+    if not name:
+        return fallback
+    return name if name[0].isalpha() else f"n{name}"
+
+
+def tree_name(path: Path) -> str:
+    """The name of a folder or archive, without its place on this machine."""
+    name = path.resolve().name
+    return name.removesuffix(path.suffix) if path.is_file() else name
+
+
+def _valid_names(names: Iterable[str], taken: set[str]) -> dict[str, str]:
+    """Valid names for different names, which stay different, and none of those that are taken."""
+    valid: dict[str, str] = {}
+    used = set(taken)
+    for name in dict.fromkeys(names):
+        wanted = new = valid_name(name, "unnamed")
+        number = 1
+        while new in used:
+            number += 1
+            new = f"{wanted}_{number}"
+        used.add(new)
+        valid[name] = new
+    return valid

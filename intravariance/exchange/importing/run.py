@@ -1,0 +1,352 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Somebody else's clouds, in any layout that `layouts` reads, as a dataset file.
+
+Clouds are read by worker processes, one file a sample in a folder beside the target (see
+`partial_folder`), and assembled. The file says that it is imported, and from what; its
+specification is what was found.
+
+Frame ("auto"). Where the training clouds of a category fill about the unit ball around 0 already,
+as ours do, all its coordinates are kept bit for bit. Elsewhere each cloud is moved so that its
+centroid is 0, and all clouds of the category are divided by one length: the largest distance of a
+point from the centroid in any of its training clouds (in any cloud, where it has no training
+clouds). One length for all keeps the defects' share of it, and says nothing of the label.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from annotations.vocabulary import NORMAL
+from intravariance.dataset.provenance import code_digest
+from intravariance.dataset.specification import Category, Specification
+from intravariance.dataset.work_folder import (
+    claim,
+    finish,
+    finished_points,
+    kept,
+    locked_folder,
+    plain_disk_errors,
+)
+from intravariance.errors import InputError, IVError
+from intravariance.exchange.importing.exported_from import exported_from
+from intravariance.exchange.importing.names import name_scans, tree_name, valid_name
+from intravariance.exchange.importing.problems import (
+    file_and_reason,
+    record_of,
+    refusal,
+    shown,
+    without_root,
+)
+from intravariance.exchange.importing.sample import (
+    Bad,
+    Extent,
+    Frame,
+    ImportJob,
+    ShardTask,
+    make_shard,
+    measure,
+)
+from intravariance.exchange.layouts import READERS, detect_layout, find_scans
+from intravariance.executors.processes import Processes, cores
+from intravariance.files.atomic import check_target
+from intravariance.progress import say, track
+from intravariance.verification.verify import failures
+
+Normalise = Literal["auto", "none"]
+
+# A category's training clouds reach this far from 0, in its unit: they are in our frame already.
+# `mc4ad_model` registers clouds to products of about this size.
+OUR_FRAME = (0.6, 1.4)
+
+
+@dataclass(frozen=True)
+class ImportSettings:
+    """layout : a key of `READERS`, or "auto". path : a folder or .zip file. name : of the file's
+    specification, "" for the folder's. skip_bad : leave out clouds that cannot be used.
+    normalise : "none" keeps all coordinates. jobs : worker processes, None for one a core."""
+
+    layout: str
+    path: Path
+    name: str = ""
+    normalise: Normalise = "auto"
+    skip_bad: bool = False
+    jobs: int | None = 1
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class ImportResult:
+    """path, content digest and specification of the file; skipped : scan or file -> why."""
+
+    path: Path
+    digest: str
+    specification: Specification
+    skipped: dict[str, str]
+
+
+@dataclass(frozen=True)
+class ImportPlan:
+    """What is to be made: jobs in the order of the file; identity without what is found on the way
+    (the specification and the frames); skipped : what the layout's listing left out.
+    fewest_points : that a cloud of a collation should have."""
+
+    name: str
+    title: str
+    root: Path
+    jobs: tuple[ImportJob, ...]
+    identity: dict[str, Any]
+    normalise: Normalise
+    skipped: dict[str, str]
+    fewest_points: int = 0
+
+
+def import_dataset(settings: ImportSettings, out: Path, force: bool = False) -> ImportResult:
+    """Import a tree into `out` (.h5), or carry on with an interrupted import of it.
+
+    Raises InputError for an unknown layout, when the tree is not in the layout, when clouds cannot
+    be used (without `skip_bad`), when `out` exists (without `force`), or when the disk is full;
+    IntegrityError when the result does not verify.
+    """
+    from intravariance.exchange.parquet import reading as hf_parquet
+
+    check_target(out, force)
+    path, layout = settings.path, settings.layout
+    if layout == hf_parquet.NAME or (layout == "auto" and hf_parquet.recognises(path)):
+        return _restored(settings, out, force)
+    plan = plan_import(settings)
+    jobs = settings.jobs or cores()
+    return run_import(plan, out, jobs, settings.skip_bad, settings.quiet, force)
+
+
+def _restored(settings: ImportSettings, out: Path, force: bool) -> ImportResult:
+    """An export that lost nothing is no foreign data: the file comes back as it was."""
+    from intravariance.dataset.store import open_dataset
+    from intravariance.exchange.parquet import reading as hf_parquet
+
+    needless = {
+        "--name": settings.name != "",
+        "--normalise": settings.normalise != "auto",
+        "--skip-bad": settings.skip_bad,
+        "--jobs": settings.jobs not in (None, 1),
+    }
+    if given := [option for option, is_given in needless.items() if is_given]:
+        raise InputError(
+            f"{', '.join(given)}: of no use with {hf_parquet.NAME}, from which one process makes "
+            "the dataset file as it was"
+        )
+    digest = hf_parquet.restore(settings.path, out, force, settings.quiet)
+    with open_dataset(out) as dataset:
+        return ImportResult(out, digest, dataset.specification, {})
+
+
+def plan_import(settings: ImportSettings) -> ImportPlan:
+    """List a tree and give its scans their names. Raises as `find_scans` does."""
+    from intravariance.exchange.parquet.reading import NAME as WHOLE
+
+    layout = settings.layout
+    names = ", ".join((*READERS, WHOLE))
+    if layout not in ("auto", *READERS):
+        raise InputError(f"layout {layout}: expected one of auto, {names}")
+    if layout == "auto":
+        layout = detect_layout(settings.path) or ""
+        if not layout:
+            raise InputError(
+                f"{settings.path}: no layout is recognised, as it holds no point cloud; name one "
+                f"of {names}"
+            )
+    problems: list[str] = []
+    scans = find_scans(layout, settings.path, problems if settings.skip_bad else None)
+    scans = [s for s in scans if not any(p.startswith(f"{s.paths[0]}: ") for p in problems)]
+    if not scans:
+        raise InputError(f"{settings.path}: no cloud in it can be used:\n" + "\n".join(problems))
+    tree = tree_name(settings.path)
+    jobs, renamed = name_scans(scans, tree)
+    say(
+        f"{layout}: {len(jobs)} clouds of {len({job.category for job in jobs})} categories",
+        settings.quiet,
+    )
+    imported: dict[str, Any] = {"layout": layout, "tree": tree, "normalise": settings.normalise}
+    imported |= exported_from(scans[0].tree)
+    return ImportPlan(
+        name=valid_name(settings.name or tree, "imported"),
+        title=settings.name or tree,
+        root=settings.path,
+        jobs=tuple(jobs),
+        identity={
+            "source": f"{layout}:{tree}",
+            "seed": 0,
+            "pose": "as given",
+            "noise_sigma": 0.0,
+            "imported": imported | ({"renamed": renamed} if renamed else {}),
+        },
+        normalise=settings.normalise,
+        skipped=dict(file_and_reason(problem, settings.path) for problem in problems),
+    )
+
+
+def run_import(
+    plan: ImportPlan, out: Path, jobs: int, skip_bad: bool, quiet: bool, force: bool
+) -> ImportResult:
+    """Make the file of a plan; see `import_dataset`."""
+    settings = {
+        "identity": plan.identity,
+        "name": plan.name,
+        "normalise": plan.normalise,
+        "code": code_digest("annotations", "intravariance"),
+    }
+    with plain_disk_errors(out), locked_folder(out) as partial, Processes(jobs) as processes:
+        claim(partial, settings, out, force, "import")
+        frames = _frames(plan, processes, skip_bad, quiet, kept(partial))
+        its_jobs = [replace(job, frame=frames.get(job.group, Frame())) for job in plan.jobs]
+        tasks = [
+            ShardTask(job, partial / "samples" / f"{job.id}.{_state(job)}.h5") for job in its_jobs
+        ]
+        made, bad = _make_shards(tasks, processes, plan.root, quiet)
+        skipped = plan.skipped | bad
+        if bad and not skip_bad:
+            raise refusal(bad, len(tasks), kept(partial))
+        if not made:
+            raise InputError(
+                f"{plan.root}: none of its clouds can be used; {shown(skipped)}{kept(partial)}"
+            )
+        chosen = [task for task in tasks if task.job.id in made]
+        specification = found_specification(plan, [task.job for task in chosen], made)
+        imported = plan.identity["imported"] | {
+            "frames": {group: frame.to_dict() for group, frame in sorted(frames.items())}
+        }
+        if line := _too_few_points(plan, [made[task.job.id] for task in chosen]):
+            say(f"differs: {line}", quiet)
+            collated = imported["collated"]
+            imported["collated"] = collated | {"differences": [*collated["differences"], line]}
+        metadata: dict[str, Any] = {
+            "identity": plan.identity
+            | {"specification": specification.to_dict(), "imported": imported},
+            "software": _software(),
+        }
+        if skipped:
+            metadata["skipped"] = record_of(skipped)
+        shards = [task.shard for task in chosen]
+        digest = finish(partial, shards, metadata, out, failures, force, quiet)
+    return ImportResult(out, digest, specification, skipped)
+
+
+def found_specification(
+    plan: ImportPlan, jobs: Sequence[ImportJob], points: dict[str, int]
+) -> Specification:
+    """What was imported, counted. points : id -> number of points."""
+    grouped: dict[str, list[ImportJob]] = defaultdict(list)
+    for job in jobs:
+        grouped[job.category].append(job)
+    categories = []
+    for name, its_jobs in grouped.items():
+        counts = Counter((job.scan.split, job.defect) for job in its_jobs)
+        categories.append(
+            Category(
+                name=name,
+                subcategories=tuple(dict.fromkeys(job.subcategory for job in its_jobs)),
+                templates=counts["train", NORMAL],
+                positives=counts["test", NORMAL],
+                defects={
+                    defect: n
+                    for (split, defect), n in sorted(counts.items())
+                    if split == "test" and defect != NORMAL
+                },
+            )
+        )
+    sizes = [points[job.id] for job in jobs]
+    return Specification(plan.name, plan.title, (min(sizes), max(sizes)), tuple(categories))
+
+
+def _too_few_points(plan: ImportPlan, points: Sequence[int]) -> str:
+    """What a collation says of clouds that it kept whole, "" where there are none."""
+    few = [count for count in points if count < plan.fewest_points]
+    if not few:
+        return ""
+    return (
+        f"{len(few):,} of {len(points):,} clouds have fewer than {plan.fewest_points:,} points "
+        f"(the fewest: {min(few):,})"
+    )
+
+
+def _state(job: ImportJob) -> str:
+    """A short digest of what makes a sample besides the settings, so that none of another scan, an
+    older file or another frame is taken for it when an import carries on."""
+    tree = job.scan.tree.path
+    words = [job.scan.id, repr(job.frame), repr(job.treatment)]
+    for path in job.scan.paths:
+        state = os.stat(tree if tree.is_file() else path)
+        words.append(f"{path.name} {state.st_size} {state.st_mtime_ns}")
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
+
+
+def _frames(
+    plan: ImportPlan, processes: Processes, skip_bad: bool, quiet: bool, kept_samples: str
+) -> dict[str, Frame]:
+    """The frame of each group of clouds. kept_samples : how a refusal ends."""
+    groups = list(dict.fromkeys(job.group for job in plan.jobs))
+    if plan.normalise == "none":
+        return dict.fromkeys(groups, Frame())
+    extents: dict[str, list[Extent]] = defaultdict(list)
+    for split in ("train", "test"):  # the latter only where there is nothing of the former
+        scans = {
+            job.scan.id: job
+            for job in plan.jobs
+            if job.scan.split == split and job.group not in extents
+        }
+        results = processes.run(measure, [job.scan for job in scans.values()])
+        label = "sizes of training clouds" if split == "train" else "sizes of test clouds"
+        bad: dict[str, str] = {}
+        for scan, result in track(results, len(scans), label, quiet):
+            if isinstance(result, IVError):
+                raise result
+            if isinstance(result, Bad):
+                bad[scan.id] = without_root(result.reason, plan.root)
+            else:
+                extents[scans[scan.id].group].append(result)
+        if bad and not skip_bad:
+            raise refusal(bad, len(scans), kept_samples)
+    return {group: _frame(extents[group]) for group in groups if extents[group]}
+
+
+def _frame(extents: Sequence[Extent]) -> Frame:
+    low, high = OUR_FRAME
+    if all(low <= extent.reach <= high for extent in extents):
+        return Frame()
+    return Frame(max(extent.radius for extent in extents))
+
+
+def _make_shards(
+    tasks: Sequence[ShardTask], processes: Processes, root: Path, quiet: bool
+) -> tuple[dict[str, int], dict[str, str]]:
+    """Number of points of each sample made, by id, and why scans are bad, by the scan's id."""
+    found = ((task, finished_points(task.shard, task.job.id)) for task in tasks)
+    made = {task.job.id: count for task, count in found if count is not None}
+    if made:
+        say(f"carrying on: {len(made)} of {len(tasks)} samples exist", quiet)
+    left = [task for task in tasks if task.job.id not in made]
+    bad: dict[str, str] = {}
+    for task, result in track(processes.run(make_shard, left), len(left), "clouds", quiet):
+        if isinstance(result, IVError):  # no space: the others would fail as well
+            raise result
+        if isinstance(result, Bad):
+            bad[task.job.scan.id] = without_root(result.reason, root)
+        else:
+            made[task.job.id] = result
+    return made, bad
+
+
+def _software() -> dict[str, str]:
+    packages = ("numpy", "scipy", "h5py")
+    return {
+        "iv": version("intravariance"),
+        "python": ".".join(map(str, sys.version_info[:3])),
+        **{package: version(package) for package in packages},
+    }

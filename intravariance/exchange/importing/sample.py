@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One foreign cloud to one sample. What runs in the worker processes of an import.
+
+Frame. Coordinates are kept as they are, or a cloud is moved so that its centroid is 0 and divided
+by a length that all clouds of its group share (`Frame`). Labels are those of the cloud. Unless its
+layout holds one, its displacement is 0 on normal points and NaN on labelled ones: how far they were
+moved is unknown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intravariance.cloud_files import PointCloud
+from intravariance.dataset.schema import MAX_ROWS, Sample
+from intravariance.dataset.work_folder import plain_disk_errors
+from intravariance.errors import InputError
+from intravariance.exchange.layouts import Scan
+from intravariance.geometry.sampling import Pose, apply_pose, random_pose, rotate
+from intravariance.seeds import generator
+from intravariance.sources.finding import Up
+
+Floats = NDArray[np.float64]
+
+FEWEST_POINTS = 16  # that a specification allows
+# float32 keeps 24 bits: a cloud this many of its radii away from 0 loses a thousandth of a radius.
+_FAR_AWAY = 1e4
+
+
+@dataclass(frozen=True)
+class Frame:
+    """length : what coordinates are divided by, once the cloud is centred; None keeps them."""
+
+    length: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return {"coordinates": "kept"} if self.length is None else {
+            "coordinates": "each cloud's centroid moved to 0, then divided by the length",
+            "length": self.length,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What is done with a cloud besides reading it; by default nothing.
+
+    n_points : how many are drawn where it has more, None keeps all. up : the axis that points up in
+    the file; "y" turns the cloud so that it is z. pose, noise_sigma : as in `SampleSettings`.
+    """
+
+    n_points: int | None = None
+    up: Up = "z"
+    pose: Pose = "canonical"
+    noise_sigma: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ImportJob:
+    """A scan and the sample that it becomes. group : of the clouds that share a `Frame`."""
+
+    scan: Scan
+    id: str
+    category: str
+    subcategory: str
+    defect: str
+    group: str
+    frame: Frame = Frame()
+    treatment: Treatment = Treatment()
+
+
+@dataclass(frozen=True)
+class Bad:
+    """Why a scan cannot be used."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Extent:
+    """radius : largest distance of a point from the centroid; reach : from 0."""
+
+    radius: float
+    reach: float
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """A job and the file that its sample goes to."""
+
+    job: ImportJob
+    shard: Path
+
+
+def measure(scan: Scan) -> Extent | Bad:
+    """How large a cloud is, in the unit of its file."""
+    try:
+        points = _load(scan).points
+    except InputError as error:
+        return Bad(str(error))
+    return Extent(_largest_norm(points - points.mean(axis=0)), _largest_norm(points))
+
+
+def make_shard(task: ShardTask) -> int | Bad:
+    """Write the sample of a job; returns its number of points. InputError when the disk is full."""
+    from intravariance.dataset.store import write_shard
+
+    try:
+        sample = imported_sample(task.job)
+    except InputError as error:
+        return Bad(str(error))
+    with plain_disk_errors(task.shard):
+        write_shard(task.shard, sample)
+    return len(sample.labels)
+
+
+def imported_sample(job: ImportJob) -> Sample:
+    """Load a scan and make its sample. Raises InputError when the scan cannot be used.
+
+    Normals are those of the file, or estimated from all of the cloud's points. Which points are
+    drawn, the pose and the noise are random from the treatment's seed and the job's id, in the
+    same way for normal and defective samples.
+    """
+    scan, cloud = job.scan, _load(job.scan)
+    assert cloud.labels is not None
+    centre, length = np.zeros(3), 1.0
+    points, notes = cloud.points, list(cloud.notes)
+    if job.frame.length is not None:
+        centre, length = points.mean(axis=0), job.frame.length
+        points = (points - centre) / length
+    normals, displacement = _normals(cloud, points), _displacement(cloud, notes) / length
+    if job.treatment.up == "y":  # a quarter turn about x
+        points, normals, displacement = (
+            a[:, [0, 2, 1]] * (1, -1, 1) for a in (points, normals, displacement)
+        )
+    keep = _drawn(job, len(points))
+    points, normals, displacement = points[keep], normals[keep], displacement[keep]
+    pose = np.eye(4)
+    if scan.split == "test":
+        rng = generator(job.treatment.seed, job.id, "pose")
+        pose = random_pose(job.treatment.pose, rng)
+    if (pose != np.eye(4)).any():
+        points = apply_pose(points, pose)
+        normals, displacement = rotate(normals, pose), rotate(displacement, pose)
+    if job.treatment.noise_sigma:
+        rng = generator(job.treatment.seed, job.id, "noise")
+        points = points + rng.normal(scale=job.treatment.noise_sigma, size=points.shape)
+    if _largest_norm(points) > _FAR_AWAY * _largest_norm(points - points.mean(axis=0)):
+        notes.append("it lies so far from 0 that float32 rounds its coordinates noticeably")
+    return Sample(
+        id=job.id,
+        category=job.category,
+        subcategory=job.subcategory,
+        split=scan.split,
+        defect=job.defect,
+        points=np.ascontiguousarray(points, dtype=np.float32),
+        normals=np.ascontiguousarray(normals, dtype=np.float32),
+        labels=np.ascontiguousarray(cloud.labels[keep], dtype=np.uint8),
+        displacement=np.ascontiguousarray(displacement, dtype=np.float32),
+        pose=pose,
+        parameters=_parameters(scan, cloud, centre, length, notes),
+    )
+
+
+def _drawn(job: ImportJob, count: int) -> NDArray[np.intp]:
+    """Which of a cloud's points become the sample, in their order."""
+    wanted = job.treatment.n_points
+    if wanted is None or wanted >= count:
+        return np.arange(count)
+    rng = generator(job.treatment.seed, job.id, "surface")
+    return np.sort(rng.choice(count, wanted, replace=False)).astype(np.intp)
+
+
+def _load(scan: Scan) -> PointCloud:
+    """The cloud, refused when it is too small, too large, or a single point many times."""
+    cloud = scan.load()
+    count = len(cloud.points)
+    if not FEWEST_POINTS <= count <= MAX_ROWS:
+        raise InputError(
+            f"{scan.paths[0]}: it has {count:,} points, expected {FEWEST_POINTS} to {MAX_ROWS:,}"
+        )
+    if not np.ptp(cloud.points, axis=0).any():
+        raise InputError(f"{scan.paths[0]}: all of its points coincide")
+    return cloud
+
+
+def _normals(cloud: PointCloud, points: Floats) -> Floats:
+    if cloud.normals is not None:
+        return cloud.normals
+    from intravariance.geometry.normals import estimated_normals
+
+    return estimated_normals(points)
+
+
+def _displacement(cloud: PointCloud, notes: list[str]) -> Floats:
+    """(N, 3) that of the file, or what is known without. Adds to `notes` when it cannot be used."""
+    assert cloud.labels is not None
+    labelled = cloud.labels == 1
+    given = cloud.displacement
+    if given is not None and not given[~labelled].any() and not np.isinf(given).any():
+        return given.astype(np.float64)
+    if given is not None:
+        notes.append("displacement of the file not used: points that are not labelled have some")
+    unknown = np.zeros(cloud.points.shape)
+    unknown[labelled] = np.nan
+    return unknown
+
+
+def _largest_norm(points: Floats) -> float:
+    largest = float(np.abs(points).max())
+    if not largest > 0:
+        return 0.0
+    # squares of large or tiny numbers leave the range
+    return largest * float(np.linalg.norm(points / largest, axis=1).max())
+
+
+def _parameters(
+    scan: Scan, cloud: PointCloud, centre: Floats, length: float, notes: list[str]
+) -> dict[str, Any]:
+    files = {"cloud": scan.cloud, "truth": scan.truth, "displacement": scan.displacement}
+    record: dict[str, Any] = {
+        "scan": scan.id,
+        "files": {kind: name for kind, name in files.items() if name},
+        "sha256": {
+            kind: hashlib.sha256(scan.tree.read(name)).hexdigest()
+            for kind, name in files.items()
+            if name
+        },
+        "points": len(cloud.points),
+        "centre": centre.tolist(),
+        "length": length,
+        "normals": "estimated" if cloud.normals is None else "of the file",
+        "displacement": "unknown" if cloud.displacement is None else "of the file",
+    }
+    return {"imported": record | ({"notes": notes} if notes else {})}

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all exported layouts share: a plan of files by sample, made before anything is written."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from intravariance.dataset.store import Record, Sample
+
+# The record of an export's folder (`result_folder`): metadata, digest and order of the samples.
+RECORD = "iv_export.json"
+
+# What a dataset file holds beside points, labels, split and defect.
+CONTENTS = ("subcategory", "pose", "parameters", "normals", "displacement", "mesh")
+
+
+@dataclass(frozen=True)
+class Options:
+    """spelling : of a crack on disk. delimiter : of columns in ground truth. noise_sigma : of the
+    dataset, standard deviation on each coordinate."""
+
+    spelling: Literal["crak", "crack"] = "crack"
+    delimiter: Literal[",", " "] = " "
+    noise_sigma: float = 0.0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The files of one sample, as names with `/` in the tree.
+
+    id : of the sample. cloud, truth : "" for no ground truth. others : by what they hold.
+    """
+
+    id: str
+    cloud: str
+    truth: str = ""
+    others: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What readers of a layout bear.
+
+    spellings, delimiters : that may be chosen, the default first. fewest_points : of a cloud.
+    path_words : what may not be in the path of the tree, nor in names of categories, with the
+    reason. name_words : what may not be in names of categories and defects. path_doubts,
+    name_doubts : words there that a reader we do not know may take amiss; they are said, and no
+    more. letters : whether the name of a defect has letters alone. reserved : names that no
+    category may have.
+    """
+
+    spellings: tuple[Literal["crak", "crack"], ...] = ("crack",)
+    delimiters: tuple[Literal[",", " "], ...] = (" ",)
+    fewest_points: int = 1
+    path_words: Mapping[str, str] = field(default_factory=dict)
+    name_words: Mapping[str, str] = field(default_factory=dict)
+    path_doubts: tuple[str, ...] = ()
+    name_doubts: tuple[str, ...] = ()
+    letters: bool = False
+    reserved: tuple[str, ...] = ()
+
+
+class Layout(Protocol):
+    """A module of this package. HOLDS : where the tree has each of CONTENTS, "" for nowhere."""
+
+    NAME: str
+    HOLDS: dict[str, str]
+    RULES: Rules
+    plan: Callable[[Sequence[Record], Options], list[Entry]]
+    content: Callable[[Sample, Entry, Options], dict[str, bytes]]
+    lists: Callable[[Sequence[Record], Sequence[Entry]], dict[str, bytes]]
+
+
+class Numbers:
+    """Counts from 0 within each key."""
+
+    def __init__(self) -> None:
+        self._used: Counter[tuple[str, ...]] = Counter()
+
+    def next(self, *key: str) -> int:
+        """The next number of the key."""
+        self._used[key] += 1
+        return self._used[key] - 1
+
+
+def spelled(defect: str, options: Options) -> str:
+    """The defect's name on disk."""
+    return options.spelling if defect == "crack" else defect
+
+
+def problems(rules: Rules, records: Sequence[Record], path: str) -> list[str]:
+    """What keeps these samples, in a tree at `path`, from being read."""
+    found = [
+        f"its path {path} contains `{word}`: {why}. Choose another --out, or export elsewhere and "
+        "move the folder"
+        for word, why in rules.path_words.items()
+        if word in path
+    ]
+    words = {**rules.path_words, **rules.name_words}
+    for category in dict.fromkeys(record.category for record in records):
+        found += _forbidden(f"the category {category}", category, words)
+        if category in rules.reserved:
+            found.append(f"the category {category} has the name of a folder of the layout")
+    for defect in dict.fromkeys(record.defect for record in records):
+        found += _forbidden(f"the defect {defect}", defect, words)
+        if rules.letters and not re.fullmatch("[a-z]+", defect):
+            found.append(f"the defect {defect}: readers take letters alone for a defect's name")
+    small = [record for record in records if record.n_points < rules.fewest_points]
+    if small:
+        found.append(
+            f"{len(small)} of {len(records)} samples have fewer than {rules.fewest_points:,} "
+            "points, and methods like R3D-AD draw as many from each cloud; the first is "
+            f"{small[0].id} with {small[0].n_points:,}"
+        )
+    return found
+
+
+def doubts(rules: Rules, records: Sequence[Record], path: str) -> list[str]:
+    """Words that have a meaning in the layout where they are not meant, in a tree at `path`."""
+    places = [(f"the path {path}", path, rules.path_doubts)]
+    for kind in ("category", "defect"):
+        names = dict.fromkeys(getattr(record, kind) for record in records)
+        places += [(f"the {kind} {name}", name, rules.name_doubts) for name in names]
+    return [
+        f"{what} contains `{word}`, which has a meaning of its own in the layout; some readers "
+        "look for it in the whole path"
+        for what, name, words in places
+        for word in words
+        if word in name
+    ]
+
+
+def _forbidden(what: str, name: str, words: Mapping[str, str]) -> list[str]:
+    return [f"{what} contains `{word}`: {why}" for word, why in words.items() if word in name]

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The user's own clouds, in folders that say what they are.
+
+    [<category>/]train/<file>                normal
+    [<category>/]test/good/<file>            normal: good, normal, positive or ok
+    [<category>/]test/<defect>/<file>        a defect
+    [<category>/]test/<file>                 a defect without a name: "anomaly"
+
+In folders as MVTec 3D-AD has them, the clouds of <defect> may lie in a folder `xyz` in it, labels
+in `gt`, displacement (N, 3) in `displacement`, under the same stem; other folders beside `xyz` are
+left out. Training clouds may lie in train/good.
+
+Or without train and test, all of them for testing:
+
+    <file>, <defect>/<file>, good/<file>
+
+A cloud is any file that `intravariance.cloud_files` reads, but no .txt or .csv that is called
+README, LICENSE, notes or the like (`_OTHER_TEXT`). Its labels lie in it, or beside it as
+`<stem>_labels.txt` or `<stem>_labels.npy` (see `read_labels`); a file beside it counts more, and
+one in `gt`, .txt or .npy, most. Normal clouds need none. Without a category folder the category is
+"". Names of defects are written as the project writes them: "Crak" is crack, "night stand" is
+night_stand.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annotations.vocabulary import NORMAL
+from intravariance.cloud_files import SUFFIXES, PointCloud, parse_labels
+from intravariance.cloud_files.npy import parse_array
+from intravariance.errors import InputError
+from intravariance.exchange.layouts.scan import Scan, Split, check_problems, in_order, parse_member
+from intravariance.files.trees import Tree
+from intravariance.sources.finding import plain_name
+
+NAME = "folder"
+UNNAMED_DEFECT = "anomaly"
+_SPELLINGS = dict.fromkeys(("good", "normal", "positive", "ok"), NORMAL) | {"crak": "crack"}
+_LABEL_FILES = ("_labels.txt", "_labels.npy")
+# Where two files have one stem, these may be the labels of the other.
+_TABLES = (".txt", ".csv", ".npy")
+_OTHER_TEXT = re.compile(
+    r"(read[ _-]?me|licen[cs]e|copying|copyright|citation|changelog|authors)([ ._-].*)?\.(txt|csv)"
+    r"|(notes?|todo)\.(txt|csv)",
+    re.IGNORECASE,
+)
+_POINTS = "xyz"
+
+
+def recognises(names: list[str]) -> bool:
+    """Whether there is any cloud."""
+    return any(_is_cloud(name) for name in names)
+
+
+def find(tree: Tree, root: Path, skipped: list[str] | None = None) -> list[Scan]:
+    """All scans, in order. Raises InputError with everything that does not fit."""
+    names = tree.files("")
+    present = set(names)
+    clouds = _clouds(names)
+    split = any(part in ("train", "test") for name in clouds for part in _folders(name))
+    problems: list[str] = []
+    scans: dict[str, Scan] = {}
+    for name in sorted(clouds, key=lambda name: name.lower().endswith(_TABLES)):
+        folders = _folders(name)
+        place = _place(folders[:-1] if folders[-1:] == (_POINTS,) else folders, split)
+        if place is None:
+            problems.append(
+                f"{tree.path / name}: expected as [<category>/]train/<file>, "
+                "[<category>/]test/<defect>/<file> or, in a tree without train and test, "
+                f"[<defect>/]<file>. Any file {' '.join(SUFFIXES)} counts as a cloud, but for "
+                "README, LICENSE and notes; move others elsewhere"
+            )
+            continue
+        stem = name.removesuffix(PurePosixPath(name).suffix)
+        truths = [*_beside(name, "gt", (".txt", ".npy")), *(stem + end for end in _LABEL_FILES)]
+        truth = next((truth for truth in truths if truth in present), "")
+        moved = next((n for n in _beside(name, "displacement", (".npy",)) if n in present), "")
+        if stem in scans:
+            problems.append(
+                f"{tree.path / name}: there is {scans[stem].paths[0]} as well; labels beside it "
+                f"are to be called {PurePosixPath(stem).name}_labels.txt or .npy"
+            )
+            continue
+        scans[stem] = Scan(
+            stem, place[0], "", place[1], place[2], name, truth, tree, read_scan, moved
+        )
+    if not clouds:
+        problems.append(f"there are no clouds ({' '.join(SUFFIXES)})")
+    check_problems(problems, NAME, root, skipped)
+    return in_order(list(scans.values()))
+
+
+def read_scan(scan: Scan) -> PointCloud:
+    """The cloud, with the labels from the file beside it where there is one."""
+    cloud = parse_member(scan.tree, scan.cloud)
+    if scan.truth:
+        name = str(scan.tree.path / scan.truth)
+        labels = parse_labels(scan.tree.read(scan.truth), name, cloud.points)
+        cloud = replace(cloud, labels=labels)
+    if scan.displacement:
+        cloud = replace(cloud, displacement=_read_displacement(scan, len(cloud.points)))
+    return cloud
+
+
+def _read_displacement(scan: Scan, count: int) -> NDArray[np.float32]:
+    try:
+        vectors = parse_array(scan.tree.read(scan.displacement))
+        if vectors.shape != (count, 3) or vectors.dtype.kind != "f":
+            raise InputError(f"its shape is {vectors.shape}; expected are {(count, 3)} floats")
+    except InputError as error:
+        raise InputError(f"{scan.tree.path / scan.displacement}: {error}") from error
+    return vectors.astype(np.float32)
+
+
+def _clouds(names: list[str]) -> list[str]:
+    """Of the files of a tree; where a folder has `xyz` in it, of that alone."""
+    clouds = [name for name in names if _is_cloud(name)]
+    split = {_folders(name)[:-1] for name in clouds if _folders(name)[-1:] == (_POINTS,)}
+    return [
+        name
+        for name in clouds
+        if _folders(name)[-1:] == (_POINTS,) or _folders(name)[:-1] not in split
+    ]
+
+
+def _beside(name: str, folder: str, endings: tuple[str, ...]) -> list[str]:
+    """Names that the file's counterpart may have in a folder beside its folder `xyz`."""
+    path = PurePosixPath(name)
+    if path.parent.name != _POINTS:
+        return []
+    return [str(path.parent.parent / folder / f"{path.stem}{end}") for end in endings]
+
+
+def _is_cloud(name: str) -> bool:
+    if name.lower().endswith(_LABEL_FILES) or _OTHER_TEXT.fullmatch(PurePosixPath(name).name):
+        return False
+    return name.lower().endswith(SUFFIXES)
+
+
+def _folders(name: str) -> tuple[str, ...]:
+    return PurePosixPath(name).parts[:-1]
+
+
+def _place(folders: tuple[str, ...], split: bool) -> tuple[str, Split, str] | None:
+    """Category, split and defect of a file in these folders."""
+    if not split:
+        match folders:
+            case ():
+                return "", "test", UNNAMED_DEFECT
+            case (defect,):
+                return "", "test", _defect(defect)
+        return None
+    match folders:
+        case ("train", *rest) if [_defect(name) for name in rest] in ([], [NORMAL]):
+            return "", "train", NORMAL
+        case (category, "train", *rest) if [_defect(name) for name in rest] in ([], [NORMAL]):
+            return plain_name(category), "train", NORMAL
+        case ("test", *rest) if len(rest) < 2:
+            return "", "test", _defect(rest[0]) if rest else UNNAMED_DEFECT
+        case (category, "test", *rest) if len(rest) < 2:
+            return plain_name(category), "test", _defect(rest[0]) if rest else UNNAMED_DEFECT
+    return None
+
+
+def _defect(folder: str) -> str:
+    name = plain_name(folder)
+    return _SPELLINGS.get(name, name)

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A cloud of a foreign data set: what its place and name say, and how it is loaded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from annotations.vocabulary import NORMAL
+from intravariance.cloud_files import PointCloud, parse_cloud
+from intravariance.errors import InputError
+from intravariance.files.trees import Tree
+
+Split = Literal["train", "test"]
+_SHOWN_PROBLEMS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """One cloud, not read yet.
+
+    id : unique in its data set, e.g. "bottle0/bottle0_bulge3". category, subcategory : "" where
+    the layout has none. defect : "normal", a defect type of the project, or the data set's own
+    word in lower case. cloud, truth : names in `tree` of the cloud and of its ground truth ("" for
+    none). reader : reads both; labels may be None. displacement : name of a file with that, or "".
+    """
+
+    id: str
+    category: str
+    subcategory: str
+    split: Split
+    defect: str
+    cloud: str
+    truth: str
+    tree: Tree
+    reader: Callable[[Scan], PointCloud]
+    displacement: str = ""
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The cloud, and its ground truth where it has one."""
+        return tuple(self.tree.path / name for name in (self.cloud, self.truth) if name)
+
+    @property
+    def normal(self) -> bool:
+        """Whether it has no defect."""
+        return self.defect == NORMAL
+
+    def load(self) -> PointCloud:
+        """The cloud with labels, all 0 for a normal scan.
+
+        Raises InputError when a file is damaged, a defective scan has no labels, or a normal one
+        has anomalous points.
+        """
+        cloud = self.reader(self)
+        if cloud.labels is None and not self.normal:
+            raise InputError(
+                f"{self.paths[0]}: it is a scan with a defect ({self.defect}) and has no labels"
+            )
+        if cloud.labels is None:
+            return replace(cloud, labels=np.zeros(len(cloud.points), dtype=np.uint8))
+        if self.normal and cloud.labels.any():
+            raise InputError(
+                f"{self.paths[0]}: it is a normal scan by its name or folder, and "
+                f"{int(cloud.labels.sum()):,} of its points are labelled anomalous"
+            )
+        return cloud
+
+
+def parse_member(tree: Tree, name: str) -> PointCloud:
+    """The cloud in a file of a tree."""
+    return parse_cloud(tree.read(name), str(tree.path / name))
+
+
+def in_order(scans: list[Scan]) -> list[Scan]:
+    """Sorted by class, training first, then by id with numbers as numbers (9 before 10)."""
+
+    def key(scan: Scan) -> tuple[object, ...]:
+        product = (natural(scan.category), natural(scan.subcategory))
+        return *product, scan.split != "train", natural(scan.id)
+
+    return sorted(scans, key=key)
+
+
+def natural(text: str) -> list[tuple[int, str]]:
+    """A key that sorts numbers in a text by their value."""
+    return [(int(part[:18]), "") if part.isdigit() else (-1, part)
+            for part in re.split(r"([0-9]+)", text)]  # fmt: skip
+
+
+def check_problems(
+    problems: list[str], layout: str, root: Path, skipped: list[str] | None = None
+) -> None:
+    """InputError with all problems of a listing together, when there are any.
+
+    skipped : a list to add them to instead.
+    """
+    if skipped is not None:
+        skipped += problems
+    elif problems:
+        raise InputError(f"{root} is not in the layout {layout}:\n  {shown_problems(problems)}")
+
+
+def shown_problems(problems: list[str]) -> str:
+    """The first twenty problems, a line each, and how many more there are."""
+    more = len(problems) - _SHOWN_PROBLEMS
+    rest = [f"and {more} more"] if more > 0 else []
+    return "\n  ".join(problems[:_SHOWN_PROBLEMS] + rest)

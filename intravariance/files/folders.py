@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A folder of results that appears whole or not at all.
+
+Each kind of folder has a record, a JSON file of its own name that is written first: a folder with
+one comes from us, a folder without one is somebody's and is never replaced. SHA256SUMS is written
+last: a folder of ours is replaced only when nothing in it was added or changed since. While that
+happens the earlier one is `<out>.<number>.old`; where a killed process left it, it is put back.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from intravariance.errors import InputError
+from intravariance.progress import say
+
+_SHOWN = 5
+
+
+def check_folder(out: Path, record: str, force: bool) -> None:
+    """InputError when `out` cannot be written, or holds what may not be replaced.
+
+    With `force` the files of an earlier folder are read, to tell whether they are as written.
+    """
+    parent = _real(out).parent
+    if not parent.is_dir():
+        raise InputError(f"--out {out}: the folder {parent} does not exist")
+    if not os.access(parent, os.W_OK):
+        raise InputError(f"--out {out}: the folder {parent} is not writable")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: expected a folder, there is a file of this name")
+    if not out.exists() or not any(out.iterdir()):
+        return
+    if not (out / record).is_file():
+        raise InputError(
+            f"--out {out}: the folder holds other files ({record} is missing), so it is not "
+            "replaced, also not with --force. Choose another name."
+        )
+    if not force:
+        raise InputError(f"--out {out} exists. Choose another name, or replace it with --force.")
+    if found := _not_as_written(out):
+        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        raise InputError(
+            f"--out {out}: not replaced, also not with --force, since files in it were added or "
+            f"changed: {', '.join(found[:_SHOWN])}{more}. Choose another name, or move them away."
+        )
+
+
+@contextmanager
+def new_folder(out: Path, record: str, force: bool) -> Iterator[Path]:
+    """A folder `<out>.partial` to write in, the file named `record` first.
+
+    It gets SHA256SUMS, unless the block wrote it, and becomes `out` when the block ends without an
+    error; it is removed otherwise. Where `out` is a link, its target is written. Raises InputError
+    for what `check_folder` refuses, when another process writes there, and when the disk refuses to
+    take more.
+    """
+    from filelock import FileLock, Timeout
+
+    from intravariance.files.checksums import NAME, write_checksums
+
+    check_folder(out, record, force)
+    out = _real(out)
+    partial = out.with_name(f"{out.name}.partial")
+    lock_file = out.with_name(f"{out.name}.partial.lock")
+    lock = FileLock(lock_file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(f"another process is writing {out} ({lock_file} is held)") from None
+    try:
+        if _put_back(out, record):
+            check_folder(out, record, force)
+        _begin(partial, record)
+        try:
+            yield partial
+            if not (partial / NAME).exists():
+                write_checksums(partial)
+            _replace(partial, out, record, force)
+        except OSError as error:
+            raise InputError(f"--out {out} cannot be written ({error.strerror})") from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    finally:
+        lock_file.unlink(missing_ok=True)
+        lock.release()
+
+
+def write_member(folder: Path, name: str, content: bytes) -> None:
+    """Write a file in a folder that is still being written, through to the disk."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _real(out: Path) -> Path:
+    """The folder that `out` means where it is a link: this is what is replaced, not the link."""
+    return Path(os.path.realpath(out)) if out.is_symlink() else out
+
+
+def _not_as_written(folder: Path) -> list[str]:
+    """Names of files that SHA256SUMS does not have, or has with another digest. One that was
+    removed does not count."""
+    from intravariance.files.checksums import NAME, read_checksums, sha256_of
+
+    if not (folder / NAME).is_file():
+        return [f"{NAME} (missing, so nothing tells which files are yours)"]
+    ours = read_checksums(folder)
+    found = []
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if name == NAME or (path.is_dir() and not path.is_symlink()):
+            continue
+        plain = path.is_file() and not path.is_symlink()
+        if name not in ours or not plain or sha256_of(path) != ours[name]:
+            found.append(name)
+    return found
+
+
+def _put_back(out: Path, record: str) -> bool:
+    """Put back what a process killed while it replaced `out` had moved away, and return True.
+
+    It is removed where the new one is in its place already.
+    """
+    put_back = False
+    name = re.compile(re.escape(out.name) + r"\.\d+\.old")
+    for old in sorted(path for path in out.parent.iterdir() if name.fullmatch(path.name)):
+        if not (old / record).is_file() or _not_as_written(old):
+            continue
+        if out.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.rename(old, out)
+            say(f"{out}: put back, an interrupted command had moved it to {old.name}")
+            put_back = True
+    return put_back
+
+
+def _begin(partial: Path, record: str) -> None:
+    """An empty folder. One that a killed process left is removed."""
+    if partial.exists():
+        if not (partial / record).is_file() and any(partial.iterdir()):
+            raise InputError(f"{partial} is in the way, and is not ours; move it away")
+        shutil.rmtree(partial)
+    partial.mkdir()
+
+
+def _replace(partial: Path, out: Path, record: str, force: bool) -> None:
+    check_folder(out, record, force)  # again: it may have appeared meanwhile
+    old = out.with_name(f"{out.name}.{os.getpid()}.old")
+    if out.exists():
+        os.rename(out, old)
+    try:
+        os.rename(partial, out)
+    except OSError:
+        if old.exists():
+            os.rename(old, out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Meshes and the points on them: topology, sampling, normals, template surfaces."""

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a viewer stands, as camera axes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def look_from(direction: ArrayLike, up: ArrayLike = (0.0, 0.0, 1.0)) -> NDArray[np.float64]:
+    """Give the camera axes (3, 3) float64 of a viewer placed in `direction` (3,) from the object.
+
+    `up` (3,) points upwards in the picture; looking along it, +y takes its place.
+    """
+    towards = np.asarray(direction, dtype=np.float64)
+    towards = towards / np.linalg.norm(towards)
+    right = np.cross(np.asarray(up, dtype=np.float64), towards)
+    if np.linalg.norm(right) < 1e-9:
+        right = np.cross((0.0, 1.0, 0.0), towards)
+    right /= np.linalg.norm(right)
+    return np.stack([right, np.cross(towards, right), towards])

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is looked at: a cloud and what is known of its defect, wherever it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annotations.vocabulary import NORMAL
+from intravariance.dataset.store import Record, Sample
+from intravariance.geometry.sampling import rotate
+
+# "dataset": made in Blender, from a dataset file; "generator": a pseudo-anomaly; "scan": from a
+# file of the user's.
+Source = Literal["dataset", "generator", "scan"]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledCloud:
+    """A point cloud with its ground truth, upright: z is up, the front looks towards -y.
+
+    Parameters
+    ----------
+    name
+        Unique among the clouds that are shown together.
+    category, subcategory
+    defect
+        A defect type, a generator's name, or "normal".
+    source
+    points
+        (N, 3) float32, in radii of the product's bounding sphere (scans: as given, or normalised).
+    normals
+        (N, 3) float32, length 1.
+    labels
+        (N,) uint8, 1 = anomalous.
+    displacement
+        (N, 3) float32 from the pristine surface, 0 on normal points, NaN on surface that a cut
+        exposed; None when nothing is known of it, as of scans.
+    scores
+        (N,) float32 of a detector, higher is more anomalous; None without one.
+    """
+
+    name: str
+    category: str
+    subcategory: str
+    defect: str
+    source: Source
+    points: NDArray[np.float32]
+    normals: NDArray[np.float32]
+    labels: NDArray[np.uint8]
+    displacement: NDArray[np.float32] | None = None
+    scores: NDArray[np.float32] | None = None
+
+    @property
+    def normal(self) -> bool:
+        """Whether it has no defect."""
+        return self.defect == NORMAL
+
+    @property
+    def exposed(self) -> NDArray[np.bool_]:
+        """(N,) points on surface that a cut exposed; none where displacements are unknown."""
+        if self.displacement is None:
+            return np.zeros(len(self.points), dtype=bool)
+        return np.asarray(np.isnan(self.displacement).any(axis=1))
+
+    @property
+    def moved(self) -> NDArray[np.float64]:
+        """(N,) length of the displacement; NaN on exposed surface, and where it is unknown."""
+        if self.displacement is None:
+            return np.full(len(self.points), np.nan)
+        return np.asarray(np.linalg.norm(self.displacement.astype(np.float64), axis=1))
+
+
+def upright(record: Record, scores: NDArray[np.float32] | None = None) -> LabelledCloud:
+    """A sample of a dataset file with its pose undone, in the unit-sphere frame.
+
+    scores : (N,) of a detector, in the file's order of points.
+    """
+    sample = record.load()
+    turn_back = np.eye(4)
+    turn_back[:3, :3] = sample.pose[:3, :3].T
+
+    def turned(vectors: NDArray[np.float64] | NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.ascontiguousarray(rotate(vectors, turn_back), dtype=np.float32)
+
+    return LabelledCloud(
+        name=sample.id,
+        category=sample.category,
+        subcategory=sample.subcategory,
+        defect=sample.defect,
+        source="dataset",
+        points=turned(sample.points - sample.pose[:3, 3]),
+        normals=turned(sample.normals),
+        labels=sample.labels,
+        displacement=turned(sample.displacement) if _displacement_known(sample) else None,
+        scores=scores,
+    )
+
+
+def _displacement_known(sample: Sample) -> bool:
+    """Of an imported sample with labels alone nobody knows how far its points were moved."""
+    imported = sample.parameters.get("imported")
+    return not isinstance(imported, dict) or imported.get("displacement") == "of the file"

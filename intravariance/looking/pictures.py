@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The picture of one labelled cloud, and sheets of such pictures with captions.
+
+Everything that is drawn of clouds (preview, panels, comparison and heat map sheets) is made of
+`paint` and `draw_sheet`, so it all looks alike. Clouds are upright: z is up, the front looks
+towards -y. Nothing is random: the same clouds give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import product
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from intravariance.geometry.viewing import look_from
+from intravariance.looking.arrows import draw_arrows
+from intravariance.looking.cloud import LabelledCloud
+from intravariance.looking.rendering import (
+    Array,
+    Floats,
+    Frame,
+    fit,
+    heat_colours,
+    label_colours,
+    render,
+    scalar_colours,
+    splat_radius,
+    visible,
+)
+
+# "surface": one grey. "labels": grey, orange, and dark red where a cut exposed the surface.
+# "displacement": labelled points by how far they were moved. "scores": a detector's, as heat.
+Colouring = Literal["surface", "labels", "displacement", "scores"]
+
+FRONT = (0.75, -1.6, 0.9)  # three-quarter view from the front, slightly above
+INK, FAINT = (25, 25, 25), (110, 110, 110)
+
+_AZIMUTHS = np.deg2rad(np.arange(0, 360, 30))  # 0 is the front
+_ELEVATIONS = np.deg2rad([20, 50])
+_BELOW = np.deg2rad([-25])
+_FRONT_BONUS = 0.2
+# From below only when less than this share of the labelled points is seen from above.
+_ENOUGH = 0.25
+_VIEW_POINTS = 20_000  # of a larger cloud: they decide as well where to look from
+# Colours end at these shares of the scores: a single wild point must not wash out the others.
+_SCORE_SHARES = (0.005, 0.995)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What the colours of a picture mean: `colours(values)` from low to high, as a bar shows it."""
+
+    low: float
+    high: float
+    meaning: str
+    colours: Callable[[Floats], Floats]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A picture (size, size, 3) uint8, two lines below it, and the bar of its colours."""
+
+    picture: NDArray[np.uint8]
+    note: str = ""
+    faint: str = ""
+    scale: Scale | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """Cells from left to right, None where nothing is to be seen. title : above them."""
+
+    cells: Sequence[Cell | None]
+    title: str = ""
+
+
+# --- where to look from
+
+
+def best_view(
+    points: Array,
+    normals: Array,
+    labels: Array,
+    layer: float = 0.0,
+    displacement: Array | None = None,
+) -> Floats:
+    """The camera (see `look_from`) that sees the most labelled points, and most squarely.
+
+    Tried are 12 directions around at 20 and 50 degrees of elevation; each point seen counts with
+    the cosine between its normal and the direction. Views from the front count a little more:
+    people know products from there. Tried too are views from 25 degrees below when little can
+    be seen from above. displacement : (N, 3); a point counts less when it moved towards the
+    viewer or away, for that cannot be seen.
+    """
+    radius = splat_radius(points, normals)
+    best, best_score, best_seen = look_from(FRONT), 0.0, 0
+    for elevations in (_ELEVATIONS, _BELOW):
+        if elevations is _BELOW and best_seen >= _ENOUGH * np.count_nonzero(labels):
+            break
+        for elevation, azimuth in product(elevations, _AZIMUTHS):
+            level = np.cos(elevation) * np.array([np.sin(azimuth), -np.cos(azimuth)])
+            camera = look_from((*level, np.sin(elevation)))
+            seen = visible(points, normals, camera, layer=layer, radius=radius) & (labels > 0)
+            weight = (normals[seen].astype(np.float64) * camera[2]).sum(axis=1)
+            if displacement is not None:
+                weight *= _crosswise(displacement[seen], camera)
+            score = float(weight.sum()) * (1 + _FRONT_BONUS * np.cos(azimuth))
+            if score > best_score + 1e-9:
+                best, best_score, best_seen = camera, score, np.count_nonzero(seen)
+    return best
+
+
+def _crosswise(displacement: Array, camera: Floats) -> Floats:
+    """(N,) the share of a movement (N, 3) that lies in the picture; 1 where it is unknown."""
+    moved = np.nan_to_num(displacement.astype(np.float64))
+    length = np.linalg.norm(moved, axis=1)
+    depth = np.abs((moved * camera[2]).sum(axis=1))
+    share = np.sqrt(np.clip(1 - (depth / np.maximum(length, 1e-12)) ** 2, 0.0, 1.0))
+    return np.where(length > 0, share, 1.0)
+
+
+def view(cloud: LabelledCloud, layer: float = 0.0, sideways: bool = False) -> Floats:
+    """The camera for a cloud: `best_view`, or the front of one without labels.
+
+    sideways : prefer views in which movements are seen from the side, for arrows.
+    """
+    if not cloud.labels.any():
+        return look_from(FRONT)
+    some = np.linspace(0, len(cloud.points) - 1, min(len(cloud.points), _VIEW_POINTS)).astype(int)
+    displacement = cloud.displacement[some] if sideways and cloud.displacement is not None else None
+    return best_view(
+        cloud.points[some], cloud.normals[some], cloud.labels[some], layer, displacement
+    )
+
+
+def shared_frame(clouds: Sequence[LabelledCloud], camera: Floats, size: int) -> Frame:
+    """The frame that holds all the clouds, at one scale."""
+    some = [cloud for cloud in clouds if len(cloud.points)]
+    if not some:
+        return Frame(camera, np.zeros(2), size / 2, size)
+    radius = max(splat_radius(cloud.points, cloud.normals) for cloud in some)
+    return fit(np.concatenate([cloud.points for cloud in some]), camera, size, radius)
+
+
+# --- what the colours say
+
+
+def displacement_scale(clouds: Sequence[LabelledCloud]) -> Scale | None:
+    """Yellow at 0 to violet at the largest displacement of all the clouds; None without any."""
+    largest = max((float(np.nanmax(c.moved, initial=0.0)) for c in clouds), default=0.0)
+    if not largest > 0:
+        return None
+    return Scale(0.0, largest, "displacement", lambda values: scalar_colours(values, largest))
+
+
+def score_scale(clouds: Sequence[LabelledCloud]) -> Scale | None:
+    """Grey to dark red over all but the outermost 0.5 % of all the scores; None without any."""
+    scores = [cloud.scores for cloud in clouds if cloud.scores is not None and len(cloud.scores)]
+    if not scores:
+        return None
+    low, high = np.quantile(np.concatenate(scores).astype(np.float64), _SCORE_SHARES).tolist()
+    return Scale(low, high, "score", lambda values: heat_colours(values, low, high))
+
+
+def scale_of(clouds: Sequence[LabelledCloud], colouring: Colouring) -> Scale | None:
+    """The scale that the clouds have in common; None where colours are no scale."""
+    if colouring == "displacement":
+        return displacement_scale(clouds)
+    return score_scale(clouds) if colouring == "scores" else None
+
+
+def colours(cloud: LabelledCloud, colouring: Colouring, scale: Scale | None) -> Floats:
+    """(N, 3) RGB in 0..1 of the points. scale : from `scale_of`, None where that is.
+
+    Displacements colour labelled points only; ValueError for scores that the cloud lacks.
+    """
+    if colouring == "surface":
+        return label_colours(np.zeros(len(cloud.points)))
+    if colouring == "scores":
+        if cloud.scores is None or scale is None:
+            raise ValueError(f"{cloud.name} has no scores")
+        return scale.colours(cloud.scores.astype(np.float64))
+    painted = label_colours(cloud.labels, cloud.exposed)
+    if colouring == "displacement":
+        known = (cloud.labels > 0) & np.isfinite(cloud.moved)
+        moved = cloud.moved[known]
+        painted[known] = scale.colours(moved) if scale else scalar_colours(moved, 1.0)
+    return painted
+
+
+def paint(
+    cloud: LabelledCloud,
+    colouring: Colouring,
+    size: int,
+    layer: float = 0.0,
+    camera: Floats | None = None,
+    frame: Frame | None = None,
+    scale: Scale | None = None,
+    arrows: bool = False,
+) -> NDArray[np.uint8]:
+    """Picture (size, size, 3) of a cloud.
+
+    layer : about three standard deviations of the noise (see `render`). camera, frame : `view` and
+    the cloud's own when None. scale : `scale_of` this cloud when None. arrows : from where points
+    were to where they are.
+    """
+    if frame is not None:
+        camera = frame.camera
+    elif camera is None:
+        camera = view(cloud, layer)
+    scale = scale or scale_of([cloud], colouring)
+    frame = frame or shared_frame([cloud], camera, size)
+    radius = splat_radius(cloud.points, cloud.normals)
+    picture = render(
+        cloud.points,
+        cloud.normals,
+        colours(cloud, colouring, scale),
+        camera,
+        size,
+        layer,
+        radius,
+        frame=frame,
+    )
+    return draw_arrows(picture, cloud, frame.resized(size), layer, radius) if arrows else picture
+
+
+# --- the sheet
+
+
+def png(picture: Image.Image) -> bytes:
+    """The bytes of a PNG file."""
+    buffer = BytesIO()
+    picture.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def text_sizes(size: int) -> tuple[int, int]:
+    """Pixels of the small and of the large letters beside cells of `size` pixels."""
+    return min(max(11, size // 24), 18), min(max(14, size // 14), 30)
+
+
+def draw_sheet(
+    rows: Sequence[Row],
+    size: int,
+    title: str,
+    lines: Sequence[str] = (),
+    columns: Sequence[tuple[int, str]] = (),
+    scale: Scale | None = None,
+) -> Image.Image:
+    """Put cells of `size` pixels on a white sheet.
+
+    lines : small, below the title. columns : (number, heading). scale : of all cells together, a
+    bar in the heading; cells may have bars of their own.
+    """
+    text, large = text_sizes(size)
+    width = max([1, *(len(row.cells) for row in rows)]) * size
+    heading = [(title, INK, large)]
+    heading += [(part, FAINT, text) for line in lines for part in wrapped(line, width - 16, text)]
+    head = 8 + large + (len(heading) - 1) * (text + 3) + 8
+    head += (2 * text + 10 if scale else 0) + (large + 6 if columns else 0)
+    bars = any(cell and cell.scale for row in rows for cell in row.cells)
+    caption = 3 * text + 4 + (2 * text + 6 if bars else 0)
+    above = [large + 10 if row.title else 0 for row in rows]
+    sheet = Image.new("RGB", (width, head + sum(above) + len(rows) * (size + caption)), "white")
+    draw = ImageDraw.Draw(sheet)
+    y = 4
+    for content, ink, letters in heading:
+        draw.text((8, y), content, ink, font(letters))
+        y += letters + (4 if letters == large else 3)
+    if scale:
+        draw_bar(sheet, (8, y + 2), min(2 * size, width) - 16, text, scale)
+    for number, name in columns:
+        draw.text((number * size + 8, head - large - 6), name, INK, font(large))
+    y = head
+    for row, extra in zip(rows, above, strict=True):
+        if row.title:
+            draw.text((8, y + 2), row.title, INK, font(large))
+        y += extra
+        for number, cell in enumerate(row.cells):
+            if cell is not None:
+                _draw_cell(sheet, (number * size, y), size, cell, text)
+        y += size + caption
+    return sheet
+
+
+def _draw_cell(
+    sheet: Image.Image, corner: tuple[int, int], size: int, cell: Cell, text: int
+) -> None:
+    draw = ImageDraw.Draw(sheet)
+    sheet.paste(Image.fromarray(cell.picture), corner)
+    x, y = corner[0] + 8, corner[1] + size
+    for content, ink in ((cell.note, INK), (cell.faint, FAINT)):
+        draw.text((x, y), shortened(content, size - 12, text), ink, font(text))
+        y += text + 2
+    if cell.scale is not None:
+        draw_bar(sheet, (x, y + 3), size - 24, text, cell.scale)
+
+
+def draw_bar(
+    sheet: Image.Image, corner: tuple[int, int], width: int, text: int, scale: Scale
+) -> None:
+    """A bar of the scale's colours, with the numbers at both of its ends and what it means."""
+    (x, y), draw = corner, ImageDraw.Draw(sheet)
+    values = np.linspace(scale.low, scale.high, max(width, 2))
+    strip = np.rint(255 * scale.colours(values)).astype(np.uint8)
+    sheet.paste(Image.fromarray(np.tile(strip, (max(text - 3, 6), 1, 1))), corner)
+    below = y + max(text - 3, 6) + 1
+    low, high = numbers(scale.low, scale.high)
+    draw.text((x, below), low, FAINT, font(text))
+    draw.text((x + width // 2, below), scale.meaning, FAINT, font(text), anchor="ma")
+    draw.text((x + width, below), high, FAINT, font(text), anchor="ra")
+
+
+def numbers(low: float, high: float) -> tuple[str, str]:
+    """Both ends of a scale in as many decimals as tell a hundredth of it."""
+    span = high - low
+    if not 1e-3 <= span < 1e4:
+        return f"{low:.3g}", f"{high:.3g}"
+    decimals = max(2 - int(np.floor(np.log10(span))), 0)
+    return (f"{low:.{decimals}f}" if low else "0"), f"{high:.{decimals}f}"
+
+
+def shortened(content: str, width: int, letters: int) -> str:
+    """The text, cut off with an ellipsis when it is wider than `width` pixels."""
+    face = font(letters)
+    if face.getlength(content) <= width:
+        return content
+    while content and face.getlength(content + "...") > width:
+        content = content[:-1]
+    return content + "..."
+
+
+def wrapped(content: str, width: int, letters: int) -> list[str]:
+    """The text in lines of at most `width` pixels, broken between words."""
+    face, lines = font(letters), [""]
+    for word in content.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and face.getlength(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
+
+
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own typeface: the same letters on every machine."""
+    return ImageFont.load_default(size=size)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How near pseudo-anomalies are to real defects."""

@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Is a dataset file whole, to its own specification, true to its geometry and free of shortcuts?
+
+One pass over the file, one sample in memory at a time. Every check is made on the file itself: the
+counts against the specification inside, the labels against the templates' meshes inside.
+
+Of imported files (`importing`) less can be checked: there are no meshes, so nothing says where the
+surface was, and the data is as its makers left it. Such checks do not apply, and probes are
+measured but not judged. Where a hand changed labels (`labelling`), those of the construction are
+checked, which the file still knows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from intravariance.dataset.label_origin import with_construction_labels
+from intravariance.dataset.sample_checks import ESSENTIAL, IMPORTED_CHECKS, SAMPLE_CHECKS, Expected
+from intravariance.dataset.schema import table_row
+from intravariance.dataset.store import (
+    Dataset,
+    Record,
+    Sample,
+    content_digest,
+    open_dataset,
+    structure,
+)
+from intravariance.errors import IntegrityError
+from intravariance.seeds import generator
+from intravariance.verification.geometry import (
+    CategoryGeometry,
+    Deviation,
+    noise_estimates,
+    noise_problems,
+    surface_problems,
+)
+from intravariance.verification.probes import Measured, Probe, evaluate, measure
+
+_SHOWN = 3
+_NOT_OF_IMPORTS = {
+    "size": "the unit is that of the data",
+    "point order": "points lie as in the files",
+    "normals": "there are no meshes to compare them with",
+    "surface": "there are no meshes to compare points and labels with",
+    "noise": "what noise the scans have is unknown",
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check. message : what was found, whether it passed or not. applies : whether the file
+    can be checked for it; if not, the message says why, and it has passed."""
+
+    name: str
+    passed: bool
+    message: str
+    applies: bool = True
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome of `verify`."""
+
+    path: str
+    digest: str
+    checks: tuple[Check, ...]
+    probes: tuple[Probe, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed and every probe that must be blind is."""
+        return not self.failures()
+
+    def failures(self) -> list[str]:
+        """A line for each check and probe that failed."""
+        return [f"{c.name}: {c.message}" for c in self.checks if not c.passed] + [
+            f"probe {p.name!r}: AUROC {p.auroc:.3f} ({p.description})"
+            for p in self.probes
+            if not p.passed
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return {"passed": self.passed, **asdict(self)}
+
+
+def failures(path: Path) -> list[str]:
+    """Say what is wrong with a new dataset file, without probes; nothing where it is whole."""
+    return verify(path, probes=False).failures()
+
+
+def verify(path: str | Path, probes: bool = True) -> Report:
+    """Check a dataset file. probes : also look for shortcuts.
+
+    Raises InputError when it is not a dataset file, IntegrityError when it is too damaged to open.
+    """
+    with open_dataset(path) as dataset:
+        return _Verification(dataset, probes).report()
+
+
+class _Verification:
+    """One pass over a file. `problems` : check -> what is wrong; `notes` : check -> figure."""
+
+    def __init__(self, dataset: Dataset, probes: bool) -> None:
+        self.dataset = dataset
+        self.probes = probes
+        specification = dataset.specification
+        sigma = float(dataset.metadata["identity"]["noise_sigma"])
+        self.expected = Expected(specification, sigma)
+        self.imported = dataset.imported
+        self.checks = IMPORTED_CHECKS if self.imported else SAMPLE_CHECKS
+        self.problems: dict[str, list[str]] = {}
+        self.notes: dict[str, str] = {}
+        self.digests: dict[str, str] = {}
+        self.deviations: list[Deviation] = []
+        self.measured: list[Measured] = []
+        self.twins = _Twins()
+        self.places = {record.id: place for place, record in enumerate(dataset)}
+
+    def report(self) -> Report:
+        """Run everything."""
+        self._file()
+        for name in ("readable", "digests", *self.checks):
+            self._add(name, [], f"{len(self.dataset)} samples")
+        for category in self.dataset.categories:
+            self._category(category)
+        self._whole()
+        found = []
+        if self.measured:
+            rng = generator(0, "verify", "probes")
+            found = evaluate(self.measured, rng, judged=not self.imported)
+        checks = [
+            Check(name, not problems, _summary(problems) if problems else self.notes[name])
+            for name, problems in self.problems.items()
+        ]
+        if self.imported:
+            checks += [Check(name, True, why, False) for name, why in _NOT_OF_IMPORTS.items()]
+        return Report(str(self.dataset.path), self.dataset.digest, tuple(checks), tuple(found))
+
+    def _add(self, name: str, problems: list[str], note: str = "") -> None:
+        self.problems.setdefault(name, []).extend(problems)
+        self.notes.setdefault(name, note)
+
+    def _file(self) -> None:
+        specification = self.expected.specification
+        try:
+            problems = structure(self.dataset)
+        except IntegrityError as error:
+            problems = [str(error)]
+        self._add("structure", problems, "nothing missing, nothing else in the file")
+        counts = ", ".join(f"{c.name} {c.total}" for c in specification.categories)
+        self._add("counts", count_problems(self.dataset), counts)
+
+    def _category(self, category: str) -> None:
+        """Check the samples of a category, templates first."""
+        geometry = CategoryGeometry(self.expected, generator(0, "verify", category))
+        records = [record for record in self.dataset if record.category == category]
+        for record in sorted(records, key=lambda record: record.split != "train"):
+            sample = self._sample(record)
+            if sample is None:
+                continue
+            if sample.split == "train":
+                geometry.add_template(sample)
+            fitted = geometry.compare(sample)
+            tree = geometry.training_tree()
+            if self.probes and sample.split == "test" and tree is not None:
+                self.measured.append(measure(sample, self.places[sample.id], fitted, tree))
+        if self.imported:
+            return
+        self.deviations += geometry.deviations
+        self._add("normals", geometry.normals_problems, "those of the templates")
+
+    def _sample(self, record: Record) -> Sample | None:
+        """Check one sample; None when its geometry cannot be looked at."""
+        try:
+            sample = record.load()
+        except IntegrityError as error:
+            self._add("readable", [str(error)])
+            return None
+        row = table_row(sample)
+        self.digests[sample.id] = row["digest"]
+        differing = [name for name, value in row.items() if getattr(record, name) != value]
+        if differing:
+            self._add("digests", [f"{sample.id}: not as recorded: {', '.join(differing)}"])
+        self.twins.add(sample)
+        try:  # a hand's labels are a judgement; what the geometry bears out are the construction's
+            sample = with_construction_labels(sample)
+        except IntegrityError as error:
+            self._add("labels", [str(error)])
+            return None
+        for name, check in self.checks.items():
+            with np.errstate(all="ignore"):  # damaged numbers may overflow: that is a finding
+                problem = check(sample, self.expected)
+            if problem:
+                self._add(name, [f"{sample.id}: {problem}"])
+                if name in ESSENTIAL:
+                    return None
+        return sample
+
+    def _whole(self) -> None:
+        identity = self.dataset.metadata["identity"]
+        same = content_digest(identity, self.digests) == self.dataset.digest
+        self._add(
+            "content digest",
+            [] if same else ["the content does not have the digest recorded"],
+            self.dataset.digest,
+        )
+        twins = self.twins.problems()
+        if self.imported:
+            note = f"{len(twins)} pairs of samples share points, as in the data" if twins else ""
+            self._add("twins", [], note or "no two samples share points")
+        else:
+            self._add("twins", twins, "no two samples share points")
+            self._geometry()
+
+    def _geometry(self) -> None:
+        """Where points lie, and how noisy they are, over all samples."""
+        tolerance = self.expected.specification.tolerance
+        moved = [d.distance / d.expected for d in self.deviations if d.moved]
+        note = f"{len(self.deviations)} groups of points"
+        if moved:
+            note += f"; moved points taken back: {np.mean(moved):.2f} x the distance expected"
+        self._add("surface", surface_problems(self.deviations, tolerance), note)
+        estimates = noise_estimates(self.deviations)
+        if estimates:
+            low, high = min(estimates.values()), max(estimates.values())
+            note = f"sigma {low:.4f} to {high:.4f}, recorded {self.expected.noise_sigma:.4f}"
+        problems = noise_problems(estimates, self.expected)
+        missing = {
+            f"{c.name}/{s}" for c in self.expected.specification.categories for s in c.subcategories
+        } - estimates.keys()
+        problems += [f"{product}: no template to measure against" for product in sorted(missing)]
+        self._add("noise", problems, note)
+
+
+def count_problems(dataset: Dataset) -> list[str]:
+    """Where the numbers of samples are not those of the specification inside the file.
+
+    Counted for each category, split and defect; within each of these, the numbers of two
+    subcategories may differ by one, unless the file is imported.
+    """
+    problems = []
+    specification = dataset.specification
+    found = Counter((r.category, r.split, r.defect, r.subcategory) for r in dataset)
+    known = {c.name: c for c in specification.categories}
+    for name, split, defect, subcategory in found:
+        if name not in known or subcategory not in known[name].subcategories:
+            problems.append(f"{name}/{subcategory} is not in the specification")
+        elif (split, defect) not in known[name].counts():
+            problems.append(f"{name} {split} {defect} is not in the specification")
+    for category in specification.categories:
+        for (its_split, kind), wanted in category.counts().items():
+            each = [found[category.name, its_split, kind, s] for s in category.subcategories]
+            what = f"{category.name} {its_split} {kind}"
+            if sum(each) != wanted:
+                problems.append(f"{what}: {sum(each)} samples, expected {wanted}")
+            elif max(each) - min(each) > 1 and not dataset.imported:
+                problems.append(f"{what}: not spread evenly over the subcategories: {each}")
+    return problems
+
+
+class _Twins:
+    """Finds samples that share points, from a few hashes a sample.
+
+    The 64 smallest hashes of a cloud's rows are a fair draw of its points (MinHash): two clouds
+    that have half of their points in common share about 32 of them.
+    """
+
+    def __init__(self) -> None:
+        self._owner: dict[int, str] = {}
+        self._shared: Counter[tuple[str, str]] = Counter()
+
+    def add(self, sample: Sample) -> None:
+        rows = np.ascontiguousarray(sample.points).view(np.uint32).astype(np.uint64)
+        # odd constants of splitmix64 and xxHash: any that mix well would do
+        mixed = rows * np.array(
+            [0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], dtype=np.uint64
+        )
+        mixed ^= mixed >> np.uint64(29)
+        hashes = np.unique((mixed * np.uint64(0xBF58476D1CE4E5B9)).sum(axis=1, dtype=np.uint64))
+        for value in hashes[:64].tolist():
+            owner = self._owner.setdefault(value, sample.id)
+            if owner != sample.id:
+                self._shared[owner, sample.id] += 1
+
+    def problems(self) -> list[str]:
+        return [f"{first} and {second} share points" for first, second in sorted(self._shared)]
+
+
+def _summary(problems: list[str]) -> str:
+    shown = "; ".join(problems[:_SHOWN])
+    return shown if len(problems) <= _SHOWN else f"{shown}; and {len(problems) - _SHOWN} more"

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From scores to metrics, result files and rankings."""

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Metrics of one category, from a row for each test sample and the scores of its points.
+
+Nothing here runs a detector: `evaluation.evaluate` makes the rows, `evaluation.results` keeps
+them, and both get the same numbers from `category_metrics`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annotations.vocabulary import NORMAL
+from intravariance.dataset.store import Record
+from intravariance.seeds import generator
+from mc4ad_model.evaluation import metrics
+from mc4ad_model.evaluation.scoring import RULES
+
+Scores = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class SampleRow:
+    """A test sample. None: undefined for it, or the detector predicts no force.
+
+    Parameters
+    ----------
+    id, category, subcategory, defect
+    anomalous
+        1, or 0 for a normal one.
+    n_points, n_anomalous, n_displaced
+        All points, those labelled anomalous, those with a true force (`metrics.displaced`).
+    object_score
+        Under the configured rule; object_max, object_mean and object_top under each.
+    p_auroc
+        AUROC of its own points.
+    displacement
+        Mean length of the true force over displaced points: the error of predicting none.
+    epe, cosine
+        End-point error and cosine over displaced points; epe_rest: error over unlabelled points.
+    seconds
+        Time it took, as `mc4ad_model.evaluation.evaluate` defines it.
+    """
+
+    id: str
+    category: str
+    subcategory: str
+    defect: str
+    anomalous: int
+    n_points: int
+    n_anomalous: int
+    n_displaced: int
+    object_score: float
+    object_max: float
+    object_mean: float
+    object_top: float
+    p_auroc: float | None
+    displacement: float | None
+    epe: float | None
+    epe_rest: float | None
+    cosine: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ForceMetrics:
+    """Means over all points concerned, as in `SampleRow`; None where there are none."""
+
+    displacement: float | None
+    epe: float | None
+    epe_rest: float | None
+    cosine: float | None
+
+
+@dataclass(frozen=True)
+class DefectMetrics:
+    """One defect type: its objects against all normal ones, and the points of its own objects.
+
+    p_auroc is None where all of these points are labelled anomalous.
+    """
+
+    objects: int
+    o_auroc: float
+    p_auroc: float | None
+    force: ForceMetrics
+
+
+@dataclass(frozen=True)
+class CategoryMetrics:
+    """Metrics of a category. Points are pooled, p_auroc_objects is the mean over defective objects.
+
+    o_auroc and o_aupr are under the configured rule, o_auroc_max and so on under each. Intervals
+    are (low, high), from `metrics.auroc_interval` with its defaults.
+    """
+
+    objects: int
+    anomalous: int
+    o_auroc: float
+    o_auroc_interval: tuple[float, float]
+    p_auroc: float
+    p_auroc_interval: tuple[float, float]
+    o_aupr: float
+    p_aupr: float
+    p_auroc_objects: float | None
+    au_pro: float
+    o_auroc_max: float
+    o_auroc_mean: float
+    o_auroc_top: float
+    force: ForceMetrics
+    defects: dict[str, DefectMetrics]
+
+
+def category_metrics(
+    records: Sequence[Record], rows: Sequence[SampleRow], scores: Scores, seed: int = 0
+) -> CategoryMetrics:
+    """Metrics from the rows and the point scores.
+
+    Parameters
+    ----------
+    records, rows
+        The same samples in the same order.
+    scores : (N,) for each sample's id
+    seed
+        Of the bootstrap intervals.
+    """
+    labels = [record.labels for record in records]
+    values = [scores[record.id] for record in records]
+    truth = np.array([row.anomalous for row in rows])
+    objects = np.array([row.object_score for row in rows])
+    category = rows[0].category
+    random = [generator(seed, category, name, "bootstrap") for name in ("objects", "points")]
+    points, pooled = np.concatenate(labels), np.concatenate(values)
+    own = [row.p_auroc for row in rows if row.p_auroc is not None]
+    by_rule = {
+        f"o_auroc_{rule}": metrics.auroc(truth, [getattr(row, f"object_{rule}") for row in rows])
+        for rule in RULES
+    }
+    return CategoryMetrics(
+        objects=len(rows),
+        anomalous=int(truth.sum()),
+        o_auroc=metrics.auroc(truth, objects),
+        o_auroc_interval=metrics.auroc_interval(
+            list(truth[:, None]), list(objects[:, None]), random[0]
+        ),
+        p_auroc=metrics.auroc(points, pooled),
+        p_auroc_interval=metrics.auroc_interval(labels, values, random[1]),
+        o_aupr=metrics.average_precision(truth, objects),
+        p_aupr=metrics.average_precision(points, pooled),
+        p_auroc_objects=float(np.mean(own)) if own else None,
+        au_pro=metrics.au_pro(_regions(records, labels), pooled),
+        **by_rule,
+        force=force_metrics(rows),
+        defects=_defects(rows, labels, values),
+    )
+
+
+def force_metrics(rows: Sequence[SampleRow]) -> ForceMetrics:
+    """Means over points, from the means of the samples and their numbers of points."""
+
+    def mean(name: str, count: Callable[[SampleRow], int]) -> float | None:
+        pairs = [(getattr(row, name), count(row)) for row in rows if getattr(row, name) is not None]
+        values, weights = zip(*pairs, strict=True) if pairs else ((), ())
+        return float(np.average(values, weights=weights)) if pairs else None
+
+    return ForceMetrics(
+        displacement=mean("displacement", lambda row: row.n_displaced),
+        epe=mean("epe", lambda row: row.n_displaced),
+        epe_rest=mean("epe_rest", lambda row: row.n_points - row.n_anomalous),
+        cosine=mean("cosine", lambda row: row.n_displaced),
+    )
+
+
+def _regions(records: Sequence[Record], labels: Sequence[NDArray[np.uint8]]) -> NDArray[np.int64]:
+    """(M,) regions of all objects' points, numbered through."""
+    parts, last = [], 0
+    for record, truth in zip(records, labels, strict=True):
+        regions = metrics.anomalous_regions(record.points, truth)
+        parts.append(np.where(regions > 0, regions + last, 0))
+        last += int(regions.max(initial=0))
+    return np.concatenate(parts)
+
+
+def _defects(
+    rows: Sequence[SampleRow],
+    labels: Sequence[NDArray[np.uint8]],
+    values: Sequence[NDArray[np.float32]],
+) -> dict[str, DefectMetrics]:
+    found = {}
+    for defect in dict.fromkeys(row.defect for row in rows if row.anomalous):
+        chosen = [i for i, row in enumerate(rows) if row.defect == defect]
+        compared = [row for row in rows if row.defect in (defect, NORMAL)]
+        points = np.concatenate([labels[i] for i in chosen])
+        pooled = np.concatenate([values[i] for i in chosen])
+        found[defect] = DefectMetrics(
+            objects=len(chosen),
+            o_auroc=metrics.auroc(
+                [row.anomalous for row in compared], [row.object_score for row in compared]
+            ),
+            p_auroc=metrics.auroc(points, pooled) if not points.all() else None,
+            force=force_metrics([rows[i] for i in chosen]),
+        )
+    return found

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which samples a detector got right and which wrong, from the rows of an evaluation.
+
+No threshold is needed: a defective object is detected as well as its score stands above those of
+the normal objects of its category, and a false alarm is as bad as the share of the defective
+objects that a normal one outscores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from mc4ad_model.evaluation.category_metrics import SampleRow
+
+Kind = Literal["detected", "missed", "false alarm", "located", "mislocated"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+_Valued = tuple[float, SampleRow]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A sample and its place in a ranking.
+
+    Parameters
+    ----------
+    kind
+        "detected", "missed": defective objects with the most, the fewest normal objects below them;
+        "false alarm": normal objects with the most defective objects below them; "located",
+        "mislocated": defective objects with the highest, the lowest AUROC of their own points.
+    sample
+    value
+        Share of the other objects below it (ties count half), or the AUROC of its points; 0 to 1.
+    """
+
+    kind: Kind
+    sample: SampleRow
+    value: float
+
+
+def outscored(score: float, others: Sequence[float]) -> float:
+    """Share of other scores below one, ties counted half; the mean over objects is the AUROC."""
+    values = np.asarray(others, dtype=np.float64)
+    return float((np.sum(values < score) + 0.5 * np.sum(values == score)) / len(values))
+
+
+def rank(rows: Sequence[SampleRow], count: int) -> list[Placed]:
+    """The `count` extreme samples of each kind, most extreme first.
+
+    There are fewer where fewer deserve the name: none is both detected and missed, or both located
+    and mislocated; what is missed has a normal object above it, a false alarm a defective one below
+    it. A sample with labels of one kind only has no AUROC of its own, and is neither located nor
+    mislocated. Equal places are ordered by score, then id.
+
+    Parameters
+    ----------
+    rows
+        Of one category, normal and defective ones.
+    """
+    normal = [row for row in rows if not row.anomalous]
+    defective = [row for row in rows if row.anomalous]
+    normal_scores = [row.object_score for row in normal]
+    defective_scores = [row.object_score for row in defective]
+    below = [(outscored(row.object_score, normal_scores), row) for row in defective]
+    alarms = [(outscored(row.object_score, defective_scores), row) for row in normal]
+    places = [(row.p_auroc, row) for row in defective if row.p_auroc is not None]
+
+    detected, missed = _ends(below)
+    located, mislocated = _ends(places)
+    kinds: dict[Kind, list[_Valued]] = {
+        "detected": detected,
+        "missed": [item for item in missed if item[0] < 1],
+        "false alarm": [item for item in _sorted(alarms) if item[0] > 0],
+        "located": located,
+        "mislocated": mislocated,
+    }
+    return [
+        Placed(kind, row, value) for kind, values in kinds.items() for value, row in values[:count]
+    ]
+
+
+def _sorted(values: list[_Valued]) -> list[_Valued]:
+    """Highest first."""
+    return sorted(values, key=lambda item: (-item[0], -item[1].object_score, item[1].id))
+
+
+def _ends(values: list[_Valued]) -> tuple[list[_Valued], list[_Valued]]:
+    """The upper half, highest first, and the lower one, lowest first."""
+    ordered, half = _sorted(values), (len(values) + 1) // 2
+    return ordered[:half], ordered[half:][::-1]

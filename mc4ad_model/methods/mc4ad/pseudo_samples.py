@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pseudo-anomalies as samples: made like the dataset's own, but deformed by a generator.
+
+Each is the counterpart of a sample of the dataset file: the same product, tolerance, number of
+points and noise, so that only the defect can differ. All generators get the same random numbers:
+one counterpart has the same patch, magnitude, sign and axis with each. Everything is in the upright
+unit-sphere frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from annotations.vocabulary import DISPLACEMENT_THRESHOLD, NORMAL
+from intravariance.dataset.store import Dataset, Record
+from intravariance.errors import InputError
+from intravariance.geometry.sampling import add_tolerance, sample_surface
+from intravariance.looking.cloud import LabelledCloud
+from intravariance.seeds import generator
+from mc4ad_model.methods.mc4ad.anomalies import Vectors, deform, draw_frozen
+from mc4ad_model.methods.mc4ad.configuration import AnomalyConfig, GeneratorName
+
+# Neighbours that a deformed point's normal is fitted to: enough to average the sampling, few enough
+# to follow a patch of a few hundred points.
+_NEIGHBOURS = 24
+
+
+def template_of(record: Record, dataset: Dataset) -> Record:
+    """The template of the product that a test sample is of: the one whose mesh it was made from, if
+    it is known, and one with a mesh rather than one without, as imported scans are.
+
+    Raises
+    ------
+    InputError
+        There is no template of its category and subcategory.
+    """
+    own = dataset.filter(category=record.category, subcategory=record.subcategory)
+    templates = [other for other in own if other.split == "train"]
+    if not templates:
+        raise InputError(
+            f"{dataset.path}: no template of {record.category}, {record.subcategory}, and "
+            "pseudo-anomalies are made on templates"
+        )
+    origin = record.parameters.get("base_mesh")
+
+    def unfit(other: Record) -> tuple[bool, bool]:
+        return other.mesh is None, other.parameters.get("base_mesh") != origin
+
+    return min(templates, key=unfit)
+
+
+def pristine_counterpart(
+    record: Record, template: Record, noise_sigma: float, seed: int
+) -> LabelledCloud:
+    """The product of a sample without its defect: as many points, the same noise, no tolerance.
+
+    A template without a mesh gives its stored points, with the noise that they have, and no more
+    than there are.
+    """
+    rng = generator(seed, "inspection", record.id, "pristine")
+    points, normals = _surface(template, record.n_points, 0.0, rng, rng)
+    points = points + rng.normal(scale=noise_sigma, size=points.shape)
+    return LabelledCloud(
+        name=f"{record.id}_pristine",
+        category=record.category,
+        subcategory=record.subcategory,
+        defect=NORMAL,
+        source="dataset",
+        points=points.astype(np.float32),
+        normals=normals.astype(np.float32),
+        labels=np.zeros(len(points), dtype=np.uint8),
+        displacement=np.zeros(points.shape, dtype=np.float32),
+    )
+
+
+def pseudo_counterpart(
+    record: Record,
+    template: Record,
+    config: AnomalyConfig,
+    name: GeneratorName,
+    noise_sigma: float,
+    tolerance: float,
+    seed: int,
+) -> LabelledCloud:
+    """The product of a sample with one deformed patch instead of its defect.
+
+    Parameters
+    ----------
+    record
+        Gives identity and number of points; its arrays are not read.
+    template
+        From `template_of`; without a mesh as in `pristine_counterpart`.
+    config
+        Sizes and magnitudes. `generator` and `deformed` are not used: `name` deforms one patch.
+    noise_sigma, tolerance
+        Of the dataset file, in radii.
+
+    Returns
+    -------
+    Labelled like the dataset: 1 where a point moved by more than the vocabulary's threshold.
+    `normals` are of the deformed surface. `defect` is the generator's name.
+    """
+    config = replace(config, generator=name, deformed=1)
+    rng = generator(seed, "inspection", record.id, "surface")
+    form = generator(seed, "inspection", record.id, "tolerance")
+    points, normals = _surface(template, record.n_points, tolerance, rng, form)
+    frozen = draw_frozen(config, generator(seed, "inspection", "frozen"))
+    patch = generator(seed, "inspection", record.id, "patch")
+    displacement = deform(points, normals, config, patch, frozen)
+    labels = np.linalg.norm(displacement, axis=1) > DISPLACEMENT_THRESHOLD
+    displacement[~labels] = 0
+    noise = rng.normal(scale=noise_sigma, size=points.shape)
+    return LabelledCloud(
+        name=f"{record.id}_{name}",
+        category=record.category,
+        subcategory=record.subcategory,
+        defect=name,
+        source="generator",
+        points=(points + displacement + noise).astype(np.float32),
+        normals=deformed_normals(points, normals, displacement).astype(np.float32),
+        labels=labels.astype(np.uint8),
+        displacement=displacement.astype(np.float32),
+    )
+
+
+def _surface(
+    template: Record,
+    count: int,
+    tolerance: float,
+    rng: np.random.Generator,
+    form: np.random.Generator,
+) -> tuple[Vectors, Vectors]:
+    """Points and normals (N, 3) of a template: drawn from its mesh, varied by the tolerance with
+    the randomness of `form`; or from its stored points where it has no mesh."""
+    mesh = template.mesh
+    if mesh is not None:
+        if tolerance > 0:
+            mesh = add_tolerance(mesh, tolerance, form)
+        where = sample_surface(mesh, count, rng)
+        return where.points, where.normals
+    chosen = rng.permutation(template.n_points)[:count]
+    return template.points[chosen].astype(np.float64), template.normals[chosen].astype(np.float64)
+
+
+def deformed_normals(points: Vectors, normals: Vectors, displacement: Vectors) -> Vectors:
+    """(N, 3) unit normals of a surface (points, normals: (N, 3)) after a displacement (N, 3).
+
+    Where nothing moved near a point it keeps its own. Elsewhere a plane is fitted to the moved
+    positions of the nearest points on the same side of the wall, and faces as the surface did.
+    """
+    from scipy.spatial import cKDTree
+
+    normals = normals.copy()
+    count = min(_NEIGHBOURS, len(normals))
+    tree = cKDTree(points)
+    moved = np.flatnonzero(displacement.any(axis=1))
+    if len(moved) == 0 or count < 3:
+        return normals
+    _, near = tree.query(points[moved], k=count)
+    chosen = np.unique(near)  # the rim's neighbours too
+    _, near = tree.query(points[chosen], k=count)  # (C, K)
+    weights = (normals[near] * normals[chosen, None]).sum(axis=2) > 0.5  # (C, K)
+    weights = weights.astype(np.float64) / weights.sum(axis=1, keepdims=True)
+    positions = (points + displacement)[near]  # (C, K, 3)
+    offsets = positions - (weights[:, :, None] * positions).sum(axis=1, keepdims=True)
+    covariance = np.einsum("ck,cki,ckj->cij", weights, offsets, offsets)
+    values, vectors = np.linalg.eigh(covariance)
+    fitted = vectors[:, :, 0]
+    fitted *= np.where((fitted * normals[chosen]).sum(axis=1, keepdims=True) < 0, -1.0, 1.0)
+    flat = values[:, 1] > 1e-12  # else the neighbours lie on a line, and say nothing
+    normals[chosen[flat]] = fitted[flat]
+    return normals

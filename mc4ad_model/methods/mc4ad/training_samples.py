@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the network sees: training samples with pseudo-anomalies, and test clouds.
+
+A training sample is a function of the run's seed, its category, and the sample's number, and of
+nothing else: not of the number of workers, of processes or of interruptions. (In the released code
+all workers share one random stream: each seeds NumPy with its torch seed divided by 2^32, which is
+the same number for all. Its 12 workers so make the same rotations and deformations.)
+
+Frames. "Stored": as in the file. "Network": what the network is given; see `DataConfig.frame`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from intravariance.dataset.store import Dataset
+from intravariance.errors import InputError
+from intravariance.geometry.mesh import Mesh
+from intravariance.geometry.sampling import sample_surface
+from intravariance.seeds import generator
+from mc4ad_model.machine.interruption import children_unaware, serve_main_process
+from mc4ad_model.methods.mc4ad.anomalies import deform, draw_frozen
+from mc4ad_model.methods.mc4ad.configuration import RunConfig
+from mc4ad_model.registration.poses import Registration
+
+if TYPE_CHECKING:
+    from mc4ad_model.methods.mc4ad.network import CFPNet
+
+# Points of a template's surface that clouds are registered to.
+REGISTRATION_POINTS = 12_000
+
+
+@dataclass(frozen=True)
+class Template:
+    """A training sample of a file: its stored points and normals (N, 3), and its mesh if it has."""
+
+    id: str
+    points: NDArray[np.float32]
+    normals: NDArray[np.float32]
+    mesh: Mesh | None
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What training takes from a file; plain arrays, so that workers need no file.
+
+    points : inclusive range of the number of points of a sample; noise_sigma : standard deviation
+    of the file's noise, in its units.
+    """
+
+    category: str
+    templates: tuple[Template, ...]
+    points: tuple[int, int]
+    noise_sigma: float
+
+
+def read_training_data(dataset: Dataset, category: str, config: RunConfig) -> TrainingData:
+    """The templates of a category.
+
+    Raises
+    ------
+    InputError
+        The file has no such category, no template of it, or a template has no mesh although
+        `data.points` is "mesh".
+    """
+    chosen = [r for r in dataset.filter(category=category) if r.split == "train"]
+    if not chosen:
+        raise InputError(
+            f"{dataset.path}: category {category} has no templates (samples of the split train), "
+            "and training needs at least one"
+        )
+    templates = tuple(Template(r.id, r.points, r.normals, r.mesh) for r in chosen)
+    if config.data.points == "mesh" and (bare := [t.id for t in templates if t.mesh is None]):
+        raise InputError(
+            f"{dataset.path}: template {bare[0]} has no mesh to sample; "
+            "take its stored points: --set data.points=stored"
+        )
+    if config.data.frame == "registered":
+        _check_scale(dataset, templates)
+    sigma = float(dataset.metadata["identity"]["noise_sigma"])
+    return TrainingData(category, templates, dataset.specification.points, sigma)
+
+
+def _check_scale(dataset: Dataset, templates: Sequence[Template]) -> None:
+    """InputError unless the products fill about the unit ball around 0, as ours do."""
+    for template in templates:
+        surface = template.points if template.mesh is None else template.mesh.vertices
+        radius = float(np.linalg.norm(surface, axis=1).max())
+        if not 0.6 < radius < 1.4:
+            raise InputError(
+                f"{dataset.path}: template {template.id} reaches {radius:.3g} from 0; "
+                'data.frame = "registered" expects products of radius 1 around 0. Take another '
+                "frame: --set data.frame=own --set data.rotation=so3"
+            )
+
+
+class TrainingSamples(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
+    """The samples of a run, numbered through from its first epoch to its last.
+
+    Item i is (points, displacement), both (N, 3) float32 in the network's frame, where displacement
+    is what deformed the cloud, without the noise.
+    """
+
+    def __init__(self, data: TrainingData, config: RunConfig, seed: int) -> None:
+        self._data, self._config, self._seed = data, config, seed
+        self.per_epoch = len(data.templates) * config.training.repeats
+        self._frozen = draw_frozen(config.anomalies, self._generator("frozen"))
+
+    def __len__(self) -> int:
+        return self.per_epoch * self._config.training.epochs
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        epoch, position = divmod(index, self.per_epoch)
+        template = self._data.templates[self._order(epoch)[position]]
+        rng = self._generator("sample", str(index))
+        points, displacement = self._make(template, rng)
+        return tuple(torch.from_numpy(a.astype(np.float32)) for a in (points, displacement))  # type: ignore[return-value]
+
+    def _generator(self, *purpose: str) -> np.random.Generator:
+        return generator(self._seed, "training", self._data.category, *purpose)
+
+    def _order(self, epoch: int) -> NDArray[np.intp]:
+        """Template of each sample of an epoch: every one equally often, shuffled."""
+        order = np.repeat(np.arange(len(self._data.templates)), self._config.training.repeats)
+        return self._generator("order", str(epoch)).permutation(order)
+
+    def _make(
+        self, template: Template, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        config, data = self._config.data, self._data
+        points, normals = surface_points(template, self._config, data, rng)
+        turn = random_rotation(config.rotation, rng)
+        points, normals = points @ turn, normals @ turn
+        noise = np.zeros_like(points)
+        if config.points == "mesh":
+            noise = rng.normal(scale=data.noise_sigma, size=points.shape)
+        if config.frame == "own":  # of the noisy cloud, as in a test cloud
+            centroid, scale = centre_and_scale(points + noise)
+            points, noise = (points - centroid) * scale, noise * scale
+        displacement = deform(points, normals, self._config.anomalies, rng, self._frozen)
+        points = points + displacement + noise
+        if config.pose_rotation or config.pose_shift:
+            vector = rng.normal(scale=np.radians(config.pose_rotation), size=3)
+            error = Rotation.from_rotvec(vector).as_matrix()
+            shift = rng.normal(scale=config.pose_shift, size=3)
+            points, displacement = points @ error + shift, displacement @ error
+        return points, displacement
+
+
+def surface_points(
+    template: Template, config: RunConfig, data: TrainingData, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Points and normals (N, 3) of a normal product; without noise where they come from a mesh."""
+    if config.data.points == "stored" or template.mesh is None:
+        return template.points.astype(np.float64), template.normals.astype(np.float64)
+    count = int(rng.integers(*data.points, endpoint=True))
+    where = sample_surface(template.mesh, count, rng)
+    return where.points, where.normals
+
+
+def random_rotation(kind: str, rng: np.random.Generator) -> NDArray[np.float64]:
+    """(3, 3), for row vectors: points @ rotation.
+
+    The released code turns about other centres than 0, which centring the cloud undoes.
+    """
+    if kind == "none":
+        return np.eye(3)
+    if kind == "so3":  # a normalised Gaussian quaternion is uniform on SO(3)
+        return np.asarray(Rotation.from_quat(rng.normal(size=4)).as_matrix())
+    z, y, x = rng.uniform(-np.pi, np.pi, size=3)
+    return np.asarray(Rotation.from_euler("zyx", [z, y, x]).as_matrix().T)
+
+
+def centre_and_scale(points: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
+    """Centroid (3,) and the factor that brings the farthest point to distance 1 from it.
+
+    Raises
+    ------
+    InputError
+        All points coincide, or one is not finite.
+    """
+    points = np.asarray(points, dtype=np.float64)
+    centroid = points.mean(axis=0)
+    radius = float(np.sqrt(((points - centroid) ** 2).sum(axis=1).max()))
+    if not 0 < radius < np.inf:
+        raise InputError("point cloud: expected finite coordinates that differ from each other")
+    return centroid, 1 / radius
+
+
+class CollatedBatch:
+    """A batch: B clouds (N_b, 3) and their displacements, concatenated (N, 3)."""
+
+    def __init__(self, samples: Sequence[tuple[Tensor, Tensor]]) -> None:
+        self.clouds = [points for points, _ in samples]
+        self.displacement = torch.cat([displacement for _, displacement in samples])
+
+    def pin_memory(self) -> CollatedBatch:
+        """Called by the loader, for faster copies to the GPU."""
+        self.clouds = [cloud.pin_memory() for cloud in self.clouds]
+        self.displacement = self.displacement.pin_memory()
+        return self
+
+    def to(self, device: torch.device) -> CollatedBatch:
+        self.clouds = [cloud.to(device, non_blocking=True) for cloud in self.clouds]
+        self.displacement = self.displacement.to(device, non_blocking=True)
+        return self
+
+
+def load_batches(
+    samples: TrainingSamples, steps: range, steps_per_epoch: int, batch: int, workers: int,
+    rank: int = 0, ranks: int = 1, pin_memory: bool = False,
+) -> Iterator[CollatedBatch]:  # fmt: skip
+    """The batches of some steps, counted through all epochs; of each, one process's share.
+
+    Parameters
+    ----------
+    steps_per_epoch
+        What is left over of an epoch's samples is left out.
+    rank, ranks
+        This process takes every `ranks`-th sample of a batch, from number `rank` on.
+    """
+    chosen = []
+    for step in steps:
+        epoch, number = divmod(step, steps_per_epoch)
+        first = epoch * samples.per_epoch + number * batch
+        chosen.append(list(range(first + rank, first + batch, ranks)))
+    loader = torch.utils.data.DataLoader(
+        samples,
+        batch_sampler=chosen,
+        num_workers=workers,
+        collate_fn=CollatedBatch,
+        pin_memory=pin_memory,
+        # fork would copy the state of torch's threads
+        multiprocessing_context="forkserver" if workers else None,
+        worker_init_fn=serve_main_process,
+    )
+    with children_unaware():
+        return iter(loader)
+
+
+class ForcePredictor:
+    """A trained network as a detector: stored points to stored forces.
+
+    Parameters
+    ----------
+    registration
+        Made from the run's templates; needed where `data.frame` is "registered".
+    """
+
+    def __init__(
+        self, network: CFPNet, config: RunConfig, registration: Registration | None = None
+    ) -> None:
+        self._network, self._config, self._registration = network, config, registration
+        self.parameters = sum(parameter.numel() for parameter in network.parameters())
+
+    def __call__(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, 3) force on each point, in the stored frame and its units."""
+        if self._config.data.frame == "own":
+            shift, scale = centre_and_scale(points)
+            turn = np.eye(3)
+        else:
+            assert self._registration is not None
+            pose = self._registration.register(points)
+            turn, scale = pose.rotation, 1.0
+            shift = -pose.shift @ turn.T
+        moved = ((points - shift) @ turn * scale).astype(np.float32)
+        force = self._network.predict([torch.from_numpy(moved)])[0].combined
+        return np.asarray((force.double().cpu().numpy() / scale) @ turn.T, dtype=np.float32)
+
+
+def registration_points(data: TrainingData, seed: int) -> dict[str, NDArray[np.float32]]:
+    """(S, 3) float32 points of each template's surface by its id, for `Registration`."""
+    points = {}
+    for template in data.templates:
+        rng = generator(seed, "registration", template.id)
+        if template.mesh is None:
+            points[template.id] = template.points
+            if len(template.points) > REGISTRATION_POINTS:  # a scan may have millions
+                points[template.id] = rng.choice(template.points, REGISTRATION_POINTS, False)
+        else:
+            where = sample_surface(template.mesh, REGISTRATION_POINTS, rng)
+            points[template.id] = where.points.astype(np.float32)
+    return points

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The paper's printed tables, and the same experiments here."""

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Poses of clouds, found by registration to templates."""

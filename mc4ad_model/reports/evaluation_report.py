@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an evaluation got right and wrong, as a folder of pictures and one page.
+
+    comparison.json            which evaluations; written first
+    <category>_detected.png, _missed.png, _false_alarm.png, _located.png, _mislocated.png
+                               heat maps beside ground truth, see `mc4ad_model.evaluation.ranking`
+    <category>_points.png      score histograms of normal and anomalous points
+    <category>_objects.png     score histograms of normal and defective objects
+    ranking.csv                the samples in the pictures, and why they are there
+    page.html                  every test sample with its scores, to turn and to threshold
+
+The pictures are those of the paper's Figures 3 and 6 (histograms) and 4, 8 and 9 (heat maps).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from intravariance.dataset.store import Dataset
+from intravariance.errors import InputError
+from intravariance.looking.cloud import LabelledCloud, upright
+from intravariance.looking.histograms import object_histogram, point_histogram
+from intravariance.looking.page import Note, page
+from intravariance.looking.panels import heat_map_sheet
+from intravariance.looking.pictures import png
+from mc4ad_model.evaluation.ranking import KINDS, Kind, Placed, rank
+from mc4ad_model.evaluation.results import METRICS, Results, evaluated_samples
+
+RECORD, RANKING, PAGE = "comparison.json", "ranking.csv", "page.html"
+_TITLES: dict[Kind, str] = {
+    "detected": "defective objects that stand out most",
+    "missed": "defective objects that hide best among the normal ones",
+    "false alarm": "normal objects that look most defective",
+    "located": "defects that are located best",
+    "mislocated": "defects that are located worst",
+}
+_VALUES: dict[Kind, str] = {
+    "detected": "share of normal objects below it",
+    "missed": "share of normal objects below it",
+    "false alarm": "share of defective objects below it",
+    "located": "AUROC of its points",
+    "mislocated": "AUROC of its points",
+}
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One category: its results, its test samples with scores by id, and their ranking."""
+
+    results: Results
+    clouds: dict[str, LabelledCloud]
+    ranking: list[Placed]
+    noise_sigma: float
+
+    @property
+    def category(self) -> str:
+        """Its name."""
+        return self.results.evaluation.category
+
+
+def find_results(folder: Path) -> list[Path]:
+    """Folders with results: this one, that of the run in it, or those of the runs in it.
+
+    Raises
+    ------
+    InputError
+        There is none.
+    """
+    for pattern in (METRICS, f"evaluation/{METRICS}", f"*/{METRICS}", f"*/evaluation/{METRICS}"):
+        if found := sorted(path.parent for path in folder.glob(pattern)):
+            return found
+    deeper = sorted({str(path.parents[2]) for path in folder.glob(f"**/evaluation/{METRICS}")})
+    hint = f"there are some in {', '.join(deeper[:5])}" if deeper else "make it with `iv evaluate`"
+    raise InputError(f"{folder}: holds no evaluation; {hint}")
+
+
+def compare(results: Results, dataset: Dataset, count: int) -> Compared:
+    """Rank the samples of one category; `count` of each kind. Errors as of `evaluated_samples`."""
+    records = evaluated_samples(results, dataset)
+    scores = results.evaluation.point_scores
+    clouds = {record.id: upright(record, scores[record.id]) for record in records}
+    sigma = float(dataset.metadata["identity"]["noise_sigma"])
+    return Compared(results, clouds, rank(results.evaluation.rows, count), sigma)
+
+
+def pictures(compared: Compared, size: int) -> Iterator[tuple[str, bytes]]:
+    """(file name, PNG) of one category; nothing of a kind that no sample is of.
+
+    size : pixels of a heat map.
+    """
+    category = compared.category
+    for kind in KINDS:
+        chosen = [item for item in compared.ranking if item.kind == kind]
+        if not chosen:
+            continue
+        sheet = heat_map_sheet(
+            [compared.clouds[item.sample.id] for item in chosen],
+            size=size,
+            layer=3 * compared.noise_sigma,
+            scaling="shared",
+            title=f"{category}: {_TITLES[kind]}",
+            lines=[f"{item.sample.id}: {item.value:.3f}, {_VALUES[kind]}" for item in chosen],
+        )
+        yield picture_name(category, kind), png(sheet)
+    rows = compared.results.evaluation.rows
+    yield (
+        picture_name(category, "points"),
+        point_histogram(list(compared.clouds.values()), f"{category}: points"),
+    )
+    yield (
+        picture_name(category, "objects"),
+        object_histogram(
+            [row.object_score for row in rows],
+            [row.anomalous for row in rows],
+            f"{category}: objects",
+        ),
+    )
+
+
+def picture_name(category: str, what: str) -> str:
+    """File name of a picture: of a kind, "points" or "objects"."""
+    return f"{category}_{what.replace(' ', '_')}.png"
+
+
+def record(compared: Sequence[Compared]) -> bytes:
+    """What was compared, for RECORD."""
+    content = {
+        "format": "intravariance-comparison",
+        "dataset": compared[0].results.dataset,
+        "categories": {one.category: one.results.origin for one in compared},
+    }
+    return (json.dumps(content, indent=1) + "\n").encode()
+
+
+def comparison_page(compared: Sequence[Compared], display_points: int) -> bytes:
+    """The page: all test samples of all categories with their scores, and the rankings."""
+    clouds = [cloud for one in compared for cloud in one.clouds.values()]
+    notes = [
+        Note(
+            title=f"{one.category}: what to look at",
+            columns=("kind", "sample", "product", "defect", "object score", "value", "of"),
+            rows=[
+                (
+                    item.kind, item.sample.id, item.sample.subcategory, item.sample.defect,
+                    item.sample.object_score, f"{item.value:.3f}", _VALUES[item.kind],
+                )
+                for item in one.ranking
+            ],
+        )
+        for one in compared
+    ]  # fmt: skip
+    dataset = compared[0].results.dataset
+    title = f"Evaluation on {dataset['file']} ({dataset['specification']})"
+    return page(title, clouds, notes, display_points=display_points)
+
+
+def ranking_csv(compared: Sequence[Compared]) -> bytes:
+    """One line for each place: category, kind, place from 1 on, and the sample's."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ["category", "kind", "place", "id", "subcategory", "defect", "object_score", "value"]
+    )
+    for one in compared:
+        for kind in KINDS:
+            for place, item in enumerate([i for i in one.ranking if i.kind == kind], start=1):
+                row = item.sample
+                sample = [row.id, row.subcategory, row.defect, row.object_score]
+                writer.writerow([one.category, kind, place, *sample, item.value])
+    return text.getvalue().encode()

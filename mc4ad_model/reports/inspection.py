@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `iv inspect` looks at: real defects, and pseudo-anomalies made beside them.
+
+Every defective sample of the file has a counterpart by each generator, on the same product
+(`methods.mc4ad.pseudo_samples`). Each is a task that is made, measured and forgotten in a worker
+process, so memory does not grow with the file. Real defects are the file's own, made in Blender, or
+those that the user brings (another dataset file, a folder of scans); the file's own are then one
+more kind that claims to be real.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from annotations.vocabulary import DISPLACEMENT_THRESHOLD, NORMAL
+from intravariance.dataset.store import DATASET_SUFFIXES, Dataset, Record, open_dataset
+from intravariance.errors import InputError
+from intravariance.exchange.layouts import Scan, detect_layout, find_scans
+from intravariance.looking.cloud import LabelledCloud, upright
+from intravariance.looking.preview import spread
+from intravariance.looking.realism.nearness import ALL, Object, examine
+from intravariance.looking.scans import scan_cloud
+from intravariance.seeds import generator
+from mc4ad_model.methods.mc4ad.configuration import AnomalyConfig, GeneratorName
+from mc4ad_model.methods.mc4ad.pseudo_samples import (
+    pristine_counterpart,
+    pseudo_counterpart,
+    template_of,
+)
+
+BLENDER = "blender"  # the file's own defects, where others are the real ones
+
+
+@dataclass(frozen=True)
+class SampleTask:
+    """A defective sample of a dataset file, as it is or as a generator makes it.
+
+    Parameters
+    ----------
+    record, template
+        The sample, and the template of its product; None where nothing is made on it.
+    generator
+        Who deforms it instead; None for the sample itself.
+    config
+        Of the generators.
+    noise_sigma, tolerance
+        Of the file.
+    origin
+        Name of the file where it is another one, which may have samples of the same names.
+    """
+
+    record: Record
+    template: Record | None
+    generator: GeneratorName | None
+    config: AnomalyConfig
+    noise_sigma: float
+    tolerance: float
+    seed: int
+    origin: str = ""
+
+    @property
+    def category(self) -> str:
+        """Of the sample."""
+        return self.record.category
+
+    @property
+    def defect(self) -> str:
+        """Of the sample, also for its counterpart."""
+        return self.record.defect
+
+    def cloud(self) -> LabelledCloud:
+        """The cloud, upright."""
+        if self.generator is None:
+            cloud = upright(self.record)
+            return replace(cloud, name=f"{self.origin}/{cloud.name}") if self.origin else cloud
+        assert self.template is not None
+        return pseudo_counterpart(
+            self.record, self.template, self.config, self.generator, self.noise_sigma,
+            self.tolerance, self.seed,
+        )  # fmt: skip
+
+    def pristine(self) -> LabelledCloud | None:
+        """The product without the defect; None for an imported sample, of which it is not known how
+        it lies to its template."""
+        imported = "imported" in self.record.parameters
+        if self.template is None or (imported and self.generator is None):
+            return None
+        return pristine_counterpart(self.record, self.template, self.noise_sigma, self.seed)
+
+
+@dataclass(frozen=True)
+class ScanTask:
+    """A scan with a defect, of the user's folder; of no product whose pristine surface is known.
+
+    category : of the dataset file, to which it is compared. points : so many are kept at most,
+    drawn at random: scans have to be about as dense as what they are compared with.
+    """
+
+    scan: Scan
+    category: str
+    points: int
+
+    @property
+    def defect(self) -> str:
+        """By its folder or name."""
+        return self.scan.defect
+
+    def cloud(self) -> LabelledCloud:
+        """The cloud as it is, in the unit ball."""
+        cloud, _ = scan_cloud(self.scan.load(), self.scan.id, self.category, self.points)
+        return replace(cloud, subcategory=self.scan.subcategory, defect=self.scan.defect)
+
+    def pristine(self) -> None:
+        """Unknown."""
+
+
+Task = SampleTask | ScanTask
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """All clouds of an inspection: real ones, and what is compared with them."""
+
+    real: tuple[Task, ...]
+    pseudo: tuple[SampleTask, ...]
+
+    def category(self, name: str) -> Tasks:
+        """Those of one category."""
+        return Tasks(
+            tuple(task for task in self.real if task.category == name),
+            tuple(task for task in self.pseudo if task.category == name),
+        )
+
+
+def plan(
+    dataset: Dataset,
+    categories: Sequence[str],
+    config: AnomalyConfig,
+    generators: Sequence[GeneratorName],
+    real: Path | None,
+    seed: int,
+) -> Tasks:
+    """List what is to be made and measured.
+
+    Parameters
+    ----------
+    categories
+        Of the dataset file.
+    real
+        Another dataset file or a folder of scans, with the defects that count as real; None: the
+        file's own.
+
+    Raises
+    ------
+    InputError
+        A category has no defects, or no template; `real` cannot be read, or has no
+        defects of any of the categories.
+    """
+    own = tuple(
+        task for category in categories for task in _sample_tasks(dataset, category, config, seed)
+    )
+    _check_config(config, own)
+    pseudo = tuple(replace(task, generator=name) for task in own for name in generators)
+    if real is None:
+        return Tasks(own, pseudo)
+    brought = _real_tasks(real, dataset, categories, config, seed)
+    if ALL in {task.defect for task in brought}:
+        raise InputError(
+            f"--real {real}: a defect is called {ALL!r}, as all of them are; rename it"
+        )
+    return Tasks(brought, (*own, *pseudo))
+
+
+def label(task: Task, tasks: Tasks) -> str:
+    """What a cloud is an example of: a defect type, a generator, or Blender's rendering of a type
+    where others are the real ones."""
+    if isinstance(task, SampleTask) and task.generator is not None:
+        return task.generator
+    return task.defect if task in tasks.real else f"{BLENDER}_{task.defect}"
+
+
+def make(task: Task, name: str) -> LabelledCloud:
+    """The cloud of a task, called what `label` says."""
+    cloud = task.cloud()
+    if cloud.source == "dataset" and name != cloud.defect:
+        return replace(cloud, defect=name, source="generator")
+    return cloud
+
+
+def examine_task(task: tuple[Task, str, int]) -> Object:
+    """Make and measure one cloud of (task, label, seed); what worker processes run."""
+    what, name, seed = task
+    cloud = make(what, name)
+    rng = generator(seed, "inspection", cloud.name, "descriptors")
+    counterpart_of = what.record.id if isinstance(what, SampleTask) and what.generator else ""
+    return examine(cloud, what.pristine(), rng, counterpart_of=counterpart_of)
+
+
+def to_show(tasks: Sequence[Task], count: int) -> list[Task]:
+    """`count` of the tasks (all, when there are no more), evenly spread over the share of labelled
+    points; scans, of which it is not known before they are read, over their names."""
+    return spread(sorted(tasks, key=lambda task: (_share(task), _name(task))), count)
+
+
+def _sample_tasks(
+    dataset: Dataset, category: str, config: AnomalyConfig, seed: int, origin: str = ""
+) -> list[SampleTask]:
+    """The defective samples of a category. origin : as in `SampleTask`, of a file of real ones."""
+    records = [
+        record
+        for record in dataset.filter(category=category)
+        if record.defect != NORMAL and record.n_anomalous
+    ]
+    if not records:
+        raise InputError(f"{dataset.path}: category {category} has no sample with a defect")
+    sigma = float(dataset.metadata["identity"]["noise_sigma"])
+    tolerance = dataset.specification.tolerance
+    bare = bool(origin) and dataset.imported
+    return [
+        SampleTask(
+            record, None if bare else template_of(record, dataset), None, config, sigma, tolerance,
+            seed, origin,
+        )
+        for record in records
+    ]  # fmt: skip
+
+
+def _check_config(config: AnomalyConfig, tasks: Sequence[SampleTask]) -> None:
+    """InputError for settings with which no pseudo-anomaly can be made or labelled."""
+    if config.magnitude[0] <= DISPLACEMENT_THRESHOLD:
+        raise InputError(
+            f"anomalies.magnitude = {list(config.magnitude)}: points that move by "
+            f"{DISPLACEMENT_THRESHOLD} or less are not labelled, and nothing could be compared"
+        )
+    fewest = min(tasks, key=lambda task: task.record.n_points).record
+    if config.patches > fewest.n_points:
+        raise InputError(
+            f"anomalies.patches = {config.patches}: {fewest.id} has {fewest.n_points} points; "
+            "take fewer patches"
+        )
+
+
+def _real_tasks(
+    real: Path, dataset: Dataset, categories: Sequence[str], config: AnomalyConfig, seed: int
+) -> tuple[Task, ...]:
+    if real.is_file() and real.suffix.lower() in DATASET_SUFFIXES:
+        with open_dataset(real) as other:
+            if other.digest == dataset.digest:
+                raise InputError(
+                    f"--real {real}: holds the same samples as {dataset.path}; leave it out to "
+                    "compare with these"
+                )
+            common = [name for name in categories if name in other.categories]
+            _check_common(real, common, other.categories, categories)
+            return tuple(
+                task
+                for name in common
+                for task in _sample_tasks(other, name, config, seed, real.name)
+            )
+    layout = detect_layout(real)
+    if layout is None:
+        raise InputError(f"--real {real}: holds no point clouds; see docs/layouts.md")
+    scans = [scan for scan in find_scans(layout, real) if not scan.normal]
+    if not scans:
+        raise InputError(f"--real {real}: has no scan with a defect (layout {layout})")
+    points = dataset.specification.points[1]
+    if all(not scan.category for scan in scans) and len(categories) == 1:
+        return tuple(ScanTask(scan, categories[0], points) for scan in scans)
+    common = [name for name in categories if any(scan.category == name for scan in scans)]
+    _check_common(real, common, sorted({scan.category for scan in scans}), categories)
+    return tuple(ScanTask(scan, scan.category, points) for scan in scans if scan.category in common)
+
+
+def _check_common(
+    real: Path, common: Sequence[str], found: Sequence[str], wanted: Sequence[str]
+) -> None:
+    if common:
+        return
+    if not any(found):
+        raise InputError(
+            f"--real {real}: its scans are of no category; say of which with one --category "
+            f"({', '.join(wanted)})"
+        )
+    raise InputError(
+        f"--real {real}: has {', '.join(filter(None, found))}; expected one of {', '.join(wanted)}"
+    )
+
+
+def _share(task: Task) -> float:
+    return task.record.n_anomalous / task.record.n_points if isinstance(task, SampleTask) else 0.0
+
+
+def _name(task: Task) -> str:
+    return task.record.id if isinstance(task, SampleTask) else task.scan.id

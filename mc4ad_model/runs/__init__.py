@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training runs, their folders, and evaluations of them."""

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Blender client, with real Blender processes."""
+
+import os
+import signal
+import stat
+import sys
+
+import numpy as np
+import pytest
+
+from intravariance.building.blender import BlenderCrash, BlenderWorker, ImpossibleDefect
+from intravariance.errors import BackendUnavailable
+from intravariance.geometry.densify import subdivide_long_edges
+from intravariance.geometry.mesh import mesh_from_arrays, to_unit_sphere
+
+TETRAHEDRON = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1.0]])
+TETRAHEDRON_FACES = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]])
+
+
+@pytest.fixture(scope="module")
+def blender(needs_blender):
+    with BlenderWorker() as worker:
+        yield worker
+
+
+@pytest.fixture(scope="module")
+def cone(blender):
+    mesh = to_unit_sphere(mesh_from_arrays(*blender.design("cone", "traffic_cone")))
+    return subdivide_long_edges(mesh, 0.04)
+
+
+def test_versions(blender):
+    assert blender.versions()["blender"].startswith("4.5")
+
+
+def test_the_same_request_gives_the_same_defect_in_another_process(blender, cone):
+    here = blender.defect("missing", cone, [0, 1, 2], 0.5)
+    with BlenderWorker() as other:
+        there = other.defect("missing", cone, [0, 1, 2], 0.5)
+    np.testing.assert_array_equal(here.mesh.vertices, there.mesh.vertices)
+    np.testing.assert_array_equal(here.mesh.faces, there.mesh.faces)
+    np.testing.assert_array_equal(here.cut, there.cut)
+    assert here.parameters == there.parameters
+    assert here.cut.any()
+    assert len(here.rim)
+
+
+def test_a_killed_worker_is_restarted_and_the_request_repeated(cone):
+    with BlenderWorker() as worker:
+        before = worker.defect("bulge", cone, [5], 0.5)
+        os.kill(worker._process.pid, signal.SIGKILL)
+        worker._process.wait()
+        after = worker.defect("bulge", cone, [5], 0.5)
+        assert worker.restarts == 1
+    np.testing.assert_array_equal(before.mesh.vertices, after.mesh.vertices)
+
+
+def test_a_request_that_always_takes_too_long_is_reported_with_its_parameters(cone):
+    with (
+        BlenderWorker(timeout=0.001) as worker,
+        pytest.raises(BlenderCrash, match=r"no answer within 0.001 s.*'defect': 'crack'"),
+    ):
+        worker.defect("crack", cone, [7, 8], 0.5)
+
+
+def test_a_worker_that_stops_listening_is_restarted(cone):
+    with BlenderWorker(timeout=5) as worker:
+        worker.versions()
+        os.kill(worker._process.pid, signal.SIGSTOP)
+        large = subdivide_long_edges(cone, 0.02)  # more than a socket's buffer holds
+        assert large.vertices.nbytes + large.faces.nbytes > 500_000
+        worker.defect("bulge", large, [5], 0.5)
+        assert worker.restarts == 1
+
+
+def test_an_impossible_defect_says_why(blender):
+    tiny = to_unit_sphere(mesh_from_arrays(TETRAHEDRON, TETRAHEDRON_FACES))
+    with pytest.raises(ImpossibleDefect, match="'defect': 'hole'"):
+        # far too coarse a mesh: no draw gives a hole that leaves the most of it
+        blender.defect("hole", mesh_from_arrays(tiny.vertices * 0.02, tiny.faces), [1], 1.0)
+
+
+def test_no_such_program(tmp_path):
+    missing = tmp_path / "blender"
+    with (
+        BlenderWorker(missing) as worker,
+        pytest.raises(BackendUnavailable, match=r"--blender .*blender: cannot be started"),
+    ):
+        worker.versions()
+
+
+def program(path, text):
+    path.write_text(text)
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("ModuleNotFoundError: No module named 'bpy'", r"pip install 'bpy==4\.5\.\*'"),
+        (
+            "ImportError: libXrender.so.1: cannot open shared object file: No such file",
+            "(?s)libXrender.so.1.*apt-get install .*libxrender1",
+        ),
+        ("something else went wrong", "its last output:\nsomething else went wrong"),
+    ],
+)
+def test_a_blender_that_cannot_start_says_what_to_install(tmp_path, output, message):
+    broken = program(tmp_path / "blender", f'#!/bin/sh\necho "{output}" >&2\nexit 1\n')
+    with BlenderWorker(broken) as worker, pytest.raises(BackendUnavailable, match=message):
+        worker.versions()
+
+
+def test_a_blender_program_is_called_with_blenders_own_options(tmp_path, needs_blender):
+    # stands for the full program: takes its command line, runs the script with the wheel's bpy
+    text = f"""#!{sys.executable}
+import runpy, sys
+assert sys.argv[1:3] == ["--background", "--factory-startup"], sys.argv
+script = sys.argv[sys.argv.index("--python") + 1]
+print("Blender 4.5.0 (a banner on stdout)")
+runpy.run_path(script, run_name="__main__")
+"""
+    with BlenderWorker(program(tmp_path / "blender", text)) as worker:
+        assert worker.versions()["blender"].startswith("4.5")

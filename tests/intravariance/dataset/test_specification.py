@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import tomllib
+
+import pytest
+
+from annotations.vocabulary import DEFECT_TYPES
+from intravariance.dataset.specification import (
+    GROUPS,
+    load_group,
+    load_specification,
+    specification_from_dict,
+)
+from intravariance.errors import InputError
+
+# The paper's Tables 7 and 8 as printed (a dash where it prints a backslash; "raido" is radio).
+TABLE_7 = """
+class subcategories template positive hole bulge concavity crack broken scratch bending total
+bottle 2 4 30 2 14 14 1 2 - - 67
+bowl 2 4 30 - 14 14 - - 8 - 70
+bucket 2 4 30 4 14 14 4 4 2 - 76
+cap 2 4 30 4 14 14 - 4 - 1 71
+cup 2 4 30 - 14 14 - - - - 62
+helmet 2 4 30 2 14 14 2 2 1 2 71
+microphone 2 4 30 - 14 14 - - - - 62
+tap 2 4 30 4 14 14 2 4 2 - 74
+"""
+TABLE_8 = """
+class subcategories template positive missing bulge crack twist total
+cone 4 4 25 11 7 4 8 59
+bowl 4 4 25 10 7 3 7 56
+door 4 4 21 2 4 3 7 41
+keyboard 4 4 24 11 8 4 6 57
+night_stand 4 4 31 5 6 3 6 55
+raido 4 4 25 8 7 4 7 55
+vase 4 4 32 12 8 4 8 68
+xbox 4 4 29 11 8 3 8 63
+"""
+
+MINIMAL = """
+name = "mine"
+points = [2000, 3000]
+[[category]]
+name = "vase"
+subcategories = ["tall"]
+templates = 1
+positives = 2
+defects = { bulge = 1 }
+"""
+
+
+@pytest.mark.parametrize(("group", "table", "total"), [(1, TABLE_7, 553), (2, TABLE_8, 454)])
+def test_groups_are_the_papers_tables(group, table, total):
+    specification = load_group(group).select()
+    header, *rows = (line.split() for line in table.strip().splitlines())
+    assert [row[0] for row in rows] == [
+        "raido" if c.name == "radio" else c.name for c in specification.categories
+    ]
+    for row, category in zip(rows, specification.categories, strict=True):
+        printed = dict(zip(header[1:], row[1:], strict=True))
+        found = {
+            "subcategories": len(category.subcategories),
+            "template": category.templates,
+            "positive": category.positives,
+            "total": category.total,
+            **{defect: category.defects.get(defect, 0) for defect in header[4:-1]},
+        }
+        assert found == {k: 0 if v == "-" else int(v) for k, v in printed.items()}
+    assert specification.total == total
+
+
+def test_desk_is_an_extra_and_raido_an_alias():
+    group = load_group(2)
+    assert "desk" not in {c.name for c in group.select().categories}
+    assert [c.name for c in group.select(["raido", "desk"]).categories] == ["radio", "desk"]
+    with pytest.raises(InputError, match=r"bathtub.*has cone, bowl"):
+        group.select(["bathtub"])
+
+
+def test_nothing_but_extras_is_an_error():
+    content = tomllib.loads(MINIMAL)
+    content["category"][0]["extra"] = True
+    specification = specification_from_dict(content, "mine.toml")
+    assert specification.select(["vase"]).total == 4
+    with pytest.raises(InputError, match="--category: vase"):
+        specification.select()
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_survives_json(group):
+    specification = load_group(group)
+    again = specification_from_dict(json.loads(json.dumps(specification.to_dict())), "json")
+    assert again == specification
+
+
+def test_reads_a_users_file(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(MINIMAL)
+    specification = load_specification(path)
+    assert specification.total == 4
+    assert specification.categories[0].counts() == {
+        ("train", "normal"): 1,
+        ("test", "normal"): 2,
+        ("test", "bulge"): 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (('name = "mine"', 'nmae = "mine"'), "'name' is missing"),
+        (("points", "pionts"), "'points' is missing"),
+        (("templates = 1", "templates = 1\nsize = 3"), "unknown key 'size'; allowed: .*templates"),
+        (("templates = 1", "templates = 0"), "templates = 0, expected int from 1"),
+        (("templates = 1", "templates = true"), "templates = True"),
+        (("positives = 2", "positives = 2.5"), "positives = 2.5, expected int"),
+        (("bulge = 1", "bulg = 1"), f"unknown defect 'bulg'; known: {', '.join(DEFECT_TYPES)}"),
+        (("bulge = 1", "bulge = -1"), "defects.bulge = -1"),
+        (("[2000, 3000]", "[3000, 2000]"), "smallest is above largest"),
+        (("[2000, 3000]", "[3000]"), r"expected \[smallest, largest\]"),
+        (('["tall"]', '["tall", "tall"]'), "expected different names"),
+        (('["tall"]', '["Tall One"]'), "lower-case letters"),
+        (('["tall"]', '["tall", "wide"]'), "at least one for each of the 2 subcategories"),
+        (("templates = 1", 'templates = 1\nmeshes = { wide = "a.off" }'), "meshes.wide"),
+        (('name = "vase"', 'name = "../vase"'), "lower-case letters"),
+        (('name = "vase"', 'name = "samples"'), "'samples' is taken"),
+        (
+            (
+                '["tall"]\ntemplates = 1',
+                '["tall", "low"]\ntemplates = 2\nmeshes = { tall = "a.off", low = "a.off" }',
+            ),
+            "a different file for each",
+        ),
+        (("points", "tolerance = 0.5\npoints"), "tolerance = 0.5, expected float from 0.0 to 0.05"),
+    ],
+)
+def test_a_wrong_file_is_named_with_key_and_remedy(tmp_path, change, message):
+    path = tmp_path / "mine.toml"
+    path.write_text(MINIMAL.replace(*change))
+    with pytest.raises(InputError, match=message) as caught:
+        load_specification(path)
+    assert "mine.toml" in str(caught.value)
+
+
+def test_categories_must_differ(tmp_path):
+    content = tomllib.loads(MINIMAL)
+    content["category"] *= 2
+    with pytest.raises(InputError, match="found twice: \\['vase'\\]"):
+        specification_from_dict(content, "mine.toml")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"name = ", "not a TOML file"), (b"\xff\xfe", "not a TOML file")]
+)
+def test_unreadable_files(tmp_path, content, message):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        load_specification(path)
+    with pytest.raises(InputError, match="cannot be read"):
+        load_specification(tmp_path / "absent.toml")

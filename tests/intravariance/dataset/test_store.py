@@ -1,0 +1,362 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from intravariance.building.plan import make_plan
+from intravariance.dataset.schema import ARRAYS
+from intravariance.dataset.store import Sample, assemble, open_dataset, read_shard, write_shard
+from intravariance.errors import InputError, IntegrityError
+from tests.samples import make_dataset, make_sample, metadata, small_specification
+
+JOBS = make_plan(small_specification(), 0)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_dataset(tmp_path_factory.mktemp("store") / "small.h5")
+
+
+@pytest.fixture
+def copy(file: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(file, tmp_path / "copy.h5"))
+
+
+def assert_same(first: Sample, second: Sample) -> None:
+    for name in (*ARRAYS, "pose"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+        assert getattr(first, name).dtype == getattr(second, name).dtype
+    assert (first.mesh is None) == (second.mesh is None)
+    if first.mesh is not None and second.mesh is not None:
+        np.testing.assert_array_equal(first.mesh.vertices, second.mesh.vertices)
+        np.testing.assert_array_equal(first.mesh.faces, second.mesh.faces)
+    for name in ("id", "category", "subcategory", "split", "defect", "parameters", "digest"):
+        assert getattr(first, name) == getattr(second, name)
+
+
+# --- shards
+
+
+@pytest.mark.parametrize("job", [JOBS[0], JOBS[3], JOBS[-1]], ids=lambda job: job.id)
+def test_a_shard_gives_back_what_was_written(job, tmp_path: Path) -> None:
+    sample = make_sample(job)
+    write_shard(tmp_path / "a.h5", sample)
+    assert_same(read_shard(tmp_path / "a.h5"), sample)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
+
+
+def test_digest_depends_on_everything() -> None:
+    sample = make_sample(JOBS[0])
+    others = [
+        replace(sample, id="other"),
+        replace(sample, category="other"),
+        replace(sample, subcategory="other"),
+        replace(sample, split="test"),
+        replace(sample, defect="bulge"),
+        replace(sample, parameters={"seed": 1}),
+        replace(sample, mesh=None),
+        replace(sample, pose=np.diag([1.0, -1.0, -1.0, 1.0])),
+        *(replace(sample, **{name: getattr(sample, name)[::-1]}) for name in ("points", "normals")),
+        replace(sample, labels=1 - sample.labels),
+        replace(sample, displacement=sample.displacement + np.float32(1)),
+    ]
+    assert len({sample.digest, *(other.digest for other in others)}) == len(others) + 1
+    shuffled = replace(sample, parameters=dict(reversed(sample.parameters.items())))
+    assert shuffled.digest == sample.digest
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"points": np.zeros((3, 3))},
+        {"labels": np.zeros(0, np.uint8)},
+        {"pose": np.eye(3)},
+        {"id": "../escape"},
+        {"category": "samples"},
+        {"split": "validation"},
+        {"parameters": {"long": "x" * 70_000}},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_what_cannot_be_stored_is_refused_and_leaves_nothing(wrong, tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        write_shard(tmp_path / "a.h5", replace(make_sample(JOBS[0]), **wrong))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_or_foreign_shard_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    write_shard(path, make_sample(JOBS[3]))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    with pytest.raises(IntegrityError):
+        read_shard(path)
+    with h5py.File(path, "w") as file:
+        file["x"] = 1
+    with pytest.raises(InputError, match="not a shard"):
+        read_shard(path)
+    path.write_bytes(whole)
+    with h5py.File(path, "r+") as file:
+        file[file.attrs["location"].decode()]["labels"][0] ^= 1
+    with pytest.raises(IntegrityError, match="digest"):
+        read_shard(path)
+    for name, value in (("location", b"a/b"), ("n_points", b"many"), ("n_points", 3)):
+        path.write_bytes(whole)
+        with h5py.File(path, "r+") as file:
+            file.attrs[name] = np.array(value)
+        with pytest.raises(IntegrityError):
+            read_shard(path)
+
+
+# --- assembling
+
+
+def test_the_file_is_the_same_bytes_again_and_keeps_the_order_given(tmp_path: Path) -> None:
+    shards = []
+    for job in JOBS[:8]:
+        shards.append(tmp_path / f"{job.id}.h5")
+        write_shard(shards[-1], make_sample(job))
+    content = metadata(small_specification())
+    files = [tmp_path / "1.h5", tmp_path / "2.h5", tmp_path / "3.h5"]
+    digests = [assemble(files[0], shards, content), assemble(files[1], shards, content)]
+    digests.append(assemble(files[2], shards[::-1], content))
+    assert len(set(digests)) == 1, "the content digest does not depend on the order"
+    hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert [r.id for r in open_dataset(files[2])] == [job.id for job in JOBS[7::-1]]
+    other = metadata(small_specification(), seed=1)
+    assert assemble(tmp_path / "4.h5", shards, other) != digests[0]
+    newer = content | {"software": {"iv": "9.9"}}
+    assert assemble(tmp_path / "5.h5", shards, newer) == digests[0]
+    with pytest.raises(InputError, match="second sample"):
+        assemble(tmp_path / "6.h5", [shards[0], shards[0]], content)
+    with pytest.raises(InputError, match="no samples"):
+        assemble(tmp_path / "7.h5", [], content)
+
+
+def test_every_dataset_has_a_checksum_and_common_filters(file: Path) -> None:
+    seen = []
+    with h5py.File(file) as opened:
+
+        def visit(name: str, item: h5py.Dataset | h5py.Group) -> None:
+            if isinstance(item, h5py.Dataset):
+                seen.append(name)
+                assert item.fletcher32, name
+                assert item.compression in (None, "gzip"), name
+                assert item.chunks == item.shape, name
+
+        opened.visititems(visit)
+    assert len(seen) == 1 + 4 * len(JOBS) + 2 * 4
+
+
+# --- reading
+
+
+def test_reading_with_the_api(file: Path) -> None:
+    with open_dataset(file) as dataset:
+        assert len(dataset) == len(JOBS)
+        assert [record.id for record in dataset] == [job.id for job in JOBS]
+        assert dataset.categories == ["ball", "brick"]
+        assert dataset.specification == small_specification()
+        assert dataset.metadata == metadata(small_specification())
+        for place in (0, 5, len(JOBS) - 1):
+            sample, record = make_sample(JOBS[place]), dataset[place]
+            assert_same(record.load(), sample)
+            assert_same(dataset[sample.id].load(), sample)
+            np.testing.assert_array_equal(record.points, sample.points)
+            np.testing.assert_array_equal(record.normals, sample.normals)
+            np.testing.assert_array_equal(record.displacement, sample.displacement)
+            np.testing.assert_array_equal(record.labels, sample.labels)
+            np.testing.assert_array_equal(record.pose, sample.pose)
+            assert record.parameters == sample.parameters
+            assert (record.n_points, record.n_anomalous) == (
+                len(sample.points),
+                sample.labels.sum(),
+            )
+        assert dataset[0].mesh is not None
+        assert dataset[-1].mesh is None
+        with pytest.raises(KeyError):
+            dataset["nothing"]
+        with pytest.raises(IndexError):
+            dataset[len(JOBS)]
+
+
+def test_plain_h5py_is_enough(file: Path) -> None:
+    with h5py.File(file) as opened:
+        table = opened["samples"][()]
+        row = table[table["defect"] == b"bulge"][0]
+        group = opened[f"{row['category'].decode()}/{row['split'].decode()}/{row['id'].decode()}"]
+        assert group["points"].shape == (row["n_points"], 3)
+        assert group["labels"][()].sum() == row["n_anomalous"]
+        assert opened.attrs["noise_variance"] == pytest.approx(0.0447**2)
+        assert json.loads(opened.attrs["specification"])["name"] == "small"
+
+
+def test_filter(file: Path) -> None:
+    dataset = open_dataset(file)
+    bulges = dataset.filter(category="ball", defect=["bulge", "normal"], split="test")
+    assert len(bulges) == 9
+    assert {record.defect for record in bulges} == {"bulge", "normal"}
+    assert len(bulges.filter(subcategory="long_ball", defect="bulge")) in (1, 2)
+    assert bulges.digest == dataset.digest
+    assert len(dataset.filter()) == len(dataset)
+    assert bulges[bulges[2].id].id == bulges[2].id
+    with pytest.raises(InputError, match=r"no category bowl; the file has ball, brick"):
+        dataset.filter(category="bowl")
+    with pytest.raises(InputError, match="no defect crack"):
+        dataset.filter(defect={"bulge", "crack"})
+
+
+def total(record_or_dataset) -> float:
+    """Sum of all first coordinates; in the module's scope so that spawned processes find it."""
+    return float(sum(record.points[:, 0].astype(np.float64).sum() for record in record_or_dataset))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_other_processes_read_for_themselves(file: Path, method: str) -> None:
+    dataset = open_dataset(file).filter(split="test")
+    here = total(dataset)  # the file is open before the others start
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        assert pool.map(total, [dataset, dataset, [dataset[0]]])[:2] == [here, here]
+    assert total(dataset) == here
+
+
+def test_threads_may_share_a_dataset(file: Path) -> None:
+    dataset = open_dataset(file)
+    expected = [record.load().digest for record in dataset]
+    dataset.close()
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda record: record.load().digest, list(dataset) * 3))
+    assert found == expected * 3
+
+
+def test_pickle_notices_that_the_file_was_replaced(copy: Path, tmp_path: Path) -> None:
+    pickled = pickle.dumps(open_dataset(copy))
+    assert len(pickle.loads(pickled)) == len(JOBS)
+    os.replace(make_dataset(tmp_path / "other.h5", seed=1), copy)
+    with pytest.raises(IntegrityError, match="replaced"):
+        pickle.loads(pickled)
+
+
+def test_the_package_offers_open_dataset_without_importing_h5py(file: Path) -> None:
+    code = (
+        "import sys, intravariance; assert 'h5py' not in sys.modules; "
+        "from intravariance import open_dataset; print(len(open_dataset(sys.argv[1])))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True
+    )
+    assert int(result.stdout) == len(JOBS)
+
+
+# --- files that are not ours
+
+
+def test_what_is_not_a_dataset_file(tmp_path: Path, copy: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        open_dataset(tmp_path / "missing.h5")
+    with pytest.raises(InputError, match="no such file"):
+        open_dataset(tmp_path)
+    (tmp_path / "text.h5").write_text("hello")
+    with pytest.raises(InputError, match="not an HDF5 file"):
+        open_dataset(tmp_path / "text.h5")
+    with h5py.File(tmp_path / "foreign.h5", "w") as file:
+        file["data"] = np.zeros(3)
+    with pytest.raises(InputError, match="not a dataset"):
+        open_dataset(tmp_path / "foreign.h5")
+    with h5py.File(copy, "r+") as file:
+        file.attrs["format_version"] = 2
+    with pytest.raises(InputError, match="format version 2"):
+        open_dataset(copy)
+
+
+def test_a_truncated_file(copy: Path) -> None:
+    content = copy.read_bytes()
+    for length in (len(content) - 1, len(content) // 2, 600):
+        copy.write_bytes(content[:length])
+        with pytest.raises((IntegrityError, InputError)):
+            for record in open_dataset(copy):
+                record.load()
+
+
+def test_a_source_may_have_any_name(tmp_path: Path) -> None:
+    content = metadata(small_specification(), source="folder:möbel")
+    write_shard(tmp_path / "shard.h5", make_sample(JOBS[0]))
+    assemble(tmp_path / "a.h5", [tmp_path / "shard.h5"], content)
+    assert open_dataset(tmp_path / "a.h5").metadata == content
+    with h5py.File(tmp_path / "a.h5") as opened:
+        assert opened.attrs["source"] == b"folder:m\\xf6bel"
+
+
+def no_faces(file: h5py.File) -> None:
+    mesh = file["ball/train/ball_train_000/mesh"]
+    del mesh["faces"]
+    mesh.create_dataset("faces", shape=(0, 3), dtype="i4")
+
+
+def not_json(file: h5py.File) -> None:
+    file["ball/train/ball_train_000"].attrs["parameters"] = np.bytes_('{"a": 1e999, "b": NaN}')
+
+
+def numbers_as_ids(file: h5py.File) -> None:
+    table = file["samples"][()]
+    columns = [(n, "<i4" if n == "id" else table.dtype[n]) for n in table.dtype.names]
+    del file["samples"]
+    file["samples"] = np.zeros(len(table), dtype=columns)
+
+
+def many_versions(file: h5py.File) -> None:
+    file.attrs["format_version"] = np.arange(3)
+
+
+def no_digest(file: h5py.File) -> None:
+    file.attrs["header_digest"] = np.arange(3)
+
+
+@pytest.mark.parametrize("damage", [no_faces, not_json, numbers_as_ids, many_versions, no_digest])
+def test_damage_is_named_with_the_file(damage, copy: Path) -> None:
+    with h5py.File(copy, "r+") as file:
+        damage(file)
+    with pytest.raises((IntegrityError, InputError), match=r"copy\.h5: "):
+        open_dataset(copy)["ball_train_000"].load()
+
+
+def test_reading_goes_on_after_close_unless_the_file_was_replaced(
+    copy: Path, tmp_path: Path
+) -> None:
+    dataset = open_dataset(copy)
+    points = dataset[0].points
+    dataset.close()
+    with ThreadPoolExecutor(8) as pool:  # all of them open the file again
+        for found in pool.map(lambda _: dataset[0].points, range(32)):
+            np.testing.assert_array_equal(found, points)
+    dataset.close()
+    os.replace(make_dataset(tmp_path / "other.h5", seed=1), copy)
+    with pytest.raises(IntegrityError, match="replaced"):
+        _ = dataset[0].points
+
+
+@pytest.mark.skipif(shutil.which("h5dump") is None, reason="h5dump (hdf5-tools) is not installed")
+def test_h5dump_reads_the_file(file: Path) -> None:
+    header = subprocess.run(["h5dump", "-H", file], capture_output=True, text=True, check=True)
+    assert 'DATASET "displacement"' in header.stdout
+    name = "/ball/test/ball_test_000/points"
+    data = subprocess.run(
+        ["h5dump", "-d", name, "-y", "-w", "1000", file], capture_output=True, text=True, check=True
+    )
+    first = open_dataset(file)["ball_test_000"].points[0, 0]
+    assert f"{first:.6g}"[:6] in data.stdout

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from intravariance.errors import InputError, IVError
+from intravariance.executors.processes import Processes
+from tests import ROOT
+
+
+def square(number: int) -> int:
+    if number == 3:
+        raise InputError("no threes")
+    return number * number
+
+
+def crash_once(marker: Path) -> str:
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "survived"
+
+
+def crash_always(_: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_results_and_failures_of_every_task():
+    with Processes(2) as processes:
+        results = dict(processes.run(square, range(6)))
+        again = dict(processes.run(square, [10]))
+    failure = results.pop(3)
+    assert isinstance(failure, InputError)
+    assert str(failure) == "no threes"
+    assert results == {0: 0, 1: 1, 2: 4, 4: 16, 5: 25}
+    assert again == {10: 100}
+
+
+def test_tasks_of_a_killed_worker_are_done_again(tmp_path):
+    with Processes(1) as processes:
+        assert dict(processes.run(crash_once, [tmp_path / "marker"])) == {
+            tmp_path / "marker": "survived"
+        }
+
+
+def test_workers_that_are_always_killed_end_the_run():
+    with Processes(1) as processes, pytest.raises(IVError, match="killed 3 times, 1 tasks"):
+        list(processes.run(crash_always, [0]))
+
+
+SLEEPER = """
+import sys
+from tests.intravariance.executors.test_processes import report_and_sleep
+from intravariance.executors.processes import Processes
+if __name__ == "__main__":
+    with Processes(1) as processes:
+        list(processes.run(report_and_sleep, [sys.argv[1]]))
+"""
+
+
+def report_and_sleep(path: str) -> None:
+    Path(path + ".tmp").write_text(str(os.getpid()))
+    Path(path + ".tmp").rename(path)
+    time.sleep(600)
+
+
+def test_workers_end_when_the_parent_is_killed(tmp_path):
+    script, report = tmp_path / "sleeper.py", tmp_path / "pid"
+    script.write_text(SLEEPER)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    parent = subprocess.Popen([sys.executable, str(script), str(report)], env=environment)
+    try:
+        _wait_until(report.exists)
+    finally:
+        parent.kill()
+        parent.wait()
+    worker = int(report.read_text())
+    _wait_until(lambda: not Path(f"/proc/{worker}").exists() or _is_zombie(worker))
+
+
+def _is_zombie(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+
+
+def _wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import entry_points
+
+import pytest
+
+from intravariance import cli
+from tests import ROOT
+from tests.conftest import run_iv
+
+HEAVY = ["bpy", "h5py", "numpy", "open3d", "scipy", "torch", "trimesh"]
+
+
+def test_help_lists_every_command_and_imports_nothing_heavy():
+    script = (
+        "import sys\nfrom intravariance.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit as end:\n    assert not end.code\n"
+        f"heavy = [name for name in {HEAVY} if name in sys.modules]\nassert not heavy, heavy"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    for entry in entry_points(group="intravariance.commands"):
+        assert f"  {entry.name}" in result.stdout
+
+
+def test_every_command_has_a_summary_and_answers_help():
+    names = {entry.name for entry in entry_points(group="intravariance.commands")}
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert names >= set(declared["project"]["entry-points"]["intravariance.commands"])
+    assert names == set(cli.SUMMARIES)
+    for name in sorted(names):
+        result = run_iv(name, "--help")
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.startswith("Usage: ")
+
+
+@pytest.mark.parametrize("arguments", [["bluid"], ["build", "--grup", "2"], ["build"], ["verify"]])
+def test_wrong_words_are_the_users_mistake(arguments):
+    result = run_iv(*arguments)
+    assert result.returncode == 2
+    assert "rror: " in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("package", ["intravariance", "annotations", "mc4ad_model"])
+def test_packages_import_without_blender(package):
+    script = (
+        "import importlib, pkgutil, sys\nsys.modules['bpy'] = None\n"
+        f"import {package} as package\n"
+        "for module in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
+        "    importlib.import_module(module.name)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_command_whose_packages_are_missing_names_the_extra():
+    script = (
+        "import sys\nsys.modules['torch'] = sys.modules['pydantic'] = None\n"
+        "from intravariance.cli import main\nmain(['train', '--data', 'none.h5'])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith("iv: error: ") and "intravariance[model]" in result.stderr

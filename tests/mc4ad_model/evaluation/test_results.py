@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import csv
+import errno
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+pytest.importorskip("safetensors")
+import safetensors.numpy
+from sklearn.metrics import roc_auc_score
+
+from intravariance.dataset.store import Dataset, open_dataset
+from intravariance.errors import InputError, IntegrityError
+from mc4ad_model.evaluation import results
+from mc4ad_model.evaluation.evaluate import CategoryEvaluation, evaluate_category
+from mc4ad_model.evaluation.results import read_results, recompute, write_results
+from mc4ad_model.methods.mc4ad.configuration import ScoringConfig
+from tests.samples import make_dataset
+
+ORIGIN = {"method": "a test", "seed": 3}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return open_dataset(make_dataset(tmp_path_factory.mktemp("results") / "small.h5"))
+
+
+@pytest.fixture(scope="module")
+def evaluation(dataset: Dataset) -> CategoryEvaluation:
+    rng = np.random.default_rng(0)
+    return evaluate_category(
+        list(dataset.filter(category="ball", split="test")),
+        lambda points: (points * rng.normal(size=points.shape)).astype(np.float32),
+        ScoringConfig(),
+        seed=5,
+        quiet=True,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path, dataset: Dataset, evaluation: CategoryEvaluation) -> Path:
+    write_results(tmp_path / "new" / "ball", evaluation, dataset, 5, ORIGIN)
+    return tmp_path / "new" / "ball"
+
+
+def test_what_is_written_is_read_back(folder: Path, evaluation: CategoryEvaluation) -> None:
+    found = read_results(folder)
+    assert found.evaluation.rows == evaluation.rows
+    assert found.evaluation.metrics == evaluation.metrics
+    assert found.evaluation.cost == evaluation.cost
+    assert found.origin == ORIGIN
+    for id, scores in evaluation.point_scores.items():
+        assert (found.evaluation.point_scores[id] == scores).all()
+    assert len(list(folder.iterdir())) == 3
+
+
+def test_metrics_computed_again_are_the_same_to_the_last_digit(
+    folder: Path, dataset: Dataset, evaluation: CategoryEvaluation
+) -> None:
+    assert recompute(read_results(folder), dataset) == evaluation.metrics
+
+
+def test_anybody_can_compute_them_with_other_tools(
+    folder: Path, dataset: Dataset, evaluation: CategoryEvaluation
+) -> None:
+    """The csv module, safetensors and scikit-learn, and none of our code but the dataset."""
+    with open(folder / "samples.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    stated = json.loads((folder / "metrics.json").read_text())["metrics"]
+    truth = [int(row["anomalous"]) for row in rows]
+    assert stated["o_auroc"] == roc_auc_score(truth, [float(row["object_score"]) for row in rows])
+    scores = safetensors.numpy.load_file(folder / "points.safetensors")
+    labels = np.concatenate([dataset[row["id"]].labels for row in rows])
+    pooled = np.concatenate([scores[row["id"]] for row in rows])
+    assert stated["p_auroc"] == pytest.approx(roc_auc_score(labels, pooled), abs=1e-12)
+    means = [scores[row["id"]].astype(float).mean() for row in rows]
+    assert means == [float(row["object_mean"]) for row in rows]
+
+
+def test_existing_results_are_kept_unless_forced(
+    folder: Path, dataset: Dataset, evaluation: CategoryEvaluation
+) -> None:
+    with pytest.raises(InputError, match="evaluated before"):
+        write_results(folder, evaluation, dataset, 5, ORIGIN)
+    write_results(folder, evaluation, dataset, 6, ORIGIN, force=True)
+    assert read_results(folder).seed == 6
+
+
+def test_results_do_not_depend_on_where_the_dataset_lies(folder: Path, dataset: Dataset) -> None:
+    assert str(dataset.path.parent) not in (folder / "metrics.json").read_text()
+
+
+@pytest.mark.parametrize("name", ["samples.csv", "points.safetensors"])
+def test_a_changed_file_is_noticed(folder: Path, name: str) -> None:
+    content = bytearray((folder / name).read_bytes())
+    content[-2] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(IntegrityError, match=name):
+        read_results(folder)
+
+
+def test_replacing_that_was_interrupted_is_noticed(
+    folder: Path, dataset: Dataset, evaluation: CategoryEvaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full after the first file: an error that names the folder, no old-new mixture."""
+    calls = []
+    write = results.write_file
+
+    def full(path: Path, content: bytes, force: bool) -> None:
+        calls.append(path)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, content, force)
+
+    monkeypatch.setattr(results, "write_file", full)
+    rows = tuple(replace(row, object_score=0.5) for row in evaluation.rows)
+    with pytest.raises(InputError, match=r"cannot be written.*No space"):
+        write_results(folder, replace(evaluation, rows=rows), dataset, 5, ORIGIN, force=True)
+    with pytest.raises(IntegrityError, match="interrupted"):
+        read_results(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        (b"{", IntegrityError, "not valid JSON"),
+        (b"[]", InputError, "another file"),
+        (b'{"format": "intravariance-evaluation", "version": 99}', InputError, "version 99"),
+        (b'{"format": "intravariance-evaluation", "version": 1}', IntegrityError, "contradicts"),
+    ],
+)
+def test_another_file_is_an_error(
+    folder: Path, content: bytes, error: type[Exception], message: str
+) -> None:
+    (folder / "metrics.json").write_bytes(content)
+    with pytest.raises(error, match=message):
+        read_results(folder)
+
+
+def test_missing_results_say_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="iv evaluate"):
+        read_results(tmp_path)
+
+
+def test_another_dataset_is_an_error(folder: Path, tmp_path: Path) -> None:
+    other = open_dataset(make_dataset(tmp_path / "other.h5", seed=1))
+    with pytest.raises(InputError, match="content digest"):
+        recompute(read_results(folder), other)
+
+
+def test_scores_of_other_samples_are_an_error(folder: Path, dataset: Dataset) -> None:
+    found = read_results(folder)
+    shorter = replace(found.evaluation, rows=found.evaluation.rows[1:])
+    with pytest.raises(IntegrityError, match="evaluate again"):
+        recompute(replace(found, evaluation=shorter), dataset)

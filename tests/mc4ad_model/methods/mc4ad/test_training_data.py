@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`mc4ad_model.methods.mc4ad.training_samples`: what training takes from a dataset file."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="torch is not installed: pip install '.[model]'")
+
+from annotations.vocabulary import NORMAL
+from intravariance.dataset.store import open_dataset
+from intravariance.errors import InputError
+from mc4ad_model.methods.mc4ad.configuration import RunConfig, presets
+from mc4ad_model.methods.mc4ad.training_samples import (
+    REGISTRATION_POINTS,
+    TrainingSamples,
+    read_training_data,
+    registration_points,
+)
+from tests.mc4ad_model.methods.mc4ad.test_training_samples import STORED, arrays, distance_to
+from tests.runs import tiny, training_data
+from tests.samples import make_dataset, small_specification
+
+
+def test_templates_of_a_file(tmp_path):
+    with open_dataset(make_dataset(tmp_path / "small.h5", sigma=0.01)) as dataset:
+        data = read_training_data(dataset, "brick", tiny())
+        stored = [r for r in dataset.filter(category="brick") if r.split == "train"]
+        assert (data.category, data.noise_sigma) == ("brick", 0.01)
+        assert data.points == small_specification().points
+        assert [t.id for t in data.templates] == [r.id for r in stored]
+        assert all(r.defect == NORMAL for r in stored)
+        for template, record in zip(data.templates, stored, strict=True):
+            assert np.array_equal(template.points, record.points)
+            assert np.array_equal(template.mesh.vertices, record.mesh.vertices)
+        with pytest.raises(InputError, match=r"small\.h5.*vase.*ball, brick"):
+            read_training_data(dataset, "vase", tiny())
+
+
+def test_a_template_without_a_mesh(tmp_path):
+    path = make_dataset(tmp_path / "bare.h5", change=lambda sample, rng: replace(sample, mesh=None))
+    with open_dataset(path) as dataset:
+        with pytest.raises(InputError, match=r"bare\.h5.*no mesh.*--set data\.points=stored"):
+            read_training_data(dataset, "ball", tiny())
+        data = read_training_data(dataset, "ball", tiny(*STORED))
+    points, _ = arrays(TrainingSamples(data, tiny(*STORED), 0)[0])
+    assert len(points) in {len(template.points) for template in data.templates}
+    # registration then has the stored points
+    found = registration_points(data, 0)
+    assert np.array_equal(found[data.templates[0].id], data.templates[0].points)
+
+
+def test_registration_points_are_on_the_surface():
+    data = training_data()
+    points = registration_points(data, 0)
+    assert list(points) == ["long_ball", "flat_brick"]
+    for name, cloud in points.items():
+        assert cloud.shape == (REGISTRATION_POINTS, 3)
+        assert cloud.dtype == np.float32
+        assert distance_to(name, cloud[:500]).max() < 1e-5
+    assert np.array_equal(registration_points(data, 0)["flat_brick"], points["flat_brick"])
+
+
+def test_each_preset_makes_samples():
+    for name in presets():
+        config = RunConfig.load(name, ["training.repeats=1", "training.epochs=1"])
+        points, displacement = arrays(TrainingSamples(training_data(), config, 0)[0])
+        assert np.isfinite(points).all()
+        assert np.any(displacement != 0)

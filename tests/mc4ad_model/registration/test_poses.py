@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+import trimesh
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
+
+from intravariance.geometry.mesh import Mesh, mesh_from_arrays, to_unit_sphere
+from intravariance.geometry.sampling import sample_surface
+from mc4ad_model.registration.poses import FAR, Pose, Registration, _fit, rotation_grid
+from tests.samples import product
+
+NOISE = 0.0447
+
+
+def bracket(a: float, b: float, c: float, mirrored: bool = False) -> Mesh:
+    """Three bars of different lengths and thicknesses: no symmetry, and not its mirror image."""
+    bars = [
+        trimesh.creation.box((a, 0.3, 0.25)),
+        trimesh.creation.box((0.25, b, 0.3)),
+        trimesh.creation.box((0.2, 0.25, c)),
+    ]
+    for bar, shift in zip(bars, [(a / 2, 0, 0), (0, b / 2, 0), (0.8 * a, 0, c / 2)], strict=True):
+        bar.apply_translation(shift)
+    shape = trimesh.util.concatenate(bars)
+    vertices = np.asarray(shape.vertices) * ((1, 1, -1) if mirrored else (1, 1, 1))
+    return to_unit_sphere(mesh_from_arrays(vertices, np.asarray(shape.faces)))
+
+
+BRACKETS = [bracket(1.5, 1.0, 0.7), bracket(1.2, 1.2, 0.4), bracket(1.0, 0.6, 1.0)]
+TEMPLATES = [sample_surface(m, 6000, np.random.default_rng(1)).points for m in BRACKETS]
+
+
+@pytest.fixture(scope="module")
+def registration() -> Registration:
+    return Registration(TEMPLATES)
+
+
+def scan(index: int, seed: int, points: int = 800) -> np.ndarray:
+    """(points, 3) noisy points of a bracket in its templates' frame."""
+    rng = np.random.default_rng(seed)
+    clean = sample_surface(BRACKETS[index], points, rng).points
+    return clean + rng.normal(scale=NOISE, size=clean.shape)
+
+
+def posed(cloud: np.ndarray, seed: int, shift: float = 0.25) -> np.ndarray:
+    """Turned at random and moved by up to `shift`, as test clouds are."""
+    rng = np.random.default_rng([seed, 7])
+    direction = rng.normal(size=3)
+    turned = cloud @ Rotation.from_quat(rng.normal(size=4)).as_matrix().T
+    return turned + shift * direction / np.linalg.norm(direction)
+
+
+def back(cloud: np.ndarray, pose: Pose) -> np.ndarray:
+    return cloud @ pose.rotation + pose.shift
+
+
+def fit(index: int, cloud: np.ndarray) -> float:
+    """Mean distance of a cloud from a template."""
+    return float(cKDTree(TEMPLATES[index]).query(cloud)[0].mean())
+
+
+# --- it finds the pose and the template
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_pose_of_a_noisy_cloud_is_found(registration, seed):
+    index = seed % 3
+    cloud = scan(index, seed)
+    pose = registration.register(posed(cloud, seed))
+    assert pose.template == index
+    found = back(posed(cloud, seed), pose)
+    assert fit(index, found) <= fit(index, cloud) + 0.001  # as good as the true pose
+    assert np.linalg.norm(found - cloud, axis=1).max() < NOISE  # and it is the true pose
+    assert np.linalg.det(pose.rotation) == pytest.approx(1)
+    assert np.allclose(pose.rotation.T @ pose.rotation, np.eye(3), atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["long_ball", "flat_brick"])
+def test_a_symmetrical_product_is_laid_on_its_template(name):
+    """Which of the equivalent poses does not matter."""
+    rng = np.random.default_rng(3)
+    template = sample_surface(product(name), 6000, rng).points
+    clean = sample_surface(product(name), 800, rng).points
+    cloud = clean + rng.normal(scale=NOISE, size=clean.shape)
+    pose = Registration([template]).register(posed(cloud, 3))
+    tree = cKDTree(template)
+    true = tree.query(cloud)[0].mean()
+    assert tree.query(back(posed(cloud, 3), pose))[0].mean() <= true + 0.001
+
+
+@pytest.mark.parametrize("points", [300, 5000])
+def test_few_or_many_points(registration, points):
+    cloud = scan(0, 11, points)
+    pose = registration.register(posed(cloud, 11))
+    assert np.linalg.norm(back(posed(cloud, 11), pose) - cloud, axis=1).max() < 1.5 * NOISE
+
+
+def test_a_missing_part(registration):
+    """A whole bar is gone; what is left is laid where it belongs."""
+    cloud = scan(0, 12, 2000)
+    kept = cloud[cloud[:, 1] < np.quantile(cloud[:, 1], 0.8)]
+    pose = registration.register(posed(kept, 12))
+    assert pose.template == 0
+    assert np.linalg.norm(back(posed(kept, 12), pose) - kept, axis=1).max() < 1.5 * NOISE
+
+
+def test_a_twisted_part(registration):
+    """One end is turned by 60 degrees; the rest is laid where it belongs."""
+    cloud = scan(0, 13, 2000)
+    end = cloud[:, 0] > 0.3
+    twisted = cloud.copy()
+    twisted[end] = cloud[end] @ Rotation.from_euler("x", 60, degrees=True).as_matrix()
+    pose = registration.register(posed(twisted, 13))
+    assert pose.template == 0
+    error = np.linalg.norm(back(posed(twisted, 13), pose) - twisted, axis=1)
+    assert error[~end].max() < 3 * NOISE
+
+
+def test_a_mirror_image_is_not_made_to_fit_by_a_reflection():
+    rng = np.random.default_rng(4)
+    cloud = sample_surface(bracket(1.5, 1.0, 0.7, mirrored=True), 800, rng).points
+    pose = Registration(TEMPLATES[:1]).register(cloud)
+    assert np.linalg.det(pose.rotation) == pytest.approx(1)
+    assert fit(0, back(cloud, pose)) > 0.03  # a clean cloud of the right hand has 0.01
+
+
+# --- what it says, and what it does not depend on
+
+
+def test_distance_is_the_mean_of_both_directions_cut_off(registration):
+    cloud = posed(scan(1, 14), 14)
+    pose = registration.register(cloud)
+    there = np.minimum(cKDTree(TEMPLATES[1]).query(back(cloud, pose))[0], FAR).mean()
+    again = np.minimum(cKDTree(back(cloud, pose)).query(TEMPLATES[1])[0], FAR).mean()
+    assert pose.distance == pytest.approx((there + again) / 2, rel=0.02)  # of part of the template
+
+
+def test_it_is_deterministic(registration):
+    cloud = posed(scan(2, 15), 15)
+    first, second = registration.register(cloud), Registration(TEMPLATES).register(cloud)
+    assert first.template == second.template
+    assert np.array_equal(first.rotation, second.rotation)
+    assert np.array_equal(first.shift, second.shift)
+
+
+def test_the_order_of_points_hardly_matters(registration):
+    """Sorted, the first points are one end of the cloud."""
+    cloud = posed(scan(1, 16, 16_000), 16)
+    poses = [
+        registration.register(order)
+        for order in (cloud, cloud[np.argsort(cloud[:, 0])], cloud.astype(np.float32))
+    ]
+    for pose in poses[1:]:
+        assert pose.template == poses[0].template
+        assert np.linalg.norm(back(cloud, pose) - back(cloud, poses[0]), axis=1).max() < 0.01
+
+
+# --- its parts
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0, 0.1))
+def test_least_squares_fit_is_scipys(seed, noise):
+    rng = np.random.default_rng(seed)
+    source = rng.normal(size=(20, 3))
+    turn, shift = Rotation.from_quat(rng.normal(size=4)).as_matrix(), rng.normal(size=3)
+    target = source @ turn + shift + rng.normal(scale=noise, size=source.shape)
+    rotation, moved = _fit(source, target)
+    a, b = source.mean(axis=0), target.mean(axis=0)
+    referee = Rotation.align_vectors(target - b, source - a)[0].as_matrix().T
+    assert np.allclose(rotation, referee, atol=1e-6)
+    assert np.allclose(moved, b - a @ referee, atol=1e-6)
+    if noise == 0:
+        assert np.allclose(rotation, turn, atol=1e-9)
+
+
+def test_fit_to_a_mirror_image_is_a_rotation():
+    source = np.random.default_rng(0).normal(size=(20, 3))
+    rotation, _ = _fit(source, source * (1, 1, -1))
+    assert np.linalg.det(rotation) == pytest.approx(1)
+
+
+def test_the_grid_covers_all_rotations_evenly():
+    grid = rotation_grid()
+    assert np.allclose(np.swapaxes(grid, 1, 2) @ grid, np.eye(3), atol=1e-12)
+    assert np.allclose(np.linalg.det(grid), 1)
+    drawn = Rotation.random(300, random_state=0).as_matrix()
+    traces = np.einsum("aij,bij->ab", drawn, grid)
+    nearest = np.degrees(np.arccos(np.clip((traces.max(axis=1) - 1) / 2, -1, 1)))
+    assert nearest.max() < 20
+    # each stands for about as many rotations as any other
+    assert nearest.mean() < 12
