@@ -21,3 +21,14 @@ def entropy(seed: int, *identity: str) -> list[int]:
 def generator(seed: int, *identity: str) -> np.random.Generator:
     """The generator for one purpose, e.g. `generator(0, "bowl_test_003", "noise")`."""
     return np.random.default_rng(np.random.SeedSequence(entropy(seed, *identity)))
+
+
+def seed_of(rng: np.random.Generator) -> int:
+    """Return the user's seed that `generator` made `rng` from, whatever its identity.
+
+    For work that needs many generators of its own, one for each sample in a worker process for
+    example: it derives them by `generator(seed_of(rng), ...)`. Any other seeded generator gives the
+    first number of its seed.
+    """
+    entropy = rng.bit_generator.seed_seq.entropy  # type: ignore[attr-defined]
+    return int(entropy if isinstance(entropy, int) else entropy[0])

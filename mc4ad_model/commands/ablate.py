@@ -6,11 +6,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from intravariance.dataset.store import open_dataset
+from intravariance.files.atomic import write_file
 from intravariance.progress import say
+from intravariance.tables import Cell, text_table
 from mc4ad_model.commands.options import (
     backend_option,
     categories_option,
@@ -23,10 +25,11 @@ from mc4ad_model.commands.options import (
     seeds_option,
     workers_option,
 )
-
-if TYPE_CHECKING:
-    from intravariance.tables import Cell
-    from mc4ad_model.paper.ablation import Ablation, Plan
+from mc4ad_model.machine.device import Machine
+from mc4ad_model.methods import method_class
+from mc4ad_model.methods.saved_files import writing
+from mc4ad_model.paper.ablation import Ablation, Plan, plan_grid, run_ablation
+from mc4ad_model.runs.experiments import choose_categories, parse_seeds
 
 TABLE = "table.json"
 
@@ -72,12 +75,6 @@ def ablate_command(
 
     Killed at any moment, the same command carries on.
     """
-    from intravariance.dataset.store import open_dataset
-    from intravariance.files.atomic import write_file
-    from mc4ad_model.machine.device import Machine
-    from mc4ad_model.paper.ablation import plan_grid, run_ablation
-    from mc4ad_model.runs.experiments import choose_categories, parse_seeds
-    from mc4ad_model.runs.run_folder import writing
 
     plan, numbers = plan_grid(grid, preset, changes), parse_seeds(seeds)
     with open_dataset(data) as dataset:
@@ -100,14 +97,12 @@ def _planned(
     plan: Plan, categories: Sequence[str], seeds: Sequence[int], folder: Path, as_json: bool
 ) -> str:
     """The runs, and which are trained already."""
-    from intravariance.tables import text_table
-    from mc4ad_model.runs.run_folder import NETWORK
 
-    runs = []
+    runs, last = [], method_class("mc4ad").files[0]
     for variant in plan.variants:
         for seed in seeds:
             path = folder / variant.folder / f"seed-{seed}"
-            done = sum((path / name / f"{NETWORK}.json").is_file() for name in categories)
+            done = sum((path / name / last).is_file() for name in categories)
             runs.append(
                 {
                     "variant": variant.name,
@@ -136,7 +131,6 @@ def _planned(
 
 
 def _as_text(found: Ablation) -> str:
-    from intravariance.tables import text_table
 
     printed = dict(found.published.rows) if found.published else {}
     heading = ["variant", "O-AUROC", "P-AUROC", "mean rank", "FPS", "parameters"]

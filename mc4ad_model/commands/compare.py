@@ -6,11 +6,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
+from intravariance.files.folders import check_folder, new_folder, write_member
 from intravariance.progress import track
 from intravariance.tables import text_table
 from mc4ad_model.commands.options import (
@@ -20,10 +21,19 @@ from mc4ad_model.commands.options import (
     quiet_option,
     size_option,
 )
-
-if TYPE_CHECKING:
-    from mc4ad_model.evaluation.results import Results
-    from mc4ad_model.reports.evaluation_report import Compared
+from mc4ad_model.evaluation.results import Results, read_results
+from mc4ad_model.reports.evaluation_report import (
+    PAGE,
+    RANKING,
+    RECORD,
+    Compared,
+    compare,
+    comparison_page,
+    find_results,
+    pictures,
+    ranking_csv,
+    record,
+)
 
 
 @click.command("compare")
@@ -71,20 +81,6 @@ def compare_command(
     false alarms; writes heat maps beside ground truth, score histograms, and a page with all test
     samples, to open in any browser.
     """
-    from intravariance.dataset.store import open_dataset
-    from intravariance.files.folders import check_folder, new_folder, write_member
-    from mc4ad_model.evaluation.results import read_results
-    from mc4ad_model.reports.evaluation_report import (
-        PAGE,
-        RANKING,
-        RECORD,
-        compare,
-        comparison_page,
-        find_results,
-        pictures,
-        ranking_csv,
-        record,
-    )
 
     results = _choose([read_results(folder) for folder in find_results(run)], categories, run)
     out = run / "comparison" if out is None else out

@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError
 from intravariance.progress import say
-from intravariance.tables import show, text_table
+from intravariance.tables import Cell, show, text_table
 from mc4ad_model.commands.options import (
     backend_option,
     categories_option,
@@ -22,13 +23,14 @@ from mc4ad_model.commands.options import (
     json_option,
     quiet_option,
 )
-
-if TYPE_CHECKING:
-    from intravariance.dataset.store import Dataset
-    from mc4ad_model.evaluation.evaluate import CategoryEvaluation
-    from mc4ad_model.evaluation.scoring import ObjectRule
-    from mc4ad_model.methods.mc4ad.configuration import ScoringConfig
-    from mc4ad_model.runs.run_folder import Run
+from mc4ad_model.evaluation.evaluate import CategoryEvaluation, check_records
+from mc4ad_model.evaluation.results import check_folder, describe
+from mc4ad_model.machine.device import Machine
+from mc4ad_model.methods import method_class, method_names
+from mc4ad_model.methods.method import OBJECT_RULES, ObjectRule
+from mc4ad_model.runs.experiments import choose_categories
+from mc4ad_model.runs.jobs import default_folder, evaluate_into, evaluated_records, train_runs
+from mc4ad_model.runs.run_folder import Run, find_runs
 
 # Heading, and where the number is found; the mean over categories is unweighted, as in the paper.
 _COLUMNS: dict[str, Callable[[CategoryEvaluation], float | None]] = {
@@ -45,24 +47,50 @@ _COLUMNS: dict[str, Callable[[CategoryEvaluation], float | None]] = {
 }
 
 
+@dataclass(frozen=True)
+class _Group:
+    """The runs of one method. folder : what --run named, or where `iv train` puts the method's."""
+
+    folder: Path
+    runs: tuple[Run, ...]
+
+    @property
+    def name(self) -> str:
+        """The method, and the label of its settings if they have one."""
+        run = self.runs[0]
+        return f"{run.method} {run.settings.label}".strip()
+
+
 @click.command("evaluate")
 @data_option
 @click.option(
-    "--run", "folder", required=True, type=click.Path(path_type=Path), help="What `iv train` wrote."
+    "--run",
+    "folders",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="What `iv train` wrote; may be repeated.",
+)
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    type=click.Choice(method_names()),
+    help="Evaluate this method with its default settings; may be repeated. It is trained as "
+    "`iv train --method` does, unless it is already.",
 )
 @categories_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Folder for the results, one in it for each category.  [default: evaluation, in the "
-    "category's own folder of the run]",
+    help="Folder for the results, one in it for each category, and with several methods one for "
+    "each of them.  [default: evaluation, in the category's own folder of the run]",
 )
 @click.option("--force", is_flag=True, help="Replace existing results.")
 @click.option(
     "--object",
     "rule",
-    type=click.Choice(["max", "mean", "top"]),
-    help="Object score instead of the run's: the largest point score, the mean, or the mean of "
+    type=click.Choice(OBJECT_RULES),
+    help="Object score instead of the method's: the largest point score, the mean, or the mean of "
     "the highest.",
 )
 @click.option(
@@ -78,7 +106,8 @@ _COLUMNS: dict[str, Callable[[CategoryEvaluation], float | None]] = {
 @quiet_option
 def evaluate_command(
     data: Path,
-    folder: Path,
+    folders: tuple[Path, ...],
+    methods: tuple[str, ...],
     categories: tuple[str, ...],
     out: Path | None,
     force: bool,
@@ -89,48 +118,78 @@ def evaluate_command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Evaluate trained networks on a dataset's test samples: detection and force error.
+    """Evaluate methods on a dataset's test samples: detection and force error.
 
-    Writes each sample's scores and each point's, from which all numbers can be computed again.
+    Give runs of `iv train`, names of methods, or both: several share one table. Writes each
+    sample's scores and each point's, from which all numbers can be computed again.
     """
-    from intravariance.dataset.store import open_dataset
-    from mc4ad_model.machine.device import Machine
-    from mc4ad_model.runs.jobs import evaluate_into
-    from mc4ad_model.runs.run_folder import find_runs
-
+    if not folders and not methods:
+        raise InputError("nothing to evaluate: give --run FOLDER, --method NAME, or both")
     machine = Machine(device, backend, quiet=quiet)
     with open_dataset(data) as dataset:
-        runs = _choose(find_runs(folder), categories, folder)
-        _check_group(runs, dataset, folder)
-        folders = {
-            run.category: out / run.category if out else run.folder / "evaluation" for run in runs
+        groups = [_Group(folder, _choose(folder, categories)) for folder in folders]
+        for group in groups:
+            _check_group(group, dataset)
+        groups += [_trained(name, dataset, categories, machine) for name in methods]
+        targets = _targets(groups, out)
+        _check_everything(groups, targets, dataset, machine, force)
+        found = {
+            name: [
+                evaluate_into(targets[run.folder], run, dataset, rule, seed, machine)
+                for run in group.runs
+            ]
+            for name, group in _named(groups).items()
         }
-        _check_everything(runs, dataset, folders, backend, force)
-        if others := [run.category for run in runs if run.data_digest != dataset.digest]:
-            say(f"trained on another build than {data}: {', '.join(others)}", quiet)
-        found = [
-            evaluate_into(folders[run.category], run, dataset, _scoring(run, rule), seed, machine)
-            for run in runs
-        ]
-        text = _as_json(found, dataset, runs) if as_json else _as_text(found)
+        text = _as_json(found, dataset, _named(groups)) if as_json else _as_text(found)
     click.echo(text)
-    say(f"results: {', '.join(map(str, folders.values()))}", quiet)
+    say(f"results: {', '.join(map(str, targets.values()))}", quiet)
 
 
-def _choose(runs: Sequence[Run], categories: Sequence[str], folder: Path) -> list[Run]:
+def _choose(folder: Path, categories: Sequence[str]) -> tuple[Run, ...]:
+    runs = find_runs(folder)
     known = {run.category for run in runs}
     if unknown := [name for name in categories if name not in known]:
         raise InputError(
             f"--category {', '.join(unknown)}: expected one that {folder} was trained on: "
             f"{', '.join(sorted(known))}"
         )
-    return [run for run in runs if not categories or run.category in categories]
+    return tuple(run for run in runs if not categories or run.category in categories)
 
 
-def _check_group(runs: Sequence[Run], dataset: Dataset, folder: Path) -> None:
-    """InputError when the runs are of another group than the dataset."""
+def _trained(method: str, dataset: Dataset, categories: Sequence[str], machine: Machine) -> _Group:
+    """Train a method with its default settings, where that is not done yet."""
+    settings = method_class(method).Settings.load()
+    folder = default_folder(dataset, method, settings, seed=0)
+    chosen = choose_categories(dataset, categories)
+    for category in chosen:
+        check_records(evaluated_records(dataset, category))
+    train_runs(dataset, chosen, method, settings, 0, folder, machine)
+    return _Group(folder, tuple(run for run in find_runs(folder) if run.category in chosen))
+
+
+def _named(groups: Sequence[_Group]) -> dict[str, _Group]:
+    """Give each group a name of its own: its method, and its folder where that is not enough."""
+    names = [group.name for group in groups]
+    return {
+        name if names.count(name) == 1 else f"{name} ({group.folder})": group
+        for name, group in zip(names, groups, strict=True)
+    }
+
+
+def _targets(groups: Sequence[_Group], out: Path | None) -> dict[Path, Path]:
+    """Say where the results of each run go, by the run's folder."""
+    found = {}
+    for number, group in enumerate(groups):
+        part = "" if len(groups) == 1 else f"{number}-{group.name.replace(' ', '-')}"
+        for run in group.runs:
+            found[run.folder] = out / part / run.category if out else run.folder / "evaluation"
+    return found
+
+
+def _check_group(group: _Group, dataset: Dataset) -> None:
+    """Raise InputError when the runs are of another group of categories than the dataset."""
     name = dataset.specification.name
-    for run in runs:
+    for run in group.runs:
         trained = run.identity.get("specification", {}).get("name")
         if trained != name:
             raise InputError(
@@ -138,29 +197,28 @@ def _check_group(runs: Sequence[Run], dataset: Dataset, folder: Path) -> None:
                 f"evaluate on a build of {trained}, or train on {dataset.path}"
             )
     present = dataset.categories
-    if missing := [run.category for run in runs if run.category not in present]:
+    if missing := [run.category for run in group.runs if run.category not in present]:
         raise InputError(
-            f"--run {folder}: {dataset.path} has no category {', '.join(missing)}; it has "
+            f"--run {group.folder}: {dataset.path} has no category {', '.join(missing)}; it has "
             f"{', '.join(present)}. Choose some with --category."
         )
 
 
 def _check_everything(
-    runs: Sequence[Run], dataset: Dataset, folders: dict[str, Path], backend: str, force: bool
+    groups: Sequence[_Group],
+    targets: dict[Path, Path],
+    dataset: Dataset,
+    machine: Machine,
+    force: bool,
 ) -> None:
-    """Whatever can be wrong is found before the first evaluation, which takes its time."""
-    from mc4ad_model.evaluation.evaluate import check_records
-    from mc4ad_model.evaluation.results import check_folder
-    from mc4ad_model.runs.jobs import evaluated_records
-
+    """Find whatever can be wrong before the first evaluation, which takes its time."""
+    runs = [run for group in groups for run in group.runs]
     for run in runs:
         check_records(evaluated_records(dataset, run.category))
-        run.load_network(backend)
-        check_folder(folders[run.category], force)
-
-
-def _scoring(run: Run, rule: ObjectRule | None) -> ScoringConfig:
-    return run.config.scoring if rule is None else replace(run.config.scoring, object=rule)
+        run.load_method(machine)
+        check_folder(targets[run.folder], force)
+    if others := [run.category for run in runs if run.data_digest != dataset.digest]:
+        say(f"trained on another build than {dataset.path}: {', '.join(others)}", machine.quiet)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -168,33 +226,49 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _as_json(found: Sequence[CategoryEvaluation], dataset: Dataset, runs: Sequence[Run]) -> str:
-    from mc4ad_model.evaluation.results import describe
+def _as_json(
+    found: dict[str, list[CategoryEvaluation]], dataset: Dataset, groups: dict[str, _Group]
+) -> str:
+    methods = {name: _plain(found[name], groups[name].runs) for name in found}
+    content: dict[str, Any] = {"dataset": describe(dataset)}
+    content |= next(iter(methods.values())) if len(methods) == 1 else {"methods": methods}
+    return json.dumps(content, allow_nan=False)
 
-    means = {name: _mean([value(one) for one in found]) for name, value in _COLUMNS.items()}
-    content: dict[str, Any] = {
-        "dataset": describe(dataset),
-        "runs": {run.category: {"seed": run.seed, "preset": run.config.preset} for run in runs},
+
+def _plain(found: Sequence[CategoryEvaluation], runs: Sequence[Run]) -> dict[str, Any]:
+    return {
+        "method": runs[0].method,
+        "runs": {run.category: {"seed": run.seed, "preset": run.settings.label} for run in runs},
         "categories": {
             one.category: {"metrics": asdict(one.metrics), "cost": asdict(one.cost)}
             for one in found
         },
-        "mean": means,
+        "mean": {name: _mean([value(one) for one in found]) for name, value in _COLUMNS.items()},
     }
-    return json.dumps(content, allow_nan=False)
 
 
-def _as_text(found: Sequence[CategoryEvaluation]) -> str:
-    rows = [[one.category, *(value(one) for value in _COLUMNS.values())] for one in found]
-    means = [_mean([value(one) for one in found]) for value in _COLUMNS.values()]
+def _as_text(found: dict[str, list[CategoryEvaluation]]) -> str:
+    rows: list[list[Cell]] = []
+    for name, each in found.items():
+        own: list[list[Cell]] = [
+            [one.category, *(value(one) for value in _COLUMNS.values())] for one in each
+        ]
+        own.append(["mean", *(_mean([value(one) for one in each]) for value in _COLUMNS.values())])
+        rows += own if len(found) == 1 else [[name, *row] for row in own]
+    heading = ["category", *_COLUMNS] if len(found) == 1 else ["method", "category", *_COLUMNS]
     parts = [
-        text_table(["category", *_COLUMNS], [*rows, ["mean", *means]])
-        + "\nEPE, cosine: of the force where the defect moved points; zero-EPE: error of no force",
-        "95 % bootstrap intervals over objects\n" + _intervals(found),
-        "Defect types: O-AUROC against the normal objects / P-AUROC of their own points\n"
-        + _defects(found),
+        text_table(heading, rows)
+        + "\nEPE, cosine: of the force where the defect moved points; zero-EPE: error of no force"
     ]
-    return "\n\n".join([*parts, *map(_cost, found)])
+    for name, each in found.items():
+        title = "" if len(found) == 1 else f"{name}: "
+        parts += [
+            f"{title}95 % bootstrap intervals over objects\n" + _intervals(each),
+            f"{title}Defect types: O-AUROC against the normal objects / P-AUROC of their own "
+            "points\n" + _defects(each),
+            *(title + _cost(one) for one in each),
+        ]
+    return "\n\n".join(parts)
 
 
 def _cost(one: CategoryEvaluation) -> str:

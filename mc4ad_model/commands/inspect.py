@@ -6,11 +6,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from intravariance.dataset.store import DATASET_SUFFIXES, Dataset, open_dataset
 from intravariance.errors import InputError
+from intravariance.executors.processes import Processes, cores
+from intravariance.files.folders import new_folder
+from intravariance.looking.realism.nearness import to_dict
+from intravariance.looking.realism.two_sample import load_open3d
 from intravariance.progress import say
 from intravariance.tables import text_table
 from mc4ad_model.commands.options import (
@@ -22,10 +26,10 @@ from mc4ad_model.commands.options import (
     quiet_option,
     size_option,
 )
-
-if TYPE_CHECKING:
-    from intravariance.dataset.store import Dataset
-    from mc4ad_model.methods.mc4ad.configuration import GeneratorName
+from mc4ad_model.methods.mc4ad.anomalies import GENERATORS
+from mc4ad_model.methods.mc4ad.configuration import GeneratorName, RunConfig
+from mc4ad_model.reports import inspection_report as report
+from mc4ad_model.reports.inspection import plan
 
 # Mean length of a defect's displacement, roughly: noise above a share of it hides local shape.
 _LOUD = 0.01
@@ -92,14 +96,6 @@ def inspect_command(
     the preset makes them. The report says whether a classifier can tell them apart, and how far
     they are in size, shape and direction; the page shows them side by side in any browser.
     """
-    from intravariance.dataset.store import open_dataset
-    from intravariance.executors.processes import Processes, cores
-    from intravariance.files.folders import new_folder
-    from intravariance.looking.realism.nearness import to_dict
-    from intravariance.looking.realism.two_sample import load_open3d
-    from mc4ad_model.methods.mc4ad.configuration import RunConfig
-    from mc4ad_model.reports import inspection_report as report
-    from mc4ad_model.reports.inspection import plan
 
     load_open3d()  # what is missing is said before the work begins
     config = RunConfig.load(preset, changes).anomalies
@@ -127,7 +123,6 @@ def inspect_command(
 
 
 def _generators(names: Sequence[str]) -> list[GeneratorName]:
-    from mc4ad_model.methods.mc4ad.anomalies import GENERATORS
 
     if unknown := [name for name in names if name not in GENERATORS]:
         raise InputError(
@@ -138,7 +133,6 @@ def _generators(names: Sequence[str]) -> list[GeneratorName]:
 
 def _say_noise(dataset: Dataset, real: Path | None, quiet: bool) -> None:
     """Say when noise hides what is to be compared, or is what would be compared."""
-    from intravariance.dataset.store import DATASET_SUFFIXES, open_dataset
 
     sigma = float(dataset.metadata["identity"]["noise_sigma"])
     if sigma > _LOUD:

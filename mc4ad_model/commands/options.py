@@ -7,21 +7,29 @@ from pathlib import Path
 
 import click
 
+from mc4ad_model.methods import DEFAULT_METHOD, method_names
+
 data_option = click.option(
     "--data", required=True, type=click.Path(path_type=Path), help="Dataset file."
 )
-preset_option = click.option(
-    "--preset",
-    default="quick",
+method_option = click.option(
+    "--method",
+    type=click.Choice(method_names()),
+    default=DEFAULT_METHOD,
     show_default=True,
-    help="quick (minutes a category on a CPU), released, paper, or a TOML file.",
+    help="Detection method.",
+)
+_PRESETS = "quick (minutes a category on a CPU), released, paper, or a TOML file."
+preset_option = click.option("--preset", default="quick", show_default=True, help=_PRESETS)
+method_preset_option = click.option(
+    "--preset", help=f"A preset of mc4ad: {_PRESETS}  [default: quick]"
 )
 changes_option = click.option(
     "--set",
     "changes",
     multiple=True,
     metavar="SECTION.KEY=VALUE",
-    help="Change a preset's value; may be repeated.",
+    help="Change a setting; may be repeated. Methods without sections take KEY=VALUE.",
 )
 categories_option = click.option(
     "--category", "categories", multiple=True, help="Only this category; may be repeated."

@@ -10,12 +10,15 @@ from dataclasses import asdict
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from annotations.vocabulary import NORMAL
+from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError
 from intravariance.progress import say
+from intravariance.tables import Cell, text_table
 from mc4ad_model.commands.options import (
     backend_option,
     categories_option,
@@ -24,15 +27,17 @@ from mc4ad_model.commands.options import (
     json_option,
     quiet_option,
 )
+from mc4ad_model.evaluation.evaluate import check_records
+from mc4ad_model.evaluation.results import describe
+from mc4ad_model.machine.device import Machine
+from mc4ad_model.methods.templates import read_templates
+from mc4ad_model.quality_control.cascade import Scores, calibration_clouds, score_objects
+from mc4ad_model.quality_control.gain import StageComparison, Timing, compare_stages
+from mc4ad_model.runs.experiments import choose_categories
+from mc4ad_model.runs.jobs import evaluated_records
+from mc4ad_model.runs.run_folder import Run, find_runs
 
-if TYPE_CHECKING:
-    from intravariance.dataset.store import Dataset
-    from mc4ad_model.machine.device import Machine
-    from mc4ad_model.quality_control.cascade import Scores
-    from mc4ad_model.quality_control.gain import Comparison, Timing
-    from mc4ad_model.runs.run_folder import Run
-
-# Heading, and the field of `Comparison`.
+# Heading, and the field of `StageComparison`.
 _COLUMNS = {
     "O: V_P": "first_o_auroc",
     "V_O": "second_o_auroc",
@@ -93,13 +98,11 @@ def quality_control_command(
     """Hierarchical quality control: a fast network accepts what is surely normal, the full one
     judges the rest. Says what it costs in detection, and whether it saves time here.
     """
-    from intravariance.dataset.store import open_dataset
-    from mc4ad_model.machine.device import Machine
 
     machine = Machine(device, backend, quiet=quiet)
     with open_dataset(data) as dataset:
         pairs = _pairs(dataset, pruned, full, categories)
-        found: list[Comparison] = []
+        found: list[StageComparison] = []
         for first, second in pairs:
             calibration = clouds if calibrate else 0
             found += _compare(first, second, dataset, shares, calibration, seed, machine)
@@ -111,10 +114,6 @@ def _pairs(
     dataset: Dataset, pruned: Path, full: Path, categories: Sequence[str]
 ) -> list[tuple[Run, Run]]:
     """A run of each kind for each category; everything that can be wrong is found here."""
-    from mc4ad_model.evaluation.evaluate import check_records
-    from mc4ad_model.runs.experiments import choose_categories
-    from mc4ad_model.runs.jobs import evaluated_records
-    from mc4ad_model.runs.run_folder import find_runs
 
     runs = [{run.category: run for run in find_runs(folder)} for folder in (pruned, full)]
     chosen = choose_categories(dataset, categories)
@@ -133,7 +132,7 @@ def _pairs(
             raise InputError(
                 f"{run.folder}: was trained on {trained}, but {dataset.path} holds {name}"
             )
-        run.load_network()
+        run.load_method()
     for category in chosen:
         check_records(evaluated_records(dataset, category))
     return [(runs[0][category], runs[1][category]) for category in chosen]
@@ -142,27 +141,17 @@ def _pairs(
 def _compare(
     first: Run, second: Run, dataset: Dataset, shares: Sequence[float], clouds: int, seed: int,
     machine: Machine,
-) -> list[Comparison]:  # fmt: skip
+) -> list[StageComparison]:  # fmt: skip
     """One category, for each share."""
-    from annotations.vocabulary import NORMAL
-    from mc4ad_model.methods.mc4ad.training_samples import read_training_data
-    from mc4ad_model.quality_control.cascade import Scorer, calibration_clouds, score_objects
-    from mc4ad_model.quality_control.gain import compare
-    from mc4ad_model.runs.jobs import evaluated_records
 
     for run in (first, second):
         if run.data_digest != dataset.digest:
             say(f"{run.folder}: was trained on another build than {dataset.path}", machine.quiet)
-    scorers = {
-        name: Scorer(
-            run.load_detector(machine.backend, str(machine.torch_device())), run.config.scoring
-        )
-        for name, run in (("V_P", first), ("V_O", second))
-    }
+    scorers = {name: run.load_method(machine) for name, run in (("V_P", first), ("V_O", second))}
     records = evaluated_records(dataset, first.category)
     calibration: tuple[Scores, Scores] | None = None
     if clouds:
-        data = read_training_data(dataset, first.category, first.config)
+        data = read_templates(dataset, first.category)
         pose = dataset.metadata["identity"].get("pose", "so3")
         calibration = tuple(  # type: ignore[assignment]
             score_objects(
@@ -181,12 +170,12 @@ def _compare(
     labels = [record.labels for record in records]
     anomalous = [record.defect != NORMAL for record in records]
     return [
-        compare(first.category, labels, anomalous, scores[0], scores[1], share, calibration)
+        compare_stages(first.category, labels, anomalous, scores[0], scores[1], share, calibration)
         for share in shares
     ]
 
 
-def _timings(found: Sequence[Comparison]) -> dict[float, Timing]:
+def _timings(found: Sequence[StageComparison]) -> dict[float, Timing]:
     """Over all categories, for each share."""
     shares = dict.fromkeys(one.share for one in found)
     return {
@@ -194,13 +183,12 @@ def _timings(found: Sequence[Comparison]) -> dict[float, Timing]:
     }
 
 
-def _mean(found: Sequence[Comparison], share: float, field: str) -> float:
+def _mean(found: Sequence[StageComparison], share: float, field: str) -> float:
     values = [getattr(one, field) for one in found if one.share == share]
     return float(sum(values) / len(values))
 
 
-def _as_json(found: Sequence[Comparison], dataset: Dataset, calibrated: bool) -> str:
-    from mc4ad_model.evaluation.results import describe
+def _as_json(found: Sequence[StageComparison], dataset: Dataset, calibrated: bool) -> str:
 
     rows = [asdict(one) for one in found]
     for row in rows:  # a share of 0 accepts nothing; JSON has no infinity
@@ -234,8 +222,7 @@ def _speeds(timing: Timing) -> dict[str, float]:
     }
 
 
-def _as_text(found: Sequence[Comparison], calibrated: bool) -> str:
-    from intravariance.tables import Cell, text_table
+def _as_text(found: Sequence[StageComparison], calibrated: bool) -> str:
 
     timings = _timings(found)
     rows: list[list[Cell]] = []

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
+from intravariance.files.atomic import write_file
 from intravariance.progress import say
 from mc4ad_model.commands.options import (
     backend_option,
@@ -17,14 +18,18 @@ from mc4ad_model.commands.options import (
     changes_option,
     device_option,
     json_option,
-    preset_option,
+    method_option,
+    method_preset_option,
     quiet_option,
     seeds_option,
     workers_option,
 )
-
-if TYPE_CHECKING:
-    from mc4ad_model.paper.reproduction import Reproduction
+from mc4ad_model.machine.device import Machine
+from mc4ad_model.methods import method_class
+from mc4ad_model.methods.saved_files import writing
+from mc4ad_model.paper.printed_tables import METRICS
+from mc4ad_model.paper.reproduction import Reproduction, build_dataset, reproduce, table_rows
+from mc4ad_model.runs.experiments import choose_categories, parse_seeds
 
 
 @click.command("reproduce")
@@ -32,7 +37,8 @@ if TYPE_CHECKING:
 @click.option(
     "--group", type=click.Choice(["1", "2"]), default="2", show_default=True, help="Its part."
 )
-@preset_option
+@method_option
+@method_preset_option
 @changes_option
 @click.option(
     "--data",
@@ -44,7 +50,8 @@ if TYPE_CHECKING:
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Folder for the runs.  [default: runs/table19-groupN-PRESET]",
+    help="Folder for the runs.  [default: runs/table19-groupN-LABEL, LABEL being the preset or the "
+    "method]",
 )
 @device_option
 @backend_option
@@ -55,7 +62,8 @@ if TYPE_CHECKING:
 def reproduce_command(
     table: str,
     group: str,
-    preset: str,
+    method: str,
+    preset: str | None,
     changes: tuple[str, ...],
     data: Path | None,
     categories: tuple[str, ...],
@@ -73,18 +81,11 @@ def reproduce_command(
     Says what differs: the paper's dataset is not public. Killed at any moment, the same command
     carries on.
     """
-    from intravariance.dataset.store import open_dataset
-    from intravariance.files.atomic import write_file
-    from mc4ad_model.machine.device import Machine
-    from mc4ad_model.methods.mc4ad.configuration import RunConfig
-    from mc4ad_model.paper.reproduction import build_dataset, reproduce
-    from mc4ad_model.runs.experiments import choose_categories, parse_seeds
-    from mc4ad_model.runs.run_folder import writing
-
     if as_json and markdown:
         raise InputError("give --json or --markdown, not both")
-    config, numbers, part = RunConfig.load(preset, changes), parse_seeds(seeds), int(group)
-    folder = out or Path("runs", f"{table}-group{group}-{Path(preset).stem}")
+    settings = method_class(method).Settings.load(preset, changes)
+    numbers, part = parse_seeds(seeds), int(group)
+    folder = out or Path("runs", f"{table}-group{group}-{settings.label or method}")
     if data is None:
         data = folder / f"group{group}.h5"
         if not data.exists():
@@ -93,7 +94,7 @@ def reproduce_command(
     with open_dataset(data) as dataset:
         chosen = choose_categories(dataset, categories)
         machine = Machine(device, backend, workers, quiet)
-        found = reproduce(part, dataset, chosen, config, numbers, folder, machine)
+        found = reproduce(part, dataset, chosen, method, settings, numbers, folder, machine)
     if as_json:
         click.echo(json.dumps(found.to_dict(), allow_nan=False))
     else:
@@ -113,16 +114,12 @@ def _make(folder: Path) -> None:
 
 def _as_text(found: Reproduction, markdown: bool) -> str:
     from intravariance.tables import markdown_table, text_table
-    from mc4ad_model.paper.printed_tables import METRICS
-    from mc4ad_model.paper.reproduction import table
 
     show = markdown_table if markdown else text_table
     seeds = ", ".join(map(str, found.seeds))
     spread = "± standard deviation over them" if len(found.seeds) > 1 else "so without a spread"
-    caption = (
-        f"Table 19, Group {found.group}; ours with preset {found.preset}, seeds {seeds}, {spread}"
-    )
-    parts = [caption, *(show(*table(found, metric)) for metric in METRICS)]
+    caption = f"Table 19, Group {found.group}; {found.name}, seeds {seeds}, {spread}"
+    parts = [caption, *(show(*table_rows(found, metric)) for metric in METRICS)]
     if cost := _cost(found):
         parts.append(cost)
     parts += ["What differs from the paper:", "\n".join(f"- {text}" for text in found.differences)]

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError
 from mc4ad_model.commands.options import (
     backend_option,
@@ -16,13 +16,15 @@ from mc4ad_model.commands.options import (
     data_option,
     device_option,
     json_option,
-    preset_option,
+    method_option,
+    method_preset_option,
     quiet_option,
     workers_option,
 )
-
-if TYPE_CHECKING:
-    from intravariance.dataset.store import Dataset
+from mc4ad_model.machine.device import Machine
+from mc4ad_model.machine.ranks import Ranks
+from mc4ad_model.methods import method_class
+from mc4ad_model.runs.jobs import default_folder, train_runs
 
 
 @click.command("train")
@@ -33,15 +35,17 @@ if TYPE_CHECKING:
     multiple=True,
     default=("all",),
     show_default=True,
-    help="Category to train a network for; may be repeated. all: each of the file's.",
+    help="Category to train for; may be repeated. all: each of the file's.",
 )
-@preset_option
+@method_option
+@method_preset_option
 @changes_option
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Folder for the run, one in it for each category.  [default: runs/NAME-PRESET-SEED]",
+    help="Folder for the run, one in it for each category.  [default: "
+    "runs/NAME-LABEL-SEED, LABEL being the preset or the method]",
 )
 @click.option("--force", is_flag=True, help="Start anew where a run exists.")
 @device_option
@@ -53,7 +57,8 @@ if TYPE_CHECKING:
 def train_command(
     data: Path,
     categories: tuple[str, ...],
-    preset: str,
+    method: str,
+    preset: str | None,
     changes: tuple[str, ...],
     seed: int,
     out: Path | None,
@@ -65,34 +70,21 @@ def train_command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Train CFP-Net on the templates of a dataset, one network for each category.
+    """Train a method on the templates of a dataset, for one category after another.
 
-    Killed at any moment, the same command (without --force) carries on. The network is the one
-    after the last epoch.
+    Killed at any moment, the same command (without --force) carries on. MC4AD trains CFP-Net, and
+    the network is the one after the last epoch.
     """
-    from intravariance.dataset.store import open_dataset
-    from mc4ad_model.machine.device import Machine
-    from mc4ad_model.machine.ranks import Processes
-    from mc4ad_model.methods.mc4ad.configuration import RunConfig
-    from mc4ad_model.runs.jobs import train_runs
-
-    config = RunConfig.load(preset, changes)
+    settings = method_class(method).Settings.load(preset, changes)
     if dry_run:
-        click.echo(json.dumps(config.to_mapping(), indent=2))
+        click.echo(json.dumps(settings.to_mapping(), indent=2))
         return
     machine = Machine(device, backend, workers, quiet)
     with open_dataset(data) as dataset:
-        name = f"{dataset.specification.name}-{Path(preset).stem}-{seed}"
-        folders = train_runs(
-            dataset,
-            _categories(dataset, categories),
-            config,
-            seed,
-            out or Path("runs", name),
-            machine,
-            force,
-        )
-    if not Processes.here(machine.torch_device()).first:
+        folder = out or default_folder(dataset, method, settings, seed)
+        chosen = _categories(dataset, categories)
+        folders = train_runs(dataset, chosen, method, settings, seed, folder, machine, force)
+    if not Ranks.here(machine).first:
         return
     if as_json:
         click.echo(json.dumps({category: str(folder) for category, folder in folders.items()}))

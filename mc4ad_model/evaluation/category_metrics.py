@@ -17,7 +17,7 @@ from annotations.vocabulary import NORMAL
 from intravariance.dataset.store import Record
 from intravariance.seeds import generator
 from mc4ad_model.evaluation import metrics
-from mc4ad_model.evaluation.scoring import RULES
+from mc4ad_model.methods.method import OBJECT_RULES
 
 Scores = Mapping[str, NDArray[np.float32]]
 
@@ -136,7 +136,7 @@ def category_metrics(
     own = [row.p_auroc for row in rows if row.p_auroc is not None]
     by_rule = {
         f"o_auroc_{rule}": metrics.auroc(truth, [getattr(row, f"object_{rule}") for row in rows])
-        for rule in RULES
+        for rule in OBJECT_RULES
     }
     return CategoryMetrics(
         objects=len(rows),

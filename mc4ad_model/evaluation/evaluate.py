@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluation of a detector on a category's test samples: one row a sample, then the metrics.
+"""Evaluation of a method on a category's test samples: one row a sample, then the metrics.
 
-A detector maps an object's points (N, 3) to forces (N, 3) or, if it knows none, to scores (N,).
 All metrics are computed from float32 point scores and from the rows, so that whoever has both and
 the dataset gets the same numbers (`mc4ad_model.evaluation.results`).
 
-Time. Seconds of an object: from its points in memory to its forces or scores on the CPU, and its
+Time. The seconds of an object run from its points in memory to its prediction on the CPU and its
 object score, by a monotonic clock; reading the file and the metrics are left out. The first object
-is processed once before, untimed. Objects per second: objects over the sum of their seconds.
+is processed once before, untimed. Objects per second are objects over the sum of their seconds.
 Memory. The process's largest resident size so far, or what torch allocated at most on the GPU.
 """
 
@@ -15,8 +14,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,17 +26,9 @@ from intravariance.errors import InputError
 from intravariance.progress import track
 from mc4ad_model.evaluation import metrics
 from mc4ad_model.evaluation.category_metrics import CategoryMetrics, SampleRow, category_metrics
-from mc4ad_model.evaluation.scoring import RULES, object_score, point_scores
+from mc4ad_model.evaluation.scoring import predicted_object_score
 from mc4ad_model.machine.memory import peak_memory, reset_peak_memory
-from mc4ad_model.methods.mc4ad.configuration import ScoringConfig
-
-
-class Detector(Protocol):
-    """What is evaluated. Both arrays are in the stored frame and in stored units."""
-
-    def __call__(self, points: NDArray[np.float32], /) -> NDArray[np.floating[Any]]:
-        """Forces (N, 3) or scores (N,) of points (N, 3)."""
-        ...
+from mc4ad_model.methods.method import OBJECT_RULES, ObjectRule, Prediction, Scorer
 
 
 @dataclass(frozen=True)
@@ -64,41 +55,38 @@ class CategoryEvaluation:
 
 def evaluate_category(
     records: Sequence[Record],
-    detector: Detector,
-    scoring: ScoringConfig,
+    scorer: Scorer,
+    rule: ObjectRule | None = None,
     seed: int = 0,
-    parameters: int | None = None,
     quiet: bool = False,
 ) -> CategoryEvaluation:
-    """Evaluate a detector on the test samples of one category.
+    """Evaluate a method on the test samples of one category.
 
     Parameters
     ----------
     records
         Test samples, normal and defective ones.
-    detector
-        Called once for each sample, and once more for the first.
-    scoring
-        How forces become point scores, and these object scores.
+    scorer
+        Scores each sample once, and the first once more.
+    rule
+        How point scores become object scores, instead of the method's own way.
     seed
         Of the bootstrap intervals.
-    parameters
-        How many the detector has, if it is known.
     quiet
         Whether to leave out progress on stderr.
 
     Raises
     ------
     InputError
-        The samples are of one class only, or the detector's output cannot be used; named.
+        The samples are of one class only, or a prediction cannot be used; named.
     """
     check_records(records)
     category = records[0].category
     reset_peak_memory()
-    detector(records[0].points)
+    scorer.score(records[0].points)
     rows, scores = [], {}
     for record in track(records, len(records), f"evaluate {category}", quiet):
-        row, scores[record.id] = _evaluate(record, detector, scoring)
+        row, scores[record.id] = _evaluate(record, scorer, rule)
         rows.append(row)
     seconds = sum(row.seconds for row in rows)
     memory, memory_of = peak_memory()
@@ -107,12 +95,12 @@ def evaluate_category(
         rows=tuple(rows),
         point_scores=scores,
         metrics=category_metrics(records, rows, scores, seed),
-        cost=Cost(seconds, len(rows) / max(seconds, 1e-9), parameters, memory, memory_of),
+        cost=Cost(seconds, len(rows) / max(seconds, 1e-9), scorer.parameters, memory, memory_of),
     )
 
 
 def check_records(records: Sequence[Record]) -> None:
-    """InputError unless these are test samples of one category, normal and defective ones."""
+    """Raise InputError unless these are test samples of one category, normal and defective ones."""
     categories = sorted({record.category for record in records})
     if len(categories) != 1:
         raise InputError(f"expected the test samples of one category, found {categories}")
@@ -129,28 +117,45 @@ def check_records(records: Sequence[Record]) -> None:
         raise InputError(f"{empty[0]} is defective, but none of its points is labelled so")
 
 
+def checked_prediction(prediction: Prediction, count: int, name: str) -> Prediction:
+    """Return the prediction with float32 point scores.
+
+    Raises
+    ------
+    InputError
+        Scores or force are not of `count` points, or a score is not finite; `name` is named.
+    """
+    points, force = np.asarray(prediction.points), prediction.force
+    if points.shape != (count,) or (force is not None and np.shape(force) != (count, 3)):
+        shapes = f"{points.shape}" + ("" if force is None else f" and a force {np.shape(force)}")
+        raise InputError(
+            f"{name}: the method returned point scores of shape {shapes}; expected ({count},), and "
+            f"({count}, 3) for a force"
+        )
+    points = points.astype(np.float32)
+    if wrong := int((~np.isfinite(points)).sum()):
+        raise InputError(
+            f"{name}: {wrong} of {count} point scores are not finite; "
+            "the method is broken (a training that diverged?)"
+        )
+    if prediction.object is not None and not np.isfinite(prediction.object):
+        raise InputError(f"{name}: the object's score is {prediction.object}, expected a number")
+    return replace(prediction, points=points)
+
+
 def _evaluate(
-    record: Record, detector: Detector, scoring: ScoringConfig
+    record: Record, scorer: Scorer, rule: ObjectRule | None
 ) -> tuple[SampleRow, NDArray[np.float32]]:
     points = record.points
     start = time.perf_counter()
-    output = np.asarray(detector(points))
-    if output.shape not in ((len(points), 3), (len(points),)):
-        raise InputError(
-            f"{record.id}: the detector returned an array of shape {output.shape}; expected forces "
-            f"({len(points)}, 3) or scores ({len(points)},)"
-        )
-    force = output if output.ndim == 2 else None
-    scores = output.astype(np.float32) if force is None else point_scores(force, scoring)
-    object_score(scores, scoring)
+    prediction = scorer.score(points)
+    predicted_object_score(prediction, scorer.aggregation, rule)
     seconds = time.perf_counter() - start
-    objects = {rule: object_score(scores, scoring, rule) for rule in RULES}
-    if not np.isfinite(scores).all():
-        count = int((~np.isfinite(scores)).sum())
-        raise InputError(
-            f"{record.id}: {count} of {len(scores)} point scores are not finite; "
-            "the detector is broken (a training that diverged?)"
-        )
+    prediction = checked_prediction(prediction, len(points), record.id)
+    scores, force = prediction.points, prediction.force
+    objects = {
+        one: predicted_object_score(prediction, scorer.aggregation, one) for one in OBJECT_RULES
+    }
     labels = record.labels
     both = 0 < record.n_anomalous < record.n_points
     row = SampleRow(
@@ -161,7 +166,7 @@ def _evaluate(
         anomalous=int(record.defect != NORMAL),
         n_points=record.n_points,
         n_anomalous=record.n_anomalous,
-        object_score=objects[scoring.object],
+        object_score=predicted_object_score(prediction, scorer.aggregation, rule),
         object_max=objects["max"],
         object_mean=objects["mean"],
         object_top=objects["top"],

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-
-import torch
+from typing import TYPE_CHECKING
 
 from intravariance.errors import InputError
 from intravariance.executors.processes import cores
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,15 @@ class Machine:
         return min(4, cores() - 1) if self.workers is None else self.workers
 
     def torch_device(self) -> torch.device:
-        """The device; under torchrun each process has a GPU of its own.
+        """Return the device; under torchrun each process has a GPU of its own.
 
         Raises
         ------
         InputError
             "cuda" without a GPU, or fewer GPUs than processes.
         """
+        import torch  # noqa: PLC0415 - weight
+
         if self.device == "cuda" and not torch.cuda.is_available():
             raise InputError("--device cuda: torch finds no GPU here; take --device cpu")
         if self.device == "cpu" or not torch.cuda.is_available():

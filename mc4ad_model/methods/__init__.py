@@ -1,2 +1,52 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Detection methods behind one protocol."""
+"""Detection methods: one protocol, one dict, one module each.
+
+A package of your own adds a method through the entry-point group `intravariance.methods`:
+
+    [project.entry-points."intravariance.methods"]
+    mine = "my_package.mine:Mine"
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import cast
+
+from intravariance.errors import InputError
+from mc4ad_model.methods.method import Method
+
+DEFAULT_METHOD = "mc4ad"
+GROUP = "intravariance.methods"
+
+# "module:class", so that a method's libraries are loaded when it is used and not before.
+METHODS: dict[str, str] = {
+    "mc4ad": "mc4ad_model.methods.mc4ad.method:MC4AD",
+    "registered_distance": "mc4ad_model.methods.registered_distance:RegisteredDistance",
+    "constant": "mc4ad_model.methods.controls:Constant",
+    "random": "mc4ad_model.methods.controls:Random",
+}
+
+
+def method_names() -> list[str]:
+    """List the methods of this package, then those that installed packages add."""
+    return list(_entries())
+
+
+def method_class(name: str) -> type[Method]:
+    """Return the class of a method.
+
+    Raises
+    ------
+    InputError
+        There is no method of that name.
+    """
+    entry = _entries().get(name)
+    if entry is None:
+        raise InputError(f"method {name!r}: expected one of {', '.join(method_names())}")
+    return cast("type[Method]", entry.load())
+
+
+def _entries() -> dict[str, EntryPoint]:
+    """Give every method's entry by name; nobody replaces one of this package's."""
+    own = {name: EntryPoint(name, value, GROUP) for name, value in METHODS.items()}
+    return {**own, **{e.name: e for e in entry_points(group=GROUP) if e.name not in own}}

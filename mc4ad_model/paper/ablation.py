@@ -33,12 +33,11 @@ from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
 from mc4ad_model.paper.printed_tables import AblationTable, ablation_table
 from mc4ad_model.quality_control.cascade import scores_of
-from mc4ad_model.quality_control.gain import compare
+from mc4ad_model.quality_control.gain import compare_stages
 from mc4ad_model.runs.experiments import (
-    Outcome,
+    CategoryOutcome,
     Spread,
     average,
-    differences,
     outcome,
     train_and_evaluate,
 )
@@ -151,7 +150,7 @@ class Line:
 
     variant: str
     changes: tuple[str, ...]
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[CategoryOutcome, ...]
 
     @property
     def o_auroc(self) -> Spread:
@@ -275,7 +274,7 @@ def run_ablation(
             say(f"ablate {plan.grid}: {variant.name}, seed {seed}", machine.quiet)
             folder = out / variant.folder / f"seed-{seed}"
             for run, results in train_and_evaluate(
-                dataset, categories, variant.config, seed, folder, machine
+                dataset, categories, "mc4ad", variant.config, seed, folder, machine
             ):
                 outcomes.append(outcome(run, results))
                 if plan.grid == "accept":  # the others' point scores are not kept in memory
@@ -309,7 +308,7 @@ def _follow(own: Sequence[str], base: RunConfig) -> Iterator[str]:
 def _folder(config: RunConfig, base: RunConfig) -> str:
     """How a configuration differs from the preset's, as the name of a folder."""
     parts = []
-    for name, (value, _) in differences(config, base).items():
+    for name, (value, _) in config.differences(base).items():
         text = "-".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
         parts.append(f"{name}={text}")
     return ",".join(parts) or "base"
@@ -347,16 +346,18 @@ def _accept_lines(
     dataset: Dataset, evaluated: Mapping[tuple[str, int], Mapping[str, Any]]
 ) -> Iterator[Line]:
     """A line for each b, from the evaluations of V_P and V_O."""
-    outcomes: dict[str, list[Outcome]] = {name: [] for name in SHARES}
+    outcomes: dict[str, list[CategoryOutcome]] = {name: [] for name in SHARES}
     for (category, seed), scores in evaluated.items():
         records = evaluated_records(dataset, category)
         labels = [record.labels for record in records]
         anomalous = np.array([record.defect != NORMAL for record in records])
         for name, share in SHARES.items():
-            found = compare(category, labels, anomalous, scores["V_P"], scores["V_O"], share)
+            found = compare_stages(category, labels, anomalous, scores["V_P"], scores["V_O"], share)
             rate = found.timing.rate(found.timing.both)
             outcomes[name].append(
-                Outcome(category, seed, found.o_auroc, found.p_auroc, rate, None, None, None)
+                CategoryOutcome(
+                    category, seed, found.o_auroc, found.p_auroc, rate, None, None, None
+                )
             )
     for name, share in SHARES.items():
         yield Line(name, (f"share={share:g}",), tuple(outcomes[name]))

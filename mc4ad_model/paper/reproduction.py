@@ -14,19 +14,25 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from intravariance.building.run import BuildSettings, build, default_cache
+from intravariance.building.sample import SampleSettings
+from intravariance.dataset.specification import load_group
 from intravariance.dataset.store import Dataset
 from intravariance.errors import InputError
+from intravariance.executors.processes import cores
+from intravariance.geometry.sampling import NOISE_VARIANCE
 from intravariance.progress import say
 from intravariance.tables import Cell
 from mc4ad_model.evaluation.results import describe
 from mc4ad_model.machine.device import Machine
+from mc4ad_model.methods import method_class
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
+from mc4ad_model.methods.settings import Settings
 from mc4ad_model.paper.printed_tables import METRICS, Metric, misprints, notes, table19
 from mc4ad_model.runs.experiments import (
-    Outcome,
+    CategoryOutcome,
     Spread,
     average,
-    differences,
     outcome,
     train_and_evaluate,
 )
@@ -40,17 +46,24 @@ class Reproduction:
     """
 
     group: int
+    method: str
     preset: str
     dataset: dict[str, str]
     categories: tuple[str, ...]
     seeds: tuple[int, ...]
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[CategoryOutcome, ...]
     differences: tuple[str, ...]
 
     def spread(self, metric: Metric, category: str | None = None) -> Spread:
         """Of a category over the seeds; of the means over all categories if none is named."""
         chosen = [one for one in self.outcomes if category in (None, one.category)]
         return average(chosen, metric)
+
+    @property
+    def name(self) -> str:
+        """The method's name in tables, with the preset if it has one."""
+        title = method_class(self.method).title
+        return f"{title} here, {self.preset}" if self.preset else f"{title} here"
 
     @property
     def shared(self) -> list[str]:
@@ -63,6 +76,7 @@ class Reproduction:
         return {
             "table": "19",
             "group": self.group,
+            "method": self.method,
             "preset": self.preset,
             "dataset": self.dataset,
             "categories": list(self.categories),
@@ -82,7 +96,8 @@ def reproduce(
     group: int,
     dataset: Dataset,
     categories: list[str],
-    config: RunConfig,
+    method: str,
+    settings: Settings,
     seeds: Sequence[int],
     out: Path,
     machine: Machine,
@@ -106,20 +121,21 @@ def reproduce(
             f"{dataset.path}: holds {name}, but --group {group} of Table 19 is group{group}; build "
             f"that with `iv build --group {group}`"
         )
-    outcomes: list[Outcome] = []
+    outcomes: list[CategoryOutcome] = []
     for seed in seeds:
         say(f"reproduce Table 19, Group {group}: seed {seed}", machine.quiet)
         folder = out / f"seed-{seed}"
-        done = train_and_evaluate(dataset, categories, config, seed, folder, machine)
+        done = train_and_evaluate(dataset, categories, method, settings, seed, folder, machine)
         outcomes += [outcome(run, results) for run, results in done]
     return Reproduction(
         group=group,
-        preset=config.preset,
+        method=method,
+        preset=settings.label,
         dataset=describe(dataset),
         categories=tuple(categories),
         seeds=tuple(seeds),
         outcomes=tuple(outcomes),
-        differences=tuple(_differences(group, dataset, categories, config)),
+        differences=tuple(_differences(group, dataset, categories, method, settings)),
     )
 
 
@@ -131,12 +147,6 @@ def build_dataset(group: int, out: Path, quiet: bool) -> None:
     InputError, BackendUnavailable
         It cannot be built here, because Blender is missing for example.
     """
-    from intravariance.building.run import BuildSettings, build, default_cache
-    from intravariance.building.sample import SampleSettings
-    from intravariance.dataset.specification import load_group
-    from intravariance.executors.processes import cores
-    from intravariance.geometry.sampling import NOISE_VARIANCE
-
     specification = load_group(group).select()
     samples = SampleSettings(
         seed=0,
@@ -158,7 +168,7 @@ def build_dataset(group: int, out: Path, quiet: bool) -> None:
     )
 
 
-def table(found: Reproduction, metric: Metric) -> tuple[list[str], list[list[Cell]]]:
+def table_rows(found: Reproduction, metric: Metric) -> tuple[list[str], list[list[Cell]]]:
     """Heading and rows: the published methods, then ours.
 
     Averages are those over each table's own categories; where these differ, a last column has the
@@ -180,7 +190,7 @@ def table(found: Reproduction, metric: Metric) -> tuple[list[str], list[list[Cel
             values = [printed.value(row.method, name) or 0.0 for name in shared]
             cells.append(sum(values) / len(values))
         rows.append(cells)
-    ours: list[Cell] = [f"MC4AD here, {found.preset}"]
+    ours: list[Cell] = [found.name]
     ours += [str(found.spread(metric, n)) if n in found.categories else None for n in names]
     ours.append(str(found.spread(metric)))
     heading = [METRICS[metric], *names, "average"]
@@ -192,7 +202,7 @@ def table(found: Reproduction, metric: Metric) -> tuple[list[str], list[list[Cel
 
 
 def _differences(
-    group: int, dataset: Dataset, categories: Sequence[str], config: RunConfig
+    group: int, dataset: Dataset, categories: Sequence[str], method: str, settings: Settings
 ) -> Iterator[str]:
     identity = dataset.metadata["identity"]
     yield (
@@ -226,9 +236,12 @@ def _differences(
         )
     for note in notes(group):
         yield f"In the paper: {note}"
-    changed = differences(config, RunConfig.load("paper"))
+    if not isinstance(settings, RunConfig):
+        yield f"The method: {method_class(method).title} is not the paper's and not in its table."
+        return
+    changed = settings.differences(RunConfig.load("paper"))
     yield (
-        f"Settings: preset {config.preset} differs from preset paper (which takes what the paper "
+        f"Settings: preset {settings.preset} differs from preset paper (which takes what the paper "
         f"does not say from its released code) in {len(changed)} fields"
         + (": " if changed else "")
         + ", ".join(

@@ -32,23 +32,15 @@ from intravariance.errors import InputError
 from intravariance.geometry.sampling import Pose, apply_pose, random_pose
 from intravariance.progress import track
 from intravariance.seeds import generator
-from mc4ad_model.evaluation.evaluate import CategoryEvaluation, Detector
-from mc4ad_model.evaluation.scoring import object_score, point_scores
-from mc4ad_model.methods.mc4ad.configuration import RunConfig, ScoringConfig
-from mc4ad_model.methods.mc4ad.training_samples import TrainingData, surface_points
+from mc4ad_model.evaluation.evaluate import CategoryEvaluation, checked_prediction
+from mc4ad_model.evaluation.scoring import predicted_object_score
+from mc4ad_model.methods.method import Scorer
+from mc4ad_model.methods.templates import Templates, surface_points
 
 # Enough to follow the shape of a distribution; a category has some 10^5 points.
 _QUANTILES = 1001
 
 Floats = NDArray[np.floating[Any]]
-
-
-@dataclass(frozen=True)
-class Scorer:
-    """A detector, and how its forces become scores of points and objects."""
-
-    detector: Detector
-    scoring: ScoringConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,20 +103,13 @@ def score_objects(
     seconds: list[float] = []
     for cloud in track(clouds, total, label, quiet):
         if not objects:
-            scorer.detector(cloud)
+            scorer.score(cloud)
         start = time.perf_counter()
-        output = np.asarray(scorer.detector(cloud))
-        if output.shape not in ((len(cloud), 3), (len(cloud),)):
-            raise InputError(
-                f"object {len(objects)}: the detector returned an array of shape {output.shape}; "
-                f"expected forces ({len(cloud)}, 3) or scores ({len(cloud)},)"
-            )
-        values = point_scores(output, scorer.scoring) if output.ndim == 2 else output
-        objects.append(object_score(values, scorer.scoring))
+        prediction = scorer.score(cloud)
+        prediction = checked_prediction(prediction, len(cloud), f"object {len(objects)}")
+        objects.append(predicted_object_score(prediction, scorer.aggregation))
         seconds.append(time.perf_counter() - start)
-        points.append(values)
-        if not np.isfinite(values).all():
-            raise InputError(f"object {len(objects) - 1}: the detector's scores are not finite")
+        points.append(prediction.points)
     if not objects:
         raise InputError("quality control: expected at least one object to score")
     return Scores(np.array(objects), tuple(points), np.array(seconds))
@@ -230,7 +215,7 @@ def match_quantiles(scores: ArrayLike, reference: Reference) -> NDArray[np.float
 
 
 def calibration_clouds(
-    data: TrainingData, pose: Pose, count: int, seed: int
+    data: Templates, pose: Pose, count: int, seed: int
 ) -> Iterator[NDArray[np.float32]]:
     """Normal products (N, 3) in the stored frame: templates with fresh points, noise and poses.
 
@@ -247,11 +232,10 @@ def calibration_clouds(
     count
         How many; templates take turns.
     """
-    config = RunConfig("calibration")  # samples the mesh where there is one
     for number in range(count):
         rng = generator(seed, "calibration", data.category, str(number))
         template = data.templates[number % len(data.templates)]
-        points, _ = surface_points(template, config, data, rng)
+        points, _ = surface_points(template, data.points, rng)
         posed = apply_pose(points, random_pose(pose, rng))
         if template.mesh is not None:
             posed = posed + rng.normal(scale=data.noise_sigma, size=posed.shape)

@@ -84,7 +84,7 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class StageComparison:
     """V_P alone, V_O alone, and both stages, on the test objects of a category.
 
     share : b; threshold : of V_P's object score, None where the lowest of a batch were accepted.
@@ -108,7 +108,7 @@ class Comparison:
     timing: Timing
 
 
-def compare(
+def compare_stages(
     category: str,
     labels: Sequence[NDArray[np.uint8]],
     anomalous: ArrayLike,
@@ -116,7 +116,7 @@ def compare(
     second: Scores,
     share: float = SHARE,
     calibration: tuple[Scores, Scores] | None = None,
-) -> Comparison:
+) -> StageComparison:
     """Both scorers alone and in two stages.
 
     Parameters
@@ -150,7 +150,7 @@ def compare(
         return metrics.auroc(pooled, np.concatenate(scores.points))
 
     both = cascade(first, accepted, rest, reference)
-    return Comparison(
+    return StageComparison(
         category=category,
         share=share,
         threshold=threshold,

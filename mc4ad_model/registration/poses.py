@@ -87,6 +87,13 @@ class Registration:
         finalists.sort(key=lambda pose: pose.distance)
         return self._from_both_sides(tree, self._refined(cloud, finalists, *_LAST)[0])
 
+    def offsets(self, points: NDArray[Any], pose: Pose) -> Points:
+        """Return (N, 3) from the nearest point of the pose's template to each point (N, 3) of a
+        cloud, in the template's frame."""
+        tree = self._trees[pose.template]
+        moved = points @ pose.rotation + pose.shift
+        return np.asarray(moved - tree.data[tree.query(moved)[1]])
+
     def _refined(
         self, cloud: Points, poses: Sequence[Pose], count: int, steps: int, points: int
     ) -> list[Pose]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -23,13 +23,13 @@ from intravariance.progress import say
 from mc4ad_model.evaluation.evaluate import check_records
 from mc4ad_model.evaluation.results import Results, read_results
 from mc4ad_model.machine.device import Machine
-from mc4ad_model.methods.mc4ad.configuration import SECTIONS, RunConfig
-from mc4ad_model.runs.jobs import evaluate_into, evaluated_records, train_runs
+from mc4ad_model.methods.settings import Settings
+from mc4ad_model.runs.jobs import evaluate_into, evaluated_records, scoring, train_runs
 from mc4ad_model.runs.run_folder import TIMING, Run, read_run
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CategoryOutcome:
     """One category with one seed.
 
     objects_per_second : in evaluation; parameters : of the network; training_seconds : of the
@@ -67,7 +67,8 @@ class Spread:
 def train_and_evaluate(
     dataset: Dataset,
     categories: list[str],
-    config: RunConfig,
+    method: str,
+    settings: Settings,
     seed: int,
     out: Path,
     machine: Machine,
@@ -89,7 +90,7 @@ def train_and_evaluate(
         raise InputError("torchrun: is for `iv train`; this command also evaluates, in one process")
     for category in categories:
         check_records(evaluated_records(dataset, category))
-    folders = train_runs(dataset, categories, config, seed, out, machine)
+    folders = train_runs(dataset, categories, method, settings, seed, out, machine)
     for folder in folders.values():
         run = read_run(folder)
         yield run, evaluate_run(run, dataset, machine)
@@ -104,7 +105,7 @@ def evaluate_run(run: Run, dataset: Dataset, machine: Machine) -> Results:
         Training is unfinished, its network is damaged, the dataset cannot be evaluated on, or
         results cannot be written.
     """
-    folder, config = run.folder / "evaluation", run.described["config"]
+    folder = run.folder / "evaluation"
     try:
         found = read_results(folder)
     except IVError:  # none, or its writing was interrupted
@@ -112,20 +113,20 @@ def evaluate_run(run: Run, dataset: Dataset, machine: Machine) -> Results:
     if (
         found is not None
         and found.dataset["digest"] == dataset.digest
-        and found.origin.get("config") == config
-        and found.origin.get("scoring") == config["scoring"]
+        and found.origin.get("config") == run.described["config"]
+        and scoring(run).items() <= found.origin.get("scoring", {}).items()
     ):
         return found
     if found is not None:
         say(f"evaluate {run.category}: replaces an evaluation of something else", machine.quiet)
-    evaluate_into(folder, run, dataset, run.config.scoring, 0, machine)
+    evaluate_into(folder, run, dataset, None, 0, machine)
     return read_results(folder)
 
 
-def outcome(run: Run, results: Results) -> Outcome:
+def outcome(run: Run, results: Results) -> CategoryOutcome:
     """What is kept of an evaluation for a table."""
     evaluation, timing = results.evaluation, _timing(run)
-    return Outcome(
+    return CategoryOutcome(
         category=run.category,
         seed=run.seed,
         o_auroc=evaluation.metrics.o_auroc,
@@ -137,7 +138,7 @@ def outcome(run: Run, results: Results) -> Outcome:
     )
 
 
-def average(outcomes: Sequence[Outcome], name: str) -> Spread:
+def average(outcomes: Sequence[CategoryOutcome], name: str) -> Spread:
     """Mean over categories for each seed, then mean and deviation over seeds.
 
     Parameters
@@ -151,20 +152,6 @@ def average(outcomes: Sequence[Outcome], name: str) -> Spread:
     for one in outcomes:
         seeds.setdefault(one.seed, []).append(getattr(one, name))
     return Spread.of([fmean(values) for values in seeds.values()])
-
-
-def differences(config: RunConfig, base: RunConfig) -> dict[str, tuple[Any, Any]]:
-    """Fields that differ, "section.key" to (own value, base's value), in the order of the sections.
-
-    Names of presets are no difference.
-    """
-    found = {}
-    for section in SECTIONS:
-        own, other = asdict(getattr(config, section)), asdict(getattr(base, section))
-        for key, value in own.items():
-            if value != other[key]:
-                found[f"{section}.{key}"] = (value, other[key])
-    return found
 
 
 def choose_categories(dataset: Dataset, names: Sequence[str]) -> list[str]:

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from intravariance.dataset.store import Dataset, Record
 from intravariance.errors import InputError
@@ -12,24 +13,25 @@ from intravariance.progress import say
 from mc4ad_model.evaluation.evaluate import CategoryEvaluation, evaluate_category
 from mc4ad_model.evaluation.results import write_results
 from mc4ad_model.machine.device import Machine
-from mc4ad_model.machine.ranks import Processes
-from mc4ad_model.methods.mc4ad.configuration import RunConfig, ScoringConfig
-from mc4ad_model.methods.mc4ad.training import steps_per_epoch, train
-from mc4ad_model.methods.mc4ad.training_samples import TrainingSamples, read_training_data
+from mc4ad_model.machine.ranks import Ranks
+from mc4ad_model.methods import method_class
+from mc4ad_model.methods.method import ObjectRule
+from mc4ad_model.methods.settings import Settings
+from mc4ad_model.methods.templates import read_templates
 from mc4ad_model.runs.run_folder import Run, environment
-from mc4ad_model.sparse import get_backend
 
 
 def train_runs(
     dataset: Dataset,
-    categories: list[str],
-    config: RunConfig,
+    categories: Sequence[str],
+    method: str,
+    settings: Settings,
     seed: int,
     out: Path,
     machine: Machine,
     force: bool = False,
 ) -> dict[str, Path]:
-    """Train each category that is not trained yet; its folder by its name.
+    """Fit a method to each category that is not trained yet; its folder by the category's name.
 
     Raises
     ------
@@ -38,47 +40,57 @@ def train_runs(
     BackendUnavailable
         The backend is not installed.
     """
-    device = machine.torch_device()
-    processes = Processes.here(device)
-    get_backend(machine.backend)  # an error where it is not installed
     jobs = []
     for category in categories:
+        templates = read_templates(dataset, category)
+        method_class(method)(settings, machine).check(templates)
         run = Run(
             folder=out / category,
             category=category,
             seed=seed,
-            config=config,
+            method=method,
+            settings=settings,
             data_digest=dataset.digest,
             identity=dataset.metadata["identity"],
-            environment=environment(str(device)),
+            environment=environment(machine),
         )
-        data = read_training_data(dataset, category, config)
-        steps_per_epoch(TrainingSamples(data, config, seed), config.training, processes)
-        jobs.append((run, data))
+        jobs.append((run, templates))
     for run, _ in jobs:
         run.check(force)
-    processes.wait()  # what one writes, another must not take for what was there before
-    for run, data in jobs:
-        if processes.first:
+    ranks = Ranks.here(machine)
+    ranks.wait()  # what one writes, another must not take for what was there before
+    for run, templates in jobs:
+        if ranks.first:
             run.prepare(force)
-        processes.wait()
+        ranks.wait()
         if run.finished:
-            say(f"train {run.category}: is trained already", machine.quiet or not processes.first)
+            say(f"train {run.category}: is trained already", machine.quiet or not ranks.first)
         else:
-            train(run, data, device, machine.backend, machine.loaders, machine.quiet)
+            run.fit(templates, machine, save=ranks.first)
+        ranks.wait()
     return {run.category: run.folder for run, _ in jobs}
 
 
+def default_folder(dataset: Dataset, method: str, settings: Settings, seed: int) -> Path:
+    """Name the folder of the runs of a method on a dataset: runs/NAME-LABEL-SEED."""
+    return Path("runs", f"{dataset.specification.name}-{settings.label or method}-{seed}")
+
+
 def evaluate_into(
-    folder: Path, run: Run, dataset: Dataset, scoring: ScoringConfig, seed: int, machine: Machine
+    folder: Path,
+    run: Run,
+    dataset: Dataset,
+    rule: ObjectRule | None,
+    seed: int,
+    machine: Machine,
 ) -> CategoryEvaluation:
     """Evaluate a run on its category of a dataset, and write the results into a folder, in place of
     what is there.
 
     Parameters
     ----------
-    scoring
-        The run's own, or another.
+    rule
+        How point scores become object scores, instead of the method's own way.
     seed
         Of the bootstrap intervals.
 
@@ -87,34 +99,30 @@ def evaluate_into(
     InputError
         Training is unfinished, the dataset cannot be evaluated on, or results cannot be written.
     """
-    detector = run.load_detector(machine.backend, str(machine.torch_device()))
-    found = evaluate_category(
-        evaluated_records(dataset, run.category),
-        detector,
-        scoring,
-        seed,
-        parameters=detector.parameters,
-        quiet=machine.quiet,
-    )
-    config = run.described["config"]
+    method = run.load_method(machine)
+    records = evaluated_records(dataset, run.category)
+    found = evaluate_category(records, method, rule, seed, machine.quiet)
     origin = {
-        "method": "MC4AD",
+        "method": run.method,
         "seed": run.seed,
-        "preset": run.config.preset,
-        "config": config,
+        "preset": run.settings.label,
+        "config": run.described["config"],
         "data_digest": run.data_digest,
-        "scoring": {**config["scoring"], **vars(scoring)},
-        "software": {
-            name: version(name)
-            for name in ("intravariance", "torch", "numpy", "scipy", "scikit-learn")
-        },
+        "scoring": scoring(run, rule),
+        "software": environment(machine),
     }
     write_results(folder, found, dataset, seed, origin, force=True)
     return found
 
 
+def scoring(run: Run, rule: ObjectRule | None = None) -> dict[str, Any]:
+    """Describe how the scores of points become those of objects, as results say it."""
+    own = vars(run.new_method().aggregation)
+    return own if rule is None else {**own, "object": rule}
+
+
 def evaluated_records(dataset: Dataset, category: str) -> list[Record]:
-    """Test samples of a category.
+    """List the test samples of a category.
 
     Raises
     ------

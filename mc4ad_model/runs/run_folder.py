@@ -3,14 +3,11 @@
 
     OUT/
       vase/
-        run.json                     configuration, seed, data, environment; written first
-        templates.safetensors|json   points that test clouds are registered to (if they are)
-        checkpoint-00000480.*        network, and ...-optimiser.* : to resume from; only the last
-        metrics.jsonl                a line an epoch: losses and learning rate
-        network.safetensors|json     the network after the last epoch; written last
-        timing.json                  seconds, steps and memory of the process that finished
+        run.json        method, settings, seed, data, environment; written first
+        ...             what the method saves (`Method.files`), one of these files last
+        timing.json     seconds and memory of the process that finished, where the method tells
 
-The network is always the one after the last epoch; nothing is chosen by looking at test data.
+Version 1 of run.json, which named no method, is of MC4AD.
 """
 
 from __future__ import annotations
@@ -18,50 +15,43 @@ from __future__ import annotations
 import json
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import torch
-
-from intravariance.errors import InputError, IntegrityError
+from intravariance.errors import InputError
 from intravariance.files.atomic import write_file
-from mc4ad_model.methods.mc4ad.checkpoints import load_checkpoint, read_tensors
-from mc4ad_model.methods.mc4ad.configuration import RunConfig
+from intravariance.seeds import generator
+from mc4ad_model.machine.device import Machine
+from mc4ad_model.methods import DEFAULT_METHOD, method_class
+from mc4ad_model.methods.method import FittedOn, Method
+from mc4ad_model.methods.saved_files import reading, writing
+from mc4ad_model.methods.settings import Settings
+from mc4ad_model.methods.templates import Templates
 
-if TYPE_CHECKING:
-    from mc4ad_model.methods.mc4ad.network import CFPNet
-    from mc4ad_model.methods.mc4ad.training_samples import ForcePredictor
-
-FORMAT = "intravariance-run"
-VERSION = 1
-RUN, NETWORK, TEMPLATES, METRICS, TIMING = (
-    "run.json",
-    "network",
-    "templates",
-    "metrics.jsonl",
-    "timing.json",
-)
-CHECKPOINT = "checkpoint"
-OTHERS = (f"{TEMPLATES}.*", f"{CHECKPOINT}-*", METRICS, TIMING)  # but for RUN and NETWORK
+RUN_FORMAT = "intravariance-run"
+VERSION = 2
+RUN, TIMING = "run.json", "timing.json"
 
 
 @dataclass(frozen=True)
 class Run:
     """A category's folder.
 
-    folder : the category's own; identity : that of the dataset file, see `Dataset.metadata`;
-    data_digest : its content digest; environment : versions and processor.
+    folder : the category's own; method : a name that `method_class` knows; settings : of the
+    method; identity : that of the dataset file, see `Dataset.metadata`; data_digest : its content
+    digest; environment : versions and processor.
     """
 
     folder: Path
     category: str
     seed: int
-    config: RunConfig
+    method: str
+    settings: Settings
     data_digest: str
     identity: dict[str, Any]
     environment: dict[str, Any]
@@ -69,7 +59,7 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether training ran to its end."""
-        return (self.folder / f"{NETWORK}.json").is_file()
+        return (self.folder / method_class(self.method).files[0]).is_file()
 
     @cached_property
     def described(self) -> dict[str, Any]:
@@ -77,7 +67,8 @@ class Run:
         return {
             "category": self.category,
             "seed": self.seed,
-            "config": json.loads(json.dumps(self.config.to_mapping())),
+            "method": self.method,
+            "config": json.loads(json.dumps(self.settings.to_mapping())),
             "data_digest": self.data_digest,
             "identity": self.identity,
         }
@@ -116,13 +107,13 @@ class Run:
         if force:
             shutil.rmtree(self.folder / "evaluation", ignore_errors=True)
             # Killed in between, it is an unfinished run first, and a run's folder to the end.
-            for pattern in (f"{NETWORK}.json", f"{NETWORK}.*", *OTHERS, RUN):
+            for pattern in (*self._methods_files(), TIMING, RUN):
                 for path in self.folder.glob(pattern):
                     path.unlink()
         if (self.folder / RUN).is_file():
             return
         content = {
-            "format": FORMAT,
+            "format": RUN_FORMAT,
             "version": VERSION,
             **self.described,
             "environment": self.environment,
@@ -131,70 +122,63 @@ class Run:
         with writing(self.folder / RUN):
             write_file(self.folder / RUN, text.encode(), force=True)
 
-    def load_network(self, backend: str = "torch") -> CFPNet:
-        """The trained network, on the CPU, in evaluation mode.
+    def _methods_files(self) -> tuple[str, ...]:
+        """Patterns of what the method of the run that is there wrote, the last file first."""
+        try:
+            there = read_run(self.folder).method
+        except InputError:  # damaged, or none
+            there = self.method
+        return method_class(there).files
+
+    def new_method(self, machine: Machine | None = None) -> Method:
+        """Make the run's method, not fitted yet."""
+        return method_class(self.method)(self.settings, machine)
+
+    def fit(self, templates: Templates, machine: Machine, save: bool = True) -> Method:
+        """Fit the run's method in the folder, which has its run.json, and save it there.
+
+        Parameters
+        ----------
+        save
+            Whether this process writes the result: of several that train together, one does.
+
+        Raises
+        ------
+        InputError, IVError
+            As `Method.fit` and `Method.save`.
+        """
+        method = self.new_method(machine)
+        method.fit(templates, generator(self.seed, "training", self.category), self.folder)
+        if save:
+            method.save(self.folder)
+        return method
+
+    def load_method(self, machine: Machine | None = None) -> Method:
+        """Load the run's method as it was fitted.
 
         Raises
         ------
         InputError
-            Training is unfinished, or the checkpoint is damaged or another network's.
+            Training is unfinished, or what was saved is damaged or another run's.
         """
+        method = self.new_method(machine)
         if not self.finished:
             raise InputError(
                 f"{self.folder}: training is unfinished; the same `iv train` command carries on"
             )
         with reading():
-            network, metadata = load_checkpoint(
-                self.folder / NETWORK, backend, expected=self.config.network
-            )
-        own = {"category": self.category, "seed": self.seed, "data_digest": self.data_digest}
-        if foreign := [name for name, value in own.items() if metadata.get(name) != value]:
+            method.load(self.folder)
+        found, own = method.fitted_on, FittedOn(self.category, self.seed, self.data_digest)
+        if found != own:
+            different = [
+                f"{name} = {value!r}, expected {getattr(own, name)!r}"
+                for name, value in (vars(found) if found else {}).items()
+                if value != getattr(own, name)
+            ]
             raise InputError(
-                f"{self.folder / NETWORK}.json: another run's network: "
-                + "; ".join(f"{n} = {metadata.get(n)!r}, expected {own[n]!r}" for n in foreign)
+                f"{self.folder / method.files[0]}: it is of another run: {'; '.join(different)}"
             )
-        return network.eval()
-
-    def load_detector(self, backend: str = "torch", device: str = "cpu") -> ForcePredictor:
-        """The trained network as a detector, with its registration if it has one.
-
-        Raises
-        ------
-        InputError
-            As `load_network`.
-        """
-        from mc4ad_model.methods.mc4ad.training_samples import ForcePredictor
-        from mc4ad_model.registration.poses import Registration
-
-        network, registration = self.load_network(backend).to(device), None
-        if self.config.data.frame == "registered":
-            with reading():
-                templates, _ = read_tensors(self.folder / TEMPLATES)
-            registration = Registration([templates[name].numpy() for name in sorted(templates)])
-        return ForcePredictor(network, self.config, registration)
-
-
-@contextmanager
-def reading() -> Iterator[None]:
-    """InputError when what is read inside is damaged: files of a run are the user's to mend."""
-    try:
-        yield
-    except IntegrityError as error:
-        raise InputError(
-            f"{error} Put back a copy of the run's folder, or train anew with `iv train --force`."
-        ) from error
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """InputError when what is done inside cannot write a file of the run: the disk is full, say."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written: {error}. The last checkpoint, if there is one, is as it "
-            "was: make room, and the same command carries on from it."
-        ) from error
+        return method
 
 
 def read_run(folder: Path) -> Run:
@@ -212,21 +196,27 @@ def read_run(folder: Path) -> Run:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON, it is damaged: {error}") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise InputError(f'{path}: expected "format": "{FORMAT}"; this is another file')
-    if content.get("version") != VERSION:
+    if not isinstance(content, dict) or content.get("format") != RUN_FORMAT:
+        raise InputError(f'{path}: expected "format": "{RUN_FORMAT}"; this is another file')
+    if (found := content.get("version")) not in (1, VERSION):
         raise InputError(
-            f"{path}: format version {content.get('version')!r}, but this program reads {VERSION}; "
+            f"{path}: format version {found!r}, but this program reads 1 to {VERSION}; "
             "use the version of intravariance that wrote it"
         )
+    if found == 1:
+        content["method"] = DEFAULT_METHOD
     kinds = {
-        "category": str, "seed": int, "config": dict, "data_digest": str, "identity": dict,
-        "environment": dict,
+        "category": str, "seed": int, "method": str, "config": dict, "data_digest": str,
+        "identity": dict, "environment": dict,
     }  # fmt: skip
     if wrong := [name for name, kind in kinds.items() if not isinstance(content.get(name), kind)]:
         raise InputError(f"{path}: {', '.join(wrong)}: missing or of another type")
     values = {name: content[name] for name in kinds}
-    values["config"] = RunConfig.from_mapping(content["config"], f"{path}: config")
+    try:
+        kind = method_class(content["method"])
+    except InputError as error:
+        raise InputError(f"{path}: {error}; install the package that adds it") from None
+    values["settings"] = kind.Settings.from_mapping(values.pop("config"), f"{path}: config")
     return Run(folder=folder, **values)
 
 
@@ -258,16 +248,18 @@ def _differences(found: Any, own: Any, name: str = "") -> Iterator[str]:
         yield f"{name} = {found!r}, now {own!r}"
 
 
-def environment(device: str) -> dict[str, Any]:
-    """Versions and the machine's kind: what may change the last bits of a result."""
-    packages: Mapping[str, str] = {
-        name: version(name) for name in ("intravariance", "torch", "numpy", "scipy")
-    }
-    return {
-        "python": platform.python_version(),
-        **packages,
-        "device": device,
-        "processor": torch.backends.cpu.get_cpu_capability(),
-        "gpu": torch.cuda.get_device_name() if device.startswith("cuda") else None,
-        "threads": torch.get_num_threads(),
-    }
+def environment(machine: Machine) -> dict[str, Any]:
+    """Return versions and the machine's kind: what may change the last bits of a result."""
+    torch = sys.modules.get("torch")  # where the method uses it, its check has loaded it
+    names = ("intravariance", "torch", "numpy", "scipy") if torch else ("intravariance", "numpy")
+    found: dict[str, Any] = {"python": platform.python_version()}
+    found |= {name: version(name) for name in names}
+    if torch:
+        device = machine.torch_device()
+        found |= {
+            "device": str(device),
+            "processor": torch.backends.cpu.get_cpu_capability(),
+            "gpu": torch.cuda.get_device_name() if device.type == "cuda" else None,
+            "threads": torch.get_num_threads(),
+        }
+    return found

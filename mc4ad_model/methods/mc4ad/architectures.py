@@ -8,15 +8,20 @@ network are one class with other values.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Literal, Self
+from dataclasses import asdict
+from typing import Annotated, Literal, Self
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass as validated
 
 from intravariance.errors import InputError
+from mc4ad_model.methods.settings import STRICT, Count, Positive, read_section
+
+Counts = tuple[Count, ...]
 
 
-@dataclass(frozen=True)
+@validated(frozen=True, config=STRICT)
 class NetworkConfig:
     """What CFP-Net is built from; the defaults are the released code's MinkUNet14C with MC-Skip.
 
@@ -67,65 +72,49 @@ class NetworkConfig:
 
     Raises
     ------
-    InputError
-        A value is of another type or out of range; the message says what is allowed.
+    pydantic.ValidationError
+        A value is of another type or out of range. `named` and `from_mapping` make an InputError of
+        it that says what is allowed.
     """
 
-    voxel_size: float = 0.03
+    voxel_size: Positive = 0.03
     voxel_feature: Literal["representative", "mean"] = "representative"
-    stem_channels: int = 32
-    stem_convolutions: int = 1
-    encoder_channels: tuple[int, ...] = (32, 64, 128, 256)
-    encoder_blocks: tuple[int, ...] = (1, 1, 1, 1)
-    decoder_channels: tuple[int, ...] = (192, 192, 128, 128)
-    decoder_blocks: tuple[int, ...] = (1, 1, 1, 1)
-    layers: int = 8
+    stem_channels: Count = 32
+    stem_convolutions: Annotated[int, Field(ge=1, le=2)] = 1
+    encoder_channels: Counts = (32, 64, 128, 256)
+    encoder_blocks: Counts = (1, 1, 1, 1)
+    decoder_channels: Counts = (192, 192, 128, 128)
+    decoder_blocks: Counts = (1, 1, 1, 1)
+    layers: Literal[2, 4, 6, 8] = 8
     mc_skip: bool = True
     mc_skip_weight_from: Literal["encoder", "decoder"] = "decoder"
     mc_skip_weight_on: Literal["encoder", "decoder"] = "encoder"
     mc_skip_sigmoid: bool = True
     concatenate: bool = True
-    point_channels: int = 32
-    head_channels: int = 16
-    out_channels: int = 6
+    point_channels: Count = 32
+    head_channels: Count = 16
+    out_channels: Literal[3, 6] = 6
     forces: Literal["mean", "sum"] = "mean"
-    width: float = 1.0
+    width: Positive = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("voxel_size", "width"):
-            value = getattr(self, name)
-            good = type(value) in (int, float) and 0 < value < math.inf
-            self._check(name, good, "a positive number")
-        for name in ("stem_channels", "point_channels", "head_channels"):
-            self._check(name, _is_count(getattr(self, name)), "a positive whole number")
-        for name in ("mc_skip", "mc_skip_sigmoid", "concatenate"):
-            self._check(name, type(getattr(self, name)) is bool, "true or false")
-        for name, allowed in _ALLOWED.items():
-            value = getattr(self, name)
-            good = any(value == one and type(value) is type(one) for one in allowed)
-            self._check(name, good, "one of " + ", ".join(map(repr, allowed)))
-        for name in ("encoder_channels", "encoder_blocks", "decoder_channels", "decoder_blocks"):
-            value = getattr(self, name)
-            good = isinstance(value, tuple) and all(map(_is_count, value))
-            self._check(name, good, "positive whole numbers")
-            levels = len(self.encoder_channels)
-            self._check(
-                name, len(value) == levels, f"{levels} numbers, as many as encoder_channels"
+        levels = len(self.encoder_channels)
+        for name in ("encoder_blocks", "decoder_channels", "decoder_blocks"):
+            if len(getattr(self, name)) != levels:
+                raise ValueError(
+                    f"{name} = {getattr(self, name)!r}: expected {levels} numbers, as many as "
+                    "encoder_channels"
+                )
+        if self.layers > 2 * levels:
+            raise ValueError(
+                f"layers = {self.layers}: expected at most {2 * levels}, twice the {levels} levels "
+                "of encoder_channels"
             )
-        self._check(
-            "layers",
-            self.layers <= 2 * levels,
-            f"at most {2 * levels}, twice the {levels} levels of encoder_channels",
-        )
-        self._check(
-            "concatenate",
-            self.concatenate or self.mc_skip,
-            "true when mc_skip is false: the decoder would see nothing of the encoder",
-        )
-
-    def _check(self, name: str, good: bool, allowed: str) -> None:
-        if not good:
-            raise InputError(f"{name} = {getattr(self, name)!r}: expected {allowed}")
+        if not (self.concatenate or self.mc_skip):
+            raise ValueError(
+                "concatenate = False: expected true when mc_skip is false: the decoder would see "
+                "nothing of the encoder"
+            )
 
     @classmethod
     def named(cls, name: str, **changes: object) -> Self:
@@ -155,22 +144,12 @@ class NetworkConfig:
         InputError
             The architecture or a field is unknown, or a value is not allowed.
         """
-        changes = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in values.items()
-            if name != "arch"
-        }
+        changes = {name: value for name, value in values.items() if name != "arch"}
         arch = values.get("arch", "released")
         if not isinstance(arch, str) or arch not in ARCHITECTURES:
             known = ", ".join(ARCHITECTURES)
             raise InputError(f"{where}: architecture {arch!r}: expected one of {known}")
-        if unknown := sorted(changes.keys() - {field.name for field in fields(cls)}):
-            known = ", ".join(field.name for field in fields(cls))
-            raise InputError(f"{where}: unknown {', '.join(unknown)}; expected some of: {known}")
-        try:
-            return cls(**{**asdict(ARCHITECTURES[arch]), **changes})
-        except InputError as error:
-            raise InputError(f"{where}: {error}") from None
+        return read_section(cls, {**asdict(ARCHITECTURES[arch]), **changes}, where)
 
     def scaled(self, channels: int) -> int:
         """That many channels times `width`, in multiples of 8."""
@@ -189,21 +168,6 @@ class NetworkConfig:
         """Channels and blocks of the levels in use, coarsest first."""
         pairs = zip(self.decoder_channels, self.decoder_blocks, strict=True)
         return [(self.scaled(channels), blocks) for channels, blocks in pairs][-self.layers // 2 :]
-
-
-_ALLOWED: dict[str, tuple[int | str, ...]] = {
-    "voxel_feature": ("representative", "mean"),
-    "stem_convolutions": (1, 2),
-    "layers": (2, 4, 6, 8),
-    "mc_skip_weight_from": ("encoder", "decoder"),
-    "mc_skip_weight_on": ("encoder", "decoder"),
-    "out_channels": (3, 6),
-    "forces": ("mean", "sum"),
-}
-
-
-def _is_count(value: object) -> bool:
-    return type(value) is int and value >= 1
 
 
 ARCHITECTURES: dict[str, NetworkConfig] = {

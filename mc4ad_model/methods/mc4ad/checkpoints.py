@@ -1,19 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints: named tensors in `NAME.safetensors`, everything else in `NAME.json` beside it.
+"""Checkpoints of networks, as pairs of files (`mc4ad_model.methods.saved_files`).
 
-The JSON file holds the network's configuration, the caller's metadata and the SHA-256 of the
-tensor file; the JSON itself may be read and edited, and nothing notices. It is written last: a pair
-that was interrupted half-way does not load, rather than load wrongly. So replacing a pair is not
-atomic: to be safe, write a new name, then delete the old pair. Neither file can hold code.
-
-`write_tensors` and `read_tensors` keep any other named tensors in the same way (the optimiser's
-state, for example), in a pair of its own beside the network's.
+The JSON file holds the network's configuration and the caller's metadata. `write_tensors` and
+`read_tensors` keep any other named tensors in the same way (the optimiser's state, for example), in
+a pair of its own beside the network's.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -25,12 +19,10 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from intravariance.errors import InputError, IntegrityError
-from intravariance.files.atomic import check_target, write_file
 from mc4ad_model.methods.mc4ad.architectures import NetworkConfig
 from mc4ad_model.methods.mc4ad.network import CFPNet
+from mc4ad_model.methods.saved_files import pair_names, read_pair, write_pair
 
-FORMAT = "intravariance-tensors"
-VERSION = 1
 NAMED = 5  # so many names are spelled out in a message, the rest is counted
 
 
@@ -87,7 +79,7 @@ def load_checkpoint(
         The backend is not installed.
     """
     tensors, description = read_tensors(path)
-    table, json_file = _files(path)
+    table, json_file = pair_names(path)
     config, metadata = description.get("network"), description.get("metadata")
     if not isinstance(config, dict) or not isinstance(metadata, dict):
         raise InputError(f"{json_file}: describes no network; it holds {_some(description)}")
@@ -149,77 +141,20 @@ def write_tensors(
     description: Mapping[str, Any],
     force: bool = False,
 ) -> None:
-    """Write named tensors and a description of plain values as a pair of files.
-
-    Raises
-    ------
-    InputError
-        The files exist or cannot be written, or the description is not plain.
-    """
-    table, json_file = _files(path)
-    check_target(table, force)
-    check_target(json_file, force)
+    """Write named tensors and a description of plain values. Errors as of `write_pair`."""
     content = safetensors.torch.save(
         {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     )
-    header = {
-        **description,
-        "format": FORMAT,
-        "version": VERSION,
-        "sha256": hashlib.sha256(content).hexdigest(),
-    }
-    try:
-        text = json.dumps(header, indent=2, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{json_file}: the metadata does not fit into JSON: {error}") from error
-    write_file(table, content, force)
-    write_file(json_file, (text + "\n").encode(), force)
+    write_pair(path, content, description, force)
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a pair of files that `write_tensors` wrote; the description without our own fields.
-
-    Raises
-    ------
-    InputError
-        A file is missing, or is of another format or version.
-    IntegrityError
-        The two files do not belong together or are damaged.
-    """
-    table, json_file = _files(path)
-    for file, other in ((table, json_file), (json_file, table)):
-        if not file.is_file():
-            half = f"; {other.name} alone is not a checkpoint" if other.is_file() else ""
-            raise InputError(f"{file} does not exist{half}")
-    try:
-        description = json.loads(json_file.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise IntegrityError(f"{json_file} is not valid JSON: {error}") from error
-    if not isinstance(description, dict) or description.pop("format", None) != FORMAT:
-        raise InputError(f'{json_file}: expected "format": "{FORMAT}"; this is another file')
-    if (version := description.pop("version", None)) != VERSION:
-        raise InputError(
-            f"{json_file}: format version {version!r}, but this program reads {VERSION}; "
-            "use the version of intravariance that wrote it"
-        )
-    content = table.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    if (stated := description.pop("sha256", None)) != digest:
-        raise IntegrityError(
-            f"{table}: its SHA-256 is {digest}, but {json_file.name} says {stated}. The file is "
-            "damaged, or writing the pair was interrupted: take another checkpoint."
-        )
+    """Read what `write_tensors` wrote: tensors and description. Errors as of `read_pair`."""
+    content, description = read_pair(path)
     try:
         return safetensors.torch.load(content), description
     except SafetensorError as error:
-        raise IntegrityError(f"{table} is not a safetensors file: {error}") from error
-
-
-def _files(path: str | Path) -> tuple[Path, Path]:
-    """The pair's names. Only our own suffixes are cut off: "cap0.5" is a name."""
-    path = Path(path)
-    name = path.name.removesuffix(".safetensors").removesuffix(".json")
-    return path.with_name(name + ".safetensors"), path.with_name(name + ".json")
+        raise IntegrityError(f"{pair_names(path)[0]} is not a safetensors file: {error}") from error
 
 
 def _some(names: Iterable[str]) -> str:

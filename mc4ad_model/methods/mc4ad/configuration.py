@@ -9,27 +9,30 @@ preset that it starts from: `base = "quick"`.
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field
 from pydantic.dataclasses import dataclass as validated
 
 from intravariance.errors import InputError
 from mc4ad_model.methods.mc4ad.architectures import NetworkConfig
+from mc4ad_model.methods.method import Aggregation, ObjectRule
+from mc4ad_model.methods.settings import (
+    STRICT,
+    Count,
+    Positive,
+    Settings,
+    Share,
+    Weight,
+    parse_change,
+    read_section,
+)
 
-# Unknown keys and other types are errors; a whole number may stand for a float.
-_STRICT = ConfigDict(strict=True, extra="forbid")
-
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(gt=0, le=1)]
 Range = tuple[Weight, Weight]
 
 GeneratorName = Literal[
@@ -38,7 +41,7 @@ GeneratorName = Literal[
 ]  # fmt: skip
 
 
-@validated(frozen=True, config=_STRICT)
+@validated(frozen=True, config=STRICT)
 class AnomalyConfig:
     """How pseudo-anomalies are made (module `anomalies`). Lengths are in unit-ball radii.
 
@@ -93,7 +96,7 @@ class AnomalyConfig:
             )
 
 
-@validated(frozen=True, config=_STRICT)
+@validated(frozen=True, config=STRICT)
 class DataConfig:
     """What a training sample is made from.
 
@@ -129,7 +132,7 @@ class DataConfig:
             )
 
 
-@validated(frozen=True, config=_STRICT)
+@validated(frozen=True, config=STRICT)
 class LossConfig:
     """Weights of Eq. 10's terms (`mc4ad_model.methods.mc4ad.losses`).
 
@@ -159,7 +162,7 @@ class LossConfig:
     balanced: bool = False
 
 
-@validated(frozen=True, config=_STRICT)
+@validated(frozen=True, config=STRICT)
 class TrainingConfig:
     """Adam with a cosine schedule (released code: no weight decay, no clipping).
 
@@ -196,7 +199,7 @@ class TrainingConfig:
     checkpoint_epochs: Count = 10
 
 
-@validated(frozen=True, config=_STRICT)
+@validated(frozen=True, config=STRICT)
 class ScoringConfig:
     """From forces to scores (`mc4ad_model.evaluation.scoring`).
 
@@ -210,10 +213,11 @@ class ScoringConfig:
     """
 
     point: Literal["l1", "l2"] = "l1"
-    object: Literal["max", "mean", "top"] = "mean"
+    object: ObjectRule = "mean"
     top_share: Share = 0.01
 
 
+DEFAULT_PRESET = "quick"
 SECTIONS: dict[str, type[Any]] = {
     "network": NetworkConfig,
     "anomalies": AnomalyConfig,
@@ -222,11 +226,12 @@ SECTIONS: dict[str, type[Any]] = {
     "training": TrainingConfig,
     "scoring": ScoringConfig,
 }
+_FORM = "SECTION.KEY=VALUE, such as training.epochs=20; sections: " + ", ".join(SECTIONS)
 
 
 @dataclass(frozen=True)
-class RunConfig:
-    """A resolved configuration: what `config.json` of a run holds."""
+class RunConfig(Settings):
+    """A resolved configuration: what `run.json` of a run holds."""
 
     preset: str
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -237,13 +242,13 @@ class RunConfig:
     scoring: ScoringConfig = field(default_factory=ScoringConfig)
 
     @classmethod
-    def load(cls, preset: str, changes: Sequence[str] = ()) -> Self:
-        """The configuration of a preset, with some values changed.
+    def load(cls, preset: str | None = None, changes: Sequence[str] = ()) -> Self:
+        """Read the configuration of a preset, with some values changed.
 
         Parameters
         ----------
         preset
-            Name of a preset, or a TOML file's path.
+            Name of a preset, or a TOML file's path; None for `quick`.
         changes
             "section.key=value", the value in TOML's notation, quotes of a word may be left out.
 
@@ -252,9 +257,13 @@ class RunConfig:
         InputError
             There is no such preset, file, section or key, or a value is not allowed; all named.
         """
+        preset = DEFAULT_PRESET if preset is None else preset
         values, where = _read(preset), preset
         for change in changes:
-            section, key, value = _parse(change)
+            name, value = parse_change(change, _FORM)
+            section, dot, key = name.partition(".")
+            if not (dot and section in SECTIONS):
+                raise InputError(f"--set {change}: expected {_FORM}")
             values.setdefault(section, {})[key] = value
             where = f"{preset} with {', '.join(changes)}"
         return cls.from_mapping(values, where, Path(preset).stem)
@@ -275,12 +284,38 @@ class RunConfig:
         if unknown := sorted(values.keys() - SECTIONS.keys()):
             known = ", ".join(SECTIONS)
             raise InputError(f"{where}: unknown {', '.join(unknown)}; expected some of: {known}")
-        parts = {name: _section(name, values.get(name, {}), where) for name in SECTIONS}
+        parts: dict[str, Any] = {
+            name: NetworkConfig.from_mapping(values.get(name, {}), f"{where}: {name}")
+            if kind is NetworkConfig
+            else read_section(kind, values.get(name, {}), f"{where}: {name}", ".")
+            for name, kind in SECTIONS.items()
+        }
         return cls(preset=preset, **parts)
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values, for JSON; `from_mapping` reads them back."""
         return {"preset": self.preset, **{name: asdict(getattr(self, name)) for name in SECTIONS}}
+
+    @property
+    def label(self) -> str:
+        """The preset's name."""
+        return self.preset
+
+    @property
+    def aggregation(self) -> Aggregation:
+        """How an object's score is made of those of its points."""
+        return Aggregation(self.scoring.object, self.scoring.top_share)
+
+    def differences(self, base: RunConfig) -> dict[str, tuple[Any, Any]]:
+        """Return the fields that differ, "section.key" to (own value, base's value), in the order
+        of the sections. Names of presets are no difference."""
+        found = {}
+        for section in SECTIONS:
+            own, other = asdict(getattr(self, section)), asdict(getattr(base, section))
+            for key, value in own.items():
+                if value != other[key]:
+                    found[f"{section}.{key}"] = (value, other[key])
+        return found
 
 
 def presets() -> list[str]:
@@ -315,44 +350,3 @@ def _read(preset: str) -> dict[str, dict[str, Any]]:
     for name, table in values.items():
         merged[name] = {**merged.get(name, {}), **table}
     return merged
-
-
-def _parse(change: str) -> tuple[str, str, Any]:
-    name, equals, text = change.partition("=")
-    section, dot, key = name.strip().partition(".")
-    if not (equals and dot and section in SECTIONS):
-        raise InputError(
-            f"--set {change}: expected SECTION.KEY=VALUE, such as training.epochs=20; "
-            f"sections: {', '.join(SECTIONS)}"
-        )
-    try:
-        found = tomllib.loads(f"value = {text.strip()}")
-    except tomllib.TOMLDecodeError:
-        found = {}
-    # a word without quotes; of several lines, none is taken silently
-    return section, key, found["value"] if found.keys() == {"value"} else text.strip()
-
-
-def _section(name: str, values: Any, where: str) -> Any:
-    if not isinstance(values, Mapping):
-        raise InputError(f"{where}: {name}: expected a table, found {values!r}")
-    kind = SECTIONS[name]
-    if kind is NetworkConfig:
-        return NetworkConfig.from_mapping(values, f"{where}: network")
-    if unknown := sorted(values.keys() - {entry.name for entry in fields(kind)}):
-        known = ", ".join(entry.name for entry in fields(kind))
-        raise InputError(f"{where}: {name}: unknown {', '.join(unknown)}; expected some of {known}")
-    try:
-        # by way of JSON, where a list may stand for a tuple although types are strict; a date,
-        # which TOML has and JSON has not, becomes a string, which is not allowed where it stands
-        return TypeAdapter(kind).validate_json(json.dumps(dict(values), default=str))
-    except ValidationError as error:
-        first = error.errors()[0]
-        if not first["loc"]:  # from __post_init__, which names the values
-            raise InputError(f"{where}: {name}.{first['ctx']['error']}") from None
-        place = ".".join(map(str, (name, *first["loc"])))
-        if first["type"] in ("tuple_type", "missing", "too_long"):
-            raise InputError(
-                f"{where}: {place} = {first['input']!r}: expected two numbers, [low, high]"
-            ) from None
-        raise InputError(f"{where}: {place} = {first['input']!r}: {first['msg']}") from None

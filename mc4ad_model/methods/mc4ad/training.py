@@ -11,42 +11,34 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-import torch
-
 from intravariance.errors import InputError, IVError
 from intravariance.progress import say, track
+from mc4ad_model.machine.device import Machine
 from mc4ad_model.machine.interruption import Interruption
-from mc4ad_model.machine.ranks import Processes
+from mc4ad_model.machine.ranks import Ranks
 from mc4ad_model.methods.mc4ad.configuration import TrainingConfig
 from mc4ad_model.methods.mc4ad.training_samples import (
     CollatedBatch,
-    TrainingData,
     TrainingSamples,
     load_batches,
-    registration_points,
 )
-from mc4ad_model.methods.mc4ad.training_state import Trainer, store_tensors
-from mc4ad_model.runs.run_folder import TEMPLATES, Run
+from mc4ad_model.methods.mc4ad.training_state import Trained, Trainer, TrainingRun
+from mc4ad_model.methods.templates import Templates
 
 
 def train(
-    run: Run,
-    data: TrainingData,
-    device: torch.device,
-    backend: str = "torch",
-    workers: int = 0,
-    quiet: bool = False,
-) -> None:
-    """Train the run's network and write it into the run's folder, which has its run.json.
+    run: TrainingRun, templates: Templates, machine: Machine, ranks: Ranks | None = None
+) -> Trained:
+    """Train the run's network, with checkpoints in the run's folder.
 
     Parameters
     ----------
-    data
+    templates
         The templates of the run's category.
-    workers
-        Processes that make samples. The result does not depend on them.
-    quiet
-        Whether to leave out progress on stderr.
+    machine
+        `loaders` processes make the samples; the result does not depend on them.
+    ranks
+        The processes that train together; None for those of torchrun, if there are any.
 
     Raises
     ------
@@ -56,27 +48,25 @@ def train(
     IVError
         Interrupted by a signal, after a checkpoint was written; or a loss is not finite.
     """
-    config, processes = run.config, Processes.here(device)
-    quiet = quiet or not processes.first
-    samples = TrainingSamples(data, config, run.seed)
-    per_epoch = steps_per_epoch(samples, config.training, processes)
-    total = per_epoch * config.training.epochs
-    trainer = Trainer(run, per_epoch, device, backend, processes)
+    ranks = ranks or Ranks.here(machine)
+    quiet = machine.quiet or not ranks.first
+    device = machine.torch_device()
+    samples = TrainingSamples(templates, run.config, run.seed)
+    per_epoch = steps_per_epoch(samples, run.config.training, ranks)
+    total = per_epoch * run.config.training.epochs
+    trainer = Trainer(run, per_epoch, device, machine.backend, ranks)
     trainer.resume()
     first = trainer.done.step
     if first:
         say(f"train {run.category}: carries on after step {first} of {total}", quiet)
-    if processes.first and run.config.data.frame == "registered":
-        templates = registration_points(data, run.seed)
-        store_tensors(run, TEMPLATES, {n: torch.from_numpy(p) for n, p in templates.items()})
     batches = load_batches(
         samples,
         range(first, total),
         per_epoch,
-        config.training.batch,
-        workers,
-        processes.rank,
-        processes.count,
+        run.config.training.batch,
+        machine.loaders,
+        ranks.rank,
+        ranks.count,
         pin_memory=device.type == "cuda",
     )
     started, stop = time.monotonic(), False
@@ -90,20 +80,18 @@ def train(
         )
         for batch in shown:
             trainer.step(batch)
-            stop = processes.any(interruption.requested, device)
+            stop = ranks.any(interruption.requested, device)
             if stop and trainer.done.step < total:
                 trainer.save_checkpoint()
                 raise IVError(
                     f"{run.category}: interrupted after step {trainer.done.step} of {total}; "
                     "the same command, without --force, carries on from here"
                 )
-    trainer.finish(time.monotonic() - started, total - first)
-    if stop:  # in the last step: nothing is lost, but another category is not begun
-        raise IVError(f"{run.category}: interrupted, but trained to its end")
+    return trainer.trained(time.monotonic() - started, total - first, stop)
 
 
 def _from_workers(batches: Iterator[CollatedBatch], category: str) -> Iterator[CollatedBatch]:
-    """The batches; IVError when a process that makes them was killed."""
+    """Pass the batches on; raise IVError when a process that makes them was killed."""
     try:
         yield from batches
     except RuntimeError as error:
@@ -115,8 +103,8 @@ def _from_workers(batches: Iterator[CollatedBatch], category: str) -> Iterator[C
         ) from error
 
 
-def steps_per_epoch(samples: TrainingSamples, config: TrainingConfig, processes: Processes) -> int:
-    """Whole batches in an epoch.
+def steps_per_epoch(samples: TrainingSamples, config: TrainingConfig, ranks: Ranks) -> int:
+    """Count the whole batches in an epoch.
 
     Raises
     ------
@@ -128,9 +116,9 @@ def steps_per_epoch(samples: TrainingSamples, config: TrainingConfig, processes:
             f"training.batch = {config.batch}: an epoch has only {samples.per_epoch} samples "
             "(templates x training.repeats); take a smaller batch or more repeats"
         )
-    if config.batch % processes.count:
+    if config.batch % ranks.count:
         raise InputError(
-            f"training.batch = {config.batch}: expected a multiple of the {processes.count} "
+            f"training.batch = {config.batch}: expected a multiple of the {ranks.count} "
             "processes that torchrun started"
         )
     return samples.per_epoch // config.batch

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the network sees: training samples with pseudo-anomalies, and test clouds.
+"""The samples that CFP-Net is trained on: normal products with pseudo-anomalies.
 
 A training sample is a function of the run's seed, its category, and the sample's number, and of
 nothing else: not of the number of workers, of processes or of interruptions. (In the released code
@@ -12,8 +12,7 @@ Frames. "Stored": as in the file. "Network": what the network is given; see `Dat
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,85 +20,12 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from intravariance.dataset.store import Dataset
 from intravariance.errors import InputError
-from intravariance.geometry.mesh import Mesh
-from intravariance.geometry.sampling import sample_surface
 from intravariance.seeds import generator
 from mc4ad_model.machine.interruption import children_unaware, serve_main_process
 from mc4ad_model.methods.mc4ad.anomalies import deform, draw_frozen
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
-from mc4ad_model.registration.poses import Registration
-
-if TYPE_CHECKING:
-    from mc4ad_model.methods.mc4ad.network import CFPNet
-
-# Points of a template's surface that clouds are registered to.
-REGISTRATION_POINTS = 12_000
-
-
-@dataclass(frozen=True)
-class Template:
-    """A training sample of a file: its stored points and normals (N, 3), and its mesh if it has."""
-
-    id: str
-    points: NDArray[np.float32]
-    normals: NDArray[np.float32]
-    mesh: Mesh | None
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """What training takes from a file; plain arrays, so that workers need no file.
-
-    points : inclusive range of the number of points of a sample; noise_sigma : standard deviation
-    of the file's noise, in its units.
-    """
-
-    category: str
-    templates: tuple[Template, ...]
-    points: tuple[int, int]
-    noise_sigma: float
-
-
-def read_training_data(dataset: Dataset, category: str, config: RunConfig) -> TrainingData:
-    """The templates of a category.
-
-    Raises
-    ------
-    InputError
-        The file has no such category, no template of it, or a template has no mesh although
-        `data.points` is "mesh".
-    """
-    chosen = [r for r in dataset.filter(category=category) if r.split == "train"]
-    if not chosen:
-        raise InputError(
-            f"{dataset.path}: category {category} has no templates (samples of the split train), "
-            "and training needs at least one"
-        )
-    templates = tuple(Template(r.id, r.points, r.normals, r.mesh) for r in chosen)
-    if config.data.points == "mesh" and (bare := [t.id for t in templates if t.mesh is None]):
-        raise InputError(
-            f"{dataset.path}: template {bare[0]} has no mesh to sample; "
-            "take its stored points: --set data.points=stored"
-        )
-    if config.data.frame == "registered":
-        _check_scale(dataset, templates)
-    sigma = float(dataset.metadata["identity"]["noise_sigma"])
-    return TrainingData(category, templates, dataset.specification.points, sigma)
-
-
-def _check_scale(dataset: Dataset, templates: Sequence[Template]) -> None:
-    """InputError unless the products fill about the unit ball around 0, as ours do."""
-    for template in templates:
-        surface = template.points if template.mesh is None else template.mesh.vertices
-        radius = float(np.linalg.norm(surface, axis=1).max())
-        if not 0.6 < radius < 1.4:
-            raise InputError(
-                f"{dataset.path}: template {template.id} reaches {radius:.3g} from 0; "
-                'data.frame = "registered" expects products of radius 1 around 0. Take another '
-                "frame: --set data.frame=own --set data.rotation=so3"
-            )
+from mc4ad_model.methods.templates import Template, Templates, surface_points
 
 
 class TrainingSamples(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
@@ -109,7 +35,7 @@ class TrainingSamples(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
     is what deformed the cloud, without the noise.
     """
 
-    def __init__(self, data: TrainingData, config: RunConfig, seed: int) -> None:
+    def __init__(self, data: Templates, config: RunConfig, seed: int) -> None:
         self._data, self._config, self._seed = data, config, seed
         self.per_epoch = len(data.templates) * config.training.repeats
         self._frozen = draw_frozen(config.anomalies, self._generator("frozen"))
@@ -136,7 +62,9 @@ class TrainingSamples(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         self, template: Template, rng: np.random.Generator
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         config, data = self._config.data, self._data
-        points, normals = surface_points(template, self._config, data, rng)
+        points, normals = surface_points(
+            template, data.points, rng, stored=config.points == "stored"
+        )
         turn = random_rotation(config.rotation, rng)
         points, normals = points @ turn, normals @ turn
         noise = np.zeros_like(points)
@@ -153,17 +81,6 @@ class TrainingSamples(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
             shift = rng.normal(scale=config.pose_shift, size=3)
             points, displacement = points @ error + shift, displacement @ error
         return points, displacement
-
-
-def surface_points(
-    template: Template, config: RunConfig, data: TrainingData, rng: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Points and normals (N, 3) of a normal product; without noise where they come from a mesh."""
-    if config.data.points == "stored" or template.mesh is None:
-        return template.points.astype(np.float64), template.normals.astype(np.float64)
-    count = int(rng.integers(*data.points, endpoint=True))
-    where = sample_surface(template.mesh, count, rng)
-    return where.points, where.normals
 
 
 def random_rotation(kind: str, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -244,48 +161,3 @@ def load_batches(
     )
     with children_unaware():
         return iter(loader)
-
-
-class ForcePredictor:
-    """A trained network as a detector: stored points to stored forces.
-
-    Parameters
-    ----------
-    registration
-        Made from the run's templates; needed where `data.frame` is "registered".
-    """
-
-    def __init__(
-        self, network: CFPNet, config: RunConfig, registration: Registration | None = None
-    ) -> None:
-        self._network, self._config, self._registration = network, config, registration
-        self.parameters = sum(parameter.numel() for parameter in network.parameters())
-
-    def __call__(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, 3) force on each point, in the stored frame and its units."""
-        if self._config.data.frame == "own":
-            shift, scale = centre_and_scale(points)
-            turn = np.eye(3)
-        else:
-            assert self._registration is not None
-            pose = self._registration.register(points)
-            turn, scale = pose.rotation, 1.0
-            shift = -pose.shift @ turn.T
-        moved = ((points - shift) @ turn * scale).astype(np.float32)
-        force = self._network.predict([torch.from_numpy(moved)])[0].combined
-        return np.asarray((force.double().cpu().numpy() / scale) @ turn.T, dtype=np.float32)
-
-
-def registration_points(data: TrainingData, seed: int) -> dict[str, NDArray[np.float32]]:
-    """(S, 3) float32 points of each template's surface by its id, for `Registration`."""
-    points = {}
-    for template in data.templates:
-        rng = generator(seed, "registration", template.id)
-        if template.mesh is None:
-            points[template.id] = template.points
-            if len(template.points) > REGISTRATION_POINTS:  # a scan may have millions
-                points[template.id] = rng.choice(template.points, REGISTRATION_POINTS, False)
-        else:
-            where = sample_surface(template.mesh, REGISTRATION_POINTS, rng)
-            points[template.id] = where.points.astype(np.float32)
-    return points

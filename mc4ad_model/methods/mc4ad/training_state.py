@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,19 +16,53 @@ from intravariance.errors import InputError, IVError
 from intravariance.files.atomic import write_file
 from intravariance.seeds import entropy
 from mc4ad_model.machine.memory import peak_memory
-from mc4ad_model.machine.ranks import Processes
+from mc4ad_model.machine.ranks import Ranks
 from mc4ad_model.methods.mc4ad.checkpoints import (
     load_checkpoint,
     read_tensors,
     save_checkpoint,
     write_tensors,
 )
-from mc4ad_model.methods.mc4ad.configuration import TrainingConfig
+from mc4ad_model.methods.mc4ad.configuration import RunConfig, TrainingConfig
 from mc4ad_model.methods.mc4ad.losses import Losses, combined_loss
 from mc4ad_model.methods.mc4ad.network import CFPNet, Forces, voxel_features
 from mc4ad_model.methods.mc4ad.training_samples import CollatedBatch
-from mc4ad_model.runs.run_folder import CHECKPOINT, METRICS, NETWORK, TIMING, Run, reading, writing
+from mc4ad_model.methods.method import FittedOn
+from mc4ad_model.methods.saved_files import reading, writing
 from mc4ad_model.sparse import CoordinatePyramid, voxelise
+
+CHECKPOINT, METRICS = "checkpoint", "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """folder : for checkpoints and metrics.jsonl; on : category, seed and data, which the names of
+    all random generators and the metadata of all checkpoints hold."""
+
+    folder: Path
+    config: RunConfig
+    on: FittedOn
+
+    @property
+    def category(self) -> str:
+        """Its category."""
+        return self.on.category
+
+    @property
+    def seed(self) -> int:
+        """Its seed."""
+        return self.on.seed
+
+
+@dataclass(frozen=True)
+class Trained:
+    """network : after the last step; timing : of this process; stopped : whether a signal came
+    during the last step."""
+
+    network: CFPNet
+    step: int
+    timing: dict[str, Any]
+    stopped: bool
 
 
 @dataclass
@@ -55,14 +88,14 @@ class Trainer:
 
     def __init__(
         self,
-        run: Run,
+        run: TrainingRun,
         steps_per_epoch: int,
         device: torch.device,
         backend: str,
-        processes: Processes,
+        ranks: Ranks,
     ) -> None:
         self._per_epoch = steps_per_epoch
-        self._run, self._device, self._processes = run, device, processes
+        self._run, self._device, self._ranks = run, device, ranks
         self._backend, self._config = backend, run.config
         # from the run's identity, as everything random; torch takes 64 bits
         seed = entropy(run.seed, "training", run.category, "network")
@@ -80,7 +113,7 @@ class Trainer:
 
     def _adopt(self, network: CFPNet) -> None:
         self.network = network.to(self._device).train()
-        self._parallel = self._processes.wrap(self.network)
+        self._parallel = self._ranks.wrap(self.network)
         self.optimiser = torch.optim.Adam(
             self.network.parameters(), lr=self._config.training.learning_rate
         )
@@ -123,7 +156,7 @@ class Trainer:
         """The terms and the total, over all processes; one look at the GPU for all of them."""
         values = torch.stack([value.detach() for _, value in losses.items()])
         names = [name for name, _ in losses.items()]
-        return dict(zip(names, self._processes.mean(values).tolist(), strict=True))
+        return dict(zip(names, self._ranks.mean(values).tolist(), strict=True))
 
     def _check(self, losses: dict[str, float], epoch: int, number: int) -> None:
         if not math.isfinite(losses["total"]):
@@ -147,7 +180,7 @@ class Trainer:
     def _end_epoch(self, epoch: int, rate: float) -> None:
         means = {name: value / self._per_epoch for name, value in self.done.sums.items()}
         self.done.sums = {}
-        if self._processes.first:
+        if self._ranks.first:
             line = json.dumps({"epoch": epoch, "learning_rate": rate, **means})
             path = self._run.folder / METRICS
             with writing(path), open(path, "a", encoding="utf-8") as file:
@@ -162,7 +195,7 @@ class Trainer:
         The optimiser's pair is written first: a checkpoint counts when its network is there.
         """
         self._check_parameters()
-        if not self._processes.first:
+        if not self._ranks.first:
             return
         name = f"{CHECKPOINT}-{self.done.step:08d}"
         state = {
@@ -170,7 +203,9 @@ class Trainer:
             for parameter, tensor in self.network.named_parameters()
             for entry, value in self.optimiser.state[tensor].items()
         }
-        store_tensors(self._run, f"{name}-optimiser", state)
+        optimiser = self._run.folder / f"{name}-optimiser"
+        with writing(optimiser):
+            write_tensors(optimiser, state, {"category": self._run.category}, force=True)
         metadata = {"step": self.done.step, "sums": self.done.sums, **self._identity()}
         with writing(self._run.folder / name):
             save_checkpoint(self._run.folder / name, self.network, metadata, force=True)
@@ -181,7 +216,7 @@ class Trainer:
     def resume(self) -> None:
         """Take up the last checkpoint of the folder, if there is one."""
         if not (name := last_checkpoint(self._run.folder)):
-            if self._processes.first:
+            if self._ranks.first:
                 (self._run.folder / METRICS).unlink(missing_ok=True)
             return
         path = self._run.folder / name
@@ -209,44 +244,24 @@ class Trainer:
                 for entry, value in entries.items()
             }
         self.done = Progress(step, sums)
-        if self._processes.first:
+        if self._ranks.first:
             _cut_metrics(self._run.folder / METRICS, self.done.step // self._per_epoch)
 
-    def finish(self, seconds: float, steps: int) -> None:
-        """Write the trained network; its checkpoint is no longer needed."""
-        self._processes.wait()
-        if not self._processes.first:
-            return
+    def trained(self, seconds: float, steps: int, stopped: bool) -> Trained:
+        """Wait for all processes and hand the network over."""
+        self._ranks.wait()
         timing = {"seconds": seconds, "steps": steps, "memory_bytes": peak_memory()[0]}
-        metadata = {"step": self.done.step, **self._identity()}
-        with writing(self._run.folder / NETWORK):
-            text = json.dumps(timing, indent=2) + "\n"
-            write_file(self._run.folder / TIMING, text.encode(), force=True)
-            save_checkpoint(self._run.folder / NETWORK, self.network, metadata, force=True)
-        for path in self._run.folder.glob(f"{CHECKPOINT}-*"):
-            path.unlink()
+        return Trained(self.network, self.done.step, timing, stopped)
 
     def _identity(self) -> dict[str, Any]:
-        run = self._run
-        return {"category": run.category, "seed": run.seed, "data_digest": run.data_digest}
+        on = self._run.on
+        return {"category": on.category, "seed": on.seed, "data_digest": on.digest}
 
 
 def last_checkpoint(folder: Path) -> str | None:
     """Name of the newest whole checkpoint: its network is written last, and of that the JSON."""
     names = [path.stem for path in folder.glob(f"{CHECKPOINT}-????????.json")]
     return max(names, default=None)
-
-
-def store_tensors(run: Run, name: str, tensors: Mapping[str, Tensor]) -> None:
-    """Write a pair of files into the run's folder.
-
-    Raises
-    ------
-    InputError
-        It cannot be written, the disk is full for example.
-    """
-    with writing(run.folder / name):
-        write_tensors(run.folder / name, tensors, {"category": run.category}, force=True)
 
 
 def _cut_metrics(path: Path, epochs: int) -> None:

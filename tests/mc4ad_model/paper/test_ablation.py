@@ -25,7 +25,7 @@ from mc4ad_model.paper.ablation import GRIDS, SHARES, plan_grid
 from mc4ad_model.paper.printed_tables import ablation_table
 from mc4ad_model.quality_control.cascade import scores_of
 from mc4ad_model.quality_control.gain import compare
-from mc4ad_model.runs.experiments import Outcome, Spread, average, differences, parse_seeds
+from mc4ad_model.runs.experiments import CategoryOutcome, Spread, average, differences, parse_seeds
 from tests.samples import make_dataset
 
 TINY = [
@@ -130,7 +130,7 @@ def test_remarks_and_what_makes_no_sense() -> None:
 def test_spread_is_of_seeds_not_of_categories() -> None:
     values = {(0, "a"): 0.5, (0, "b"): 0.9, (1, "a"): 0.6, (1, "b"): 1.0, (2, "a"): 0.3}
     outcomes = [
-        Outcome(category, seed, value, 0.0, 1.0, None, None, None)
+        CategoryOutcome(category, seed, value, 0.0, 1.0, None, None, None)
         for (seed, category), value in values.items()
     ]
     found = average(outcomes, "o_auroc")

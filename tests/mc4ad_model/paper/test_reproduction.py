@@ -18,7 +18,7 @@ from mc4ad_model.methods.mc4ad.configuration import RunConfig
 from mc4ad_model.paper import reproduction
 from mc4ad_model.paper.printed_tables import MC4AD, table19
 from mc4ad_model.paper.reproduction import Reproduction, table
-from mc4ad_model.runs.experiments import Outcome, differences
+from mc4ad_model.runs.experiments import CategoryOutcome, differences
 from tests.samples import make_dataset
 
 TINY = [
@@ -30,7 +30,7 @@ TINY = [
 def made(values: dict[str, list[float]], group: int = 2) -> Reproduction:
     """A reproduction whose O-AUROC are these for each seed, P-AUROC 0.1 more."""
     outcomes = tuple(
-        Outcome(category, seed, value, value + 0.1, 5.0, 100, 60.0, 10)
+        CategoryOutcome(category, seed, value, value + 0.1, 5.0, 100, 60.0, 10)
         for category, each in values.items()
         for seed, value in enumerate(each)
     )

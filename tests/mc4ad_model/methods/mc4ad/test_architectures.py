@@ -55,21 +55,20 @@ def test_fewer_layers_leave_out_the_coarsest_levels():
 @pytest.mark.parametrize(
     ("field", "value", "allowed"),
     [
-        ("voxel_size", 0, "a positive number"),
-        ("voxel_size", float("nan"), "a positive number"),
-        ("width", float("inf"), "a positive number"),
-        ("width", True, "a positive number"),
-        ("stem_channels", 0, "a positive whole number"),
-        ("stem_channels", 32.0, "a positive whole number"),
-        ("stem_convolutions", 3, "one of 1, 2"),
-        ("stem_convolutions", True, "one of 1, 2"),
-        ("layers", 5, "one of 2, 4, 6, 8"),
-        ("mc_skip", 1, "true or false"),
-        ("mc_skip_weight_from", "both", "one of 'encoder', 'decoder'"),
-        ("out_channels", 4, "one of 3, 6"),
-        ("forces", "max", "one of 'mean', 'sum'"),
-        ("encoder_channels", 32, "positive whole numbers"),
-        ("decoder_channels", (64, -1, 32, 32), "positive whole numbers"),
+        ("voxel_size", 0, "a value greater than 0"),
+        ("voxel_size", float("nan"), "a finite number"),
+        ("width", float("inf"), "a finite number"),
+        ("width", True, "a valid number"),
+        ("stem_channels", 0, "a value greater than or equal to 1"),
+        ("stem_channels", 32.0, "a valid integer"),
+        ("stem_convolutions", 3, "a value less than or equal to 2"),
+        ("stem_convolutions", True, "a valid integer"),
+        ("layers", 5, "2, 4, 6 or 8"),
+        ("mc_skip", 1, "a valid boolean"),
+        ("mc_skip_weight_from", "both", "'encoder' or 'decoder'"),
+        ("out_channels", 4, "3 or 6"),
+        ("forces", "max", "'mean' or 'sum'"),
+        ("encoder_channels", 32, "numbers in a list, such as [1, 2]"),
         ("decoder_blocks", (1, 1), "4 numbers, as many as encoder_channels"),
     ],
 )
@@ -77,6 +76,11 @@ def test_a_value_out_of_range_is_named(field, value, allowed):
     with pytest.raises(InputError) as caught:
         NetworkConfig.from_mapping({field: value}, "run.toml, [network]")
     assert str(caught.value) == f"run.toml, [network]: {field} = {value!r}: expected {allowed}"
+
+
+def test_a_value_in_a_list_is_named_with_its_place():
+    with pytest.raises(InputError, match=r"network: decoder_channels\.1 = -1: expected a value gr"):
+        NetworkConfig.from_mapping({"decoder_channels": (64, -1, 32, 32)})
 
 
 def test_values_that_do_not_go_together():
@@ -88,7 +92,7 @@ def test_values_that_do_not_go_together():
 
 def test_unknown_names():
     with pytest.raises(
-        InputError, match=r"a\.toml: unknown colour; expected some of: voxel_size, "
+        InputError, match=r"a\.toml: unknown colour; expected some of voxel_size, "
     ):
         NetworkConfig.from_mapping({"colour": 3}, "a.toml")
     with pytest.raises(InputError, match="architecture 'unet': expected one of released, paper, "):

@@ -195,7 +195,7 @@ def test_an_integer_may_stand_for_a_float(write):
         ),
         ("[data]\npose_shift = -1", ["data.pose_shift = -1"]),
         ('[network]\narch = "unet"', ["network: architecture 'unet'", "released"]),
-        ("[network]\nwidth = 0", ["network: width = 0", "positive"]),
+        ("[network]\nwidth = 0", ["network: width = 0", "greater than 0"]),
         ("epochs = 3", ["epochs", "[training]"]),
         ("training = 3", ["training", "[training]"]),
         ('preset = "quick"', ["preset"]),
@@ -271,7 +271,7 @@ def test_the_last_set_of_a_key_counts_and_arch_may_be_set():
         ("training.epochs=", ["training.epochs = ''", "integer"]),
         ("training.epochs=1\nbatch = 0", ["training.epochs = '1\\nbatch = 0'", "integer"]),
         ("loss.balanced=True", ["loss.balanced = 'True'", "boolean"]),
-        ("network.layers=5", ["network: layers = 5", "2, 4, 6, 8"]),
+        ("network.layers=5", ["network: layers = 5", "2, 4, 6 or 8"]),
     ],
 )
 def test_set_errors_name_what_was_given(change, named):

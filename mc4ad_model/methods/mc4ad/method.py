@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MC4AD behind the protocol of all methods: CFP-Net, trained on pseudo-anomalies of the templates.
+
+    network.safetensors|json     the network after the last epoch; written last
+    templates.safetensors|json   points that clouds are registered to (data.frame = "registered")
+    checkpoint-00000480.*        network, and ...-optimiser.* : to resume from; only the last
+    metrics.jsonl                a line an epoch: losses and learning rate
+    timing.json                  seconds, steps and memory of the process that finished
+
+The network is always the one after the last epoch: nothing of a run is chosen by its test data.
+(The preset `quick` itself was chosen by test labels of another build, see docs/training.md.)
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intravariance.errors import InputError, IVError
+from intravariance.files.atomic import write_file
+from intravariance.seeds import seed_of
+from mc4ad_model.machine.device import Machine
+from mc4ad_model.machine.ranks import Ranks
+from mc4ad_model.methods.mc4ad.configuration import RunConfig
+from mc4ad_model.methods.method import FittedOn, Prediction
+from mc4ad_model.methods.saved_files import load_arrays, reading, save_arrays, writing
+from mc4ad_model.methods.settings import Settings
+from mc4ad_model.methods.templates import Templates, check_scale, registration_points
+from mc4ad_model.registration.poses import Registration
+
+if TYPE_CHECKING:
+    from mc4ad_model.methods.mc4ad.network import CFPNet
+
+NETWORK, TEMPLATES, TIMING = "network", "templates", "timing.json"
+
+
+class MC4AD:
+    """Examine the source of defects: train CFP-Net to predict the force behind each point."""
+
+    title: ClassVar[str] = "MC4AD"
+    Settings: ClassVar[type[Settings]] = RunConfig
+    files: ClassVar[tuple[str, ...]] = (
+        f"{NETWORK}.json", f"{NETWORK}.*", f"{TEMPLATES}.*", "checkpoint-*", "metrics.jsonl",
+        TIMING,
+    )  # fmt: skip
+
+    def __init__(self, settings: RunConfig, machine: Machine | None = None) -> None:
+        self.settings = settings
+        self.aggregation = settings.aggregation
+        self.fitted_on: FittedOn | None = None
+        self._machine = machine or Machine()
+        self._network: CFPNet | None = None
+        self._templates: dict[str, NDArray[np.float32]] = {}
+        self._registration: Registration | None = None
+        self._steps = 0
+        self._timing: dict[str, Any] | None = None
+
+    @property
+    def parameters(self) -> int | None:
+        """Number of the network's parameters."""
+        return sum(p.numel() for p in self.network.parameters())
+
+    @property
+    def network(self) -> CFPNet:
+        """The trained network, in evaluation mode, on the machine's device."""
+        assert self._network is not None, "fit or load comes first"
+        return self._network
+
+    def check(self, templates: Templates) -> None:
+        """Check what would keep a training from its end. Errors as of `Method.check`."""
+        from mc4ad_model.methods.mc4ad.training import (  # noqa: PLC0415 - weight
+            steps_per_epoch,
+        )
+        from mc4ad_model.methods.mc4ad.training_samples import (  # noqa: PLC0415 - weight
+            TrainingSamples,
+        )
+        from mc4ad_model.sparse import get_backend  # noqa: PLC0415 - weight
+
+        self._machine.torch_device()
+        get_backend(self._machine.backend)
+        data = self.settings.data
+        bare = [template.id for template in templates.templates if template.mesh is None]
+        if data.points == "mesh" and bare:
+            raise InputError(
+                f"category {templates.category}: template {bare[0]} has no mesh to sample; "
+                "take its stored points: --set data.points=stored"
+            )
+        if data.frame == "registered":
+            check_scale(
+                templates,
+                'Take another frame than data.frame = "registered": --set data.frame=own '
+                "--set data.rotation=so3",
+            )
+        samples = TrainingSamples(templates, self.settings, seed=0)
+        steps_per_epoch(samples, self.settings.training, Ranks.here(self._machine))
+
+    def fit(
+        self, templates: Templates, rng: np.random.Generator, folder: Path | None = None
+    ) -> None:
+        """Train the network, from the last checkpoint in the folder if there is one.
+
+        The samples are made in worker processes, by number, so that their generators are derived
+        from the seed of `rng` and nothing is drawn from it. Interrupted in its last step, a
+        training is saved in its folder before it says so.
+        """
+        from mc4ad_model.methods.mc4ad.training import train  # noqa: PLC0415 - weight
+        from mc4ad_model.methods.mc4ad.training_state import (  # noqa: PLC0415 - weight
+            TrainingRun,
+        )
+
+        self.check(templates)
+        self.fitted_on = FittedOn(templates.category, seed_of(rng), templates.digest)
+        ranks = Ranks.here(self._machine)
+        with tempfile.TemporaryDirectory() as temporary:
+            run = TrainingRun(folder or Path(temporary), self.settings, self.fitted_on)
+            if self.settings.data.frame == "registered":
+                self._templates = registration_points(templates, self.fitted_on.seed)
+                self._register()
+                if ranks.first:
+                    self._save_templates(run.folder)
+            done = train(run, templates, self._machine, ranks)
+        self._network, self._steps, self._timing = done.network.eval(), done.step, done.timing
+        if done.stopped:  # nothing is lost, but another category is not begun
+            if folder is not None and ranks.first:
+                self.save(folder)
+            raise IVError(f"{templates.category}: interrupted, but trained to its end")
+
+    def _register(self) -> None:
+        points = self._templates
+        self._registration = Registration([points[name] for name in sorted(points)])
+
+    def score(self, points: NDArray[np.float32]) -> Prediction:
+        """Predict the force on each point; its norm is the point's score."""
+        from mc4ad_model.methods.mc4ad.scoring import point_scores, predict_force  # noqa: PLC0415
+
+        force = predict_force(self.network, points, self._registration)
+        return Prediction(point_scores(force, self.settings.scoring), force=force)
+
+    def save(self, folder: Path) -> None:
+        """Write the network; its checkpoints are no longer needed, and are removed."""
+        from mc4ad_model.methods.mc4ad.checkpoints import save_checkpoint  # noqa: PLC0415 - weight
+
+        assert self.fitted_on is not None
+        on = self.fitted_on
+        if self._templates and not (folder / f"{TEMPLATES}.json").is_file():
+            self._save_templates(folder)
+        metadata = {
+            "step": self._steps, "category": on.category, "seed": on.seed, "data_digest": on.digest
+        }  # fmt: skip
+        with writing(folder / NETWORK):
+            if self._timing is not None:
+                text = json.dumps(self._timing, indent=2) + "\n"
+                write_file(folder / TIMING, text.encode(), force=True)
+            save_checkpoint(folder / NETWORK, self.network, metadata, force=True)
+        for path in folder.glob("checkpoint-*"):
+            path.unlink()
+
+    def _save_templates(self, folder: Path) -> None:
+        assert self.fitted_on is not None
+        with writing(folder / TEMPLATES):
+            save_arrays(folder / TEMPLATES, self._templates, {"category": self.fitted_on.category})
+
+    def load(self, folder: Path) -> None:
+        """Take up the network, onto the machine's device. Errors as of `Method.load`."""
+        from mc4ad_model.methods.mc4ad.checkpoints import load_checkpoint  # noqa: PLC0415 - weight
+
+        path = folder / NETWORK
+        with reading():
+            network, metadata = load_checkpoint(
+                path, self._machine.backend, expected=self.settings.network
+            )
+            if self.settings.data.frame == "registered":
+                self._templates, _ = load_arrays(folder / TEMPLATES)
+                self._register()
+        self.fitted_on = FittedOn.from_mapping(
+            {**metadata, "digest": metadata.get("data_digest")}, f"{path}.json: metadata"
+        )
+        self._network, self._steps = network.to(self._machine.torch_device()).eval(), 0
+        self._steps = int(metadata.get("step", 0))
