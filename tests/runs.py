@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from intravariance.geometry.sampling import sample_surface
+from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
-from mc4ad_model.methods.mc4ad.training import train
-from mc4ad_model.methods.mc4ad.training_samples import Template, TrainingData
+from mc4ad_model.methods.mc4ad.training_state import TrainingRun
+from mc4ad_model.methods.method import FittedOn
+from mc4ad_model.methods.templates import Template, Templates
 from mc4ad_model.runs.run_folder import Run
 from tests.samples import product
 
@@ -37,9 +38,7 @@ def tiny(*changes: str) -> RunConfig:
     return RunConfig.load("released", [*TINY, *changes])
 
 
-def training_data(
-    *products: str, noise: float = 0.0447, points: tuple[int, int] = (300, 300)
-) -> TrainingData:
+def toys(*products: str, noise: float = 0.0447, points: tuple[int, int] = (300, 300)) -> Templates:
     """Templates as a file has them: stored points with noise, and the mesh."""
     rng, templates = np.random.default_rng(5), []
     for name in products or ("long_ball", "flat_brick"):
@@ -49,7 +48,7 @@ def training_data(
         templates.append(
             Template(name, stored.astype(np.float32), where.normals.astype(np.float32), mesh)
         )
-    return TrainingData("toys", tuple(templates), points, noise)
+    return Templates("toys", tuple(templates), points, noise, "digest")
 
 
 def make_run(folder: Path, config: RunConfig, seed: int = 0, **changes: Any) -> Run:
@@ -58,7 +57,8 @@ def make_run(folder: Path, config: RunConfig, seed: int = 0, **changes: Any) -> 
         "folder": folder,
         "category": "toys",
         "seed": seed,
-        "config": config,
+        "method": "mc4ad",
+        "settings": config,
         "data_digest": "digest",
         "identity": {"noise_sigma": 0.0447},
         "environment": {},
@@ -69,13 +69,23 @@ def make_run(folder: Path, config: RunConfig, seed: int = 0, **changes: Any) -> 
     return run
 
 
+def training_run(folder: Path, config: RunConfig, seed: int = 0) -> TrainingRun:
+    """What trains in a folder, without a run around it."""
+    return TrainingRun(folder, config, FittedOn("toys", seed, "digest"))
+
+
+def cpu(workers: int = 0) -> Machine:
+    """A machine without a GPU that shows no progress."""
+    return Machine("cpu", workers=workers, quiet=True)
+
+
 def train_tiny(
     folder: Path, config: RunConfig | None = None, seed: int = 0, workers: int = 0
 ) -> Run:
     """Train on two toys to the end, or from where an earlier call was stopped."""
     run = make_run(folder, config or tiny(), seed)
     if not run.finished:
-        train(run, training_data(), torch.device("cpu"), workers=workers, quiet=True)
+        run.fit(toys(), cpu(workers))
     return run
 
 

@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass as validated
 from intravariance.seeds import seed_of
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods.method import Aggregation, FittedOn, Prediction
-from mc4ad_model.methods.saved_files import METHOD_FORMAT, read_json, save_json, writing
+from mc4ad_model.methods.saved_files import METHOD_FORMAT, read_json, reading, save_json, writing
 from mc4ad_model.methods.settings import STRICT, Settings
 from mc4ad_model.methods.templates import Templates
 
@@ -49,7 +49,7 @@ class Constant:
         self, templates: Templates, rng: np.random.Generator, folder: Path | None = None
     ) -> None:
         """Learn nothing but what it was fitted on."""
-        self.fitted_on = FittedOn(templates.category, seed_of(rng), templates.digest)
+        self.fitted_on = FittedOn(templates.category, seed_of(rng), templates.data_digest)
 
     def score(self, points: NDArray[np.float32]) -> Prediction:
         """Give (N,) zeros."""
@@ -64,7 +64,8 @@ class Constant:
     def load(self, folder: Path) -> None:
         """Read what it was fitted on. Errors as of `Method.load`."""
         path = folder / _SAVED
-        values = read_json(path, METHOD_FORMAT).get("fitted_on", {})
+        with reading():
+            values = read_json(path, METHOD_FORMAT).get("fitted_on", {})
         self.fitted_on = FittedOn.from_mapping(values, f"{path}: fitted_on")
 
 

@@ -63,11 +63,11 @@ class Prediction:
 
 @dataclass(frozen=True)
 class FittedOn:
-    """What a method was fitted on: `digest` is the content digest of the dataset file."""
+    """What a method was fitted on: `data_digest` is the content digest of the dataset file."""
 
     category: str
     seed: int
-    digest: str
+    data_digest: str
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], where: str) -> FittedOn:
@@ -78,7 +78,7 @@ class FittedOn:
         InputError
             A value is missing or of another type; `where` is named.
         """
-        kinds = {"category": str, "seed": int, "digest": str}
+        kinds = {"category": str, "seed": int, "data_digest": str}
         if wrong := [k for k, kind in kinds.items() if not isinstance(values.get(k), kind)]:
             raise InputError(f"{where}: {', '.join(wrong)}: missing or of another type")
         return cls(**{name: values[name] for name in kinds})

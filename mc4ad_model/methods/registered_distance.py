@@ -71,7 +71,7 @@ class RegisteredDistance:
     ) -> None:
         """Draw points of the templates' surfaces."""
         seed = seed_of(rng)
-        self.fitted_on = FittedOn(templates.category, seed, templates.digest)
+        self.fitted_on = FittedOn(templates.category, seed, templates.data_digest)
         self._adopt(registration_points(templates, seed))
 
     def _adopt(self, points: dict[str, NDArray[np.float32]]) -> None:

@@ -54,7 +54,7 @@ class Templates:
         Smallest and largest number of points of a sample, both included.
     noise_sigma
         Standard deviation of the file's noise on each coordinate, in its units.
-    digest
+    data_digest
         Content digest of the file.
     """
 
@@ -62,7 +62,7 @@ class Templates:
     templates: tuple[Template, ...]
     points: tuple[int, int]
     noise_sigma: float
-    digest: str = ""
+    data_digest: str = ""
 
 
 def read_templates(dataset: Dataset, category: str) -> Templates:
@@ -84,7 +84,7 @@ def read_templates(dataset: Dataset, category: str) -> Templates:
         templates=tuple(Template(r.id, r.points, r.normals, r.mesh) for r in chosen),
         points=dataset.specification.points,
         noise_sigma=float(dataset.metadata["identity"]["noise_sigma"]),
-        digest=dataset.digest,
+        data_digest=dataset.digest,
     )
 
 

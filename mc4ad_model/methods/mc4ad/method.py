@@ -114,7 +114,7 @@ class MC4AD:
         )
 
         self.check(templates)
-        self.fitted_on = FittedOn(templates.category, seed_of(rng), templates.digest)
+        self.fitted_on = FittedOn(templates.category, seed_of(rng), templates.data_digest)
         ranks = Ranks.here(self._machine)
         with tempfile.TemporaryDirectory() as temporary:
             run = TrainingRun(folder or Path(temporary), self.settings, self.fitted_on)
@@ -150,7 +150,7 @@ class MC4AD:
         if self._templates and not (folder / f"{TEMPLATES}.json").is_file():
             self._save_templates(folder)
         metadata = {
-            "step": self._steps, "category": on.category, "seed": on.seed, "data_digest": on.digest
+            "step": self._steps, "category": on.category, "seed": on.seed, "data_digest": on.data_digest
         }  # fmt: skip
         with writing(folder / NETWORK):
             if self._timing is not None:
@@ -177,8 +177,6 @@ class MC4AD:
             if self.settings.data.frame == "registered":
                 self._templates, _ = load_arrays(folder / TEMPLATES)
                 self._register()
-        self.fitted_on = FittedOn.from_mapping(
-            {**metadata, "digest": metadata.get("data_digest")}, f"{path}.json: metadata"
-        )
+        self.fitted_on = FittedOn.from_mapping(metadata, f"{path}.json: metadata")
         self._network, self._steps = network.to(self._machine.torch_device()).eval(), 0
         self._steps = int(metadata.get("step", 0))

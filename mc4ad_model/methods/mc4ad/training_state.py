@@ -255,7 +255,7 @@ class Trainer:
 
     def _identity(self) -> dict[str, Any]:
         on = self._run.on
-        return {"category": on.category, "seed": on.seed, "data_digest": on.digest}
+        return {"category": on.category, "seed": on.seed, "data_digest": on.data_digest}
 
 
 def last_checkpoint(folder: Path) -> str | None:

@@ -24,9 +24,9 @@ from intravariance.cli import main
 from intravariance.dataset.store import open_dataset
 from mc4ad_model.evaluation.evaluate import evaluate_category
 from mc4ad_model.evaluation.results import write_results
-from mc4ad_model.methods.mc4ad.configuration import ScoringConfig
 from mc4ad_model.reports.evaluation_report import find_results
 from tests.samples import make_dataset
+from tests.scorers import FunctionScorer
 
 pytestmark = pytest.mark.skipif(
     find_spec("k3d") is None, reason="k3d is not installed: pip install '.[inspect]'"
@@ -47,8 +47,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
         for category in dataset.categories:
             found = evaluate_category(
                 list(dataset.filter(category=category, split="test")),
-                lambda points: points - points.mean(axis=0),
-                ScoringConfig(),
+                FunctionScorer(lambda points: points - points.mean(axis=0)),
                 quiet=True,
             )
             write_results(folder / category / "evaluation", found, dataset, 0, {"method": "test"})

@@ -21,9 +21,11 @@ from intravariance import cli
 from intravariance.dataset.specification import Category, Specification
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
-from mc4ad_model.evaluation.evaluate import Detector
 from mc4ad_model.evaluation.results import read_results, recompute
+from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods.mc4ad.configuration import RunConfig, ScoringConfig
+from mc4ad_model.methods.mc4ad.scoring import point_scores
+from mc4ad_model.methods.method import Aggregation, Prediction, Scorer
 from mc4ad_model.runs.run_folder import Run, read_run
 from tests.runs import tiny
 from tests.samples import make_dataset, small_specification
@@ -33,26 +35,26 @@ Iv = Callable[..., Result]
 
 @dataclass(frozen=True)
 class StandIn(Run):
-    """A run with a detector that needs no training."""
+    """A run whose method needs no training."""
 
     fault: InputError | None = None
 
-    def load_network(self, backend: str = "torch") -> None:
+    def load_method(self, machine: Machine | None = None) -> Scorer:
         if self.fault:
             raise self.fault
-
-    def load_detector(self, backend: str = "torch", device: str = "cpu") -> Detector:
         return Away()
 
 
 class Away:
-    """A detector of a kind: how far a point is from the unit sphere, along its radius."""
+    """A method of a kind: how far a point is from the unit sphere, along its radius."""
 
     parameters = 12
+    aggregation = Aggregation("mean")
 
-    def __call__(self, points: np.ndarray) -> np.ndarray:
+    def score(self, points: np.ndarray) -> Prediction:
         length = np.linalg.norm(points, axis=1, keepdims=True)
-        return (points * (1 - 1 / length)).astype(np.float32)
+        force = (points * (1 - 1 / length)).astype(np.float32)
+        return Prediction(point_scores(force, ScoringConfig()), force=force)
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +72,15 @@ def runs(data: Path, tmp_path: Path) -> list[StandIn]:
         (folder / name).mkdir(parents=True)
     config = RunConfig("quick", scoring=ScoringConfig(object="mean"))
     return [
-        StandIn(folder / name, name, 3, config, digest, identity, {}) for name in ("ball", "brick")
+        StandIn(folder / name, name, 3, "mc4ad", config, digest, identity, {})
+        for name in ("ball", "brick")
     ]
 
 
 @pytest.fixture
 def iv(monkeypatch: pytest.MonkeyPatch, runs: list[StandIn], data: Path, tmp_path: Path) -> Iv:
     """`iv evaluate --data DATA --run RUN ARGUMENTS`."""
-    monkeypatch.setattr("mc4ad_model.runs.run_folder.find_runs", lambda folder: list(runs))
+    monkeypatch.setattr("mc4ad_model.commands.evaluate.find_runs", lambda folder: list(runs))
     entry = EntryPoint(
         "evaluate", "mc4ad_model.commands.evaluate:evaluate_command", "intravariance.commands"
     )
@@ -235,13 +238,18 @@ def test_one_class_alone_is_an_error(
 @pytest.fixture(scope="module")
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both categories, four steps each."""
-    from mc4ad_model.machine.device import Machine
     from mc4ad_model.runs.jobs import train_runs
 
     out = tmp_path_factory.mktemp("trained")
     with open_dataset(data) as dataset:
         train_runs(
-            dataset, ["ball", "brick"], tiny(), 0, out, Machine("cpu", workers=0, quiet=True)
+            dataset,
+            ["ball", "brick"],
+            "mc4ad",
+            tiny(),
+            0,
+            out,
+            Machine("cpu", workers=0, quiet=True),
         )
     return out
 
@@ -262,11 +270,11 @@ def test_a_trained_run_is_evaluated_as_it_says(data: Path, copied: Path) -> None
     assert result.exit_code == 0, result.output
     run = read_run(copied / "ball")
     found = read_results(copied / "ball" / "evaluation")
-    detector = run.load_detector()
+    method = run.load_method()
     with open_dataset(data) as dataset:
         assert recompute(found, dataset) == found.evaluation.metrics
         for row in found.evaluation.rows[:3]:
-            force = detector(dataset[row.id].points)
+            force = method.score(dataset[row.id].points).force
             expected = np.abs(force.astype(float)).sum(axis=1)
             assert found.evaluation.point_scores[row.id] == pytest.approx(expected, rel=1e-6)
     assert found.origin["config"] == run.described["config"]
@@ -283,7 +291,7 @@ def test_unfinished_training_is_an_error(data: Path, copied: Path) -> None:
 def test_a_foreign_checkpoint_is_an_error(data: Path, copied: Path) -> None:
     for name in ("network.json", "network.safetensors"):
         shutil.copy(copied / "brick" / name, copied / "ball" / name)
-    mistake(evaluate(data, copied), "ball", "another run's network", "'brick'")
+    mistake(evaluate(data, copied), "ball", "of another run", "'brick'")
 
 
 def test_a_damaged_checkpoint_is_an_error(data: Path, copied: Path) -> None:

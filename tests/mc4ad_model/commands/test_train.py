@@ -24,18 +24,19 @@ import torch
 
 from intravariance import cli
 from intravariance.dataset.store import open_dataset
-from mc4ad_model.machine.ranks import Processes
+from mc4ad_model.machine.ranks import Ranks
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
 from mc4ad_model.methods.mc4ad.losses import combined_loss
 from mc4ad_model.methods.mc4ad.training_samples import (
     TrainingSamples,
     load_batches,
-    read_training_data,
 )
-from mc4ad_model.methods.mc4ad.training_state import Trainer, learning_rate
+from mc4ad_model.methods.mc4ad.training_state import Trainer, TrainingRun, learning_rate
+from mc4ad_model.methods.method import FittedOn
+from mc4ad_model.methods.templates import read_templates
 from mc4ad_model.runs.run_folder import find_runs, read_run
 from tests.conftest import run_iv
-from tests.runs import TINY, make_run, results
+from tests.runs import TINY, results
 from tests.samples import make_dataset
 
 SMALLER = (*TINY, "network.layers=2", "training.repeats=2", "training.batch=2")
@@ -263,11 +264,12 @@ def trained_in_two_shares(data: Path, config: RunConfig, folder: Path) -> dict[s
     """What two processes do, one after the other: each its half of a batch, with batch
     normalisation of its own; the mean of both gradients; the first one's statistics."""
     with open_dataset(data) as dataset:
-        templates = read_training_data(dataset, "ball", config)
+        templates = read_templates(dataset, "ball")
     samples = TrainingSamples(templates, config, 0)
     steps = samples.per_epoch // config.training.batch
-    run = make_run(folder, config, category="ball")
-    trainer = Trainer(run, steps, torch.device("cpu"), "torch", Processes(0, 1, 0))
+    folder.mkdir()
+    run = TrainingRun(folder, config, FittedOn("ball", 0, templates.data_digest))
+    trainer = Trainer(run, steps, torch.device("cpu"), "torch", Ranks())
     network = trainer.network
     total = steps * config.training.epochs
     shares = [
@@ -308,7 +310,7 @@ def test_two_processes_of_torchrun_make_one_run(data, tmp_path):
     assert not list((out / "ball").glob("checkpoint-*"))
     config = RunConfig.load("released", (*SMALLER, *changes))
     expected = trained_in_two_shares(data, config, tmp_path / "shares")
-    for name, tensor in read_run(out / "ball").load_network().state_dict().items():
+    for name, tensor in read_run(out / "ball").load_method().network.state_dict().items():
         torch.testing.assert_close(tensor, expected[name], rtol=1e-3, atol=1e-4)
 
 
@@ -319,7 +321,7 @@ def test_no_command_imports_torch_before_it_runs():
     code = (
         "import sys; from intravariance.cli import _commands; "
         "[entry.load() for entry in _commands().values()]; "
-        "print([name for name in ('torch', 'sklearn', 'scipy.spatial', 'h5py', 'pydantic') "
+        "print([name for name in ('torch', 'sklearn', 'open3d', 'matplotlib', 'pyarrow') "
         "if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -18,10 +18,10 @@ from intravariance.errors import InputError
 from mc4ad_model.evaluation.category_metrics import category_metrics, force_metrics
 from mc4ad_model.evaluation.evaluate import check_records, evaluate_category
 from mc4ad_model.evaluation.metrics import anomalous_regions
-from mc4ad_model.methods.mc4ad.configuration import ScoringConfig
+from mc4ad_model.methods.method import Aggregation, Prediction
 from tests.samples import make_dataset
+from tests.scorers import FunctionScorer
 
-SCORING = ScoringConfig(point="l2", object="mean", top_share=0.05)
 Array = NDArray[np.float32]
 
 
@@ -35,10 +35,10 @@ def records(dataset: Dataset) -> list[Record]:
     return list(dataset.filter(category="ball", split="test"))
 
 
-def knowing(records: list[Record], answer: Callable[[Record], Array]) -> Callable[[Array], Array]:
-    """A detector that recognises each cloud and looks its answer up."""
+def knowing(records: list[Record], answer: Callable[[Record], Array]) -> FunctionScorer:
+    """A scorer that recognises each cloud and looks its answer up."""
     known = {record.points.tobytes(): record for record in records}
-    return lambda points: answer(known[points.tobytes()])
+    return FunctionScorer(lambda points: answer(known[points.tobytes()]))
 
 
 def noisy_force(record: Record) -> Array:
@@ -50,7 +50,7 @@ def noisy_force(record: Record) -> Array:
 
 def test_a_perfect_detector_is_perfect(records: list[Record]) -> None:
     detector = knowing(records, lambda record: record.labels.astype(np.float32))
-    found = evaluate_category(records, detector, SCORING, quiet=True)
+    found = evaluate_category(records, detector, quiet=True)
     perfect = found.metrics
     for name in ("o_auroc", "p_auroc", "o_aupr", "p_aupr", "p_auroc_objects", "au_pro"):
         assert getattr(perfect, name) == 1, name
@@ -64,19 +64,19 @@ def test_a_perfect_detector_is_perfect(records: list[Record]) -> None:
 
 def test_the_true_force_has_no_error(records: list[Record]) -> None:
     detector = knowing(records, lambda record: np.nan_to_num(record.displacement))
-    force = evaluate_category(records, detector, SCORING, quiet=True).metrics.force
+    force = evaluate_category(records, detector, quiet=True).metrics.force
     assert force.epe == force.epe_rest == 0
     assert force.cosine == pytest.approx(1)
     # a detector that predicts nothing has the displacement as its error
     detector = knowing(records, lambda record: np.zeros((record.n_points, 3), dtype=np.float32))
-    force = evaluate_category(records, detector, SCORING, quiet=True).metrics.force
+    force = evaluate_category(records, detector, quiet=True).metrics.force
     assert force.epe == force.displacement > 0
     assert force.cosine == 0
 
 
 def test_pooled_metrics_are_those_of_the_definition(records: list[Record]) -> None:
     """scikit-learn on all points and all objects put together by hand."""
-    found = evaluate_category(records, knowing(records, noisy_force), SCORING, quiet=True)
+    found = evaluate_category(records, knowing(records, noisy_force), quiet=True)
     scores = [np.linalg.norm(noisy_force(r).astype(float), axis=1) for r in records]
     labels = np.concatenate([record.labels for record in records])
     truth = [record.defect != "normal" for record in records]
@@ -108,7 +108,7 @@ def test_pooled_metrics_are_those_of_the_definition(records: list[Record]) -> No
 
 def test_regions_of_several_objects_are_several(records: list[Record]) -> None:
     """AU-PRO of all objects from its definition, object by object and region by region."""
-    found = evaluate_category(records, knowing(records, noisy_force), SCORING, quiet=True)
+    found = evaluate_category(records, knowing(records, noisy_force), quiet=True)
     normal, regions = [], []
     for record in records:
         scores, own = found.point_scores[record.id], anomalous_regions(record.points, record.labels)
@@ -128,9 +128,7 @@ def test_regions_of_several_objects_are_several(records: list[Record]) -> None:
 
 
 def test_force_error_is_the_mean_over_all_points(records: list[Record]) -> None:
-    force = evaluate_category(
-        records, knowing(records, noisy_force), SCORING, quiet=True
-    ).metrics.force
+    force = evaluate_category(records, knowing(records, noisy_force), quiet=True).metrics.force
     errors, rest, cosines, lengths = [], [], [], []
     for record in records:
         predicted, true = noisy_force(record).astype(float), record.displacement.astype(float)
@@ -149,7 +147,7 @@ def test_force_error_is_the_mean_over_all_points(records: list[Record]) -> None:
 
 
 def test_defect_types_are_compared_with_the_normal_objects(records: list[Record]) -> None:
-    found = evaluate_category(records, knowing(records, noisy_force), SCORING, quiet=True)
+    found = evaluate_category(records, knowing(records, noisy_force), quiet=True)
     bulges = found.metrics.defects["bulge"]
     own = [row for row in found.rows if row.defect == "bulge"]
     normal = [row for row in found.rows if row.defect == "normal"]
@@ -170,7 +168,7 @@ def test_defect_types_are_compared_with_the_normal_objects(records: list[Record]
 
 
 def test_rows_say_what_a_sample_is(records: list[Record]) -> None:
-    found = evaluate_category(records, knowing(records, noisy_force), SCORING, quiet=True)
+    found = evaluate_category(records, knowing(records, noisy_force), quiet=True)
     assert [row.id for row in found.rows] == [record.id for record in records]
     for record, row in zip(records, found.rows, strict=True):
         scores = found.point_scores[record.id]
@@ -184,8 +182,10 @@ def test_rows_say_what_a_sample_is(records: list[Record]) -> None:
 
 @pytest.mark.parametrize("rule", ["max", "mean", "top"])
 def test_the_configured_rule_is_the_one_used(records: list[Record], rule: str) -> None:
-    scoring = ScoringConfig(point="l1", object=rule, top_share=0.05)
-    found = evaluate_category(records, knowing(records, noisy_force), scoring, quiet=True)
+    scorer = replace(knowing(records, noisy_force), aggregation=Aggregation(rule, 0.05))
+    found = evaluate_category(records, scorer, quiet=True)
+    asked = evaluate_category(records, knowing(records, noisy_force), rule, quiet=True)
+    assert asked.metrics == found.metrics
     assert found.metrics.o_auroc == getattr(found.metrics, f"o_auroc_{rule}")
     assert all(row.object_score == getattr(row, f"object_{rule}") for row in found.rows)
 
@@ -193,8 +193,7 @@ def test_the_configured_rule_is_the_one_used(records: list[Record], rule: str) -
 def test_the_same_scores_and_seed_give_the_same_metrics(records: list[Record]) -> None:
     detector = knowing(records, noisy_force)
     first, again, other = (
-        evaluate_category(records, detector, SCORING, seed, quiet=True).metrics
-        for seed in (3, 3, 4)
+        evaluate_category(records, detector, seed=seed, quiet=True).metrics for seed in (3, 3, 4)
     )
     assert first == again
     assert first.p_auroc_interval != other.p_auroc_interval
@@ -209,7 +208,7 @@ def test_time_is_that_of_the_detector(records: list[Record]) -> None:
         time.sleep(0.01)
         return points[:, 0]
 
-    cost = evaluate_category(records, slow, SCORING, parameters=7, quiet=True).cost
+    cost = evaluate_category(records, FunctionScorer(slow, parameters=7), quiet=True).cost
     assert len(calls) == len(records) + 1  # one more, not timed, to warm up
     assert cost.seconds >= 0.01 * len(records)
     assert cost.objects_per_second == pytest.approx(len(records) / cost.seconds)
@@ -220,12 +219,12 @@ def test_time_is_that_of_the_detector(records: list[Record]) -> None:
 
 def test_an_output_that_cannot_be_used_names_the_sample(records: list[Record]) -> None:
     for answer, message in (
-        (lambda record: np.zeros((record.n_points, 2)), "expected forces"),
-        (lambda record: np.zeros(3), "expected forces"),
+        (lambda record: np.zeros((record.n_points, 2)), "force"),
+        (lambda record: np.zeros(3), r"expected \(\d+,\)"),
         (lambda record: np.full((record.n_points, 3), np.nan), "not finite"),
     ):
         with pytest.raises(InputError, match=f"{records[0].id}.*{message}"):
-            evaluate_category(records, knowing(records, answer), SCORING, quiet=True)
+            evaluate_category(records, knowing(records, answer), quiet=True)
 
 
 def test_records_that_have_no_auroc_are_an_error(dataset: Dataset, records: list[Record]) -> None:
@@ -244,9 +243,30 @@ def test_records_that_have_no_auroc_are_an_error(dataset: Dataset, records: list
 
 def test_objects_all_labelled_leave_a_gap_not_a_nan(records: list[Record]) -> None:
     """A row or a breakdown without normal points has no P-AUROC, and no number is made up."""
-    found = evaluate_category(records, knowing(records, noisy_force), SCORING, quiet=True)
+    found = evaluate_category(records, knowing(records, noisy_force), quiet=True)
     rows = [replace(row, p_auroc=None) for row in found.rows]
     assert category_metrics(records, rows, found.point_scores).p_auroc_objects is None
     normal = [row for row in found.rows if not row.anomalous]
     assert force_metrics(normal).epe is None
     assert force_metrics(normal).epe_rest is not None
+
+
+def test_a_score_of_the_object_is_taken_as_it_is(records: list[Record]) -> None:
+    """Unless a rule is asked for; and it must be a number."""
+
+    class Whole(FunctionScorer):
+        def score(self, points: Array) -> Prediction:
+            return replace(super().score(points), object=self.function(points).sum())
+
+    scorer = Whole(lambda points: points[:, 0])
+    for row in evaluate_category(records, scorer, quiet=True).rows:
+        assert row.object_score == pytest.approx(row.object_mean * row.n_points, rel=1e-4)
+    for row in evaluate_category(records, scorer, "max", quiet=True).rows:
+        assert row.object_score == row.object_max
+
+    class Broken(FunctionScorer):
+        def score(self, points: Array) -> Prediction:
+            return replace(super().score(points), object=float("nan"))
+
+    with pytest.raises(InputError, match="the object's score is nan, expected a number"):
+        evaluate_category(records, Broken(lambda points: points[:, 0]), quiet=True)

@@ -20,8 +20,8 @@ from intravariance.errors import InputError, IntegrityError
 from mc4ad_model.evaluation import results
 from mc4ad_model.evaluation.evaluate import CategoryEvaluation, evaluate_category
 from mc4ad_model.evaluation.results import read_results, recompute, write_results
-from mc4ad_model.methods.mc4ad.configuration import ScoringConfig
 from tests.samples import make_dataset
+from tests.scorers import FunctionScorer
 
 ORIGIN = {"method": "a test", "seed": 3}
 
@@ -36,8 +36,7 @@ def evaluation(dataset: Dataset) -> CategoryEvaluation:
     rng = np.random.default_rng(0)
     return evaluate_category(
         list(dataset.filter(category="ball", split="test")),
-        lambda points: (points * rng.normal(size=points.shape)).astype(np.float32),
-        ScoringConfig(),
+        FunctionScorer(lambda points: (points * rng.normal(size=points.shape)).astype(np.float32)),
         seed=5,
         quiet=True,
     )

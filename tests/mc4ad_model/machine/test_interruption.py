@@ -86,10 +86,10 @@ import os, signal, time
 import torch
 from mc4ad_model.methods.mc4ad.training_samples import TrainingSamples, load_batches
 from mc4ad_model.machine.interruption import Interruption
-from tests.runs import tiny, training_data
+from tests.runs import tiny, toys
 
 if __name__ == "__main__":
-    samples = TrainingSamples(training_data(), tiny("training.epochs=20"), 0)
+    samples = TrainingSamples(toys(), tiny("training.epochs=20"), 0)
     batches = load_batches(samples, range(40), 2, 4, workers=1)
     for number in (signal.SIGINT, signal.SIGTERM):
         with Interruption() as interruption:

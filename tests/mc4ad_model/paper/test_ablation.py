@@ -24,8 +24,8 @@ from mc4ad_model.methods.mc4ad.network import CFPNet
 from mc4ad_model.paper.ablation import GRIDS, SHARES, plan_grid
 from mc4ad_model.paper.printed_tables import ablation_table
 from mc4ad_model.quality_control.cascade import scores_of
-from mc4ad_model.quality_control.gain import compare
-from mc4ad_model.runs.experiments import CategoryOutcome, Spread, average, differences, parse_seeds
+from mc4ad_model.quality_control.gain import compare_stages
+from mc4ad_model.runs.experiments import CategoryOutcome, Spread, average, parse_seeds
 from tests.samples import make_dataset
 
 TINY = [
@@ -46,7 +46,7 @@ def test_each_variant_of_each_preset_is_a_configuration(grid: str, preset: str) 
     plan = plan_grid(grid, preset, changes)
     base = RunConfig.load(preset, changes)
     for variant in plan.variants:
-        changed = differences(variant.config, base)
+        changed = variant.config.differences(base)
         assert (variant.folder == "base") == (not changed)
         assert len(variant.folder) < 200
         # what the changes name is all that changes
@@ -152,7 +152,7 @@ def test_seeds() -> None:
 def test_differences_name_fields() -> None:
     base = RunConfig.load("paper")
     other = replace(base, preset="mine", loss=replace(base.loss, symmetry=0.5))
-    assert differences(other, base) == {"loss.symmetry": (0.5, 1.0)}
+    assert other.differences(base) == {"loss.symmetry": (0.5, 1.0)}
 
 
 # The command, with real trainings of a few steps
@@ -214,7 +214,7 @@ def test_a_share_of_the_accept_grid_is_the_comparison_of_two_evaluations(
         records = list(dataset.filter(category="ball", split="test"))
         labels = [record.labels for record in records]
     anomalous = np.array([record.defect != NORMAL for record in records])
-    expected = compare("ball", labels, anomalous, *both, share=0.3)
+    expected = compare_stages("ball", labels, anomalous, *both, share=0.3)
     outcomes = table["variants"]["b = 0.30"]["outcomes"]
     found = next(o for o in outcomes if (o["category"], o["seed"]) == ("ball", 1))
     assert found["o_auroc"] == expected.o_auroc

@@ -17,8 +17,8 @@ from mc4ad_model.commands.reproduce import reproduce_command
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
 from mc4ad_model.paper import reproduction
 from mc4ad_model.paper.printed_tables import MC4AD, table19
-from mc4ad_model.paper.reproduction import Reproduction, table
-from mc4ad_model.runs.experiments import CategoryOutcome, differences
+from mc4ad_model.paper.reproduction import Reproduction, table_rows
+from mc4ad_model.runs.experiments import CategoryOutcome
 from tests.samples import make_dataset
 
 TINY = [
@@ -35,17 +35,17 @@ def made(values: dict[str, list[float]], group: int = 2) -> Reproduction:
         for seed, value in enumerate(each)
     )
     seeds = tuple(range(len(next(iter(values.values())))))
-    return Reproduction(group, "quick", {}, tuple(values), seeds, outcomes, ())
+    return Reproduction(group, "mc4ad", "quick", {}, tuple(values), seeds, outcomes, ())
 
 
 def column(found: Reproduction, name: str) -> dict[str, object]:
-    heading, rows = table(found, "o_auroc")
+    heading, rows = table_rows(found, "o_auroc")
     return {str(row[0]): row[heading.index(name)] for row in rows}
 
 
 def test_ours_is_beside_the_published_values() -> None:
     found = made({"vase": [0.7, 0.9], "bowl": [0.5, 0.6]})
-    heading, rows = table(found, "o_auroc")
+    heading, rows = table_rows(found, "o_auroc")
     assert heading == [
         "O-AUROC", "vase", "xbox", "radio", "night_stand", "keyboard", "door", "desk", "cone",
         "bowl", "average", "average of 1 shared",
@@ -65,7 +65,7 @@ def test_ours_is_beside_the_published_values() -> None:
 def test_over_the_same_categories_there_is_one_average() -> None:
     names = table19(1, "o_auroc").categories
     found = made({name: [0.5] for name in names}, group=1)
-    heading, rows = table(found, "p_auroc")
+    heading, rows = table_rows(found, "p_auroc")
     assert heading == ["P-AUROC", *names, "average"]
     # the misprint of 0.890 is put right
     averages = {str(row[0]): row[-1] for row in rows}
@@ -126,7 +126,7 @@ def test_the_table_and_what_differs(data: Path, done: tuple[Path, Result]) -> No
     ):  # fmt: skip
         assert words in result.stdout, words
     config = RunConfig.load("quick", TINY)
-    for name in differences(config, RunConfig.load("paper")):
+    for name in config.differences(RunConfig.load("paper")):
         assert name in result.stdout
     assert "Training took" in result.stdout
 
@@ -155,7 +155,7 @@ def test_without_a_file_the_group_is_built(
         asked.append((group, path))
         path.write_bytes(data.read_bytes())
 
-    monkeypatch.setattr(reproduction, "build_dataset", build)
+    monkeypatch.setattr("mc4ad_model.commands.reproduce.build_dataset", build)
     for _ in range(2):
         result = reproduce(tmp_path / "new", "--category", "vase", "--json", "--quiet")
         assert result.exit_code == 0, result.output
@@ -173,7 +173,8 @@ def test_the_build_is_the_default_one(tmp_path: Path, monkeypatch: pytest.Monkey
 
     made = []
     result = module.BuildResult(tmp_path, "", 0, {})
-    monkeypatch.setattr(module, "build", lambda settings, *_: made.append(settings) or result)
+    for place in (module, reproduction):
+        monkeypatch.setattr(place, "build", lambda settings, *_: made.append(settings) or result)
     reproduction.build_dataset(2, tmp_path / "group2.h5", quiet=True)
     CliRunner().invoke(build_command, ["--group", "2", "--quiet"], catch_exceptions=False)
     assert made[0] == made[1]

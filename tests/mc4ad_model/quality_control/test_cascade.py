@@ -22,11 +22,10 @@ from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
 from mc4ad_model.commands.quality_control import quality_control_command
 from mc4ad_model.machine.device import Machine
-from mc4ad_model.methods.mc4ad.configuration import RunConfig, ScoringConfig
-from mc4ad_model.methods.mc4ad.training_samples import read_training_data
+from mc4ad_model.methods.mc4ad.configuration import RunConfig
+from mc4ad_model.methods.templates import read_templates
 from mc4ad_model.quality_control.cascade import (
     Reference,
-    Scorer,
     Scores,
     accept_lowest,
     calibrated_threshold,
@@ -35,11 +34,11 @@ from mc4ad_model.quality_control.cascade import (
     match_quantiles,
     score_objects,
 )
-from mc4ad_model.quality_control.gain import Comparison, Timing, compare
+from mc4ad_model.quality_control.gain import StageComparison, Timing, compare_stages
 from mc4ad_model.runs.jobs import train_runs
 from tests.samples import make_dataset
+from tests.scorers import FunctionScorer
 
-L2_MEAN = ScoringConfig(point="l2", object="mean")
 OBJECT_SCORES = arrays(
     np.float64, st.integers(1, 30), elements=st.floats(-1e3, 1e3).map(lambda x: round(x, 2))
 )
@@ -151,13 +150,13 @@ def test_matching_never_turns_an_order_round(first: np.ndarray, second: np.ndarr
 # Comparison
 
 
-def compared(share: float, calibration: tuple[Scores, Scores] | None = None) -> Comparison:
+def compared(share: float, calibration: tuple[Scores, Scores] | None = None) -> StageComparison:
     """Four normal and four defective objects; V_P confuses one pair, V_O none."""
     anomalous = np.array([0, 0, 0, 0, 1, 1, 1, 1])
     labels = [np.array([0, 0, 0, 0, kind], dtype=np.uint8) for kind in anomalous]
     first = made_scores([1, 2, 3, 6, 5, 7, 8, 9], seconds=0.25)
     second = made_scores([4, 2, 3, 1, 5, 6, 7, 8], seconds=2.0)
-    return compare("made", labels, anomalous, first, second, share, calibration)
+    return compare_stages("made", labels, anomalous, first, second, share, calibration)
 
 
 def test_comparison_by_hand() -> None:
@@ -185,7 +184,7 @@ def test_point_scores_are_pooled_over_objects_of_both_stages() -> None:
     seconds, objects = np.ones(6), np.arange(6.0)
     second = Scores(objects, tuple(good), seconds)
     first = Scores(objects, tuple(1000 * g**2 for g in good), seconds)
-    found = compare("made", labels, truth, first, second, 1 / 3)
+    found = compare_stages("made", labels, truth, first, second, 1 / 3)
     pooled = np.concatenate(labels)
     expected = roc_auc_score(pooled, np.concatenate(good))
     mixed = roc_auc_score(pooled, np.concatenate([*first.points[:2], *good[2:]]))
@@ -230,10 +229,10 @@ def test_it_pays_exactly_when_it_is_faster(first: float, second: float, share: f
 
 def test_scores_of_forces_and_of_plain_scores() -> None:
     clouds = [np.full((4, 3), value, dtype=np.float32) for value in (1, 2)]
-    found = score_objects(clouds, 2, Scorer(lambda points: points, L2_MEAN))
+    found = score_objects(clouds, 2, FunctionScorer(lambda points: points))
     assert found.objects == pytest.approx(np.sqrt(3) * np.array([1, 2]))
     assert (found.seconds > 0).all()
-    plain = score_objects(clouds, 2, Scorer(lambda points: points[:, 0], L2_MEAN))
+    plain = score_objects(clouds, 2, FunctionScorer(lambda points: points[:, 0]))
     assert plain.objects.tolist() == [1, 2]
     assert len(plain) == 2
 
@@ -248,9 +247,9 @@ def test_scores_of_forces_and_of_plain_scores() -> None:
 def test_a_broken_detector(detector: Callable[..., np.ndarray], message: str) -> None:
     cloud = np.ones((4, 3), dtype=np.float32)
     with pytest.raises(InputError, match=message):
-        score_objects([cloud], 1, Scorer(detector, L2_MEAN))
+        score_objects([cloud], 1, FunctionScorer(detector))
     with pytest.raises(InputError, match="at least one object"):
-        score_objects([], 0, Scorer(detector, L2_MEAN))
+        score_objects([], 0, FunctionScorer(detector))
 
 
 # Data of normal products, and the command
@@ -263,7 +262,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_calibration_clouds_look_like_normal_test_objects(data: Path) -> None:
     with open_dataset(data) as dataset:
-        training = read_training_data(dataset, "ball", RunConfig("test"))
+        training = read_templates(dataset, "ball")
         normal = [r.points for r in dataset.filter(category="ball", split="test", defect=NORMAL)]
     clouds = list(calibration_clouds(training, "so3", 12, seed=0))
     again = list(calibration_clouds(training, "so3", 12, seed=0))
@@ -296,7 +295,8 @@ def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path
     with open_dataset(data) as dataset:
         for name, own in (("pruned", ["network.arch=pruned"]), ("full", [])):
             config = RunConfig.load("quick", [*changes, *own])
-            train_runs(dataset, ["ball"], config, 0, folder / name, Machine(workers=0, quiet=True))
+            machine = Machine(workers=0, quiet=True)
+            train_runs(dataset, ["ball"], "mc4ad", config, 0, folder / name, machine)
     return {name: folder / name for name in ("pruned", "full")}
 
 

@@ -18,7 +18,7 @@ from mc4ad_model.methods.mc4ad.checkpoints import read_tensors
 from mc4ad_model.registration.poses import Registration
 from mc4ad_model.runs.run_folder import Run, environment, find_runs, read_run
 from tests.networks import sphere
-from tests.runs import make_run, results, tiny, train_tiny
+from tests.runs import cpu, make_run, results, tiny, train_tiny
 from tests.samples import make_dataset
 
 CONFIG = tiny("network.layers=2", "training.repeats=2", "training.batch=2", "training.epochs=1")
@@ -51,11 +51,11 @@ def test_a_run_is_read_as_it_was_written(tmp_path):
     run = make_run(
         tmp_path / "a" / "b", CONFIG, seed=2**70,
         identity={"source": "procedural", "noise_sigma": 0.0447, "nested": {"points": [2, 3]}},
-        environment=environment("cpu"),
+        environment=environment(cpu()),
     )  # fmt: skip
     assert read_run(run.folder) == run
     text = json.loads((run.folder / "run.json").read_text())
-    assert (text["format"], text["version"]) == ("intravariance-run", 1)
+    assert (text["format"], text["version"]) == ("intravariance-run", 2)
     assert text["config"]["training"]["epochs"] == 1
     assert text["environment"].keys() >= {
         "python", "intravariance", "torch", "numpy", "scipy", "device", "processor", "threads",
@@ -76,7 +76,7 @@ def test_run_json_is_written_once(tmp_path):
         ("[" * 100_000, "not valid JSON"),
         ("[]", "another file"),
         ('{"format": "other"}', "another file"),
-        ('{"format": "intravariance-run", "version": 2}', "format version 2"),
+        ('{"format": "intravariance-run", "version": 3}', "format version 3"),
         ('{"format": "intravariance-run", "version": 1}', "category, seed"),
     ],
 )
@@ -94,7 +94,7 @@ def test_a_run_json_that_cannot_be_read(tmp_path, content, named):
     assert read_run(tmp_path) == run
 
 
-FRESH = Run(Path(), "toys", 0, CONFIG, "digest", {"noise_sigma": 0.0447}, {})
+FRESH = Run(Path(), "toys", 0, "mc4ad", CONFIG, "digest", {"noise_sigma": 0.0447}, {})
 
 
 def test_an_unknown_key_in_the_configuration(copied):
@@ -135,7 +135,7 @@ def test_the_same_run_may_go_on_in_its_folder(copied):
         ({"data_digest": "x"}, "data_digest = 'digest', now 'x'"),
         ({"identity": {"noise_sigma": 0.002}}, "identity.noise_sigma = 0.0447, now 0.002"),
         (
-            {"config": tiny("network.layers=2", "training.epochs=3")},
+            {"settings": tiny("network.layers=2", "training.epochs=3")},
             "config.training.batch = 2, now 4; config.training.epochs = 1, now 3",
         ),
     ],
@@ -210,7 +210,7 @@ def test_killed_while_an_earlier_run_is_removed(copied, monkeypatch):
             with pytest.raises(Killed):
                 copied.prepare(force=True)
         if copied.finished:
-            copied.load_network()
+            copied.load_method()
         copied.check(force=True)
         copied.prepare(force=True)
         assert files(copied.folder) == {"run.json"}
@@ -220,7 +220,7 @@ def test_killed_while_an_earlier_run_is_removed(copied, monkeypatch):
 
 
 def test_the_network_is_the_trained_one_in_evaluation_mode(trained):
-    network = trained.load_network()
+    network = trained.load_method().network
     assert not network.training
     assert network.config == CONFIG.network
     tensors, _ = read_tensors(trained.folder / "network")
@@ -232,7 +232,7 @@ def test_an_unfinished_run_has_no_network(copied):
     (copied.folder / "network.json").unlink()
     assert not copied.finished
     with pytest.raises(InputError, match=r"training is unfinished.*iv train"):
-        copied.load_network()
+        copied.load_method()
 
 
 def test_a_damaged_network(copied):
@@ -241,7 +241,7 @@ def test_a_damaged_network(copied):
     content[-1] ^= 1
     file.write_bytes(content)
     with pytest.raises(InputError, match=r"network\.safetensors"):
-        copied.load_network()
+        copied.load_method()
 
 
 @pytest.mark.parametrize(
@@ -250,22 +250,22 @@ def test_a_damaged_network(copied):
         ({"seed": 5}, "seed = 0, expected 5"),
         ({"category": "pots"}, "category = 'toys', expected 'pots'"),
         ({"data_digest": "x"}, "data_digest = 'digest', expected 'x'"),
-        ({"config": tiny("network.width=0.5")}, "another architecture"),
+        ({"settings": tiny("network.width=0.5")}, "another architecture"),
     ],
 )
 def test_another_runs_network(copied, changes, named):
     with pytest.raises(InputError, match=r"network\.json") as caught:
-        replace(copied, **changes).load_network()
+        replace(copied, **changes).load_method()
     assert named in str(caught.value)
 
 
 def test_the_detector_in_the_clouds_own_frame(trained):
     points = (0.4 * sphere(200).numpy() + 3).astype(np.float32)
-    force = trained.load_detector()(points)
+    force = trained.load_method().score(points).force
     assert force.shape == (200, 3) and force.dtype == np.float32
     given = torch.from_numpy(points - points.mean(axis=0))
     scale = 1 / given.norm(dim=1).max()
-    expected = trained.load_network().predict([given * scale])[0].combined / scale
+    expected = trained.load_method().network.predict([given * scale])[0].combined / scale
     assert np.allclose(force, expected.numpy(), atol=1e-5)
 
 
@@ -277,8 +277,8 @@ def test_the_detector_registers_to_the_templates_of_the_run(tmp_path):
     pose = Registration([templates[n].numpy() for n in sorted(templates)]).register(points)
     assert pose.template == 0
     moved = (points @ pose.rotation + pose.shift).astype(np.float32)
-    expected = run.load_network().predict([torch.from_numpy(moved)])[0].combined.numpy()
-    force = run.load_detector()(points)
+    expected = run.load_method().network.predict([torch.from_numpy(moved)])[0].combined.numpy()
+    force = run.load_method().score(points).force
     assert np.allclose(force, expected @ pose.rotation.T, atol=1e-4)
     assert results(run.folder)  # looking changes nothing
 

@@ -258,7 +258,7 @@ def test_interrupted_between_the_two_files(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         out.write_bytes(content)
 
-    monkeypatch.setattr("mc4ad_model.methods.mc4ad.checkpoints.write_file", stop)
+    monkeypatch.setattr("mc4ad_model.methods.saved_files.write_file", stop)
     with pytest.raises(KeyboardInterrupt):
         write_tensors(tmp_path / "a", {"x": torch.zeros(2)}, {}, force=True)
     with pytest.raises(IntegrityError, match="SHA-256"):

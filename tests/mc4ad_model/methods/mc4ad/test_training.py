@@ -22,7 +22,7 @@ pytest.importorskip("torch", reason="torch is not installed: pip install '.[mode
 import torch
 
 from intravariance.errors import InputError, IVError
-from mc4ad_model.machine.ranks import Processes
+from mc4ad_model.machine.ranks import Ranks
 from mc4ad_model.methods.mc4ad import training
 from mc4ad_model.methods.mc4ad import training_state as trainer
 from mc4ad_model.methods.mc4ad.checkpoints import read_tensors, write_tensors
@@ -30,7 +30,7 @@ from mc4ad_model.methods.mc4ad.training import steps_per_epoch, train
 from mc4ad_model.methods.mc4ad.training_samples import TrainingSamples
 from mc4ad_model.methods.mc4ad.training_state import Trainer, last_checkpoint
 from mc4ad_model.runs.run_folder import Run
-from tests.runs import make_run, results, tiny, train_tiny, training_data
+from tests.runs import cpu, make_run, results, tiny, toys, train_tiny, training_run
 
 SMALLER = (
     "network.layers=2",
@@ -137,8 +137,7 @@ def test_the_loss_goes_down(tmp_path):
         "loss.direction=1", "loss.distance=20", "training.learning_rate=0.01",
         "training.epochs=12", "training.repeats=8", "training.batch=8",
     )  # fmt: skip
-    run = make_run(tmp_path, config)
-    train(run, training_data("long_ball", noise=0.0), torch.device("cpu"), quiet=True)
+    train(training_run(tmp_path, config), toys("long_ball", noise=0.0), cpu())
     lines = [json.loads(x) for x in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     for name, by in (("total", 0.08), ("direction", 0.05)):
         values = [line[name] for line in lines]
@@ -357,10 +356,10 @@ def test_a_batch_larger_than_an_epoch(tmp_path):
 
 def test_a_batch_must_be_divisible_among_processes():
     config = tiny("training.batch=3")
-    samples = TrainingSamples(training_data(), config, 0)
-    assert steps_per_epoch(samples, config.training, Processes(0, 3, 0)) == 2
+    samples = TrainingSamples(toys(), config, 0)
+    assert steps_per_epoch(samples, config.training, Ranks(0, 3, 0)) == 2
     with pytest.raises(InputError, match=r"training\.batch = 3: expected a multiple of the 2"):
-        steps_per_epoch(samples, config.training, Processes(0, 2, 0))
+        steps_per_epoch(samples, config.training, Ranks(0, 2, 0))
 
 
 def test_a_worker_that_was_killed():

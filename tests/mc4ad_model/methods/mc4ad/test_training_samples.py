@@ -20,7 +20,7 @@ from mc4ad_model.methods.mc4ad.training_samples import (
     load_batches,
     random_rotation,
 )
-from tests.runs import tiny, training_data
+from tests.runs import tiny, toys
 from tests.samples import product
 
 STORED = ("data.points=stored", "data.rotation=three_axes")
@@ -36,7 +36,7 @@ each_kind = pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
 
 
 def samples_of(*changes: str, seed: int = 0, **data: object) -> TrainingSamples:
-    return TrainingSamples(training_data(**data), tiny(*changes), seed)
+    return TrainingSamples(toys(**data), tiny(*changes), seed)
 
 
 def arrays(sample: tuple[torch.Tensor, torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
@@ -73,7 +73,7 @@ def test_items_seeds_and_categories_differ(changes):
     """In the released code the workers share one random stream, so items repeat."""
     samples, others = samples_of(*changes), samples_of(*changes, seed=1)
     items = [samples[i][0] for i in range(16)] + [others[i][0] for i in range(16)]
-    data = training_data()
+    data = toys()
     renamed = TrainingSamples(
         type(data)("other", data.templates, data.points, data.noise_sigma), tiny(*changes), 0
     )
@@ -195,7 +195,7 @@ def test_noise_is_the_files_and_is_not_in_the_displacement():
 
 
 def test_stored_points_are_the_files_with_their_noise_and_no_more():
-    data = training_data()
+    data = toys()
     config = tiny(*STORED[:1], "data.rotation=none")
     samples = TrainingSamples(data, config, 0)
     for index in range(4):
@@ -213,7 +213,7 @@ def test_the_number_of_points_is_drawn_from_the_files_range():
 
 
 def test_own_frame_is_centred_and_scaled_before_the_deformation():
-    data = training_data(noise=0.0447)
+    data = toys(noise=0.0447)
     for changes in ((), STORED):
         samples = TrainingSamples(data, tiny(*changes), 0)
         for index in range(4):
@@ -289,7 +289,7 @@ def test_points_are_turned_by_the_configured_rotation():
     """The long ball's long axis: anywhere with so3, along z without."""
 
     def axes(rotation: str) -> np.ndarray:
-        data = training_data("long_ball", noise=0.0)
+        data = toys("long_ball", noise=0.0)
         samples = TrainingSamples(data, tiny(f"data.rotation={rotation}"), 0)
         return np.array(
             [
@@ -305,7 +305,7 @@ def test_points_are_turned_by_the_configured_rotation():
 @pytest.mark.parametrize("changes", [(), STORED, REGISTERED], ids=["own", "stored", "registered"])
 def test_normals_are_turned_with_the_points(changes):
     """On a ball the normals are the directions from its centre, however it lies."""
-    data = training_data("round_ball", noise=0.0)
+    data = toys("round_ball", noise=0.0)
     config = tiny(*changes, "anomalies.generator=norm_as_signed")
     samples = TrainingSamples(data, config, 0)
     for index in range(4):
@@ -348,6 +348,6 @@ def test_a_cloud_without_size_is_an_error(value):
 
 
 def test_too_few_points_for_the_patches_is_an_error():
-    samples = TrainingSamples(training_data(points=(5, 5)), tiny(), 0)
+    samples = TrainingSamples(toys(points=(5, 5)), tiny(), 0)
     with pytest.raises(InputError, match="fewer patches"):
         samples[0]

@@ -14,23 +14,29 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mc4ad_model.machine.ranks import Processes
+from mc4ad_model.machine.ranks import Ranks
 from mc4ad_model.methods.mc4ad.configuration import RunConfig, TrainingConfig
 from mc4ad_model.methods.mc4ad.losses import combined_loss
 from mc4ad_model.methods.mc4ad.network import CFPNet
 from mc4ad_model.methods.mc4ad.training_samples import CollatedBatch, TrainingSamples
-from mc4ad_model.methods.mc4ad.training_state import Trainer, last_checkpoint, learning_rate
-from tests.runs import make_run, tiny, training_data
+from mc4ad_model.methods.mc4ad.training_state import (
+    Trainer,
+    TrainingRun,
+    last_checkpoint,
+    learning_rate,
+)
+from mc4ad_model.methods.method import FittedOn
+from tests.runs import tiny, toys, training_run
 
 CPU = torch.device("cpu")
 
 
 def make_trainer(folder: Path, config: RunConfig, seed: int = 0, steps: int = 2) -> Trainer:
-    return Trainer(make_run(folder, config, seed), steps, CPU, "torch", Processes(0, 1, 0))
+    return Trainer(training_run(folder, config, seed), steps, CPU, "torch", Ranks())
 
 
 def batch(config: RunConfig, first: int = 0) -> CollatedBatch:
-    samples = TrainingSamples(training_data(), config, 0)
+    samples = TrainingSamples(toys(), config, 0)
     return CollatedBatch([samples[first + i] for i in range(4)])
 
 
@@ -88,8 +94,8 @@ def test_initial_parameters_depend_on_seed_and_category_alone(tmp_path):
     torch.manual_seed(8)
     again = parameters(make_trainer(tmp_path / "b", config).network)
     assert torch.equal(first, again)
-    other = make_run(tmp_path / "c", config, category="pots")
-    pots = Trainer(other, 2, CPU, "torch", Processes(0, 1, 0)).network
+    other = TrainingRun(tmp_path / "c", config, FittedOn("pots", 0, "digest"))
+    pots = Trainer(other, 2, CPU, "torch", Ranks()).network
     seeds = [parameters(make_trainer(tmp_path / str(s), config, s).network) for s in (1, 2)]
     for found in (parameters(pots), *seeds):
         assert not torch.equal(first, found)

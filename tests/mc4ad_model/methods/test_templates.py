@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`mc4ad_model.methods.mc4ad.training_samples`: what training takes from a dataset file."""
+"""What methods take from a dataset file."""
 
 from dataclasses import replace
 
@@ -12,20 +12,21 @@ from annotations.vocabulary import NORMAL
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
 from mc4ad_model.methods.mc4ad.configuration import RunConfig, presets
-from mc4ad_model.methods.mc4ad.training_samples import (
+from mc4ad_model.methods.mc4ad.method import MC4AD
+from mc4ad_model.methods.mc4ad.training_samples import TrainingSamples
+from mc4ad_model.methods.templates import (
     REGISTRATION_POINTS,
-    TrainingSamples,
-    read_training_data,
+    read_templates,
     registration_points,
 )
 from tests.mc4ad_model.methods.mc4ad.test_training_samples import STORED, arrays, distance_to
-from tests.runs import tiny, training_data
+from tests.runs import cpu, tiny, toys
 from tests.samples import make_dataset, small_specification
 
 
 def test_templates_of_a_file(tmp_path):
     with open_dataset(make_dataset(tmp_path / "small.h5", sigma=0.01)) as dataset:
-        data = read_training_data(dataset, "brick", tiny())
+        data = read_templates(dataset, "brick")
         stored = [r for r in dataset.filter(category="brick") if r.split == "train"]
         assert (data.category, data.noise_sigma) == ("brick", 0.01)
         assert data.points == small_specification().points
@@ -35,15 +36,16 @@ def test_templates_of_a_file(tmp_path):
             assert np.array_equal(template.points, record.points)
             assert np.array_equal(template.mesh.vertices, record.mesh.vertices)
         with pytest.raises(InputError, match=r"small\.h5.*vase.*ball, brick"):
-            read_training_data(dataset, "vase", tiny())
+            read_templates(dataset, "vase")
 
 
 def test_a_template_without_a_mesh(tmp_path):
     path = make_dataset(tmp_path / "bare.h5", change=lambda sample, rng: replace(sample, mesh=None))
     with open_dataset(path) as dataset:
-        with pytest.raises(InputError, match=r"bare\.h5.*no mesh.*--set data\.points=stored"):
-            read_training_data(dataset, "ball", tiny())
-        data = read_training_data(dataset, "ball", tiny(*STORED))
+        data = read_templates(dataset, "ball")
+    with pytest.raises(InputError, match=r"ball.*no mesh.*--set data\.points=stored"):
+        MC4AD(tiny()).check(data)
+    MC4AD(tiny(*STORED), cpu()).check(data)
     points, _ = arrays(TrainingSamples(data, tiny(*STORED), 0)[0])
     assert len(points) in {len(template.points) for template in data.templates}
     # registration then has the stored points
@@ -52,7 +54,7 @@ def test_a_template_without_a_mesh(tmp_path):
 
 
 def test_registration_points_are_on_the_surface():
-    data = training_data()
+    data = toys()
     points = registration_points(data, 0)
     assert list(points) == ["long_ball", "flat_brick"]
     for name, cloud in points.items():
@@ -65,6 +67,6 @@ def test_registration_points_are_on_the_surface():
 def test_each_preset_makes_samples():
     for name in presets():
         config = RunConfig.load(name, ["training.repeats=1", "training.epochs=1"])
-        points, displacement = arrays(TrainingSamples(training_data(), config, 0)[0])
+        points, displacement = arrays(TrainingSamples(toys(), config, 0)[0])
         assert np.isfinite(points).all()
         assert np.any(displacement != 0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`training_samples.ForcePredictor`: frames and units, with networks whose force is known."""
+"""`predict_force`: frames and units, with networks whose force is known."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from scipy.spatial.transform import Rotation
 
 from intravariance.errors import InputError
 from intravariance.geometry.sampling import sample_surface
-from mc4ad_model.methods.mc4ad.network import CFPNet, Forces, count_parameters
-from mc4ad_model.methods.mc4ad.training_samples import ForcePredictor, centre_and_scale
+from mc4ad_model.methods.mc4ad.configuration import ScoringConfig
+from mc4ad_model.methods.mc4ad.network import CFPNet, Forces
+from mc4ad_model.methods.mc4ad.scoring import point_scores, predict_force
+from mc4ad_model.methods.mc4ad.training_samples import centre_and_scale
 from mc4ad_model.registration.poses import Pose, Registration
 from tests.networks import scrambled
 from tests.runs import tiny
@@ -50,11 +52,11 @@ class At:
         return self.pose
 
 
-def predictor(field: Field, registration: Any = None) -> tuple[ForcePredictor, Known]:
+def predictor(
+    field: Field, registration: Any = None
+) -> tuple[Callable[[np.ndarray], np.ndarray], Known]:
     network = Known(field)
-    frame = "own" if registration is None else "registered"
-    config = tiny(f"data.frame={frame}", "data.rotation=none")
-    return ForcePredictor(network, config, registration), network  # type: ignore[arg-type]
+    return lambda points: predict_force(network, points, registration), network  # type: ignore[arg-type]
 
 
 def cloud(seed: int = 0, points: int = 60) -> np.ndarray:
@@ -171,9 +173,7 @@ def test_a_real_network_is_asked_through_predict():
     centroid, scale = centre_and_scale(points)
     given = torch.from_numpy(((points - centroid) * scale).astype(np.float32))
     expected = network.predict([given])[0].combined.numpy() / scale
-    detector = ForcePredictor(network, config)
-    assert np.allclose(detector(points), expected, atol=1e-6)
-    assert detector.parameters == count_parameters(network)
+    assert np.allclose(predict_force(network, points, None), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
@@ -181,3 +181,26 @@ def test_a_cloud_without_size_is_an_error(value):
     detector, _ = predictor(some_field)
     with pytest.raises(InputError, match="point cloud"), np.errstate(all="ignore"):
         detector(np.full((10, 3), value, dtype=np.float32))
+
+
+# --- scores of points
+
+
+FORCE = np.array([[3.0, -4.0, 0.0], [0.0, 0.0, 0.0], [1.0, 1.0, -1.0]], dtype=np.float32)
+
+
+def test_point_scores_by_hand() -> None:
+    assert point_scores(FORCE, ScoringConfig(point="l1")).tolist() == [7, 0, 3]
+    l2 = point_scores(FORCE, ScoringConfig(point="l2"))
+    assert l2 == pytest.approx([5, 0, np.sqrt(3)])
+    assert l2.dtype == np.float32
+
+
+def test_l2_does_not_depend_on_the_frame_and_l1_does() -> None:
+    """Why the field's L1 is a choice and not a detail: it is no property of the object."""
+    rng = np.random.default_rng(0)
+    force = rng.normal(size=(50, 3))
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    l1, l2 = ScoringConfig(point="l1"), ScoringConfig(point="l2")
+    assert point_scores(force @ turn, l2) == pytest.approx(point_scores(force, l2), rel=1e-6)
+    assert np.abs(point_scores(force @ turn, l1) - point_scores(force, l1)).max() > 0.1
