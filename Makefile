@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # make build   set everything up in .venv and build Group 2
 # make test    set everything up in .venv and run the tests
-# make wheel-test  build the wheel and use it from fresh environments
+# make wheel-test  build the wheel, and use it from fresh environments and an empty folder
 # make lint    formatting, lint, types and who may import whom
 # make parity  compare with MinkowskiEngine, where it is built (docs/minkowski.md)
 # make bench   the benchmarks
