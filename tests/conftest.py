@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+# One thread in this process and in those that tests start, before torch or NumPy is imported: there
+# are as many test processes as cores, and threads that wait for each other only burn time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Two categories, two products each, every defect type: the smallest build that is all there.
 SMALL_SPECIFICATION = """
 name = "small"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compute AU-PRO with MVTec's own evaluation code: the golden figures that a test compares ours with.
+"""Compute AU-PRO with MVTec's own evaluation code: figures that a test compares ours with.
 
     python tools/au_pro_golden.py --official FOLDER --out tests/data/au_pro_official.json
 
@@ -54,9 +54,8 @@ def make_case(seed: int) -> tuple[Images, Images]:
 
 def digest(seed: int) -> str:
     """Return the SHA-256 of a case."""
-    return hashlib.sha256(
-        b"".join(image.tobytes() for image in sum(make_case(seed), []))
-    ).hexdigest()
+    truths, scores = make_case(seed)
+    return hashlib.sha256(b"".join(image.tobytes() for image in truths + scores)).hexdigest()
 
 
 def main() -> None:
