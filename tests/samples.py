@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,9 @@ def sphere_points(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
     return points / np.linalg.norm(points, axis=1, keepdims=True)
 
 
+@cache
 def product(subcategory: str) -> Mesh:
-    """The pristine mesh of a subcategory, unit-sphere frame: a ball where none is known."""
+    """Return the pristine mesh of a subcategory, unit-sphere frame: a ball where none is known."""
     ball = trimesh.creation.icosphere(subdivisions=3)
     brick = trimesh.creation.box().subdivide().subdivide()
     stretch = {
