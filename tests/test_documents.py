@@ -24,7 +24,7 @@ from tests.documents import DOCUMENTS, Stock, blocks, commands, label_by_hand, p
 from tests.exporting_samples import plain_folder
 
 # Minutes even on a small file, or Blender's work: parsed only. Their output is then a stand-in.
-SLOW = ("ablate", "build", "quality-control", "reproduce")
+SLOW = ("ablate", "build", "inspect", "quality-control", "reproduce")
 # Registration takes most of an evaluation's time: left out.
 TINY = (
     "data.frame=own", "data.pose_rotation=0", "data.pose_shift=0", "network.width=0.25",
@@ -34,9 +34,10 @@ PICTURES = ("--size", "64", "--points", "150", "--samples", "1")
 # Options that make a command quick, added at its end.
 QUICKER = {
     "train": ("--workers", "0", *(word for change in TINY for word in ("--set", change))),
-    "inspect": (*PICTURES, "--generator", "norm_as", "--jobs", "1", "--force"),
     "compare": PICTURES,
     "preview": ("--size", "64"),
+    "import": ("--jobs", "1"),
+    "export": ("--jobs", "1"),
 }
 EXTRAS = ("torch", "sklearn", "pydantic", "matplotlib", "open3d", "k3d", "pyarrow")
 pytestmark = pytest.mark.skipif(

@@ -6,10 +6,10 @@ training gives here, and what it gives when it is broken by hand:
 
     | training                                | O-AUROC | P-AUROC | cosine | EPE / zero-EPE |
     |-----------------------------------------|--------:|--------:|-------:|---------------:|
-    | as it is                                |    0.88 |    0.81 |   0.60 |           0.79 |
-    | the displacements' sign reversed        |    0.79 |    0.75 |  -0.43 |           1.22 |
-    | displacements given to other points     |    0.41 |    0.44 |  -0.22 |           1.01 |
-    | one step with hardly any learning rate  |    0.38 |    0.54 |  -0.41 |           1.04 |
+    | as it is                                |    0.88 |    0.88 |   0.37 |           0.86 |
+    | the displacements' sign reversed        |    0.92 |    0.90 |  -0.40 |           1.33 |
+    | displacements given to other points     |    0.51 |    0.54 |   0.19 |           0.99 |
+    | a step or two, hardly any learning rate |    0.48 |    0.56 |  -0.25 |           1.01 |
 
 The sign shows in the force alone: scores are lengths.
 """
@@ -25,7 +25,9 @@ import pytest
 from click.testing import CliRunner
 
 pytest.importorskip("sklearn")
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
+
+import torch
 
 from intravariance.cli import main
 from intravariance.dataset.specification import Category, Specification
@@ -34,9 +36,9 @@ from tests.samples import make_dataset
 
 BALLS_AND_BRICKS = Category("mixed", ("long_ball", "flat_brick"), 2, 10, {"bulge": 10})
 SPECIFICATION = Specification("mixed", "Mixed", (1200, 1300), (BALLS_AND_BRICKS,))
-# 280 clouds an epoch in batches of 8: 140 steps. One larger patch, and voxels for fewer points.
+# 440 clouds an epoch in batches of 8: 220 steps in all. One larger patch, and voxels for fewer points.
 SHORT = (
-    "training.epochs=4", "training.repeats=140", "network.voxel_size=0.15",
+    "training.epochs=4", "training.repeats=220", "network.voxel_size=0.15",
     "anomalies.patches=16", "anomalies.candidates=8", "anomalies.deformed=2",
     "anomalies.magnitude=[0.15,0.22]", "data.pose_rotation=0",
 )  # fmt: skip
@@ -66,6 +68,6 @@ def test_a_short_training_detects_and_points_the_right_way(tmp_path: Path) -> No
         torch.set_num_threads(threads)
     found = json.loads(result.stdout)["mean"]
     assert found["O-AUROC"] > 0.75, found
-    assert found["P-AUROC"] > 0.7, found
-    assert found["cosine"] > 0.35, found
-    assert found["EPE"] < 0.9 * found["zero-EPE"], found
+    assert found["P-AUROC"] > 0.75, found
+    assert found["cosine"] > 0.2, found
+    assert found["EPE"] < 0.95 * found["zero-EPE"], found
