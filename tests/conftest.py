@@ -59,7 +59,7 @@ def needs_blender() -> None:
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for what is built once for all processes of pytest-xdist."""
+    """Return a folder for what is built once for all processes of pytest-xdist."""
     own = tmp_path_factory.getbasetemp()
     folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
     folder.mkdir(exist_ok=True)
@@ -77,13 +77,13 @@ def build_once(path: Path, *arguments: object) -> Path:
 
 @pytest.fixture(scope="session")
 def cache(shared: Path) -> Path:
-    """A folder for prepared base meshes, empty at first, shared by all builds of the tests."""
+    """Return a folder for prepared base meshes, empty at first, shared by all builds."""
     return shared / "cache"
 
 
 @pytest.fixture(scope="session")
 def small_specification(shared: Path) -> Path:
-    """The file of the small specification."""
+    """Write the small specification."""
     path = shared / "small.toml"
     path.write_text(SMALL_SPECIFICATION)
     return path
@@ -91,12 +91,12 @@ def small_specification(shared: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def small_file(shared: Path, small_specification: Path, cache: Path, needs_blender: None) -> Path:
-    """The small specification, built."""
+    """Build the small specification."""
     return build_once(shared / "small.h5", "--spec", small_specification, "--cache", cache)
 
 
 @pytest.fixture(scope="session")
 def group2_file(shared: Path, cache: Path, needs_blender: None) -> Path:
-    """The main job: the whole of Group 2 with its default settings."""
+    """Do the main job: build the whole of Group 2 with its default settings."""
     arguments = ("--group", 2, "--seed", 0, "--cache", cache)
     return build_once(shared / "group2.h5", *arguments)

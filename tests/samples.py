@@ -72,7 +72,7 @@ def product(subcategory: str) -> Mesh:
 def make_sample(
     job: SampleJob, seed: int = 0, sigma: float = 0.0447, source: str = "procedural"
 ) -> Sample:
-    """An honest sample. "missing" cuts a cap off and closes it with a flat face."""
+    """Return an honest sample. "missing" cuts a cap off and closes it with a flat face."""
     rng = generator(seed, job.id)
     mesh = product(job.subcategory)
     where = sample_surface(mesh, job.n_points, rng)
@@ -124,7 +124,7 @@ def metadata(
     sigma: float = 0.0447,
     source: str = "procedural",
 ) -> dict[str, Any]:
-    """What the build records."""
+    """Return what the build records."""
     return {
         "identity": {
             "specification": specification.to_dict(),
@@ -167,10 +167,10 @@ def make_dataset(
 
 
 def only_defective(change: Change) -> Change:
-    """The change applied to defective samples alone: a shortcut."""
+    """Apply the change to defective samples alone: a shortcut."""
     return lambda sample, rng: sample if sample.defect == NORMAL else change(sample, rng)
 
 
 def with_points(sample: Sample, points: np.ndarray) -> Sample:
-    """The sample with other points (N, 3)."""
+    """Return the sample with other points (N, 3)."""
     return replace(sample, points=np.ascontiguousarray(points, dtype=np.float32))

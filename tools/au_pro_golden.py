@@ -15,6 +15,7 @@ import argparse
 import hashlib
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -65,8 +66,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     chosen = parser.parse_args()
     sys.path.insert(0, str(chosen.official))
-    from generic_util import trapezoid
-    from pro_curve_util import compute_pro
+    compute_pro = import_module("pro_curve_util").compute_pro
+    trapezoid = import_module("generic_util").trapezoid
 
     cases = []
     for seed in SEEDS:

@@ -45,7 +45,7 @@ def start(arguments) -> subprocess.Popen[str]:
 
 
 def wait_for_samples(process, out: Path, count: int) -> Path:
-    """The folder of finished samples, once a running build has made so many."""
+    """Return the folder of finished samples, once a running build has made so many."""
     samples = out.with_name(f"{out.name}.partial") / "samples"
     end = time.monotonic() + 120
     while len(list(samples.glob("*.h5"))) < count and process.poll() is None:

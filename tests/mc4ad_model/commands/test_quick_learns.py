@@ -36,7 +36,8 @@ from tests.samples import make_dataset
 
 BALLS_AND_BRICKS = Category("mixed", ("long_ball", "flat_brick"), 2, 10, {"bulge": 10})
 SPECIFICATION = Specification("mixed", "Mixed", (1200, 1300), (BALLS_AND_BRICKS,))
-# 440 clouds an epoch in batches of 8: 220 steps in all. One larger patch, and voxels for fewer points.
+# 440 clouds an epoch in batches of 8: 220 steps in all. Larger patches and voxels, as there are
+# fewer points.
 SHORT = (
     "training.epochs=4", "training.repeats=220", "network.voxel_size=0.15",
     "anomalies.patches=16", "anomalies.candidates=8", "anomalies.deformed=2",
