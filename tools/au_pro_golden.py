@@ -7,6 +7,10 @@ FOLDER is the unpacked evaluation code of MVTec 3D-AD (the same as that of MVTec
 `pro_curve_util.py` and `generic_util.py`; get it from MVTec's page of the data set. None of it is
 part of this project. It works on images; the cases are images whose pixels are points of a grid.
 Only NumPy's generator and this file decide what the cases are; a digest of them is written too.
+
+The committed figures were made with the copies of both files in github.com/IHPCMember/IGAF, commit
+df83d4503dc3; utils/au_pro_util.py of github.com/eliahuhorwitz/3D-ADS, commit 612eb7b3ef87, gives
+the same figures with as many thresholds.
 """
 
 from __future__ import annotations
