@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # make build   set everything up in .venv and build Group 2
 # make test    set everything up in .venv and run the tests
+# make wheel-test  build the wheel, and use it from fresh environments and an empty folder
 # make lint    formatting, lint, types and who may import whom
 # make parity  compare with MinkowskiEngine, where it is built (docs/minkowski.md)
 # make bench   the benchmarks
@@ -13,7 +14,7 @@ OUT ?= group2.h5
 TORCH ?= torch==2.13.0
 BIN = $(VENV)/bin
 
-.PHONY: build test lint parity bench clean
+.PHONY: build test wheel-test lint parity bench clean
 
 build: $(OUT)
 	$(BIN)/iv verify $(OUT)
@@ -23,7 +24,11 @@ $(OUT): | $(VENV)/build.installed
 	$(BIN)/iv build --group 2 --out $(OUT)
 
 test: $(VENV)/dev.installed
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 10
+
+wheel-test:
+	PYTHON=$(PYTHON) tools/system_libraries.sh
+	PYTHON=$(PYTHON) tools/wheel_test.sh
 
 lint: $(VENV)/dev.installed
 	$(BIN)/ruff format --check .

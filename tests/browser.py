@@ -31,7 +31,7 @@ _ARGUMENTS = (
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """The installed Chromium, started; the test is skipped where there is none."""
+    """Start the installed Chromium, or skip the test where there is none."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     executable = next(filter(None, map(shutil.which, _NAMES)), None)
     if executable is None:

@@ -10,6 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
+
+# One thread in this process and in those that tests start, before torch or NumPy is imported: there
+# are as many test processes as cores, and threads that wait for each other only burn time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Two categories, two products each, every defect type: the smallest build that is all there.
 SMALL_SPECIFICATION = """
@@ -34,7 +39,7 @@ defects = { concavity = 2, missing = 2, broken = 1, bending = 1 }
 def run_iv(
     *arguments: object, folder: Path | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """`iv ARGUMENTS` in a process of its own, as a user runs it."""
+    """Run `iv ARGUMENTS` in a process of its own, as a user does."""
     return subprocess.run(
         [sys.executable, "-c", "from intravariance.cli import main; main()", *map(str, arguments)],
         cwd=folder,
@@ -47,42 +52,51 @@ def run_iv(
 
 @pytest.fixture(scope="session")
 def needs_blender() -> None:
-    """Tests that ask for this are skipped where the bpy wheel is not installed."""
+    """Skip tests that ask for this where the bpy wheel is not installed."""
     if importlib.util.find_spec("bpy") is None:
         pytest.skip("Blender is not installed: pip install '.[blender]'")
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for prepared base meshes, empty at first, shared by all builds of the tests."""
-    return tmp_path_factory.mktemp("cache")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder for what is built once for all processes of pytest-xdist."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def build_once(path: Path, *arguments: object) -> Path:
+    """Build a dataset file, unless another process has built it or builds it now."""
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            result = run_iv("build", *arguments, "--out", path)
+            assert result.returncode == 0, result.stderr
+    return path
 
 
 @pytest.fixture(scope="session")
-def small_specification(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("specification") / "small.toml"
+def cache(shared: Path) -> Path:
+    """Return a folder for prepared base meshes, empty at first, shared by all builds."""
+    return shared / "cache"
+
+
+@pytest.fixture(scope="session")
+def small_specification(shared: Path) -> Path:
+    """Write the small specification."""
+    path = shared / "small.toml"
     path.write_text(SMALL_SPECIFICATION)
     return path
 
 
 @pytest.fixture(scope="session")
-def small_file(
-    tmp_path_factory: pytest.TempPathFactory,
-    small_specification: Path,
-    cache: Path,
-    needs_blender: None,
-) -> Path:
-    """The small specification, built."""
-    path = tmp_path_factory.mktemp("small") / "small.h5"
-    result = run_iv("build", "--spec", small_specification, "--out", path, "--cache", cache)
-    assert result.returncode == 0, result.stderr
-    return path
+def small_file(shared: Path, small_specification: Path, cache: Path, needs_blender: None) -> Path:
+    """Build the small specification."""
+    return build_once(shared / "small.h5", "--spec", small_specification, "--cache", cache)
 
 
 @pytest.fixture(scope="session")
-def group2_file(tmp_path_factory: pytest.TempPathFactory, cache: Path, needs_blender: None) -> Path:
-    """The main job: the whole of Group 2 with its default settings."""
-    path = tmp_path_factory.mktemp("group2") / "group2.h5"
-    result = run_iv("build", "--group", 2, "--seed", 0, "--out", path, "--cache", cache)
-    assert result.returncode == 0, result.stderr
-    return path
+def group2_file(shared: Path, cache: Path, needs_blender: None) -> Path:
+    """Do the main job: build the whole of Group 2 with its default settings."""
+    arguments = ("--group", 2, "--seed", 0, "--cache", cache)
+    return build_once(shared / "group2.h5", *arguments)

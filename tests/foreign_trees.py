@@ -18,7 +18,7 @@ STRETCH = {"airplane": (1.0, 0.6, 0.4), "duck": (0.5, 0.5, 0.5)}
 def ball(
     count: int, rng: np.random.Generator, stretch: tuple[float, ...] = (1, 1, 1), bump: float = 0.0
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """A stretched unit ball, and labels on a bump of this height (none when it is 0)."""
+    """Return a stretched unit ball, and labels on a bump of this height (none when it is 0)."""
     points = rng.normal(size=(count, 3))
     points /= np.linalg.norm(points, axis=1, keepdims=True)
     height = np.exp(-(((points - points[0]) ** 2).sum(axis=1) / 0.05))

@@ -28,7 +28,7 @@ def obj_text(vertices=CUBE_VERTICES, faces=CUBE_TRIANGLES) -> str:
 
 
 def box_off(width: float) -> str:
-    """A box of its own width, so that every file differs."""
+    """Return a box of its own width, so that every file differs."""
     return off_text([(x * width, y, z) for x, y, z in CUBE_VERTICES])
 
 
@@ -42,7 +42,7 @@ def write(folder: Path, *names: str) -> Path:
 
 
 def write_zip(path: Path, *names: str) -> Path:
-    """The same as `write`, in an archive."""
+    """Do the same as `write`, in an archive."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for number, name in enumerate(names):
             archive.writestr(name, box_off(1 + number / 10))
@@ -50,7 +50,7 @@ def write_zip(path: Path, *names: str) -> Path:
 
 
 def specification(**subcategories: list[str]) -> Specification:
-    """A specification of these categories and subcategories."""
+    """Return a specification of these categories and subcategories."""
     tables = [
         {"name": name, "subcategories": names, "templates": len(names), "positives": 0}
         for name, names in subcategories.items()

@@ -24,7 +24,7 @@ def sphere(points: int = 300, seed: int = 0) -> Tensor:
 
 
 def scrambled(config: NetworkConfig, seed: int = 0) -> CFPNet:
-    """A float64 network in evaluation mode, batch normalisation and biases being random too."""
+    """Return a float64 network in evaluation mode, its biases and statistics random too."""
     random = generator(seed)
     network = CFPNet(config, generator=random).double()
     for name, tensor in network.state_dict().items():

@@ -25,7 +25,7 @@ HOSTILE = (
 def ball(
     name: str, defect: str = "bulge", source: str = "dataset", count: int = 1500, **others: Any
 ) -> LabelledCloud:
-    """A ball whose front is labelled and moved outwards, but for its tip, which is exposed."""
+    """Return a ball whose front is labelled and moved outwards, but for its exposed tip."""
     rng = generator(0, name)
     normals = sphere_points(count, rng)
     depth = -normals[:, 1] if defect != "normal" else np.full(count, -1.0)
@@ -60,7 +60,7 @@ CLOUDS = (
 
 
 def unpack(entry: dict[str, Any], data: bytes) -> dict[str, np.ndarray]:
-    """What `pack` wrote, read as its docstring says."""
+    """Return what `pack` wrote, read as its docstring says."""
     count, stream = entry["shown"], io.BytesIO(data)
 
     def take(dtype: str, rows: int = 1) -> np.ndarray:
@@ -79,7 +79,7 @@ def unpack(entry: dict[str, Any], data: bytes) -> dict[str, np.ndarray]:
 
 
 def carried(document: bytes) -> list[tuple[dict[str, Any], dict[str, np.ndarray]]]:
-    """The clouds in a page: entries of its index, and the data."""
+    """Return the clouds in a page: entries of its index, and the data."""
     text = document.decode()
     index = json.loads(re.search(r'id="index">(.*?)</script>', text, re.S)[1])  # type: ignore[index]
     blocks = re.findall(r'id="cloud-\d+">(.*?)</script>', text, re.S)

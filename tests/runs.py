@@ -34,7 +34,7 @@ TINY = (
 
 
 def tiny(*changes: str) -> RunConfig:
-    """The released preset, of which all is changed that makes a run long."""
+    """Return the released preset, of which all is changed that makes a run long."""
     return RunConfig.load("released", [*TINY, *changes])
 
 
@@ -52,7 +52,7 @@ def toys(*products: str, noise: float = 0.0447, points: tuple[int, int] = (300, 
 
 
 def make_run(folder: Path, config: RunConfig, seed: int = 0, **changes: Any) -> Run:
-    """A run of the category "toys", its folder and run.json written unless they are there."""
+    """Return a run of the category "toys"; write its folder and run.json unless they are there."""
     values = {
         "folder": folder,
         "category": "toys",
@@ -90,6 +90,6 @@ def train_tiny(
 
 
 def results(folder: Path) -> dict[str, bytes]:
-    """What two runs with one seed must have in common, bit for bit."""
+    """Return what two runs with one seed must have in common, bit for bit."""
     names = ("network.safetensors", "network.json", "metrics.jsonl", "run.json")
     return {name: (folder / name).read_bytes() for name in names}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,9 @@ def sphere_points(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
     return points / np.linalg.norm(points, axis=1, keepdims=True)
 
 
+@cache
 def product(subcategory: str) -> Mesh:
-    """The pristine mesh of a subcategory, unit-sphere frame: a ball where none is known."""
+    """Return the pristine mesh of a subcategory, unit-sphere frame: a ball where none is known."""
     ball = trimesh.creation.icosphere(subdivisions=3)
     brick = trimesh.creation.box().subdivide().subdivide()
     stretch = {
@@ -70,7 +72,7 @@ def product(subcategory: str) -> Mesh:
 def make_sample(
     job: SampleJob, seed: int = 0, sigma: float = 0.0447, source: str = "procedural"
 ) -> Sample:
-    """An honest sample. "missing" cuts a cap off and closes it with a flat face."""
+    """Return an honest sample. "missing" cuts a cap off and closes it with a flat face."""
     rng = generator(seed, job.id)
     mesh = product(job.subcategory)
     where = sample_surface(mesh, job.n_points, rng)
@@ -122,7 +124,7 @@ def metadata(
     sigma: float = 0.0447,
     source: str = "procedural",
 ) -> dict[str, Any]:
-    """What the build records."""
+    """Return what the build records."""
     return {
         "identity": {
             "specification": specification.to_dict(),
@@ -165,10 +167,10 @@ def make_dataset(
 
 
 def only_defective(change: Change) -> Change:
-    """The change applied to defective samples alone: a shortcut."""
+    """Apply the change to defective samples alone: a shortcut."""
     return lambda sample, rng: sample if sample.defect == NORMAL else change(sample, rng)
 
 
 def with_points(sample: Sample, points: np.ndarray) -> Sample:
-    """The sample with other points (N, 3)."""
+    """Return the sample with other points (N, 3)."""
     return replace(sample, points=np.ascontiguousarray(points, dtype=np.float32))

@@ -26,7 +26,7 @@ GEOMETRIES = [*SUBMANIFOLD, *DOWN, *UP]
 
 
 def name(geometry: Geometry) -> str:
-    """The name of a parametrised test."""
+    """Return the name of a parametrised test."""
     return f"k{geometry.kernel_size}_s{geometry.source_stride}_to_{geometry.target_stride}"
 
 
@@ -72,7 +72,7 @@ def random_operands(
 
 
 def strided(coordinates: Sequence[Row], stride: int) -> list[Row]:
-    """Unique floor(c / stride) * stride, sorted."""
+    """Return unique floor(c / stride) * stride, sorted."""
     return sorted({(b, *(c // stride * stride for c in xyz)) for b, *xyz in coordinates})
 
 
@@ -102,7 +102,7 @@ def dictionary_pairs(
 def dense_convolution(
     features: Tensor, kernel: Tensor, pyramid: CoordinatePyramid, geometry: Geometry
 ) -> Tensor:
-    """The same by torch's dense convolutions on the whole grid; differentiable."""
+    """Compute the same by torch's dense convolutions on the whole grid; differentiable."""
     fine, coarse = sorted((geometry.source_stride, geometry.target_stride))
     size = geometry.kernel_size
     channels = kernel.shape[1:]
@@ -133,7 +133,7 @@ def dense_convolution(
 def with_gradients(
     output: Tensor, inputs: Sequence[Tensor], gradient: Tensor
 ) -> tuple[Tensor, ...]:
-    """The output and the gradients of the inputs, when `gradient` comes back to the output."""
+    """Return the output and the inputs' gradients, when `gradient` comes back to the output."""
     return output.detach(), *torch.autograd.grad(output, inputs, gradient)
 
 

@@ -16,13 +16,14 @@ import trimesh
 from filelock import FileLock
 
 from intravariance import open_dataset
+from intravariance.verification.verify import verify
 from tests.conftest import run_iv
 
 
 @pytest.fixture
 def command(small_specification, cache):
-    """Arguments of a small build; a test adds --out."""
-    return ["build", "--spec", small_specification, "--cache", cache]
+    """Arguments of a small build; a test adds --out. One process: each starts a Blender."""
+    return ["build", "--spec", small_specification, "--cache", cache, "--jobs", 1]
 
 
 def digest(path: Path) -> str:
@@ -44,7 +45,7 @@ def start(arguments) -> subprocess.Popen[str]:
 
 
 def wait_for_samples(process, out: Path, count: int) -> Path:
-    """The folder of finished samples, once a running build has made so many."""
+    """Return the folder of finished samples, once a running build has made so many."""
     samples = out.with_name(f"{out.name}.partial") / "samples"
     end = time.monotonic() + 120
     while len(list(samples.glob("*.h5"))) < count and process.poll() is None:
@@ -54,7 +55,7 @@ def wait_for_samples(process, out: Path, count: int) -> Path:
 
 
 def test_one_worker_gives_the_same_content_as_all(command, small_file, tmp_path):
-    result = run_iv(*command, "--jobs", 1, "--out", tmp_path / "one.h5", "--json")
+    result = run_iv(*command, "--out", tmp_path / "one.h5", "--json")
     assert result.returncode == 0, result.stderr
     report = json.loads(result.stdout)
     assert report["content_digest"] == digest(small_file)
@@ -85,7 +86,7 @@ def test_killed_again_and_again_ends_with_the_same_content(command, small_file, 
 
 def test_ctrl_c_says_that_the_build_can_go_on(command, small_file, tmp_path):
     out = tmp_path / "interrupted.h5"
-    process = start([*command, "--out", out])
+    process = start([*command, "--out", out, "--jobs", 2])
     samples = wait_for_samples(process, out, 1)
     os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to every process
     _, messages = process.communicate(timeout=60)
@@ -126,7 +127,10 @@ def test_noise_and_pose_are_as_asked(command, tmp_path, needs_blender):
         assert dataset.metadata["identity"]["noise_sigma"] == 0.002
         for record in dataset:
             np.testing.assert_array_equal(record.pose, np.eye(4))
-    assert run_iv("verify", out).returncode in (0, 1)
+    report = verify(out)
+    assert all(check.passed for check in report.checks), report.failures()
+    (noise,) = (check.message for check in report.checks if check.name == "noise")
+    assert noise.endswith("recorded 0.0020"), noise
 
 
 def test_an_existing_file_is_kept_without_force(command, tmp_path):

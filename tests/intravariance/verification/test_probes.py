@@ -204,24 +204,22 @@ def evenly_spaced(sample: Sample, rng: np.random.Generator) -> Sample:
 
 
 @pytest.mark.parametrize(
-    ("change", "probe"),
+    ("change", "probes"),
     [
-        (fewer_points, "points"),
-        (less_noise, "noise"),
-        (shifted, "frame shift"),
-        (scaled, "scale"),
-        (upright, "pose angle"),
-        (far_put, "pose offset"),
-        (far_put, "stored centroid"),
-        (far_put, "stored radius"),
-        (evenly_spaced, "spacing"),
+        (fewer_points, {"points"}),
+        (less_noise, {"noise"}),
+        (shifted, {"frame shift"}),
+        (scaled, {"scale"}),
+        (upright, {"pose angle"}),
+        (far_put, {"pose offset", "stored centroid", "stored radius"}),
+        (evenly_spaced, {"spacing"}),
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )
-def test_a_planted_shortcut_is_caught(change: Change, probe: str, tmp_path: Path) -> None:
+def test_a_planted_shortcut_is_caught(change: Change, probes: set[str], tmp_path: Path) -> None:
     path = make_dataset(tmp_path / "a.h5", SPECIFICATION, change=only_defective(change))
     found = failing(path)
-    assert probe in found
+    assert probes <= found
     assert found <= BLIND
 
 
