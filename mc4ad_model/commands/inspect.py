@@ -95,7 +95,7 @@ def inspect_command(
     from intravariance.dataset.store import open_dataset
     from intravariance.executors.processes import Processes, cores
     from intravariance.files.folders import new_folder
-    from intravariance.looking.realism.nearness import to_dict
+    from intravariance.looking.realism.tables import to_dict
     from intravariance.looking.realism.two_sample import load_open3d
     from mc4ad_model.methods.mc4ad.configuration import RunConfig
     from mc4ad_model.reports import inspection_report as report
