@@ -72,7 +72,7 @@ def train_command(
     """
     from intravariance.dataset.store import open_dataset
     from mc4ad_model.machine.device import Machine
-    from mc4ad_model.machine.ranks import Processes
+    from mc4ad_model.machine.ranks import Ranks
     from mc4ad_model.methods.mc4ad.configuration import RunConfig
     from mc4ad_model.runs.jobs import train_runs
 
@@ -92,7 +92,7 @@ def train_command(
             machine,
             force,
         )
-    if not Processes.here(machine.torch_device()).first:
+    if not Ranks.here(machine.torch_device()).first:
         return
     if as_json:
         click.echo(json.dumps({category: str(folder) for category, folder in folders.items()}))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The processes that `torchrun` started, or this one alone."""
+"""The ranks: the processes that `torchrun` started, or this one alone."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ from torch import Tensor, distributed, nn
 
 
 @dataclass(frozen=True)
-class Processes:
-    """rank : this process's number; count : how many there are; local_rank : number on its machine,
-    which is that of its GPU."""
+class Ranks:
+    """The processes of one training, as seen from this one.
+
+    rank : this process's number; count : how many there are; local_rank : number on its machine,
+    which is that of its GPU.
+    """
 
     rank: int
     count: int
     local_rank: int
 
     @classmethod
-    def here(cls, device: torch.device) -> Processes:
-        """As torchrun says in the environment; joins the group when there are several."""
+    def here(cls, device: torch.device) -> Ranks:
+        """Read from the environment what torchrun says; join the group when there are several."""
         count = int(os.environ.get("WORLD_SIZE", "1"))
         if count > 1 and not distributed.is_initialized():
             distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
@@ -34,13 +37,15 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes files and shows progress."""
+        """Tell whether this is the process that writes files and shows progress."""
         return self.rank == 0
 
     def wrap(self, network: nn.Module) -> nn.Module:
-        """The network to call in training: gradients are averaged over processes, and on GPUs batch
-        normalisation sees the whole batch. (On CPUs torch has no such normalisation: each process
-        normalises by its share, and the first one's statistics are kept.)"""
+        """Wrap the network for training, so that gradients are averaged over processes.
+
+        On GPUs batch normalisation sees the whole batch. (On CPUs torch has no such normalisation:
+        each process normalises by its share, and the first one's statistics are kept.)
+        """
         if self.count == 1:
             return network
         if next(network.parameters()).is_cuda:
@@ -49,7 +54,7 @@ class Processes:
         return nn.parallel.DistributedDataParallel(network)
 
     def any(self, flag: bool, device: torch.device) -> bool:
-        """Whether the flag is set in any process."""
+        """Tell whether the flag is set in any process."""
         if self.count == 1:
             return flag
         value: Any = torch.tensor(float(flag), device=device)
@@ -57,13 +62,13 @@ class Processes:
         return bool(value > 0)
 
     def mean(self, values: Tensor) -> Tensor:
-        """Of values that each process has its own of."""
+        """Average values over the processes, in place where there are several."""
         if self.count > 1:
             distributed.all_reduce(values)
             values /= self.count
         return values
 
     def wait(self) -> None:
-        """For all processes to come here."""
+        """Wait until all processes have come here."""
         if self.count > 1:
             distributed.barrier()

@@ -12,7 +12,7 @@ from intravariance.progress import say
 from mc4ad_model.evaluation.evaluate import CategoryEvaluation, evaluate_category
 from mc4ad_model.evaluation.results import write_results
 from mc4ad_model.machine.device import Machine
-from mc4ad_model.machine.ranks import Processes
+from mc4ad_model.machine.ranks import Ranks
 from mc4ad_model.methods.mc4ad.configuration import RunConfig, ScoringConfig
 from mc4ad_model.methods.mc4ad.training import steps_per_epoch, train
 from mc4ad_model.methods.mc4ad.training_samples import TrainingSamples, read_training_data
@@ -39,7 +39,7 @@ def train_runs(
         The backend is not installed.
     """
     device = machine.torch_device()
-    processes = Processes.here(device)
+    processes = Ranks.here(device)
     get_backend(machine.backend)  # an error where it is not installed
     jobs = []
     for category in categories:

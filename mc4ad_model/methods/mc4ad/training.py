@@ -16,7 +16,7 @@ import torch
 from intravariance.errors import InputError, IVError
 from intravariance.progress import say, track
 from mc4ad_model.machine.interruption import Interruption
-from mc4ad_model.machine.ranks import Processes
+from mc4ad_model.machine.ranks import Ranks
 from mc4ad_model.methods.mc4ad.configuration import TrainingConfig
 from mc4ad_model.methods.mc4ad.training_samples import (
     CollatedBatch,
@@ -56,7 +56,7 @@ def train(
     IVError
         Interrupted by a signal, after a checkpoint was written; or a loss is not finite.
     """
-    config, processes = run.config, Processes.here(device)
+    config, processes = run.config, Ranks.here(device)
     quiet = quiet or not processes.first
     samples = TrainingSamples(data, config, run.seed)
     per_epoch = steps_per_epoch(samples, config.training, processes)
@@ -115,7 +115,7 @@ def _from_workers(batches: Iterator[CollatedBatch], category: str) -> Iterator[C
         ) from error
 
 
-def steps_per_epoch(samples: TrainingSamples, config: TrainingConfig, processes: Processes) -> int:
+def steps_per_epoch(samples: TrainingSamples, config: TrainingConfig, processes: Ranks) -> int:
     """Whole batches in an epoch.
 
     Raises

@@ -17,7 +17,7 @@ from intravariance.errors import InputError, IVError
 from intravariance.files.atomic import write_file
 from intravariance.seeds import entropy
 from mc4ad_model.machine.memory import peak_memory
-from mc4ad_model.machine.ranks import Processes
+from mc4ad_model.machine.ranks import Ranks
 from mc4ad_model.methods.mc4ad.checkpoints import (
     load_checkpoint,
     read_tensors,
@@ -59,7 +59,7 @@ class Trainer:
         steps_per_epoch: int,
         device: torch.device,
         backend: str,
-        processes: Processes,
+        processes: Ranks,
     ) -> None:
         self._per_epoch = steps_per_epoch
         self._run, self._device, self._processes = run, device, processes

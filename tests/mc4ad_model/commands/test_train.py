@@ -24,7 +24,7 @@ import torch
 
 from intravariance import cli
 from intravariance.dataset.store import open_dataset
-from mc4ad_model.machine.ranks import Processes
+from mc4ad_model.machine.ranks import Ranks
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
 from mc4ad_model.methods.mc4ad.losses import combined_loss
 from mc4ad_model.methods.mc4ad.training_samples import (
@@ -267,7 +267,7 @@ def trained_in_two_shares(data: Path, config: RunConfig, folder: Path) -> dict[s
     samples = TrainingSamples(templates, config, 0)
     steps = samples.per_epoch // config.training.batch
     run = make_run(folder, config, category="ball")
-    trainer = Trainer(run, steps, torch.device("cpu"), "torch", Processes(0, 1, 0))
+    trainer = Trainer(run, steps, torch.device("cpu"), "torch", Ranks(0, 1, 0))
     network = trainer.network
     total = steps * config.training.epochs
     shares = [

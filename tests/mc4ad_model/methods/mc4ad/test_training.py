@@ -22,7 +22,7 @@ pytest.importorskip("torch", reason="torch is not installed: pip install '.[mode
 import torch
 
 from intravariance.errors import InputError, IVError
-from mc4ad_model.machine.ranks import Processes
+from mc4ad_model.machine.ranks import Ranks
 from mc4ad_model.methods.mc4ad import training
 from mc4ad_model.methods.mc4ad import training_state as trainer
 from mc4ad_model.methods.mc4ad.checkpoints import read_tensors, write_tensors
@@ -358,9 +358,9 @@ def test_a_batch_larger_than_an_epoch(tmp_path):
 def test_a_batch_must_be_divisible_among_processes():
     config = tiny("training.batch=3")
     samples = TrainingSamples(training_data(), config, 0)
-    assert steps_per_epoch(samples, config.training, Processes(0, 3, 0)) == 2
+    assert steps_per_epoch(samples, config.training, Ranks(0, 3, 0)) == 2
     with pytest.raises(InputError, match=r"training\.batch = 3: expected a multiple of the 2"):
-        steps_per_epoch(samples, config.training, Processes(0, 2, 0))
+        steps_per_epoch(samples, config.training, Ranks(0, 2, 0))
 
 
 def test_a_worker_that_was_killed():

@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mc4ad_model.machine.ranks import Processes
+from mc4ad_model.machine.ranks import Ranks
 from mc4ad_model.methods.mc4ad.configuration import RunConfig, TrainingConfig
 from mc4ad_model.methods.mc4ad.losses import combined_loss
 from mc4ad_model.methods.mc4ad.network import CFPNet
@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 
 
 def make_trainer(folder: Path, config: RunConfig, seed: int = 0, steps: int = 2) -> Trainer:
-    return Trainer(make_run(folder, config, seed), steps, CPU, "torch", Processes(0, 1, 0))
+    return Trainer(make_run(folder, config, seed), steps, CPU, "torch", Ranks(0, 1, 0))
 
 
 def batch(config: RunConfig, first: int = 0) -> CollatedBatch:
@@ -89,7 +89,7 @@ def test_initial_parameters_depend_on_seed_and_category_alone(tmp_path):
     again = parameters(make_trainer(tmp_path / "b", config).network)
     assert torch.equal(first, again)
     other = make_run(tmp_path / "c", config, category="pots")
-    pots = Trainer(other, 2, CPU, "torch", Processes(0, 1, 0)).network
+    pots = Trainer(other, 2, CPU, "torch", Ranks(0, 1, 0)).network
     seeds = [parameters(make_trainer(tmp_path / str(s), config, s).network) for s in (1, 2)]
     for found in (parameters(pots), *seeds):
         assert not torch.equal(first, found)
