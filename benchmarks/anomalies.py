@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def sphere(points: int, rng: np.random.Generator) -> np.ndarray:
-    """(points, 3) float64 uniform on the unit sphere: their own normals."""
+    """Draw (points, 3) float64 uniform on the unit sphere: their own normals."""
     vectors = rng.standard_normal((points, 3))
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
@@ -73,7 +73,7 @@ def sphere(points: int, rng: np.random.Generator) -> np.ndarray:
 def plain_released(
     points: np.ndarray, normals: np.ndarray, config: AnomalyConfig, rng: np.random.Generator
 ) -> np.ndarray:
-    """The released pipeline in plain numpy: 64 sorts, then dipoles in patches of the first half.
+    """Run the released pipeline in plain numpy: 64 sorts, then dipoles in patches.
 
     Uses nothing of `mc4ad_model.methods.mc4ad.anomalies`: tests compare its statistics with ours.
     """
@@ -103,7 +103,7 @@ def plain_released(
 
 
 def times(points: int, deformed: int, rounds: int) -> tuple[float, float]:
-    """Median milliseconds of a sample: (plain, ours)."""
+    """Return the median milliseconds of a sample: (plain, ours)."""
     rng = np.random.default_rng(0)
     cloud = sphere(points, rng)
     config = AnomalyConfig(generator="da_gen_released", deformed=deformed)
@@ -116,14 +116,14 @@ def times(points: int, deformed: int, rounds: int) -> tuple[float, float]:
 
 
 def milliseconds(action: Callable[[], object]) -> float:
-    """Time of a call."""
+    """Measure the time of a call."""
     start = time.perf_counter()
     action()
     return 1000 * (time.perf_counter() - start)
 
 
 def looks(generator: str, samples: int, points: int = 20_000) -> Looks:
-    """What a generator does to random patches of spheres."""
+    """Measure what a generator does to random patches of spheres."""
     rng = np.random.default_rng(0)
     config = replace(AnomalyConfig(), generator=generator)
     rows = []

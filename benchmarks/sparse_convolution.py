@@ -12,12 +12,10 @@
 2. maps: building the kernel maps, alone and with the first convolution on them.
 3. network: inference and training step of CFP-Net; voxels and kernel maps are made in every call.
 
-Methods take turns, in blocks of at least 0.1 s; a figure is the median of five blocks. A block
-during which other processes took more than 10 % of the machine is repeated, up to three times; a
-row that still has such blocks is marked with *. Each number of threads runs in a process of its own
-(OpenBLAS and OpenMP read it when they are loaded). Rivals that are not installed are left out:
-MinkowskiEngine is built as in docs/minkowski.md, Open3D's CPU wheel is `open3d-cpu`. The tables go
-to stdout as Markdown, progress to stderr.
+Methods take turns (see `fair_timing`); a figure is the median of five blocks. Each number of
+threads runs in a process of its own (OpenBLAS and OpenMP read it when they are loaded). Rivals that
+are not installed are left out: MinkowskiEngine is built as in docs/minkowski.md, Open3D's CPU wheel
+is `open3d-cpu`. The tables go to stdout as Markdown, progress to stderr.
 """
 
 from __future__ import annotations
@@ -25,18 +23,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
-import math
 import os
 import platform
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import torch
+from fair_timing import Table, medians, milliseconds
 from sparse_rivals import (
     DOWN,
     MINKOWSKI,
@@ -69,11 +65,8 @@ from mc4ad_model.methods.mc4ad.architectures import NetworkConfig
 from mc4ad_model.methods.mc4ad.network import CFPNet
 from mc4ad_model.sparse import Backend, CoordinatePyramid, Geometry, voxelise
 
-BLOCK = 0.1  # seconds
-OTHERS = 0.1  # share of the machine that other processes may take
-REPEATS = 3
 SECTIONS = ("layers", "maps", "network")
-# What loads OpenMP, OpenBLAS (MinkowskiEngine) and MKL (torch) with that many threads.
+# Variables that load OpenMP, OpenBLAS (MinkowskiEngine) and MKL (torch) with so many threads.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 # Largest difference between methods, relative to the largest value.
 TOLERANCE = {"float32": 1e-4, "TF32": 1e-2, "bfloat16": 5e-2}
@@ -82,7 +75,7 @@ GEMM = ("aten::mm", "aten::addmm", "aten::addmm_", "aten::bmm", "aten::baddbmm")
 
 @dataclass(frozen=True)
 class Run:
-    """What one process measures."""
+    """The conditions under which one process measures."""
 
     device: torch.device
     threads: int
@@ -91,19 +84,28 @@ class Run:
 
     @property
     def samples(self) -> int:
+        """Return the number of blocks of each call."""
         return 3 if self.quick else 5
 
     @property
     def sizes(self) -> tuple[int, ...]:
+        """Return the numbers of voxels to measure."""
         return (5_000,) if self.quick else (5_000, 15_000, 50_000)
 
     @property
     def channels(self) -> tuple[int, ...]:
+        """Return the numbers of channels to measure."""
         return (32, 128) if self.quick else (32, 64, 128)
 
     @property
     def precisions(self) -> tuple[str, ...]:
+        """Return the precisions that the device is measured in."""
         return tuple(TOLERANCE) if self.device.type == "cuda" else ("float32", "bfloat16")
+
+    def synchronise(self) -> None:
+        """Wait until the device has done its work."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
 
     def __str__(self) -> str:
         if self.device.type == "cuda":
@@ -159,7 +161,7 @@ def measure(run: Run, sections: Sequence[str]) -> None:
 
 
 def measure_layers(run: Run, precision: str, backends: dict[str, Backend], open3d: bool) -> None:
-    """Forward and forward + backward of one convolution."""
+    """Measure forward and forward + backward of one convolution."""
     names = [*backends, *([OPEN3D] if open3d else [])]
     rivals = names[1:]
     table = Table(
@@ -186,7 +188,7 @@ def measure_layers(run: Run, precision: str, backends: dict[str, Backend], open3
                     for name, layer in methods.items()
                 }
                 calls["dense"] = dense(rows, channels, backward, precision, run.device)
-                seconds, mark = medians(run, calls)
+                seconds, mark = medians(calls, run.samples, run.synchronise)
                 work = 2 * channels**2 * (3 if backward else 1) / 1e9
                 rate = work * pairs / seconds[OURS]
                 dense_rate = work * rows / seconds["dense"]
@@ -208,7 +210,7 @@ def measure_layers(run: Run, precision: str, backends: dict[str, Backend], open3
 
 
 def measure_maps(run: Run, backends: dict[str, Backend]) -> None:
-    """Building kernel maps from new coordinates, alone and with a first convolution."""
+    """Measure the building of kernel maps, alone and with a first convolution."""
     names = list(backends)
     table = Table(
         ["maps", "voxels"]
@@ -232,7 +234,7 @@ def measure_maps(run: Run, backends: dict[str, Backend]) -> None:
                 calls[f"{name} first"] = functools.partial(
                     first_convolutions, backends[name], voxels, geometries
                 )
-            seconds, mark = medians(run, calls)
+            seconds, mark = medians(calls, run.samples, run.synchronise)
             row = [label + mark, f"{len(voxels):,}"]
             row += [milliseconds(seconds[name]) for name in names]
             row += [milliseconds(seconds[f"{name} first"]) for name in names]
@@ -244,7 +246,7 @@ def measure_maps(run: Run, backends: dict[str, Backend]) -> None:
 
 
 def measure_network(run: Run, precision: str, backends: dict[str, Backend]) -> None:
-    """Inference and training step of CFP-Net, from points to forces."""
+    """Measure inference and training step of CFP-Net, from points to forces."""
     cuda, names = run.device.type == "cuda", list(backends)
     table = Table(
         ["clouds", "points", "voxels", "pass"]
@@ -274,7 +276,7 @@ def measure_network(run: Run, precision: str, backends: dict[str, Backend]) -> N
             },
         }
         for label, calls in passes.items():
-            seconds, mark = medians(run, calls)
+            seconds, mark = medians(calls, run.samples, run.synchronise)
             row = [f"{len(clouds)}", f"{sum(map(len, clouds)):,}", f"{size:,}", label + mark]
             row += [milliseconds(seconds[name]) for name in names]
             if len(names) > 1:
@@ -288,7 +290,7 @@ def measure_network(run: Run, precision: str, backends: dict[str, Backend]) -> N
 
 
 def profile(run: Run, call: Call) -> tuple[float, float]:
-    """(seconds in matrix products, seconds in all operations) of a call, on the device."""
+    """Return (seconds in matrix products, seconds in all operations) of a call, on the device."""
     cuda = run.device.type == "cuda"
     activities = [torch.profiler.ProfilerActivity.CPU]
     if cuda:
@@ -296,7 +298,7 @@ def profile(run: Run, call: Call) -> tuple[float, float]:
     call()
     with torch.profiler.profile(activities=activities) as profiler:
         call()
-        synchronise(run)
+        run.synchronise()
     gemm = total = 0.0
     for event in profiler.key_averages():
         own = event.self_device_time_total if cuda else event.self_cpu_time_total
@@ -310,88 +312,15 @@ def profile(run: Run, call: Call) -> tuple[float, float]:
 
 
 def peak_memory(call: Call) -> float:
-    """Peak MiB of device memory in tensors during a call, the network's own included."""
+    """Return the peak MiB of tensors on the device during a call, the network's own included."""
     torch.cuda.reset_peak_memory_stats()
     call()
     torch.cuda.synchronize()
     return torch.cuda.max_memory_allocated() / 2**20
 
 
-def medians(run: Run, calls: dict[str, Call]) -> tuple[dict[str, float], str]:
-    """Median seconds of each call, taking turns; and "*" if other processes were at work."""
-    counts = {}
-    for name, call in calls.items():
-        call()  # maps, buffers, threads
-        counts[name] = max(1, math.ceil(BLOCK / block(run, call, 1)[0]))
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    disturbed = 0.0
-    for _ in range(run.samples):
-        for name, call in calls.items():
-            attempts: list[tuple[float, float]] = []
-            while len(attempts) <= REPEATS and (not attempts or attempts[-1][1] > OTHERS):
-                if attempts:
-                    time.sleep(0.5)  # they may be done then
-                attempts.append(block(run, call, counts[name]))
-            best = min(attempts, key=lambda attempt: attempt[1])
-            disturbed = max(disturbed, best[1])
-            seconds[name].append(best[0])
-    if disturbed > OTHERS:
-        print(f"warning: other processes took {disturbed:.0%} of the machine", file=sys.stderr)
-    middle = {name: sorted(values)[len(values) // 2] for name, values in seconds.items()}
-    return middle, "*" if disturbed > OTHERS else ""
-
-
-def block(run: Run, call: Call, count: int) -> tuple[float, float]:
-    """(seconds of a call, share of the machine that other processes took meanwhile)."""
-    synchronise(run)
-    busy, own, start = busy_seconds(), time.process_time(), time.perf_counter()
-    for _ in range(count):
-        call()
-    synchronise(run)
-    elapsed = time.perf_counter() - start
-    others = (busy_seconds() - busy) - (time.process_time() - own)
-    return elapsed / count, others / elapsed / psutil.cpu_count()
-
-
-def milliseconds(seconds: float) -> str:
-    """With three digits."""
-    value = seconds * 1e3
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def busy_seconds() -> float:
-    """Processor seconds of the whole machine that were not idle."""
-    times = psutil.cpu_times()
-    # `user` and `nice` contain what guests had, which is also listed on its own.
-    return sum(
-        getattr(times, name, 0.0) for name in ("user", "nice", "system", "irq", "softirq", "steal")
-    )
-
-
-def synchronise(run: Run) -> None:
-    if run.device.type == "cuda":
-        torch.cuda.synchronize()
-
-
-class Table:
-    """Rows of a Markdown table."""
-
-    def __init__(self, header: list[str]) -> None:
-        self.rows = [header, ["---" if i == 0 else "--:" for i in range(len(header))]]
-
-    def add(self, row: list[str]) -> None:
-        self.rows.append(row)
-        print(" | ".join(row), file=sys.stderr)
-
-    def __str__(self) -> str:
-        lines = ["| " + " | ".join(row) + " |" for row in self.rows]
-        if "*" in "".join(lines):
-            lines += ["", f"\\* other processes took more than {OTHERS:.0%} of the machine"]
-        return "\n".join(lines)
-
-
 def processor() -> str:
-    """The processor's name where the system tells it."""
+    """Return the processor's name where the system tells it."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

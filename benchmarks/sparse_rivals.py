@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `benchmarks/sparse_convolution.py` times: our convolution, its rivals, and their data.
+"""The subjects of `benchmarks/sparse_convolution.py`: our convolution, its rivals, and their data.
 
 spconv is not among them: its CPU path is racy (threads add to one row at once), so that it gives
 wrong numbers with two threads, and its backward pass raises where torch has no CUDA.
@@ -41,7 +41,7 @@ Layer = Callable[[Tensor, Tensor], Tensor]
 
 
 def available_backends(device: torch.device) -> dict[str, Backend]:
-    """Our backend and, where it is installed and runs on the device, MinkowskiEngine's."""
+    """Return our backend and, if it is installed and runs on the device, MinkowskiEngine's."""
     backends = {OURS: get_backend("torch")}
     try:
         backend = get_backend("minkowski")
@@ -56,7 +56,7 @@ def available_backends(device: torch.device) -> dict[str, Backend]:
 
 
 def open3d_works(device: torch.device) -> bool:
-    """Whether Open3D's `sparse_conv` is installed and runs on the device."""
+    """Tell whether Open3D's `sparse_conv` is installed and runs on the device."""
     try:
         neighbours = torch.zeros(1, 27, dtype=torch.int32, device=device)
         one = torch.ones(1, 4, device=device)
@@ -69,14 +69,14 @@ def open3d_works(device: torch.device) -> bool:
 
 
 def open3d_layer(by_target: Tensor, sources: int) -> Layer:
-    """Open3D's `sparse_conv` on our neighbours, with Open3D's own gradient.
+    """Make a layer of Open3D's `sparse_conv` on our neighbours, with Open3D's own gradient.
 
     Parameters
     ----------
     by_target : (V_target, K) int32
         Source row of each target row and offset, `sources` where there is none.
     """
-    from open3d.ml.torch.ops import sparse_conv
+    from open3d.ml.torch.ops import sparse_conv  # noqa: PLC0415 - weight
 
     present = by_target != sources
     index = by_target[present].int()
@@ -97,7 +97,7 @@ def open3d_layer(by_target: Tensor, sources: int) -> Layer:
 def layers(
     backends: dict[str, Backend], open3d: bool, pyramid: CoordinatePyramid, geometry: Geometry
 ) -> dict[str, Layer]:
-    """Each method's convolution of one geometry. Maps are made at the first call and kept."""
+    """Make each method's convolution of one geometry; maps are kept after the first call."""
 
     def of_backend(backend: Backend) -> Layer:
         return lambda features, kernel: backend.convolve(features, kernel, pyramid, geometry)
@@ -110,14 +110,14 @@ def layers(
 
 
 def iv_maps(coordinates: Tensor, geometries: Sequence[Geometry]) -> list[KernelMap]:
-    """Our kernel maps of new coordinates."""
+    """Build our kernel maps of new coordinates."""
     pyramid = CoordinatePyramid(coordinates)
     return [pyramid.kernel_map(geometry) for geometry in geometries]
 
 
 def minkowski_maps(coordinates: Tensor, geometries: Sequence[Geometry]) -> None:
-    """MinkowskiEngine's kernel maps of new coordinates, without our adapter."""
-    import MinkowskiEngine as ME
+    """Build MinkowskiEngine's kernel maps of new coordinates, without our adapter."""
+    import MinkowskiEngine as ME  # noqa: PLC0415 - weight
 
     kind = ME.CoordinateMapType.CUDA if coordinates.is_cuda else ME.CoordinateMapType.CPU
     threads = torch.get_num_threads()  # it sets those of the whole process
@@ -139,7 +139,7 @@ def minkowski_maps(coordinates: Tensor, geometries: Sequence[Geometry]) -> None:
 def run_layer(
     layer: Layer, operands: tuple[Tensor, Tensor, Tensor], backward: bool
 ) -> tuple[Tensor, ...]:
-    """The output; with `backward` the gradients of features and kernel too."""
+    """Return the output; with `backward` the gradients of features and kernel too."""
     features, kernel, gradient = operands
     if not backward:
         with torch.no_grad():
@@ -180,7 +180,7 @@ def agree(what: str, found: Tensor, expected: Tensor, tolerance: float) -> None:
 
 @contextlib.contextmanager
 def computing_in(precision: str, device: torch.device) -> Iterator[None]:
-    """float32, TF32 products of float32 numbers, or autocast to bfloat16."""
+    """Compute in float32, TF32 products of float32 numbers, or autocast to bfloat16."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high" if precision == "TF32" else "highest")
     enabled = precision == "bfloat16"
@@ -195,7 +195,7 @@ def computing_in(precision: str, device: torch.device) -> Iterator[None]:
 def layer_operands(
     pyramid: CoordinatePyramid, geometry: Geometry, channels: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Random features (V_source, C), kernel (K, C, C) and gradient of the output (V_target, C)."""
+    """Draw features (V_source, C), kernel (K, C, C) and gradient of the output (V_target, C)."""
     generator = torch.Generator().manual_seed(0)
     shapes = (
         (pyramid.size(geometry.source_stride), channels),
@@ -210,7 +210,7 @@ def layer_operands(
 
 
 def dense(rows: int, channels: int, backward: bool, precision: str, device: torch.device) -> Call:
-    """The matrix product of an average kernel offset, from and to rows that lie ready.
+    """Make a call of an average kernel offset's matrix product, on rows that lie ready.
 
     [rows, C] @ [C, C]; with `backward` those of the two gradients too.
     """
@@ -233,7 +233,7 @@ def dense(rows: int, channels: int, backward: bool, precision: str, device: torc
 
 
 def first_convolutions(backend: Backend, voxels: Tensor, geometries: Sequence[Geometry]) -> None:
-    """Maps from new coordinates with a convolution, forward and backward, on each.
+    """Build maps from new coordinates with a convolution, forward and backward, on each.
 
     Some of the work on a map waits for the first convolution. 32 channels; the stem has 3 inputs.
     """
@@ -251,7 +251,10 @@ def first_convolutions(backend: Backend, voxels: Tensor, geometries: Sequence[Ge
 
 
 def training_step(network: CFPNet, clouds: list[Tensor]) -> Call:
-    """Voxels, maps, forward, L1 loss, backward and a step of Adam."""
+    """Make a call of a training step.
+
+    It makes voxels and maps, and runs forward, L1 loss, backward and a step of Adam.
+    """
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-4, fused=True)
 
     def step() -> None:
@@ -269,7 +272,7 @@ def training_step(network: CFPNet, clouds: list[Tensor]) -> Call:
 
 @functools.cache
 def wavy_cloud(voxels: int, seed: int) -> Tensor:
-    """(N, 3) points of a wavy closed surface in about that many voxels, two for each.
+    """Make (N, 3) points of a wavy closed surface in about that many voxels, two for each.
 
     A voxel has about 14 of the 27 neighbours, itself among them.
     """
@@ -289,7 +292,7 @@ def wavy_cloud(voxels: int, seed: int) -> Tensor:
 
 @functools.cache
 def real_clouds(path: Path) -> list[Tensor]:
-    """Samples from the whole of a dataset, each (N, 3), normalised to the unit ball."""
+    """Load samples from the whole of a dataset, each (N, 3), normalised to the unit ball."""
     with open_dataset(path) as dataset:
         records = list(dataset)
         chosen = records[:: max(1, len(records) // 64)]
@@ -299,7 +302,7 @@ def real_clouds(path: Path) -> list[Tensor]:
 
 
 def coordinates(voxels: int, data: Path | None) -> Tensor:
-    """(V, 4) coordinates of about that many voxels: a wavy cloud, or real clouds in one batch."""
+    """Make (V, 4) coordinates of about that many voxels: a wavy cloud, or a batch of real ones."""
     if data is None:
         clouds = [wavy_cloud(voxels, 0)]
     else:
@@ -312,7 +315,7 @@ def coordinates(voxels: int, data: Path | None) -> Tensor:
 
 
 def network_clouds(device: torch.device, data: Path | None, quick: bool) -> Iterator[list[Tensor]]:
-    """The batches that CFP-Net is measured on."""
+    """Yield the batches that CFP-Net is measured on."""
     if data is not None:
         for count in (1, 4):
             yield [cloud.to(device) for cloud in real_clouds(data)[:count]]
@@ -325,5 +328,6 @@ def network_clouds(device: torch.device, data: Path | None, quick: bool) -> Iter
 
 
 def _skip(name: str, device: torch.device, error: Exception) -> None:
+    """Say that a rival is left out, and why."""
     reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
     print(f"\n{name} is left out, it does not run here on {device.type}: {reason}", flush=True)

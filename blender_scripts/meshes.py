@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Meshes as arrays: in and out of Blender, booleans, densifying, and what "closed" means.
+"""Meshes as arrays: in and out of Blender, booleans, densifying, and the check for closedness.
 
 A mesh is a pair (vertices (V, 3) float64, faces (F, 3) int64), counter-clockwise from outside.
 Geometry enters Blender as arrays (`foreach_set`), never through `bpy.ops.mesh.primitive_*`: those
@@ -25,7 +25,7 @@ def empty_scene():
 
 
 def add_object(vertices, faces, name="part", mark=None):
-    """A linked Blender object of the mesh; `mark` fills the FACE attribute that booleans keep."""
+    """Add a linked Blender object; `mark` fills the FACE attribute that booleans keep."""
     faces = np.asarray(faces, dtype=np.int32)
     data = bpy.data.meshes.new(name)
     data.vertices.add(len(vertices))
@@ -44,7 +44,7 @@ def add_object(vertices, faces, name="part", mark=None):
 
 
 def read_triangles(data):
-    """(vertices, faces, polygon index of each face) of a Blender mesh, polygons triangulated."""
+    """Read (vertices, faces, polygon index of each face) of a Blender mesh, triangulated."""
     data.calc_loop_triangles()
     vertices = np.zeros(len(data.vertices) * 3, dtype=np.float32)
     data.vertices.foreach_get("co", vertices)
@@ -60,7 +60,7 @@ def read_triangles(data):
 
 
 def boolean(base, cutter, operation="DIFFERENCE"):
-    """Boolean of two closed meshes with Blender's MANIFOLD solver.
+    """Combine two closed meshes with Blender's MANIFOLD solver.
 
     base, cutter : (vertices, faces); operation : "DIFFERENCE", "UNION" or "INTERSECT".
     Returns (vertices, faces, from_cutter (F,) bool: which faces are the cutter's surface).
@@ -157,13 +157,26 @@ def clean(vertices, faces, marks=None, tolerance=1e-6):
 
 
 def join(*parts):
-    """One mesh of several that do not touch each other (no boolean)."""
+    """Join meshes that do not touch each other into one (no boolean)."""
     vertices, faces, offset = [], [], 0
     for part_vertices, part_faces in parts:
         vertices.append(np.asarray(part_vertices, dtype=np.float64))
         faces.append(np.asarray(part_faces, dtype=np.int64) + offset)
         offset += len(part_vertices)
     return np.concatenate(vertices), np.concatenate(faces)
+
+
+def ring_faces(rings, points, closed=False):
+    """Return the (F, 3) faces between each of `rings` rings of `points` points and the next.
+
+    Points are numbered ring by ring; `closed` joins the last ring to the first as well.
+    """
+    index = np.arange(rings * points).reshape(rings, points)
+    rows = np.arange(rings if closed else rings - 1)
+    a, b = index[rows], index[(rows + 1) % rings]
+    next_a, next_b = np.roll(a, -1, axis=1), np.roll(b, -1, axis=1)
+    sides = [np.stack([a, next_a, next_b], axis=-1), np.stack([a, next_b, b], axis=-1)]
+    return np.concatenate([side.reshape(-1, 3) for side in sides])
 
 
 def subdivide_long_edges(vertices, faces, longest, marks=None, rounds=64):
@@ -226,7 +239,7 @@ def _split_faces(faces, middles, vertices, marks):
 
 
 def _rotate(faces, middles, start):
-    """Corners a, b, c and the midpoints of a-b and b-c, each face turned to begin at `start`."""
+    """Return corners a, b, c and the midpoints of a-b and b-c, each face begun at `start`."""
     turn = (start[:, None] + np.arange(3)) % 3
     corners = np.take_along_axis(faces, turn, axis=1)
     midpoints = np.take_along_axis(middles, turn, axis=1)
@@ -234,7 +247,7 @@ def _rotate(faces, middles, start):
 
 
 def without_short_edges(vertices, faces, shortest):
-    """The mesh with edges shorter than `shortest` collapsed, where it stays a manifold."""
+    """Collapse edges shorter than `shortest` where the mesh stays a manifold."""
     tried = set()
     while True:
         sides = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
@@ -252,7 +265,7 @@ def without_short_edges(vertices, faces, shortest):
 
 
 def _can_move(vertices, faces, kept, gone):
-    """Whether faces around the vertex `gone` keep their side when it moves onto `kept`."""
+    """Check that faces around the vertex `gone` keep their side when it moves onto `kept`."""
     faces = faces[(faces != kept).all(axis=1)]
     before, after = (
         np.cross(c[:, 1] - c[:, 0], c[:, 2] - c[:, 0])
@@ -262,7 +275,7 @@ def _can_move(vertices, faces, kept, gone):
 
 
 def closed_problem(vertices, faces):
-    """Why the mesh is not watertight and manifold with outward faces; "" when it is.
+    """Say why the mesh is not watertight and manifold with outward faces; "" when it is.
 
     Every directed edge must occur once, and its reverse once; no face may be degenerate.
     """
@@ -286,7 +299,7 @@ def closed_problem(vertices, faces):
 
 
 def areas(vertices, faces):
-    """(F,) area of each triangle."""
+    """Return the (F,) area of each triangle."""
     corners = np.asarray(vertices, dtype=np.float64)[faces]
     return 0.5 * np.linalg.norm(
         np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1
@@ -294,13 +307,13 @@ def areas(vertices, faces):
 
 
 def volume(vertices, faces):
-    """Signed volume enclosed by a closed mesh."""
+    """Return the signed volume enclosed by a closed mesh."""
     a, b, c = np.moveaxis(np.asarray(vertices, dtype=np.float64)[faces], 1, 0)
     return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6)
 
 
 def vertex_normals(vertices, faces):
-    """(V, 3) area-weighted unit vertex normals."""
+    """Return (V, 3) area-weighted unit vertex normals."""
     corners = np.asarray(vertices, dtype=np.float64)[faces]
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     total = np.zeros((len(vertices), 3))

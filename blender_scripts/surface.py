@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Questions to ask of a triangle mesh: what is nearest, what does a ray meet, what can be seen."""
+"""Queries of a triangle mesh: its nearest point, what a ray meets, what can be seen."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,53 +37,53 @@ class Surface:
 
     @cached_property
     def areas(self):
-        """(F,) area of each face."""
+        """Return the (F,) area of each face."""
         return areas(self.vertices, self.faces)
 
     @cached_property
     def centres(self):
-        """(F, 3) centroid of each face."""
+        """Return the (F, 3) centroid of each face."""
         return self.vertices[self.faces].mean(axis=1)
 
     @cached_property
     def face_normals(self):
-        """(F, 3) unit normal of each face."""
+        """Return the (F, 3) unit normal of each face."""
         a, b, c = np.moveaxis(self.vertices[self.faces], 1, 0)
         return unit(np.cross(b - a, c - a))
 
     @cached_property
     def normals(self):
-        """(V, 3) unit normal at each vertex."""
+        """Return the (V, 3) unit normal at each vertex."""
         return vertex_normals(self.vertices, self.faces)
 
     @cached_property
     def edges(self):
-        """(3 F, 2) corner pairs of every face; an edge of two faces occurs twice."""
+        """Return (3 F, 2) corner pairs of every face; an edge of two faces occurs twice."""
         return self.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
 
     @cached_property
     def tree(self):
-        """Blender's bounding volume hierarchy of the faces (single precision)."""
+        """Return Blender's bounding volume hierarchy of the faces (single precision)."""
         return BVHTree.FromPolygons(self.vertices.tolist(), self.faces.tolist(), all_triangles=True)
 
     @cached_property
     def problem(self):
-        """Why the mesh is not closed ("" when it is): see `closed_problem`."""
+        """Say why the mesh is not closed ("" when it is): see `closed_problem`."""
         return closed_problem(self.vertices, self.faces)
 
     def crosses_itself(self):
-        """Whether any two faces without a common corner meet."""
+        """Tell whether any two faces without a common corner meet."""
         pairs = np.array(self.tree.overlap(self.tree), dtype=np.int64).reshape(-1, 2)
         first, second = self.faces[pairs[:, 0]], self.faces[pairs[:, 1]]
         return bool((first[:, :, None] != second[:, None, :]).all(axis=(1, 2)).any())
 
     def distances(self, points):
-        """(N,) distance of points (N, 3) from the surface."""
+        """Return the (N,) distances of points (N, 3) from the surface."""
         nearest = self.tree.find_nearest
         return np.array([nearest(point)[3] for point in points.tolist()])
 
     def cast(self, points, directions, reach=4.0):
-        """What rays meet: (distance (N,), inf where nothing within `reach`; face (N,), or -1).
+        """Cast rays: (distance (N,), inf where nothing is met within `reach`; face (N,), or -1).
 
         points (N, 3) or (3,), unit directions (N, 3) or (3,). Distances count from `points`.
         """
@@ -99,7 +99,7 @@ class Surface:
         return distance, face
 
     def crossings(self, point, direction, reach=4.0):
-        """Where a ray from `point` (3,) passes the surface: list of (distance, goes in: bool)."""
+        """List where a ray from `point` (3,) passes the surface: (distance, goes in: bool) each."""
         found, travelled = [], 0.0
         while travelled < reach and len(found) < 16:
             distance, face = self.cast(point + travelled * direction, direction, reach - travelled)
@@ -110,9 +110,9 @@ class Surface:
         return found
 
     def openness(self, points, normals):
-        """(N,) share of the hemisphere over points (N, 3) from which nothing hides them.
+        """Return (N,) shares of the hemisphere over points (N, 3) from which nothing hides them.
 
-        12 directions at most 75 degrees off the unit normals (N, 3).
+        Tried are 12 directions at most 75 degrees off the unit normals (N, 3).
         """
         across, along = tangents(normals)
         count = len(HEMISPHERE)
@@ -125,7 +125,7 @@ class Surface:
         return np.isinf(distance).reshape(-1, count).mean(axis=1)
 
     def draw(self, rng, count):
-        """`count` random places, uniform over the area: (points (N, 3), faces (N,))."""
+        """Draw `count` random places, uniform over the area: (points (N, 3), faces (N,))."""
         cumulative = np.cumsum(self.areas)
         faces = np.searchsorted(cumulative, rng.random(count) * cumulative[-1])
         faces = np.minimum(faces, len(self.faces) - 1)
@@ -134,7 +134,7 @@ class Surface:
         return np.einsum("nc,ncd->nd", weights, self.vertices[self.faces[faces]]), faces
 
     def spread(self, wanted, count):
-        """At most `count` of the faces `wanted` (F,) bool, evenly spread over their area."""
+        """Pick at most `count` of the faces `wanted` (F,) bool, evenly spread over their area."""
         cumulative = np.cumsum(np.where(wanted, self.areas, 0.0))
         if cumulative[-1] == 0:
             return np.zeros(0, dtype=np.int64)
@@ -142,11 +142,14 @@ class Surface:
         return np.unique(np.searchsorted(cumulative, steps))
 
     def underneath(self, point, normal):
-        """Whether a place (3,) belongs to what the product stands on: low, and facing down."""
+        """Tell whether a place (3,) belongs to the underside: low, and facing down."""
         return normal[2] < -0.6 and point[2] < self.vertices[:, 2].min() + 0.3
 
     def seed(self, rng, open_share=0.5, tries=200):
-        """A random place that is visible from outside and not what the product stands on."""
+        """Draw a random place that is visible from outside and not underneath.
+
+        Raises GeometryError when none of `tries` places is.
+        """
         points, faces = self.draw(rng, tries)
         for point, face in zip(points, faces, strict=True):
             normal = self.face_normals[face]
@@ -159,13 +162,13 @@ class Surface:
 
 
 def unit(vectors):
-    """Vectors (..., 3) of length 1 (a zero vector stays zero)."""
+    """Scale vectors (..., 3) to length 1 (a zero vector stays zero)."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return vectors / np.maximum(lengths, 1e-30)
 
 
 def dot(a, b):
-    """(...,) scalar products of vectors (..., 3).
+    """Return the (...,) scalar products of vectors (..., 3).
 
     Written out: BLAS, which `@` calls, may round differently from one number of threads to another.
     """
@@ -173,14 +176,14 @@ def dot(a, b):
 
 
 def tangents(normals):
-    """Two unit vectors (..., 3), (..., 3) that make a right-handed frame with unit `normals`."""
+    """Return two unit vectors (..., 3) that make a right-handed frame with unit `normals`."""
     helper = np.where(np.abs(normals[..., 2:]) < 0.9, [0.0, 0.0, 1.0], [1.0, 0.0, 0.0])
     across = unit(np.cross(helper, normals))
     return across, np.cross(normals, across)
 
 
 def _hemisphere(count, widest):
-    """(count, 3) directions about +z, evenly spread up to `widest` degrees off it."""
+    """Return (count, 3) directions about +z, evenly spread up to `widest` degrees off it."""
     steps = (np.arange(count) + 0.5) / count
     z = 1 - steps * (1 - np.cos(np.radians(widest)))
     angle = np.pi * (1 + 5**0.5) * np.arange(count)

@@ -26,7 +26,10 @@ from blender_scripts.messages import pack, unpack
 
 
 def answer(header, arrays):
-    """The reply to one request, packed."""
+    """Answer one request with a packed message.
+
+    Raises GeometryError when no defect is accepted, ValueError for an unknown request.
+    """
     if header["request"] == "versions":
         return pack({"blender": bpy.app.version_string, "numpy": np.__version__})
     if header["request"] == "design":

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ class FunctionScorer:
     is the score."""
 
     function: Callable[[NDArray[Any]], NDArray[Any]]
-    aggregation: Aggregation = Aggregation("mean", 0.05)
+    aggregation: Aggregation = field(default=Aggregation("mean", 0.05))
     parameters: int | None = None
 
     def score(self, points: NDArray[np.float32]) -> Prediction:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The nine defects, one module each, and `make_defect`, which makes one and checks it.
+"""The nine defects, and `make_defect`, which makes one and checks it.
 
 Lengths are in units of the unit-sphere radius of the product (area centroid at 0, greatest
 distance from it 1); z is up.
@@ -11,14 +11,13 @@ import numpy as np
 
 from blender_scripts.defects.bending import bending
 from blender_scripts.defects.broken import broken
-from blender_scripts.defects.bulge import bulge
 from blender_scripts.defects.checks import problem
-from blender_scripts.defects.concavity import concavity
 from blender_scripts.defects.crack import crack
 from blender_scripts.defects.hole import hole
 from blender_scripts.defects.missing import missing
 from blender_scripts.defects.result import Defective
 from blender_scripts.defects.scratch import scratch
+from blender_scripts.defects.swelling import bulge, concavity
 from blender_scripts.defects.twist import twist
 from blender_scripts.meshes import GeometryError
 from blender_scripts.surface import Surface
@@ -40,18 +39,19 @@ DEFECTS = {
 
 @lru_cache(maxsize=4)
 def _surface(vertices, faces):
-    """The Surface of a mesh given as bytes: many jobs start from the same product."""
+    """Return the `Surface` of a mesh given as bytes; many jobs start from the same product."""
     return Surface(np.frombuffer(vertices).reshape(-1, 3), np.frombuffer(faces, int).reshape(-1, 3))
 
 
 def make_defect(kind, vertices, faces, rng, severity, attempts=20):
-    """One defect of the given kind that passes every check: (Defective, rejections).
+    """Make one defect of the given kind that passes every check: (Defective, rejections).
 
     kind : a key of DEFECTS. vertices (V, 3), faces (F, 3): the pristine mesh, closed.
     rng : numpy.random.Generator; each attempt draws on from it. severity : 0 slight .. 1 severe.
     rejections : why each attempt before the accepted one was refused.
 
-    Raises GeometryError, with all reasons, when no attempt out of `attempts` is accepted.
+    Raises GeometryError, with all reasons, when no attempt out of `attempts` is accepted, and
+    ValueError for a severity outside 0 .. 1.
     """
     if not 0.0 <= severity <= 1.0:
         raise ValueError(f"severity is {severity}; it goes from 0 to 1")

@@ -23,7 +23,7 @@ SLACK = 1.2
 
 
 def bending(surface, rng, severity):
-    """One end of the product bent to a side."""
+    """Bend one end of the product to a side."""
     angle = np.radians(drawn(rng, severity, 26.0, 45.0))
     share = float(rng.uniform(0.25, 0.45))
     along, axes = pick_end(surface, rng, tilt=10.0, power=4.0)
@@ -63,7 +63,7 @@ def bending(surface, rng, severity):
 
 
 def _side(along, axes, rng):
-    """A unit direction across `along`: for a flat product mostly that of its thickness."""
+    """Draw a unit direction across `along`, for a flat product mostly that of its thickness."""
     thin = axes.directions[2]
     flat = axes.extents[2] < 0.5 * axes.extents[1] and abs(dot(thin, along)) < 0.5
     turn = rng.uniform(0, 2 * np.pi)

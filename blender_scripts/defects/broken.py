@@ -23,7 +23,7 @@ SPACING = 0.04
 
 
 def broken(surface, rng, severity):
-    """One end or corner snapped off."""
+    """Break one end or corner off."""
     share = drawn(rng, severity, 0.10, 0.30)
     roughness = float(rng.uniform(0.020, 0.035))
     if rng.random() < 1 / 3:
@@ -58,7 +58,7 @@ def broken(surface, rng, severity):
 
 
 def _beyond(surface, direction, level, height):
-    """Closed block that holds everything beyond the level, its near face shifted by `height`."""
+    """Return a closed block that holds all beyond the level, its near face shifted by `height`."""
     across, along = tangents(direction)
     beyond = surface.vertices[dot(surface.vertices, direction) > level - 0.2]
     axes = [

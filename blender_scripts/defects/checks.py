@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a defect really happened, can be seen, and is labelled where it is."""
+"""The checks that a defect happened, can be seen, and is labelled where it is."""
 
 from dataclasses import dataclass
 
@@ -21,8 +21,9 @@ UNTOUCHED = 0.003
 
 @dataclass(frozen=True)
 class Limits:
-    """least, most: labelled share of the whole area.
+    """Limits that a defect of one type has to keep.
 
+    least, most: labelled share of the whole area.
     departure: deformations: a quarter of the labelled area is at least this far from the pristine
     surface. Cuts: some of the removed or exposed surface is at least this far from what was there.
     visible: share of the labelled area from which a sixth of the hemisphere is free.
@@ -48,7 +49,7 @@ LIMITS = {
 
 
 def problem(kind, pristine, defect):
-    """Why a `Defective` of the pristine `Surface` is not acceptable; "" when it is."""
+    """Say why a `Defective` of the pristine `Surface` is not acceptable; return "" when it is."""
     limits = LIMITS[kind]
     surface = Surface(defect.vertices, defect.faces)
     if len(surface.faces) == 0:
@@ -81,6 +82,7 @@ def problem(kind, pristine, defect):
 
 
 def _deformation_problem(pristine, surface, defect, labelled, limits):
+    """Say what is wrong with a deformation; return "" when nothing is."""
     chosen = surface.spread(labelled, 200)
     departure = float(np.quantile(pristine.distances(surface.centres[chosen]), 0.75))
     if departure < limits.departure:
@@ -98,6 +100,7 @@ def _deformation_problem(pristine, surface, defect, labelled, limits):
 
 
 def _cut_problem(pristine, surface, defect, limits):
+    """Say what is wrong with a cut; return "" when nothing is."""
     whole = volume(pristine.vertices, pristine.faces)
     if volume(surface.vertices, surface.faces) > whole * (1 - 1e-5):
         return "no material went"
@@ -114,7 +117,7 @@ def _cut_problem(pristine, surface, defect, limits):
 
 
 def _near_rim(surface, rim):
-    """(F,) bool: the faces whose centroid is within RIM_WIDTH of the rim."""
+    """Return (F,) bool: the faces whose centroid is within RIM_WIDTH of the rim."""
     near = np.zeros(len(surface.faces), dtype=bool)
     if len(rim) == 0:
         return near

@@ -3,7 +3,7 @@
 
 A wedge that narrows downwards is cut along a jagged line on the surface. Both flanks are jagged by
 themselves, the mouth narrows towards the ends, except where the crack reaches an edge of the
-product. Where the material is thin the crack goes through it and stays open below.
+product. The crack goes through thin material and stays open below.
 
 Severity 0 .. 1: length 0.55 .. 1.10 (at least 0.30 where the surface is small), width of the mouth
 0.045 .. 0.075, depth in solids 0.12 .. 0.20, one to three branches of 0.25 .. 0.45 of the length.
@@ -26,7 +26,7 @@ ABOVE = 0.06  # the cutter stands this far out of the surface
 
 
 def crack(surface, rng, severity):
-    """One branching crack at a random place that is visible from outside."""
+    """Cut one branching crack at a random place that is visible from outside."""
     length = drawn(rng, severity, 0.55, 1.10)
     width = drawn(rng, severity, 0.045, 0.075)
     depth = drawn(rng, severity, 0.12, 0.20)
@@ -61,7 +61,7 @@ def crack(surface, rng, severity):
 
 
 def _depths(surface, path, wanted):
-    """(K,) how deep the wedge goes: through thin material, and never deeper than the line bends."""
+    """Return (K,) depths of the wedge: through thin material, less where the line bends sharply."""
     inside = np.minimum(surface.cast(path.points, -path.normals)[0], 2.0)
     thin = inside < THROUGH
     behind, _ = surface.cast(path.points - (inside + 0.005)[:, None] * path.normals, -path.normals)
@@ -74,7 +74,7 @@ def _depths(surface, path, wanted):
 
 
 def _wedge(path, width, depths, rng, open_start):
-    """Closed cutter along the path. `open_start`: the start keeps its width (a branch does)."""
+    """Return the closed cutter along the path; `open_start` keeps the width of a branch's start."""
     count = len(path.points)
     arc = path.arc
     taper = np.ones(count)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Cutting material away with a closed cutter, and the cutters' building blocks."""
+"""Cuts that remove material with a closed cutter, and building blocks of cutters."""
 
 import numpy as np
 
@@ -11,21 +11,22 @@ from blender_scripts.meshes import (
     boolean,
     closed_problem,
     flip_flat_faces,
+    ring_faces,
     subdivide_long_edges,
 )
 
 RIM_SPACING = 0.005
 # A piece that a cut leaves loose is a crumb below this share of the area: it falls off.
 CRUMB = 0.01
-# Where a cut runs close by a vertex it leaves edges at the limit of single precision.
+# A cut close by a vertex leaves edges at the limit of single precision.
 SHORT_EDGE = 5e-5
 
 
 def cut_away(surface, cutter, parameters, loose=CRUMB):
-    """`Defective` of the surface minus the cutter (vertices, faces).
+    """Cut the cutter (vertices, faces) out of the surface and return the `Defective`.
 
     Pieces that the cut leaves loose fall off with it when smaller than the share `loose` of the
-    remaining area; a larger one is refused: GeometryError.
+    remaining area. Raises GeometryError for a larger loose piece and for a mesh that is not closed.
     """
     # with either mesh at fault the solver returns the uncut product, or never returns
     for name, problem in (("product", surface.problem), ("cutter", closed_problem(*cutter))):
@@ -48,7 +49,7 @@ def cut_away(surface, cutter, parameters, loose=CRUMB):
 
 
 def _without_short_edges(vertices, faces, cut):
-    """(faces, cut) with the ends of every short edge at the rim made one vertex."""
+    """Return (faces, cut) with the ends of every short edge at the rim made one vertex."""
     near = np.zeros(len(vertices), dtype=bool)
     near[faces[cut]] = True
     edges = faces[near[faces].any(axis=1)][:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
@@ -66,7 +67,7 @@ def _without_short_edges(vertices, faces, cut):
 
 
 def _without_loose_pieces(surface, vertices, faces, cut, loose):
-    """(faces, cut, number of dropped pieces). Parts that the cut did not touch always stay."""
+    """Return (faces, cut, number of dropped pieces); parts that the cut did not touch stay."""
     labels = components(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), len(vertices))[faces[:, 0]]
     before = components(surface.edges, len(surface.vertices))
     surplus = len(np.unique(labels)) - len(np.unique(before[surface.faces[:, 0]]))
@@ -83,7 +84,7 @@ def _without_loose_pieces(surface, vertices, faces, cut, loose):
 
 
 def _rim(vertices, faces, cut):
-    """(K, 3) points along the edges between cut and untouched faces."""
+    """Return (K, 3) points along the edges between cut and untouched faces."""
     if not cut.any() or cut.all():
         return np.zeros((0, 3))
 
@@ -101,30 +102,25 @@ def _rim(vertices, faces, cut):
 
 
 def tube(rings):
-    """Closed solid of closed rings (K, S, 3), counter-clockwise seen from the last ring.
+    """Close rings (K, S, 3), counter-clockwise seen from the last one, to a solid.
 
     Each ring is joined to the next, and the first and last to their own middles.
     """
     count, around = rings.shape[:2]
-    index = np.arange(count * around).reshape(count, around)
-    a, b = index[:-1], index[1:]
-    next_a, next_b = np.roll(a, -1, axis=1), np.roll(b, -1, axis=1)
-    sides = [np.stack([a, next_a, next_b], -1), np.stack([a, next_b, b], -1)]
-    first, last = index[0], index[-1]
+    first = np.arange(around)
+    last = first + (count - 1) * around
     low, high = np.full(around, count * around), np.full(around, count * around + 1)
-    ends = [
+    faces = [
+        ring_faces(count, around),
         np.stack([low, np.roll(first, -1), first], -1),
         np.stack([high, last, np.roll(last, -1)], -1),
     ]
     middles = rings[[0, -1]].mean(axis=1)
-    return (
-        np.concatenate([rings.reshape(-1, 3), middles]),
-        np.concatenate([part.reshape(-1, 3) for part in sides + ends]),
-    )
+    return np.concatenate([rings.reshape(-1, 3), middles]), np.concatenate(faces)
 
 
 def ball(levels):
-    """Icosahedron with every face split in four `levels` times, vertices on the unit sphere."""
+    """Return an icosahedron on the unit sphere, every face split in four `levels` times."""
     golden = (1 + 5**0.5) / 2
     corners = np.array(
         [(-1, golden, 0), (1, golden, 0), (-1, -golden, 0), (1, -golden, 0)], dtype=float

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the defects share: drawn numbers, smooth steps, rough noise, and the two sides of a wall."""
+"""Tools that the defects share: drawn numbers, smooth steps, rough noise, two sides of a wall."""
 
 import numpy as np
 
@@ -7,23 +7,23 @@ from blender_scripts.surface import Surface, dot, unit
 
 
 def drawn(rng, severity, slight, severe):
-    """A number from `slight` (severity 0) to `severe` (1); a fifth of the range is chance."""
+    """Draw a number from `slight` (severity 0) to `severe` (1); a fifth of the range is chance."""
     return float(slight + (severe - slight) * (0.8 * severity + 0.2 * rng.random()))
 
 
 def smooth_step(x):
-    """0 below 0, 1 above 1, between them 6 x^5 - 15 x^4 + 10 x^3: no kink at either end."""
+    """Return 0 below 0, 1 above 1, and between them 6 x^5 - 15 x^4 + 10 x^3, without a kink."""
     x = np.clip(x, 0.0, 1.0)
     return x * x * x * (x * (6 * x - 15) + 10)
 
 
 def random_direction(rng):
-    """(3,) uniform on the unit sphere."""
+    """Draw a vector (3,) uniformly on the unit sphere."""
     return unit(rng.standard_normal(3))
 
 
 def rough_noise(rng, longest, octaves=4, roughness=0.8, waves=12):
-    """A random field, points (N, 3) -> values (N,) with standard deviation about 1.
+    """Draw a random field, points (N, 3) -> values (N,) with standard deviation about 1.
 
     Each octave is a sum of plane waves of random direction and phase; the wavelength starts at
     `longest` and halves, the amplitude goes with wavelength ** roughness.
@@ -46,7 +46,7 @@ def rough_noise(rng, longest, octaves=4, roughness=0.8, waves=12):
 
 
 def components(edges, count):
-    """(count,) the smallest vertex number that each vertex is connected to by edges (E, 2)."""
+    """Return (count,) the smallest vertex number that edges (E, 2) connect each vertex to."""
     labels = np.arange(count)
     while len(edges):
         ends = labels[edges]
@@ -60,7 +60,7 @@ def components(edges, count):
 
 
 def patch_around(surface, face, wanted):
-    """(V,) bool: the `wanted` (V,) vertices connected to those of `face` through wanted ones."""
+    """Return (V,) bool: the `wanted` (V,) vertices connected to those of `face` by wanted ones."""
     edges = surface.edges[wanted[surface.edges].all(axis=1)]
     labels = components(edges, len(surface.vertices))
     corners = surface.faces[face]
@@ -68,14 +68,14 @@ def patch_around(surface, face, wanted):
 
 
 def wall_thickness(surface, vertices, direction, count=24):
-    """(K,) distances through the material along -direction, from some of the `vertices`."""
+    """Return (K,) distances through the material along -direction, from some of the `vertices`."""
     some = vertices[:: max(1, len(vertices) // count)]
     distance, _ = surface.cast(surface.vertices[some], -direction)
     return np.minimum(distance, 2.0)
 
 
 def carry_other_side(surface, displacement, reach):
-    """The displacement (V, 3) with the far side of a thin wall moved along with the near side.
+    """Return the displacement (V, 3) with the far side of a thin wall moved along.
 
     A vertex moves with the displaced surface that it meets within `reach` behind it (through the
     wall, along its inward normal), if that moves more than itself: walls keep their thickness.
@@ -103,7 +103,7 @@ def carry_other_side(surface, displacement, reach):
 
 
 def _barycentric(points, corners):
-    """(N, 3) weights of points (N, 3) in triangles (N, 3, 3), none negative."""
+    """Return (N, 3) weights of points (N, 3) in triangles (N, 3, 3), none negative."""
     a, b, c = np.moveaxis(corners, 1, 0)
     normal = np.cross(b - a, c - a)
     squared = np.maximum(dot(normal, normal), 1e-30)

@@ -24,7 +24,7 @@ SIDES = 40
 
 
 def hole(surface, rng, severity):
-    """One drilled hole at a random place that is visible from outside."""
+    """Drill one hole at a random place that is visible from outside."""
     radius = drawn(rng, severity, 0.07, 0.14)
     wanted = drawn(rng, severity, 0.16, 0.32)
     phases = rng.uniform(0, 2 * np.pi, 4)
@@ -64,7 +64,7 @@ def hole(surface, rng, severity):
 
 @dataclass(frozen=True)
 class Drill:
-    """How far it starts above and ends below the seed, the hole's depth, and whether it is open.
+    """A drill's reach above and below the seed, the hole's depth, and whether it is open below.
 
     problem: why the place will not do, or "".
     """
@@ -77,7 +77,7 @@ class Drill:
 
 
 def _drill(surface, seed, radius, wanted):
-    """`Drill` for a hole at the seed, after rays down its axis and along its wall."""
+    """Return the `Drill` for a hole at the seed, after rays down its axis and along its wall."""
     free, _ = surface.cast(seed.point, seed.normal)
     above = float(min(0.05 + 0.6 * radius, 0.8 * free[0]))
     angles = np.linspace(0, 2 * np.pi, 8, endpoint=False)[:, None]

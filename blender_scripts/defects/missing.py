@@ -22,7 +22,7 @@ LEAST, MOST = 0.003, 0.30
 
 
 def missing(surface, rng, severity):
-    """One bite out of the product."""
+    """Take one bite out of the product."""
     radius = drawn(rng, severity, 0.17, 0.32)
     sunk = rng.uniform(0.1, 0.4)
     stretch = rng.uniform(0.8, 1.2, 3)
@@ -50,7 +50,7 @@ def missing(surface, rng, severity):
 
 
 def _prominent_place(surface, rng, reach=0.3):
-    """(point (3,), normal (3,)) of a visible place, likelier where the product sticks out."""
+    """Draw (point (3,), normal (3,)) of a visible place, likelier where the product sticks out."""
     others, _ = surface.draw(rng, 800)
     seeds = [surface.seed(rng, tries=20) for _ in range(CANDIDATES)]
     points = np.array([seed.point for seed in seeds])

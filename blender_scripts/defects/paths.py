@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lines drawn along the surface, for cracks and scratches."""
+"""Lines along the surface, for cracks and scratches."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ FOLLOW = 0.35
 
 @dataclass(frozen=True)
 class Path:
-    """points (K, 3) on the surface, STEP apart; normals (K, 3), sides (K, 3): unit vectors.
+    """A line on the surface: points (K, 3), STEP apart; unit normals (K, 3) and sides (K, 3).
 
     `ends_free` (2,) bool: whether the line ran off an edge at its start and its end.
     """
@@ -29,21 +29,21 @@ class Path:
 
     @property
     def headings(self):
-        """(K, 3) unit vectors along the line."""
+        """Return (K, 3) unit vectors along the line."""
         return np.cross(self.sides, self.normals)
 
     @property
     def arc(self):
-        """(K,) length along the line from its start."""
+        """Return (K,) lengths along the line from its start."""
         return np.r_[0.0, np.cumsum(np.linalg.norm(np.diff(self.points, axis=0), axis=1))]
 
     def squared_distances(self, points):
-        """(N, K) squared distance of points (N, 3) from the points of the line."""
+        """Return (N, K) squared distances of points (N, 3) from the points of the line."""
         return sum((points[:, None, axis] - self.points[:, axis]) ** 2 for axis in range(3))
 
 
 def trace(surface, point, normal, direction, length, turning=0.0):
-    """Path over the surface from `point` in `direction`, at most `length` long.
+    """Trace a path over the surface from `point` in `direction`, at most `length` long.
 
     The line follows the surface as seen from above it, so that it bridges gaps; it ends early
     where the surface does. `turning`: curvature of the line within the surface (radians a unit).
@@ -73,7 +73,7 @@ def trace(surface, point, normal, direction, length, turning=0.0):
 
 
 def both_ways(surface, seed, direction, length, turning=0.0):
-    """Path through the seed with half of `length` on either side of it."""
+    """Trace a path through the seed with half of `length` on either side of it."""
     back = trace(surface, seed.point, seed.normal, -direction, length / 2, -turning)
     ahead = trace(surface, seed.point, seed.normal, direction, length / 2, turning)
     points = np.concatenate([back.points[:0:-1], ahead.points])
@@ -82,10 +82,10 @@ def both_ways(surface, seed, direction, length, turning=0.0):
 
 
 def long_path(surface, rng, length, shortest, most_turning):
-    """Path of about `length` through a random place that is visible from outside.
+    """Trace a path of about `length` through a random place that is visible from outside.
 
-    A line over an edge, or into a wall, ends there: of ten places and directions the first is
-    taken whose line is at least `shortest`, or GeometryError raised.
+    A line over an edge, or into a wall, ends there. So up to ten places and directions are tried,
+    and the first line of at least `shortest` is taken. Raises GeometryError when there is none.
     """
     for _ in range(10):
         seed = surface.seed(rng)
@@ -100,7 +100,7 @@ def long_path(surface, rng, length, shortest, most_turning):
 
 
 def _smoothed(points, normals, heading, ends_free):
-    """The path with normals averaged over five steps."""
+    """Return the path with normals averaged over five steps."""
     if len(points) > 1:
         heading = np.gradient(points, axis=0)
     padded = np.concatenate([normals[:1], normals[:1], normals, normals[-1:], normals[-1:]])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which portion of a product is bent, wrung or snapped off: an end of one of its main axes."""
+"""The portion of a product that is bent, wrung or snapped off: an end of one of its main axes."""
 
 from dataclasses import dataclass
 
@@ -11,14 +11,14 @@ from blender_scripts.surface import dot, unit
 
 @dataclass(frozen=True)
 class Axes:
-    """directions (3, 3): unit main axes in rows; extents (3,): the product's size along each."""
+    """The main axes: unit directions (3, 3) in rows, and the product's extents (3,) along them."""
 
     directions: np.ndarray
     extents: np.ndarray
 
 
 def main_axes(surface):
-    """The axes of the ellipsoid of inertia of the surface, the longest first."""
+    """Return the axes of the ellipsoid of inertia of the surface, the longest first."""
     weights = surface.areas / surface.areas.sum()
     centred = surface.centres - np.einsum("f,fi->i", weights, surface.centres)
     _, vectors = np.linalg.eigh(np.einsum("f,fi,fj->ij", weights, centred, centred))
@@ -29,9 +29,10 @@ def main_axes(surface):
 
 
 def pick_end(surface, rng, tilt, power):
-    """(unit direction (3,) towards an end of the product, its main `Axes`).
+    """Draw (unit direction (3,) towards an end of the product, its main `Axes`).
 
-    A main axis, likelier the longer (extent ** power), either way, up to `tilt` degrees off.
+    The direction is that of a main axis, likelier the longer (extent ** power), either way, up to
+    `tilt` degrees off.
     """
     axes = main_axes(surface)
     chances = axes.extents**power
@@ -41,10 +42,10 @@ def pick_end(surface, rng, tilt, power):
 
 
 def start_of_portion(surface, along, share):
-    """The place along a direction beyond which a share of the product's area lies.
+    """Return the place along a direction beyond which a share of the product's area lies.
 
-    By area and not by length, so that the portion that moves is the smaller part of a product
-    whose one end is heavier (a vase, a cap), and the larger part stays where it was.
+    The share is one of area and not of length, so that the portion that moves is the smaller part
+    of a product whose one end is heavier (a vase, a cap), and the larger part stays.
     """
     place = dot(surface.centres, along)
     order = np.argsort(-place, kind="stable")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a defect hands back."""
+"""The result of a defect: the mesh and its ground truth."""
 
 from dataclasses import dataclass, field
 
@@ -27,7 +27,7 @@ class Defective:
 
 
 def deformed(surface, displacement, parameters):
-    """The `Defective` of a surface whose vertices moved by `displacement` (V, 3)."""
+    """Make the `Defective` of a surface whose vertices moved by `displacement` (V, 3)."""
     return Defective(
         vertices=surface.vertices + displacement,
         faces=surface.faces,
@@ -39,5 +39,5 @@ def deformed(surface, displacement, parameters):
 
 
 def listed(vector):
-    """A plain list of floats, rounded to 6 digits, for `parameters`."""
+    """Return a plain list of floats, rounded to 6 digits, for `parameters`."""
     return [round(float(x), 6) for x in vector]

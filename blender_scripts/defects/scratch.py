@@ -2,7 +2,7 @@
 """Scratch: a long, shallow, slightly curved V-groove with raised edges, as a hard point leaves.
 
 The mesh is refined along the line, the surface within half a width of it pressed in, and what is
-next to the groove raised a little. Where the wall is thin its far side moves along.
+next to the groove raised a little. The far side of a thin wall moves along.
 
 Severity 0 .. 1: length 0.6 .. 1.1 (at least 0.35 where the surface is small), width 0.045 .. 0.07,
 depth 0.035 .. 0.06. Labelled is what moved.
@@ -25,7 +25,7 @@ HEIGHT = 0.03
 
 
 def scratch(surface, rng, severity):
-    """One scratch at a random place that is visible from outside."""
+    """Press one scratch into a random place that is visible from outside."""
     length = drawn(rng, severity, 0.60, 1.10)
     width = drawn(rng, severity, 0.045, 0.070)
     depth = drawn(rng, severity, 0.035, 0.060)
@@ -49,7 +49,7 @@ def scratch(surface, rng, severity):
 
 
 def _refined(surface, path, reach):
-    """The surface with short edges within `reach` of the path."""
+    """Return the surface with short edges within `reach` of the path."""
     low, high = path.points.min(axis=0) - reach, path.points.max(axis=0) + reach
 
     def longest(points):
@@ -63,7 +63,7 @@ def _refined(surface, path, reach):
 
 
 def _groove(surface, path, half_width, depth):
-    """(V, 3) displacement: down inside the groove, up beside it."""
+    """Return the (V, 3) displacement, down inside the groove and up beside it."""
     reach = LIP_END * half_width
     low, high = path.points.min(axis=0) - reach, path.points.max(axis=0) + reach
     rows = np.flatnonzero(((surface.vertices > low) & (surface.vertices < high)).all(axis=1))

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The local swelling (outwards: bulge) and dent (inwards: concavity), which are one operation.
+"""Bulge and concavity: a smooth local swelling outwards or inwards, which are one operation.
 
 A patch of the surface around a seed moves along the patch's mean normal. The shift is full in the
 middle and falls smoothly to 0 at the patch's elliptical border. Only surface connected to the seed
 inside the patch moves, so that a neighbouring leg or key does not; where the wall is thin its other
-side moves along, as in sheet metal.
+side moves along, as in sheet metal. Labelled is what moved.
+
+Severity 0 .. 1: radius 0.20 .. 0.38, height or depth 0.40 .. 0.50 of the radius (0.08 .. 0.19). A
+dent is less deep where the product is too thin for that, and either is less high where another part
+is in the way, but at least 0.05.
 """
 
 import numpy as np
@@ -34,8 +38,17 @@ NARROW, ROD = 0.28, 0.42
 OVERLAP = 0.02
 
 
-def swelling(surface, rng, severity, outwards):
-    """`Defective` with one bulge or concavity; ranges in the modules of those names."""
+def bulge(surface, rng, severity):
+    """Swell the surface outwards at a random place that is visible from outside."""
+    return _swelling(surface, rng, severity, outwards=True)
+
+
+def concavity(surface, rng, severity):
+    """Dent the surface at a random place that is visible from outside."""
+    return _swelling(surface, rng, severity, outwards=False)
+
+
+def _swelling(surface, rng, severity, outwards):
     radius = drawn(rng, severity, 0.20, 0.38)
     height = radius * drawn(rng, severity, 0.40, 0.50)
     aspect = float(rng.uniform(1.0, 1.35))
@@ -84,7 +97,7 @@ def swelling(surface, rng, severity, outwards):
 
 
 def _direction(surface, seed, radius):
-    """(3,) mean normal of the surface around the seed."""
+    """Return the (3,) mean normal of the surface around the seed."""
     close = np.linalg.norm(surface.vertices - seed.point, axis=1) < radius
     direction = seed.normal
     for _ in range(2):  # the mean normal decides what is the front, and the front its mean normal
@@ -99,7 +112,10 @@ def _direction(surface, seed, radius):
 
 
 def _falloff(surface, seed, direction, radius, aspect, turn):
-    """(V,) 1 at the seed, 0 outside an ellipsoid whose long half-axis is radius * aspect ** 0.5."""
+    """Return (V,) weights, 1 at the seed and 0 outside an ellipsoid.
+
+    The ellipsoid's long half-axis is radius * aspect ** 0.5.
+    """
     offset = surface.vertices - seed.point
     across, along = tangents(direction)
     u = dot(offset, np.cos(turn) * across + np.sin(turn) * along) / aspect**0.5
@@ -109,14 +125,14 @@ def _falloff(surface, seed, direction, radius, aspect, turn):
 
 
 def _filled(surface, weight, direction, radius):
-    """Share of a disc of the radius that the front of the patch fills, seen along direction."""
+    """Return the share of a disc of the radius that the patch fills, seen along direction."""
     inside = weight[surface.faces].min(axis=1) > 0
     facing = np.clip(dot(surface.face_normals[inside], direction), 0.0, None)
     return float((surface.areas[inside] * facing).sum() / (np.pi * radius**2))
 
 
 def _room(surface, displacement):
-    """The share of the displacement, 1 at most, that stops short of other parts of the product."""
+    """Return the share of the displacement, 1 at most, that stops short of other parts."""
     size = np.linalg.norm(displacement, axis=1)
     rows = np.flatnonzero(size > 0.3 * size.max())
     movement = displacement[rows] / size[rows, None]

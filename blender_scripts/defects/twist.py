@@ -21,7 +21,7 @@ from blender_scripts.surface import dot, tangents, unit
 
 
 def twist(surface, rng, severity):
-    """One end of the product wrung."""
+    """Wring one end of the product."""
     turn = np.radians(drawn(rng, severity, 32.0, 60.0)) * rng.choice([-1.0, 1.0])
     squeeze = drawn(rng, severity, 0.24, 0.36)
     share, length = float(rng.uniform(0.30, 0.45)), rng.uniform(0.55, 0.80)
@@ -67,7 +67,7 @@ def twist(surface, rng, severity):
 
 
 def _wrung(offset, axis, angle, narrow, phase):
-    """Offsets (N, 3) from the axis, squeezed by the shares `narrow` (N,) and turned by angle (N,).
+    """Squeeze offsets (N, 3) from the axis by shares `narrow` (N,) and turn them by angle (N,).
 
     The direction of the squeeze is fixed in the material, at `phase` around the axis.
     """
@@ -84,7 +84,7 @@ def _wrung(offset, axis, angle, narrow, phase):
 
 
 def _middle(surface, portion, along):
-    """(middle (3,) of the portion, half its width across `along`)."""
+    """Return (middle (3,) of the portion, half its width across `along`)."""
     inside = portion[surface.faces].all(axis=1)
     weights = surface.areas[inside]
     if weights.sum() == 0:

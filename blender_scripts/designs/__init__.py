@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The embedded base meshes: one module a category, one function a product.
 
+A function returns its mesh anywhere above or below the ground; `build` puts it down.
+
 `catalogue.toml` beside this file lists what there is, so that nobody needs Blender to know.
 """
 
@@ -16,7 +18,7 @@ SHORTEST_EDGE = 2e-4
 
 
 def build(category, subcategory):
-    """(vertices, faces) of a design in its own units, standing on the ground z = 0.
+    """Build a design: (vertices, faces) in its own units, standing on the ground z = 0.
 
     Raises KeyError or ImportError when there is none of that name.
     """

@@ -23,7 +23,7 @@ from blender_scripts.designs.vessels import refined, strap
 
 
 def wine_bottle(height=30.0, radius=4.3, wall=0.95):
-    """A Bordeaux bottle: punt, shoulder, capsule and neck ring, labels in relief front and back."""
+    """Model a Bordeaux bottle: punt, shoulder, capsule, neck ring, labels front and back."""
     neck, shoulder = 1.9, 0.6 * height
     punt = smooth([(0, 2.6), (1.5, 2.0), (2.7, 0.5), (3.3, 0)], 12)
     slope = np.array([(radius, shoulder), (radius - 0.5, 20.2), (neck + 0.3, 22.4), (neck, 24.2)])
@@ -35,7 +35,7 @@ def wine_bottle(height=30.0, radius=4.3, wall=0.95):
     inside += [(neck - wall + 0.1, height + 1), (0, height + 1)]
 
     def patch(reach, outline, centre):
-        """What lies between the bottle's axis and a cylinder, within an outline seen from -y."""
+        """Return what lies between the axis and a cylinder, within an outline seen from -y."""
         shell = lathe(refined([(0, 1), (reach, 1), (reach, 20), (0, 20)], 1.0), 60)
         return intersection(shell, extrude(outline, 7, (0, -4.3, centre), axis="y"))
 
@@ -51,12 +51,13 @@ def wine_bottle(height=30.0, radius=4.3, wall=0.95):
 
 
 def spray_bottle(radius=5.4, flatness=0.64):
-    """A trigger sprayer: oval body with a label and a ribbed waist, ribbed collar, trigger head."""
+    """Model a trigger sprayer: oval body, label, ribbed waist and collar, trigger head."""
     side = [(4.9, 0.2), (radius, 1.2), (radius, 6), (5.2, 10.5), (4.0, 13), (3.6, 15.5), (4.3, 18)]
     side = np.concatenate([[(0, 0), (4.4, 0)], smooth([*side, (3.6, 20.0), (1.9, 21.2)], 40)])
     side = refined([*side, (1.9, 22), (0, 22)], 0.7)
 
     def waist(angle, r, z):
+        """Scale the radius to ribs around the waist."""
         where = np.clip((z - 12) / 0.6, 0, 1) * np.clip((17.6 - z) / 0.6, 0, 1)
         return 1 + 0.06 * where * np.cos(2 * np.pi * (z - 12) / 1.87)
 

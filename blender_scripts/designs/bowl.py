@@ -19,7 +19,7 @@ from blender_scripts.designs.vessels import hollow, refined, strap
 
 
 def soup_bowl(radius=8.0, height=7.5, wall=0.75, ribs=20):
-    """A soup bowl: foot ring, ribbed belly, wide flat rim, a loop handle on either side."""
+    """Model a soup bowl: foot ring, ribbed belly, wide flat rim, a loop handle on either side."""
     curve = [(0, 1), (3.4, 1.1), (6.6, 2.6), (radius, 5.0), (radius + 0.2, 6.4)]
     curve = smooth([*curve, (radius + 1.7, height)], 32)
     foot = [(0, 0.7), (3.0, 0.7), (3.3, 0), (4.4, 0), (4.7, 0.3), (4.7, 1.2)]
@@ -35,7 +35,7 @@ def soup_bowl(radius=8.0, height=7.5, wall=0.75, ribs=20):
 
 
 def mixing_bowl(radius=10.0, height=12.5, wall=0.9):
-    """A batter bowl: flat base, steep banded side, rolled rim, pouring spout, loop handle."""
+    """Model a batter bowl: flat base, steep banded side, rolled rim, pouring spout, loop handle."""
     side = [(0.66 * radius, 0.7), (0.8 * radius, 4), (0.92 * radius, 8), (radius, height)]
     curve = np.concatenate([[(0, 0), (0.62 * radius, 0)], smooth(side, 20)])
 
@@ -52,7 +52,7 @@ def mixing_bowl(radius=10.0, height=12.5, wall=0.9):
 
 
 def pet_bowl(radius=11.0, height=6.5, rim=8.2):
-    """A dog's bowl: broad flared skirt with bones and paw prints in relief, hollow underneath."""
+    """Model a dog's bowl: broad flared skirt with bones and paw prints in relief, hollow below."""
     profile = [(0, 1.2), (radius - 3.5, 1.2), (radius - 2.2, 0), (radius, 0), (radius, 1.0)]
     profile += [(rim, height - 0.4), (rim - 0.4, height), (rim - 1.2, height)]
     profile += [(rim - 1.6, height - 0.4), (rim - 2.0, 3.0), (rim - 2.5, 2.3), (rim - 3.2, 2.1)]
@@ -68,7 +68,10 @@ def pet_bowl(radius=11.0, height=6.5, rim=8.2):
 
 
 def _bone_outline(x, z, radius):
-    """Outline (K, 2) in the (z, x) plane of a dog's bone with lobes of a radius at (+-x, +-z)."""
+    """Return the outline (K, 2) of a dog's bone in the (z, x) plane.
+
+    Its lobes have the given radius and lie at (+-x, +-z).
+    """
     angles = np.radians(np.linspace(-np.degrees(np.arcsin(z / radius)), 180, 16))
     lobe = np.stack([x + radius * np.cos(angles), z + radius * np.sin(angles)], axis=1)
     back = lobe[:0:-1]  # without the crotch, which two lobes share
@@ -77,12 +80,12 @@ def _bone_outline(x, z, radius):
 
 
 def _post(radius, x, z):
-    """A short post along y: one pad of a paw."""
+    """Model a short post along y: one pad of a paw."""
     return cylinder(radius, 2.6, (x, 0, z), axis="y", bevel=0.2, segments=24)
 
 
 def fluted_bowl(radius=9.6, height=10.5, wall=0.8, lobes=12):
-    """A fruit bowl of deep scalloped flutes, with a wavy edge, on a pedestal foot."""
+    """Model a fruit bowl of deep scalloped flutes, with a wavy edge, on a pedestal foot."""
     curve = smooth([(0, 3.6), (2.4, 3.7), (5.8, 5.0), (8.4, 7.6), (radius, height)], 28)
     foot = [(0, 0.9), (2.8, 0.9), (3.6, 0), (5.0, 0), (5.2, 0.5), (4.0, 1.3), (2.5, 2.1)]
     foot += [(2.0, 2.9), (2.5, 3.7)]

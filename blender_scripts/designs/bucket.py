@@ -21,7 +21,7 @@ from blender_scripts.designs.vessels import cushion, hollow, refined
 
 
 def pail(top=13.5, bottom=9.8, height=25.0, wall=1.1):
-    """A tapered pail: rolled rim, hoops, a seam, and a wire handle with a grip in two ears."""
+    """Model a tapered pail: rolled rim, hoops, a seam, a wire handle with a grip in two ears."""
     curve = refined([(0, 1.2), (bottom - 0.6, 1.2), (bottom + 0.1, 1.9), (top, height)], 1.8)
     foot = [(0, 1.0), (bottom - 1.6, 1.0), (bottom - 1.3, 0), (bottom, 0), (bottom + 0.15, 2.0)]
     body = lathe(refined(hollow(curve, wall, foot, bead=0.3), 1.8), 72)
@@ -45,7 +45,7 @@ def pail(top=13.5, bottom=9.8, height=25.0, wall=1.1):
 
 
 def mop_bucket(length=17.0, slimness=0.68, height=24.0, wall=1.5):
-    """A janitor's bucket: pouring lip in front, slotted wringer with a lever, four casters."""
+    """Model a janitor's bucket: pouring lip, slotted wringer with a lever, four casters."""
     floor = 5.0
     base = [(0, 0), (length - 3.6, 0), (length - 3.0, 0.6), (length - 2.7, 2), (length - 0.4, 2)]
     bumper = [*base, (length - 0.4, 4.6), (length - 2.0, 4.6)]
@@ -63,14 +63,14 @@ def mop_bucket(length=17.0, slimness=0.68, height=24.0, wall=1.5):
 
 
 def _caster(floor):
-    """A swivel caster: a wheel in a fork, on a plate under the bucket."""
+    """Model a swivel caster: a wheel in a fork, on a plate under the bucket."""
     wheel = cylinder(2.5, 1.8, (0, 0, 2.5), axis="x", bevel=0.4, segments=28)
     fork = box((3.2, 2.6, 3.6), (0, 0, 4.2), bevel=0.4)
     return union(wheel, fork, cylinder(2.2, 1.6, (0, 0, floor + 0.2), bevel=0.3, segments=32))
 
 
 def _wringer(rim):
-    """A slotted basket over the back half of the rim, its press plate and its lever."""
+    """Model a slotted basket over the back half of the rim, its press plate and its lever."""
     places = np.linspace(-8, 8, 6)
     slots = [box((1.5, 6, 7.5), (x, 3, rim + 4)) for x in places]
     slots += [box((1.5, 6, 4.5), (x, 13, rim + 5.2)) for x in places]

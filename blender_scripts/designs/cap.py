@@ -23,7 +23,7 @@ DOME = 2.4  # exponent of the baseball cap's superelliptic dome: 2 is an ellipso
 
 
 def baseball_cap(width=18.5, length=20.5, height=12.5, peak=8.5, wall=0.9):
-    """A six-panel baseball cap: seams, button, eyelets, curved peak, strap across the back."""
+    """Model a six-panel baseball cap: seams, button, eyelets, curved peak, strap at the back."""
     radii = np.array([width, length]) / 2
     arch = cylinder(3.6, length, (0, length * 0.75, 1.2), "y", segments=40)
     eyelets = [
@@ -39,12 +39,11 @@ def baseball_cap(width=18.5, length=20.5, height=12.5, peak=8.5, wall=0.9):
     ]
     button = sphere((1.3, 1.3, 0.8), (0, 0, height + 0.2), 24)
     cap = difference(_panelled_crown(radii, height, wall), join(arch, *eyelets))
-    cap = union(cap, strap, join(button, *snaps), _baseball_peak(radii, peak))
-    return _on_ground(cap)
+    return union(cap, strap, join(button, *snaps), _baseball_peak(radii, peak))
 
 
 def peaked_cap(width=18.5, length=20.5, band=4.6, flare=3.2, wall=1.0):
-    """A captain's peaked cap: flared crown, piped band, glossy peak, chin strap and badge."""
+    """Model a captain's cap: flared crown, piped band, glossy peak, chin strap and badge."""
     radii = np.array([width, length]) / 2
     cap = _flared_crown(radii, band, flare, wall)
     buttons = [sphere((0.9, 1.0, 1.0), (s * (radii[0] + 0.5), -2.4, 1.8), 20) for s in (-1, 1)]
@@ -52,12 +51,11 @@ def peaked_cap(width=18.5, length=20.5, band=4.6, flare=3.2, wall=1.0):
     slides = [_outward(box((0.9, 1.5, 2.0), bevel=0.2), radii + 0.5, a, 1.8) for a in (-118, -62)]
     cap = union(cap, _glossy_peak(radii), sweep(strap, 0.6, 8), join(*buttons, *slides))
     badge = _badge(2.1)
-    cap = union(cap, move(rotate(badge, "x", 24), (0, -radii[1] - 0.2, band + 2.2)))
-    return _on_ground(cap)
+    return union(cap, move(rotate(badge, "x", 24), (0, -radii[1] - 0.2, band + 2.2)))
 
 
 def _panelled_crown(radii, height, wall):
-    """A hollow dome with a raised seam between each two of its six panels."""
+    """Model a hollow dome with a raised seam between each two of its six panels."""
     width = radii[0]
     angles = np.radians(np.linspace(0, 90, 22))
     curve = np.stack([np.cos(angles), np.sin(angles)], axis=1).clip(0) ** (2 / DOME)
@@ -76,7 +74,7 @@ def _panelled_crown(radii, height, wall):
 
 
 def _baseball_peak(radii, reach):
-    """The peak, bent down at its sides, with rows of stitching."""
+    """Model the peak, bent down at its sides, with rows of stitching."""
     side, out = np.linspace(-1, 1, 41)[:, None], np.linspace(0, 1, 29)
     root = _ellipse(radii - 0.5, np.radians(-90 + 64 * side), 0)
     upper = np.repeat(root, len(out), axis=1)
@@ -90,7 +88,7 @@ def _baseball_peak(radii, reach):
 
 
 def _flared_crown(radii, band, flare, wall):
-    """The hollow cap without its peak: band between two pipings, top standing up in front."""
+    """Model the cap without its peak: a band between two pipings, the top higher in front."""
     width = radii[0]
     rise = smooth([(0.2, 0.2), (1.0, 1.2), (flare - 0.7, 3.2), (flare, 4.0)], 9)
     outside = [(0.2, 0), (0.5, 0.4), (0.2, 0.8), (0, 0.9), (0, band - 0.9), (0.2, band - 0.8)]
@@ -108,7 +106,7 @@ def _flared_crown(radii, band, flare, wall):
 
 
 def _glossy_peak(radii):
-    """A short, steep, arched peak with a raised edge."""
+    """Model a short, steep, arched peak with a raised edge."""
     side, out = np.linspace(-1, 1, 33)[:, None], np.linspace(0, 1, 10)
     root = _ellipse(radii - 0.5, np.radians(-90 + 62 * side), 0)
     spread = _ellipse((1.0, 1.0), np.radians(-90 + 62 * side), 0)
@@ -118,7 +116,7 @@ def _glossy_peak(radii):
 
 
 def _badge(radius):
-    """A disc with a raised rim and a star, facing -y."""
+    """Model a disc with a raised rim and a star, facing -y."""
     dish = [(0, 0), (radius, 0), (radius, 1.0), (radius - 0.3, 1.3), (radius - 0.6, 1.0), (0, 1.0)]
     points = np.radians(np.linspace(90, 450, 10, endpoint=False))
     reach = np.where(np.arange(10) % 2, 0.32, 0.78)[:, None] * radius
@@ -127,7 +125,7 @@ def _badge(radius):
 
 
 def _slab(upper, lower):
-    """The closed solid between two (N, M, 3) grids of points that do not cross."""
+    """Close the solid between two (N, M, 3) grids of points that do not cross."""
     rows, columns = upper.shape[:2]
     count = rows * columns
     index = np.arange(count).reshape(rows, columns)
@@ -148,21 +146,16 @@ def _slab(upper, lower):
 
 
 def _ellipse(radii, angle, z):
-    """Points of an elliptic cylinder about z; `angle` in radians, arrays broadcast."""
+    """Return points of an elliptic cylinder about z; `angle` in radians, arrays broadcast."""
     x, y = radii[0] * np.cos(angle), radii[1] * np.sin(angle)
     return np.stack(np.broadcast_arrays(x, y, z), axis=-1)
 
 
 def _outward(part, radii, degrees, z):
-    """A part made along y, turned to stand across an elliptic wall and moved onto it."""
+    """Turn a part made along y across an elliptic wall and move it onto the wall."""
     angle = np.radians(degrees)
     normal = np.degrees(np.arctan2(np.sin(angle) / radii[1], np.cos(angle) / radii[0]))
     return move(rotate(part, "z", normal - 90), _ellipse(radii, angle, z))
-
-
-def _on_ground(mesh):
-    """The mesh moved up or down to stand on z = 0."""
-    return move(mesh, (0, 0, -mesh[0][:, 2].min()))
 
 
 DESIGNS = {"baseball_cap": baseball_cap, "peaked_cap": peaked_cap}

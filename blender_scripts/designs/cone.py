@@ -23,7 +23,7 @@ from blender_scripts.designs.vessels import refined
 
 
 def traffic_cone(height=70.0, base=42.0, wall=2.6):
-    """A road cone: square base plate on feet, hollow from below, two raised reflective collars."""
+    """Model a road cone: square base on feet, hollow from below, two raised reflective collars."""
     floor, plate, collar = 2.5, 5.0, 1.4
     low, high = 14.0, 3.6
 
@@ -50,7 +50,7 @@ def traffic_cone(height=70.0, base=42.0, wall=2.6):
 
 
 def ice_cream_cone(height=11.0, radius=4.0, lines=8):
-    """Two scoops with drips and a cherry in a waffle cone with a lattice in relief."""
+    """Model two scoops with drips and a cherry in a waffle cone with a lattice in relief."""
 
     def waffle(angle, r, z):
         turns, climb = lines * angle, 3.3 * z
@@ -84,7 +84,7 @@ def ice_cream_cone(height=11.0, radius=4.0, lines=8):
 
 
 def _scoop(radius, lobes):
-    """A ball of ice cream with a lumpy skirt round its lower half."""
+    """Model a ball of ice cream with a lumpy skirt round its lower half."""
     angles = np.radians(np.linspace(-75, 90, 28))
     ball = radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     ball[:, 0] += 0.15 * radius * np.exp(-(((ball[:, 1] / radius + 0.42) / 0.16) ** 2))
@@ -98,7 +98,7 @@ def _scoop(radius, lobes):
 
 
 def funnel(height=19.0, radius=8.5, wall=0.8):
-    """A kitchen funnel: rolled rim, hanging tab with a hole, ribs, an obliquely cut spout."""
+    """Model a kitchen funnel: rolled rim, hanging tab with a hole, ribs, an oblique spout."""
     neck, spout = 0.45 * height, 1.8
     low = spout - 0.35
     outside = [(low, 0), (spout, neck - 0.4), (spout + 0.3, neck + 0.3)]
@@ -115,12 +115,11 @@ def funnel(height=19.0, radius=8.5, wall=0.8):
     tab = extrude(rounded_rectangle(5, 4, 1.9), 0.8, (radius + 2.2, 0, height - 0.55), bevel=0.2)
     hole = cylinder(0.95, 3, (radius + 2.7, 0, height - 0.5), segments=24)
     body = union(body, fins, difference(tab, hole))
-    body = difference(body, rotate(box((9, 9, 4), (2, 0, -1.9)), "y", -32, (-low, 0, 0)))
-    return move(body, (0, 0, -body[0][:, 2].min()))
+    return difference(body, rotate(box((9, 9, 4), (2, 0, -1.9)), "y", -32, (-low, 0, 0)))
 
 
 def rocket_nose(height=60.0, radius=12.0):
-    """The nose of a rocket: blunt ogive, stepped interstage rings, four swept fins at the base."""
+    """Model the nose of a rocket: blunt ogive, stepped interstage rings, four swept fins."""
     start = 0.4 * height
     rise = np.linspace(0, 0.96, 24)
     ogive = np.stack([radius * (1 - rise**1.8), start + (height - start) * rise], axis=1)
@@ -139,8 +138,7 @@ def rocket_nose(height=60.0, radius=12.0):
     skin = lathe(refined([(0, 0), *(ogive + np.array([1.1, 0])), (0, height)], 2.0), 64)
     window = extrude(rounded_rectangle(10, 8, 2), radius, (0, -radius, start + 7.5), axis="y")
     knobs = join(*(cylinder(0.9, 5, (x, 1.4 - radius, start + 7.5), axis="y") for x in (-2.2, 2.2)))
-    body = union(body, fins, conduit, intersection(skin, window), knobs)
-    return move(body, (0, 0, -body[0][:, 2].min()))
+    return union(body, fins, conduit, intersection(skin, window), knobs)
 
 
 DESIGNS = {

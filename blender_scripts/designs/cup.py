@@ -15,7 +15,7 @@ from blender_scripts.designs.vessels import hollow, refined, strap
 
 
 def coffee_mug(radius=4.3, height=10.4, wall=0.6, facets=12):
-    """A diner mug: foot ring, faceted lower half, bands, big handle."""
+    """Model a diner mug: foot ring, faceted lower half, bands, big handle."""
     curve = np.array([(0, 0.7), (radius - 0.8, 0.7), (radius - 0.1, 1.4), (radius, 2.4)])
     curve = refined([*curve, (radius, 6), (radius - 0.15, 8), (radius + 0.05, height)], 0.7)
     foot = [(0, 0.5), (2.7, 0.5), (2.9, 0), (3.7, 0), (3.9, 0.3), (3.9, 1.0)]
@@ -32,7 +32,7 @@ def coffee_mug(radius=4.3, height=10.4, wall=0.6, facets=12):
 
 
 def tea_cup(radius=4.9, height=7.4, wall=0.55, lobes=10):
-    """A flared tea cup with an ear handle on a scalloped saucer, a spoon beside it."""
+    """Model a flared tea cup with an ear handle on a scalloped saucer, a spoon beside it."""
     base = 1.1
 
     def scallops(angle, r, z):

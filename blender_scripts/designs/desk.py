@@ -22,8 +22,10 @@ from blender_scripts.designs.shapes import (
 
 
 def pedestal_desk(width=150, depth=76, height=78):
-    """A writing desk on two pedestals of three drawers, a kneehole and a modesty panel between,
-    a sunk writing surface on top."""
+    """Model a writing desk on two pedestals of three drawers.
+
+    Between them are a kneehole and a modesty panel, on top is a sunk writing surface.
+    """
     pedestal, inset, low = 0.29 * width, 4, 9
     tall = height - 4 - low
     size, gap = (pedestal - 8, (tall - 12) / 3), 3
@@ -50,8 +52,10 @@ def pedestal_desk(width=150, depth=76, height=78):
 
 
 def trestle_desk(width=150, depth=74, height=74):
-    """A thick top on two A-shaped trestles with crossed braces, a cable tray under it and a
-    raised monitor shelf on it."""
+    """Model a thick top on two A-shaped trestles with crossed braces.
+
+    A cable tray hangs under the top and a raised monitor shelf stands on it.
+    """
     top = box((width, depth, 6), (0, 0, height - 3), bevel=1.5, segments=1)
     high = height - 4
     foot, head, leg, beam = 0.44 * depth, 0.17 * depth, 7, 8
@@ -59,7 +63,7 @@ def trestle_desk(width=150, depth=74, height=74):
     outline = [(-foot, 0), (foot, 0), (head, high), (-head, high)]
 
     def between(low, top):
-        """The (y, z) opening between the legs from one level to another."""
+        """Return the (y, z) opening between the legs from one level to another."""
         left, right = foot - leg - slope * low, foot - leg - slope * top
         return extrude([(-left, low), (left, low), (right, top), (-right, top)], 30, axis="x")
 
@@ -83,7 +87,7 @@ def trestle_desk(width=150, depth=74, height=74):
 
 
 def _cable_tray(width, depth, high):
-    """A slotted trough hanging under the top, open above."""
+    """Model a slotted trough hanging under the top, open above."""
     size, centre = (width, 16, 15), (0, 0.27 * depth, high - 5)
     tray = difference(box(size, centre), box((width - 5, 11, 15), np.add(centre, (0, 0, 2.8))))
     count = 8
@@ -93,8 +97,10 @@ def _cable_tray(width, depth, high):
 
 
 def secretary_desk(width=92, depth=46, height=112):
-    """A drop-front writing desk on curved legs: the flap is open, with pigeonholes and small
-    drawers behind it and one wide drawer below."""
+    """Model a drop-front writing desk on curved legs, its flap open.
+
+    Behind the flap are pigeonholes and small drawers, below it one wide drawer.
+    """
     low, sill, half, wall = 0.38 * height, 0.6 * height, depth / 2, 4.4
     outline = [(-half, low), (half, low), (half, height - 3), (0.04 * depth, height - 3)]
     case = extrude([*outline, (-half, sill)], width, axis="x")
@@ -124,7 +130,7 @@ def secretary_desk(width=92, depth=46, height=112):
 
 
 def _pigeonholes(case, width, face, low, high):
-    """Case with three small drawers under five open holes in the wall behind its mouth."""
+    """Cut three small drawers under five open holes into the wall behind the case's mouth."""
     small, board = 9, 2.8
     holes = 5
     pitch = (width - board) / holes
@@ -141,7 +147,7 @@ def _pigeonholes(case, width, face, low, high):
 
 
 def _cabriole_leg(height):
-    """A leg that bows outwards to +x at the knee and inwards at the ankle, on a pad foot."""
+    """Model a leg that bows to +x at the knee and inwards at the ankle, on a pad foot."""
     path = smooth([(0.6, 1), (2.6, 0.82), (1.8, 0.55), (-0.6, 0.25), (0.6, 0.09), (1.4, 0.04)], 18)
     radius = np.interp(path[::-1, 1], (0.04, 0.12, 0.3, 0.8, 1), (2.8, 2, 2.1, 4.6, 4.6))[::-1]
     leg = sweep(np.c_[path[:, 0], np.zeros(18), path[:, 1] * height], radius, 12)
@@ -149,8 +155,10 @@ def _cabriole_leg(height):
 
 
 def corner_desk(width=160, wing=140, depth=62, height=75):
-    """An L-shaped desk on a drawer unit, a panel leg and round legs, with a screen at the back and
-    two cable ports."""
+    """Model an L-shaped desk on a drawer unit, a panel leg and round legs.
+
+    At the back stands a screen, and the top has two cable ports.
+    """
     x, y, thick, cut = width / 2, wing / 2, 6, 22
     # the wing along the back, and the one on the right that comes forward; the inner corner is cut
     outline = [(-x, y - depth), (x - depth - cut, y - depth), (x - depth, y - depth - cut)]

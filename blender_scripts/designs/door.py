@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Doors: a leaf in its frame, one solid. Centimetres; z up, the front towards -y.
+"""Doors, each a leaf in its frame, one solid. Centimetres; z up, the front towards -y.
 
-The leaf stands free of the frame by a visible joint, `JOINT` wide, which a stop in the middle of
-the frame's depth closes: that is what holds the two together.
+The leaf stands free of the frame by a visible joint, `JOINT` wide. A stop in the middle of the
+frame's depth closes the joint and holds the two together.
 """
 
 from itertools import pairwise
@@ -31,7 +31,7 @@ JOINT = 2.2  # between leaf and frame, and below the leaf
 
 
 def panel_door(width=80, height=200, rose=5.5):
-    """A six-panel house door: raised panels, moulded architrave on plinth blocks, round knobs."""
+    """Model a six-panel house door: raised panels, moulded architrave, plinth blocks, knobs."""
     thickness = THICKNESS * height
     recesses, panels = [], []
     stile = 0.13 * width
@@ -65,7 +65,7 @@ def panel_door(width=80, height=200, rose=5.5):
 
 
 def glazed_door(width=82, height=200, columns=3, rows=4):
-    """A patio door: open window grid over a flat panel, lever handles, and a threshold."""
+    """Model a patio door: open window grid over a flat panel, lever handles, a threshold."""
     thickness = THICKNESS * height
     stile, sill, head = 0.14 * width, JOINT + 0.36 * height, JOINT + 0.94 * height
     glass = width - 2 * stile, head - sill
@@ -101,7 +101,7 @@ def glazed_door(width=82, height=200, columns=3, rows=4):
 
 
 def louvre_door(width=74, height=200, slats=9, angle=38.0):
-    """A shutter door: two fields of slanted slats over and under a mid rail, long pull handles."""
+    """Model a shutter door: two fields of slanted slats over and under a mid rail, pull handles."""
     thickness = THICKNESS * height
     stile = 0.13 * width
     field, openings, blades = width - 2 * stile, [], []
@@ -121,8 +121,11 @@ def louvre_door(width=74, height=200, slats=9, angle=38.0):
 
 
 def ledged_door(width=90, height=200, planks=6):
-    """A cottage door under a round arch: grooved planks with strap hinges and ring handles in
-    front, and on the back the three ledges and two braces that hold them."""
+    """Model a cottage door under a round arch.
+
+    In front are grooved planks with strap hinges and ring handles, and on the back the three
+    ledges and two braces that hold them.
+    """
     thickness = THICKNESS * height
     face = thickness / 2
     groove = rotate(box((3.2, 3.2, 2 * height)), "z", 45)
@@ -168,21 +171,21 @@ def ledged_door(width=90, height=200, planks=6):
 
 
 def _brace(half, low, high, width, y, depth):
-    """A diagonal board from the lower left to the upper right, its ends cut level."""
+    """Model a diagonal board from the lower left to the upper right, its ends cut level."""
     lean = width / 2
     outline = [(low, -half), (high, half - 2 * lean), (high, half), (low, 2 * lean - half)]
     return move(extrude(outline, depth, axis="y"), (0, y, 0))
 
 
 def _leaf(width, height, arched=False):
-    """A plain leaf standing `JOINT` above the ground."""
+    """Model a plain leaf standing `JOINT` above the ground."""
     thickness = THICKNESS * height
     outline = _outline(width / 2, height + JOINT, JOINT, arched)
     return extrude(outline, thickness, axis="y", bevel=0.6, segments=1)
 
 
 def _frame(width, height, depth, band, arched=False, bottom=0.0):
-    """Jambs and head around the leaf from `bottom` up, and the stop that reaches into the leaf."""
+    """Model jambs and head around the leaf from `bottom` up, and the stop inside them."""
     half, top = width / 2 + JOINT, height + 2 * JOINT
     jambs = _portal(half, top, band, bottom, arched)
     jambs = extrude(jambs, depth, axis="y", bevel=0.8, segments=1)
@@ -193,13 +196,13 @@ def _frame(width, height, depth, band, arched=False, bottom=0.0):
 
 
 def _portal(half, top, band, bottom=0.0, arched=False, facets=25):
-    """(z, x) outline of a band of that width around an opening, open at the bottom."""
+    """Return the (z, x) outline of a band around an opening, open at the bottom."""
     outer = _outline(half + band, top + band, bottom, arched, facets)
     return np.concatenate([outer, _outline(half, top, bottom, arched, facets)[::-1]])
 
 
 def _outline(half, top, bottom, arched, facets=25):
-    """(z, x) outline of an opening: a rectangle, or one under a half circle."""
+    """Return the (z, x) outline of an opening: a rectangle, or one under a half circle."""
     if not arched:
         return np.array([(bottom, -half), (top, -half), (top, half), (bottom, half)])
     bow = arc((0, 0, top - half), half, -90, 90, facets, "zx")[:, [2, 0]]
@@ -207,7 +210,7 @@ def _outline(half, top, bottom, arched, facets=25):
 
 
 def _both_faces(size, centre, thickness, depth):
-    """Two cutters that sink a field of (x, z) `size` into the two faces of a leaf."""
+    """Return two cutters that sink a field of (x, z) `size` into the two faces of a leaf."""
     return [
         box((size[0], 2 * depth, size[1]), np.add(centre, (0, side * thickness / 2, 0)))
         for side in (-1, 1)

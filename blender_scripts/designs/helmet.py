@@ -24,7 +24,7 @@ EYES = 13.0  # height of the motorcycle helmet's widest level
 
 
 def hard_hat(width=21.0, length=25.0, height=13.0, peak=4.5, wall=1.0):
-    """A hard hat: ribbed dome, brim all round with a peak, rain gutter, accessory slots."""
+    """Model a hard hat: ribbed dome, brim all round with a peak, rain gutter, slots."""
     across, along = width / 2, length / 2
     ribs = []
     for x, wide in ((-4.7, 1.6), (0, 2.8), (4.7, 1.6)):
@@ -35,11 +35,11 @@ def hard_hat(width=21.0, length=25.0, height=13.0, peak=4.5, wall=1.0):
     vent = rotate(extrude(rounded_rectangle(0.9, 2.6, 0.44, 5), 6), "y", 36)
     vents = join(*(move(vent, (0.7 * across, y, 0.7 * height)) for y in (-3.8, 0, 3.8)))
     hat = union(_brimmed_dome(across, along, height, peak, wall), join(*ribs), _both(pocket))
-    return _on_ground(difference(hat, _both(join(slot, vents))))
+    return difference(hat, _both(join(slot, vents)))
 
 
 def motorcycle_helmet(width=24.0, length=28.0, height=24.0, wall=1.4):
-    """A full-face helmet: visor opening, chin bar with vents, ridge and spoiler, open below."""
+    """Model a full-face helmet: visor opening, chin bar with vents, ridge and spoiler."""
     across, along = width / 2, length / 2
     outline = [(-22, 9.2), (-14, 9.4), (-4, 9.8), (0.4, 11.6), (0.6, 14.6), (-3.5, 17.4)]
     outline = smooth([*outline, (-12, 18.2), (-22, 18.5)], 22)
@@ -52,11 +52,11 @@ def motorcycle_helmet(width=24.0, length=28.0, height=24.0, wall=1.4):
     helmet = union(_full_face(across, along, height, wall), rim, _both(pivot), ridge, _spoiler())
     vent = extrude(rounded_rectangle(1.6, 3.6, 0.7, 5), 12, (0, -along - 2, 5.4), "y")
     vents = [rotate(vent, "z", turn, (0, -4, 0)) for turn in (-44, -16, 16, 44)]
-    return _on_ground(difference(helmet, opening, join(*vents)))
+    return difference(helmet, opening, join(*vents))
 
 
 def _brimmed_dome(across, along, height, peak, wall):
-    """A hollow dome with a brim, longer in front, whose lip makes a rain gutter elsewhere."""
+    """Model a hollow dome whose brim is longer in front and makes a rain gutter elsewhere."""
     angles = np.radians(np.linspace(90, 0, 19))[:, None]
     inner = np.c_[np.cos(angles) * (across - wall), np.sin(angles) * (height - wall)]
     outer = np.c_[np.cos(angles) * across, np.sin(angles) * height][-2::-1]
@@ -71,7 +71,7 @@ def _brimmed_dome(across, along, height, peak, wall):
 
 
 def _full_face(across, along, height, wall):
-    """A hollow egg, open below, whose lower front reaches forward as the chin bar."""
+    """Model a hollow egg, open below, whose lower front reaches forward as the chin bar."""
     foot = 0.8 * across
     angles = np.radians(np.linspace(0, 90, 18))
     dome = np.stack([across * np.cos(angles), EYES + (height - EYES) * np.sin(angles)], axis=1)
@@ -92,7 +92,10 @@ def _full_face(across, along, height, wall):
 
 
 def _rib(half_length, height, centre, width, span):
-    """A raised band over an elliptic dome in the plane of y and z; `span` in degrees from +y."""
+    """Model a raised band over an elliptic dome in the plane of y and z.
+
+    span : its first and last angle in degrees from +y.
+    """
     angles = np.radians(np.linspace(*span, 17))
     arch = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     ramp = np.minimum(1, 7 * np.linspace(0, 1, 17) * np.linspace(1, 0, 17))[:, None]
@@ -102,7 +105,7 @@ def _rib(half_length, height, centre, width, span):
 
 
 def _spoiler():
-    """A wing that hugs the back of the dome, its trailing edge free."""
+    """Model a wing that hugs the back of the dome, its trailing edge free."""
     outline = [(6.5, 22.4), (11.8, 18.4), (16.0, 18.2), (16.4, 19.3), (9.5, 23.4)]
     vertices, faces = extrude(outline, 13, axis="x", bevel=0.4, segments=1)
     vertices, faces = meshes.subdivide_long_edges(vertices, faces, 2.5)
@@ -111,13 +114,8 @@ def _spoiler():
 
 
 def _both(part):
-    """The part and its mirror image on the other side."""
+    """Join the part and its mirror image on the other side."""
     return join(part, mirror(part, "x"))
-
-
-def _on_ground(mesh):
-    """The mesh moved up or down to stand on z = 0."""
-    return move(mesh, (0, 0, -mesh[0][:, 2].min()))
 
 
 DESIGNS = {"hard_hat": hard_hat, "motorcycle_helmet": motorcycle_helmet}

@@ -21,7 +21,7 @@ TALL_NUMBER_KEYS = ((3.5, 3.0, 1, 2), (3.5, 1.0, 1, 2))  # plus and enter, like 
 
 
 def _row(widths, y, start=0.0):
-    """[(x, y, width, depth)] of the keys of one row, in key units; x, y are their centres."""
+    """List [(x, y, width, depth)] of the keys of one row, in key units; x, y are centres."""
     keys = []
     for width in widths:
         if width > 0:
@@ -31,30 +31,30 @@ def _row(widths, y, start=0.0):
 
 
 def _main_block():
-    """The function row (y 5.75) and the five rows of letters (y 4.5 to 0.5), 15 units wide."""
+    """List the function row (y 5.75) and five rows of letters (y 4.5 to 0.5), 15 units wide."""
     return _row(FUNCTION_ROW, 5.75) + _block(LETTER_ROWS, 0)
 
 
 def _block(rows, start):
-    """The keys of five rows one unit apart, the front one at y 0.5."""
+    """List the keys of five rows one unit apart, the front one at y 0.5."""
     return [key for i, row in enumerate(rows) for key in _row(row, 4.5 - i, start)]
 
 
 def _navigation_block(start):
-    """Three columns of navigation keys and the arrow cluster."""
+    """List three columns of navigation keys and the arrow cluster."""
     return _block(NAVIGATION_ROWS, start)
 
 
 def _number_pad(start):
-    """Four columns: 17 keys, two of them two units deep."""
+    """List four columns of 17 keys, two of them two units deep."""
     return _block(NUMBER_ROWS, start) + [(start + x, *key) for x, *key in TALL_NUMBER_KEYS]
 
 
 def _keycaps(keys, pitch, height, gap, taper, sink):
-    """All keycaps as one mesh, standing on z 0 and reaching `sink` below it.
+    """Model all keycaps as one mesh, standing on z 0 and reaching `sink` below it.
 
-    height : of every cap, or a function of the key's y in units. The top is smaller than the base
-    by `taper` all round.
+    height : that of every cap, or a function of the key's y in units. The top is smaller than the
+    base by `taper` all round.
     """
     caps = []
     for x, y, width, depth in keys:
@@ -69,7 +69,7 @@ def _keycaps(keys, pitch, height, gap, taper, sink):
 
 
 def _wedge_case(width, depth, front, back, bevel):
-    """A case with a sloping deck, and the function that puts a deck-frame mesh onto that deck.
+    """Model a case with a sloping deck; return it and a function that puts a mesh onto the deck.
 
     The deck frame has its origin at the middle of the front edge, x to the right, y up the slope.
     """
@@ -82,37 +82,32 @@ def _wedge_case(width, depth, front, back, bevel):
     return shapes.extrude(outline, width, axis="x", bevel=bevel), on_deck
 
 
-def _with_well(case, on_deck, corners, depth):
-    """The case with a pocket of this depth sunk into its deck, cut small where keycaps will stand.
+def _with_well(case, on_deck, x, base, pitch, rim, depth):
+    """Sink a pocket of this depth into the deck, cut small where keycaps will stand.
 
-    corners : (K, 2) outline of the pocket in the deck frame.
+    x : the left and right end of the keys and the end of the function row, base : their front, in
+    the deck frame. The pocket is larger by `rim` all round.
     """
+    left, right, row = x[0] - rim, x[1] + rim, x[2]
+    low, middle, high = base - rim, base + 5 * pitch + rim, base + 6.25 * pitch + rim
+    corners = [(left, low), (right, low), (right, middle), (row, middle), (row, high), (left, high)]
     pocket = shapes.extrude(corners, depth + 2, (0, 0, 1 - depth / 2))
     return meshes.subdivide_long_edges(*shapes.difference(case, on_deck(pocket)), 6.0)
 
 
-def _slab(x, y, low, high, bevel=0.0):
-    """A box given by its (from, to) in x, in y and in z."""
-    spans = np.array([x, y, (low, high)], dtype=float)
-    return shapes.box(spans[:, 1] - spans[:, 0], spans.mean(axis=1), bevel)
-
-
 def full_size_keyboard(pitch=1.9, key_height=1.2, front=1.5, back=3.2):
-    """An office keyboard: 104 keys with a number pad, a status bar and a cable."""
+    """Model an office keyboard: 104 keys with a number pad, a status bar and a cable."""
     left, right = -11.25 * pitch, 11.25 * pitch  # 15 + 3 + 4 columns and two gaps of 0.25
     edge, base, well = 1.0, 1.1, 0.5
     depth = 6.25 * pitch + base + 2.4
     case, on_deck = _wedge_case(right - left + 2 * edge, depth, front, back, 0.35)
     rim, pad = 0.35, left + 18.4 * pitch
-    low, middle, high = base - rim, base + 5 * pitch + rim, base + 6.25 * pitch + rim
-    corners = [(left - rim, low), (right + rim, low), (right + rim, middle)]
-    corners += [(pad, middle), (pad, high), (left - rim, high)]
-    case = _with_well(case, on_deck, corners, well)
+    case = _with_well(case, on_deck, (left, right, pad), base, pitch, rim, well)
     keys = _main_block() + _row((1, 1, 1), 5.75, 15.25)
     keys += _navigation_block(15.25) + _number_pad(18.5)
     caps = _keycaps(keys, pitch, key_height, gap=0.3, taper=0.3, sink=0.2)
     bar_y = base + 5.85 * pitch
-    bar = _slab((pad + 0.4, right + rim), (bar_y - 0.8, bar_y + 0.8), -0.3, 0.35, 0.15)
+    bar = shapes.span((pad + 0.4, right + rim), (bar_y - 0.8, bar_y + 0.8), (-0.3, 0.35), 0.15, 2)
     lamps = shapes.join(
         *(
             shapes.cylinder(0.42, 1.0, (left + x * pitch, bar_y, 0.4), bevel=0.1, segments=16)
@@ -122,7 +117,7 @@ def full_size_keyboard(pitch=1.9, key_height=1.2, front=1.5, back=3.2):
     top = on_deck(shapes.join(shapes.move(caps, (left, base, -well)), shapes.union(bar, lamps)))
     feet = shapes.join(
         *(
-            _slab((x - 1.8, x + 1.8), (y - 0.6, y + 0.6), -0.5, 0.4)
+            shapes.span((x - 1.8, x + 1.8), (y - 0.6, y + 0.6), (-0.5, 0.4))
             for x in (left + 3, right - 3)
             for y in (1.5, depth - 1.2)
         )
@@ -136,16 +131,13 @@ def full_size_keyboard(pitch=1.9, key_height=1.2, front=1.5, back=3.2):
 
 
 def tenkeyless_keyboard(pitch=1.9, key_height=1.4, step=0.22, front=2.8, back=4.2):
-    """A mechanical keyboard without number pad: a thick case, high stepped keycaps, a big knob."""
+    """Model a mechanical keyboard without number pad: thick case, high keycaps, a big knob."""
     left, right = -9.125 * pitch, 9.125 * pitch
     edge, base, well = 1.3, 1.4, 0.6
     depth = 6.25 * pitch + base + 1.4
     case, on_deck = _wedge_case(right - left + 2 * edge, depth, front, back, 0.7)
     rim, pad = 0.4, left + 15.1 * pitch
-    low, middle, high = base - rim, base + 5 * pitch + rim, base + 6.25 * pitch + rim
-    corners = [(left - rim, low), (right + rim, low), (right + rim, middle)]
-    corners += [(pad, middle), (pad, high), (left - rim, high)]
-    case = _with_well(case, on_deck, corners, well)
+    case = _with_well(case, on_deck, (left, right, pad), base, pitch, rim, well)
     caps = _keycaps(
         _main_block() + _navigation_block(15.25),
         pitch,
@@ -162,15 +154,15 @@ def tenkeyless_keyboard(pitch=1.9, key_height=1.4, step=0.22, front=2.8, back=4.
     knob = shapes.move(knob, (left + 16.75 * pitch, base + 5.85 * pitch, 0))
     top = on_deck(shapes.join(shapes.move(caps, (left, base, -well)), knob))
     foot = shapes.move(
-        shapes.rotate(_slab((-1.8, 1.8), (-0.5, 0.5), -2.2, 1), "x", -18), (0, depth, 0)
+        shapes.rotate(shapes.span((-1.8, 1.8), (-0.5, 0.5), (-2.2, 1)), "x", -18), (0, depth, 0)
     )
-    pad = _slab((-2, 2), (1.0, 2.2), -0.45, 0.4)
+    pad = shapes.span((-2, 2), (1.0, 2.2), (-0.45, 0.4))
     feet = [shapes.move(part, (x, y, 0)) for part, y in ((foot, -2.4), (pad, 0)) for x in (-13, 13)]
     return shapes.rotate(shapes.union(case, top, shapes.join(*feet)), "x", 4)
 
 
 def split_ergonomic_keyboard(pitch=1.9, tent=14.0, splay=8.0, gap=3.0, outer_height=2.2):
-    """Two tented halves with staggered columns and palm rests, joined by a bridge."""
+    """Model two tented halves with staggered columns and palm rests, joined by a bridge."""
     half = shapes.move(_split_half(pitch), (-8.4 * pitch, 0, outer_height))
     half = shapes.rotate(half, "y", -tent, about=(-8.4 * pitch, 0, outer_height))
     half = shapes.move(shapes.rotate(half, "z", -splay), (-gap, 0, 0))
@@ -185,7 +177,7 @@ def split_ergonomic_keyboard(pitch=1.9, tent=14.0, splay=8.0, gap=3.0, outer_hei
 
 
 def _split_half(pitch):
-    """The left half in its own flat frame: its outer edge at x 0, its deck at z 0, a deep body."""
+    """Model the left half in its own flat frame: outer edge at x 0, deck at z 0, a deep body."""
     outline = [
         (-0.4, -4.7),
         (4.9, -5.1),
@@ -217,7 +209,7 @@ def _split_half(pitch):
 
 
 def trackpad_keyboard(pitch=1.8, key_height=0.6, thickness=1.3, pad=8.6, tube=1.7):
-    """A living-room keyboard: flat keys, a big touchpad, a battery tube along the back."""
+    """Model a living-room keyboard: flat keys, a big touchpad, a battery tube along the back."""
     edge = 1.0
     width = 15 * pitch + pad + 3.6 * edge
     depth = 6.25 * pitch + 2 * edge + 1.0
@@ -230,14 +222,14 @@ def trackpad_keyboard(pitch=1.8, key_height=0.6, thickness=1.3, pad=8.6, tube=1.
         bevel=0.3,
         segments=1,
     )
-    touch = _slab(pad_x, (edge + 2.6, depth - 2.2), thickness / 2 - 0.6, 2)
+    touch = shapes.span(pad_x, (edge + 2.6, depth - 2.2), (thickness / 2 - 0.6, 2))
     slab = meshes.subdivide_long_edges(*shapes.difference(slab, touch), 4.0)
     keys = _main_block()
     caps = _keycaps(keys, pitch, key_height, gap=0.5, taper=0.08, sink=0.2)
     parts = [shapes.move(caps, (left, edge, thickness / 2))]
     middle = sum(pad_x) / 2
     for x in ((pad_x[0], middle - 0.2), (middle + 0.2, pad_x[1])):
-        parts.append(_slab(x, (edge, edge + 2.1), 0.2, thickness / 2 + 0.6, 0.2))
+        parts.append(shapes.span(x, (edge, edge + 2.1), (0.2, thickness / 2 + 0.6), 0.2, 2))
     slab = shapes.union(slab, shapes.join(*parts))
     slab = shapes.rotate(slab, "x", np.degrees(np.arcsin((2 * tube - thickness) / depth)))
     profile = [(0, 0), (0.7, 0), (0.8, 0.1), (0.8, 0.6), (1, 0.9), (1, 2.4)]
@@ -247,7 +239,7 @@ def trackpad_keyboard(pitch=1.8, key_height=0.6, thickness=1.3, pad=8.6, tube=1.
     barrel = shapes.turn_to(shapes.lathe(profile, 28), "x")
     barrel = shapes.move(barrel, (0, depth + 0.6, tube - thickness / 2 + 0.1))
     feet = shapes.join(
-        *(_slab((x - 1.5, x + 1.5), (0.8, 1.8), -thickness / 2 - 0.3, 0) for x in (-14, 14))
+        *(shapes.span((x - 1.5, x + 1.5), (0.8, 1.8), (-thickness / 2 - 0.3, 0)) for x in (-14, 14))
     )
     return shapes.union(slab, shapes.join(barrel, feet))
 

@@ -19,7 +19,7 @@ from blender_scripts.designs.shapes import (
 
 
 def handheld_microphone(length=19.0, head=3.3, grip=2.3, foot=1.5):
-    """A stage microphone: wire-mesh ball, collar, tapered body with a switch, plug socket."""
+    """Model a stage microphone: wire-mesh ball, collar, body with a switch, plug socket."""
     neck = length - 1.72 * head
     profile = [(0, 1.3), (foot - 0.5, 1.3), (foot - 0.5, 0), (foot - 0.1, 0), (foot, 0.1)]
     profile += [(foot, 1.5), (foot - 0.22, 1.7), (foot - 0.22, 2.0), (foot + 0.05, 2.2)]
@@ -39,14 +39,14 @@ def handheld_microphone(length=19.0, head=3.3, grip=2.3, foot=1.5):
 
 
 def studio_microphone(height=21.0, radius=2.8, ring=5.6):
-    """A large condenser: slotted grille, badge, spider shock mount, swivel and stand thread."""
+    """Model a large condenser: slotted grille, badge, shock mount, swivel and stand thread."""
     mount = _shock_mount(radius, ring, (5.0, 10.2))
     badge = cylinder(0.9, 1.2, (0, 0.1 - radius, 8.2), "y", bevel=0.15, segments=24)
     return union(_condenser(radius, height), badge, mount)
 
 
 def _mesh_ball(radius, cells=12, relief=0.26):
-    """A ball with two crossing families of wires wound around it."""
+    """Model a ball with two crossing families of wires wound around it."""
     segments = 8 * cells
     # Rows evenly spaced in Mercator's latitude: the wires then follow the mesh's diagonals.
     mercator = np.arange(-14, 32) * 2 * np.pi / segments
@@ -62,7 +62,7 @@ def _mesh_ball(radius, cells=12, relief=0.26):
 
 
 def _condenser(radius, height, joint=11.6):
-    """The body, and on it the grille: deep slots below and above a ring, under a flat cap."""
+    """Model the body and its grille: deep slots below and above a ring, under a flat cap."""
     wide, top = radius + 0.3, height - 3.4
     body = [(0, 2.2), (1.7, 2.2), (1.9, 2.4), (1.9, 3.1), (radius - 0.2, 3.6), (radius, 3.9)]
     # Rows beside the clamps keep the slivers of that union short.
@@ -81,7 +81,7 @@ def _condenser(radius, height, joint=11.6):
 
 
 def _shock_mount(radius, ring, levels):
-    """Two outer rings on posts, inner clamps held by slanting cords, swivel and thread behind."""
+    """Model two outer rings on posts, inner clamps on slanting cords, swivel and thread."""
     tall = levels[1] - levels[0]
     rings = [torus(ring, 0.5, (0, 0, z), rings=10) for z in levels]
     clamps = [torus(radius + 0.1, 0.4, (0, 0, z), rings=8) for z in levels]

@@ -23,7 +23,7 @@ CORNERS = (-1, -1), (1, -1), (1, 1), (-1, 1)
 
 
 def two_drawer_night_stand(width=50, depth=40, height=60):
-    """Overhanging top, two drawers with bar handles, four turned legs on a block each."""
+    """Model an overhanging top, two drawers with bar handles, four turned legs on blocks."""
     body = width - 5, depth - 5, 0.55 * height
     low = height - 3 - body[2]
     middle = low + body[2] / 2 - 0.5
@@ -43,7 +43,7 @@ def two_drawer_night_stand(width=50, depth=40, height=60):
 
 
 def open_shelf_night_stand(width=46, depth=40, height=60):
-    """Square posts, one drawer with a knob over an open compartment with a shelf, stretchers."""
+    """Model square posts, a drawer with a knob, an open compartment with a shelf, stretchers."""
     post = 5.4
     x, y = width / 2 - post / 2, depth / 2 - post / 2
     posts = [
@@ -68,7 +68,7 @@ def open_shelf_night_stand(width=46, depth=40, height=60):
 
 
 def pedestal_night_stand(radius=22, height=60, drum=15.5):
-    """Round dished top on a drum with one drawer, a baluster column and three curved feet."""
+    """Model a round dished top on a drum with a drawer, a baluster column and three feet."""
     # (radius, z / height), from the ground up to the dish
     column = [(3.6, 0.09), (5.8, 0.13), (5.4, 0.19), (3.2, 0.23), (3.4, 0.28), (5.8, 0.34)]
     column += [(6.2, 0.38), (5.0, 0.44), (3.2, 0.5), (2.9, 0.55), (4.6, 0.575), (3.6, 0.61)]
@@ -96,7 +96,7 @@ def pedestal_night_stand(radius=22, height=60, drum=15.5):
 
 
 def cabinet_night_stand(width=44, depth=38, height=62):
-    """Cupboard on a plinth: panelled door with hinges and a knob, grooved sides, a gallery rail."""
+    """Model a cupboard on a plinth: panelled door with hinges, grooved sides, a gallery rail."""
     plinth = box((width + 3, depth + 3, 8), (0, 0, 4), bevel=1.2, segments=1)
     board = height - 9
     case = box((width, depth, board - 5), (0, 0, (board + 5) / 2))
@@ -122,9 +122,9 @@ def cabinet_night_stand(width=44, depth=38, height=62):
 
 
 def add_drawers(case, places, size, gap=1.1, sunk=2.4, proud=1.2):
-    """Case with drawer fronts of (x, z) `size` in its front face, a joint of `gap` all around.
+    """Set drawer fronts of (x, z) `size` into the front face of a case, with joints around them.
 
-    places : centres (x, y of the face, z); the joints are `sunk` deep.
+    places : centres (x, y of the face, z); the joints are `gap` wide and `sunk` deep.
     """
     pockets = [box((size[0], 2 * sunk, size[1]), place) for place in places]
     thickness = sunk + proud + 1  # 1 into the case behind the joint
@@ -141,7 +141,7 @@ def add_drawers(case, places, size, gap=1.1, sunk=2.4, proud=1.2):
 
 
 def bar_handle(length, reach=3.4, radius=1.0):
-    """A bow handle on the face y = 0, along x."""
+    """Model a bow handle on the face y = 0, along x."""
     bend, x = 1.6, length / 2
     path = np.concatenate(
         [
@@ -155,7 +155,7 @@ def bar_handle(length, reach=3.4, radius=1.0):
 
 
 def round_knob(radius):
-    """A knob on the face y = 0."""
+    """Model a knob on the face y = 0."""
     r = radius
     profile = [(0, -1), (0.6 * r, -1), (0.5 * r, 0.5 * r), (0.5 * r, 0.9 * r), (0.9 * r, 1.2 * r)]
     profile += [(r, 1.5 * r), (0.85 * r, 1.9 * r), (0.5 * r, 2.1 * r), (0, 2.15 * r)]
@@ -163,7 +163,7 @@ def round_knob(radius):
 
 
 def _turned_leg(height):
-    """A turned leg with a vase, a ring and a ball foot."""
+    """Model a turned leg with a vase, a ring and a ball foot."""
     profile = [(0, 0), (1.8, 0), (2.7, 0.05), (2.7, 0.11), (1.5, 0.17), (1.6, 0.22), (2.9, 0.5)]
     profile += [(2.9, 0.58), (1.8, 0.68), (1.8, 0.72), (3.2, 0.75), (3.2, 0.82), (2.2, 0.85)]
     profile += [(3.4, 0.88), (3.4, 1), (0, 1)]
@@ -171,7 +171,7 @@ def _turned_leg(height):
 
 
 def _gallery(width, depth, low, high):
-    """A rail on small posts around the back and the sides of the top."""
+    """Model a rail on small posts around the back and the sides of the top."""
     x, y, level = width / 2 - 1, depth / 2 - 1, high - 1.4
     bend = 3
     path = np.concatenate(

@@ -17,7 +17,7 @@ from blender_scripts import meshes
 
 
 def box(size, centre=(0, 0, 0), bevel=0.0, segments=2):
-    """A box of the given (x, y, z) size; `bevel` rounds every edge with that width."""
+    """Make a box of the given (x, y, z) size; `bevel` rounds every edge with that width."""
     corners = np.array(
         [[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)]
     ) * np.asarray(size, dtype=float)
@@ -25,14 +25,19 @@ def box(size, centre=(0, 0, 0), bevel=0.0, segments=2):
     return move(_bevelled(corners, quads, bevel, segments), centre)
 
 
-def span(x, y, z, bevel=0.0):
-    """A box given by its (from, to) along each axis; `bevel` chamfers every edge."""
+def boxes(size, centres, bevel=0.0, segments=1):
+    """Make a list of boxes of one size, one at each of the centres."""
+    return [box(size, centre, bevel, segments) for centre in centres]
+
+
+def span(x, y, z, bevel=0.0, segments=1):
+    """Make a box given by its (from, to) along each axis; `bevel` chamfers every edge."""
     spans = np.array([x, y, z], dtype=float)
-    return box(spans[:, 1] - spans[:, 0], spans.mean(axis=1), bevel, segments=1)
+    return box(spans[:, 1] - spans[:, 0], spans.mean(axis=1), bevel, segments)
 
 
 def cylinder(radius, height, centre=(0, 0, 0), axis="z", bevel=0.0, segments=48, top_radius=None):
-    """A cylinder (or cone frustum, with `top_radius`) along x, y or z, its rims chamfered."""
+    """Make a cylinder (a frustum, with `top_radius`) along x, y or z, its rims chamfered."""
     top = radius if top_radius is None else top_radius
     half = height / 2
     profile = [(0, -half), (radius - bevel, -half), (radius, -half + bevel)]
@@ -41,7 +46,7 @@ def cylinder(radius, height, centre=(0, 0, 0), axis="z", bevel=0.0, segments=48,
 
 
 def sphere(radius, centre=(0, 0, 0), segments=32):
-    """A UV sphere (`radius` may be three semi-axes)."""
+    """Make a UV sphere (`radius` may be three semi-axes)."""
     angles = np.linspace(-np.pi / 2, np.pi / 2, segments // 2 + 1)
     profile = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     profile[[0, -1], 0] = 0
@@ -50,14 +55,14 @@ def sphere(radius, centre=(0, 0, 0), segments=32):
 
 
 def torus(radius, thickness, centre=(0, 0, 0), axis="z", segments=48, rings=16):
-    """A ring: `radius` from the axis to the middle of a tube of radius `thickness`."""
+    """Make a ring: `radius` from the axis to the middle of a tube of radius `thickness`."""
     angles = np.linspace(0, 2 * np.pi, rings, endpoint=False)
     profile = np.stack([radius + thickness * np.cos(angles), thickness * np.sin(angles)], axis=1)
     return move(turn_to(lathe(profile, segments, closed=True), axis), centre)
 
 
 def lathe(profile, segments=64, closed=False, radius_at=None):
-    """A solid of revolution about z.
+    """Make a solid of revolution about z.
 
     profile : (K, 2) of (radius, z). Open: from the axis to the axis, both ends at radius 0, the
     bottom end first, so that outside lies to its right. Closed: a loop that does not touch the
@@ -75,22 +80,12 @@ def lathe(profile, segments=64, closed=False, radius_at=None):
         np.broadcast_arrays(radius * factor * np.cos(angles), radius * factor * np.sin(angles), z),
         axis=-1,
     )  # (K, S, 3)
-    count = len(profile)
-    index = np.arange(count * segments).reshape(count, segments)
-    rows = np.arange(count if closed else count - 1)
-    a, b = index[rows], index[(rows + 1) % count]
-    next_a, next_b = np.roll(a, -1, axis=1), np.roll(b, -1, axis=1)
-    faces = np.concatenate(
-        [
-            np.stack([a, next_a, next_b], axis=-1).reshape(-1, 3),
-            np.stack([a, next_b, b], axis=-1).reshape(-1, 3),
-        ]
-    )
+    faces = meshes.ring_faces(len(profile), segments, closed)
     return meshes.clean(rings.reshape(-1, 3), faces)  # rings of radius 0 collapse to one vertex
 
 
 def extrude(outline, height, centre=(0, 0, 0), axis="z", bevel=0.0, segments=2):
-    """A prism over a simple polygon (K, 2), counter-clockwise, centred on half its height.
+    """Make a prism over a simple polygon (K, 2), counter-clockwise, centred on half its height.
 
     With axis "x" the outline lies in the (y, z) plane, with "y" in (z, x), with "z" in (x, y).
     """
@@ -105,7 +100,7 @@ def extrude(outline, height, centre=(0, 0, 0), axis="z", bevel=0.0, segments=2):
 
 
 def sweep(path, radius, segments=16, closed=False):
-    """A tube along a polyline (K, 3); `radius` is one number or one for each path point.
+    """Make a tube along a polyline (K, 3); `radius` is one number or one for each path point.
 
     Frames are carried along without twisting; the ends are capped flat.
     """
@@ -124,23 +119,20 @@ def sweep(path, radius, segments=16, closed=False):
         np.sin(angles)[None, :, None] * np.cross(tangents, normals)[:, None]
     )
     rings = path[:, None] + np.broadcast_to(radius, count)[:, None, None] * ring
-    index = np.arange(count * segments).reshape(count, segments)
-    rows = np.arange(count if closed else count - 1)
-    a, b = index[rows], index[(rows + 1) % count]
-    next_a, next_b = np.roll(a, -1, axis=1), np.roll(b, -1, axis=1)
-    faces = [
-        np.stack([a, next_a, next_b], axis=-1).reshape(-1, 3),
-        np.stack([a, next_b, b], axis=-1).reshape(-1, 3),
-    ]
+    faces = [meshes.ring_faces(count, segments, closed)]
     if not closed:
         fan = np.arange(1, segments - 1)
+        last = (count - 1) * segments
         faces.append(np.stack([np.zeros_like(fan), fan + 1, fan], axis=1))
-        faces.append(index[-1, 0] + np.stack([np.zeros_like(fan), fan, fan + 1], axis=1))
+        faces.append(last + np.stack([np.zeros_like(fan), fan, fan + 1], axis=1))
     return meshes.clean(rings.reshape(-1, 3), np.concatenate(faces))
 
 
 def arc(centre, radius, start, stop, count=16, plane="xz"):
-    """(count, 3) points on an arc in a coordinate plane; angles in degrees from its first axis."""
+    """Return (count, 3) points on an arc in a coordinate plane.
+
+    start, stop : degrees from the first axis of the plane.
+    """
     angles = np.radians(np.linspace(start, stop, count))
     points = np.zeros((count, 3))
     points[:, "xyz".index(plane[0])] = np.cos(angles) * radius
@@ -148,8 +140,13 @@ def arc(centre, radius, start, stop, count=16, plane="xz"):
     return points + np.asarray(centre, dtype=float)
 
 
+def steps(count, pitch, middle=0.0):
+    """Return `count` positions `pitch` apart about a middle."""
+    return middle + pitch * (np.arange(count) - (count - 1) / 2)
+
+
 def smooth(points, count=64):
-    """(count, D) points of a Catmull-Rom curve through the given points (K, D)."""
+    """Return (count, D) points of a Catmull-Rom curve through the given points (K, D)."""
     points = np.asarray(points, dtype=float)
     padded = np.concatenate([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
     where = np.linspace(0, len(points) - 1, count)
@@ -165,7 +162,7 @@ def smooth(points, count=64):
 
 
 def rounded_rectangle(width, depth, radius, count=6):
-    """Counter-clockwise (4 * count, 2) outline with rounded corners, centred on 0."""
+    """Return a counter-clockwise (4 * count, 2) outline with rounded corners, centred on 0."""
     points = []
     for corner, (x, y) in enumerate([(1, 1), (-1, 1), (-1, -1), (1, -1)]):
         angles = np.radians(np.linspace(90 * corner, 90 * corner + 90, count))
@@ -175,18 +172,18 @@ def rounded_rectangle(width, depth, radius, count=6):
 
 
 def regular_polygon(sides, radius, turn=0.0):
-    """Counter-clockwise (sides, 2) outline; `turn` in degrees."""
+    """Return a counter-clockwise (sides, 2) outline; `turn` in degrees."""
     angles = np.linspace(0, 2 * np.pi, sides, endpoint=False) + np.radians(turn)
     return radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
 def move(mesh, offset):
-    """The mesh moved by (x, y, z)."""
+    """Move the mesh by (x, y, z)."""
     return mesh[0] + np.asarray(offset, dtype=float), mesh[1]
 
 
 def rotate(mesh, axis, degrees, about=(0, 0, 0)):
-    """The mesh turned about an axis ("x", "y", "z" or a vector) through the point `about`."""
+    """Turn the mesh about an axis ("x", "y", "z" or a vector) through the point `about`."""
     direction = np.eye(3)["xyz".index(axis)] if isinstance(axis, str) else np.asarray(axis, float)
     matrix = np.array(Matrix.Rotation(np.radians(degrees), 3, Vector(direction)))
     about = np.asarray(about, dtype=float)
@@ -194,42 +191,46 @@ def rotate(mesh, axis, degrees, about=(0, 0, 0)):
 
 
 def scale(mesh, factors, about=(0, 0, 0)):
-    """The mesh scaled by positive factors (one, or one an axis) about a point."""
+    """Scale the mesh by positive factors (one, or one an axis) about a point."""
     about = np.asarray(about, dtype=float)
     return (mesh[0] - about) * np.broadcast_to(factors, 3) + about, mesh[1]
 
 
 def mirror(mesh, axis):
-    """The mirror image across the plane through 0 normal to "x", "y" or "z"."""
+    """Mirror the mesh across the plane through 0 normal to "x", "y" or "z"."""
     vertices = mesh[0].copy()
     vertices[:, "xyz".index(axis)] *= -1
     return vertices, mesh[1][:, ::-1]
 
 
 def turn_to(mesh, axis):
-    """The mesh with its z axis turned onto "x", "y" or "z" (a cyclic change of axes)."""
+    """Turn the mesh's z axis onto "x", "y" or "z" (a cyclic change of axes)."""
     shift = {"z": 0, "x": 1, "y": 2}[axis]
     return np.roll(mesh[0], shift, axis=1), mesh[1]
 
 
 def union(base, *parts):
-    """One solid of overlapping solids. Let parts overlap properly: faces that merely touch or
-    lie in one plane make slivers."""
+    """Merge overlapping solids into one.
+
+    Let parts overlap properly: faces that merely touch or lie in one plane make slivers.
+    """
     for part in parts:
         base = meshes.boolean(base, part, "UNION")[:2]
     return base
 
 
 def difference(base, *cutters):
-    """The solid without the cutters. Parts that do not touch each other are cut in one go with
-    `difference(base, join(a, b, c))`."""
+    """Cut the cutters out of the solid.
+
+    Parts that do not touch each other are cut in one go with `difference(base, join(a, b, c))`.
+    """
     for cutter in cutters:
         base = meshes.boolean(base, cutter, "DIFFERENCE")[:2]
     return base
 
 
 def intersection(base, other):
-    """What two solids have in common."""
+    """Keep what two solids have in common."""
     return meshes.boolean(base, other, "INTERSECT")[:2]
 
 
@@ -237,7 +238,7 @@ join = meshes.join
 
 
 def _bevelled(vertices, polygons, bevel, segments):
-    """Triangles of a polyhedron whose edges are rounded with width `bevel` (0: sharp)."""
+    """Triangulate a polyhedron whose edges are rounded with width `bevel` (0: sharp)."""
     if not bevel:
         return _triangulated(np.asarray(vertices, dtype=float), polygons)
     data = bpy.data.meshes.new("bevel")
@@ -262,7 +263,7 @@ def _bevelled(vertices, polygons, bevel, segments):
 
 
 def _in_order(vertices, polygons):
-    """The same polyhedron in one fixed order: bmesh orders its elements differently each call."""
+    """Put the polyhedron in one fixed order: bmesh orders its elements differently each call."""
     order = np.lexsort(np.round(vertices, 6).T)
     rank = np.argsort(order)
     turned = []
@@ -274,7 +275,7 @@ def _in_order(vertices, polygons):
 
 
 def _triangulated(vertices, polygons):
-    """(vertices, faces) with every polygon (a tuple of vertex numbers) cut into triangles."""
+    """Cut every polygon (a tuple of vertex numbers) into triangles: (vertices, faces)."""
     triangles = []
     for polygon in polygons:
         points = [Vector(vertices[i]) for i in polygon]
@@ -288,5 +289,5 @@ def _triangulated(vertices, polygons):
 
 
 def _newell(points):
-    """Normal direction of a (possibly concave) planar polygon (K, 3)."""
+    """Return the normal direction of a (possibly concave) planar polygon (K, 3)."""
     return np.cross(points, np.roll(points, -1, axis=0)).sum(axis=0)

@@ -23,7 +23,7 @@ from blender_scripts.designs.shapes import (
 
 
 def mixer_tap(height=30.0, reach=12.0, pipe=1.5, body=2.8):
-    """A single-lever kitchen mixer: base plate, body, swan-neck spout, aerator, side lever."""
+    """Model a kitchen mixer: base plate, body, swan-neck spout, aerator, side lever."""
     plate = extrude(rounded_rectangle(18, 7.4, 3.6, 8), 1.4, (0, 0, 0.7), bevel=0.4)
     trunk = lathe(
         [(0, 0.5), (3.3, 0.5), (3.3, 2.4), (body, 2.9), (body, 11.2), (body - 0.35, 11.5),
@@ -41,7 +41,7 @@ def mixer_tap(height=30.0, reach=12.0, pipe=1.5, body=2.8):
 
 
 def pillar_tap(width=18.0, reach=10.5, height=18.5, pipe=1.5):
-    """A bridge tap: two cross-head handles on pillars, a bridge, and a curved spout between."""
+    """Model a bridge tap: two cross-head handles on pillars, a bridge, a curved spout between."""
     half, bridge = width / 2, 6.5
     pillar = lathe(
         [(0, 0), (3.4, 0), (3.5, 0.5), (3.1, 1.1), (1.8, 1.7), (1.5, 2.4), (1.5, 3.4), (2.0, 3.7),
@@ -66,7 +66,7 @@ def pillar_tap(width=18.0, reach=10.5, height=18.5, pipe=1.5):
 
 
 def _nozzle(radius, height):
-    """The end of a spout: a ring with a grooved outside and a recess below."""
+    """Model the end of a spout: a ring with a grooved outside and a recess below."""
     inside = radius - 0.6
     profile = [(0, 1.0), (inside, 1.0), (inside, 0), (radius - 0.15, 0), (radius, 0.15)]
     profile += [(radius, 0.9), (radius - 0.25, 1.1), (radius, 1.3)]
@@ -75,7 +75,7 @@ def _nozzle(radius, height):
 
 
 def _lever(body, z):
-    """The mixer's valve on the right of the body, its lever pointing up and outwards."""
+    """Model the mixer's valve on the right of the body, its lever pointing up and outwards."""
     stub = cylinder(2.0, 3.4, (body + 1.2, 0, z), "x", bevel=0.3, segments=40)
     groove = torus(2.0, 0.25, (body + 0.9, 0, z), "x", segments=40, rings=8)
     path = smooth([(body + 2.0, 0, z), (body + 3.2, 0, z + 2.4), (body + 5.2, 0, z + 8)], 14)
@@ -84,7 +84,7 @@ def _lever(body, z):
 
 
 def _cross_head():
-    """A handle of four ball-ended arms about a hub with a china button."""
+    """Model a handle of four ball-ended arms about a hub with a china button."""
     hub = [(0, -1.0), (1.3, -1.0), (1.5, -0.5), (1.5, 1.2), (1.2, 1.6), (0.95, 1.6), (0.95, 1.9)]
     hub += [(0.6, 2.25), (0, 2.35)]
     turns = np.radians(np.linspace(0, 150, 8))

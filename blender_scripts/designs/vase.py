@@ -20,7 +20,7 @@ from blender_scripts.designs.vessels import cushion, hollow, refined, strap
 
 
 def _flutes(count, depth, bottom, top):
-    """`radius_at` for `lathe`: convex flutes between two heights."""
+    """Return a `radius_at` for `lathe`: convex flutes between two heights."""
 
     def radius_at(angle, r, z):
         share = np.clip((z - bottom) / (top - bottom), 0, 1)
@@ -32,7 +32,7 @@ def _flutes(count, depth, bottom, top):
 
 
 def fluted_vase(height=34.0, wall=1.1, flutes=14):
-    """A tall slender vase: broad flutes up to the shoulder, waisted foot, flared lip."""
+    """Model a tall slender vase: broad flutes up to the shoulder, waisted foot, flared lip."""
     curve = [(3.2, 2.6), (4.2, 5), (5.8, 12), (6.9, 19), (6.3, 24), (4.1, 28), (4.2, 31)]
     curve = np.concatenate([[(0, 2.4), (2.6, 2.4)], smooth([*curve, (6.4, height)], 28)])
     foot = [(0, 0.8), (3.6, 0.8), (4.4, 0), (5.6, 0), (5.9, 0.4), (5.6, 1.1), (4.0, 1.8)]
@@ -43,7 +43,7 @@ def fluted_vase(height=34.0, wall=1.1, flutes=14):
 
 
 def handled_vase(height=36.0, wall=1.2):
-    """An amphora: egg-shaped body with a rayed base and a studded band, two high handles."""
+    """Model an amphora: egg-shaped body with a rayed base, a studded band, two high handles."""
     curve = [(2.6, 3.6), (5.6, 8), (8.6, 15), (8.9, 20), (6.2, 25.5), (3.7, 28.5), (3.4, 32)]
     curve = np.concatenate([[(0, 3.2), (1.8, 3.2)], smooth([*curve, (4.9, height)], 26)])
     foot = [(0, 0.7), (2.8, 0.7), (3.4, 0), (4.8, 0), (5.0, 0.7), (3.8, 1.4), (2.4, 2.4)]
@@ -60,7 +60,7 @@ def handled_vase(height=36.0, wall=1.2):
 
 
 def gourd_vase(height=30.0, wall=1.05, ridges=8, winding=0.13):
-    """A double gourd: two bulbs with spiral ridges, a ring collar at the waist, a small mouth.
+    """Model a double gourd: two bulbs with spiral ridges, a collar at the waist, a small mouth.
 
     `winding` : radians by which the ridges turn for each centimetre of height.
     """
@@ -83,7 +83,7 @@ def gourd_vase(height=30.0, wall=1.05, ridges=8, winding=0.13):
 
 
 def square_vase(height=30.0, bottom=4.2, top=6.6, wall=1.2):
-    """A square vase widening upwards: plinth, stepped lip, a framed lozenge on each side."""
+    """Model a square vase widening upwards: plinth, stepped lip, a framed lozenge on each side."""
     low, high = 3.0, height - 4.0
     outside = [(0, 0), (bottom + 1.2, 0), (bottom + 1.2, 1.5), (bottom + 0.6, 1.8)]
     outside += [(bottom + 0.6, 2.6), (bottom, low), (top, high), (top + 0.8, high + 0.4)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What cones, bowls, vases, bottles, cups and buckets share: profiles for `lathe`, and handles."""
+"""Profiles for `lathe` and handles, shared by the designs of open vessels."""
 
 from itertools import pairwise
 
@@ -9,9 +9,10 @@ from blender_scripts.designs.shapes import scale, smooth, sweep
 
 
 def refined(profile, longest):
-    """The profile (K, 2) with points added until no step is longer than `longest`.
+    """Add points to the profile (K, 2) until no step is longer than `longest`.
 
-    Keeps the strips of a lathe short: densifying multiplies long needles by far more than squares.
+    This keeps the strips of a lathe short: densifying multiplies long needles by far more than
+    squares.
     """
     profile = np.asarray(profile, dtype=float)
     pieces = [profile[:1]]
@@ -22,7 +23,7 @@ def refined(profile, longest):
 
 
 def hollow(outside, wall, foot=(), bead=0.0, count=10):
-    """Profile (K, 2) for `lathe` of an open vessel: its outside, a round lip, its inside.
+    """Return the profile (K, 2) of an open vessel for `lathe`: outside, a round lip, inside.
 
     outside : (N, 2) of (radius, z) from the bottom up to the lip; the inside keeps `wall` away.
     foot : (radius, z) points, from the axis on, that replace the outside up to the radius of the
@@ -48,7 +49,7 @@ def hollow(outside, wall, foot=(), bead=0.0, count=10):
 
 
 def cushion(angle, r, z):
-    """`radius_at` for `lathe`: a square with round corners and slightly bulging sides.
+    """Shape a lathe's radius (`radius_at`) to a square with round corners and bulging sides.
 
     Sides without any bulge would leave slivers where a boolean cuts them.
     """
@@ -57,6 +58,6 @@ def cushion(angle, r, z):
 
 
 def strap(points, thickness, width, count=32, segments=16):
-    """A handle along a smooth curve in the (x, z) plane, `width` wide in y; (K, 2) of (x, z)."""
+    """Model a handle along a smooth curve (K, 2) in the (x, z) plane, `width` wide in y."""
     path = np.insert(smooth(points, count), 1, 0.0, axis=1)
     return scale(sweep(path, thickness / 2, segments), (1, width / thickness, 1))

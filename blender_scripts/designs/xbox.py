@@ -4,10 +4,11 @@
 import numpy as np
 
 from blender_scripts.designs import shapes
+from blender_scripts.designs.shapes import boxes, steps
 
 
 def crossed_lid_console(width=32.0, depth=27.0, height=9.0, ridge=1.7):
-    """First generation: a big box with an X of raised ridges on the lid around a central disc."""
+    """Model the first generation: a big box, on its lid an X of raised ridges around a disc."""
     half, front = width / 2, -depth / 2
     right = [(0.90, 0), (0.96, 0.40), (0.91, 0.45), (0.91, 0.50), (1, 0.56), (0.97, 1)]
     outline = np.array(right + [(-x, z) for x, z in right[::-1]]) * (half, height)
@@ -28,11 +29,12 @@ def crossed_lid_console(width=32.0, depth=27.0, height=9.0, ridge=1.7):
     ports = [(x, 2.0) for x in (-10.5, -3.5, 3.5, 10.5)]
     sockets = [shapes.cylinder(1.35, 4, (x, front, z), "y", segments=16) for x, z in ports]
     sockets.append(shapes.span((-13, 3), (front - 1, front + 0.9), (5.7, 8.0)))
-    sockets += _row_of(
-        (1.2, 1.1, 2.4), [(side * 0.94 * half, y, 2.2) for side in (-1, 1) for y in _steps(7, 2)]
+    sockets += boxes(
+        (1.2, 1.1, 2.4),
+        [(side * 0.94 * half, y, 2.2) for side in (-1, 1) for y in steps(7, 2)],
     )
-    sockets += _row_of((2.6, 2.4, 1.8), [(x, -front, 2.4) for x in (-9, -4.5, 0)])
-    sockets += _row_of((0.9, 2.4, 4.6), [(x, -front, 4.6) for x in _steps(4, 1.8, 7)])
+    sockets += boxes((2.6, 2.4, 1.8), [(x, -front, 2.4) for x in (-9, -4.5, 0)])
+    sockets += boxes((0.9, 2.4, 4.6), [(x, -front, 4.6) for x in steps(4, 1.8, 7)])
     body = shapes.difference(body, shapes.join(*sockets))
     parts = [shapes.span((-12.6, 2.6), (front - 0.4, front + 1.5), (6.1, 7.6), 0.2)]
     for x, z in ports:
@@ -40,26 +42,26 @@ def crossed_lid_console(width=32.0, depth=27.0, height=9.0, ridge=1.7):
         parts.append(shapes.cylinder(0.6, 1.8, (x, front + 1.4, z), "y", segments=10))
     for x, radius in ((6.5, 1.1), (10.5, 1.5)):
         parts.append(shapes.cylinder(radius, 2, (x, front, 6.9), "y", bevel=0.3, segments=24))
-    parts += _row_of((4, 4, 2), [(x, y, -0.1) for x in (-10, 10) for y in (-8, 8)], bevel=0.4)
+    parts += boxes((4, 4, 2), [(x, y, -0.1) for x in (-10, 10) for y in (-8, 8)], 0.4, 2)
     return shapes.union(body, shapes.join(*parts))
 
 
 def waisted_console(width=10.5, depth=26.0, height=31.0, waist=1.7):
-    """Second generation: a standing tower with concave sides, a drive tray and a round button."""
+    """Model the second generation: a standing tower with concave sides, a tray, a round button."""
     slim = _from_front(_waisted(width, height, waist), depth, bevel=0.5)
     deep = _from_front(_waisted(depth, height, 2.2), width + 1, bevel=0.5)
     deep = shapes.rotate(deep, "z", 90)
     body = shapes.intersection(slim, deep)
     front, back = 2.2 - depth / 2, depth / 2 - 2.2
     cuts = [shapes.span((-2.2, 0.9), (front - 9, front + 1), (10.5, 26))]
-    cuts += _row_of((1.7, 3, 0.9), [(2.3, front, z) for z in (19.5, 21.5)])
+    cuts += boxes((1.7, 3, 0.9), [(2.3, front, z) for z in (19.5, 21.5)])
     for side in (-1, 1):
         inner = side * (width / 2 - waist)
         for low in (5.5, 21.5):
-            cuts += _row_of((2, 13, 0.8), [(inner, 1.5, low + 1.6 * i) for i in range(4)])
-    cuts += _row_of((5, 0.9, 2), [(0, y, height) for y in _steps(7, 1.9, 1)])
-    cuts += _row_of((3, 3, 1.8), [(0, back, z) for z in (8, 12, 16)])
-    cuts += _row_of((4, 3, 0.8), [(0, back, z) for z in _steps(5, 1.6, 23)])
+            cuts += boxes((2, 13, 0.8), [(inner, 1.5, low + 1.6 * i) for i in range(4)])
+    cuts += boxes((5, 0.9, 2), [(0, y, height) for y in steps(7, 1.9, 1)])
+    cuts += boxes((3, 3, 1.8), [(0, back, z) for z in (8, 12, 16)])
+    cuts += boxes((4, 3, 0.8), [(0, back, z) for z in steps(5, 1.6, 23)])
     body = shapes.difference(body, shapes.join(*cuts))
     rim = [(0, -1.5), (2.5, -1.5), (2.5, 0.8), (2.2, 1), (1.7, 1), (1.7, 0.4)]
     button = shapes.lathe([*rim, (1.3, 0.4), (1.2, 1), (0, 1.2)], 40)
@@ -73,19 +75,17 @@ def waisted_console(width=10.5, depth=26.0, height=31.0, waist=1.7):
 
 
 def slotted_console(width=33.0, depth=27.0, height=7.6):
-    """Third generation: a flat two-tone slab, half of its lid parallel slots, on four feet."""
+    """Model the third generation: a flat two-tone slab, half of its lid parallel slots."""
     half, front, top = width / 2, -depth / 2, height
     base = shapes.span((1 - half, half - 1), (front + 1, -front - 0.6), (0, 3.6), 0.3)
     lid = shapes.span((-half, half), (front, -front), (3, top), 0.3)
     body = shapes.union(base, lid)
     cuts = [shapes.span((-0.3, 0.5), (front - 1, -front + 1), (top - 0.8, top + 1))]
-    cuts += _row_of(
-        (0.8, depth - 5, 3), [(x, 0, top) for x in _steps(9, 0.05 * width, 0.255 * width)]
-    )
+    cuts += boxes((0.8, depth - 5, 3), [(x, 0, top) for x in steps(9, 0.05 * width, 0.255 * width)])
     cuts.append(shapes.span((3 - half, -1.5), (front - 1, front + 1.4), (4.6, 5.4)))
     cuts.append(shapes.span((-0.3, 0.5), (front - 1, front + 0.8), (2.8, top - 1.2)))
     for side in (-1, 1):
-        cuts += _row_of((3, 1, 2.4), [(side * half, y, 5.2) for y in _steps(8, 2.0, 1)])
+        cuts += boxes((3, 1, 2.4), [(side * half, y, 5.2) for y in steps(8, 2.0, 1)])
     ports = [(-12, 2.6), (-8.2, 1.8), (-5.2, 1.8), (-2.2, 1.6), (2.5, 2), (6, 2), (10.5, 3.2)]
     for x, size in ports:
         cuts.append(shapes.span((x - size / 2, x + size / 2), (-front - 2, -front + 1), (4.3, 6.2)))
@@ -101,7 +101,7 @@ def slotted_console(width=33.0, depth=27.0, height=7.6):
 
 
 def tower_console(width=15.0, height=30.0, rings=4):
-    """Fourth generation: a monolith whose top is one round grille of holes; disc slot in front."""
+    """Model the fourth generation: a monolith with a round grille on top, a disc slot in front."""
     half = width / 2
     body = shapes.extrude(
         shapes.rounded_rectangle(width, width, 1.0, 2),
@@ -119,8 +119,8 @@ def tower_console(width=15.0, height=30.0, rings=4):
     cuts = [shapes.cylinder(0.5, 4, (x, y, height - 0.5), segments=6) for x, y in spots]
     cuts.append(shapes.span((-4.9, -4.1), (-half - 1, -half + 1.6), (13, 26)))
     cuts.append(shapes.span((3.4, 5.4), (-half - 1, -half + 1.2), (5, 6)))
-    for z in _steps(6, 1.7, 22):
-        cuts += _row_of((2.6, 2.4, 0.9), [(x, half, z) for x in (-3.6, 0, 3.6)])
+    for z in steps(6, 1.7, 22):
+        cuts += boxes((2.6, 2.4, 0.9), [(x, half, z) for x in (-3.6, 0, 3.6)])
     for z, size in ((3.6, 3.4), (6.3, 2.4), (8.9, 2.4), (11.5, 1.8), (14, 3.0)):
         cuts.append(shapes.span((-size / 2, size / 2), (half - 1.2, half + 1), (z - 0.8, z + 0.8)))
     body = shapes.difference(body, shapes.join(*cuts))
@@ -134,25 +134,15 @@ def tower_console(width=15.0, height=30.0, rings=4):
 
 
 def _from_front(outline, depth, bevel=0.0):
-    """A prism along y over an outline (K, 2) of (x, z), counter-clockwise as the front shows it."""
+    """Model a prism along y over an outline (K, 2) of (x, z), counter-clockwise in front."""
     return shapes.extrude(np.asarray(outline)[::-1, ::-1], depth, axis="y", bevel=bevel, segments=1)
 
 
 def _waisted(width, height, waist, count=13):
-    """(2 * count, 2) outline from z 0 to the height whose two sides bow inwards by `waist`."""
+    """Return the (2 * count, 2) outline from z 0 to the height, its sides bowed in by `waist`."""
     z = np.linspace(0, height, count)
     x = width / 2 - waist * (1 - (2 * z / height - 1) ** 2)
     return np.concatenate([np.c_[x, z], np.c_[-x, z][::-1]])
-
-
-def _steps(count, pitch, middle=0.0):
-    """`count` positions `pitch` apart about a middle."""
-    return middle + pitch * (np.arange(count) - (count - 1) / 2)
-
-
-def _row_of(size, centres, bevel=0.0):
-    """A box of one size at each of the centres."""
-    return [shapes.box(size, centre, bevel) for centre in centres]
 
 
 DESIGNS = {

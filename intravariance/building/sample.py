@@ -15,7 +15,7 @@ from intravariance.building.plan import SampleJob
 from intravariance.dataset.store import Sample
 from intravariance.geometry.mesh import Mesh
 from intravariance.geometry.sampling import (
-    Pose,
+    PoseKind,
     add_tolerance,
     apply_pose,
     interpolate,
@@ -37,7 +37,7 @@ class SampleSettings:
     """
 
     seed: int
-    pose: Pose
+    pose: PoseKind
     noise_sigma: float
     tolerance: float
 

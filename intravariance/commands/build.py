@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from intravariance.geometry.sampling import Pose
+    from intravariance.geometry.sampling import PoseKind
     from intravariance.sources import Source, Up
 
 from intravariance.dataset.specification import (
@@ -91,7 +91,7 @@ def build_command(
     fill: str | None,
     skip_bad: bool,
     seed: int,
-    pose: Pose,
+    pose: PoseKind,
     noise_variance: float | None,
     noise_sigma: float | None,
     out: Path | None,
@@ -186,7 +186,7 @@ def _collate(
     source: str,
     up: Up,
     seed: int,
-    pose: Pose,
+    pose: PoseKind,
     sigma: float,
     skip_bad: bool,
     out: Path | None,

@@ -25,7 +25,7 @@ _TURNS = 60  # rounds of turning; the first few do nearly all
 
 
 def subdivide_long_edges(mesh: Mesh, longest: float, max_faces: int = 2_000_000) -> Mesh:
-    """The same surface, closed as before, with no edge longer than `longest`.
+    """Split edges until none is longer than `longest`; the surface stays the same and closed.
 
     Raises InputError when the mesh is not closed and consistently oriented, or when more than
     `max_faces` faces would be needed.
@@ -73,6 +73,7 @@ class _Edges:
 
     @classmethod
     def of(cls, vertices: Vectors, faces: Indices) -> _Edges:
+        """Find the edges of a closed mesh: vertices (V, 3) and faces (F, 3)."""
         start, end, apex = (np.roll(faces, -turn, axis=1).reshape(-1) for turn in range(3))
         side, twin = np.flatnonzero(start < end), np.flatnonzero(start > end)
         side = side[np.argsort(start[side] * len(vertices) + end[side])]
@@ -90,7 +91,7 @@ class _Edges:
         return cls(side, twin, (a, b, c, d), ab, ac, ad, normal, length, size, flat)
 
     def longest_of_a_face(self) -> NDArray[np.bool_]:
-        """(E,) whether the edge is the longest of one of its two faces."""
+        """Return (E,) whether the edge is the longest of one of its two faces."""
         each = np.zeros(2 * len(self.side))
         each[self.side] = each[self.twin] = self.length
         top = np.repeat(each.reshape(-1, 3).max(axis=1), 3) * (1 - 1e-9)
@@ -98,7 +99,7 @@ class _Edges:
 
 
 def _turn_flat_edges(vertices: Vectors, faces: Indices) -> Indices:
-    """Faces with the edges inside flat regions turned until they are locally Delaunay."""
+    """Turn the edges inside flat regions until they are locally Delaunay; return the faces."""
     faces = faces.copy()
     for _ in range(_TURNS):
         edges = _Edges.of(vertices, faces)
@@ -167,7 +168,7 @@ def _split_faces(faces: Indices, cuts: Indices, vertices: Vectors) -> Indices:
 
 
 def _turned(faces: Indices, cuts: Indices, start: Indices) -> tuple[Indices, ...]:
-    """Corners a, b, c and the cuts in a-b and b-c of each face, turned to begin at `start`."""
+    """Return corners a, b, c and the cuts in a-b and b-c of each face, begun at `start`."""
     turn = (start[:, None] + np.arange(3)) % 3
     corners = np.take_along_axis(faces, turn, axis=1)
     cuts = np.take_along_axis(cuts, turn, axis=1)
@@ -175,10 +176,11 @@ def _turned(faces: Indices, cuts: Indices, start: Indices) -> tuple[Indices, ...
 
 
 def _dot(a: Vectors, b: Vectors) -> Vectors:
+    """Return (E,) scalar products."""
     return np.asarray(np.einsum("ij,ij->i", a, b))
 
 
 def _cross(a: Vectors, b: Vectors) -> Vectors:
-    """(E, 3) cross products; several times faster than `numpy.cross` on many short vectors."""
+    """Return (E, 3) cross products, several times faster than `numpy.cross` on many vectors."""
     (ax, ay, az), (bx, by, bz) = a.T, b.T
     return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=1)

@@ -26,7 +26,7 @@ class Mesh:
 
 
 def mesh_from_arrays(vertices: NDArray[Any], faces: NDArray[Any]) -> Mesh:
-    """A `Mesh` of contiguous arrays in our dtypes.
+    """Make a `Mesh` of contiguous arrays in our dtypes.
 
     Raises InputError when the arrays are not a finite, non-empty triangle mesh.
     """
@@ -44,17 +44,17 @@ def mesh_from_arrays(vertices: NDArray[Any], faces: NDArray[Any]) -> Mesh:
 
 
 def triangle_areas(mesh: Mesh) -> NDArray[np.float64]:
-    """(F,) float64 area of each triangle."""
+    """Return the (F,) float64 area of each triangle."""
     corners = mesh.vertices.astype(np.float64)[mesh.faces]  # (F, 3, 3)
     edges = corners[:, 1:] - corners[:, :1]  # (F, 2, 3)
     return np.asarray(0.5 * np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1))
 
 
 def to_unit_sphere(mesh: Mesh) -> Mesh:
-    """The mesh moved and scaled so that its surface centroid is 0 and its largest radius is 1.
+    """Move and scale the mesh so that its surface centroid is 0 and its largest radius is 1.
 
     The centroid is that of the surface (area-weighted), which is what the mean of an
-    area-uniform point cloud tends to.
+    area-uniform point cloud tends to. Raises InputError when the mesh has no area.
     """
     areas = triangle_areas(mesh)
     if not areas.sum() > 0:
@@ -67,7 +67,10 @@ def to_unit_sphere(mesh: Mesh) -> Mesh:
 
 
 def digest_arrays(**arrays: NDArray[Any]) -> str:
-    """SHA-256 hex digest over names, dtypes, shapes and little-endian bytes, in name order."""
+    """Return a SHA-256 hex digest over names, dtypes, shapes and bytes, in name order.
+
+    Bytes are hashed in little-endian order.
+    """
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])

@@ -13,20 +13,21 @@ from intravariance.geometry.viewing import look_from
 
 Floats = NDArray[np.float64]
 
-_NEIGHBOURS = 16  # whose plane is a point's tangent plane
-_DIRECTIONS = 48  # from which is looked, to tell the outside from the inside
+_NEIGHBOURS = 16  # their plane is a point's tangent plane
+_DIRECTIONS = 48  # of the viewers who tell the outside from the inside
 _TOLERATED = 0.25  # share of normals that may seem to point inwards, as those inside a deep vase do
 _CHUNK = 100_000  # points at a time: their neighbours take 40 MiB
 
 
 def estimated_normals(points: Floats) -> Floats:
-    """(N, 3) unit normals of points (N, 3) float64: of the plane through 16 neighbours, outwards.
+    """Estimate (N, 3) unit normals of points (N, 3) float64, pointing outwards.
 
-    Outwards is where a point can be seen from: from 48 directions it is looked which points lie in
-    front, and each that does votes for the side that faces the viewer, less when it lies a little
-    behind (the other side of a thin wall). A point that is never seen faces away from the centroid.
+    A normal is that of the plane through 16 neighbours. Its outward side is the one that the point
+    can be seen from. Each of 48 viewers around the cloud sees the points that lie in front for him
+    and votes for the side that faces him, less for a point that lies a little behind (the other
+    side of a thin wall). A point that nobody sees faces away from the centroid.
     """
-    from scipy.spatial import cKDTree
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
 
     if len(points) < 3:
         return np.tile((0.0, 0.0, 1.0), (len(points), 1))
@@ -43,7 +44,7 @@ def estimated_normals(points: Floats) -> Floats:
 
 
 def outward_normals(points: Floats, normals: Floats) -> tuple[Floats, bool]:
-    """The normals (N, 3) of a file, pointing outwards, and whether that took a change.
+    """Turn the normals (N, 3) of a file outwards; return them and whether that took a change.
 
     Many tools write them inwards, and some without a side. The former are turned together, the
     latter one by one; a few against the others are the file's own business.
@@ -58,14 +59,15 @@ def outward_normals(points: Floats, normals: Floats) -> tuple[Floats, bool]:
 
 
 def _turned_outwards(points: Floats, normals: Floats, votes: Floats) -> Floats:
+    """Turn the normals that have votes against them, or that face the centroid without votes."""
     away = np.einsum("ni,ni->n", normals, points - points.mean(axis=0))
     turned = np.where(votes != 0, votes, away) < 0
     return np.where(turned[:, None], -normals, normals)
 
 
 def _votes(points: Floats, normals: Floats) -> Floats:
-    """(N,) positive where a normal points to where the point is seen from, 0 where it is not."""
-    from scipy.spatial import cKDTree
+    """Return (N,) votes: positive where a normal faces the viewers, 0 where nobody sees it."""
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
 
     some = points[np.linspace(0, len(points) - 1, min(len(points), 1000)).astype(int)]
     nearby = cKDTree(points).query(some, k=min(5, len(points)))[0]
@@ -88,7 +90,7 @@ def _votes(points: Floats, normals: Floats) -> Floats:
 
 
 def _sphere_directions(count: int) -> Floats:
-    """(count, 3) unit vectors, evenly over the sphere (a golden spiral)."""
+    """Return (count, 3) unit vectors, evenly over the sphere (a golden spiral)."""
     height = 1 - (2 * np.arange(count) + 1) / count
     turn = np.pi * (3 - np.sqrt(5)) * np.arange(count)
     level = np.sqrt(1 - height**2)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from annotations.vocabulary import DISPLACEMENT_THRESHOLD, RIM_WIDTH
 from intravariance.geometry.mesh import Mesh, mesh_from_arrays
 
-Pose = Literal["canonical", "z", "so3"]
-POSES: tuple[Pose, ...] = ("canonical", "z", "so3")
+PoseKind = Literal["canonical", "z", "so3"]
+POSES: tuple[PoseKind, ...] = ("canonical", "z", "so3")
 
 # The paper's "Gaussian noise with a variance of 0.002" (Appendix D.2), taken as it stands.
 NOISE_VARIANCE = 0.002
@@ -30,8 +30,11 @@ _TOLERANCE_WAVE_NUMBER = (2.0, 6.0)
 
 @dataclass(frozen=True)
 class SurfacePoints:
-    """Points on a mesh. face : (N,) index of the triangle; weights : (N, 3) barycentric, float64;
-    points : (N, 3) float64; normals : (N, 3) float64, the triangles' unit normals."""
+    """Points on a mesh.
+
+    face : (N,) index of the triangle; weights : (N, 3) barycentric, float64; points : (N, 3)
+    float64; normals : (N, 3) float64, the triangles' unit normals.
+    """
 
     face: NDArray[np.int64]
     weights: NDArray[np.float64]
@@ -40,7 +43,7 @@ class SurfacePoints:
 
 
 def sample_surface(mesh: Mesh, count: int, rng: np.random.Generator) -> SurfacePoints:
-    """`count` points drawn uniformly by area.
+    """Draw `count` points uniformly by area.
 
     Written here rather than taken from trimesh because the barycentric weights are needed: they
     carry the displacement from the vertices to the points exactly, also on sliver triangles.
@@ -59,7 +62,7 @@ def sample_surface(mesh: Mesh, count: int, rng: np.random.Generator) -> SurfaceP
 
 
 def interpolate(values: NDArray[Any], mesh: Mesh, where: SurfacePoints) -> NDArray[np.float64]:
-    """(N, D) values at surface points from (V, D) values at the vertices."""
+    """Carry (V, D) values at the vertices to (N, D) values at surface points."""
     corners = np.asarray(values, dtype=np.float64)[mesh.faces[where.face]]  # (N, 3, D)
     return np.asarray((where.weights[:, :, None] * corners).sum(axis=1))
 
@@ -70,7 +73,7 @@ def label_points(
     newly_exposed: NDArray[np.bool_],
     rim: NDArray[np.float32],
 ) -> NDArray[np.uint8]:
-    """(N,) uint8, 1 on anomalous points.
+    """Label points: (N,) uint8, 1 on anomalous points.
 
     points, displacement : (N, 3), unit-sphere frame; newly_exposed : (N,) on a cut surface;
     rim : (K, 3) points along the edges of a cut (K may be 0). A point is anomalous when a defect
@@ -79,15 +82,15 @@ def label_points(
     """
     labels = newly_exposed | (np.linalg.norm(displacement, axis=1) > DISPLACEMENT_THRESHOLD)
     if len(rim):
-        from scipy.spatial import cKDTree
+        from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
 
         distance, _ = cKDTree(rim).query(points, distance_upper_bound=RIM_WIDTH)
         labels |= np.isfinite(distance)
     return np.asarray(labels, dtype=np.uint8)
 
 
-def random_pose(pose: Pose, rng: np.random.Generator) -> NDArray[np.float64]:
-    """(4, 4) rigid transform from the unit-sphere frame to the stored frame.
+def random_pose(pose: PoseKind, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Draw a (4, 4) rigid transform from the unit-sphere frame to the stored frame.
 
     "canonical": identity. "z": a uniform turn about z and a shift in x and y, as of a product put
     down by hand. "so3": a rotation uniform on SO(3) and a shift in x, y and z. Shifts are uniform
@@ -101,7 +104,7 @@ def random_pose(pose: Pose, rng: np.random.Generator) -> NDArray[np.float64]:
         c, s = np.cos(angle), np.sin(angle)
         matrix[:2, :2] = [[c, -s], [s, c]]
     else:
-        from scipy.spatial.transform import Rotation
+        from scipy.spatial.transform import Rotation  # noqa: PLC0415 - weight
 
         # a normalised Gaussian quaternion is uniform on SO(3)
         matrix[:3, :3] = Rotation.from_quat(rng.normal(size=4)).as_matrix()
@@ -113,12 +116,12 @@ def random_pose(pose: Pose, rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def apply_pose(points: NDArray[Any], pose: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(N, 3) points in the stored frame, from the unit-sphere frame."""
+    """Move (N, 3) points from the unit-sphere frame to the stored frame."""
     return rotate(points, pose) + pose[:3, 3]
 
 
 def rotate(vectors: NDArray[Any], pose: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(N, 3) vectors turned by the rotation of a pose.
+    """Turn (N, 3) vectors by the rotation of a pose.
 
     Sums of products rather than a BLAS call, whose last bit may depend on the thread count.
     """
@@ -127,7 +130,7 @@ def rotate(vectors: NDArray[Any], pose: NDArray[np.float64]) -> NDArray[np.float
 
 
 def add_tolerance(mesh: Mesh, amplitude: float, rng: np.random.Generator) -> Mesh:
-    """The mesh with a smooth manufacturing variation: a random sum of long waves.
+    """Add a smooth manufacturing variation to the mesh: a random sum of long waves.
 
     amplitude : largest displacement allowed, in unit-sphere radii. The displacement is a smooth
     vector field of space, so that touching surfaces move together.

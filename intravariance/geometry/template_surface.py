@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pristine surface of a product, and how far points lie from it.
+"""The pristine surface of a product, and the distances of points from it.
 
 Distances are compared with distances that were simulated: points drawn on the same surface, moved
 by the same noise, measured in the same way. So thin walls, edges and the finite density of the
@@ -37,7 +37,7 @@ class TemplateSurface:
     tree: Any
 
     def look_up(self, points: NDArray[np.float64]) -> Offsets:
-        """Points (N, 3) against the surface."""
+        """Find the nearest place of the surface for each of points (N, 3)."""
         distance, index = self.tree.query(points)
         origins, normals = self.points[index], self.normals[index]
         along = ((points - origins) * normals).sum(axis=1)
@@ -46,9 +46,12 @@ class TemplateSurface:
 
 @dataclass(frozen=True)
 class Offsets:
-    """origins, normals : (N, 3), the nearest sampled points and their normals. along : (N,) signed
+    """How points lie off a surface.
+
+    origins, normals : (N, 3), the nearest sampled points and their normals. along : (N,) signed
     distance from the plane there. distances : (N,) distance from the surface, which is |along|, or
-    the distance from the sampled point less the surface's reach, whichever is more."""
+    the distance from the sampled point less the surface's reach, whichever is more.
+    """
 
     origins: NDArray[np.float64]
     normals: NDArray[np.float64]
@@ -58,10 +61,10 @@ class Offsets:
 
 def sample_template(mesh: Mesh, rng: np.random.Generator) -> TemplateSurface:
     """Sample a mesh of the unit-sphere frame."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
 
     where = sample_surface(mesh, _SURFACE_POINTS, rng)
-    # Of points spread at random, exp(-4 pi) = 3 in a million have no other within this radius.
+    # Three in a million (exp(-4 pi)) of points spread at random have no other within this radius.
     reach = 2 * float(np.sqrt(triangle_areas(mesh).sum() / _SURFACE_POINTS))
     return TemplateSurface(where.points, where.normals, reach, cKDTree(where.points))
 
@@ -69,16 +72,19 @@ def sample_template(mesh: Mesh, rng: np.random.Generator) -> TemplateSurface:
 def simulate(
     mesh: Mesh, surface: TemplateSurface, sigma: float, rng: np.random.Generator
 ) -> tuple[float, float]:
-    """Points of the mesh after Gaussian noise of `sigma`: their mean distance from the surface, and
-    the mean cosine between their normals and those of the surface there."""
+    """Simulate points of the mesh after Gaussian noise of `sigma`.
+
+    Returns their mean distance from the surface, and the mean cosine between their normals and
+    those of the surface there.
+    """
     where = sample_surface(mesh, _SIMULATED_POINTS, rng)
     noisy = where.points + rng.normal(scale=sigma, size=where.points.shape)
     offsets = surface.look_up(noisy)
-    return float(offsets.distances.mean()), mean_cosine(where.normals, offsets.normals)
+    return float(offsets.distances.mean()), mean_normal_cosine(where.normals, offsets.normals)
 
 
-def mean_cosine(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """Mean cosine between unit vectors (N, 3)."""
+def mean_normal_cosine(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """Return the mean cosine between unit vectors (N, 3)."""
     return float((first * second).sum(axis=1).mean())
 
 
@@ -98,7 +104,7 @@ class Fit:
 
 
 def fit(surface: TemplateSurface, offsets: Offsets, sigma: float, rng: np.random.Generator) -> Fit:
-    """One linear step of a point-to-plane fit of translation and scale.
+    """Make one linear step of a point-to-plane fit of translation and scale.
 
     Noise moves points off a curved or thin surface by more to one side than to the other, which
     looks like a change of scale that differs from region to region. So the same fit is made to
@@ -119,8 +125,11 @@ def fit(surface: TemplateSurface, offsets: Offsets, sigma: float, rng: np.random
 def _least_squares(
     offsets: Offsets,
 ) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
-    """Translation and scale (4,), standard deviation of the residuals, and the covariance (4, 4)
-    of the solution for residuals of 1."""
+    """Solve for translation and scale (4,) by least squares.
+
+    Returns the solution, the standard deviation of the residuals, and the covariance (4, 4) of the
+    solution for residuals of 1.
+    """
     lever = (offsets.origins * offsets.normals).sum(axis=1)
     design = np.column_stack([offsets.normals, lever])  # (N, 4)
     # The pseudo-inverse leaves out what the surface does not fix, as the scale of a flat sheet.

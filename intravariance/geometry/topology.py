@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What makes a triangle mesh a solid."""
+"""The properties that make a triangle mesh a solid."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CORNER_PAIRS = ([0, 1], [1, 2], [2, 0])
 
 
 def closed_problem(mesh: Mesh) -> str:
-    """Why the mesh is not a solid with outward faces; "" when it is.
+    """Say why the mesh is not a solid with outward faces; return "" when it is.
 
     Closed, manifold along its edges and consistently oriented means: each directed edge belongs
     to exactly one face, and so does its reverse. Several components are fine.
@@ -39,17 +39,20 @@ def closed_problem(mesh: Mesh) -> str:
 
 
 def directed_edges(faces: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(3F,) int64 start and end vertex of each face's edges 0-1, 1-2 and 2-0, face after face."""
+    """Return the (3F,) int64 start and end vertices of each face's edges 0-1, 1-2 and 2-0.
+
+    Edges come face after face.
+    """
     pairs = faces.astype(np.int64)[:, _CORNER_PAIRS].reshape(-1, 2)
     return pairs[:, 0], pairs[:, 1]
 
 
 def signed_volume(mesh: Mesh) -> float:
-    """Volume enclosed by a closed mesh, negative when its faces point inwards."""
+    """Return the volume enclosed by a closed mesh, negative when its faces point inwards."""
     return float(signed_volumes(mesh).sum())
 
 
 def signed_volumes(mesh: Mesh) -> NDArray[np.float64]:
-    """(F,) float64 volume of the tetrahedron of each face and the origin."""
+    """Return the (F,) float64 volume of the tetrahedron of each face and the origin."""
     a, b, c = np.moveaxis(mesh.vertices.astype(np.float64)[mesh.faces], 1, 0)
     return np.einsum("ij,ij->i", a, np.cross(b, c)) / 6  # type: ignore[no-any-return]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a viewer stands, as camera axes."""
+"""Camera axes of a viewer."""
 
 from __future__ import annotations
 

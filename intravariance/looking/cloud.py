@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is looked at: a cloud and what is known of its defect, wherever it comes from."""
+"""The cloud that is looked at and what is known of its defect, wherever it comes from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from intravariance.geometry.sampling import rotate
 
 # "dataset": made in Blender, from a dataset file; "generator": a pseudo-anomaly; "scan": from a
 # file of the user's.
-Source = Literal["dataset", "generator", "scan"]
+CloudSource = Literal["dataset", "generator", "scan"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class LabelledCloud:
     category: str
     subcategory: str
     defect: str
-    source: Source
+    source: CloudSource
     points: NDArray[np.float32]
     normals: NDArray[np.float32]
     labels: NDArray[np.uint8]
@@ -56,26 +56,26 @@ class LabelledCloud:
 
     @property
     def normal(self) -> bool:
-        """Whether it has no defect."""
+        """Tell whether it has no defect."""
         return self.defect == NORMAL
 
     @property
     def exposed(self) -> NDArray[np.bool_]:
-        """(N,) points on surface that a cut exposed; none where displacements are unknown."""
+        """Return (N,) points on surface that a cut exposed; none where that is unknown."""
         if self.displacement is None:
             return np.zeros(len(self.points), dtype=bool)
         return np.asarray(np.isnan(self.displacement).any(axis=1))
 
     @property
     def moved(self) -> NDArray[np.float64]:
-        """(N,) length of the displacement; NaN on exposed surface, and where it is unknown."""
+        """Return the (N,) length of the displacement; NaN on exposed surface, and where unknown."""
         if self.displacement is None:
             return np.full(len(self.points), np.nan)
         return np.asarray(np.linalg.norm(self.displacement.astype(np.float64), axis=1))
 
 
 def upright(record: Record, scores: NDArray[np.float32] | None = None) -> LabelledCloud:
-    """A sample of a dataset file with its pose undone, in the unit-sphere frame.
+    """Load a sample of a dataset file with its pose undone, in the unit-sphere frame.
 
     scores : (N,) of a detector, in the file's order of points.
     """
@@ -101,6 +101,6 @@ def upright(record: Record, scores: NDArray[np.float32] | None = None) -> Labell
 
 
 def _displacement_known(sample: Sample) -> bool:
-    """Of an imported sample with labels alone nobody knows how far its points were moved."""
+    """Tell whether displacements are known: not of samples imported with labels alone."""
     imported = sample.parameters.get("imported")
     return not isinstance(imported, dict) or imported.get("displacement") == "of the file"

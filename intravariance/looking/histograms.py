@@ -2,7 +2,7 @@
 """Histograms of anomaly scores, of points and of objects, as PNG: the paper's Figures 3 and 6.
 
 Red is anomalous and blue is normal, as in the paper, in shades that colour-blind eyes tell apart;
-anomalous bars are hatched too. Of points, the bars of either group add up to 1, and their height
+anomalous bars are hatched too. The bars of either group of points add up to 1, and their height
 grows with the logarithm (below a small share linearly), so that a handful of points with high
 scores stays in sight; objects are counted. No pyplot, no global state: the same scores give the
 same bytes.
@@ -30,7 +30,7 @@ _AXES = (0.11, 0.25, 0.86, 0.6)  # left, bottom, width, height, as shares of the
 
 
 def point_histogram(clouds: Sequence[LabelledCloud], title: str = "Scores of points") -> bytes:
-    """PNG of the scores of all points of the clouds, normal and anomalous.
+    """Draw a PNG of the scores of all points of the clouds, normal and anomalous.
 
     The AUROC is over all points of all clouds together. Raises ValueError when a cloud has no
     scores, InputError when a score is not finite.
@@ -54,7 +54,7 @@ def point_histogram(clouds: Sequence[LabelledCloud], title: str = "Scores of poi
 def object_histogram(
     scores: ArrayLike, anomalous: ArrayLike, title: str = "Scores of objects"
 ) -> bytes:
-    """PNG of one score (O,) for each object, anomalous (O,) or not.
+    """Draw a PNG of one score (O,) for each object, anomalous (O,) or not.
 
     Raises ValueError when the lengths differ, InputError when a score is not finite.
     """
@@ -64,9 +64,11 @@ def object_histogram(
 
 
 def auroc(scores: ArrayLike, anomalous: ArrayLike) -> float | None:
-    """Chance that an anomalous score is above a normal one, ties counted half (scikit-learn's
-    roc_auc_score); None when either group is empty."""
-    from sklearn.metrics import roc_auc_score
+    """Return the chance that an anomalous score is above a normal one, ties counted half.
+
+    This is scikit-learn's roc_auc_score; None when either group is empty.
+    """
+    from sklearn.metrics import roc_auc_score  # noqa: PLC0415 - weight
 
     truth = np.asarray(anomalous).astype(bool)
     if truth.all() or not truth.any():
@@ -75,9 +77,9 @@ def auroc(scores: ArrayLike, anomalous: ArrayLike) -> float | None:
 
 
 def edges(scores: ArrayLike, most: int = 80) -> NDArray[np.float64]:
-    """Borders (B + 1,) of equal bins over the range of all scores (S,), at most `most` bins.
+    """Return borders (B + 1,) of equal bins over the range of all scores (S,), `most` bins at most.
 
-    Square root of the number of scores, no finer; one bin when all scores are equal.
+    Their number is the square root of that of the scores; one bin when all scores are equal.
     """
     values = np.asarray(scores, dtype=np.float64)
     if not len(values):
@@ -92,8 +94,8 @@ def edges(scores: ArrayLike, most: int = 80) -> NDArray[np.float64]:
 def _histogram(
     scores: NDArray[Any], anomalous: NDArray[Any], title: str, things: str, scope: str
 ) -> bytes:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - weight
+    from matplotlib.figure import Figure  # noqa: PLC0415 - weight
 
     values, truth = scores.astype(np.float64), anomalous.astype(bool)
     if values.ndim != 1 or values.shape != truth.shape:
@@ -112,9 +114,9 @@ def _histogram(
 
 
 def _draw(axes: Axes, values: NDArray[np.float64], truth: NDArray[np.bool_], things: str) -> None:
-    """Points are many: shares of either group. Objects are few: numbers of objects."""
-    from matplotlib.colors import to_rgba
-    from matplotlib.ticker import MaxNLocator
+    """Draw the bars: shares of either group of the many points, numbers of the few objects."""
+    from matplotlib.colors import to_rgba  # noqa: PLC0415 - weight
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - weight
 
     counted = things == "objects"
     borders, highest, rarest = edges(values), 0.0, 1.0

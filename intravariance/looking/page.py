@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """One self-contained HTML page to look at clouds side by side: in any browser, without a network.
 
-The viewer is K3D (https://k3d-jupyter.org, MIT), whose bundle goes into the page; our own part of
-it lies in the folder page/. Clouds are quantised and compressed (`pack`), and decoded in the
-browser when they are first shown. Names and notes are data to the page, never markup or code: it
-runs no script but its own (Content-Security-Policy) and cannot open a connection.
+The viewer is K3D (https://k3d-jupyter.org, MIT), whose bundle goes into the page; our own part
+lies in the folder page_assets/. Clouds are quantised and compressed (`pack_cloud`), and decoded in
+the browser when they are first shown. Names and notes are data to the page, never markup or code:
+it runs no script but its own (Content-Security-Policy) and cannot open a connection.
 
 Conventions: points (N, 3) are upright (see `LabelledCloud`). Equal input gives equal bytes.
 """
@@ -48,6 +48,7 @@ _LEVELS = 65535  # of 16 bits
 _EXPOSED = 65535  # as a displacement; the largest one is 65534
 # K3D's style names its fonts in formats for old browsers too, as files beside the page.
 _OUTSIDE_FONTS = re.compile(rb""",url\(fonts/[\w-]+\.(?:woff|ttf)\) format\("\w+"\)""")
+_NAMES = ("name", "category", "subcategory", "defect", "source")
 _SCRIPTS = ("data.js", "colours.js", "pane.js", "viewer.js")
 # With a threshold: blue and purple are far from orange and grey for every form of colour blindness
 # (Okabe and Ito's palette).
@@ -77,7 +78,7 @@ def page(
     display_points: int = DISPLAY_POINTS,
     seed: int = 0,
 ) -> bytes:
-    """The page (UTF-8) that shows the clouds, in their order, category by category.
+    """Make the page (UTF-8) that shows the clouds, in their order, category by category.
 
     display_points : clouds with more are thinned for display at random, from `seed` and the
     cloud's name; labelled points keep their share, and at least 200 of them (all, where there are
@@ -91,20 +92,12 @@ def page(
     BackendUnavailable
         The viewer library is not installed.
     """
-    if display_points < 1:
-        raise InputError(f"points to display: expected at least 1, found {display_points}")
-    if not clouds:
-        raise InputError("there is no cloud to show: choose another category or file")
-    for cloud in clouds:
-        _check(cloud)
-    for name, count in Counter(cloud.name for cloud in clouds).items():
-        if count > 1:
-            raise InputError(f"{name}: two clouds have this name: names must differ on a page")
+    _check(clouds, display_points)
     code, licence, version = _library()
     entries, blocks = [], []
     for number, cloud in enumerate(clouds):
         chosen = display_choice(cloud, display_points, seed)
-        entry, packed = pack(cloud, chosen)
+        entry, packed = pack_cloud(cloud, chosen)
         entries.append(entry)
         blocks.append(f'<script type="text/plain" id="cloud-{number}">{_deflated(packed)}</script>')
     index = {
@@ -129,7 +122,7 @@ def page(
 
 
 def display_choice(cloud: LabelledCloud, display_points: int, seed: int) -> NDArray[np.intp]:
-    """Ascending numbers of the points that are shown: all, or about `display_points` of them."""
+    """Choose the points that are shown: all, or about `display_points`; ascending numbers."""
     total = len(cloud.points)
     if total <= display_points:
         return np.arange(total)
@@ -147,8 +140,8 @@ def display_choice(cloud: LabelledCloud, display_points: int, seed: int) -> NDAr
     return np.sort(np.concatenate(parts))
 
 
-def pack(cloud: LabelledCloud, chosen: NDArray[np.intp]) -> tuple[dict[str, Any], bytes]:
-    """The chosen points of a cloud for the page: what it is, and its data quantised.
+def pack_cloud(cloud: LabelledCloud, chosen: NDArray[np.intp]) -> tuple[dict[str, Any], bytes]:
+    """Pack the chosen points of a cloud for the page: what it is, and its data quantised.
 
     The bytes are these arrays one after the other, little-endian, M points: positions (3, M)
     uint16, all x first, `origin + step * value` along each axis; where displacements are known,
@@ -176,13 +169,9 @@ def pack(cloud: LabelledCloud, chosen: NDArray[np.intp]) -> tuple[dict[str, Any]
         parts.append(_quantise(scores - score_low, score_step).astype("<u2"))
     parts.append(np.rint(127 * cloud.normals[chosen].T.astype(np.float64)).astype(np.int8))
     parts.append((cloud.labels[chosen] > 0).astype(np.uint8))
-    centre, radius = _frame(cloud)
+    centre, radius = _ball(cloud)
     entry = {
-        "name": cloud.name,
-        "category": cloud.category,
-        "subcategory": cloud.subcategory,
-        "defect": cloud.defect,
-        "source": cloud.source,
+        **{key: getattr(cloud, key) for key in _NAMES},
         "points": len(cloud.points),
         "shown": len(chosen),
         "anomalous": int(np.count_nonzero(cloud.labels)),
@@ -201,13 +190,13 @@ def pack(cloud: LabelledCloud, chosen: NDArray[np.intp]) -> tuple[dict[str, Any]
 
 
 def _quantise(values: NDArray[np.float64], step: NDArray[np.float64] | float) -> NDArray[Any]:
-    """The nearest whole number of steps; 0 where the step is 0."""
+    """Round values to whole numbers of steps; 0 where the step is 0."""
     step = np.asarray(step)
     return np.asarray(np.rint(values / np.where(step > 0, step, 1.0)))
 
 
-def _frame(cloud: LabelledCloud) -> tuple[NDArray[np.float64], float]:
-    """Centre and radius of the ball that the cameras frame.
+def _ball(cloud: LabelledCloud) -> tuple[NDArray[np.float64], float]:
+    """Return centre and radius of the ball that the cameras frame.
 
     It is the unit ball, so that a defective product lies over its template; scans come in any
     place and size and get the ball around their box.
@@ -220,7 +209,20 @@ def _frame(cloud: LabelledCloud) -> tuple[NDArray[np.float64], float]:
     return centre, radius if radius > 0 else 1.0
 
 
-def _check(cloud: LabelledCloud) -> None:
+def _check(clouds: Sequence[LabelledCloud], display_points: int) -> None:
+    """Raise InputError for what `page` cannot show."""
+    if display_points < 1:
+        raise InputError(f"points to display: expected at least 1, found {display_points}")
+    if not clouds:
+        raise InputError("there is no cloud to show: choose another category or file")
+    for cloud in clouds:
+        _check_arrays(cloud)
+    for name, count in Counter(cloud.name for cloud in clouds).items():
+        if count > 1:
+            raise InputError(f"{name}: two clouds have this name: names must differ on a page")
+
+
+def _check_arrays(cloud: LabelledCloud) -> None:
     count = len(cloud.points)
     if count == 0:
         raise InputError(f"{cloud.name}: expected points, found none: leave this cloud out")
@@ -239,7 +241,7 @@ def _check(cloud: LabelledCloud) -> None:
 
 
 def _library() -> tuple[bytes, str, str]:
-    """K3D's bundle, its licences and its version. It is never imported: that needs Jupyter."""
+    """Read K3D's bundle, its licences and its version without importing it, which needs Jupyter."""
     found = importlib.util.find_spec("k3d")
     bundle = Path(found.origin).parent / "static/standalone.js" if found and found.origin else None
     if bundle is None or not bundle.is_file():
@@ -270,7 +272,7 @@ def _palette() -> dict[str, Any]:
 
 
 def _policy(script: str) -> str:
-    """Content-Security-Policy: our script, the library (a blob), styles; nothing from outside."""
+    """Write the Content-Security-Policy: our script, the library (a blob), styles, nothing else."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         f"default-src 'none'; script-src 'sha256-{digest}' blob:; style-src 'unsafe-inline'; "
@@ -322,7 +324,7 @@ def _asset(name: str) -> str:
 
 
 def _json(value: Any) -> str:
-    """JSON that no name can break out of: within a script element, `<` could end it."""
+    """Write JSON that no name can break out of: within a script element, `<` could end it."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 

@@ -2,8 +2,8 @@
 """One sample in a row of pictures, all from the same side and to the same scale.
 
 From left to right: a template to compare with, the surface as it is, the labels, the displacement
-with arrows, a detector's scores. What is unknown of a cloud is left out. Heat maps beside the
-ground truth are the paper's Figures 4, 8 and 9.
+with arrows, a detector's scores. A picture whose data a cloud lacks is left out. Heat maps beside
+the ground truth are the paper's Figures 4, 8 and 9.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from PIL import Image
 
 from intravariance.looking.cloud import LabelledCloud
 from intravariance.looking.pictures import (
-    Cell,
     Colouring,
-    Row,
     Scale,
+    Tile,
+    TileRow,
     draw_sheet,
     paint,
     scale_of,
     score_scale,
-    shared_frame,
+    shared_viewport,
     view,
 )
-from intravariance.looking.rendering import Floats, Frame
+from intravariance.looking.rendering import Floats, Viewport
 
 _HEADINGS: dict[Colouring, str] = {
     "surface": "surface",
@@ -59,25 +59,25 @@ def panel(
     camera
         From `geometry.viewing.look_from`; by default where the defect and its movement show most.
     shown
-        Which pictures after the template's; by default all that the cloud has data for.
+        The pictures after the template's; by default all that the cloud has data for.
     lines
         More text below the title.
     """
     camera = view(cloud, layer, sideways=True) if camera is None else camera
     both = [cloud] if template is None else [cloud, template]
-    frame = shared_frame(both, camera, size)
+    viewport = shared_viewport(both, camera, size)
     shown = _known(cloud) if shown is None else shown
-    cells = [_cell(cloud, colouring, size, layer, frame) for colouring in shown]
+    tiles = [_tile(cloud, colouring, size, layer, viewport) for colouring in shown]
     headings = [_HEADINGS[colouring] for colouring in shown]
     if template is not None:
-        picture = paint(template, "surface", size, layer, frame=frame)
-        cells.insert(0, Cell(picture, template.subcategory, template.name))
+        picture = paint(template, "surface", size, layer, viewport=viewport)
+        tiles.insert(0, Tile(picture, template.subcategory, template.name))
         headings.insert(0, "template")
     title = f"{cloud.name}: {cloud.defect}" if cloud.labels.any() else cloud.name
     about = [word for word in (cloud.category, cloud.subcategory) if word]
     about.append(f"{len(cloud.points):,} points")
     return draw_sheet(
-        [Row(cells)], size, title, [", ".join(about), *lines], list(enumerate(headings))
+        [TileRow(tiles)], size, title, [", ".join(about), *lines], list(enumerate(headings))
     )
 
 
@@ -96,17 +96,17 @@ def heat_map_sheet(
     together, as false alarms need it. ValueError when a cloud has no scores.
     """
     common = score_scale(clouds) if scaling == "shared" else None
-    cells: list[Cell | None] = []
+    tiles: list[Tile | None] = []
     for cloud in clouds:
-        frame = shared_frame([cloud], view(cloud, layer), size)
-        cells.append(_cell(cloud, "labels", size, layer, frame))
-        cells.append(_cell(cloud, "scores", size, layer, frame, common))
+        viewport = shared_viewport([cloud], view(cloud, layer), size)
+        tiles.append(_tile(cloud, "labels", size, layer, viewport))
+        tiles.append(_tile(cloud, "scores", size, layer, viewport, common))
     across = 2 * min(columns, max(len(clouds), 1))
     headings = [
         (number, "scores" if number % 2 else "ground truth")
-        for number in range(len(cells[:across]))
+        for number in range(len(tiles[:across]))
     ]
-    rows = [Row(cells[start : start + across]) for start in range(0, len(cells), across)]
+    rows = [TileRow(tiles[start : start + across]) for start in range(0, len(tiles), across)]
     return draw_sheet(rows, size, title, lines, headings, common)
 
 
@@ -119,18 +119,18 @@ def _known(cloud: LabelledCloud) -> list[Colouring]:
     return known
 
 
-def _cell(
+def _tile(
     cloud: LabelledCloud,
     colouring: Colouring,
     size: int,
     layer: float,
-    frame: Frame,
+    viewport: Viewport,
     common: Scale | None = None,
-) -> Cell:
-    """common : the scale of the whole sheet; the cell has a bar of its own without it."""
+) -> Tile:
+    """Draw one tile, with a bar of its own unless the sheet has a `common` scale."""
     scale = common or scale_of([cloud], colouring)
     arrows = colouring == "displacement"
-    picture = paint(cloud, colouring, size, layer, frame=frame, scale=scale, arrows=arrows)
+    picture = paint(cloud, colouring, size, layer, viewport=viewport, scale=scale, arrows=arrows)
     note = ""
     if colouring == "labels":
         note = _share(cloud)
@@ -139,7 +139,7 @@ def _cell(
     elif colouring == "scores" and cloud.scores is not None and len(cloud.scores):
         note = f"largest {float(cloud.scores.max()):.3g}"
     faint = cloud.name if colouring in ("labels", "scores") else ""
-    return Cell(picture, note, faint, None if common else scale)
+    return Tile(picture, note, faint, None if common else scale)
 
 
 def _share(cloud: LabelledCloud) -> str:

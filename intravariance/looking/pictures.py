@@ -24,8 +24,8 @@ from intravariance.looking.cloud import LabelledCloud
 from intravariance.looking.rendering import (
     Array,
     Floats,
-    Frame,
-    fit,
+    Viewport,
+    fit_viewport,
     heat_colours,
     label_colours,
     render,
@@ -45,7 +45,7 @@ _AZIMUTHS = np.deg2rad(np.arange(0, 360, 30))  # 0 is the front
 _ELEVATIONS = np.deg2rad([20, 50])
 _BELOW = np.deg2rad([-25])
 _FRONT_BONUS = 0.2
-# From below only when less than this share of the labelled points is seen from above.
+# A view from below is taken only when less than this share of the labels is seen from above.
 _ENOUGH = 0.25
 _VIEW_POINTS = 20_000  # of a larger cloud: they decide as well where to look from
 # Colours end at these shares of the scores: a single wild point must not wash out the others.
@@ -54,7 +54,7 @@ _SCORE_SHARES = (0.005, 0.995)
 
 @dataclass(frozen=True)
 class Scale:
-    """What the colours of a picture mean: `colours(values)` from low to high, as a bar shows it."""
+    """The meaning of a picture's colours: `colours(values)` from low to high, as a bar shows it."""
 
     low: float
     high: float
@@ -63,7 +63,7 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class Cell:
+class Tile:
     """A picture (size, size, 3) uint8, two lines below it, and the bar of its colours."""
 
     picture: NDArray[np.uint8]
@@ -73,10 +73,10 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
-    """Cells from left to right, None where nothing is to be seen. title : above them."""
+class TileRow:
+    """Tiles from left to right, None where nothing is to be seen. title : above them."""
 
-    cells: Sequence[Cell | None]
+    tiles: Sequence[Tile | None]
     title: str = ""
 
 
@@ -90,7 +90,7 @@ def best_view(
     layer: float = 0.0,
     displacement: Array | None = None,
 ) -> Floats:
-    """The camera (see `look_from`) that sees the most labelled points, and most squarely.
+    """Find the camera (see `look_from`) that sees the most labelled points, and most squarely.
 
     Tried are 12 directions around at 20 and 50 degrees of elevation; each point seen counts with
     the cosine between its normal and the direction. Views from the front count a little more:
@@ -117,7 +117,7 @@ def best_view(
 
 
 def _crosswise(displacement: Array, camera: Floats) -> Floats:
-    """(N,) the share of a movement (N, 3) that lies in the picture; 1 where it is unknown."""
+    """Return (N,) shares of movements (N, 3) that lie in the picture; 1 where one is unknown."""
     moved = np.nan_to_num(displacement.astype(np.float64))
     length = np.linalg.norm(moved, axis=1)
     depth = np.abs((moved * camera[2]).sum(axis=1))
@@ -126,7 +126,7 @@ def _crosswise(displacement: Array, camera: Floats) -> Floats:
 
 
 def view(cloud: LabelledCloud, layer: float = 0.0, sideways: bool = False) -> Floats:
-    """The camera for a cloud: `best_view`, or the front of one without labels.
+    """Choose the camera for a cloud: `best_view`, or the front of one without labels.
 
     sideways : prefer views in which movements are seen from the side, for arrows.
     """
@@ -139,20 +139,20 @@ def view(cloud: LabelledCloud, layer: float = 0.0, sideways: bool = False) -> Fl
     )
 
 
-def shared_frame(clouds: Sequence[LabelledCloud], camera: Floats, size: int) -> Frame:
-    """The frame that holds all the clouds, at one scale."""
+def shared_viewport(clouds: Sequence[LabelledCloud], camera: Floats, size: int) -> Viewport:
+    """Fit a viewport that holds all the clouds, at one scale."""
     some = [cloud for cloud in clouds if len(cloud.points)]
     if not some:
-        return Frame(camera, np.zeros(2), size / 2, size)
+        return Viewport(camera, np.zeros(2), size / 2, size)
     radius = max(splat_radius(cloud.points, cloud.normals) for cloud in some)
-    return fit(np.concatenate([cloud.points for cloud in some]), camera, size, radius)
+    return fit_viewport(np.concatenate([cloud.points for cloud in some]), camera, size, radius)
 
 
 # --- what the colours say
 
 
 def displacement_scale(clouds: Sequence[LabelledCloud]) -> Scale | None:
-    """Yellow at 0 to violet at the largest displacement of all the clouds; None without any."""
+    """Scale yellow at 0 to violet at the largest displacement of the clouds; None without any."""
     largest = max((float(np.nanmax(c.moved, initial=0.0)) for c in clouds), default=0.0)
     if not largest > 0:
         return None
@@ -160,7 +160,7 @@ def displacement_scale(clouds: Sequence[LabelledCloud]) -> Scale | None:
 
 
 def score_scale(clouds: Sequence[LabelledCloud]) -> Scale | None:
-    """Grey to dark red over all but the outermost 0.5 % of all the scores; None without any."""
+    """Scale grey to dark red over all but the outermost 0.5 % of the scores; None without any."""
     scores = [cloud.scores for cloud in clouds if cloud.scores is not None and len(cloud.scores)]
     if not scores:
         return None
@@ -169,16 +169,17 @@ def score_scale(clouds: Sequence[LabelledCloud]) -> Scale | None:
 
 
 def scale_of(clouds: Sequence[LabelledCloud], colouring: Colouring) -> Scale | None:
-    """The scale that the clouds have in common; None where colours are no scale."""
+    """Return the scale that the clouds have in common; None where colours are no scale."""
     if colouring == "displacement":
         return displacement_scale(clouds)
     return score_scale(clouds) if colouring == "scores" else None
 
 
 def colours(cloud: LabelledCloud, colouring: Colouring, scale: Scale | None) -> Floats:
-    """(N, 3) RGB in 0..1 of the points. scale : from `scale_of`, None where that is.
+    """Return (N, 3) RGB in 0..1 of the points.
 
-    Displacements colour labelled points only; ValueError for scores that the cloud lacks.
+    scale : from `scale_of`, None where that is. Displacements colour labelled points only.
+    Raises ValueError for scores that the cloud lacks.
     """
     if colouring == "surface":
         return label_colours(np.zeros(len(cloud.points)))
@@ -200,22 +201,22 @@ def paint(
     size: int,
     layer: float = 0.0,
     camera: Floats | None = None,
-    frame: Frame | None = None,
+    viewport: Viewport | None = None,
     scale: Scale | None = None,
     arrows: bool = False,
 ) -> NDArray[np.uint8]:
-    """Picture (size, size, 3) of a cloud.
+    """Paint the picture (size, size, 3) of a cloud.
 
-    layer : about three standard deviations of the noise (see `render`). camera, frame : `view` and
-    the cloud's own when None. scale : `scale_of` this cloud when None. arrows : from where points
-    were to where they are.
+    layer : about three standard deviations of the noise (see `render`). camera, viewport : `view`
+    and the cloud's own when None. scale : `scale_of` this cloud when None. arrows : from where
+    points were to where they are.
     """
-    if frame is not None:
-        camera = frame.camera
+    if viewport is not None:
+        camera = viewport.camera
     elif camera is None:
         camera = view(cloud, layer)
     scale = scale or scale_of([cloud], colouring)
-    frame = frame or shared_frame([cloud], camera, size)
+    viewport = viewport or shared_viewport([cloud], camera, size)
     radius = splat_radius(cloud.points, cloud.normals)
     picture = render(
         cloud.points,
@@ -225,46 +226,46 @@ def paint(
         size,
         layer,
         radius,
-        frame=frame,
+        viewport=viewport,
     )
-    return draw_arrows(picture, cloud, frame.resized(size), layer, radius) if arrows else picture
+    return draw_arrows(picture, cloud, viewport.resized(size), layer, radius) if arrows else picture
 
 
 # --- the sheet
 
 
 def png(picture: Image.Image) -> bytes:
-    """The bytes of a PNG file."""
+    """Return the bytes of a PNG file."""
     buffer = BytesIO()
     picture.save(buffer, format="PNG")
     return buffer.getvalue()
 
 
 def text_sizes(size: int) -> tuple[int, int]:
-    """Pixels of the small and of the large letters beside cells of `size` pixels."""
+    """Return pixels of the small and of the large letters beside tiles of `size` pixels."""
     return min(max(11, size // 24), 18), min(max(14, size // 14), 30)
 
 
 def draw_sheet(
-    rows: Sequence[Row],
+    rows: Sequence[TileRow],
     size: int,
     title: str,
     lines: Sequence[str] = (),
     columns: Sequence[tuple[int, str]] = (),
     scale: Scale | None = None,
 ) -> Image.Image:
-    """Put cells of `size` pixels on a white sheet.
+    """Put tiles of `size` pixels on a white sheet.
 
-    lines : small, below the title. columns : (number, heading). scale : of all cells together, a
-    bar in the heading; cells may have bars of their own.
+    lines : small, below the title. columns : (number, heading). scale : of all tiles together, a
+    bar in the heading; tiles may have bars of their own.
     """
     text, large = text_sizes(size)
-    width = max([1, *(len(row.cells) for row in rows)]) * size
+    width = max([1, *(len(row.tiles) for row in rows)]) * size
     heading = [(title, INK, large)]
     heading += [(part, FAINT, text) for line in lines for part in wrapped(line, width - 16, text)]
     head = 8 + large + (len(heading) - 1) * (text + 3) + 8
     head += (2 * text + 10 if scale else 0) + (large + 6 if columns else 0)
-    bars = any(cell and cell.scale for row in rows for cell in row.cells)
+    bars = any(tile and tile.scale for row in rows for tile in row.tiles)
     caption = 3 * text + 4 + (2 * text + 6 if bars else 0)
     above = [large + 10 if row.title else 0 for row in rows]
     sheet = Image.new("RGB", (width, head + sum(above) + len(rows) * (size + caption)), "white")
@@ -282,30 +283,30 @@ def draw_sheet(
         if row.title:
             draw.text((8, y + 2), row.title, INK, font(large))
         y += extra
-        for number, cell in enumerate(row.cells):
-            if cell is not None:
-                _draw_cell(sheet, (number * size, y), size, cell, text)
+        for number, tile in enumerate(row.tiles):
+            if tile is not None:
+                _draw_tile(sheet, (number * size, y), size, tile, text)
         y += size + caption
     return sheet
 
 
-def _draw_cell(
-    sheet: Image.Image, corner: tuple[int, int], size: int, cell: Cell, text: int
+def _draw_tile(
+    sheet: Image.Image, corner: tuple[int, int], size: int, tile: Tile, text: int
 ) -> None:
     draw = ImageDraw.Draw(sheet)
-    sheet.paste(Image.fromarray(cell.picture), corner)
+    sheet.paste(Image.fromarray(tile.picture), corner)
     x, y = corner[0] + 8, corner[1] + size
-    for content, ink in ((cell.note, INK), (cell.faint, FAINT)):
+    for content, ink in ((tile.note, INK), (tile.faint, FAINT)):
         draw.text((x, y), shortened(content, size - 12, text), ink, font(text))
         y += text + 2
-    if cell.scale is not None:
-        draw_bar(sheet, (x, y + 3), size - 24, text, cell.scale)
+    if tile.scale is not None:
+        draw_bar(sheet, (x, y + 3), size - 24, text, tile.scale)
 
 
 def draw_bar(
     sheet: Image.Image, corner: tuple[int, int], width: int, text: int, scale: Scale
 ) -> None:
-    """A bar of the scale's colours, with the numbers at both of its ends and what it means."""
+    """Draw a bar of the scale's colours, with the numbers at its ends and what it means."""
     (x, y), draw = corner, ImageDraw.Draw(sheet)
     values = np.linspace(scale.low, scale.high, max(width, 2))
     strip = np.rint(255 * scale.colours(values)).astype(np.uint8)
@@ -318,7 +319,7 @@ def draw_bar(
 
 
 def numbers(low: float, high: float) -> tuple[str, str]:
-    """Both ends of a scale in as many decimals as tell a hundredth of it."""
+    """Write both ends of a scale in as many decimals as tell a hundredth of it."""
     span = high - low
     if not 1e-3 <= span < 1e4:
         return f"{low:.3g}", f"{high:.3g}"
@@ -327,7 +328,7 @@ def numbers(low: float, high: float) -> tuple[str, str]:
 
 
 def shortened(content: str, width: int, letters: int) -> str:
-    """The text, cut off with an ellipsis when it is wider than `width` pixels."""
+    """Cut the text off with an ellipsis when it is wider than `width` pixels."""
     face = font(letters)
     if face.getlength(content) <= width:
         return content
@@ -337,7 +338,7 @@ def shortened(content: str, width: int, letters: int) -> str:
 
 
 def wrapped(content: str, width: int, letters: int) -> list[str]:
-    """The text in lines of at most `width` pixels, broken between words."""
+    """Break the text between words into lines of at most `width` pixels."""
     face, lines = font(letters), [""]
     for word in content.split():
         longer = f"{lines[-1]} {word}".strip()
@@ -349,5 +350,5 @@ def wrapped(content: str, width: int, letters: int) -> list[str]:
 
 
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own typeface: the same letters on every machine."""
+    """Load Pillow's own typeface: the same letters on every machine."""
     return ImageFont.load_default(size=size)

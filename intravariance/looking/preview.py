@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The contact sheet: one row a category, a template first, then samples of each defect type.
 
-Shown is what the file holds, noise included; the stored noise-free normals shade it. The pose is
-undone (z up, front towards -y). Of each defect type comes the sample with the median share of
-labelled points, or several spread evenly over that range; the camera stands where the most
-labelled points are seen. Nothing is random: the same file gives the same picture.
+A picture shows the points as the file holds them, noise included; the stored noise-free normals
+shade it. The pose is undone (z up, front towards -y). Each defect type is shown by the sample with
+the median share of labelled points, or by several spread evenly over that range; the camera stands
+where the most labelled points are seen. Nothing is random: the same file gives the same picture.
 """
 
 from __future__ import annotations
@@ -19,18 +19,15 @@ from annotations.vocabulary import NORMAL, in_order
 from intravariance.dataset.store import Dataset, Record
 from intravariance.looking.cloud import upright
 from intravariance.looking.pictures import (
-    Cell,
     Colouring,
-    Row,
-    best_view,
+    Tile,
+    TileRow,
     draw_sheet,
     paint,
 )
 from intravariance.progress import track
 
-__all__ = ["best_view", "choose_samples", "contact_sheet", "spread"]
-
-Item = TypeVar("Item")
+_Item = TypeVar("_Item")
 
 
 def contact_sheet(
@@ -42,7 +39,7 @@ def contact_sheet(
 ) -> Image.Image:
     """Draw the sheet of a dataset, or of part of it (`Dataset.filter`).
 
-    size : pixels of a cell. samples : columns for each defect type. colouring : "labels" paints
+    size : pixels of a tile. samples : columns for each defect type. colouring : "labels" paints
     the labelled points, "displacement" paints them by how far they were moved. quiet : no progress
     on stderr.
     """
@@ -54,12 +51,12 @@ def contact_sheet(
     ]
     chosen = [record for row in grid for record in row if record is not None]
     drawn = {
-        record.id: _cell(record, size, layer, colouring)
+        record.id: _tile(record, size, layer, colouring)
         for record in track(chosen, len(chosen), "contact sheet", quiet)
     }
     specification = dataset.specification
     return draw_sheet(
-        [Row([drawn[record.id] if record else None for record in row]) for row in grid],
+        [TileRow([drawn[record.id] if record else None for record in row]) for row in grid],
         size,
         specification.title or specification.name,
         _lines(dataset, colouring),
@@ -68,7 +65,7 @@ def contact_sheet(
 
 
 def choose_samples(records: Sequence[Record], count: int) -> list[Record]:
-    """`count` of the records (all, when there are no more), by share of labelled points.
+    """Choose `count` of the records (all, when there are no more), by share of labelled points.
 
     One is the median, several are spread evenly.
     """
@@ -77,8 +74,8 @@ def choose_samples(records: Sequence[Record], count: int) -> list[Record]:
     )
 
 
-def spread(ranked: Sequence[Item], count: int) -> list[Item]:
-    """`count` of ranked items (all, when there are no more), at the ranks (i + 1/2) / count."""
+def spread(ranked: Sequence[_Item], count: int) -> list[_Item]:
+    """Pick `count` of ranked items (all, if there are no more), at ranks (i + 1/2) / count."""
     count = min(count, len(ranked))
     return [ranked[int((i + 0.5) / count * len(ranked))] for i in range(count)]
 
@@ -86,7 +83,7 @@ def spread(ranked: Sequence[Item], count: int) -> list[Item]:
 def _records(
     records: Sequence[Record], defects: Sequence[str], samples: int
 ) -> list[Record | None]:
-    """A category's row: a template, then `samples` of each defect type; None where one lacks."""
+    """List a category's row: a template, then `samples` of each defect; None where one lacks."""
     templates = [r for r in records if r.split == "train"] or [
         r for r in records if r.defect == NORMAL
     ]
@@ -97,7 +94,7 @@ def _records(
     return row
 
 
-def _cell(record: Record, size: int, layer: float, colouring: Colouring) -> Cell:
+def _tile(record: Record, size: int, layer: float, colouring: Colouring) -> Tile:
     cloud = upright(record)
     if cloud.normal:
         note = f"{record.category}: {record.subcategory}"
@@ -107,7 +104,7 @@ def _cell(record: Record, size: int, layer: float, colouring: Colouring) -> Cell
         if colouring == "displacement":
             largest = float(np.nanmax(cloud.moved, initial=0.0))
             note += f", moved up to {largest:.3f}" if largest else ", cut"
-    return Cell(paint(cloud, colouring, size, layer), note, record.id)
+    return Tile(paint(cloud, colouring, size, layer), note, record.id)
 
 
 def _lines(dataset: Dataset, colouring: Colouring) -> list[str]:

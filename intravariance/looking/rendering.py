@@ -54,14 +54,16 @@ _STEEPEST = 0.25  # splats seen under a smaller cosine are treated as this steep
 
 
 def label_colours(labels: Array, exposed: Array | bool = False) -> Floats:
-    """(N, 3) RGB in 0..1: grey where a label (N,) is 0, orange where it is not, dark red where
-    the surface is newly exposed by a cut (N,): what is open, as a fissure, looks open."""
+    """Return (N, 3) RGB in 0..1: grey where a label (N,) is 0, orange where it is not.
+
+    Dark red is surface (N,) newly exposed by a cut: an open fissure looks open.
+    """
     colours = np.where(np.asarray(labels)[:, None] > 0, ANOMALY_COLOUR, NORMAL_COLOUR)
     return np.where(np.reshape(exposed, (-1, 1)), EXPOSED_COLOUR, colours)
 
 
 def scalar_colours(values: ArrayLike, largest: float) -> Floats:
-    """(N, 3) RGB in 0..1 of values (N,): yellow at 0, dark violet at `largest` and beyond."""
+    """Return (N, 3) RGB in 0..1 of values (N,): yellow at 0, dark violet from `largest` on."""
     share = 1.0 - np.clip(np.asarray(values, dtype=np.float64) / largest, 0.0, 1.0)
     table = np.array([tuple(bytes.fromhex(colour)) for colour in _VIRIDIS.split()]) / 255
     knots = np.linspace(0.0, 1.0, len(table))
@@ -69,8 +71,10 @@ def scalar_colours(values: ArrayLike, largest: float) -> Floats:
 
 
 def heat_colours(values: ArrayLike, low: float, high: float) -> Floats:
-    """(N, 3) RGB in 0..1 of scores (N,): from the grey of normal surface at `low` and below, over
-    yellow and orange, to dark red at `high` and beyond; lightness falls all the way."""
+    """Return (N, 3) RGB in 0..1 of scores (N,): grey up to `low`, dark red from `high` on.
+
+    Between them lie yellow and orange; lightness falls all the way.
+    """
     span = max(high - low, 1e-30)
     share = np.clip((np.asarray(values, dtype=np.float64) - low) / span, 0.0, 1.0)
     knots = np.linspace(0.0, 1.0, len(_HEAT))
@@ -78,7 +82,7 @@ def heat_colours(values: ArrayLike, low: float, high: float) -> Floats:
 
 
 def splat_radius(points: Array, normals: Array, queries: int = 128) -> float:
-    """Radius of discs that cover the surface the points (N, 3) were drawn from.
+    """Measure the radius of discs that cover the surface the points (N, 3) were drawn from.
 
     It is the median distance, measured at `queries` of the points, to the 6th nearest neighbour
     that faces the same way: the other side of a thin wall does not cover this one.
@@ -99,8 +103,8 @@ def splat_radius(points: Array, normals: Array, queries: int = 128) -> float:
 
 
 @dataclass(frozen=True)
-class Frame:
-    """Where a camera's picture of size x size pixels lies over the points.
+class Viewport:
+    """The place of a camera's picture of size x size pixels over the points.
 
     middle : (2,) of the picture, along the camera's right and up. scale : pixels a unit of length.
     """
@@ -111,22 +115,25 @@ class Frame:
     size: int
 
     def project(self, points: Array) -> Floats:
-        """(N, 3) of points (N, 3): pixels to the right and down, and depth towards the viewer."""
+        """Project points (N, 3) to pixels to the right and down, and depth towards the viewer."""
         placed = _to_camera(points, self.camera)
         placed[:, :2] = (placed[:, :2] - self.middle) * (self.scale, -self.scale) + self.size / 2
         return placed
 
-    def resized(self, size: int) -> Frame:
-        """The same view in a picture of another size."""
-        return Frame(self.camera, self.middle, self.scale * (size / self.size), size)
+    def resized(self, size: int) -> Viewport:
+        """Return the same view in a picture of another size."""
+        return Viewport(self.camera, self.middle, self.scale * (size / self.size), size)
 
 
-def fit(points: Array, camera: Floats, size: int, radius: float) -> Frame:
-    """The frame that holds discs of a radius around all points (N, 3), N > 0, with a margin."""
+def fit_viewport(points: Array, camera: Floats, size: int, radius: float) -> Viewport:
+    """Fit the viewport that holds discs of a radius around all points (N, 3), with a margin.
+
+    N has to be positive.
+    """
     position = _to_camera(points, camera)[:, :2]
     low, high = position.min(axis=0) - radius, position.max(axis=0) + radius
     scale = (size - 2 * max(_MARGIN * size, 2.0)) / float((high - low).max())
-    return Frame(camera, (low + high) / 2, scale, size)
+    return Viewport(camera, (low + high) / 2, scale, size)
 
 
 def render(
@@ -138,22 +145,22 @@ def render(
     layer: float = 0.0,
     radius: float | None = None,
     background: tuple[float, float, float] = (1.0, 1.0, 1.0),
-    frame: Frame | None = None,
+    viewport: Viewport | None = None,
 ) -> NDArray[np.uint8]:
-    """Picture (size, size, 3) uint8 of a point cloud, fitted into the frame.
+    """Render a point cloud, fitted into the viewport: a picture (size, size, 3) uint8.
 
     points (N, 3), normals (N, 3) unit and outward, colours (N, 3) RGB in 0..1; camera from
     `look_from`. layer : points this far behind the nearest one count as the same surface; about
     three times the standard deviation of the noise. radius : of the splats, `splat_radius` when
-    None. frame : of the same camera, to show several clouds alike; fitted to this one when None.
+    None. viewport : of the same camera, to show several clouds alike; fitted to this one when None.
     No points give an empty picture.
     """
     pixels = size * _SUPERSAMPLING
     if len(points) == 0:
         return _to_bytes(np.zeros((pixels, pixels, 4)), background)
     radius = splat_radius(points, normals) if radius is None else radius
-    frame = (frame or fit(points, camera, size, radius)).resized(pixels)
-    splats = _splat(points, normals, frame, radius, layer)
+    viewport = (viewport or fit_viewport(points, camera, size, radius)).resized(pixels)
+    splats = _splat(points, normals, viewport, radius, layer)
     lit = colours[splats.point] * _light(_to_camera(normals, camera))[splats.point, None]
     total = _sums(splats.pixel, splats.weight, pixels)
     share = splats.weight / np.maximum(total.ravel(), 1e-12)[splats.pixel]
@@ -174,23 +181,25 @@ def visible(
     layer: float = 0.0,
     radius: float | None = None,
 ) -> NDArray[np.bool_]:
-    """(N,) bool: which points face the camera and lie in the surface nearest to it."""
+    """Return (N,) bool: which points face the camera and lie in the surface nearest to it."""
     seen = np.zeros(len(points), dtype=bool)
     if len(points):
         radius = splat_radius(points, normals) if radius is None else radius
-        splats = _splat(points, normals, fit(points, camera, size, radius), radius, layer)
+        splats = _splat(points, normals, fit_viewport(points, camera, size, radius), radius, layer)
         seen[splats.point[splats.centre]] = True
     return seen
 
 
-def depth_map(points: Array, normals: Array, frame: Frame, radius: float) -> Floats:
-    """(size, size) depth of the nearest surface in each pixel, as `Frame.project` gives it, and
-    -inf where there is none. Some pixels within a surface stay bare by chance."""
-    depth = np.full(frame.size**2, -np.inf)
+def depth_map(points: Array, normals: Array, viewport: Viewport, radius: float) -> Floats:
+    """Return the (size, size) depth of the nearest surface in each pixel, -inf where there is none.
+
+    Depth is as `Viewport.project` gives it. Some pixels within a surface stay bare by chance.
+    """
+    depth = np.full(viewport.size**2, -np.inf)
     if len(points):
-        splats = _splat(points, normals, frame, radius, 0.0)
+        splats = _splat(points, normals, viewport, radius, 0.0)
         np.maximum.at(depth, splats.pixel, splats.depth)
-    return depth.reshape(frame.size, frame.size)
+    return depth.reshape(viewport.size, viewport.size)
 
 
 @dataclass(frozen=True)
@@ -210,11 +219,13 @@ class _Splats:
     reach: float
 
 
-def _splat(points: Array, normals: Array, frame: Frame, radius: float, layer: float) -> _Splats:
+def _splat(
+    points: Array, normals: Array, viewport: Viewport, radius: float, layer: float
+) -> _Splats:
     """Rasterise the discs of all points that face the camera and keep the nearest surface."""
-    pixels, scale = frame.size, frame.scale
-    position = frame.project(points)  # (N, 3)
-    facing = _to_camera(normals, frame.camera)
+    pixels, scale = viewport.size, viewport.scale
+    position = viewport.project(points)  # (N, 3)
+    facing = _to_camera(normals, viewport.camera)
     reach = max(radius * scale, 1.2)  # pixels
     corner = np.floor(position[:, :2])
     within = (corner >= reach + 1) & (corner <= pixels - reach - 2)  # the whole disc
@@ -242,7 +253,7 @@ def _splat(points: Array, normals: Array, frame: Frame, radius: float, layer: fl
 def _rasterise(
     shift: Floats, tilt: Floats, window: NDArray[np.float32], reach: float
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32], NDArray[np.float32]]:
-    """Which pixels of the window (W, 2) around each of K points its tilted disc covers.
+    """Find which pixels of the window (W, 2) around each of K points its tilted disc covers.
 
     shift : (K, 2) from the point to the middle of the window; tilt : (K, 2) slope of the tangent
     plane, to the right and up. Returns, for each covered pixel, the point, the place in the
@@ -264,28 +275,33 @@ def _rasterise(
 
 
 def _to_camera(vectors: Array, camera: Floats) -> Floats:
-    """(N, 3) in camera axes. Written out, because BLAS may round differently on other machines."""
+    """Return (N, 3) vectors in camera axes.
+
+    Written out, because BLAS may round differently on other machines.
+    """
     x, y, z = np.asarray(vectors, dtype=np.float64).T[:, :, None]  # (N, 1) each
     turned: Floats = x * camera[:, 0] + y * camera[:, 1] + z * camera[:, 2]
     return turned
 
 
 def _sums(pixel: NDArray[np.intp], values: Floats, pixels: int) -> Floats:
-    """(pixels, pixels) sums of the values (M,) that fall on each pixel (M, flat index)."""
+    """Return (pixels, pixels) sums of the values (M,) that fall on each pixel (M, flat index)."""
     sums = np.bincount(pixel, values, pixels**2)
     return sums.reshape(pixels, pixels).astype(np.float64, copy=False)
 
 
 def _light(facing: Floats) -> Floats:
-    """(N,) brightness of normals (N, 3) in camera axes: ambient and Lambert."""
+    """Return the (N,) brightness of normals (N, 3) in camera axes: ambient and Lambert."""
     x, y, z = _LIGHT
     lambert: Floats = np.clip(facing[:, 0] * x + facing[:, 1] * y + facing[:, 2] * z, 0.0, 1.0)
     return _AMBIENT + (1 - _AMBIENT) * lambert
 
 
 def _crevices(depth: Floats, covered: Floats, layer: float) -> Floats:
-    """Brightness factors that darken what lies behind its surroundings (unsharp depth mask), in
-    narrow grooves and in wide hollows."""
+    """Return brightness factors that darken narrow grooves and wide hollows.
+
+    Darkened is what lies behind its surroundings (unsharp depth mask).
+    """
     span = max(float(np.ptp(depth[covered > 0])) if covered.any() else 0.0, 1e-9)
     shade = np.ones_like(depth)
     for reach in (len(depth) // 80, len(depth) // 30):
@@ -316,7 +332,7 @@ def _fill_pinholes(image: Floats, reach: float) -> Floats:
 
 
 def _box_mean(image: Floats, reach: int) -> Floats:
-    """Mean over a square window of 2 reach + 1 pixels; outside the image counts as 0."""
+    """Return means over a square window of 2 reach + 1 pixels; 0 counts outside the image."""
     for axis in (0, 1):
         width = [(0, 0), (0, 0)]
         width[axis] = (reach + 1, reach)
@@ -327,7 +343,7 @@ def _box_mean(image: Floats, reach: int) -> Floats:
 
 
 def _to_bytes(image: Floats, background: tuple[float, float, float]) -> NDArray[np.uint8]:
-    """Supersampled (P, P, 4) with coverage last -> (size, size, 3) uint8 over the background."""
+    """Lay the supersampled (P, P, 4), coverage last, over the background: (size, size, 3) uint8."""
     size = len(image) // _SUPERSAMPLING
     opaque = image[..., :3] * image[..., 3:] + np.asarray(background) * (1 - image[..., 3:])
     blocks = opaque.reshape(size, _SUPERSAMPLING, size, _SUPERSAMPLING, 3)

@@ -18,7 +18,7 @@ from intravariance.looking.cloud import LabelledCloud
 from intravariance.looking.rendering import Floats
 from intravariance.seeds import generator
 
-# What a cloud without labels has in the place of a defect.
+# Stands in the place of a defect in a cloud without labels.
 UNLABELLED = "unlabelled"
 
 
@@ -29,7 +29,7 @@ def scan_cloud(
     display_points: int | None = None,
     scores: NDArray[np.float32] | None = None,
 ) -> tuple[LabelledCloud, list[str]]:
-    """A cloud of a file as it is looked at, and in words what was changed for that.
+    """Make a cloud of a file ready to be looked at; say in words what was changed for that.
 
     display_points : larger clouds are thinned to so many. scores : (N,) of a detector, in the
     file's order. The defect is "anomalous", "normal", or "unlabelled" without labels. Finite points
@@ -67,8 +67,10 @@ def scan_cloud(
 
 
 def to_unit_ball(points: Floats) -> tuple[Floats, float]:
-    """Points (N, 3) float64 with their centroid at 0 and a largest radius of 1, and that radius
-    before; 1 where all points coincide."""
+    """Move and scale points (N, 3) float64: centroid at 0, largest radius 1.
+
+    Returns them and the largest radius before; 1 where all points coincide.
+    """
     centred = points - points.mean(axis=0)
     largest = float(np.abs(centred).max())
     if not largest > 0:

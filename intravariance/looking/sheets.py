@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Contact sheets of labelled clouds: pseudo-anomalies beside real defects, a row each kind.
 
-All cells of a sheet have one colour scale, so that what moved twice as far looks it.
+All tiles of a sheet have one colour scale, so that what moved twice as far looks it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from PIL import Image
 
 from intravariance.looking.cloud import LabelledCloud
 from intravariance.looking.pictures import (
-    Cell,
     Colouring,
-    Row,
+    Tile,
+    TileRow,
     draw_sheet,
     paint,
     scale_of,
@@ -45,7 +45,7 @@ def comparison_sheet(
     Parameters
     ----------
     size
-        Pixels of a cell.
+        Pixels of a tile.
     layer
         About three standard deviations of the noise (see `rendering.render`).
     arrows
@@ -62,19 +62,19 @@ def comparison_sheet(
     scale = scale_of(everything, colouring)
     drawn = []
     for heading, clouds in rows:
-        cells = []
+        tiles = []
         for cloud in clouds:
             camera = view(cloud, layer, sideways=arrows)
             picture = paint(cloud, colouring, size, layer, camera, scale=scale, arrows=arrows)
-            cells.append(Cell(picture, caption(cloud), cloud.name))
-        drawn.append(Row(cells, heading))
+            tiles.append(Tile(picture, caption(cloud), cloud.name))
+        drawn.append(TileRow(tiles, heading))
     meaning = _MEANINGS[colouring] + ("; arrows: from where points came" if arrows else "")
     seen = f"{meaning}; %: points labelled; each seen from where most labelled points show"
     return draw_sheet(drawn, size, title, [*lines, seen], scale=scale)
 
 
 def caption(cloud: LabelledCloud) -> str:
-    """Product, share of labelled points and largest displacement, in a few words."""
+    """Write product, share of labelled points and largest displacement, in a few words."""
     product = cloud.subcategory or cloud.category
     parts = [product] if product else []
     if cloud.labels.any():

@@ -25,7 +25,7 @@ from intravariance.geometry.template_surface import (
     Fit,
     TemplateSurface,
     fit,
-    mean_cosine,
+    mean_normal_cosine,
     sample_template,
     simulate,
 )
@@ -127,7 +127,7 @@ class CategoryGeometry:
         offsets = product.surface.look_up(points[normal])
         self._record(sample, product, offsets.distances, moved=False)
         normals = sample.normals[normal].astype(np.float64) @ sample.pose[:3, :3]
-        cosine = mean_cosine(normals, offsets.normals)
+        cosine = mean_normal_cosine(normals, offsets.normals)
         limit = _COSINE_SHARE * product.cosine - _COSINE_ROOM
         if cosine < limit:
             self.normals_problems.append(

@@ -13,7 +13,7 @@ from intravariance.dataset.store import DATASET_SUFFIXES, Dataset, open_dataset
 from intravariance.errors import InputError
 from intravariance.executors.processes import Processes, cores
 from intravariance.files.folders import new_folder
-from intravariance.looking.realism.nearness import to_dict
+from intravariance.looking.realism.tables import to_dict
 from intravariance.looking.realism.two_sample import load_open3d
 from intravariance.progress import say
 from intravariance.tables import text_table

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run has of its machine: device, memory, processes, signals."""
+"""The machine that a run is on: device, memory, ranks, signals."""

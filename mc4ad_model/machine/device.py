@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a training or an evaluation runs; what the user says of it, and what there is."""
+"""The device of a training or an evaluation: what the user says of it, and what there is."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Machine:
-    """device : "auto" (a GPU if there is one), "cpu" or "cuda"; backend : what computes the sparse
+    """The user's choices of how a run uses its machine.
+
+    device : "auto" (a GPU if there is one), "cpu" or "cuda"; backend : what computes the sparse
     convolutions, "torch" or "minkowski"; workers : processes that make training samples, None for
     one core less than there are, 4 at most; quiet : whether to leave out progress on stderr.
 
@@ -30,7 +32,7 @@ class Machine:
 
     @property
     def loaders(self) -> int:
-        """Number of processes that make training samples."""
+        """Return the number of processes that make training samples."""
         return min(4, cores() - 1) if self.workers is None else self.workers
 
     def torch_device(self) -> torch.device:

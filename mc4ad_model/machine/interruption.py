@@ -16,9 +16,10 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """While entered, the first SIGINT or SIGTERM sets `requested`; a second one acts as usual.
+    """A pending request to stop: the first SIGINT or SIGTERM sets `requested` while it is entered.
 
-    Signals can be caught in a program's main thread only; in another one nothing is caught.
+    A second signal acts as usual. Signals can be caught in a program's main thread only; in another
+    one nothing is caught.
     """
 
     def __init__(self) -> None:
@@ -51,8 +52,11 @@ class Interruption:
 
 @contextmanager
 def children_unaware() -> Iterator[None]:
-    """Processes started inside do not stop at Ctrl-C or SIGTERM, which go to their whole group, and
-    are there until the current step is done. They inherit that a signal is ignored."""
+    """Keep processes that are started inside from stopping at Ctrl-C or SIGTERM.
+
+    The signals go to their whole group, but they are needed until the current step is done. They
+    inherit that a signal is ignored.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -65,7 +69,7 @@ def children_unaware() -> Iterator[None]:
 
 
 def serve_main_process(worker: int) -> None:
-    """Called in each process that makes samples: it ends with the main process, and not before.
+    """Make this process, which makes samples, end with the main process and not before.
 
     Torch has workers stop at SIGTERM, which the main process may send, so what is sent to the whole
     group must not come here. And torch has them end with their parent, which is the fork server,

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much memory was taken at most."""
+"""The largest amount of memory that was in use."""
 
 from __future__ import annotations
 
+import resource
 import sys
 from typing import Any
 
 
 def _cuda() -> Any:
-    """torch.cuda when it is in use, else None; a method without torch need not load it."""
+    """Return torch.cuda when it is in use, else None; a method without torch need not load it."""
     torch = sys.modules.get("torch")
     return torch.cuda if torch is not None and torch.cuda.is_initialized() else None
 
@@ -20,11 +21,11 @@ def reset_peak_memory() -> None:
 
 
 def peak_memory() -> tuple[int, str]:
-    """Bytes, and of what: what torch allocated at most on "cuda", else the largest resident size of
-    the "process"."""
+    """Return bytes, and of what: "cuda" or "process".
+
+    On "cuda" it is what torch allocated at most, else the largest resident size of the process.
+    """
     if cuda := _cuda():
         return int(cuda.max_memory_allocated()), "cuda"
-    import resource  # not on Windows
-
     size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return size * (1 if sys.platform == "darwin" else 1024), "process"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The processes that `torchrun` started, or this one alone."""
+"""The ranks: the processes that `torchrun` started, or this one alone."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes files and shows progress."""
+        """Tell whether this is the process that writes files and shows progress."""
         return self.rank == 0
 
     def wrap(self, network: nn.Module) -> nn.Module:

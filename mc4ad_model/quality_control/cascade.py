@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from intravariance.errors import InputError
-from intravariance.geometry.sampling import Pose, apply_pose, random_pose
+from intravariance.geometry.sampling import PoseKind, apply_pose, random_pose
 from intravariance.progress import track
 from intravariance.seeds import generator
 from mc4ad_model.evaluation.evaluate import CategoryEvaluation, checked_prediction
@@ -215,7 +215,7 @@ def match_quantiles(scores: ArrayLike, reference: Reference) -> NDArray[np.float
 
 
 def calibration_clouds(
-    data: Templates, pose: Pose, count: int, seed: int
+    data: Templates, pose: PoseKind, count: int, seed: int
 ) -> Iterator[NDArray[np.float32]]:
     """Normal products (N, 3) in the stored frame: templates with fresh points, noise and poses.
 

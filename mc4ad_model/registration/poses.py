@@ -42,9 +42,12 @@ _BACK_POINTS = 3000  # of the template, for the view from its side
 
 @dataclass(frozen=True)
 class Pose:
-    """template : index of the template; rotation : (3, 3) and shift : (3,), so that
+    """The pose in which a cloud lies on a template.
+
+    template : index of the template; rotation : (3, 3) and shift : (3,), so that
     points @ rotation + shift lie in the template's frame; distance : mean distance of the cloud's
-    points from the template, each cut off at `FAR`."""
+    points from the template, each cut off at `FAR`.
+    """
 
     template: int
     rotation: Points
@@ -53,7 +56,7 @@ class Pose:
 
 
 class Registration:
-    """Registers clouds to templates.
+    """A registration of clouds to templates.
 
     Parameters
     ----------
@@ -67,7 +70,7 @@ class Registration:
         self._fields = [_distance_field(template) for template in self.templates]
 
     def register(self, points: NDArray[Any]) -> Pose:
-        """The pose of a cloud (N, 3), any rotation and shift, in the templates' scale.
+        """Find the pose of a cloud (N, 3), any rotation and shift, in the templates' scale.
 
         Raises
         ------
@@ -97,11 +100,12 @@ class Registration:
     def _refined(
         self, cloud: Points, poses: Sequence[Pose], count: int, steps: int, points: int
     ) -> list[Pose]:
+        """Refine the first poses by ICP with some of the points; return them best first."""
         refined = [self._refine(cloud[:points], pose, steps) for pose in poses[:count]]
         return sorted(refined, key=lambda pose: pose.distance)
 
     def _candidates(self, cloud: Points) -> list[Pose]:
-        """The best poses on the grid of rotations, with centroid on centroid."""
+        """Return the best poses on the grid of rotations, with centroid on centroid."""
         centre = cloud.mean(axis=0)
         rotations = rotation_grid()
         turned = ((cloud[:_GRID_POINTS] - centre) @ rotations).astype(np.float32)  # (R, P, 3)
@@ -120,6 +124,7 @@ class Registration:
         return sorted(poses, key=lambda pose: pose.distance)
 
     def _refine(self, cloud: Points, pose: Pose, steps: int) -> Pose:
+        """Refine one pose by steps of ICP."""
         tree = self._trees[pose.template]
         rotation, shift = pose.rotation, pose.shift
         for _ in range(steps):
@@ -134,7 +139,7 @@ class Registration:
         return Pose(pose.template, rotation, shift, float(np.minimum(distances, FAR).mean()))
 
     def _from_both_sides(self, tree: Any, pose: Pose) -> Pose:
-        """With the mean of both distances: of a small cloud in a large template one is small."""
+        """Replace the distance by the mean of both: a part's in a whole template is small."""
         template = self.templates[pose.template][:_BACK_POINTS]
         distances, _ = tree.query((template - pose.shift) @ pose.rotation.T)
         distance = 0.5 * (pose.distance + float(np.minimum(distances, FAR).mean()))
@@ -142,7 +147,10 @@ class Registration:
 
 
 def _fit(source: Points, target: Points) -> tuple[Points, Points]:
-    """Least-squares rotation and shift with source @ rotation + shift = target (Kabsch)."""
+    """Solve for rotation and shift with source @ rotation + shift = target (Kabsch).
+
+    The solution is that of least squares.
+    """
     a, b = source.mean(axis=0), target.mean(axis=0)
     u, _, vt = np.linalg.svd((source - a).T @ (target - b))
     u[:, 2] *= np.sign(np.linalg.det(u @ vt))
@@ -151,7 +159,7 @@ def _fit(source: Points, target: Points) -> tuple[Points, Points]:
 
 
 def _distance_field(template: Points) -> NDArray[np.float32]:
-    """Distance of each cell of a cube of edge 2 * _REACH from the template, at most FAR."""
+    """Compute each cell's distance from the template, at most FAR, in a cube of edge 2 * _REACH."""
     size = round(2 * _REACH / _CELL)
     empty = np.ones((size, size, size), dtype=bool)
     cells = ((template + _REACH) / _CELL).astype(np.int64).clip(0, size - 1)
@@ -162,8 +170,10 @@ def _distance_field(template: Points) -> NDArray[np.float32]:
 
 @cache
 def rotation_grid() -> Points:
-    """(R, 3, 3) rotations spread evenly over SO(3): a super-Fibonacci spiral of quaternions (Alexa,
-    Super-Fibonacci Spirals, CVPR 2022)."""
+    """Return (R, 3, 3) rotations spread evenly over SO(3).
+
+    They lie on a super-Fibonacci spiral of quaternions (Alexa, Super-Fibonacci Spirals, CVPR 2022).
+    """
     phi, psi = np.sqrt(2), 1.533751168755204288118041
     s = np.arange(_ROTATIONS) + 0.5
     t = s / _ROTATIONS

@@ -20,7 +20,7 @@ from intravariance.errors import InputError
 from intravariance.exchange.layouts import Scan, detect_layout, find_scans
 from intravariance.looking.cloud import LabelledCloud, upright
 from intravariance.looking.preview import spread
-from intravariance.looking.realism.nearness import ALL, Object, examine
+from intravariance.looking.realism.comparison import ALL, MeasuredDefect, examine
 from intravariance.looking.scans import scan_cloud
 from intravariance.seeds import generator
 from mc4ad_model.methods.mc4ad.configuration import AnomalyConfig, GeneratorName
@@ -189,7 +189,7 @@ def make(task: Task, name: str) -> LabelledCloud:
     return cloud
 
 
-def examine_task(task: tuple[Task, str, int]) -> Object:
+def examine_task(task: tuple[Task, str, int]) -> MeasuredDefect:
     """Make and measure one cloud of (task, label, seed); what worker processes run."""
     what, name, seed = task
     cloud = make(what, name)

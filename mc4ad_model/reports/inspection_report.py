@@ -3,7 +3,7 @@
 
     report.json                    what was inspected, with which options; written first
     page.html                      real defects and pseudo-anomalies side by side, to turn
-    realism.md, .csv, .json        the figures (`intravariance.looking.realism.nearness`)
+    realism.md, .csv, .json        the figures (`intravariance.looking.realism.comparison`)
     realism.png                    their distributions
     sheets/<category>.png          contact sheet: a row for each defect type and generator
     panels/<category>_<kind>.png   one sample of each: template, surface, label, displacement
@@ -31,20 +31,17 @@ from intravariance.looking.cloud import LabelledCloud, upright
 from intravariance.looking.page import Note, page
 from intravariance.looking.panels import panel
 from intravariance.looking.pictures import png
+from intravariance.looking.realism.comparison import (
+    ALL,
+    GeneratorComparison,
+    MeasuredDefect,
+    Realism,
+    compare_generators,
+    suspicious,
+)
 from intravariance.looking.realism.figure import figure
 from intravariance.looking.realism.measures import QUANTITIES
-from intravariance.looking.realism.nearness import (
-    ALL,
-    CSV_FIELDS,
-    Comparison,
-    Object,
-    Realism,
-    csv_rows,
-    markdown,
-    realism,
-    suspicious,
-    to_dict,
-)
+from intravariance.looking.realism.tables import CSV_FIELDS, csv_rows, markdown, to_dict
 from intravariance.looking.sheets import comparison_sheet
 from intravariance.progress import say, track
 from intravariance.seeds import generator
@@ -123,7 +120,7 @@ def write(
     layer = 3 * about["noise_sigma"]
     objects = measure_all(tasks, about["seed"], processes, quiet)
     say("comparing", quiet)
-    result = realism(objects, generator(about["seed"], "inspection", "realism"))
+    result = compare_generators(objects, generator(about["seed"], "inspection", "realism"))
     write_member(folder, FIGURE, figure(objects))
     for name, content in tables(result, heading(about)).items():
         write_member(folder, name, content)
@@ -146,7 +143,7 @@ def kinds(tasks: Tasks) -> dict[str, list[Task]]:
     return found
 
 
-def measure_all(tasks: Tasks, seed: int, processes: Processes, quiet: bool) -> list[Object]:
+def measure_all(tasks: Tasks, seed: int, processes: Processes, quiet: bool) -> list[MeasuredDefect]:
     """Make and measure every cloud, in worker processes; sorted by name.
 
     Raises
@@ -349,7 +346,7 @@ def _title(criterion: str) -> str:
     return f"{quantity.title} [{quantity.unit}]" if quantity.unit else quantity.title
 
 
-def _cell(item: Comparison) -> str:
+def _cell(item: GeneratorComparison) -> str:
     if item.two_sample is None:
         return "-"
     control = "-" if item.control is None else f"{item.control.auroc:.2f}"

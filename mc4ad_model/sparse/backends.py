@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What computes the convolutions: torch alone, or an installed MinkowskiEngine.
+"""Backends that compute the convolutions: torch alone, or an installed MinkowskiEngine.
 
 Both take the same parameters and give the same rows in the same order, so a model can be trained
 with one and run with the other.
@@ -15,6 +15,7 @@ from intravariance.errors import InputError
 from mc4ad_model.sparse.convolution import sparse_convolution
 from mc4ad_model.sparse.coordinates import CoordinatePyramid
 from mc4ad_model.sparse.kernel_maps import Geometry
+from mc4ad_model.sparse.minkowski import MinkowskiBackend
 
 BACKENDS = ("torch", "minkowski")
 
@@ -24,7 +25,7 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """One of `BACKENDS`."""
+        """Return one of `BACKENDS`."""
 
     def convolve(
         self, features: Tensor, kernel: Tensor, pyramid: CoordinatePyramid, geometry: Geometry
@@ -36,13 +37,14 @@ class Backend(Protocol):
 
 
 class TorchBackend:
-    """`sparse_convolution`: needs nothing but torch."""
+    """The backend of `sparse_convolution`, which needs nothing but torch."""
 
     name = "torch"
 
     def convolve(
         self, features: Tensor, kernel: Tensor, pyramid: CoordinatePyramid, geometry: Geometry
     ) -> Tensor:
+        """Convolve, as `Backend.convolve` says."""
         return sparse_convolution(features, kernel, pyramid.kernel_map(geometry))
 
 
@@ -59,7 +61,5 @@ def get_backend(name: str = "torch") -> Backend:
     if name == "torch":
         return TorchBackend()
     if name == "minkowski":
-        from mc4ad_model.sparse.minkowski import MinkowskiBackend
-
         return MinkowskiBackend()
     raise InputError(f"backend {name!r}: expected one of {', '.join(BACKENDS)}")

@@ -95,7 +95,7 @@ def check_operands(features: Tensor, kernel: Tensor, sources: int, offsets: int)
 
 
 def sparse_convolution_reference(features: Tensor, kernel: Tensor, kernel_map: KernelMap) -> Tensor:
-    """The obvious twin of `sparse_convolution`: one gather, product and sum for each offset."""
+    """Convolve by one gather, product and sum for each offset: the obvious twin of the fast one."""
     table = kernel_map.forward
     output = features.new_zeros(table.targets, kernel.shape[2])
     for matrix, sources in zip(kernel, table.table, strict=True):
@@ -139,7 +139,7 @@ _apply: Callable[[Tensor, Tensor, KernelMap, Strategy | None], Tensor] = _Sparse
 
 
 def _choose(table: NeighbourTable, features: Tensor) -> Strategy:
-    """im2col where gathering and multiplying zeros costs less than summing by pair."""
+    """Choose im2col where gathering and multiplying zeros costs less than summing by pair."""
     if features.shape[1] <= _FEW_CHANNELS:
         return "im2col"
     if features.device.type == "cpu" and features.dtype == torch.bfloat16:
@@ -153,7 +153,7 @@ _kept = threading.local()
 
 
 def _buffer(name: str, like: Tensor, rows: int, columns: int) -> Tensor:
-    """Uninitialised (rows, columns), of the dtype and device of `like`.
+    """Return uninitialised memory (rows, columns), of the dtype and device of `like`.
 
     On the CPU it is kept for the next call of this thread: fresh memory costs more, page by page,
     than the gathering it is for. It must not leave this module.
@@ -170,9 +170,9 @@ def _buffer(name: str, like: Tensor, rows: int, columns: int) -> Tensor:
 
 
 def _block_rows(table: NeighbourTable, device: torch.device, elements: int) -> int:
-    """Target rows of a block with so many buffer elements each.
+    """Return how many target rows a block has, with so many buffer elements each.
 
-    A power of two of at least 256, but not more than the table has.
+    The number is a power of two of at least 256, but not more than the table has.
     """
     buffer = _CPU_BUFFER * torch.get_num_threads() if device.type == "cpu" else _LARGE_BUFFER
     rows = max(256, buffer // max(1, elements))
@@ -181,6 +181,7 @@ def _block_rows(table: NeighbourTable, device: torch.device, elements: int) -> i
 
 def _pair_blocks(table: NeighbourTable, channels: int, device: torch.device) -> list[PairBlock]:
     # Two classes of channels, so that a table is cut in two ways at most.
+    """Cut the table's pairs into blocks for products with so many channels."""
     typical = 64 if channels <= 64 else 192
     elements = typical * table.pairs // max(1, table.targets)
     return table.blocks(_block_rows(table, device, elements))
@@ -189,13 +190,14 @@ def _pair_blocks(table: NeighbourTable, channels: int, device: torch.device) -> 
 def _convolve(
     features: Tensor, matrices: Sequence[Tensor], table: NeighbourTable, strategy: Strategy | None
 ) -> Tensor:
-    """features [V_source, C_in], K matrices [C_in, C_out] -> [V_target, C_out]."""
+    """Convolve features [V_source, C_in] with K matrices [C_in, C_out] -> [V_target, C_out]."""
     if (strategy or _choose(table, features)) == "im2col":
         return _convolve_im2col(features, torch.cat(list(matrices)), table)
     return _convolve_pairs(features, matrices, table)
 
 
 def _convolve_pairs(features: Tensor, matrices: Sequence[Tensor], table: NeighbourTable) -> Tensor:
+    """Convolve by pairs: gather, multiply each offset's run of rows, sum by target row."""
     narrow, wide = matrices[0].shape
     outputs = []
     for block in _pair_blocks(table, max(narrow, wide), features.device):
@@ -217,12 +219,12 @@ def _convolve_pairs(features: Tensor, matrices: Sequence[Tensor], table: Neighbo
 
 
 def _split(rows: Tensor, block: PairBlock) -> Sequence[Tensor]:
-    """The rows of each offset."""
+    """Split the rows by offset."""
     return torch.split_with_sizes(rows, block.counts)
 
 
 def _convolve_im2col(features: Tensor, matrix: Tensor, table: NeighbourTable) -> Tensor:
-    """matrix [K * C_in, C_out]: the K matrices below each other."""
+    """Convolve at once with a matrix [K * C_in, C_out]: the K matrices below each other."""
     output = features.new_empty(table.targets, matrix.shape[1])
     for rows, columns in _im2col(features, table):
         torch.mm(columns, matrix, out=output[rows])
@@ -245,7 +247,7 @@ def _im2col(features: Tensor, table: NeighbourTable) -> Iterator[tuple[slice, Te
 def _kernel_gradient(
     features: Tensor, gradient: Tensor, table: NeighbourTable, strategy: Strategy | None
 ) -> Tensor:
-    """features [V_source, C_in], gradient [V_target, C_out] -> [K, C_in, C_out]."""
+    """Multiply features [V_source, C_in] and gradient [V_target, C_out] to [K, C_in, C_out]."""
     offsets, narrow, wide = table.offsets, features.shape[1], gradient.shape[1]
     # bfloat16 products are added up in float32
     exact = torch.promote_types(features.dtype, torch.float32)
@@ -269,7 +271,7 @@ def _kernel_gradient(
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """total += left @ right, where total may be of a more exact dtype."""
+    """Add left @ right to a total that may be of a more exact dtype."""
     if total.dtype == left.dtype:
         total.addmm_(left, right)
     else:

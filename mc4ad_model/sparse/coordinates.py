@@ -57,7 +57,7 @@ class Voxels:
 
 
 def voxelise(clouds: Sequence[Tensor], voxel_size: float) -> Voxels:
-    """Voxelise a batch of point clouds.
+    """Group a batch of point clouds into voxels.
 
     Parameters
     ----------
@@ -142,6 +142,7 @@ def unique_coordinates(coordinates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _check(coordinates: Tensor) -> None:
+    """Raise InputError for wrong shape or dtype, no row, or a coordinate out of range."""
     whole = not (
         coordinates.is_floating_point()
         or coordinates.is_complex()
@@ -166,13 +167,13 @@ def _check(coordinates: Tensor) -> None:
 
 
 def _encode(coordinates: Tensor) -> Tensor:
-    """(V, 4) integers -> (V,) int64 keys, in the same lexicographic order."""
+    """Encode (V, 4) integers as (V,) int64 keys, in the same lexicographic order."""
     batch, x, y, z = coordinates.long().unbind(1)
     return (batch << 48) | (x + _BIAS) << 32 | (y + _BIAS) << 16 | (z + _BIAS)
 
 
 def _decode(keys: Tensor) -> Tensor:
-    """(V,) int64 keys -> (V, 4) int32."""
+    """Decode (V,) int64 keys to (V, 4) int32."""
     x, y, z = ((keys >> shift & _FIELD) - _BIAS for shift in (32, 16, 0))
     return torch.stack([keys >> 48, x, y, z], dim=1).int()
 
@@ -205,21 +206,24 @@ class CoordinatePyramid:
         self._keys: dict[int, Tensor] = {1: keys}
         self._parents: dict[int, Tensor] = {}
         self._maps: dict[Geometry, KernelMap] = {}
-        # What a backend wants to keep with this batch (MinkowskiEngine: its coordinate manager).
+        # A backend may keep things with this batch here (MinkowskiEngine: its coordinate manager).
         self.shared: dict[str, Any] = {}
 
     def coordinates(self, stride: int = 1) -> Tensor:
-        """(V, 4) int32 at a stride: multiples of it, in units of stride-1 voxels, sorted."""
+        """Return (V, 4) int32 coordinates at a stride, sorted, in units of stride-1 voxels.
+
+        They are multiples of the stride.
+        """
         coordinates = _decode(self._level(stride))
         coordinates[:, 1:] *= stride
         return coordinates
 
     def size(self, stride: int = 1) -> int:
-        """Number of voxels at a stride."""
+        """Return the number of voxels at a stride."""
         return len(self._level(stride))
 
     def kernel_map(self, geometry: Geometry) -> KernelMap:
-        """Which voxels a convolution of this geometry connects."""
+        """Return which voxels a convolution of this geometry connects."""
         if geometry not in self._maps:
             if geometry.source_stride == geometry.target_stride:
                 keys = self._level(geometry.source_stride)
@@ -240,7 +244,7 @@ class CoordinatePyramid:
         self._maps[Geometry(2, coarse, fine)] = KernelMap(up, down)
 
     def _level(self, stride: int) -> Tensor:
-        """Keys (V,) at a stride."""
+        """Return the keys (V,) at a stride."""
         if stride not in self._keys:
             if stride < 1 or stride & (stride - 1):
                 raise InputError(f"stride: expected a power of two, found {stride}")

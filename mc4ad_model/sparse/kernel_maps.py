@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kernel maps: which source voxel each target voxel sees through each offset of a kernel.
+"""Kernel maps: the source voxel that each target voxel sees through each offset of a kernel.
 
 Offsets are numbered as in MinkowskiEngine, the first spatial axis fastest: with kernel size r,
 k = ix + r * iy + r * r * iz. Along an axis, offset i is i - r // 2 for odd r (centred), i for 2.
@@ -51,12 +51,12 @@ class Geometry:
 
     @property
     def offsets(self) -> int:
-        """K, the number of offsets of the kernel."""
+        """Return K, the number of offsets of the kernel."""
         return self.kernel_size**3
 
     @property
     def transposed(self) -> bool:
-        """Whether this is an up convolution."""
+        """Tell whether this is an up convolution."""
         return self.target_stride < self.source_stride
 
 
@@ -86,7 +86,7 @@ class PairBlock:
 
 
 class NeighbourTable:
-    """For each offset and target row the source row, in the two forms that the convolution reads.
+    """The source row for each offset and target row, in the two forms that the convolution reads.
 
     Parameters
     ----------
@@ -103,30 +103,33 @@ class NeighbourTable:
 
     @property
     def offsets(self) -> int:
+        """Return K, the number of offsets."""
         return self.table.shape[0]
 
     @property
     def targets(self) -> int:
+        """Return the number of target rows."""
         return self.table.shape[1]
 
     @cached_property
     def by_target(self) -> Tensor:
-        """The table as (V_target, K), contiguous."""
+        """Return the table as (V_target, K), contiguous."""
         return self.table.t().contiguous()
 
     @cached_property
     def pairs(self) -> int:
-        """Number of (source, target) pairs over all offsets."""
+        """Count (source, target) pairs over all offsets."""
         return int((self.table != self.sources).sum())
 
     def blocks(self, rows: int) -> list[PairBlock]:
-        """The pairs in blocks of `rows` target rows; the first call waits for the device."""
+        """Cut the pairs into blocks of `rows` target rows; the first call waits for the device."""
         if rows not in self._blocks:
             self._blocks[rows] = _pair_blocks(self.table, self.sources, rows)
         return self._blocks[rows]
 
 
 def _pair_blocks(table: Tensor, sources: int, rows: int) -> list[PairBlock]:
+    """Cut the pairs of a table into blocks of `rows` target rows."""
     offsets, targets = table.shape
     blocks = -(-targets // rows)
     padded = torch.nn.functional.pad(table, (0, blocks * rows - targets), value=sources)
@@ -182,11 +185,12 @@ class KernelMap:
 
     @classmethod
     def submanifold(cls, table: NeighbourTable) -> KernelMap:
+        """Make the map of a submanifold convolution from its one table."""
         return cls(table, table, mirrored=True)
 
 
 def submanifold_table(keys: Tensor, kernel_size: int) -> NeighbourTable:
-    """Neighbours among one set of voxels, for an odd kernel.
+    """Find the neighbours among one set of voxels, for an odd kernel.
 
     Parameters
     ----------
@@ -221,7 +225,7 @@ def submanifold_table(keys: Tensor, kernel_size: int) -> NeighbourTable:
 def down_and_up_tables(
     parents: Tensor, offset: Tensor, coarse: int
 ) -> tuple[NeighbourTable, NeighbourTable]:
-    """Neighbours of the convolution with kernel 2 and stride 2, and of its transpose.
+    """Find the neighbours of the convolution with kernel 2 and stride 2, and of its transpose.
 
     Parameters
     ----------

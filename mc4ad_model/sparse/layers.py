@@ -23,9 +23,9 @@ class SparseConvolution(nn.Module):
     geometry
         Kernel size and strides.
     bias
-        Whether to add one number for each output channel.
+        Adds one number for each output channel.
     backend
-        What computes it; torch alone by default.
+        The backend that computes it; torch alone by default.
     generator
         Source of the initial parameters; torch's global one by default.
 
@@ -59,7 +59,7 @@ class SparseConvolution(nn.Module):
             nn.init.uniform_(parameter, -bound, bound, generator)
 
     def forward(self, features: Tensor, pyramid: CoordinatePyramid) -> Tensor:
-        """(V_source, C_in) -> (V_target, C_out)."""
+        """Convolve features (V_source, C_in) -> (V_target, C_out)."""
         if self.geometry.kernel_size == 1:
             output = features @ self.kernel
         else:
@@ -67,6 +67,7 @@ class SparseConvolution(nn.Module):
         return output if self.bias is None else output + self.bias
 
     def extra_repr(self) -> str:
+        """Describe channels, kernel and strides, for torch's representation of modules."""
         geometry, shape = self.geometry, self.kernel.shape
         strides = f"stride {geometry.source_stride} -> {geometry.target_stride}"
         return f"{shape[-2]} -> {shape[-1]}, kernel {geometry.kernel_size}^3, {strides}"

@@ -44,20 +44,9 @@ class MinkowskiBackend:
     def convolve(
         self, features: Tensor, kernel: Tensor, pyramid: CoordinatePyramid, geometry: Geometry
     ) -> Tensor:
-        """Convolve, differentiably.
+        """Convolve, as `Backend.convolve` says.
 
-        Parameters
-        ----------
-        features : (V_source, C_in) float
-        kernel : (K, C_in, C_out), the dtype of the features
-        pyramid
-            The voxels; MinkowskiEngine's coordinate maps and kernel maps are kept with it.
-        geometry
-            Kernel size and strides.
-
-        Returns
-        -------
-        (V_target, C_out)
+        MinkowskiEngine's coordinate maps and kernel maps are kept with the pyramid.
 
         Raises
         ------
@@ -67,7 +56,7 @@ class MinkowskiBackend:
             Features on a CUDA device, but MinkowskiEngine was built without CUDA.
         """
         engine = _engine()
-        from MinkowskiEngineBackend._C import ConvolutionMode
+        from MinkowskiEngineBackend._C import ConvolutionMode  # noqa: PLC0415 - weight
 
         if features.is_cuda and not engine.is_cuda_available():
             raise BackendUnavailable(
@@ -100,14 +89,14 @@ class MinkowskiBackend:
 
 @functools.cache
 def _engine() -> Any:
-    """The module MinkowskiEngine."""
+    """Import MinkowskiEngine and return the module."""
     with warnings.catch_warnings():
         # That it was built without CUDA, which only matters to features on CUDA: see `convolve`.
         warnings.filterwarnings("ignore", "The MinkowskiEngine was compiled with CPU_ONLY")
         # That it sets OMP_NUM_THREADS, on more than 16 processors; torch has its threads already.
         warnings.filterwarnings("ignore", "The environment variable `OMP_NUM_THREADS` not set")
         try:
-            import MinkowskiEngine
+            import MinkowskiEngine  # noqa: PLC0415 - weight
         except ModuleNotFoundError as error:
             if error.name != "MinkowskiEngine":
                 raise _broken(error) from error
@@ -118,7 +107,7 @@ def _engine() -> Any:
 
 
 def _broken(error: ImportError) -> BackendUnavailable:
-    """Built against another torch or Python, or not patched."""
+    """Say what to do about an engine built against another torch or Python, or not patched."""
     return BackendUnavailable(
         f"MinkowskiEngine is installed, but importing it fails ({error}). It fits the torch and "
         f"the Python that it was built with: {_BUILD_IT}"
@@ -127,7 +116,7 @@ def _broken(error: ImportError) -> BackendUnavailable:
 
 @functools.cache
 def _kernel_generator(geometry: Geometry) -> Any:
-    """MinkowskiEngine's description of a kernel; its stride is that of the down convolution."""
+    """Make MinkowskiEngine's description of a kernel; its stride is the down convolution's."""
     stride = 1 if geometry.source_stride == geometry.target_stride else 2
     return _engine().KernelGenerator(geometry.kernel_size, stride=stride, dimension=3)
 
@@ -155,7 +144,7 @@ class _Maps:
 
 
 def _maps(pyramid: CoordinatePyramid) -> _Maps:
-    """The pyramid's coordinate manager, made when first asked for."""
+    """Return the pyramid's coordinate manager, made when first asked for."""
     maps = pyramid.shared.get(MinkowskiBackend.name)
     if not isinstance(maps, _Maps):
         engine = _engine()

@@ -11,6 +11,8 @@ import point_cloud_utils
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from tests import ROOT
 
@@ -35,7 +37,7 @@ DEFORMATIONS = [kind for kind, item in DEFECT_TYPES.items() if item.kind == "def
 
 
 def prepared(mesh):
-    """The mesh in the unit sphere, no edge longer than 0.05."""
+    """Scale the mesh into the unit sphere and split edges longer than 0.05."""
     vertices, faces = mesh
     centre = np.average(vertices[faces].mean(axis=1), axis=0, weights=areas(vertices, faces))
     vertices = vertices - centre
@@ -74,7 +76,7 @@ def made(kind, shape, seed=3, severity=0.6):
 
 @pytest.fixture(scope="module")
 def defects():
-    """One defect of every kind on every shape."""
+    """Make one defect of every kind on every shape."""
     return {(kind, shape): made(kind, shape) for kind in DEFECTS for shape in SHAPES}
 
 
@@ -86,7 +88,7 @@ def digest(defect):
 
 
 def closest_distances(mesh, points):
-    """Distance of points (N, 3) from the surface, not by the tree that the defects measure with."""
+    """Measure distances of points (N, 3) from the surface without the tree of the defects."""
     vertices, faces = mesh
     return point_cloud_utils.closest_points_on_mesh(np.ascontiguousarray(points), vertices, faces)[
         0
@@ -354,9 +356,6 @@ def test_building_blocks():
     )
 )
 def test_components_agree_with_scipy(graph):
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
     count, pairs = graph
     edges = np.array(pairs, dtype=np.int64).reshape(-1, 2)
     labels = components(edges, count)

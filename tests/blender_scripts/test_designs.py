@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The embedded designs: solids, the same every time, and different products."""
 
+import importlib
 import tomllib
 from importlib.resources import files
 from itertools import combinations
@@ -19,6 +20,8 @@ from intravariance.geometry.topology import MAX_EDGE, closed_problem
 
 pytest.importorskip("bpy", reason="Blender is not installed: pip install '.[blender]'")
 
+from blender_scripts.designs import build
+
 CATALOGUE = tomllib.loads(
     (files("blender_scripts") / "designs" / "catalogue.toml").read_text(encoding="utf-8")
 )
@@ -27,15 +30,11 @@ DESIGNS = [(category, name) for category, names in CATALOGUE.items() for name in
 
 @pytest.fixture(scope="module")
 def built():
-    """Every design, in its own units."""
-    from blender_scripts.designs import build
-
+    """Build every design, in its own units."""
     return {design: mesh_from_arrays(*build(*design)) for design in DESIGNS}
 
 
 def test_the_catalogue_lists_what_the_modules_have():
-    import importlib
-
     for category, names in CATALOGUE.items():
         module = importlib.import_module(f"blender_scripts.designs.{category}")
         assert list(module.DESIGNS) == names
@@ -67,8 +66,6 @@ def test_designs_stand_on_the_ground(built):
 
 @pytest.mark.parametrize("category", CATALOGUE)
 def test_building_again_gives_the_same_arrays(built, category):
-    from blender_scripts.designs import build
-
     for name in reversed(CATALOGUE[category]):
         again = mesh_from_arrays(*build(category, name))
         np.testing.assert_array_equal(again.vertices, built[category, name].vertices)

@@ -24,7 +24,7 @@ from intravariance.exchange.importing.problems import file_and_reason
 from intravariance.exchange.importing.run import ImportPlan
 from intravariance.exchange.importing.sample import ImportJob, Treatment
 from intravariance.exchange.layouts import Scan, find_scans
-from intravariance.geometry.sampling import Pose
+from intravariance.geometry.sampling import PoseKind
 from intravariance.seeds import generator
 from intravariance.sources.finding import Up, plain_name
 
@@ -40,7 +40,7 @@ class CollationSettings:
     specification: Specification
     path: Path
     seed: int
-    pose: Pose
+    pose: PoseKind
     noise_sigma: float
     up: Up = "z"
     skip_bad: bool = False

@@ -22,7 +22,7 @@ from intravariance.dataset.schema import MAX_ROWS, Sample
 from intravariance.dataset.work_folder import plain_disk_errors
 from intravariance.errors import InputError
 from intravariance.exchange.layouts import Scan
-from intravariance.geometry.sampling import Pose, apply_pose, random_pose, rotate
+from intravariance.geometry.sampling import PoseKind, apply_pose, random_pose, rotate
 from intravariance.seeds import generator
 from intravariance.sources.finding import Up
 
@@ -57,7 +57,7 @@ class Treatment:
 
     n_points: int | None = None
     up: Up = "z"
-    pose: Pose = "canonical"
+    pose: PoseKind = "canonical"
     noise_sigma: float = 0.0
     seed: int = 0
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far two groups of objects are apart in one measure: the Wasserstein-1 distance.
+"""The Wasserstein-1 distance between two groups of objects in one measure.
 
 It is the mean distance over which the one distribution's values have to be carried to make the
 other, so it is in the measure's own unit. Divided by `scale`, the real group's spread, it can be
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 FEWEST_OBJECTS = 4
-RESAMPLES = 1000
+BOOTSTRAP_RESAMPLES = 1000
 _LEVEL = 0.95
 
 
@@ -64,7 +64,7 @@ def distance(
     real: Sequence[float | None],
     pseudo: Sequence[float | None],
     rng: np.random.Generator,
-    resamples: int = RESAMPLES,
+    resamples: int = BOOTSTRAP_RESAMPLES,
 ) -> Distance | None:
     """Compare one measure of two groups of objects.
 
@@ -108,7 +108,7 @@ def distance(
 
 
 def _known(values: Sequence[float | None]) -> Floats:
-    """In increasing order, so that the order of the objects changes nothing."""
+    """Return the known values in increasing order, so that the order of objects changes nothing."""
     array = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
     return np.sort(array[np.isfinite(array)])
 
@@ -120,14 +120,17 @@ def _spread(values: Floats) -> float | None:
 
 
 def _resample(objects: int, draws: int, resamples: int, rng: np.random.Generator) -> Floats:
-    """(resamples, objects) how often each object is drawn, with replacement."""
+    """Draw (resamples, objects): how often each object is drawn, with replacement."""
     counts = rng.multinomial(draws, np.full(objects, 1 / objects), size=resamples)
     return counts.astype(np.float64)
 
 
 def _wasserstein(first: Floats, second: Floats, weights: Floats, others: Floats) -> Floats:
-    """(B,) distances between (n,) and (m,) values with B sets of weights (B, n) and (B, m): the
-    area between the two distribution functions. A thousand sets at once, unlike scipy's."""
+    """Return (B,) distances between (n,) and (m,) values with weights (B, n) and (B, m).
+
+    A distance is the area between the two distribution functions. All B are computed at once,
+    unlike scipy's.
+    """
     values = np.concatenate([first, second])
     order = np.argsort(values, kind="stable")
     steps = np.concatenate(

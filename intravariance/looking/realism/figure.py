@@ -15,25 +15,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from intravariance.looking.realism.comparison import MeasuredDefect, grouped
 from intravariance.looking.realism.measures import QUANTITIES
-from intravariance.looking.realism.nearness import Object, grouped
 
 _COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#F0E442")
 _GREYS = ("#000000", "#777777")
 _DASHES = ("-", "--", ":", "-.")
 _COLUMNS = 3
 
-Groups = dict[str, tuple[str, list[Object]]]
+Groups = dict[str, tuple[str, list[MeasuredDefect]]]
 Styles = dict[str, tuple[str, str]]
 
 
-def figure(objects: Iterable[Object], dpi: int = 110) -> bytes:
-    """PNG: the distribution of each measure, group by group, and the profiles.
+def figure(objects: Iterable[MeasuredDefect], dpi: int = 110) -> bytes:
+    """Draw a PNG: the distribution of each measure, group by group, and the profiles.
 
     Boxes are quartiles with the median, whiskers reach 1.5 interquartile ranges, circles are
     objects beyond. Profiles are medians over the objects with a band between the quartiles.
     """
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # noqa: PLC0415 - weight
 
     groups = grouped(sorted(objects, key=lambda item: item.name))
     styles = _styles(groups)
@@ -58,7 +58,7 @@ def figure(objects: Iterable[Object], dpi: int = 110) -> bytes:
 
 
 def _styles(groups: Groups) -> Styles:
-    """name -> (colour, dashes): black and grey in turn for real ones, colours for generators."""
+    """Choose name -> (colour, dashes): black and grey for real ones, colours for generators."""
     styles: Styles = {}
     count = {"real": 0, "pseudo": 0}
     for name, (side, _) in groups.items():
@@ -71,7 +71,7 @@ def _styles(groups: Groups) -> Styles:
 
 
 def _boxes(axis: Any, measure: str, groups: Groups, styles: Styles) -> None:
-    """One lying box for each group, the first on top; none where the measure is undefined."""
+    """Draw one lying box for each group, the first on top; none where the measure is undefined."""
     for position, (name, (_, members)) in enumerate(groups.items()):
         values = [getattr(item.measures, measure) for item in members]
         known = [value for value in values if value is not None]
@@ -95,7 +95,7 @@ def _boxes(axis: Any, measure: str, groups: Groups, styles: Styles) -> None:
 
 
 def _box(axis: Any, position: int, values: NDArray[np.float64], colour: str) -> None:
-    """Drawn by hand: the name of matplotlib's option for lying boxes depends on its version."""
+    """Draw a lying box by hand: the name of matplotlib's option for it depends on its version."""
     low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
     reach = 1.5 * (high - low)
     inside = values[(values >= low - reach) & (values <= high + reach)]
@@ -110,7 +110,7 @@ def _box(axis: Any, position: int, values: NDArray[np.float64], colour: str) -> 
 
 
 def _profiles(axis: Any, groups: Groups, styles: Styles) -> None:
-    """Median curve and quartile band of each group's profiles, where at least half have a value."""
+    """Draw each group's median curve and quartile band, where at least half have a value."""
     for name, (side, members) in groups.items():
         curves = np.array([item.profile for item in members])  # (objects, bins)
         known = np.isfinite(curves)

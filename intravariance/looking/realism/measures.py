@@ -21,6 +21,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from annotations.vocabulary import DISPLACEMENT_THRESHOLD
 from intravariance.errors import InputError
@@ -39,7 +42,7 @@ _FEWEST = 10  # points for a shape or a median to mean something
 
 @dataclass(frozen=True)
 class Measures:
-    """What is measured of one defect; every field is described in `QUANTITIES`.
+    """The measures of one defect; every field is described in `QUANTITIES`.
 
     Parameters
     ----------
@@ -48,8 +51,8 @@ class Measures:
     area_share
         Labelled points / all points. Points are drawn evenly by area, so it is a share of area.
     elongation
-        Of the region: the largest principal standard deviation of its points over the second
-        largest; 1 is round. None with fewer than 10 points.
+        The largest principal standard deviation of the region's points over the second largest;
+        1 is round. None with fewer than 10 points.
     angle, angle_spread
         Median and interquartile range, over the moved points, of the angle between the
         displacement and the outward normal of the pristine surface at the point's place, in
@@ -65,8 +68,8 @@ class Measures:
         where the surface variation is about 0.12. So `pristine` has to be another draw of the
         noise than the cloud's, for all clouds that are compared. None without `pristine`.
     centre_share
-        Of the moved points in the region: mean displacement of the inner half over the sum of
-        the means of the inner and the outer half; halves as in `profile`. 0.5 is flat, 1 is all
+        Mean displacement of the inner half of the region's moved points over the sum of the
+        means of the inner and the outer half; halves as in `profile`. 0.5 is flat, 1 is all
         at the centre, below 0.5 is more at the rim. None with fewer than 10 moved points, or an
         empty half.
     """
@@ -83,7 +86,7 @@ class Measures:
 
 @dataclass(frozen=True)
 class Quantity:
-    """title, unit ("" = a pure number) and meaning in one phrase, of a field of `Measures`."""
+    """The title, unit ("" = a pure number) and meaning in one phrase, of a field of `Measures`."""
 
     title: str
     unit: str
@@ -106,7 +109,7 @@ QUANTITIES: dict[str, Quantity] = {
 }
 
 
-def measure(
+def measure_defect(
     cloud: LabelledCloud, pristine: LabelledCloud | None, radius: float = CURVATURE_RADIUS
 ) -> Measures:
     """Measure one defect.
@@ -118,15 +121,14 @@ def measure(
     pristine
         The same product without a defect; None when there is none, as of scans.
     radius
-        Of the neighbourhoods for `curvature_change`.
+        Radius of the neighbourhoods for `curvature_change`.
 
     Raises
     ------
     InputError
         The cloud has no labelled point.
     """
-    labelled = cloud.labels > 0
-    _require_labels(cloud, labelled)
+    labelled = _labelled(cloud)
     moved = _moved(cloud, labelled)
     region = labelled_region(cloud)
     lengths = cloud.moved[moved]
@@ -149,11 +151,11 @@ def measure(
 
 
 def profile(cloud: LabelledCloud, bins: int = 10) -> Floats:
-    """Displacement from the centre of the region to its rim.
+    """Measure displacement from the centre of the region to its rim.
 
-    Of the region's moved points: the distance d of each place from the mean of all places, less
-    the depth of that mean beneath the surface, sqrt(d^2 - min d^2), is divided by the largest and
-    cut into equal bins.
+    The region's moved points are binned: the distance d of each place from the mean of all places,
+    less the depth of that mean beneath the surface, sqrt(d^2 - min d^2), is divided by the largest
+    and cut into equal bins.
 
     Returns
     -------
@@ -165,9 +167,7 @@ def profile(cloud: LabelledCloud, bins: int = 10) -> Floats:
     InputError
         The cloud has no labelled point.
     """
-    labelled = cloud.labels > 0
-    _require_labels(cloud, labelled)
-    members = _moved(cloud, labelled) & labelled_region(cloud)
+    members = _moved(cloud, _labelled(cloud)) & labelled_region(cloud)
     values = np.full(bins, np.nan)
     if members.sum() < _FEWEST:
         return values
@@ -181,11 +181,7 @@ def profile(cloud: LabelledCloud, bins: int = 10) -> Floats:
 
 
 def labelled_region(cloud: LabelledCloud) -> Mask:
-    """(N,) the largest connected part of the labelled points (of equals, the first)."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-    from scipy.spatial import cKDTree
-
+    """Return (N,) the largest connected part of the labelled points (of equals, the first)."""
     labelled = np.flatnonzero(cloud.labels > 0)
     region = np.zeros(len(cloud.points), dtype=bool)
     if len(labelled) < 2:
@@ -203,7 +199,7 @@ def labelled_region(cloud: LabelledCloud) -> Mask:
 
 
 def surface_variation(points: NDArray[Any], queries: NDArray[Any], radius: float) -> Floats:
-    """How far a surface is from flat, around each of some places: 0 flat, 1/3 no surface at all.
+    """Measure how far a surface is from flat around places: 0 flat, 1/3 no surface at all.
 
     The smallest eigenvalue of the covariance of the points within `radius`, over the sum of all
     three (Pauly, Gross and Kobbelt 2002).
@@ -219,8 +215,6 @@ def surface_variation(points: NDArray[Any], queries: NDArray[Any], radius: float
     -------
     (Q,) float64; NaN where fewer than 4 points are within reach or all of them coincide.
     """
-    from scipy.spatial import cKDTree
-
     points, queries = np.asarray(points, np.float64), np.asarray(queries, np.float64)
     found = cKDTree(queries).sparse_distance_matrix(
         cKDTree(points), radius, output_type="ndarray"
@@ -246,22 +240,25 @@ def surface_variation(points: NDArray[Any], queries: NDArray[Any], radius: float
     return variation
 
 
-def _require_labels(cloud: LabelledCloud, labelled: Mask) -> None:
+def _labelled(cloud: LabelledCloud) -> Mask:
+    """Return (N,) the labelled points; raise InputError when there is none."""
+    labelled = cloud.labels > 0
     if not labelled.any():
         raise InputError(
             f"{cloud.name}: no point is labelled anomalous, so there is no defect to measure; "
             "give the cloud's labels, or leave it out"
         )
+    return labelled
 
 
 def _moved(cloud: LabelledCloud, labelled: Mask) -> Mask:
-    """(N,) labelled points whose displacement is known and not zero."""
+    """Return (N,) labelled points whose displacement is known and not zero."""
     with np.errstate(invalid="ignore"):
         return np.asarray(labelled & (cloud.moved > DISPLACEMENT_THRESHOLD))
 
 
 def _places(cloud: LabelledCloud, members: Mask) -> Floats:
-    """(M, 3) where points were before the defect; where that is unknown, where they are."""
+    """Return (M, 3) places of points before the defect; their own place where that is unknown."""
     points = cloud.points[members].astype(np.float64)
     if cloud.displacement is None:
         return points
@@ -276,9 +273,7 @@ def _elongation(points: Floats) -> float | None:
 
 
 def _angles(cloud: LabelledCloud, pristine: LabelledCloud, moved: Mask) -> Floats:
-    """(M,) degrees between the displacement of moved points and the pristine outward normal."""
-    from scipy.spatial import cKDTree
-
+    """Return (M,) degrees between the displacement of moved points and the pristine normal."""
     assert cloud.displacement is not None  # or nothing would have moved
     count = min(_NORMAL_NEIGHBOURS, len(pristine.points))
     tree = cKDTree(pristine.points.astype(np.float64))
@@ -296,8 +291,6 @@ def _angles(cloud: LabelledCloud, pristine: LabelledCloud, moved: Mask) -> Float
 def _curvature_change(
     cloud: LabelledCloud, pristine: LabelledCloud, labelled: Mask, radius: float
 ) -> float | None:
-    from scipy.spatial import cKDTree
-
     before = pristine.points.astype(np.float64)
     _, nearest = cKDTree(before).query(_places(cloud, labelled))
     places, which = np.unique(nearest, return_inverse=True)
@@ -310,7 +303,7 @@ def _curvature_change(
 
 
 def _outwardness(cloud: LabelledCloud, members: Mask) -> Floats:
-    """(M,) from 0 at the place nearest to the mean of all places to 1 at the farthest.
+    """Return (M,) from 0 at the place nearest to the mean of all places to 1 at the farthest.
 
     On a curved surface the mean lies beneath it. Pythagoras takes that depth off.
     """

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Can a classifier tell pseudo-defects from real ones by their local shape alone?
+"""Two-sample test: whether local shape alone tells pseudo-defects from real ones.
 
-A classifier two-sample test (Lopez-Paz and Oquab 2017). Local shape is described by fast point
-feature histograms (FPFH, Rusu et al. 2009) at labelled points. A logistic regression learns to
-tell the two sides apart and is asked about objects it has not seen. Its AUROC is the answer: 1 is
-"always told apart", 0.5 is "cannot be told apart". Below 0.5 is chance: nothing was learnt.
+It is a classifier two-sample test (Lopez-Paz and Oquab 2017). Local shape is described by fast
+point feature histograms (FPFH, Rusu et al. 2009) at labelled points. A logistic regression learns
+to tell the two sides apart and is asked about objects it has not seen. Its AUROC is the answer: 1
+is "always told apart", 0.5 is "cannot be told apart". Below 0.5 is chance: nothing was learnt.
 
-So that the test is of defects and of nothing else:
+The test is of defects and of nothing else, because of these rules:
 
 * Whole objects are held out, and every object weighs the same, however many points it has.
 * A pseudo-defect and the real one that it is the counterpart of are held out together. Otherwise
@@ -17,7 +17,7 @@ So that the test is of defects and of nothing else:
 * Normals are estimated from the noisy points on both sides alike; the stored ones, which know the
   noise-free surface, only say which way is out.
 * The same is done at unlabelled points that are too far from the defect for a descriptor to see
-  it. This control has to come out near 0.5. Where it does not, the two sides differ in sampling,
+  it. This control has to come out near 0.5. If it does not, the two sides differ in sampling,
   in noise or in where on the product the defects are, and the test is of that as well.
 
 The objects of both sides have to be made independently. Two that are twins, as of two generators
@@ -33,10 +33,11 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from intravariance.errors import BackendUnavailable
 from intravariance.looking.cloud import LabelledCloud
-from intravariance.looking.realism.distances import FEWEST_OBJECTS, RESAMPLES
+from intravariance.looking.realism.distances import BOOTSTRAP_RESAMPLES, FEWEST_OBJECTS
 
 Floats = NDArray[np.float64]
 Part = Literal["defect", "control"]
@@ -56,7 +57,7 @@ class Descriptors:
     Parameters
     ----------
     name, category
-        Of the cloud.
+        Those of the cloud.
     group
         Objects of one group are held out together; a cloud's own name where it has no counterpart.
     defect
@@ -66,7 +67,7 @@ class Descriptors:
         (C, 33) float32 at unlabelled points that cannot see a labelled one; C is 0 where the
         defect is too large.
     radius
-        Of the descriptors.
+        Radius of the descriptors.
     """
 
     name: str
@@ -77,7 +78,7 @@ class Descriptors:
     group: str
 
 
-def describe(
+def describe_shape(
     cloud: LabelledCloud,
     rng: np.random.Generator,
     radius: float = DESCRIPTOR_RADIUS,
@@ -111,9 +112,7 @@ def describe(
 def _far_patch(
     points: Floats, labelled: NDArray[np.intp], radius: float, rng: np.random.Generator
 ) -> NDArray[np.intp]:
-    """Indices of neighbouring points that cannot see a labelled one; fewer where few are left."""
-    from scipy.spatial import cKDTree
-
+    """Choose neighbouring points that cannot see a labelled one; fewer where few are left."""
     gap = np.full(len(points), np.inf)
     if len(labelled):
         blind = (2 + _NORMAL_SHARE) * radius
@@ -127,7 +126,7 @@ def _far_patch(
 
 
 def load_open3d() -> Any:
-    """The module.
+    """Import Open3D and return the module.
 
     Raises
     ------
@@ -135,7 +134,7 @@ def load_open3d() -> Any:
         A system library that it needs is missing.
     """
     try:
-        import open3d
+        import open3d  # noqa: PLC0415 - weight
     except OSError as error:
         raise BackendUnavailable(
             f"Open3D cannot be loaded ({error}). On Debian and Ubuntu: apt-get install "
@@ -147,7 +146,7 @@ def load_open3d() -> Any:
 def fpfh(
     points: Floats, normals: Floats, queries: NDArray[np.intp], radius: float
 ) -> NDArray[np.float32]:
-    """(Q, 33) float32 FPFH at some points (Q, indices) of a cloud.
+    """Compute (Q, 33) float32 FPFH at some points (Q, indices) of a cloud.
 
     points : (N, 3). normals : (N, 3) outward; they only orient those estimated from the points.
     """
@@ -181,7 +180,7 @@ class TwoSample:
     low, high
         95 % percentile interval of the bootstrap over objects, the classifiers as they are.
     radius
-        Of the descriptors.
+        Radius of the descriptors.
     n_real, n_pseudo
         Objects that took part: with descriptors, of categories that both sides have.
     """
@@ -201,7 +200,7 @@ def two_sample_test(
     folds: int = 5,
     part: Part = "defect",
     repeats: int = 3,
-    resamples: int = RESAMPLES,
+    resamples: int = BOOTSTRAP_RESAMPLES,
 ) -> TwoSample | None:
     """Tell pseudo-defects from real ones.
 
@@ -210,7 +209,7 @@ def two_sample_test(
     part
         "control" compares the descriptors far from the defects.
     folds
-        Of the cross-validation; fewer where a side has fewer objects.
+        Folds of the cross-validation; fewer where a side has fewer objects.
     repeats
         Cross-validations, each with folds of its own, that are averaged.
 
@@ -236,26 +235,28 @@ def two_sample_test(
             _play(sides, fold == number, wins, pairs)
     if pairs.sum() == 0:
         return None
+    low, high = _interval(wins, pairs, rng, resamples)
+    area = float(wins.sum() / pairs.sum())
+    return TwoSample(area, low, high, real[0].radius, n_real, n_pseudo)
+
+
+def _interval(
+    wins: Floats, pairs: Floats, rng: np.random.Generator, resamples: int
+) -> tuple[float, float]:
+    """Bootstrap the share of wins over objects: tables (n_pseudo, n_real) of wins and pairs."""
     counts = [
         rng.multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float64)
-        for count in (n_pseudo, n_real)
+        for count in wins.shape
     ]
     won, met = (((counts[0] @ table) * counts[1]).sum(axis=1) for table in (wins, pairs))
     tail = (1 - _LEVEL) / 2
     low, high = np.quantile(won[met > 0] / met[met > 0], (tail, 1 - tail)).tolist()
-    return TwoSample(
-        auroc=float(wins.sum() / pairs.sum()),
-        low=low,
-        high=high,
-        radius=real[0].radius,
-        n_real=n_real,
-        n_pseudo=n_pseudo,
-    )
+    return low, high
 
 
 @dataclass(frozen=True, eq=False)
 class _Object:
-    """side : 0 real, 1 pseudo. number : of the object on its side. rows : (M, 33)."""
+    """One object of a side: 0 real, 1 pseudo. number : on its side. rows : (M, 33) descriptors."""
 
     side: int
     number: int
@@ -267,7 +268,7 @@ class _Object:
 def _comparable(
     real: Sequence[Descriptors], pseudo: Sequence[Descriptors], part: Part
 ) -> list[_Object]:
-    """The objects that have descriptors and a counterpart, sorted: real ones first, by name."""
+    """List the objects that have descriptors and a counterpart: real ones first, by name."""
     groups = [
         sorted((item for item in side if len(getattr(item, part))), key=lambda item: item.name)
         for side in (real, pseudo)
@@ -281,8 +282,7 @@ def _comparable(
 
 
 def _deal(objects: list[_Object], folds: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """(objects,) fold of each: groups of one category that have the same sides are dealt out in
-    turn."""
+    """Deal (objects,) into folds: groups of one category that have the same sides in turn."""
     groups: dict[tuple[str, str], list[int]] = {}
     for number, item in enumerate(objects):
         groups.setdefault((item.category, item.group), []).append(number)
@@ -316,8 +316,10 @@ def _play(objects: list[_Object], held_out: NDArray[np.bool_], wins: Floats, pai
 
 
 def _weights(objects: list[_Object]) -> list[float]:
-    """Of each object, so that both sides weigh the same in every category: as much as it has real
-    objects. 0 where one side is missing."""
+    """Weigh objects so that both sides weigh the same in every category.
+
+    A category weighs as much as it has real objects, and 0 where one side is missing.
+    """
     count = Counter((item.side, item.category) for item in objects)
     return [
         (count[0, item.category] / count[1, item.category] if item.side else 1.0)
@@ -328,10 +330,10 @@ def _weights(objects: list[_Object]) -> list[float]:
 
 
 def _fit(objects: list[_Object], weights: list[float]) -> Any:
-    """A function from descriptors (M, 33) to scores (M,), higher = pseudo."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+    """Train a function from descriptors (M, 33) to scores (M,), higher = pseudo."""
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - weight
+    from sklearn.pipeline import make_pipeline  # noqa: PLC0415 - weight
+    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415 - weight
 
     rows = np.concatenate([item.rows for item in objects]).astype(np.float64)
     sides = np.concatenate([np.full(len(item.rows), item.side) for item in objects])
@@ -349,7 +351,7 @@ def _fit(objects: list[_Object], weights: list[float]) -> Any:
 
 
 def _chances(higher: list[Floats], lower: list[Floats]) -> Floats:
-    """(H, L) chance that a score of the one object exceeds one of the other; ties count half."""
+    """Return (H, L) chances that a score of one object exceeds one of the other; ties half."""
     first, second = np.concatenate(higher), np.concatenate(lower)
     signs = np.sign(first[:, None] - second[None, :])
     for axis, groups in enumerate((higher, lower)):

@@ -70,7 +70,7 @@ def test_fit_finds_a_shift_a_scale_and_the_noise(mesh: Mesh, sigma: float) -> No
 
 
 def test_a_cloud_with_a_part_missing_fits_as_well_as_a_whole_one() -> None:
-    """The part that is left curves to one side; noise alone would look like a shift and a scale."""
+    """The remaining part curves to one side; noise alone would look like a shift and a scale."""
     surface = sample_template(BALL, np.random.default_rng(0))
     rng = np.random.default_rng(1)
     points = sample_surface(BALL, 8000, rng).points

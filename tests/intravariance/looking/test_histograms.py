@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 from dataclasses import replace
 from io import BytesIO
@@ -34,7 +36,7 @@ def bluish(pixels: np.ndarray) -> np.ndarray:
 
 
 def centre(mask: np.ndarray) -> float:
-    """Mean column below the legend."""
+    """Return the mean column below the legend."""
     return float(np.nonzero(mask[100:450])[1].mean())
 
 
@@ -61,9 +63,6 @@ def test_equal_scores_give_equal_bytes() -> None:
 
 
 def test_it_leaves_pyplot_alone() -> None:
-    import subprocess
-    import sys
-
     code = (
         "import sys; from intravariance.looking.histograms import object_histogram as draw;"
         "draw([1, 2], [0, 1]); print('matplotlib.pyplot' in sys.modules)"

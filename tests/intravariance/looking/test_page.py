@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the page carries and what it refuses. How it behaves: test_inspection_page_browser.py."""
+"""The data that the page carries and what it refuses; test_page_browser.py drives it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from intravariance.errors import BackendUnavailable, InputError
 from intravariance.looking.cloud import LabelledCloud
-from intravariance.looking.page import Note, display_choice, pack, page
+from intravariance.looking.page import Note, display_choice, pack_cloud, page
 from tests.page_clouds import CLOUDS, HOSTILE, ball, carried, unpack
 
 
@@ -27,7 +27,7 @@ def test_quantisation_errs_by_half_a_step_at_most(seed: int, size: float, shift:
     points = (size * rng.normal(size=(60, 3)) + shift).astype(np.float32)
     scores = (size * rng.normal(size=60) + shift).astype(np.float32)
     cloud = replace(cloud, points=points, scores=scores)
-    found = unpack(*pack(cloud, np.arange(60)))
+    found = unpack(*pack_cloud(cloud, np.arange(60)))
     span = np.ptp(points.astype(float), axis=0)
     assert (abs(found["points"] - points) <= span / 131070 * 1.001 + 1e-12).all()
     assert (abs(found["scores"] - scores) <= np.ptp(scores.astype(float)) / 131070 * 1.001).all()
@@ -60,7 +60,7 @@ def test_flat_and_constant_clouds_are_exact() -> None:
         scores=np.full(5, 0.25, np.float32),
         displacement=points,
     )
-    found = unpack(*pack(flat, np.arange(5)))
+    found = unpack(*pack_cloud(flat, np.arange(5)))
     assert not found["points"].any() and not found["moved"].any()
     assert (found["scores"] == 0.25).all()
 

@@ -45,7 +45,7 @@ def opened(browser: Any, folder: Path) -> Visit:
 
 @pytest.fixture
 def visit(opened: Visit) -> Visit:
-    """The page in the state it opens in, whatever the test before did to it."""
+    """Return the page in the state it opens in, whatever the test before did to it."""
     page = opened.page
     page.keyboard.press("Escape")
     page.evaluate("document.activeElement.blur()")
@@ -73,7 +73,7 @@ def expected_rates(cloud: LabelledCloud, values: np.ndarray, threshold: float) -
 
 
 def picture(visit: Visit, pane: int) -> np.ndarray:
-    """(H, W, 3) of a pane's canvas, after the next frame is drawn."""
+    """Return the (H, W, 3) picture of a pane's canvas, after the next frame is drawn."""
     visit.page.evaluate(
         "new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))"
     )
@@ -82,7 +82,7 @@ def picture(visit: Visit, pane: int) -> np.ndarray:
 
 
 def orange(image: np.ndarray) -> float:
-    """Share of pixels in the colour of labelled points, whatever the shade."""
+    """Return the share of pixels in the colour of labelled points, whatever the shade."""
     red, green, blue = np.moveaxis(image, 2, 0)
     wanted = np.array(ANOMALY_COLOUR) / ANOMALY_COLOUR[0]
     near = (abs(green - wanted[1] * red) < 5) & (abs(blue - wanted[2] * red) < 5) & (red > 70)
@@ -227,7 +227,7 @@ def test_categories_and_scans(visit: Visit) -> None:
 
 
 def test_rates_of_a_thinned_cloud_are_those_of_the_whole(visit: Visit) -> None:
-    """It keeps all its 150 labelled points, but 1,250 of 14,850 others."""
+    """The thinned cloud keeps all its 150 labelled points, but 1,250 of 14,850 others."""
     visit.page.select_option("#category", "cup")
     visit.until("iv.state().panes[0].name === 'rare'")
     visit.page.select_option("#colouring", "score")

@@ -17,12 +17,18 @@ from intravariance.looking.pictures import (
     numbers,
     paint,
     score_scale,
-    shared_frame,
+    shared_viewport,
     shortened,
     view,
     wrapped,
 )
-from intravariance.looking.rendering import depth_map, fit, heat_colours, render, splat_radius
+from intravariance.looking.rendering import (
+    depth_map,
+    fit_viewport,
+    heat_colours,
+    render,
+    splat_radius,
+)
 from tests.intravariance.looking.test_rendering import is_blank, is_orange
 from tests.samples import sphere_points
 
@@ -31,7 +37,7 @@ FRONT = look_from((0, -1, 0))
 
 
 def ball(name: str = "ball", count: int = 3000) -> LabelledCloud:
-    """A unit ball without a defect."""
+    """Make a unit ball without a defect."""
     points = sphere_points(count, np.random.default_rng(0)).astype(np.float32)
     return LabelledCloud(
         name=name,
@@ -47,7 +53,7 @@ def ball(name: str = "ball", count: int = 3000) -> LabelledCloud:
 
 
 def bulge(reach: float = 0.3, side: tuple[float, float, float] = (1, 0, 0)) -> LabelledCloud:
-    """A ball whose `side` was pulled out by `reach`; scores are how far points were moved."""
+    """Pull one `side` of a ball out by `reach`; scores are how far points were moved."""
     cloud = ball("bulge")
     height = np.clip(cloud.points @ np.array(side) - 0.7, 0, 1) / 0.3
     moved = (reach * height[:, None] * np.array(side)).astype(np.float32)
@@ -69,7 +75,7 @@ def cut() -> LabelledCloud:
 
 
 def cells(picture: Image.Image, count: int) -> list[np.ndarray]:
-    """The pictures of the only row: below the headings, above captions and bars."""
+    """Cut out the pictures of the only row: below the headings, above captions and bars."""
     pixels = np.asarray(picture)
     assert pixels.shape[1] == count * SIZE
     # the last rows are caption and bar: the pictures end where all columns are white
@@ -79,7 +85,7 @@ def cells(picture: Image.Image, count: int) -> list[np.ndarray]:
 
 
 def is_bar(pixels: np.ndarray) -> bool:
-    """Whether some row in the lower quarter has a long stretch of colour."""
+    """Tell whether some row in the lower quarter has a long stretch of colour."""
     saturated = np.ptp(pixels[-60:].astype(int), axis=2) > 60
     return bool((saturated.sum(axis=1) > SIZE // 3).any())
 
@@ -95,37 +101,37 @@ def test_the_frame_projects_to_where_the_renderer_draws() -> None:
     camera = look_from((0.4, -1, 0.3))
     colours = np.ones((9, 3))
     colours[8] = (1, 0, 0)
-    frame = fit(points, camera, 200, 0.05)
+    viewport = fit_viewport(points, camera, 200, 0.05)
     picture = render(points, normals, colours, camera, 200, radius=0.05).astype(int)
     rows, columns = np.nonzero(picture[..., 0] - picture[..., 2] > 60)
-    right, down, depth = frame.project(spot)[0]
+    right, down, depth = viewport.project(spot)[0]
     assert (columns.mean() + 0.5, rows.mean() + 0.5) == pytest.approx((right, down), abs=0.6)
     assert depth == pytest.approx(float(spot[0] @ camera[2]))
-    inside = frame.project(points)[:, :2]
+    inside = viewport.project(points)[:, :2]
     assert (inside > 0).all() and (inside < 200).all()
-    half = frame.resized(100).project(points)[:, :2]
+    half = viewport.resized(100).project(points)[:, :2]
     np.testing.assert_allclose(half, inside / 2)
 
 
 def test_a_frame_shows_two_clouds_at_one_scale_and_leaves_out_what_is_outside() -> None:
     whole = ball()
     near = replace(whole, points=whole.points / 2)
-    frame = shared_frame([whole, near], FRONT, SIZE)
+    viewport = shared_viewport([whole, near], FRONT, SIZE)
     widths = []
     for cloud in (whole, near):
-        shown = ~is_blank(paint(cloud, "surface", SIZE, frame=frame))
+        shown = ~is_blank(paint(cloud, "surface", SIZE, viewport=viewport))
         widths.append(shown.any(axis=0).sum())
     assert widths[1] == pytest.approx(widths[0] / 2, abs=4)
     far = replace(whole, points=whole.points + np.float32(50))
-    assert is_blank(paint(far, "surface", SIZE, frame=frame)).all()
+    assert is_blank(paint(far, "surface", SIZE, viewport=viewport)).all()
 
 
 def test_depth_map_of_a_ball_is_its_near_half() -> None:
     cloud = ball(count=20_000)
     radius = splat_radius(cloud.points, cloud.normals)
-    frame = fit(cloud.points, FRONT, SIZE, radius)
-    depth = depth_map(cloud.points, cloud.normals, frame, radius)
-    y, x = (np.mgrid[:SIZE, :SIZE] + 0.5 - SIZE / 2) / frame.scale
+    viewport = fit_viewport(cloud.points, FRONT, SIZE, radius)
+    depth = depth_map(cloud.points, cloud.normals, viewport, radius)
+    y, x = (np.mgrid[:SIZE, :SIZE] + 0.5 - SIZE / 2) / viewport.scale
     inner = np.hypot(x, y) < 0.8
     known = inner & np.isfinite(depth)  # chance leaves pixels bare
     assert known.sum() > 0.98 * inner.sum()
@@ -155,7 +161,7 @@ def test_a_defect_underneath_is_seen_from_below() -> None:
 
 def test_arrows_start_at_the_pristine_and_end_at_the_defective_position() -> None:
     cloud = bulge(reach=1.0)
-    frame = shared_frame([cloud], FRONT, 200)
+    viewport = shared_viewport([cloud], FRONT, 200)
     radius = splat_radius(cloud.points, cloud.normals)
     bare = np.full((200, 200, 3), 255, dtype=np.uint8)
     one = replace(cloud, labels=np.zeros_like(cloud.labels))
@@ -163,10 +169,10 @@ def test_arrows_start_at_the_pristine_and_end_at_the_defective_position() -> Non
     farthest = int(np.argmax(cloud.moved))
     one.labels[farthest] = 1
     facing = replace(one, normals=np.tile(np.float32([0, -1, 0]), (len(cloud.points), 1)))
-    drawn = draw_arrows(bare, facing, frame, 10.0, radius)
+    drawn = draw_arrows(bare, facing, viewport, 10.0, radius)
     rows, columns = np.nonzero((drawn < 128).all(axis=2))
-    end = frame.project(cloud.points[farthest : farthest + 1])[0]
-    start = end[0] - cloud.moved[farthest] * frame.scale
+    end = viewport.project(cloud.points[farthest : farthest + 1])[0]
+    start = end[0] - cloud.moved[farthest] * viewport.scale
     assert rows.min() > end[1] - 5 and rows.max() < end[1] + 5
     assert columns.max() == pytest.approx(end[0], abs=2)
     assert columns.min() == pytest.approx(start, abs=2)
@@ -175,8 +181,8 @@ def test_arrows_start_at_the_pristine_and_end_at_the_defective_position() -> Non
 def test_arrows_of_the_far_side_are_hidden() -> None:
     cloud = bulge(side=(0, 1, 0))
     radius = splat_radius(cloud.points, cloud.normals)
-    behind = shared_frame([cloud], FRONT, SIZE)
-    before = shared_frame([cloud], look_from((0, 1, 0)), SIZE)
+    behind = shared_viewport([cloud], FRONT, SIZE)
+    before = shared_viewport([cloud], look_from((0, 1, 0)), SIZE)
     assert len(choose_arrows(cloud, behind, 0.0, radius)) == 0
     chosen = choose_arrows(cloud, before, 0.0, radius)
     assert len(chosen) > 3 and cloud.labels[chosen].all()
@@ -199,15 +205,15 @@ def test_a_wall_in_front_hides_arrows() -> None:
     camera = look_from((0.5, -1, 0.2))
     for shown, seen in ((cloud, True), (hidden, False)):
         radius = splat_radius(shown.points, shown.normals)
-        frame = shared_frame([hidden], camera, SIZE)
-        assert bool(len(choose_arrows(shown, frame, 0.0, radius))) is seen
+        viewport = shared_viewport([hidden], camera, SIZE)
+        assert bool(len(choose_arrows(shown, viewport, 0.0, radius))) is seen
 
 
 def test_arrows_are_thinned_to_one_in_a_square() -> None:
     cloud = bulge(side=(0, -1, 0))
     radius = splat_radius(cloud.points, cloud.normals)
-    frame = shared_frame([cloud], FRONT, 180)
-    placed = frame.project(cloud.points[choose_arrows(cloud, frame, 0.0, radius)])
+    viewport = shared_viewport([cloud], FRONT, 180)
+    placed = viewport.project(cloud.points[choose_arrows(cloud, viewport, 0.0, radius)])
     squares = np.floor(placed[:, :2] / 10)
     assert len(np.unique(squares, axis=0)) == len(squares)
 

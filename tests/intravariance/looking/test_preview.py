@@ -12,7 +12,8 @@ from PIL import Image
 from intravariance.commands.preview import preview_command
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
-from intravariance.looking.preview import best_view, choose_samples, contact_sheet
+from intravariance.looking.pictures import best_view
+from intravariance.looking.preview import choose_samples, contact_sheet
 from tests.intravariance.looking.test_rendering import is_orange
 from tests.samples import UNEVEN, make_dataset, sphere_points
 
@@ -25,7 +26,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*arguments: object) -> tuple[int, str]:
-    """Exit code and stdout; InputError goes through, as to the `iv` group."""
+    """Return exit code and stdout; InputError goes through, as to the `iv` group."""
     result = CliRunner().invoke(
         preview_command, [str(a) for a in arguments], catch_exceptions=False
     )
@@ -38,7 +39,7 @@ def width(path: Path) -> int:
 
 
 def cells(sheet: Image.Image, rows: int, columns: int) -> list[list[np.ndarray]]:
-    """The pictures of the sheet, without headings and captions."""
+    """Cut out the pictures of the sheet, without headings and captions."""
     pixels = np.asarray(sheet)
     assert pixels.shape[1] == columns * SIZE
     caption = 3 * 11 + 4

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.spatial.transform import Rotation
 
 from intravariance.geometry.viewing import look_from
 from intravariance.looking.rendering import (
@@ -31,7 +32,7 @@ def sphere(count: int = 4000) -> np.ndarray:
 
 
 def is_orange(picture: np.ndarray) -> np.ndarray:
-    """Where the picture shows labels: orange, or the dark red of exposed surface."""
+    """Return the pixels that show labels: orange, or the dark red of exposed surface."""
     red, blue = picture[..., 0].astype(int), picture[..., 2].astype(int)
     return red - blue > 40
 
@@ -56,8 +57,6 @@ def test_camera_from_the_front_and_from_above() -> None:
 @settings(max_examples=10, deadline=None)
 @given(axis=directions, angle=st.floats(0, 2 * np.pi))
 def test_turning_object_and_camera_together_changes_nothing(axis: np.ndarray, angle: float) -> None:
-    from scipy.spatial.transform import Rotation
-
     points = sphere(300) * (1.0, 0.6, 0.8)
     normals = sphere(300)
     turn = Rotation.from_rotvec(angle * axis / np.linalg.norm(axis)).as_matrix()

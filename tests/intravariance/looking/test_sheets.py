@@ -16,7 +16,7 @@ CAPTION, TITLE = 3 * 11 + 4, 14 + 10  # below and above a row
 
 
 def cells(sheet: Image.Image, rows: int, columns: int) -> list[list[np.ndarray]]:
-    """The pictures, counted from the bottom: the heading's height does not matter."""
+    """Cut out the pictures, counted from the bottom: the heading's height does not matter."""
     pixels = np.asarray(sheet)
     assert pixels.shape[1] == columns * SIZE
     height = TITLE + SIZE + CAPTION
@@ -36,7 +36,7 @@ def test_a_row_each_kind_with_as_many_cells_as_it_has_clouds() -> None:
 
 
 def test_one_displacement_scale_for_the_whole_sheet() -> None:
-    """What moved a third as far has a third of the scale: no violet, where the largest has it."""
+    """A third of the movement has a third of the scale: no violet, where the largest has it."""
     sheet = comparison_sheet([("a", [bulge(0.6)]), ("b", [bulge(0.2)])], SIZE, "displacement")
     (strong,), (weak,) = cells(sheet, rows=2, columns=1)
     violet = [

@@ -17,7 +17,7 @@ both = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 
 @pytest.fixture(autouse=True)
 def handlers():
-    """Handlers of our own, that are there after each test."""
+    """Install handlers of our own, and put those from before back after each test."""
     received: list[int] = []
     before = {
         number: signal.signal(number, lambda n, frame: received.append(n))
@@ -105,7 +105,7 @@ if __name__ == "__main__":
 
 
 def test_sample_makers_outlive_a_signal_to_all_processes(tmp_path):
-    """Else a run that waits for its next batch could not finish its step and save."""
+    """Otherwise a run that waits for its next batch could not finish its step and save."""
     pytest.importorskip("torch")
     script = tmp_path / "script.py"
     script.write_text(SIGNALS_TO_ALL)

@@ -16,7 +16,7 @@ NOISE = 0.0447
 
 
 def bracket(a: float, b: float, c: float, mirrored: bool = False) -> Mesh:
-    """Three bars of different lengths and thicknesses: no symmetry, and not its mirror image."""
+    """Make three bars of different lengths and thicknesses: no symmetry, no mirror image."""
     bars = [
         trimesh.creation.box((a, 0.3, 0.25)),
         trimesh.creation.box((0.25, b, 0.3)),
@@ -39,14 +39,14 @@ def registration() -> Registration:
 
 
 def scan(index: int, seed: int, points: int = 800) -> np.ndarray:
-    """(points, 3) noisy points of a bracket in its templates' frame."""
+    """Draw (points, 3) noisy points of a bracket in its templates' frame."""
     rng = np.random.default_rng(seed)
     clean = sample_surface(BRACKETS[index], points, rng).points
     return clean + rng.normal(scale=NOISE, size=clean.shape)
 
 
 def posed(cloud: np.ndarray, seed: int, shift: float = 0.25) -> np.ndarray:
-    """Turned at random and moved by up to `shift`, as test clouds are."""
+    """Turn at random and move by up to `shift`, as test clouds are."""
     rng = np.random.default_rng([seed, 7])
     direction = rng.normal(size=3)
     turned = cloud @ Rotation.from_quat(rng.normal(size=4)).as_matrix().T
@@ -58,7 +58,7 @@ def back(cloud: np.ndarray, pose: Pose) -> np.ndarray:
 
 
 def fit(index: int, cloud: np.ndarray) -> float:
-    """Mean distance of a cloud from a template."""
+    """Return the mean distance of a cloud from a template."""
     return float(cKDTree(TEMPLATES[index]).query(cloud)[0].mean())
 
 
@@ -80,7 +80,7 @@ def test_any_pose_of_a_noisy_cloud_is_found(registration, seed):
 
 @pytest.mark.parametrize("name", ["long_ball", "flat_brick"])
 def test_a_symmetrical_product_is_laid_on_its_template(name):
-    """Which of the equivalent poses does not matter."""
+    """Any of the equivalent poses will do."""
     rng = np.random.default_rng(3)
     template = sample_surface(product(name), 6000, rng).points
     clean = sample_surface(product(name), 800, rng).points

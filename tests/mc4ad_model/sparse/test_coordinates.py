@@ -58,7 +58,7 @@ def pyramid_of(coordinates):
 
 
 def pairs(table):
-    """(k, source row, target row) of a `NeighbourTable`."""
+    """List the (k, source row, target row) of a `NeighbourTable`."""
     return {
         (k, source, target)
         for k, sources in enumerate(table.table.tolist())

@@ -92,7 +92,7 @@ def their_module(geometry, inside, outside):
 
 
 def their_input(features, pyramid, geometry):
-    """The features on MinkowskiEngine's own strided coordinates, made from shuffled ones."""
+    """Put the features on MinkowskiEngine's own strided coordinates, made from shuffled ones."""
     shuffled = torch.randperm(pyramid.size(), generator=torch.Generator().manual_seed(2))
     manager = ME.CoordinateManager(D=3)
     key, _ = manager.insert_and_map(pyramid.coordinates()[shuffled].contiguous(), 1)

@@ -15,7 +15,7 @@ from intravariance.looking.realism.measures import (
     QUANTITIES,
     Measures,
     labelled_region,
-    measure,
+    measure_defect,
     profile,
     surface_variation,
 )
@@ -46,7 +46,7 @@ def a_cloud(
 def bumpy_sphere(
     sign: float = 1.0, count: int = 6000, sigma: float = 0.0
 ) -> tuple[LabelledCloud, LabelledCloud]:
-    """A bump, a cone in the distance from the north pole, along the normals; and the sphere."""
+    """Make a sphere with a bump, a cone in the distance from the north pole, and one without."""
     rng = np.random.default_rng(0)
     ball, other = (sphere_points(count, rng) for _ in range(2))
     distance = np.linalg.norm(ball - (0, 0, 1), axis=1)
@@ -62,7 +62,7 @@ def bumpy_sphere(
 @pytest.mark.parametrize(("sign", "angle"), [(1, 0), (-1, 180)])
 def test_a_bump_of_known_shape(sign: float, angle: float, sigma: float) -> None:
     cloud, pristine = bumpy_sphere(sign, sigma=sigma)
-    found = measure(cloud, pristine)
+    found = measure_defect(cloud, pristine)
     # the mean of a cone over a disc is a third of its height
     assert found.magnitude_mean == pytest.approx(HEIGHT / 3, rel=0.05)
     assert found.magnitude_max == pytest.approx(HEIGHT, rel=0.05)
@@ -88,7 +88,7 @@ def test_a_move_along_the_surface_has_a_right_angle_and_no_centre() -> None:
     along = np.cross((0.0, 1.0, 0.0), cloud.normals)
     along *= 0.05 * cloud.labels[:, None] / np.linalg.norm(along, axis=1, keepdims=True)
     ball = cloud.points - cloud.displacement
-    found = measure(a_cloud(ball + along, ball, cloud.labels, along), pristine)
+    found = measure_defect(a_cloud(ball + along, ball, cloud.labels, along), pristine)
     assert found.angle == pytest.approx(90, abs=2)
     assert found.magnitude_mean == pytest.approx(0.05, rel=1e-4)
     assert found.centre_share == pytest.approx(0.5, abs=1e-5)
@@ -104,7 +104,7 @@ def test_both_sides_of_a_thin_wall_that_bulges_move_out_and_in() -> None:
     displacement = labels[:, None] * np.array((0.0, 0.0, 0.1))
     noise = rng.normal(scale=0.03, size=(2, 8000, 3))  # the sides overlap
     pristine = a_cloud(wall + noise[1], normals, np.zeros(8000))
-    found = measure(
+    found = measure_defect(
         a_cloud(wall + displacement + noise[0], normals, labels, displacement), pristine
     )
     assert found.angle_spread == pytest.approx(180, abs=1)
@@ -120,7 +120,7 @@ def test_an_ellipse_has_the_ratio_of_its_axes_whatever_else_is_labelled(ratio: f
     speck = np.linalg.norm(plane[:, :2] - (0.9, -0.9), axis=1) < 0.05
     cloud = a_cloud(plane, np.tile((0.0, 0.0, 1.0), (30_000, 1)), ellipse | speck)
     np.testing.assert_array_equal(labelled_region(cloud), ellipse)
-    assert measure(cloud, None).elongation == pytest.approx(ratio, rel=0.05)
+    assert measure_defect(cloud, None).elongation == pytest.approx(ratio, rel=0.05)
 
 
 def test_surface_variation_of_a_plane_of_space_and_of_noise() -> None:
@@ -145,7 +145,7 @@ def test_surface_variation_of_a_plane_of_space_and_of_noise() -> None:
 def test_noise_cancels_in_the_change_of_surface_variation() -> None:
     noisy, pristine = bumpy_sphere(sigma=0.0447)
     still = replace(noisy, points=noisy.points - noisy.displacement, displacement=None)
-    change = measure(still, pristine).curvature_change
+    change = measure_defect(still, pristine).curvature_change
     level = surface_variation(pristine.points, pristine.points[:500], 0.15).mean()
     assert change is not None and level > 0.1
     assert abs(change) < 0.07 * level
@@ -153,7 +153,7 @@ def test_noise_cancels_in_the_change_of_surface_variation() -> None:
     ball = pristine.points
     edge = np.abs(ball[:, 2]) < 0.15
     torn = a_cloud(ball + edge[:, None] * np.sign(ball[:, 2:]) * 0.1, pristine.normals, edge)
-    opened = measure(torn, pristine).curvature_change
+    opened = measure_defect(torn, pristine).curvature_change
     assert opened is not None and opened > 0.02
 
 
@@ -164,7 +164,7 @@ def test_a_cut_moves_nothing_and_still_has_a_shape() -> None:
     points[cut, 2] = 0.8
     displacement = np.where(cut[:, None], np.nan, 0.0) * np.ones((1, 3))
     rim = ~cut & (points[:, 2] > 0.77)
-    found = measure(a_cloud(points, pristine.normals, cut | rim, displacement), pristine)
+    found = measure_defect(a_cloud(points, pristine.normals, cut | rim, displacement), pristine)
     assert found.magnitude_mean is found.magnitude_max is found.angle is found.centre_share is None
     assert found.area_share == pytest.approx((1 - 0.77) / 2, rel=0.1)
     assert found.elongation == pytest.approx(1, abs=0.1)
@@ -192,7 +192,7 @@ def test_rigid_motion_and_the_order_of_points_change_nothing(
         )
         for item in pair
     ]
-    before, after = measure(*pair), measure(*moved)
+    before, after = measure_defect(*pair), measure_defect(*moved)
     for field in fields(Measures):
         # float32 coordinates: single points at a radius may come or go
         first, second = getattr(before, field.name), getattr(after, field.name)
@@ -205,12 +205,12 @@ def test_few_labelled_points_and_none() -> None:
     for count in (1, 2, 5):
         labels = np.zeros(1500, dtype=np.uint8)
         labels[np.flatnonzero(cloud.labels)[:count]] = 1
-        found = measure(replace(cloud, labels=labels), pristine)
+        found = measure_defect(replace(cloud, labels=labels), pristine)
         assert found.elongation is found.angle is found.centre_share is None
         assert found.area_share == count / 1500
         assert found.magnitude_max is not None
     clean = replace(cloud, labels=np.zeros(1500, dtype=np.uint8))
-    for function in (lambda c: measure(c, None), profile):
+    for function in (lambda c: measure_defect(c, None), profile):
         with pytest.raises(InputError, match="thing: no point is labelled"):
             function(clean)
 

@@ -14,7 +14,7 @@ from intravariance.looking.cloud import LabelledCloud
 from intravariance.looking.realism.two_sample import (
     Descriptors,
     _chances,
-    describe,
+    describe_shape,
     fpfh,
     load_open3d,
     two_sample_test,
@@ -29,7 +29,7 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 def bumpy(seed: int, height: float = 0.1, sigma: float = 0.01, count: int = 3000) -> LabelledCloud:
-    """A sphere with a smooth bump somewhere."""
+    """Make a sphere with a smooth bump somewhere."""
     draw = rng(seed)
     ball = sphere_points(count, draw)
     centre = sphere_points(1, draw)
@@ -53,7 +53,7 @@ def bumpy(seed: int, height: float = 0.1, sigma: float = 0.01, count: int = 3000
 def drawn(
     count: int, shift: float, seed: int, category: str = "ball", points: int = 20
 ) -> list[Descriptors]:
-    """Objects with Gaussian rows, each with an offset of its own; the first column is shifted."""
+    """Draw objects with Gaussian rows and an offset each; the first column is shifted."""
     draw = rng(seed)
     objects = []
     for number in range(count):
@@ -95,32 +95,34 @@ def test_descriptors_are_those_of_the_whole_cloud() -> None:
 
 def test_described_are_the_defect_and_a_patch_that_cannot_see_it() -> None:
     cloud = bumpy(1)
-    made = describe(cloud, rng(), radius=0.15, limit=30)
+    made = describe_shape(cloud, rng(), radius=0.15, limit=30)
     assert made.defect.shape == made.control.shape == (30, 33)
     assert (made.name, made.category, made.radius) == (cloud.name, "ball", 0.15)
     assert made.group == cloud.name
-    assert describe(cloud, rng(), limit=3, group="another").group == "another"
-    again = describe(cloud, rng(), radius=0.15, limit=30)
+    assert describe_shape(cloud, rng(), limit=3, group="another").group == "another"
+    again = describe_shape(cloud, rng(), radius=0.15, limit=30)
     np.testing.assert_array_equal(made.defect, again.defect)
     # without the defect the control is the same: it does not see it
     still = replace(cloud, points=cloud.points - cloud.displacement)
-    healed = describe(still, rng(), radius=0.15, limit=30)
+    healed = describe_shape(still, rng(), radius=0.15, limit=30)
     np.testing.assert_array_equal(made.control, healed.control)
     assert np.abs(made.defect - healed.defect).max() > 1
 
 
 def test_a_defect_all_over_leaves_no_control_and_a_small_one_has_few_points() -> None:
     cloud = bumpy(2)
-    everywhere = describe(replace(cloud, labels=np.ones(3000, dtype=np.uint8)), rng(), limit=30)
+    everywhere = describe_shape(
+        replace(cloud, labels=np.ones(3000, dtype=np.uint8)), rng(), limit=30
+    )
     assert everywhere.defect.shape == (30, 33) and everywhere.control.shape == (0, 33)
     labels = np.zeros(3000, dtype=np.uint8)
     labels[:3] = 1
-    assert describe(replace(cloud, labels=labels), rng()).defect.shape == (3, 33)
+    assert describe_shape(replace(cloud, labels=labels), rng()).defect.shape == (3, 33)
 
 
 def test_bumps_and_dents_are_told_apart_and_bumps_and_bumps_are_not() -> None:
-    bumps = [describe(bumpy(seed, 0.25), rng(seed), 0.2, 24) for seed in range(24)]
-    dents = [describe(bumpy(seed, -0.25), rng(seed), 0.2, 24) for seed in range(24, 36)]
+    bumps = [describe_shape(bumpy(seed, 0.25), rng(seed), 0.2, 24) for seed in range(24)]
+    dents = [describe_shape(bumpy(seed, -0.25), rng(seed), 0.2, 24) for seed in range(24, 36)]
     differ = two_sample_test(bumps[:12], dents, rng())
     alike = two_sample_test(bumps[:12], bumps[12:], rng())
     control = two_sample_test(bumps[:12], dents, rng(), part="control")
@@ -142,7 +144,7 @@ def test_equal_groups_are_at_chance_on_average() -> None:
 
 
 def counterparts(seed: int) -> tuple[list[Descriptors], list[Descriptors]]:
-    """Real and pseudo objects from one distribution, in pairs; objects of one product are alike."""
+    """Draw real and pseudo objects from one distribution, in pairs; products look alike."""
     draw = rng(seed)
     sides: tuple[list[Descriptors], list[Descriptors]] = ([], [])
     for product in range(6):
@@ -159,8 +161,10 @@ def counterparts(seed: int) -> tuple[list[Descriptors], list[Descriptors]]:
 
 
 def test_counterparts_on_the_same_products_are_at_chance() -> None:
-    """Held out apart from its counterpart, a real object meets a classifier that has seen more
-    pseudo-defects of its product than real ones, and takes it for one."""
+    """A real object that is held out apart from its counterpart is taken for a pseudo one.
+
+    The classifier has seen more pseudo-defects of its product than real ones.
+    """
     found, apart = [], []
     for seed in range(10):
         real, pseudo = counterparts(seed)

@@ -11,24 +11,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from intravariance.looking.cloud import LabelledCloud, Source
-from intravariance.looking.realism.figure import figure
-from intravariance.looking.realism.measures import QUANTITIES
-from intravariance.looking.realism.nearness import (
+from intravariance.looking.cloud import CloudSource, LabelledCloud
+from intravariance.looking.realism.comparison import (
     ALL,
-    CSV_FIELDS,
     TWO_SAMPLE,
-    Comparison,
-    Object,
+    GeneratorComparison,
+    MeasuredDefect,
     _nearest,
-    csv_rows,
+    compare_generators,
     examine,
     grouped,
-    markdown,
-    realism,
     suspicious,
-    to_dict,
 )
+from intravariance.looking.realism.figure import figure
+from intravariance.looking.realism.measures import QUANTITIES
+from intravariance.looking.realism.tables import CSV_FIELDS, csv_rows, markdown, to_dict
 from intravariance.looking.realism.two_sample import TwoSample
 from intravariance.seeds import generator
 from tests.samples import sphere_points
@@ -38,9 +35,9 @@ COUNT = 1500
 
 
 def bumpy(
-    number: int, defect: str, source: Source, height: float, category: str = "ball"
+    number: int, defect: str, source: CloudSource, height: float, category: str = "ball"
 ) -> tuple[LabelledCloud, LabelledCloud]:
-    """A sphere with a bump of a height that varies a little, and one without."""
+    """Make a sphere with a bump of a height that varies a little, and one without."""
     rng = generator(0, defect, category, str(number))
     pair = []
     for lifted in (True, False):
@@ -65,16 +62,17 @@ def bumpy(
     return pair[0], pair[1]
 
 
-def examined(number: int, defect: str, source: Source, height: float, category: str) -> Object:
+def examined(
+    number: int, defect: str, source: CloudSource, height: float, category: str
+) -> MeasuredDefect:
     cloud, pristine = bumpy(number, defect, source, height, category)
     return examine(cloud, pristine, generator(0, cloud.name), radius=0.25)
 
 
 @pytest.fixture(scope="module")
-def objects() -> list[Object]:
-    """Bulges and concavities, and two generators: one makes bulges, one dents; a third generator
-    ran on a category of its own."""
-    kinds: Sequence[tuple[str, Source, float, str]] = (
+def objects() -> list[MeasuredDefect]:
+    """Make bulges and concavities, generators of bulges and dents, and one that ran elsewhere."""
+    kinds: Sequence[tuple[str, CloudSource, float, str]] = (
         ("bulge", "dataset", 0.15, "ball"),
         ("concavity", "dataset", -0.15, "ball"),
         ("make_bulge", "generator", 0.15, "ball"),
@@ -84,8 +82,8 @@ def objects() -> list[Object]:
     return [examined(number, *kind) for kind in kinds for number in range(10)]
 
 
-def test_the_right_generator_is_nearest(objects: list[Object]) -> None:
-    result = realism(objects, np.random.default_rng(0))
+def test_the_right_generator_is_nearest(objects: list[MeasuredDefect]) -> None:
+    result = compare_generators(objects, np.random.default_rng(0))
     at = {(item.generator, item.defect): item for item in result.comparisons}
     assert list(dict.fromkeys(item.defect for item in result.comparisons)) == [
         "bulge", "concavity", ALL,
@@ -106,8 +104,8 @@ def test_the_right_generator_is_nearest(objects: list[Object]) -> None:
     assert (both.n_real, both.n_pseudo) == (20, 10)
 
 
-def paired(objects: list[Object], made: str, real: str) -> list[Object]:
-    """The objects of a generator as counterparts of those of a defect type."""
+def paired(objects: list[MeasuredDefect], made: str, real: str) -> list[MeasuredDefect]:
+    """Make the objects of a generator counterparts of those of a defect type."""
     return [
         replace(
             item,
@@ -119,20 +117,20 @@ def paired(objects: list[Object], made: str, real: str) -> list[Object]:
     ]
 
 
-def test_a_defect_type_is_compared_with_its_own_counterparts(objects: list[Object]) -> None:
+def test_a_defect_type_is_compared_with_its_own_counterparts(objects: list[MeasuredDefect]) -> None:
     some = [item for item in objects if item.defect in ("bulge", "concavity", "make_bulge")]
-    result = realism(paired(some, "make_bulge", "bulge"), np.random.default_rng(0))
+    result = compare_generators(paired(some, "make_bulge", "bulge"), np.random.default_rng(0))
     counts = {item.defect: (item.n_real, item.n_pseudo) for item in result.comparisons}
     assert counts == {"bulge": (10, 10), "concavity": (10, 10), ALL: (20, 10)}
     some = [item for item in some if item.defect != "bulge" or item.name[-1] in "12345"]
-    result = realism(paired(some, "make_bulge", "bulge"), np.random.default_rng(0))
+    result = compare_generators(paired(some, "make_bulge", "bulge"), np.random.default_rng(0))
     counts = {item.defect: (item.n_real, item.n_pseudo) for item in result.comparisons}
     assert counts["bulge"] == (5, 5)
 
 
-def test_a_control_that_is_told_apart_is_suspicious(objects: list[Object]) -> None:
+def test_a_control_that_is_told_apart_is_suspicious(objects: list[MeasuredDefect]) -> None:
     some = [item for item in objects if item.defect in ("bulge", "make_bulge")]
-    assert suspicious(realism(some, np.random.default_rng(0))) == []
+    assert suspicious(compare_generators(some, np.random.default_rng(0))) == []
     other = [
         replace(
             item,
@@ -142,7 +140,7 @@ def test_a_control_that_is_told_apart_is_suspicious(objects: list[Object]) -> No
         else item
         for item in some
     ]
-    found = suspicious(realism(other, np.random.default_rng(0)))
+    found = suspicious(compare_generators(other, np.random.default_rng(0)))
     assert [item.defect for item in found] == [ALL]
 
 
@@ -150,35 +148,37 @@ def test_below_a_half_is_as_far_from_real_as_above() -> None:
     low = TwoSample(auroc=0.2, low=0.1, high=0.3, radius=0.15, n_real=9, n_pseudo=9)
     near = TwoSample(auroc=0.55, low=0.45, high=0.65, radius=0.15, n_real=9, n_pseudo=9)
     rows = [
-        Comparison(name, "bulge", 9, 9, test, None, dict.fromkeys(QUANTITIES))
+        GeneratorComparison(name, "bulge", 9, 9, test, None, dict.fromkeys(QUANTITIES))
         for name, test in (("twin", low), ("good", near))
     ]
     (best,) = _nearest(rows)
     assert (best.generator, best.value, best.clear) == ("good", 0.55, True)
 
 
-def test_a_generator_is_compared_within_its_categories(objects: list[Object]) -> None:
-    result = realism(objects, np.random.default_rng(0))
+def test_a_generator_is_compared_within_its_categories(objects: list[MeasuredDefect]) -> None:
+    result = compare_generators(objects, np.random.default_rng(0))
     apart = [item for item in result.comparisons if item.generator == "elsewhere"]
     assert {item.n_real for item in apart} == {0}
     assert all(item.two_sample is None for item in apart)
     assert all(found is None for item in apart for found in item.distances.values())
 
 
-def test_the_order_of_objects_changes_nothing(objects: list[Object]) -> None:
+def test_the_order_of_objects_changes_nothing(objects: list[MeasuredDefect]) -> None:
     some = [item for item in objects if item.defect in ("bulge", "make_bulge")]
-    first = realism(some, np.random.default_rng(1), folds=3)
-    assert first == realism(some[::-1], np.random.default_rng(1), folds=3)
+    first = compare_generators(some, np.random.default_rng(1), folds=3)
+    assert first == compare_generators(some[::-1], np.random.default_rng(1), folds=3)
 
 
-def test_real_comes_before_pseudo_and_in_the_vocabularys_order(objects: list[Object]) -> None:
+def test_real_comes_before_pseudo_and_in_the_vocabularys_order(
+    objects: list[MeasuredDefect],
+) -> None:
     assert list(grouped(objects[::-1])) == [
         "bulge", "concavity", "elsewhere", "make_bulge", "make_dent",
     ]  # fmt: skip
 
 
-def test_writers_agree(objects: list[Object]) -> None:
-    result = realism(objects, np.random.default_rng(0))
+def test_writers_agree(objects: list[MeasuredDefect]) -> None:
+    result = compare_generators(objects, np.random.default_rng(0))
     rows = csv_rows(result)
     assert len(rows) == 3 * 3 * (2 + len(QUANTITIES))
     assert all(tuple(row) == CSV_FIELDS for row in rows)
@@ -205,15 +205,15 @@ def test_writers_agree(objects: list[Object]) -> None:
     assert widths == {5}  # three columns and a head in each table
 
 
-def test_no_generator_and_no_real_defect(objects: list[Object]) -> None:
+def test_no_generator_and_no_real_defect(objects: list[MeasuredDefect]) -> None:
     for some in ([], objects[:10], objects[20:30]):
-        result = realism(some, np.random.default_rng(0))
+        result = compare_generators(some, np.random.default_rng(0))
         assert result.comparisons == () and result.nearest == ()
         assert csv_rows(result) == []
         assert "Nearest" in markdown(result)
 
 
-def test_the_picture_shows_the_groups(objects: list[Object]) -> None:
+def test_the_picture_shows_the_groups(objects: list[MeasuredDefect]) -> None:
     picture = figure(objects, dpi=50)
     image = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")).astype(int)
     assert image.shape[1] == 650
@@ -231,7 +231,7 @@ def _greenish(image: np.ndarray) -> int:
 
 
 def test_objects_are_made_in_worker_processes() -> None:
-    """What a process of its own sends back is what is made here."""
+    """A process of its own sends back exactly what is made here."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         sent = pool.apply(examined, (0, "bulge", "dataset", 0.15, "ball"))
     here = examined(0, "bulge", "dataset", 0.15, "ball")
