@@ -57,6 +57,7 @@ from intravariance.dataset.schema import (
 )
 from intravariance.dataset.specification import Specification, specification_from_dict
 from intravariance.errors import InputError, IntegrityError
+from intravariance.files.atomic import write_whole
 from intravariance.geometry.mesh import Mesh
 
 __all__ = [
@@ -86,15 +87,7 @@ def write_shard(path: Path, sample: Sample) -> None:
         write_text(file, "location", location(sample))
         file.attrs["n_points"] = np.int32(len(sample.labels))
         write_sample(file.create_group(location(sample)), sample)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with open(temporary, "wb") as written:
-            written.write(buffer.getbuffer())
-            written.flush()
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, buffer.getbuffer())
 
 
 def read_shard(path: Path) -> Sample:
@@ -126,8 +119,6 @@ def assemble(path: Path, shards: Sequence[Path], metadata: Mapping[str, Any]) ->
         digest = content_digest(metadata["identity"], digests)
         write_table(file, rows)
         write_header(file, metadata, digest)
-    with open(path, "rb") as written:
-        os.fsync(written.fileno())
     return digest
 
 

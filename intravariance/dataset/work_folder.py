@@ -11,22 +11,23 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from intravariance.dataset.store import assemble, read_shard
 from intravariance.errors import InputError, IntegrityError
-from intravariance.files.atomic import check_target
+from intravariance.files.atomic import check_target, move_into_place, write_whole
 from intravariance.progress import say
 
 _SAMPLES, _RECORD, _LOCK = "samples", "build.json", "lock"
 _SHARDS = ("*.h5", "*.h5.*.partial")
-# "assembled.h5*": what a killed process was writing as well
-_OURS = (_RECORD, "build.tmp", "assembled.h5*", _LOCK)
+# with what a killed process was writing, also one of an earlier version ("build.tmp")
+_OURS = (_RECORD, f"{_RECORD}.*.partial", "build.tmp", "assembled.h5*", _LOCK)
 
 
 @contextmanager
@@ -36,8 +37,6 @@ def locked_folder(out: Path) -> Iterator[Path]:
     Raises InputError when another process holds it, when it cannot be made, or when a folder of its
     name is not ours.
     """
-    from filelock import FileLock, Timeout
-
     partial = out.with_name(out.name + ".partial")
     try:
         _check_ours(partial)
@@ -136,9 +135,7 @@ def claim(
                 "another --out, or discard it with --force."
             )
         clear_samples(partial)
-    temporary = record.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(record)
+    write_whole(record, text.encode())
 
 
 def _work(record: str) -> str:
@@ -173,14 +170,17 @@ def finish(
     `verification.verify.failures`. Returns the content digest. Raises IntegrityError when the
     check finds something; the assembled file is kept then.
     """
+
+    def check_whole(assembled: Path) -> None:
+        say("verifying", quiet)
+        if wrong := check(assembled):
+            raise IntegrityError(
+                f"the assembled file, kept as {assembled}, does not verify: {'; '.join(wrong)}"
+            )
+        check_target(out, force)  # again: it may have appeared meanwhile
+
     assembled = partial / "assembled.h5"
     digest = assemble(assembled, shards, metadata)
-    say("verifying", quiet)
-    if wrong := check(assembled):
-        raise IntegrityError(
-            f"the assembled file, kept as {assembled}, does not verify: {'; '.join(wrong)}"
-        )
-    check_target(out, force)  # again: it may have appeared meanwhile
-    os.replace(assembled, out)
+    move_into_place(assembled, out, check_whole)
     discard(partial)
     return digest

@@ -16,7 +16,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from intravariance.errors import InputError
+from intravariance.files.atomic import write_file
+from intravariance.files.checksums import NAME, read_checksums, sha256_of, write_checksums
 from intravariance.progress import say
 
 _SHOWN = 5
@@ -60,10 +64,6 @@ def new_folder(out: Path, record: str, force: bool) -> Iterator[Path]:
     for what `check_folder` refuses, when another process writes there, and when the disk refuses to
     take more.
     """
-    from filelock import FileLock, Timeout
-
-    from intravariance.files.checksums import NAME, write_checksums
-
     check_folder(out, record, force)
     out = _real(out)
     partial = out.with_name(f"{out.name}.partial")
@@ -92,13 +92,10 @@ def new_folder(out: Path, record: str, force: bool) -> Iterator[Path]:
 
 
 def write_member(folder: Path, name: str, content: bytes) -> None:
-    """Write a file in a folder that is still being written, through to the disk."""
+    """Write a file in a folder that is still being written; InputError when it is there already."""
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    write_file(path, content)
 
 
 def _real(out: Path) -> Path:
@@ -109,8 +106,6 @@ def _real(out: Path) -> Path:
 def _not_as_written(folder: Path) -> list[str]:
     """Names of files that SHA256SUMS does not have, or has with another digest. One that was
     removed does not count."""
-    from intravariance.files.checksums import NAME, read_checksums, sha256_of
-
     if not (folder / NAME).is_file():
         return [f"{NAME} (missing, so nothing tells which files are yours)"]
     ours = read_checksums(folder)
