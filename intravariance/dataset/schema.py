@@ -29,8 +29,8 @@ from intravariance.dataset.specification import SPLITS
 from intravariance.errors import InputError, IntegrityError
 from intravariance.geometry.mesh import Mesh, digest_arrays
 
-FORMAT = "iv"
-FORMAT_VERSION = 1
+DATASET_FORMAT = "iv"
+DATASET_VERSION = 1
 MAX_SAMPLES = 1_000_000
 MAX_ROWS = 10_000_000  # points, mesh vertices or faces of one sample
 ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -94,7 +94,7 @@ def canonical_json(content: Any) -> str:
 def content_digest(identity: Mapping[str, Any], digests: Mapping[str, str]) -> str:
     """SHA-256 hex digest of a dataset: its identity (specification, source, seed, noise, ...)
     and the digest of each sample by id. Not the order of samples, not the software."""
-    content = canonical_json([FORMAT_VERSION, identity, sorted(digests.items())])
+    content = canonical_json([DATASET_VERSION, identity, sorted(digests.items())])
     return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -262,8 +262,8 @@ def header(metadata: Mapping[str, Any], digest: str) -> dict[str, Any]:
     identity = metadata["identity"]
     sigma = float(identity["noise_sigma"])
     values: dict[str, Any] = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format": DATASET_FORMAT,
+        "format_version": DATASET_VERSION,
         "metadata": canonical_json(metadata),
         "specification": canonical_json(identity["specification"]),
         "software": canonical_json(metadata.get("software", {})),

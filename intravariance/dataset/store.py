@@ -33,8 +33,8 @@ from numpy.typing import NDArray
 
 from intravariance.dataset.safety import attribute, child_group, reading
 from intravariance.dataset.schema import (
-    FORMAT,
-    FORMAT_VERSION,
+    DATASET_FORMAT,
+    DATASET_VERSION,
     TABLE,
     Sample,
     check_sample,
@@ -83,7 +83,7 @@ def write_shard(path: Path, sample: Sample) -> None:
     buffer = io.BytesIO()  # HDF5 itself may end the process when the disk is full
     with File(buffer, "w") as file:
         write_text(file, "format", SHARD_FORMAT)
-        file.attrs["format_version"] = np.int32(FORMAT_VERSION)
+        file.attrs["format_version"] = np.int32(DATASET_VERSION)
         write_text(file, "location", location(sample))
         file.attrs["n_points"] = np.int32(len(sample.labels))
         write_sample(file.create_group(location(sample)), sample)
@@ -327,7 +327,7 @@ class _Handle:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        file = _open(path, FORMAT)
+        file = _open(path, DATASET_FORMAT)
         self._opened = os.getpid(), file
         self.digest = str(attribute(file, "content_digest"))
         self.metadata = read_json(file, "metadata")
@@ -346,7 +346,7 @@ class _Handle:
         left to the garbage collector, as is one of two that threads opened at the same time."""
         process, file = self._opened
         if process != os.getpid() or not file:
-            file = _open(self.path, FORMAT)
+            file = _open(self.path, DATASET_FORMAT)
             if str(attribute(file, "content_digest")) != self.digest:
                 raise IntegrityError(f"{self.path}: was replaced by another file while in use")
             self._opened = os.getpid(), file
@@ -365,7 +365,7 @@ class _Handle:
 
 
 def _open(path: Path, expected: str) -> File:
-    kind = "dataset" if expected == FORMAT else "shard"
+    kind = "dataset" if expected == DATASET_FORMAT else "shard"
     if not path.is_file():
         raise InputError(f"{path}: no such file; make a dataset with `iv build` or `iv import`")
     if not h5py.is_hdf5(path):
@@ -379,9 +379,9 @@ def _open(path: Path, expected: str) -> File:
         found, version = str(attribute(file, "format")), str(attribute(file, "format_version"))
         if found != expected:
             raise InputError(f"{path}: has format {found!r}, expected {expected!r}")
-        if version != str(FORMAT_VERSION):
+        if version != str(DATASET_VERSION):
             raise InputError(
-                f"{path}: has format version {version}, this iv reads {FORMAT_VERSION}; "
+                f"{path}: has format version {version}, this iv reads {DATASET_VERSION}; "
                 "install the iv that made it, or build the dataset again"
             )
     except BaseException:

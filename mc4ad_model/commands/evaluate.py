@@ -150,13 +150,13 @@ def _check_everything(
 ) -> None:
     """Whatever can be wrong is found before the first evaluation, which takes its time."""
     from mc4ad_model.evaluation.evaluate import check_records
-    from mc4ad_model.evaluation.results import check_folder
+    from mc4ad_model.evaluation.results import check_results_folder
     from mc4ad_model.runs.jobs import evaluated_records
 
     for run in runs:
         check_records(evaluated_records(dataset, run.category))
         run.load_network(backend)
-        check_folder(folders[run.category], force)
+        check_results_folder(folders[run.category], force)
 
 
 def _scoring(run: Run, rule: ObjectRule | None) -> ScoringConfig:

@@ -111,7 +111,7 @@ class Run:
         An evaluation of the earlier run goes too: it would not be this network's. What is no run's
         stays.
         """
-        for path in self.folder.glob("*.partial"):
+        for path in filter(Path.is_file, self.folder.glob("*.partial")):  # not evaluation.partial/
             path.unlink()
         if force:
             shutil.rmtree(self.folder / "evaluation", ignore_errors=True)
