@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a sample is, and how it, the table of samples and the header lie in an HDF5 file.
 
-The layout is drawn in `store.py`, which opens the files.
+The layout is drawn in `store.py`; `opening.py` opens the files.
 """
 
 from __future__ import annotations
@@ -185,11 +185,16 @@ def read_pose(group: h5py.Group) -> NDArray[np.float64]:
     return pose
 
 
-def read_mesh(group: h5py.Group) -> Mesh | None:
-    """The template's mesh, None when there is none."""
+def has_mesh(group: h5py.Group) -> bool:
+    """Return whether a sample's group holds a mesh."""
     with reading(_what(group)):
-        if "mesh" not in group:
-            return None
+        return "mesh" in group
+
+
+def read_mesh(group: h5py.Group) -> Mesh | None:
+    """Read the template's mesh; None when there is none."""
+    if not has_mesh(group):
+        return None
     mesh = child_group(group, "mesh")
     vertices = child_array(mesh, "vertices", "f4", (None, 3), MAX_ROWS)
     faces = child_array(mesh, "faces", "i4", (None, 3), MAX_ROWS)

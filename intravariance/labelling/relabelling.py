@@ -15,7 +15,8 @@ from typing import Any
 from annotations.merging import Rule
 from annotations.vocabulary import NORMAL
 from intravariance.dataset.label_origin import KEY, relabelled
-from intravariance.dataset.store import Dataset, Sample, open_dataset, write_shard
+from intravariance.dataset.shards import write_shard
+from intravariance.dataset.store import Dataset, Sample, open_dataset
 from intravariance.dataset.work_folder import (
     claim,
     clear_samples,

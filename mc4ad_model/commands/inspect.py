@@ -93,7 +93,7 @@ def inspect_command(
     they are in size, shape and direction; the page shows them side by side in any browser.
     """
     from intravariance.dataset.store import open_dataset
-    from intravariance.executors.processes import Processes, cores
+    from intravariance.executors.processes import ProcessExecutor
     from intravariance.files.folders import new_folder
     from intravariance.looking.realism.nearness import to_dict
     from intravariance.looking.realism.two_sample import load_open3d
@@ -105,14 +105,14 @@ def inspect_command(
     config = RunConfig.load(preset, changes).anomalies
     names = _generators(generators)
     out = Path(f"{file.stem}-inspection") if out is None else out
-    with open_dataset(file) as dataset, Processes(jobs or cores()) as processes:
+    with open_dataset(file) as dataset, ProcessExecutor(jobs) as executor:
         chosen = dataset.filter(category=categories) if categories else dataset
         tasks = plan(dataset, chosen.categories, config, names, real, seed)
         _say_noise(dataset, real, quiet)
         about = report.record(dataset, preset, changes, None if real is None else real.name, seed)
         with new_folder(out, report.RECORD, force) as folder:
             drawing = report.Drawing(samples, size, points)
-            result = report.write(folder, about, dataset, tasks, drawing, processes, quiet)
+            result = report.write(folder, about, dataset, tasks, drawing, executor, quiet)
     for line in report.warnings(result):
         say(f"note: {line}")
     if as_json:

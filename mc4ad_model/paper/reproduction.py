@@ -134,7 +134,7 @@ def build_dataset(group: int, out: Path, quiet: bool) -> None:
     from intravariance.building.run import BuildSettings, build, default_cache
     from intravariance.building.sample import SampleSettings
     from intravariance.dataset.specification import load_group
-    from intravariance.executors.processes import cores
+    from intravariance.executors.processes import ProcessExecutor
     from intravariance.geometry.sampling import NOISE_VARIANCE
 
     specification = load_group(group).select()
@@ -145,17 +145,9 @@ def build_dataset(group: int, out: Path, quiet: bool) -> None:
         tolerance=specification.tolerance,
     )
     say(f"building {out}: iv build --group {group} --out {out}", quiet)
-    build(
-        BuildSettings(
-            specification=specification,
-            samples=samples,
-            source="procedural",
-            cache=default_cache(),
-            jobs=cores(),
-            quiet=quiet,
-        ),
-        out,
-    )
+    settings = BuildSettings(specification, samples, "procedural", default_cache(), quiet=quiet)
+    with ProcessExecutor() as executor:
+        build(settings, out, executor)
 
 
 def table(found: Reproduction, metric: Metric) -> tuple[list[str], list[list[Cell]]]:

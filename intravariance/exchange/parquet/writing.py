@@ -112,7 +112,7 @@ def export(
 
 
 def index_of(dataset: Dataset) -> dict[str, Any]:
-    """What iv_export.json holds: all that `store.assemble` is given beside the samples.
+    """What iv_export.json holds: all that `shards.assemble` is given beside the samples.
 
     Raises InputError when the dataset is a selection that cuts through a category.
     """
