@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotations.vocabulary import NORMAL
+from intravariance.auroc import auroc
 from intravariance.dataset.sample_checks import unposed
 from intravariance.dataset.schema import Sample
 from intravariance.geometry.template_surface import Fit
@@ -154,7 +155,10 @@ def evaluate(
             continue
         pairs = np.array([len(pos) * len(neg) for pos, neg in table.values()], dtype=np.float64)
         weights = pairs / pairs.sum()
-        each = [auroc(positive, negative) for positive, negative in table.values()]
+        each = [
+            auroc(np.arange(len(pos) + len(neg)) < len(pos), np.concatenate([pos, neg]))
+            for pos, neg in table.values()
+        ]
         value = float(weights @ each)
         low, high = np.quantile(
             sum(
@@ -186,11 +190,6 @@ def evaluate(
             )
         )
     return probes
-
-
-def auroc(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> float:
-    """Probability that a positive's number is above a negative's, ties counted half."""
-    return float(_wins(positive, negative).mean())
 
 
 def _wins(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -6,17 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from sklearn.metrics import roc_auc_score
 
 from annotations.vocabulary import NORMAL
 from intravariance.building.plan import SampleJob
 from intravariance.dataset.schema import ARRAYS
 from intravariance.dataset.specification import load_group
 from intravariance.dataset.store import Sample
-from intravariance.verification.probes import PROBES, Measured, Probe, auroc, evaluate
+from intravariance.verification.probes import PROBES, Measured, Probe, evaluate
 from intravariance.verification.verify import verify
 from tests.samples import (
     Change,
@@ -30,25 +28,6 @@ from tests.samples import (
 SPECIFICATION = small_specification(positives=20, defects=10)
 BLIND = {name for name, kind in PROBES.items() if kind.blind}
 numbers = arrays(np.float64, st.integers(1, 20), elements=st.integers(-3, 3).map(float))
-
-
-# --- the statistic
-
-
-def test_auroc_of_known_numbers() -> None:
-    assert auroc(np.array([2.0, 3.0]), np.array([0.0, 1.0])) == 1
-    assert auroc(np.array([0.0]), np.array([1.0, 2.0])) == 0
-    assert auroc(np.array([1.0, 1.0]), np.array([1.0])) == 0.5
-    assert auroc(np.array([1.0, 3.0]), np.array([2.0, 0.0])) == 0.75
-
-
-@given(positive=numbers, negative=numbers)
-@settings(max_examples=50, deadline=None)
-def test_auroc_is_scikit_learns(positive: np.ndarray, negative: np.ndarray) -> None:
-    truth = np.r_[np.ones(len(positive)), np.zeros(len(negative))]
-    expected = roc_auc_score(truth, np.r_[positive, negative])
-    assert auroc(positive, negative) == pytest.approx(expected, abs=1e-12)
-    assert auroc(positive, negative) + auroc(negative, positive) == pytest.approx(1)
 
 
 def measured(category: str, positive: np.ndarray, negative: np.ndarray) -> list[Measured]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.stats import bootstrap, mannwhitneyu, rankdata
+from scipy.stats import bootstrap, rankdata
 
 from intravariance.errors import InputError
 from mc4ad_model.evaluation import metrics
@@ -41,22 +41,16 @@ def pooled(seed: int, ties: bool = True) -> tuple[NDArray[np.uint8], NDArray[np.
 
 def test_by_hand() -> None:
     labels, scores = [0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]
-    assert metrics.auroc(labels, scores) == pytest.approx(0.75, abs=1e-15)
     # precision 1 at the first hit, 2 / 3 at the second
     assert metrics.average_precision(labels, scores) == pytest.approx((1 + 2 / 3) / 2, abs=1e-15)
-    assert metrics.auroc([0, 1, 1], [2.0, 2.0, 2.0]) == 0.5
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_referees(seed: int) -> None:
     labels, scores = pooled(seed)
-    assert metrics.auroc(labels, scores) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
     assert metrics.average_precision(labels, scores) == pytest.approx(
         average_precision_score(labels, scores), abs=1e-12
     )
-    anomalous, normal = scores[labels == 1], scores[labels == 0]
-    won = mannwhitneyu(anomalous, normal).statistic / (len(anomalous) * len(normal))
-    assert metrics.auroc(labels, scores) == pytest.approx(won, abs=1e-12)
 
 
 @pytest.mark.parametrize(
