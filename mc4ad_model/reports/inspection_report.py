@@ -18,11 +18,11 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from annotations.vocabulary import NORMAL
+from intravariance.dataset.provenance import software
 from intravariance.dataset.store import Dataset, Record
 from intravariance.errors import IVError
 from intravariance.executors import Executor
@@ -293,9 +293,7 @@ def record(
         "preset": preset,
         "changes": list(changes),
         "seed": seed,
-        "software": {
-            name: version(name) for name in ("intravariance", "numpy", "open3d", "scikit-learn")
-        },
+        "software": software("numpy", "open3d", "scikit-learn"),
     }
 
 

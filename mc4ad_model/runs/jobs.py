@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 
+from intravariance.dataset.provenance import software
 from intravariance.dataset.store import Dataset, Record
 from intravariance.errors import InputError
 from intravariance.progress import say
@@ -104,10 +104,7 @@ def evaluate_into(
         "config": config,
         "data_digest": run.data_digest,
         "scoring": {**config["scoring"], **vars(scoring)},
-        "software": {
-            name: version(name)
-            for name in ("intravariance", "torch", "numpy", "scipy", "scikit-learn")
-        },
+        "software": software("torch", "numpy", "scipy", "scikit-learn"),
     }
     write_results(folder, found, dataset, seed, origin, force=True)
     return found

@@ -16,18 +16,17 @@ The network is always the one after the last epoch; nothing is chosen by looking
 from __future__ import annotations
 
 import json
-import platform
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from intravariance.dataset.provenance import software
 from intravariance.errors import InputError, IntegrityError
 from intravariance.files.atomic import write_file
 from mc4ad_model.methods.mc4ad.checkpoints import load_checkpoint, read_tensors
@@ -259,13 +258,9 @@ def _differences(found: Any, own: Any, name: str = "") -> Iterator[str]:
 
 
 def environment(device: str) -> dict[str, Any]:
-    """Versions and the machine's kind: what may change the last bits of a result."""
-    packages: Mapping[str, str] = {
-        name: version(name) for name in ("intravariance", "torch", "numpy", "scipy")
-    }
+    """Return versions and the machine's kind: what may change the last bits of a result."""
     return {
-        "python": platform.python_version(),
-        **packages,
+        **software("torch", "numpy", "scipy"),
         "device": device,
         "processor": torch.backends.cpu.get_cpu_capability(),
         "gpu": torch.cuda.get_device_name() if device.startswith("cuda") else None,
