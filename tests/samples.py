@@ -31,7 +31,7 @@ Change = Callable[[Sample, np.random.Generator], Sample]
 def small_specification(
     points: tuple[int, int] = (300, 500), positives: int = 6, defects: int = 3
 ) -> Specification:
-    """Two categories of two products each."""
+    """Give two categories of two products each."""
     counts = {"bulge": defects, "missing": defects}
     return Specification(
         name="small",
@@ -51,13 +51,13 @@ UNEVEN = Specification("uneven", "Uneven", (400, 600), (BALL, BEAD))
 
 
 def sphere_points(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """(count, 3) points drawn uniformly on the unit sphere, which are their own normals."""
+    """Draw (count, 3) points uniformly on the unit sphere, which are their own normals."""
     points = rng.normal(size=(count, 3))
     return points / np.linalg.norm(points, axis=1, keepdims=True)
 
 
 def product(subcategory: str) -> Mesh:
-    """The pristine mesh of a subcategory, unit-sphere frame: a ball where none is known."""
+    """Make the pristine mesh of a subcategory, unit-sphere frame: a ball where none is known."""
     ball = trimesh.creation.icosphere(subdivisions=3)
     brick = trimesh.creation.box().subdivide().subdivide()
     stretch = {
@@ -72,7 +72,7 @@ def product(subcategory: str) -> Mesh:
 def make_sample(
     job: SampleJob, seed: int = 0, sigma: float = 0.0447, source: str = "procedural"
 ) -> Sample:
-    """An honest sample. "missing" cuts a cap off and closes it with a flat face."""
+    """Make an honest sample. "missing" cuts a cap off and closes it with a flat face."""
     rng = generator(seed, job.id)
     mesh = product(job.subcategory)
     where = sample_surface(mesh, job.n_points, rng)
@@ -124,7 +124,7 @@ def metadata(
     sigma: float = 0.0447,
     source: str = "procedural",
 ) -> dict[str, Any]:
-    """What the build records."""
+    """Give what the build records."""
     return {
         "identity": {
             "specification": specification.to_dict(),
@@ -180,10 +180,10 @@ def assert_same(first: Sample, second: Sample) -> None:
 
 
 def only_defective(change: Change) -> Change:
-    """The change applied to defective samples alone: a shortcut."""
+    """Apply the change to defective samples alone: a shortcut."""
     return lambda sample, rng: sample if sample.defect == NORMAL else change(sample, rng)
 
 
 def with_points(sample: Sample, points: np.ndarray) -> Sample:
-    """The sample with other points (N, 3)."""
+    """Return the sample with other points (N, 3)."""
     return replace(sample, points=np.ascontiguousarray(points, dtype=np.float32))

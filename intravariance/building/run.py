@@ -154,7 +154,7 @@ def default_cache() -> Path:
 def _base_meshes(
     choices: list[Choice], settings: BuildSettings, executor: Executor
 ) -> tuple[dict[tuple[str, str], BaseMesh], str]:
-    """Prepare the base meshes; by category and subcategory, and Blender's version."""
+    """Prepare the base meshes; return them by category and subcategory, and Blender's version."""
     tasks = [
         _MeshTask(choice, settings.cache, settings.skip_bad, settings.blender) for choice in choices
     ]
@@ -196,7 +196,7 @@ def _make_samples(
     executor: Executor,
     partial: Path,
 ) -> list[Finished]:
-    """Make the samples that are not there yet; what there is to know of all."""
+    """Make the samples that are not there yet; return what there is to know of all."""
     found = {job.id: found_finished(shards[job.id], job.id) for job in jobs}
     made = [item for item in found.values() if item is not None]
     if made:
@@ -247,7 +247,7 @@ def _base_mesh(path: Path) -> Mesh:
 
 
 def _prepare_mesh(task: _MeshTask) -> tuple[BaseMesh, list[str], str]:
-    """Prepare a base mesh; it, warnings, and the version of Blender, which samples will need."""
+    """Prepare a base mesh; return it, warnings, and the version of Blender, which samples need."""
     blender = _blender(task.blender)
     version = blender.versions()["blender"]
     base, warnings = prepare(task.choice, cache=task.cache, skip_bad=task.skip_bad, blender=blender)
@@ -255,7 +255,7 @@ def _prepare_mesh(task: _MeshTask) -> tuple[BaseMesh, list[str], str]:
 
 
 def _make_sample(task: _SampleTask) -> tuple[bytes, Finished]:
-    """Make a sample; the content of its shard, and what there is to know of it."""
+    """Make a sample; return the content of its shard, and what there is to know of it."""
     origin = f"{task.base.origin} sha256:{task.base.sha256}"
     mesh, blender = _base_mesh(task.base.path), _blender(task.blender)
     sample = make_sample(task.job, mesh, origin, task.settings, blender)

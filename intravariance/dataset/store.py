@@ -76,8 +76,11 @@ def open_dataset(path: str | Path) -> Dataset:
 
 
 def structure(dataset: Dataset) -> list[str]:
-    """What is missing from the file, what does not belong there, and what contradicts itself:
-    every group and attribute by name, the header, the digests written beside the samples."""
+    """Tell what is missing from the file, does not belong there, or contradicts itself.
+
+    Every group and attribute is looked at by name, and the header, and the digests written beside
+    the samples.
+    """
     with reading(str(dataset.path)):
         return _structure(dataset)
 
@@ -160,7 +163,7 @@ class Dataset:
         split: str | Collection[str] | None = None,
         defect: str | Collection[str] | None = None,
     ) -> Dataset:
-        """The samples that match every argument given (each a name or a collection of names).
+        """Choose the samples that match every argument given (each a name or several names).
 
         Raises InputError for a name that no sample of the file has.
         """
@@ -188,7 +191,7 @@ class Dataset:
         return iter(self._records)
 
     def __getitem__(self, key: int | str) -> Record:
-        """The sample at a position, or the one with an id (KeyError when not here)."""
+        """Return the sample at a position, or the one with an id (KeyError when not here)."""
         return self._by_id[key] if isinstance(key, str) else self._records[key]
 
     def __enter__(self) -> Dataset:
@@ -269,7 +272,7 @@ class Record:
         return has_mesh(self._group())
 
     def load(self) -> Sample:
-        """Everything, in memory."""
+        """Read everything into memory."""
         return read_sample(self._group(), self.id, self.category, self.split, self.n_points)
 
     def _group(self) -> h5py.Group:

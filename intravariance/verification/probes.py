@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shortcut probes: can something other than the defect tell normal from defective?
+"""Shortcut probes, which ask whether anything but the defect tells normal from defective.
 
 Each probe is one number a test sample. Its AUROC (defective = positive) is taken within each
 category and averaged with the number of pairs as weight: 0.5 when the number tells nothing.
@@ -103,7 +103,7 @@ def measure(sample: Sample, place: int, fitted: Fit | None, training_tree: Any) 
     place : its place in the file. fitted : its normal points against its template, None when that
     cannot be known. training_tree : k-d tree of the unposed training clouds of the category.
     """
-    from scipy.spatial import cKDTree
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
 
     points = unposed(sample.points, sample.pose)
     normal = sample.labels == 0
@@ -137,7 +137,7 @@ def measure(sample: Sample, place: int, fitted: Fit | None, training_tree: Any) 
 def evaluate(
     measured: Sequence[Measured], rng: np.random.Generator, judged: bool = True
 ) -> list[Probe]:
-    """The AUROC of each probe and whether it is as blind as it must be.
+    """Compute the AUROC of each probe, and judge whether it is as blind as it must be.
 
     judged : whether any must be; foreign data is as it is.
     """
@@ -193,7 +193,7 @@ def evaluate(
 
 
 def _wins(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(P, Q) 1 where the positive is above the negative, 0.5 where they are equal, else 0."""
+    """Compare all pairs (P, Q): 1 where the positive is above, 0.5 where they are equal, else 0."""
     difference = positive[:, None] - negative[None, :]
     return np.asarray((np.sign(difference) + 1) / 2)
 
@@ -201,7 +201,7 @@ def _wins(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> NDArr
 def _by_category(
     measured: Sequence[Measured], name: str
 ) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """The numbers of the defective and of the normal samples of each category that has both."""
+    """Collect the numbers of defective and of normal samples of each category that has both."""
     table: dict[str, tuple[list[float], list[float]]] = {}
     for item in measured:
         value = item.values[name]
@@ -213,14 +213,14 @@ def _by_category(
 def _bootstrap(
     positive: NDArray[np.float64], negative: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """(R,) AUROC of samples redrawn with replacement, defective and normal apart."""
+    """Compute (R,) AUROC of samples redrawn with replacement, defective and normal apart."""
     wins = _wins(positive, negative)
     shares = [rng.multinomial(n, np.full(n, 1 / n), size=_BOOTSTRAPS) / n for n in wins.shape]
     return np.asarray(((shares[0] @ wins) * shares[1]).sum(axis=1))
 
 
 def _deals(positives: int, negatives: int, rng: np.random.Generator) -> NDArray[np.int32]:
-    """(R, P) which samples are called positive when the labels are dealt out anew."""
+    """Draw (R, P) which samples are called positive when the labels are dealt out anew."""
     # a random subset: the places of the smallest of as many random numbers
     order = rng.random((_PERMUTATIONS, positives + negatives)).argpartition(positives - 1, axis=1)
     return order[:, :positives].astype(np.int32)
@@ -229,8 +229,8 @@ def _deals(positives: int, negatives: int, rng: np.random.Generator) -> NDArray[
 def _shuffled(
     positive: NDArray[np.float64], negative: NDArray[np.float64], deals: NDArray[np.int32]
 ) -> NDArray[np.float64]:
-    """(R,) AUROC with the labels dealt out anew, from rank sums."""
-    from scipy.stats import rankdata
+    """Compute (R,) AUROC with the labels dealt out anew, from rank sums."""
+    from scipy.stats import rankdata  # noqa: PLC0415 - weight
 
     ranks = rankdata(np.concatenate([positive, negative]))
     smallest = len(positive) * (len(positive) + 1) / 2

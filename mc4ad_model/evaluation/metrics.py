@@ -61,7 +61,7 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
     InputError
         As `validate`.
     """
-    from sklearn.metrics import average_precision_score
+    from sklearn.metrics import average_precision_score  # noqa: PLC0415 - weight
 
     return float(average_precision_score(*validate(labels, scores)))
 
@@ -83,9 +83,9 @@ def anomalous_regions(
     regions : (N,) int64
         0 for a normal point, else the number of its region, from 1.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-    from scipy.spatial import cKDTree
+    from scipy.sparse import coo_array  # noqa: PLC0415 - weight
+    from scipy.sparse.csgraph import connected_components  # noqa: PLC0415 - weight
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
 
     chosen = np.flatnonzero(np.asarray(labels))
     regions = np.zeros(len(np.asarray(labels)), dtype=np.int64)
@@ -112,7 +112,7 @@ def au_pro(regions: ArrayLike, scores: ArrayLike, limit: float = AU_PRO_LIMIT) -
     InputError
         As `validate`.
     """
-    from sklearn.metrics import roc_curve
+    from sklearn.metrics import roc_curve  # noqa: PLC0415 - weight
 
     numbers = np.asarray(regions)
     truth, values = validate(numbers > 0, scores)
@@ -270,7 +270,7 @@ def mean_rank(table: ArrayLike) -> NDArray[np.float64]:
     InputError
         The table is empty or has a gap.
     """
-    from scipy.stats import rankdata
+    from scipy.stats import rankdata  # noqa: PLC0415 - weight
 
     values = np.asarray(table, dtype=np.float64)
     if values.ndim != 2 or not values.size or not np.isfinite(values).all():

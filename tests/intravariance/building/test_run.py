@@ -21,7 +21,7 @@ from tests.conftest import run_iv
 
 @pytest.fixture
 def command(small_specification, cache):
-    """Arguments of a small build; a test adds --out."""
+    """Give the arguments of a small build; a test adds --out."""
     return ["build", "--spec", small_specification, "--cache", cache]
 
 
@@ -31,7 +31,7 @@ def digest(path: Path) -> str:
 
 
 def start(arguments) -> subprocess.Popen[str]:
-    """`iv ARGUMENTS` in a process group of its own, left running."""
+    """Start `iv ARGUMENTS` in a process group of its own, and leave it running."""
     return subprocess.Popen(
         [sys.executable, "-c", "from intravariance.cli import main; main()", *map(str, arguments)],
         stdout=subprocess.PIPE,
@@ -44,7 +44,7 @@ def start(arguments) -> subprocess.Popen[str]:
 
 
 def wait_for_samples(process, out: Path, count: int) -> Path:
-    """The folder of finished samples, once a running build has made so many."""
+    """Return the folder of finished samples, once a running build has made so many."""
     samples = out.with_name(f"{out.name}.partial") / "samples"
     end = time.monotonic() + 120
     while len(list(samples.glob("*.h5"))) < count and process.poll() is None:

@@ -18,7 +18,7 @@ from tests.samples import UNEVEN, Change, make_dataset, with_points
 
 
 def given_out(tmp_path: Path, change: Change | None = None) -> tuple[Path, Path, str]:
-    """A dataset file, its clouds with the labels of one turned round, and that one's id."""
+    """Make a dataset file, and clouds with the labels of one turned round; return its id too."""
     file = make_dataset(tmp_path / "small.h5", UNEVEN, sigma=0.002, change=change)
     with open_dataset(file) as dataset:
         id = next(record.id for record in dataset if record.defect == "bulge")

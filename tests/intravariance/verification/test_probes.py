@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.spatial import cKDTree
+from scipy.stats import norm
 
 from annotations.vocabulary import NORMAL
 from intravariance.building.plan import SampleJob
@@ -56,8 +58,6 @@ def test_permutation_test_and_interval_against_the_normal_approximation() -> Non
     positive, negative = rng.normal(0.5, size=60), rng.normal(size=50)
     probe = first_probe(measured("a", positive, negative))
     error = np.sqrt((60 + 50 + 1) / (12 * 60 * 50))
-    from scipy.stats import norm
-
     assert probe.p_value == pytest.approx(2 * norm.sf(abs(probe.auroc - 0.5) / error), abs=0.004)
     assert (probe.high - probe.low) / 2 == pytest.approx(2.576 * error, rel=0.15)
     assert probe.low < probe.auroc < probe.high
@@ -95,7 +95,7 @@ def test_the_centroid_as_stored_may_tell_defects_in_canonical_poses_only(
 
 
 def group2_sizes(rng: np.random.Generator, factor: float) -> list[Measured]:
-    """Group 2's test samples with an honest number of points, times a factor if defective."""
+    """Give Group 2's test samples an honest number of points, times a factor if defective."""
     specification = load_group(2).select()
     return [
         Measured(
@@ -172,9 +172,7 @@ def far_put(sample: Sample, rng: np.random.Generator) -> Sample:
 
 
 def evenly_spaced(sample: Sample, rng: np.random.Generator) -> Sample:
-    """Points pushed away from their nearest neighbours, as a blue-noise sampler would."""
-    from scipy.spatial import cKDTree
-
+    """Push points away from their nearest neighbours, as a blue-noise sampler would."""
     points = sample.points.astype(np.float64)
     for _ in range(3):
         away = points - points[cKDTree(points).query(points, k=2)[1][:, 1]]

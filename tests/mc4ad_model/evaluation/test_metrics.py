@@ -18,7 +18,7 @@ Objects = tuple[list[NDArray[np.uint8]], list[NDArray[np.float32]]]
 
 
 def objects_of(seed: int, count: int = 9, points: int = 30, ties: bool = True) -> Objects:
-    """Labels and scores of some objects, two thirds of which have anomalous points."""
+    """Draw labels and scores of some objects, two thirds of which have anomalous points."""
     rng = np.random.default_rng(seed)
     labels, scores = [], []
     for i in range(count):
@@ -113,7 +113,7 @@ def test_regions_are_what_a_flood_fill_finds(seed: int, radius: float) -> None:
 
 
 def obvious_au_pro(regions: NDArray[np.int64], scores: NDArray[np.float64], limit: float) -> float:
-    """The definition, threshold by threshold, then trapezia in small steps of the rate."""
+    """Follow the definition, threshold by threshold, then trapezia in small steps of the rate."""
     rate, overlap = [0.0], [0.0]
     for threshold in sorted(set(scores), reverse=True):
         found = scores >= threshold
