@@ -39,6 +39,9 @@ _INTERVAL = 0.99
 # Points of a cloud that are looked up; a mean over these is as good as one over all.
 _LOOKED_UP = 2_000
 
+# Which samples are called positive, by category and the numbers of positives and negatives.
+Deals = dict[tuple[str, int, int], NDArray[np.int32]]
+
 
 @dataclass(frozen=True)
 class ProbeKind:
@@ -147,7 +150,7 @@ def evaluate(
         for name, kind in PROBES.items()
     }
     blind = max(sum(must_be_blind.values()), 1)
-    deals: dict[tuple[str, int, int], NDArray[np.int32]] = {}  # the same ones for every probe
+    deals: Deals = {}  # the same ones for every probe
     probes = []
     for name, kind in PROBES.items():
         table = _by_category(measured, name)
@@ -166,15 +169,7 @@ def evaluate(
             ),
             [(1 - _INTERVAL) / 2, (1 + _INTERVAL) / 2],
         )
-        shuffled = np.zeros(_PERMUTATIONS)
-        for weight, (category, pair) in zip(weights, table.items(), strict=True):
-            key = category, len(pair[0]), len(pair[1])
-            if key not in deals:
-                deals[key] = _deals(key[1], key[2], rng)
-            shuffled += weight * _shuffled(*pair, deals[key])
-        # 1e-12: equal statistics must count as equal after rounding
-        as_far = int(np.sum(np.abs(shuffled - 0.5) >= abs(value - 0.5) - 1e-12))
-        p_value = (1 + as_far) / (1 + _PERMUTATIONS)
+        p_value = _p_value(value, table, weights, deals, rng)
         seen = abs(value - 0.5) > LARGEST_DEVIATION and p_value < FAMILY_ERROR / blind
         probes.append(
             Probe(
@@ -190,6 +185,25 @@ def evaluate(
             )
         )
     return probes
+
+
+def _p_value(
+    value: float,
+    table: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
+    weights: NDArray[np.float64],
+    deals: Deals,
+    rng: np.random.Generator,
+) -> float:
+    """Test an AUROC by permutation, two-sided: labels are shuffled within categories."""
+    shuffled = np.zeros(_PERMUTATIONS)
+    for weight, (category, pair) in zip(weights, table.items(), strict=True):
+        key = category, len(pair[0]), len(pair[1])
+        if key not in deals:
+            deals[key] = _deals(key[1], key[2], rng)
+        shuffled += weight * _shuffled(*pair, deals[key])
+    # 1e-12: equal statistics must count as equal after rounding
+    as_far = int(np.sum(np.abs(shuffled - 0.5) >= abs(value - 0.5) - 1e-12))
+    return (1 + as_far) / (1 + _PERMUTATIONS)
 
 
 def _wins(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> NDArray[np.float64]:

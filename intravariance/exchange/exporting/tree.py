@@ -84,24 +84,21 @@ def write_tree(
             _Task(record, layout.NAME, entry, options)
             for record, entry in zip(records, entries, strict=True)
         )
-        record = _record(layout, options, about, terms)
-        write_member(folder, RECORD, record)
-        files, size = 1, len(record)
+        write_member(folder, RECORD, _record(layout, options, about, terms))
         results = executor.run(_content, tasks)
         for _, content in track(results, len(entries), "exporting", quiet):
             if isinstance(content, IVError):
                 raise content
             for name, data in content.items():
                 write_member(folder, name, data)
-                files, size = files + 1, size + len(data)
         beside = layout.lists(records, entries)
         beside[SIDE_FILE] = _side_file(records, entries)
         beside[README] = tree_card(dataset, layout.NAME, digest, terms)
         for name, data in beside.items():
             write_member(folder, name, data)
-        write_checksums(folder)
-    files, size = files + len(beside), size + sum(map(len, beside.values()))
-    return Written(len(records), files, size, holds)
+        names = write_checksums(folder)
+        size = sum((folder / name).stat().st_size for name in names)
+    return Written(len(records), len(names), size, holds)
 
 
 def _holds(layout: Layout, entries: Sequence[Entry]) -> dict[str, str]:
