@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a build costs, measured side by side in one run.
+"""Measures what a build costs, side by side in one run.
 
     python benchmarks/build.py            everything (about 15 minutes on 2 cores)
     python benchmarks/build.py --quick    fewer samples

@@ -233,7 +233,7 @@ def _rejections(made: Iterable[Finished]) -> dict[str, int]:
     return dict(+rejections)
 
 
-# What runs in the worker processes. Each keeps one Blender process and the meshes it used last.
+# The functions below run in the worker processes. Each keeps one Blender process and the meshes it used last.
 
 
 @lru_cache(maxsize=1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the labels of a sample come from, as its parameter "labels" says.
+"""The origin of a sample's labels, as its parameter "labels" says.
 
 A sample without that parameter has the labels of its construction (an imported one, those of its
 source). With it, `construction_labels` gives these back bit for bit, so nothing is lost:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What made a file: versions, and hashes of this project's own code.
+"""The makers of a file: versions, and hashes of this project's own code.
 
 By the hashes, nothing that was made by other code is reused.
 """

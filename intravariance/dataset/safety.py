@@ -88,7 +88,7 @@ def checked_dataset(parent: h5py.Group, name: str, limit: int) -> h5py.Dataset:
         raise IntegrityError(f"{what}: type {dataset.dtype} refused; expected fixed-size numbers")
     if not shape or shape[0] > limit or any(n > 16 for n in shape[1:]):
         raise IntegrityError(f"{what}: shape {shape} refused; at most {limit} rows are expected")
-    # What is stored is never longer than the raw bytes and a checksum: so a small dataset cannot
+    # The stored stream is never longer than the raw bytes and a checksum: so a small dataset cannot
     # hide a stream that inflates to gigabytes.
     if stored > nbytes + 64 or (chunks and any(c > n for c, n in zip(chunks, shape, strict=True))):
         raise IntegrityError(f"{what}: stores {stored} bytes for {nbytes} bytes of data; refused")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What must hold for every single sample. Each check returns the problem, or "" when all is well.
+"""The checks of every single sample. Each check returns the problem, or "" when all is well.
 
 `SAMPLE_CHECKS` lists them, and `IMPORTED_CHECKS` those for somebody else's clouds; `verify` runs
 them over a file.
@@ -32,7 +32,7 @@ _ORDER_LIMIT = 6.1
 
 @dataclass(frozen=True)
 class Expected:
-    """What the file says that its samples should be."""
+    """Hold what the file says that its samples should be."""
 
     specification: Specification
     noise_sigma: float

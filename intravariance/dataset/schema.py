@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a sample is, and how it, the table of samples and the header lie in an HDF5 file.
+"""A sample, and how it, the table of samples and the header lie in an HDF5 file.
 
 The layout is drawn in `store.py`; `opening.py` opens the files.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a dataset is made of: categories, subcategories, splits and exact counts, as data.
+"""The make-up of a dataset: categories, subcategories, splits and exact counts, as data.
 
 The two groups of the paper are `specifications/group1.toml` (Table 7) and
 `specifications/group2.toml` (Table 8); `--spec FILE` reads a user's own file of the same form.

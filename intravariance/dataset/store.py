@@ -258,7 +258,7 @@ class Record:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What the sample was made with."""
+        """All that the sample was made with."""
         return read_json(self._group(), "parameters")
 
     @property

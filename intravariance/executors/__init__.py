@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where independent tasks run. Whoever starts a job chooses an executor and passes it in.
+"""Executors run independent tasks. Whoever starts a job chooses an executor and passes it in.
 
 executors/processes.py    worker processes of this machine
 executors/serial.py       this process, one task after another

@@ -78,7 +78,7 @@ def new_folder(
     """Give a folder `<out>.partial` to write in, the file named `record` first.
 
     It gets SHA256SUMS, unless the block wrote it, and becomes `out` when the block ends without an
-    error; it is removed otherwise. Where `out` is a link, its target is written. Raises InputError
+    error; it is removed otherwise. The target is written where `out` is a link. Raises InputError
     for what `check_folder` refuses, when another process writes there, and when the disk refuses to
     take more.
     """

@@ -6,8 +6,8 @@ counts against the specification inside, the labels against the templates' meshe
 
 Of imported files (`importing`) less can be checked: there are no meshes, so nothing says where the
 surface was, and the data is as its makers left it. Such checks do not apply, and probes are
-measured but not judged. Where a hand changed labels (`labelling`), those of the construction are
-checked, which the file still knows.
+measured but not judged. Labels of the construction are checked,
+which the file still knows where a hand changed them (`labelling`).
 """
 
 from __future__ import annotations

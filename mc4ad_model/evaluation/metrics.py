@@ -3,7 +3,7 @@
 
 Conventions. A label is 0 (normal) or 1 (anomalous), a score is higher the more anomalous; arrays of
 one object after another, concatenated, give a pooled metric (the field's protocol: all points of
-all objects of a category, normal objects included). What cannot be computed is an InputError, never
+all objects of a category, normal objects included). A metric that is undefined is an InputError, never
 a NaN. Average precision is scikit-learn's; AUROC is `intravariance.auroc`'s.
 
 AU-PRO. A region is a connected component of an object's anomalous points, two of them being
