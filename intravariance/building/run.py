@@ -233,7 +233,8 @@ def _rejections(made: Iterable[Finished]) -> dict[str, int]:
     return dict(+rejections)
 
 
-# The functions below run in the worker processes. Each keeps one Blender process and the meshes it used last.
+# The functions below run in the worker processes. Each worker keeps one Blender process, and the
+# meshes that it used last.
 
 
 @lru_cache(maxsize=1)

@@ -3,8 +3,8 @@
 
 Conventions. A label is 0 (normal) or 1 (anomalous), a score is higher the more anomalous; arrays of
 one object after another, concatenated, give a pooled metric (the field's protocol: all points of
-all objects of a category, normal objects included). A metric that is undefined is an InputError, never
-a NaN. Average precision is scikit-learn's; AUROC is `intravariance.auroc`'s.
+all objects of a category, normal objects included). A metric that is undefined is an InputError,
+never a NaN. Average precision is scikit-learn's; AUROC is `intravariance.auroc`'s.
 
 AU-PRO. A region is a connected component of an object's anomalous points, two of them being
 neighbours within `REGION_RADIUS`. At each threshold, the per-region overlap is the mean over all
