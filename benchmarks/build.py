@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a build costs, measured side by side in one run.
+"""Measures what a build costs, side by side in one run.
 
     python benchmarks/build.py            everything (about 15 minutes on 2 cores)
     python benchmarks/build.py --quick    fewer samples
@@ -47,14 +47,14 @@ def main() -> None:
 
 
 def group2(folder: Path, options: list[str]) -> None:
-    """Time and peak memory of the main job, base meshes not cached."""
+    """Measure time and peak memory of the main job, base meshes not cached."""
     arguments = ["build", "--group", "2", "--out", folder / "group2.h5", *options]
     seconds, peak = measure([*arguments, "--cache", folder / "cache"])
     print(f"iv build --group 2 {' '.join(options)}: {seconds:.0f} s, peak {peak:.0f} MiB")
 
 
 def memory(folder: Path, categories: list[str]) -> None:
-    """Peak memory with 1 and 4 times the samples of some categories."""
+    """Measure peak memory with 1 and 4 times the samples of some categories."""
     peaks = []
     for factor in (1, 4):
         specification = folder / f"times{factor}.toml"
@@ -68,9 +68,12 @@ def memory(folder: Path, categories: list[str]) -> None:
 
 
 def fresh_processes(folder: Path, count: int) -> None:
-    """Cost of a sample: everything kept between samples as `iv build` does, a Blender process for
-    each sample, and that with nothing else kept either (the base mesh is made again, as in tools
-    that run one script in one process for each sample)."""
+    """Measure what a sample costs, in three ways.
+
+    Everything is kept between samples, as `iv build` does; or each sample has a Blender process of
+    its own; or nothing else is kept either (the base mesh is made again, as in tools that run one
+    script in one process for each sample).
+    """
     specification = load_group(2).select()
     jobs = [job for job in make_plan(specification, 0) if job.split == "test"]
     jobs = jobs[:: max(1, len(jobs) // count)][:count]  # normal and defective as they come
@@ -111,14 +114,14 @@ def fresh_processes(folder: Path, count: int) -> None:
 
 
 def timed(action) -> float:
-    """Seconds that a call takes."""
+    """Measure the seconds that a call takes."""
     start = time.perf_counter()
     action()
     return time.perf_counter() - start
 
 
 def measure(arguments: list[object]) -> tuple[float, float]:
-    """(seconds, peak MiB: sum of the resident memory of all its processes) of an `iv` command."""
+    """Measure an `iv` command: seconds, and peak MiB of resident memory of all its processes."""
     start, peak = time.perf_counter(), 0
     program = [sys.executable, "-c", "from intravariance.cli import main; main()"]
     process = subprocess.Popen([*program, *map(str, arguments), "--quiet"])
@@ -138,7 +141,7 @@ def measure(arguments: list[object]) -> tuple[float, float]:
 
 
 def _multiplied(categories: list[str], factor: int) -> str:
-    """A specification of Group 2 categories with `factor` times the test samples."""
+    """Write a specification of Group 2 categories with `factor` times the test samples."""
     lines = ['name = "times"', "points = [7000, 12000]"]
     for category in load_group(2).select(categories).categories:
         larger = replace(

@@ -35,12 +35,15 @@ from pathlib import Path
 import numpy as np
 
 from annotations.vocabulary import NORMAL
+from intravariance.dataset.shards import assemble, write_shard
 from intravariance.dataset.specification import Category, Specification
-from intravariance.dataset.store import Dataset, Sample, assemble, open_dataset, write_shard
+from intravariance.dataset.store import Dataset, Sample, open_dataset
 from intravariance.exchange.exporting.tree import write_tree
 from intravariance.exchange.importing.run import ImportSettings, import_dataset
 from intravariance.exchange.layouts import WRITERS, Options, detect_layout, find_scans
 from intravariance.exchange.layouts.template_meshes import normal_faces, vertex_normals
+from intravariance.executors.processes import ProcessExecutor
+from intravariance.executors.serial import SerialExecutor
 from intravariance.geometry.mesh import Mesh
 
 SIGMA = 0.002
@@ -179,7 +182,8 @@ def write(layout: str, file: Path, folder: Path, jobs: int) -> dict:
     start = time.perf_counter()
     with open_dataset(file) as dataset:
         options = Options(rules.spellings[0], rules.delimiters[0], SIGMA)
-        written = write_tree(WRITERS[layout], dataset, folder, options, jobs=jobs, quiet=True)
+        with SerialExecutor() if jobs == 1 else ProcessExecutor(jobs) as executor:
+            written = write_tree(WRITERS[layout], dataset, folder, options, executor, quiet=True)
     return figures(start, written.samples, written.bytes, jobs)
 
 
@@ -203,7 +207,8 @@ def import_tree(layout: str, file: Path, folder: Path, jobs: int) -> dict:
     """`iv import`, as a whole: read, normals estimated where there are none, stored, verified."""
     out = file.with_name("imported.h5")
     start = time.perf_counter()
-    result = import_dataset(ImportSettings("auto", folder, jobs=jobs, quiet=True), out)
+    with ProcessExecutor(jobs) as executor:
+        result = import_dataset(ImportSettings("auto", folder, quiet=True), out, executor)
     found = figures(start, result.specification.total, out.stat().st_size, jobs)
     out.unlink()
     return found

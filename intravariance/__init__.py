@@ -1,18 +1,73 @@
 # SPDX-License-Identifier: Apache-2.0
-"""iv: builds, checks and reads the Anomaly-IntraVariance 3D anomaly-detection dataset."""
+"""Build, check and read the Anomaly-IntraVariance 3D anomaly-detection dataset.
 
+    from intravariance import open_dataset
+
+    with open_dataset("group2.h5") as dataset:
+        for record in dataset.filter(category="bowl", split="test"):
+            print(record.id, record.defect, record.points.shape, record.labels.sum())
+
+The names in `__all__` are the public interface. All others may change.
+"""
+
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from intravariance.dataset.store import open_dataset
+from intravariance.errors import BackendUnavailable, InputError, IntegrityError, IVError
 
-__all__ = ["open_dataset"]
+if TYPE_CHECKING:
+    from intravariance.dataset.schema import Sample
+    from intravariance.dataset.specification import (
+        Category,
+        Specification,
+        load_group,
+        load_specification,
+    )
+    from intravariance.dataset.store import Dataset, Record, open_dataset
+    from intravariance.geometry.mesh import Mesh
+    from intravariance.verification.verify import Check, Report, verify
+
+__all__ = [
+    "BackendUnavailable",
+    "Category",
+    "Check",
+    "Dataset",
+    "IVError",
+    "InputError",
+    "IntegrityError",
+    "Mesh",
+    "Record",
+    "Report",
+    "Sample",
+    "Specification",
+    "load_group",
+    "load_specification",
+    "open_dataset",
+    "verify",
+]
+
+# They are imported when first used: `import intravariance` stays instant, without NumPy and h5py.
+_PLACES = {
+    "Category": "dataset.specification",
+    "Check": "verification.verify",
+    "Dataset": "dataset.store",
+    "Mesh": "geometry.mesh",
+    "Record": "dataset.store",
+    "Report": "verification.verify",
+    "Sample": "dataset.schema",
+    "Specification": "dataset.specification",
+    "load_group": "dataset.specification",
+    "load_specification": "dataset.specification",
+    "open_dataset": "dataset.store",
+    "verify": "verification.verify",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when first used: `import intravariance` stays instant, without h5py.
-    if name == "open_dataset":
-        from intravariance.dataset.store import open_dataset
+    if name not in _PLACES:
+        raise AttributeError(f"module 'intravariance' has no attribute {name!r}")
+    return getattr(import_module(f"intravariance.{_PLACES[name]}"), name)
 
-        return open_dataset
-    raise AttributeError(f"module 'intravariance' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -16,6 +16,7 @@ from intravariance.dataset.specification import Category, Specification
 from intravariance.dataset.store import Dataset, Sample
 from intravariance.exchange.exporting.tree import Written, write_tree
 from intravariance.exchange.layouts import WRITERS, Options
+from intravariance.executors.serial import SerialExecutor
 from tests.samples import make_dataset
 
 POINTS = (2048, 2100)
@@ -66,5 +67,6 @@ def export_to(dataset: Dataset, layout: str, out: Path, **options: object) -> Wr
         dataset,
         out,
         replace(chosen, **options),  # type: ignore[arg-type]
+        SerialExecutor(),
         quiet=True,
     )

@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 
 from annotations.vocabulary import DISPLACEMENT_THRESHOLD, NORMAL
 from intravariance.building.plan import SampleJob, make_plan
+from intravariance.dataset.schema import ARRAYS
+from intravariance.dataset.shards import assemble, write_shard
 from intravariance.dataset.specification import Category, Specification
-from intravariance.dataset.store import Sample, assemble, write_shard
+from intravariance.dataset.store import Sample
 from intravariance.geometry.mesh import Mesh, mesh_from_arrays, to_unit_sphere
 from intravariance.geometry.sampling import apply_pose, random_pose, rotate, sample_surface
 from intravariance.seeds import generator
@@ -30,7 +32,7 @@ Change = Callable[[Sample, np.random.Generator], Sample]
 def small_specification(
     points: tuple[int, int] = (300, 500), positives: int = 6, defects: int = 3
 ) -> Specification:
-    """Two categories of two products each."""
+    """Give two categories of two products each."""
     counts = {"bulge": defects, "missing": defects}
     return Specification(
         name="small",
@@ -50,7 +52,7 @@ UNEVEN = Specification("uneven", "Uneven", (400, 600), (BALL, BEAD))
 
 
 def sphere_points(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """(count, 3) points drawn uniformly on the unit sphere, which are their own normals."""
+    """Draw (count, 3) points uniformly on the unit sphere, which are their own normals."""
     points = rng.normal(size=(count, 3))
     return points / np.linalg.norm(points, axis=1, keepdims=True)
 
@@ -164,6 +166,19 @@ def make_dataset(
         write_shard(shards[-1], sample)
     assemble(path, shards, metadata(specification, seed, sigma, source))
     return path
+
+
+def assert_same(first: Sample, second: Sample) -> None:
+    """Check that two samples are the same to the last bit."""
+    for name in (*ARRAYS, "pose"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+        assert getattr(first, name).dtype == getattr(second, name).dtype
+    assert (first.mesh is None) == (second.mesh is None)
+    if first.mesh is not None and second.mesh is not None:
+        np.testing.assert_array_equal(first.mesh.vertices, second.mesh.vertices)
+        np.testing.assert_array_equal(first.mesh.faces, second.mesh.faces)
+    for name in ("id", "category", "subcategory", "split", "defect", "parameters", "digest"):
+        assert getattr(first, name) == getattr(second, name)
 
 
 def only_defective(change: Change) -> Change:

@@ -75,7 +75,7 @@ class BlenderWorker:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the worker)
 
     def versions(self) -> dict[str, str]:
-        """{"blender": ..., "numpy": ...} of the worker.
+        """Ask for the versions of the worker's Blender and NumPy: {"blender": ..., "numpy": ...}.
 
         Raises BackendUnavailable when Blender cannot be started, saying what to install.
         """
@@ -83,13 +83,13 @@ class BlenderWorker:
         return {str(key): str(value) for key, value in header.items()}
 
     def design(self, category: str, subcategory: str) -> tuple[NDArray[Any], NDArray[Any]]:
-        """(vertices, faces) of an embedded design, in the design's own units."""
+        """Make an embedded design: (vertices, faces), in the design's own units."""
         request = {"request": "design", "category": category, "subcategory": subcategory}
         _, arrays = self._request(request)
         return arrays["vertices"], arrays["faces"]
 
     def defect(self, kind: str, mesh: Mesh, entropy: list[int], severity: float) -> Defective:
-        """`mesh` (unit-sphere frame) with a defect; the same arguments give the same result.
+        """Make `mesh` (unit-sphere frame) defective; the same arguments give the same result.
 
         Raises ImpossibleDefect when no draw gave a usable result, BlenderCrash when Blender died
         on every try.

@@ -34,7 +34,7 @@ class SampleJob:
 
 
 def make_plan(specification: Specification, seed: int) -> list[SampleJob]:
-    """The jobs of every category, train before test, in the order in which they are stored."""
+    """List the jobs of every category, train before test, in the order in which they are stored."""
     return [
         job
         for category in specification.categories
@@ -76,8 +76,10 @@ def _split_jobs(
 
 
 def _spread(count: int, load: dict[str, int], rng: np.random.Generator) -> list[str]:
-    """`count` samples dealt over the subcategories: numbers differ by one at most, and the odd
-    ones go to those with the smallest load so far (which is updated), ties at random."""
+    """Deal `count` samples over the subcategories: numbers differ by one at most.
+
+    The odd ones go to those with the smallest load so far (which is updated), ties at random.
+    """
     names = [str(name) for name in rng.permutation(list(load))]
     names.sort(key=lambda name: load[name])  # stable: ties stay in random order
     dealt = [names[i % len(names)] for i in range(count)]

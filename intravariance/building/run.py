@@ -6,29 +6,31 @@ While it runs, everything lies in a folder beside the target; see `partial_folde
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from platformdirs import user_cache_path
 
 from intravariance.building.blender import BlenderWorker
 from intravariance.building.plan import SampleJob, make_plan
 from intravariance.building.sample import SampleSettings, make_sample
-from intravariance.dataset.provenance import code_digest
+from intravariance.dataset.provenance import code_digest, software
+from intravariance.dataset.shards import Finished, finished, shard_bytes
 from intravariance.dataset.specification import Specification
 from intravariance.dataset.work_folder import (
     claim,
     finish,
-    finished_points,
+    found_finished,
     locked_folder,
     plain_disk_errors,
 )
 from intravariance.errors import InputError, IVError
-from intravariance.executors.processes import Processes
-from intravariance.files.atomic import check_target
+from intravariance.executors import Executor
+from intravariance.files.atomic import check_target, write_whole
 from intravariance.geometry.mesh import Mesh
 from intravariance.progress import say, track
 from intravariance.sources import (
@@ -42,18 +44,19 @@ from intravariance.sources import (
 )
 from intravariance.verification.verify import failures
 
-_PACKAGES = ("annotations", "blender_scripts", "intravariance")
+_CODE = ("annotations", "blender_scripts", "intravariance")
+_PACKAGES = ("numpy", "scipy", "h5py", "trimesh", "point-cloud-utils")
 
 
 @dataclass(frozen=True)
 class BuildSettings:
-    """Everything that decides the content of a dataset, and where to work.
+    """Hold everything that decides the content of a dataset, and where to work.
 
     source : "procedural", "folder:PATH", "modelnet40:PATH" or "shapenet:PATH".
     up : the axis that points up in the source's files, None for the layout's own.
     fill : take embedded designs where the source has too few meshes. skip_bad : leave out base
     meshes that cannot be used. blender : a Blender program, None for the bpy wheel.
-    cache : folder for prepared base meshes. jobs : worker processes.
+    cache : folder for prepared base meshes.
     """
 
     specification: Specification
@@ -64,13 +67,13 @@ class BuildSettings:
     fill: bool = False
     skip_bad: bool = False
     blender: Path | None = None
-    jobs: int = 1
     quiet: bool = False
 
     def identity(self, source_label: str) -> dict[str, Any]:
-        """What decides the content, as JSON-able data; stored in the file and part of its digest.
+        """Return what decides the content, as JSON-able data.
 
-        The base meshes themselves are named, with their hashes, by the samples' parameters.
+        It is stored in the file, and part of its digest. The base meshes themselves are named, with
+        their hashes, by the samples' parameters.
         """
         return {
             "specification": self.specification.to_dict(),
@@ -84,7 +87,7 @@ class BuildSettings:
 
 @dataclass(frozen=True)
 class BuildResult:
-    """path and content digest of the file; samples in it; refused draws for each defect type."""
+    """Hold path and content digest of the file, its samples, and refused draws by defect type."""
 
     path: Path
     digest: str
@@ -95,93 +98,82 @@ class BuildResult:
 @dataclass(frozen=True)
 class _MeshTask:
     choice: Choice
-    settings: BuildSettings
+    cache: Path
+    skip_bad: bool
+    blender: Path | None
 
 
 @dataclass(frozen=True)
 class _SampleTask:
     job: SampleJob
     base: BaseMesh
-    settings: BuildSettings
-    shard: Path
+    settings: SampleSettings
+    blender: Path | None
 
 
-def build(settings: BuildSettings, out: Path, force: bool = False) -> BuildResult:
+def build(
+    settings: BuildSettings, out: Path, executor: Executor, force: bool = False
+) -> BuildResult:
     """Build the dataset into `out` (.h5), or carry on with an interrupted build of it.
 
-    Raises InputError when `out` exists (without `force`), when its partial folder belongs to a
-    build with other settings, when base meshes are missing or bad, or when the disk is full;
+    executor : where base meshes and samples are made. Raises InputError when `out` exists (without
+    `force`), when its partial folder belongs to a build with other settings, when base meshes are
+    missing or bad, or when the disk is full; BackendUnavailable when Blender cannot be started;
     IVError when samples could not be made (the finished ones are kept), IntegrityError when the
     result does not verify.
     """
     check_target(out, force)
     source = parse_source(settings.source, settings.up)
     choices = choose(settings.specification, source, settings.samples.seed, settings.fill)
-    metadata: dict[str, Any] = {
-        "identity": settings.identity(source.label),
-        "software": _software(settings),
-    }
-    with (
-        plain_disk_errors(out),
-        locked_folder(out) as partial,
-        Processes(settings.jobs) as processes,
-    ):
-        bases = _base_meshes(choices, settings, processes)
+    with plain_disk_errors(out), locked_folder(out) as partial:
+        bases, blender = _base_meshes(choices, settings, executor)
+        metadata: dict[str, Any] = {
+            "identity": settings.identity(source.label),
+            "software": software(*_PACKAGES) | {"blender": blender},
+        }
         claim(
             partial,
-            metadata | {"base_meshes": _describe(bases), "code": code_digest(*_PACKAGES)},
+            metadata | {"base_meshes": _describe(bases), "code": code_digest(*_CODE)},
             out,
             force,
         )
         jobs = make_plan(settings.specification, settings.samples.seed)
-        shards = [partial / "samples" / f"{job.id}.h5" for job in jobs]
-        tasks = [
-            _SampleTask(job, bases[job.category, job.subcategory], settings, shard)
-            for job, shard in zip(jobs, shards, strict=True)
-        ]
-        _make_samples(tasks, settings, processes, partial)
-        digest = finish(partial, shards, metadata, out, failures, force, settings.quiet)
-    return BuildResult(out, digest, len(shards), _rejections(out))
+        shards = {job.id: partial / "samples" / f"{job.id}.h5" for job in jobs}
+        made = _make_samples(jobs, bases, shards, settings, executor, partial)
+        digest = finish(
+            partial, list(shards.values()), metadata, out, failures, force, settings.quiet
+        )
+    return BuildResult(out, digest, len(shards), _rejections(made))
 
 
 def default_cache() -> Path:
-    """The user's cache folder for prepared base meshes."""
-    from platformdirs import user_cache_path
-
+    """Return the user's cache folder for prepared base meshes."""
     return user_cache_path("intravariance")
 
 
-def _software(settings: BuildSettings) -> dict[str, str]:
-    with BlenderWorker(settings.blender) as blender:
-        blender_versions = blender.versions()
-    packages = ("numpy", "scipy", "h5py", "trimesh", "point-cloud-utils")
-    return {
-        "iv": version("intravariance"),
-        "python": ".".join(map(str, sys.version_info[:3])),
-        "blender": blender_versions["blender"],
-        **{package: version(package) for package in packages},
-    }
-
-
 def _base_meshes(
-    choices: list[Choice], settings: BuildSettings, processes: Processes
-) -> dict[tuple[str, str], BaseMesh]:
-    tasks = [_MeshTask(choice, settings) for choice in choices]
-    bases = {}
-    results = processes.run(_prepare_mesh, tasks)
+    choices: list[Choice], settings: BuildSettings, executor: Executor
+) -> tuple[dict[tuple[str, str], BaseMesh], str]:
+    """Prepare the base meshes; return them by category and subcategory, and Blender's version."""
+    tasks = [
+        _MeshTask(choice, settings.cache, settings.skip_bad, settings.blender) for choice in choices
+    ]
+    bases, versions = {}, set()
+    results = executor.run(_prepare_mesh, tasks)
     for _, result in track(results, len(tasks), "base meshes", settings.quiet):
         if isinstance(result, IVError):
             raise result
-        base, warnings = result
+        base, warnings, version = result
         for warning in warnings:
             say(f"warning: {warning}")
         bases[base.category, base.subcategory] = base
+        versions.add(version)
     _check_different(bases)
-    return bases
+    return bases, ", ".join(sorted(versions))
 
 
 def _check_different(bases: dict[tuple[str, str], BaseMesh]) -> None:
-    """Two products must not be one mesh under two names."""
+    """Raise InputError when two products are one mesh under two names."""
     first: dict[str, BaseMesh] = {}
     for base in bases.values():
         other = first.setdefault(base.sha256, base)
@@ -197,73 +189,75 @@ def _describe(bases: dict[tuple[str, str], BaseMesh]) -> dict[str, str]:
 
 
 def _make_samples(
-    tasks: list[_SampleTask], settings: BuildSettings, processes: Processes, partial: Path
-) -> None:
-    left = [task for task in tasks if finished_points(task.shard, task.job.id) is None]
-    if len(left) < len(tasks):
-        say(f"carrying on: {len(tasks) - len(left)} of {len(tasks)} samples exist", settings.quiet)
-    failures = []
-    results = processes.run(_make_shard, left)
-    for task, result in track(results, len(left), "samples", settings.quiet):
-        if isinstance(result, InputError):  # no space: the other samples would fail as well
-            raise result
+    jobs: list[SampleJob],
+    bases: dict[tuple[str, str], BaseMesh],
+    shards: dict[str, Path],
+    settings: BuildSettings,
+    executor: Executor,
+    partial: Path,
+) -> list[Finished]:
+    """Make the samples that are not there yet; return what there is to know of all."""
+    found = {job.id: found_finished(shards[job.id], job.id) for job in jobs}
+    made = [item for item in found.values() if item is not None]
+    if made:
+        say(f"carrying on: {len(made)} of {len(jobs)} samples exist", settings.quiet)
+    tasks = [
+        _SampleTask(job, bases[job.category, job.subcategory], settings.samples, settings.blender)
+        for job in jobs
+        if found[job.id] is None
+    ]
+    failed = []
+    results = executor.run(_make_sample, tasks)
+    for task, result in track(results, len(tasks), "samples", settings.quiet):
+        job = task.job
         if isinstance(result, IVError):
-            failures.append(f"{task.job.id} ({task.job.subcategory}, {task.job.defect}): {result}")
-    if failures:
-        shown = "\n".join(f"  {failure}" for failure in failures[:20])
+            failed.append(f"{job.id} ({job.subcategory}, {job.defect}): {result}")
+            continue
+        content, known = result
+        write_whole(shards[job.id], content)
+        made.append(known)
+    if failed:
+        shown = "\n".join(f"  {failure}" for failure in failed[:20])
         raise IVError(
-            f"{len(failures)} of {len(tasks)} samples could not be made; the others are kept in "
+            f"{len(failed)} of {len(jobs)} samples could not be made; the others are kept in "
             f"{partial}:\n{shown}"
         )
+    return made
 
 
-def _rejections(path: Path) -> dict[str, int]:
-    """Refused draws for each defect type, as the samples of a file record them."""
-    from intravariance.dataset.store import open_dataset
-
+def _rejections(made: Iterable[Finished]) -> dict[str, int]:
+    """Count the refused draws for each defect type that had some."""
     rejections: Counter[str] = Counter()
-    with open_dataset(path) as dataset:
-        for record in dataset:
-            rejections[record.defect] += len(record.parameters.get("rejections", ()))
+    for sample in made:
+        rejections[sample.defect] += sample.rejections
     return dict(+rejections)
 
 
-# What runs in the worker processes. Each keeps one Blender process and the meshes it used last.
+# The functions below run in the worker processes. Each worker keeps one Blender process, and the
+# meshes that it used last.
 
-_blender: BlenderWorker | None = None
 
-
-def _worker_blender(settings: BuildSettings) -> BlenderWorker:
-    global _blender
-    if _blender is None:
-        _blender = BlenderWorker(settings.blender)
-    return _blender
+@lru_cache(maxsize=1)
+def _blender(executable: Path | None) -> BlenderWorker:
+    return BlenderWorker(executable)
 
 
 @lru_cache(maxsize=8)
-def _cached_base_mesh(path: Path) -> Mesh:
+def _base_mesh(path: Path) -> Mesh:
     return load_base_mesh(path)
 
 
-def _prepare_mesh(task: _MeshTask) -> tuple[BaseMesh, list[str]]:
-    settings = task.settings
-    return prepare(
-        task.choice,
-        cache=settings.cache,
-        skip_bad=settings.skip_bad,
-        blender=_worker_blender(settings),
-    )
+def _prepare_mesh(task: _MeshTask) -> tuple[BaseMesh, list[str], str]:
+    """Prepare a base mesh; return it, warnings, and the version of Blender, which samples need."""
+    blender = _blender(task.blender)
+    version = blender.versions()["blender"]
+    base, warnings = prepare(task.choice, cache=task.cache, skip_bad=task.skip_bad, blender=blender)
+    return base, warnings, version
 
 
-def _make_shard(task: _SampleTask) -> None:
-    from intravariance.dataset.store import write_shard
-
-    with plain_disk_errors(task.shard):
-        sample = make_sample(
-            task.job,
-            _cached_base_mesh(task.base.path),
-            f"{task.base.origin} sha256:{task.base.sha256}",
-            task.settings.samples,
-            _worker_blender(task.settings),
-        )
-        write_shard(task.shard, sample)
+def _make_sample(task: _SampleTask) -> tuple[bytes, Finished]:
+    """Make a sample; return the content of its shard, and what there is to know of it."""
+    origin = f"{task.base.origin} sha256:{task.base.sha256}"
+    mesh, blender = _base_mesh(task.base.path), _blender(task.blender)
+    sample = make_sample(task.job, mesh, origin, task.settings, blender)
+    return shard_bytes(sample), finished(sample)

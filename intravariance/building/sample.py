@@ -29,7 +29,7 @@ from intravariance.seeds import entropy, generator
 
 @dataclass(frozen=True)
 class SampleSettings:
-    """What all samples of a build have in common.
+    """Hold what all samples of a build have in common.
 
     pose : of test samples; training samples stay in the canonical frame. noise_sigma : standard
     deviation of the Gaussian noise on each stored coordinate, in unit-sphere radii. tolerance :

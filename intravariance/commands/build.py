@@ -126,7 +126,7 @@ def build_command(
 
     from intravariance.building.run import BuildSettings, build, default_cache
     from intravariance.building.sample import SampleSettings
-    from intravariance.executors.processes import cores
+    from intravariance.executors.processes import ProcessExecutor
 
     settings = BuildSettings(
         specification=specification,
@@ -142,11 +142,12 @@ def build_command(
         fill=fill is not None,
         skip_bad=skip_bad,
         blender=blender,
-        jobs=jobs or cores(),
         quiet=quiet,
     )
+    out = Path(f"{specification.name}.h5") if out is None else out
     try:
-        result = build(settings, Path(f"{specification.name}.h5") if out is None else out, force)
+        with ProcessExecutor(jobs) as executor:
+            result = build(settings, out, executor, force)
     except KeyboardInterrupt:
         raise IVError("interrupted; the same command carries on from here") from None
     if as_json:
@@ -201,7 +202,7 @@ def _collate(
     from intravariance.commands.import_ import print_result
     from intravariance.exchange.importing.collation import CollationSettings, plan_collation
     from intravariance.exchange.importing.run import run_import
-    from intravariance.executors.processes import cores
+    from intravariance.executors.processes import ProcessExecutor
     from intravariance.files.atomic import check_target
     from intravariance.progress import say
 
@@ -229,7 +230,8 @@ def _collate(
     if dry_run:
         return
     try:
-        result = run_import(plan, out, jobs or cores(), skip_bad, quiet, force)
+        with ProcessExecutor(jobs) as executor:
+            result = run_import(plan, out, executor, skip_bad, quiet, force)
     except KeyboardInterrupt:
         raise IVError("interrupted; the same command carries on from here") from None
     print_result(result, as_json)

@@ -104,7 +104,8 @@ def _tree(
     """Write a tree; what is printed of it."""
     from intravariance.exchange.exporting.tree import write_tree
     from intravariance.exchange.layouts import WRITERS, Options
-    from intravariance.executors.processes import cores
+    from intravariance.executors.processes import ProcessExecutor
+    from intravariance.executors.serial import SerialExecutor
 
     chosen = WRITERS[layout]
     rules = chosen.RULES
@@ -116,9 +117,8 @@ def _tree(
         delimiter or rules.delimiters[0],
         float(dataset.metadata["identity"]["noise_sigma"]),
     )
-    written = write_tree(
-        chosen, dataset, out, options, jobs=jobs or cores(), force=force, quiet=quiet
-    )
+    with SerialExecutor() if jobs == 1 else ProcessExecutor(jobs) as executor:
+        written = write_tree(chosen, dataset, out, options, executor, force=force, quiet=quiet)
     beside: dict[str, list[str]] = {}
     for content, place in written.holds.items():
         if place:

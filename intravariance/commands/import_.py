@@ -59,11 +59,20 @@ def import_command(
     on a built one: verify, info, preview, train (with --set data.points=stored), evaluate. Killed
     at any moment, the same command carries on; of hf-parquet it begins again.
     """
-    from intravariance.exchange.importing.run import ImportSettings, import_dataset
+    from intravariance.exchange.importing.run import (
+        ImportSettings,
+        import_dataset,
+        no_use,
+        restores,
+    )
+    from intravariance.executors.processes import ProcessExecutor
 
-    settings = ImportSettings(layout, path, name, normalise, skip_bad, jobs, quiet)
+    settings = ImportSettings(layout, path, name, normalise, skip_bad, quiet)
+    if jobs not in (None, 1) and restores(settings):
+        raise no_use("--jobs")
     try:
-        result = import_dataset(settings, out, force)
+        with ProcessExecutor(jobs) as executor:
+            result = import_dataset(settings, out, executor, force)
     except KeyboardInterrupt:
         raise IVError("interrupted; run the same command again") from None
     print_result(result, as_json)

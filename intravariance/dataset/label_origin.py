@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the labels of a sample come from, as its parameter "labels" says.
+"""The origin of a sample's labels, as its parameter "labels" says.
 
 A sample without that parameter has the labels of its construction (an imported one, those of its
 source). With it, `construction_labels` gives these back bit for bit, so nothing is lost:
@@ -43,7 +43,7 @@ def relabelled(
     rule: Rule,
     origin: dict[str, Any],
 ) -> Sample:
-    """The sample with its construction labels merged with the hand's.
+    """Return the sample with its construction labels merged with the hand's.
 
     hand : (N,) uint8, 0 where `matching` knows no row. origin : "file", "file_sha256" and
     "annotator". Hand labels that the sample had before are replaced, not merged.
@@ -71,7 +71,7 @@ def relabelled(
 
 
 def construction_labels(sample: Sample) -> Labels:
-    """(N,) uint8 labels as the sample was made with, or imported, before any hand.
+    """Return the (N,) uint8 labels that the sample was made with, or imported, before any hand.
 
     Raises IntegrityError when the record does not fit the sample.
     """
@@ -90,22 +90,22 @@ def construction_labels(sample: Sample) -> Labels:
 
 
 def with_construction_labels(sample: Sample) -> Sample:
-    """The sample as if no hand had touched it; its parameters and digest stay as they are."""
+    """Return the sample as if no hand had touched it, but for its parameters and digest."""
     return replace(sample, labels=construction_labels(sample)) if by_hand(sample) else sample
 
 
 def by_hand(sample: Sample) -> bool:
-    """Whether a hand's file was merged into the labels."""
+    """Tell whether a hand's file was merged into the labels."""
     return KEY in sample.parameters
 
 
 def pack(changed: NDArray[np.bool_]) -> str:
-    """ASCII text of (N,) bits, short when few are set."""
+    """Encode (N,) bits as ASCII text, short when few are set."""
     return base64.b85encode(zlib.compress(np.packbits(changed).tobytes(), 9)).decode("ascii")
 
 
 def unpack(text: str, count: int) -> NDArray[np.bool_]:
-    """(count,) bits. Raises ValueError or zlib.error when the text holds another number."""
+    """Decode (count,) bits. Raises ValueError or zlib.error when the text holds another number."""
     size = (count + 7) // 8
     reader = zlib.decompressobj()
     packed = reader.decompress(base64.b85decode(text), size + 1)  # a bomb gives no more than this

@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Content hashes of this project's own code, so that nothing made by other code is reused."""
+"""The makers of a file: versions, and hashes of this project's own code.
+
+By the hashes, nothing that was made by other code is reused.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import platform
 from collections.abc import Iterator
 from functools import lru_cache
+from importlib.metadata import version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
 
 @lru_cache
 def code_digest(*places: str) -> str:
-    """SHA-256 hex digest over the Python and TOML files of packages, folders or files.
+    """Compute the SHA-256 hex digest over the Python and TOML files of packages, folders or files.
 
     places : package first, e.g. "annotations" or "blender_scripts/meshes.py".
     """
@@ -23,6 +28,15 @@ def code_digest(*places: str) -> str:
         for name, content in _sources(root / inside if inside else root, place):
             digest.update(f"{name} {len(content)}\n".encode() + content)
     return digest.hexdigest()
+
+
+def software(*packages: str) -> dict[str, str]:
+    """Return the versions of iv, of Python, and of the packages named, by name."""
+    return {
+        "iv": version("intravariance"),
+        "python": platform.python_version(),
+        **{package: version(package) for package in packages},
+    }
 
 
 def _sources(entry: Traversable, name: str) -> Iterator[tuple[str, bytes]]:

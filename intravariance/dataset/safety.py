@@ -37,14 +37,14 @@ def reading(what: str) -> Iterator[None]:
 
 
 def child_group(parent: h5py.Group, name: str) -> h5py.Group:
-    """The group `name` directly below `parent`, reached over a hard link."""
+    """Return the group `name` directly below `parent`, reached over a hard link."""
     return _child(parent, name, h5py.Group)
 
 
 def child_array(
     parent: h5py.Group, name: str, dtype: str, shape: tuple[int | None, ...], limit: int
 ) -> NDArray[Any]:
-    """The whole dataset `name` directly below `parent`, native-endian.
+    """Read the whole dataset `name` directly below `parent`, native-endian.
 
     dtype : kind and size, as "f4". shape : expected shape, None where any length will do.
     limit : largest number of rows. IntegrityError when the dataset is not so or fails its checksum.
@@ -65,7 +65,7 @@ def child_array(
 
 
 def checked_dataset(parent: h5py.Group, name: str, limit: int) -> h5py.Dataset:
-    """The dataset `name` directly below `parent` when it is safe to read: see the module."""
+    """Return the dataset `name` directly below `parent` when it is safe to read: see the module."""
     dataset = _child(parent, name, h5py.Dataset)
     what = _what(parent, name)
     with reading(what):
@@ -88,7 +88,7 @@ def checked_dataset(parent: h5py.Group, name: str, limit: int) -> h5py.Dataset:
         raise IntegrityError(f"{what}: type {dataset.dtype} refused; expected fixed-size numbers")
     if not shape or shape[0] > limit or any(n > 16 for n in shape[1:]):
         raise IntegrityError(f"{what}: shape {shape} refused; at most {limit} rows are expected")
-    # What is stored is never longer than the raw bytes and a checksum: so a small dataset cannot
+    # The stored stream is never longer than the raw bytes and a checksum: so a small dataset cannot
     # hide a stream that inflates to gigabytes.
     if stored > nbytes + 64 or (chunks and any(c > n for c, n in zip(chunks, shape, strict=True))):
         raise IntegrityError(f"{what}: stores {stored} bytes for {nbytes} bytes of data; refused")
@@ -96,7 +96,7 @@ def checked_dataset(parent: h5py.Group, name: str, limit: int) -> h5py.Dataset:
 
 
 def attribute(item: h5py.Group, name: str) -> Any:
-    """The attribute `name`: str, or a number, or a numeric array."""
+    """Read the attribute `name`: str, or a number, or a numeric array."""
     what = f"{_what(item, '')} attribute {name!r}"
     with reading(what):
         if name not in item.attrs:
@@ -126,7 +126,7 @@ def _child(parent: h5py.Group, name: str, kind: type) -> Any:
 
 
 def _is_plain(dtype: np.dtype[Any]) -> bool:
-    """Numbers, fixed-length strings and flat records of them."""
+    """Tell whether a type is of numbers, fixed-length strings, or flat records of them."""
     if dtype.names:
         return all(_is_plain(dtype[name]) and not dtype[name].names for name in dtype.names)
     return dtype.kind in "iufS" and h5py.check_dtype(ref=dtype) is None

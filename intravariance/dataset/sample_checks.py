@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What must hold for every single sample. Each check returns the problem, or "" when all is well.
+"""The checks of every single sample. Each check returns the problem, or "" when all is well.
 
 `SAMPLE_CHECKS` lists them, and `IMPORTED_CHECKS` those for somebody else's clouds; `verify` runs
 them over a file.
@@ -32,19 +32,19 @@ _ORDER_LIMIT = 6.1
 
 @dataclass(frozen=True)
 class Expected:
-    """What the file says that its samples should be."""
+    """Hold what the file says that its samples should be."""
 
     specification: Specification
     noise_sigma: float
 
 
 def unposed(vectors: NDArray[np.float32], pose: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(N, 3) points of the stored frame in the unit-sphere frame."""
+    """Turn (N, 3) points of the stored frame back into the unit-sphere frame."""
     return np.asarray((vectors.astype(np.float64) - pose[:3, 3]) @ pose[:3, :3])
 
 
 def finite(sample: Sample, expected: Expected) -> str:
-    """No NaN or infinity, but NaN displacement (all three of it) on anomalous points."""
+    """Check for NaN and infinity; on anomalous points all three of displacement may be NaN."""
     for name in ("points", "normals", "pose"):
         bad = int(np.sum(~np.isfinite(getattr(sample, name))))
         if bad:
@@ -60,7 +60,7 @@ def finite(sample: Sample, expected: Expected) -> str:
 
 
 def ranges(sample: Sample, expected: Expected) -> str:
-    """Labels 0 or 1, unit normals, a number of points that the specification allows."""
+    """Check that labels are 0 or 1, normals of length 1, and the number of points allowed."""
     low, high = expected.specification.points
     if not low <= len(sample.labels) <= high:
         return f"{len(sample.labels)} points, expected {low} to {high}"
@@ -71,7 +71,7 @@ def ranges(sample: Sample, expected: Expected) -> str:
 
 
 def pose(sample: Sample, expected: Expected) -> str:
-    """A rigid motion."""
+    """Check that the pose is a rigid motion."""
     rotation = sample.pose[:3, :3]
     if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-6 or np.linalg.det(rotation) < 0:
         return "pose is not a proper rotation and a translation"
@@ -82,7 +82,7 @@ def pose(sample: Sample, expected: Expected) -> str:
 
 
 def size(sample: Sample, expected: Expected) -> str:
-    """With the pose undone, a product of about unit radius."""
+    """Check that the product, with its pose undone, is of about unit radius."""
     radius = float(np.linalg.norm(unposed(sample.points, sample.pose), axis=1).max())
     largest = _LARGEST_RADIUS[NORMAL if sample.defect == NORMAL else "defective"]
     largest += expected.specification.tolerance + _NOISE_REACH * expected.noise_sigma + _ROUNDING
@@ -92,7 +92,7 @@ def size(sample: Sample, expected: Expected) -> str:
 
 
 def split(sample: Sample, expected: Expected) -> str:
-    """Training samples are normal templates with a mesh; test samples have none."""
+    """Check that training samples are normal templates with a mesh, and test samples have none."""
     if sample.split == "train" and sample.defect != NORMAL:
         return f"a training sample with the defect {sample.defect}"
     if (sample.split == "train") != (sample.mesh is not None):
@@ -101,14 +101,14 @@ def split(sample: Sample, expected: Expected) -> str:
 
 
 def split_of_import(sample: Sample, expected: Expected) -> str:
-    """Training samples are normal. Only templates may have a mesh."""
+    """Check that training samples are normal, and that only templates have a mesh."""
     if sample.split == "train" and sample.defect != NORMAL:
         return f"a training sample with the defect {sample.defect}"
     return "a test sample with a mesh" if sample.split == "test" and sample.mesh else ""
 
 
 def labels(sample: Sample, expected: Expected) -> str:
-    """Labels agree with the kind of sample and with the displacement."""
+    """Check that labels agree with the kind of sample and with the displacement."""
     labelled = sample.labels == 1
     size = np.linalg.norm(sample.displacement.astype(np.float64), axis=1)  # NaN where cut open
     share = float(labelled.mean())
@@ -129,7 +129,7 @@ def labels(sample: Sample, expected: Expected) -> str:
 
 
 def labels_of_import(sample: Sample, expected: Expected) -> str:
-    """A normal sample has no labels; points that are not labelled have no displacement."""
+    """Check that a normal sample has no labels, and only labelled points have displacement."""
     labelled = sample.labels == 1
     if sample.defect == NORMAL and labelled.any():
         return "labels on a normal sample"
@@ -139,7 +139,7 @@ def labels_of_import(sample: Sample, expected: Expected) -> str:
 
 
 def point_order(sample: Sample, expected: Expected) -> str:
-    """A point's place in the arrays says nothing of its label (rank-sum test)."""
+    """Check that a point's place in the arrays says nothing of its label (rank-sum test)."""
     count, total = int(sample.labels.sum()), len(sample.labels)
     if not 0 < count < total:
         return ""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a sample is, and how it, the table of samples and the header lie in an HDF5 file.
+"""A sample, and how it, the table of samples and the header lie in an HDF5 file.
 
-The layout is drawn in `store.py`, which opens the files.
+The layout is drawn in `store.py`; `opening.py` opens the files.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from intravariance.dataset.specification import SPLITS
 from intravariance.errors import InputError, IntegrityError
 from intravariance.geometry.mesh import Mesh, digest_arrays
 
-FORMAT = "iv"
-FORMAT_VERSION = 1
+DATASET_FORMAT = "iv"
+DATASET_VERSION = 1
 MAX_SAMPLES = 1_000_000
 MAX_ROWS = 10_000_000  # points, mesh vertices or faces of one sample
 ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -87,24 +87,27 @@ class Sample:
 
 
 def canonical_json(content: Any) -> str:
-    """ASCII JSON text that is the same for the same content, whatever the order of keys."""
+    """Write ASCII JSON text that is the same for the same content, whatever the order of keys."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def content_digest(identity: Mapping[str, Any], digests: Mapping[str, str]) -> str:
-    """SHA-256 hex digest of a dataset: its identity (specification, source, seed, noise, ...)
-    and the digest of each sample by id. Not the order of samples, not the software."""
-    content = canonical_json([FORMAT_VERSION, identity, sorted(digests.items())])
+    """Compute the SHA-256 hex digest of a dataset: its identity, and each sample's digest by id.
+
+    The identity is the specification, source, seed, noise and so on. Neither the order of samples
+    nor the software counts.
+    """
+    content = canonical_json([DATASET_VERSION, identity, sorted(digests.items())])
     return hashlib.sha256(content.encode()).hexdigest()
 
 
 def location(sample: Sample) -> str:
-    """Where the sample's group is in a file."""
+    """Tell where the sample's group is in a file."""
     return f"{sample.category}/{sample.split}/{sample.id}"
 
 
 def check_sample(sample: Sample) -> None:
-    """InputError when the sample cannot be stored as it is: names, dtypes, shapes."""
+    """Raise InputError when the sample cannot be stored as it is: names, dtypes, shapes."""
     what = f"sample {sample.id!r}"
     for name in ("id", "category", "subcategory", "defect"):
         if not _NAME.fullmatch(getattr(sample, name)):
@@ -137,7 +140,7 @@ def write_sample(group: h5py.Group, sample: Sample) -> None:
 
 
 def write_array(group: h5py.Group, name: str, array: NDArray[Any]) -> None:
-    """One chunk with a checksum, compressed where that pays (see COMPRESSED)."""
+    """Write one chunk with a checksum, compressed where that pays (see COMPRESSED)."""
     compression: dict[str, Any] = (
         {"compression": "gzip", "compression_opts": 4, "shuffle": True}
         if name in COMPRESSED
@@ -147,7 +150,7 @@ def write_array(group: h5py.Group, name: str, array: NDArray[Any]) -> None:
 
 
 def write_text(group: h5py.Group, name: str, text: str) -> None:
-    """A fixed-length ASCII attribute, which every HDF5 tool prints."""
+    """Write a fixed-length ASCII attribute, which every HDF5 tool prints."""
     if len(text) > MAX_ATTRIBUTE_BYTES:
         raise InputError(
             f"{group.name}: {name} takes {len(text)} bytes, an HDF5 attribute holds at most "
@@ -157,7 +160,7 @@ def write_text(group: h5py.Group, name: str, text: str) -> None:
 
 
 def read_sample(group: h5py.Group, id: str, category: str, split: str, n_points: int) -> Sample:
-    """The sample in a group; its arrays must have `n_points` rows."""
+    """Read the sample in a group; its arrays must have `n_points` rows."""
     return Sample(
         id=id,
         category=category,
@@ -172,24 +175,29 @@ def read_sample(group: h5py.Group, id: str, category: str, split: str, n_points:
 
 
 def read_array(group: h5py.Group, name: str, n_points: int) -> NDArray[Any]:
-    """One of ARRAYS, native-endian."""
+    """Read one of ARRAYS, native-endian."""
     dtype, row = ARRAYS[name]
     return child_array(group, name, dtype, (n_points, *row), MAX_ROWS)
 
 
 def read_pose(group: h5py.Group) -> NDArray[np.float64]:
-    """(4, 4) float64."""
+    """Read the pose, (4, 4) float64."""
     pose = np.asarray(attribute(group, "pose"))
     if pose.shape != (4, 4) or pose.dtype != np.float64:
         raise IntegrityError(f"{_what(group)}: pose is {pose.dtype} {pose.shape}, expected (4, 4)")
     return pose
 
 
-def read_mesh(group: h5py.Group) -> Mesh | None:
-    """The template's mesh, None when there is none."""
+def has_mesh(group: h5py.Group) -> bool:
+    """Return whether a sample's group holds a mesh."""
     with reading(_what(group)):
-        if "mesh" not in group:
-            return None
+        return "mesh" in group
+
+
+def read_mesh(group: h5py.Group) -> Mesh | None:
+    """Read the template's mesh; None when there is none."""
+    if not has_mesh(group):
+        return None
     mesh = child_group(group, "mesh")
     vertices = child_array(mesh, "vertices", "f4", (None, 3), MAX_ROWS)
     faces = child_array(mesh, "faces", "i4", (None, 3), MAX_ROWS)
@@ -200,7 +208,7 @@ def read_mesh(group: h5py.Group) -> Mesh | None:
 
 
 def read_json(group: h5py.Group, name: str) -> dict[str, Any]:
-    """An attribute that holds a JSON object."""
+    """Read an attribute that holds a JSON object."""
     try:
         content = json.loads(attribute(group, name))
         canonical_json(content)  # refuses NaN and infinity, which Python reads and JSON has not
@@ -212,7 +220,7 @@ def read_json(group: h5py.Group, name: str) -> dict[str, Any]:
 
 
 def table_row(sample: Sample) -> dict[str, Any]:
-    """What the table of samples says of a sample."""
+    """Return what the table of samples says of a sample."""
     return {
         **{name: getattr(sample, name) for name in _TABLE_STRINGS},
         "n_points": len(sample.labels),
@@ -221,7 +229,7 @@ def table_row(sample: Sample) -> dict[str, Any]:
 
 
 def write_table(file: h5py.Group, rows: Sequence[Mapping[str, Any]]) -> None:
-    """The table of samples, one row a sample."""
+    """Write the table of samples, one row a sample."""
     widths = {name: max(len(row[name]) for row in rows) for name in _TABLE_STRINGS}
     columns = [(name, f"S{width}") for name, width in widths.items()]
     columns += [(name, "<i4") for name in _TABLE_NUMBERS]
@@ -230,7 +238,7 @@ def write_table(file: h5py.Group, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_table(file: h5py.Group) -> list[dict[str, Any]]:
-    """The table of samples; IntegrityError when its columns or names are not as written."""
+    """Read the table of samples; IntegrityError when its columns or names are not as written."""
     what = f"{file.file.filename}: /{TABLE}"
     dataset = checked_dataset(file, TABLE, MAX_SAMPLES)
     columns = [(name, dataset.dtype[name].kind) for name in dataset.dtype.names or ()]
@@ -255,15 +263,15 @@ def read_table(file: h5py.Group) -> list[dict[str, Any]]:
 
 
 def header(metadata: Mapping[str, Any], digest: str) -> dict[str, Any]:
-    """File attributes: all of `metadata` as JSON, and what people look for in plain.
+    """Return the file's attributes: all of `metadata` as JSON, and in plain what people look for.
 
     "header_digest" is the SHA-256 of the others: HDF5 keeps no checksum of attributes.
     """
     identity = metadata["identity"]
     sigma = float(identity["noise_sigma"])
     values: dict[str, Any] = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format": DATASET_FORMAT,
+        "format_version": DATASET_VERSION,
         "metadata": canonical_json(metadata),
         "specification": canonical_json(identity["specification"]),
         "software": canonical_json(metadata.get("software", {})),
@@ -288,7 +296,7 @@ def write_header(file: h5py.Group, metadata: Mapping[str, Any], digest: str) -> 
 
 
 def unexpected(group: h5py.Group, children: set[str], attributes: set[str]) -> list[str]:
-    """Names in a group that should not be there, and names that should be and are not."""
+    """List names in a group that should not be there, and names that should be and are not."""
     what = group.name.rstrip("/")
     with reading(f"{group.file.filename}: {what}/"):
         found, found_attributes = set(group), set(group.attrs)
@@ -299,7 +307,7 @@ def unexpected(group: h5py.Group, children: set[str], attributes: set[str]) -> l
 
 
 def unexpected_in_sample(group: h5py.Group, split: str, imported: bool = False) -> list[str]:
-    """`unexpected` for a sample's group and its mesh, which imported templates need not have."""
+    """List what is `unexpected` in a sample's group and its mesh, which imports need not have."""
     names = set(ARRAYS) | ({"mesh"} if split == "train" else set())
     if imported and "mesh" not in group:
         names -= {"mesh"}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a dataset is made of: categories, subcategories, splits and exact counts, as data.
+"""The make-up of a dataset: categories, subcategories, splits and exact counts, as data.
 
 The two groups of the paper are `specifications/group1.toml` (Table 7) and
 `specifications/group2.toml` (Table 8); `--spec FILE` reads a user's own file of the same form.
@@ -50,7 +50,7 @@ class Category:
         return self.templates + self.positives + sum(self.defects.values())
 
     def counts(self) -> dict[tuple[Split, str], int]:
-        """Number of samples for each (split, defect or "normal")."""
+        """Count the samples for each (split, defect or "normal")."""
         counts: dict[tuple[Split, str], int] = {
             ("train", NORMAL): self.templates,
             ("test", NORMAL): self.positives,
@@ -81,11 +81,11 @@ class Specification:
         return sum(category.total for category in self.categories)
 
     def defect_types(self) -> list[str]:
-        """The defect types in use, in the order of the vocabulary."""
+        """List the defect types in use, in the order of the vocabulary."""
         return in_order(d for c in self.categories for d, n in c.defects.items() if n)
 
     def select(self, names: Iterable[str] = ()) -> Specification:
-        """Only the named categories (names or aliases); none named: all that are not extra."""
+        """Choose the categories named (names or aliases); none named: all that are not extra."""
         wanted = list(names)
         if not wanted:
             wanted = [c.name for c in self.categories if not c.extra]
@@ -105,19 +105,19 @@ class Specification:
         return replace(self, categories=tuple(c for c in self.categories if c.name in chosen))
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able form; `specification_from_dict` reads it back."""
+        """Return the JSON-able form, which `specification_from_dict` reads back."""
         content: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         content["category"] = content.pop("categories")
         return content
 
 
 def load_group(number: int) -> Specification:
-    """Group 1 (paper, Table 7) or Group 2 (Table 8), extra categories included."""
+    """Load Group 1 (paper, Table 7) or Group 2 (Table 8), extra categories included."""
     return _load_shipped(f"group{number}.toml")
 
 
 def load_collation() -> Specification:
-    """Group 1 with classes of Anomaly-ShapeNet as its subcategories."""
+    """Load Group 1 with classes of Anomaly-ShapeNet as its subcategories."""
     return _load_shipped("group1_anomaly_shapenet.toml")
 
 
@@ -127,7 +127,7 @@ def _load_shipped(name: str) -> Specification:
 
 
 def load_specification(path: Path) -> Specification:
-    """A user's own specification; InputError names the file, the key and what is allowed."""
+    """Load a user's own specification; InputError names the file, the key and what is allowed."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

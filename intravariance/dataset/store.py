@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The dataset file: one HDF5 file, readable by any HDF5 tool; the only module that opens one.
+"""The dataset file: one HDF5 file, readable by any HDF5 tool.
 
     /samples                                table: id, category, subcategory, split, defect,
                                             n_points, n_anomalous, digest; in the dataset's order
@@ -18,42 +18,34 @@ Every dataset is one chunk with a Fletcher-32 checksum; nothing in the file depe
 from __future__ import annotations
 
 import copy
-import io
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-from h5py import File  # noqa: TID251 - the one place
 from numpy.typing import NDArray
 
+from intravariance.dataset.opening import File, open_file
 from intravariance.dataset.safety import attribute, child_group, reading
 from intravariance.dataset.schema import (
-    FORMAT,
-    FORMAT_VERSION,
+    DATASET_FORMAT,
     TABLE,
     Sample,
-    check_sample,
     content_digest,
+    has_mesh,
     header,
-    location,
     read_array,
     read_json,
     read_mesh,
     read_pose,
     read_sample,
     read_table,
-    table_row,
     unexpected,
     unexpected_in_sample,
-    write_header,
-    write_sample,
-    write_table,
-    write_text,
 )
 from intravariance.dataset.specification import Specification, specification_from_dict
 from intravariance.errors import InputError, IntegrityError
@@ -64,71 +56,14 @@ __all__ = [
     "Dataset",
     "Record",
     "Sample",
-    "assemble",
     "content_digest",
     "open_dataset",
-    "read_shard",
     "structure",
-    "write_shard",
 ]
 
 DATASET_SUFFIXES = (".h5", ".hdf5")  # by which a dataset file is told from other files
-SHARD_FORMAT = "iv-shard"
-
-
-def write_shard(path: Path, sample: Sample) -> None:
-    """Write one sample to its own small file, which appears under `path` only when complete."""
-    check_sample(sample)
-    buffer = io.BytesIO()  # HDF5 itself may end the process when the disk is full
-    with File(buffer, "w") as file:
-        write_text(file, "format", SHARD_FORMAT)
-        file.attrs["format_version"] = np.int32(FORMAT_VERSION)
-        write_text(file, "location", location(sample))
-        file.attrs["n_points"] = np.int32(len(sample.labels))
-        write_sample(file.create_group(location(sample)), sample)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with open(temporary, "wb") as written:
-            written.write(buffer.getbuffer())
-            written.flush()
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def read_shard(path: Path) -> Sample:
-    """The sample of a shard; IntegrityError when damaged or its digest differs."""
-    with _open(path, SHARD_FORMAT) as file:
-        return _read_shard(file)
-
-
-def assemble(path: Path, shards: Sequence[Path], metadata: Mapping[str, Any]) -> str:
-    """Write the dataset file from shards, in their order; returns the content digest.
-
-    metadata : JSON-able; "identity" is what determines the content (specification, source, seed,
-    noise_sigma, ...), "software" the versions that made it. Only one shard is in memory at a time.
-    The file is written in place: the caller gives a temporary name and renames it.
-    """
-    if not shards:
-        raise InputError(f"{path}: no samples to put into it")
-    digests: dict[str, str] = {}
-    rows = []
-    with File(path, "w") as file:
-        for shard in shards:
-            with _open(shard, SHARD_FORMAT) as source:
-                sample = _read_shard(source)
-                if sample.id in digests:
-                    raise InputError(f"{shard}: a second sample with the id {sample.id!r}")
-                source.copy(source[location(sample)], file, name=location(sample))
-            rows.append(table_row(sample))
-            digests[sample.id] = rows[-1]["digest"]
-        digest = content_digest(metadata["identity"], digests)
-        write_table(file, rows)
-        write_header(file, metadata, digest)
-    with open(path, "rb") as written:
-        os.fsync(written.fileno())
-    return digest
+# So many files stay open in a process that is given records of them.
+_SHARED_FILES = 8
 
 
 def open_dataset(path: str | Path) -> Dataset:
@@ -136,12 +71,16 @@ def open_dataset(path: str | Path) -> Dataset:
 
     Raises InputError when there is no such file or it is not ours, IntegrityError when damaged.
     """
-    return Dataset(_Handle(Path(path)))
+    handle = _Handle(Path(path))
+    return Dataset(handle, handle.records)
 
 
 def structure(dataset: Dataset) -> list[str]:
-    """What is missing from the file, what does not belong there, and what contradicts itself:
-    every group and attribute by name, the header, the digests written beside the samples."""
+    """Tell what is missing from the file, does not belong there, or contradicts itself.
+
+    Every group and attribute is looked at by name, and the header, and the digests written beside
+    the samples.
+    """
     with reading(str(dataset.path)):
         return _structure(dataset)
 
@@ -174,14 +113,15 @@ def _structure(dataset: Dataset) -> list[str]:
 class Dataset:
     """The samples of a file, or some of them: a sequence of `Record`.
 
-    Can be pickled and used after fork or in spawned workers: each process opens the file for
-    itself. Threads may share it; h5py lets one of them read at a time. `close()` or `with` closes
-    the file, a later read opens it again.
+    It can be pickled and used after fork or in spawned workers: each process opens the file for
+    itself, when it first reads. Threads may share it; h5py lets one of them read at a time.
+    `close()` or `with` closes the file, a later read opens it again. Reading raises IntegrityError
+    where another file has taken its place.
     """
 
-    def __init__(self, handle: _Handle, records: Sequence[Record] | None = None) -> None:
+    def __init__(self, handle: _Handle, records: Sequence[Record]) -> None:
         self._handle = handle
-        self._records = list(handle.records) if records is None else list(records)
+        self._records = list(records)
         self._by_id = {record.id: record for record in self._records}
 
     @property
@@ -223,7 +163,7 @@ class Dataset:
         split: str | Collection[str] | None = None,
         defect: str | Collection[str] | None = None,
     ) -> Dataset:
-        """The samples that match every argument given (each a name or a collection of names).
+        """Choose the samples that match every argument given (each a name or several names).
 
         Raises InputError for a name that no sample of the file has.
         """
@@ -251,7 +191,7 @@ class Dataset:
         return iter(self._records)
 
     def __getitem__(self, key: int | str) -> Record:
-        """The sample at a position, or the one with an id (KeyError when not here)."""
+        """Return the sample at a position, or the one with an id (KeyError when not here)."""
         return self._by_id[key] if isinstance(key, str) else self._records[key]
 
     def __enter__(self) -> Dataset:
@@ -272,6 +212,7 @@ class Dataset:
 class Record:
     """One sample of a file. Arrays are read from the file each time they are asked for.
 
+    It can be pickled, and holds no array: a worker that gets many records of a file opens it once.
     n_points : number of points; n_anomalous : those labelled 1. Other fields as in `Sample`.
     """
 
@@ -284,6 +225,11 @@ class Record:
     n_points: int
     n_anomalous: int
     _handle: _Handle = field(repr=False)
+
+    @property
+    def path(self) -> Path:
+        """The file that it is read from."""
+        return self._handle.path
 
     @property
     def points(self) -> NDArray[np.float32]:
@@ -312,7 +258,7 @@ class Record:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What the sample was made with."""
+        """All that the sample was made with."""
         return read_json(self._group(), "parameters")
 
     @property
@@ -320,8 +266,13 @@ class Record:
         """The pristine mesh in the unit-sphere frame; None when the sample is no template."""
         return read_mesh(self._group())
 
+    @property
+    def has_mesh(self) -> bool:
+        """Whether there is a mesh, told without reading it."""
+        return has_mesh(self._group())
+
     def load(self) -> Sample:
-        """Everything, in memory."""
+        """Read everything into memory."""
         return read_sample(self._group(), self.id, self.category, self.split, self.n_points)
 
     def _group(self) -> h5py.Group:
@@ -332,79 +283,82 @@ class Record:
 
 
 class _Handle:
-    """A file that each process opens for itself, when it first reads; pickled as its path."""
+    """A file that each process opens for itself, when it first reads.
 
-    def __init__(self, path: Path) -> None:
+    It is pickled as its path and content digest. Those that a process unpickles of one file are one
+    handle, so that it opens the file, and reads its table, once at most.
+    """
+
+    def __init__(self, path: Path, digest: str | None = None) -> None:
         self.path = path
-        file = _open(path, FORMAT)
-        self._opened = os.getpid(), file
-        self.digest = str(attribute(file, "content_digest"))
-        self.metadata = read_json(file, "metadata")
-        with reading(f"{path}: metadata"):
-            expected = header(self.metadata, self.digest)["header_digest"]
+        self._opened: tuple[int, File, tuple[int, ...]] | None = None  # process, file, its place
+        self.digest = digest or self._open()
+
+    @cached_property
+    def metadata(self) -> dict[str, Any]:
+        file = self.file()
+        metadata = read_json(file, "metadata")
+        with reading(f"{self.path}: metadata"):
+            expected = header(metadata, self.digest)["header_digest"]
         if str(attribute(file, "header_digest")) != expected:
-            raise IntegrityError(f"{path}: the file's attributes do not have the digest recorded")
-        self._rows = read_table(file)
+            raise IntegrityError(
+                f"{self.path}: the file's attributes do not have the digest recorded"
+            )
+        return metadata
 
     @cached_property
     def records(self) -> list[Record]:
-        return [Record(**row, _handle=self) for row in self._rows]
+        _ = self.metadata  # what is wrong with it is said first
+        return [Record(**row, _handle=self) for row in read_table(self.file())]
 
     def file(self) -> File:
-        """The file, open in this process. One inherited over fork has its parent's state, and is
-        left to the garbage collector, as is one of two that threads opened at the same time."""
-        process, file = self._opened
-        if process != os.getpid() or not file:
-            file = _open(self.path, FORMAT)
-            if str(attribute(file, "content_digest")) != self.digest:
-                raise IntegrityError(f"{self.path}: was replaced by another file while in use")
-            self._opened = os.getpid(), file
-        return file
+        """Return the file, open in this process.
+
+        One inherited over fork has its parent's state, and is left to the garbage collector, as is
+        one of two that threads opened at the same time.
+        """
+        if self._opened is None or self._opened[0] != os.getpid() or not self._opened[1]:
+            self._open(self.digest)
+        assert self._opened is not None
+        return self._opened[1]
+
+    def _open(self, expected: str = "") -> str:
+        """Open the file, and return its content digest."""
+        place = _place(self.path)
+        file = open_file(self.path, DATASET_FORMAT)
+        digest = str(attribute(file, "content_digest"))
+        if expected and digest != expected:
+            raise IntegrityError(f"{self.path}: was replaced by another file while in use")
+        self._opened = os.getpid(), file, place
+        return digest
 
     def close(self) -> None:
-        self._opened[1].close()
+        if self._opened is not None:
+            self._opened[1].close()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "digest": self.digest}
+    def close_if_replaced(self) -> None:
+        if self._opened is not None and self._opened[2] != _place(self.path):
+            self.close()
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        _Handle.__init__(self, state["path"])
-        if self.digest != state["digest"]:
-            raise IntegrityError(f"{self.path}: was replaced by another file while in use")
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (self.path, self.digest)
 
 
-def _open(path: Path, expected: str) -> File:
-    kind = "dataset" if expected == FORMAT else "shard"
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; make a dataset with `iv build` or `iv import`")
-    if not h5py.is_hdf5(path):
-        raise InputError(f"{path}: not an HDF5 file; expected a {kind} made by `iv build`")
-    with reading(str(path)):
-        file = File(path, "r", locking="best-effort")
-        names = set(file.attrs)
+def _unpickled(path: Path, digest: str) -> _Handle:
+    handle = _shared_handle(path, digest)
+    handle.close_if_replaced()  # what takes its place is noticed when it is opened
+    return handle
+
+
+@lru_cache(maxsize=_SHARED_FILES)
+def _shared_handle(path: Path, digest: str) -> _Handle:
+    return _Handle(path, digest)
+
+
+def _place(path: Path) -> tuple[int, ...]:
+    """Return what changes when another file takes the place of one; empty where there is none."""
     try:
-        if not {"format", "format_version"} <= names:
-            raise InputError(f"{path}: an HDF5 file, but not a {kind} made by `iv build`")
-        found, version = str(attribute(file, "format")), str(attribute(file, "format_version"))
-        if found != expected:
-            raise InputError(f"{path}: has format {found!r}, expected {expected!r}")
-        if version != str(FORMAT_VERSION):
-            raise InputError(
-                f"{path}: has format version {version}, this iv reads {FORMAT_VERSION}; "
-                "install the iv that made it, or build the dataset again"
-            )
-    except BaseException:
-        file.close()
-        raise
-    return file
-
-
-def _read_shard(file: File) -> Sample:
-    with reading(file.filename):
-        category, split, id = str(attribute(file, "location")).split("/")
-        n_points = int(attribute(file, "n_points"))
-    group = child_group(child_group(child_group(file, category), split), id)
-    sample = read_sample(group, id, category, split, n_points)
-    if sample.digest != str(attribute(group, "digest")):
-        raise IntegrityError(f"{file.filename}: the content does not have the digest recorded")
-    return sample
+        found = os.stat(path)
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

@@ -11,33 +11,32 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from intravariance.dataset.store import assemble, read_shard
+from filelock import FileLock, Timeout
+
+from intravariance.dataset.shards import Finished, assemble, finished, read_shard
 from intravariance.errors import InputError, IntegrityError
-from intravariance.files.atomic import check_target
+from intravariance.files.atomic import check_target, move_into_place, write_whole
 from intravariance.progress import say
 
 _SAMPLES, _RECORD, _LOCK = "samples", "build.json", "lock"
 _SHARDS = ("*.h5", "*.h5.*.partial")
-# "assembled.h5*": what a killed process was writing as well
-_OURS = (_RECORD, "build.tmp", "assembled.h5*", _LOCK)
+# with what a killed process was writing, also one of an earlier version ("build.tmp")
+_OURS = (_RECORD, f"{_RECORD}.*.partial", "build.tmp", "assembled.h5*", _LOCK)
 
 
 @contextmanager
 def locked_folder(out: Path) -> Iterator[Path]:
-    """The partial folder of `out`, held by this process alone; removed again if nothing came of it.
+    """Give the partial folder of `out`, held by this process alone; removed if nothing came of it.
 
     Raises InputError when another process holds it, when it cannot be made, or when a folder of its
     name is not ours.
     """
-    from filelock import FileLock, Timeout
-
     partial = out.with_name(out.name + ".partial")
     try:
         _check_ours(partial)
@@ -57,7 +56,7 @@ def locked_folder(out: Path) -> Iterator[Path]:
 
 
 def _check_ours(partial: Path) -> None:
-    """InputError when something of this name exists and is none of our folders."""
+    """Raise InputError when something of this name exists and is none of our folders."""
     if not partial.is_symlink() and not partial.exists():
         return
     ours = partial.is_dir() and not partial.is_symlink()
@@ -73,7 +72,7 @@ def _holds_samples(partial: Path) -> bool:
 
 
 def kept(partial: Path) -> str:
-    """How a refusal ends: where the finished samples are, "" where there are none."""
+    """Return how a refusal ends: where the finished samples are, "" where there are none."""
     return f"\nWhat is finished is kept in {partial}" if _holds_samples(partial) else ""
 
 
@@ -110,7 +109,7 @@ def plain_disk_errors(out: Path) -> Iterator[None]:
 
 
 def _is_disk_full(error: Exception) -> bool:
-    """Whether the system refused to write more. h5py gives its number in the message only."""
+    """Return whether the system refused to write more. h5py says so in the message only."""
     number = getattr(error, "errno", None)
     if number is None and (found := re.search(r"errno = (\d+)", str(error))):
         number = int(found[1])
@@ -136,26 +135,24 @@ def claim(
                 "another --out, or discard it with --force."
             )
         clear_samples(partial)
-    temporary = record.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(record)
+    write_whole(record, text.encode())
 
 
 def _work(record: str) -> str:
-    """What the record of another command says that it was."""
+    """Return what the record of another command says that it was."""
     try:
         return str(json.loads(record)["work"])
     except (ValueError, RecursionError, KeyError, TypeError):
         return "build"
 
 
-def finished_points(shard: Path, id: str) -> int | None:
-    """Number of points of the sample `id` in its shard; None where it is not finished."""
+def found_finished(shard: Path, id: str) -> Finished | None:
+    """Read what there is to know of the sample `id` from its shard; None where it is not whole."""
     try:
         sample = read_shard(shard)
     except (InputError, IntegrityError):
         return None
-    return len(sample.labels) if sample.id == id else None
+    return finished(sample) if sample.id == id else None
 
 
 def finish(
@@ -173,14 +170,17 @@ def finish(
     `verification.verify.failures`. Returns the content digest. Raises IntegrityError when the
     check finds something; the assembled file is kept then.
     """
+
+    def check_whole(assembled: Path) -> None:
+        say("verifying", quiet)
+        if wrong := check(assembled):
+            raise IntegrityError(
+                f"the assembled file, kept as {assembled}, does not verify: {'; '.join(wrong)}"
+            )
+        check_target(out, force)  # again: it may have appeared meanwhile
+
     assembled = partial / "assembled.h5"
     digest = assemble(assembled, shards, metadata)
-    say("verifying", quiet)
-    if wrong := check(assembled):
-        raise IntegrityError(
-            f"the assembled file, kept as {assembled}, does not verify: {'; '.join(wrong)}"
-        )
-    check_target(out, force)  # again: it may have appeared meanwhile
-    os.replace(assembled, out)
+    move_into_place(assembled, out, check_whole)
     discard(partial)
     return digest

@@ -1,2 +1,43 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where independent tasks run."""
+"""Executors run independent tasks. Whoever starts a job chooses an executor and passes it in.
+
+executors/processes.py    worker processes of this machine
+executors/serial.py       this process, one task after another
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Protocol, Self, TypeVar
+
+from intravariance.errors import IVError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+class Executor(Protocol):
+    """Run independent tasks, wherever that may be; a context manager that ends what it started."""
+
+    def run(
+        self, function: Callable[[Task], Result], tasks: Iterable[Task]
+    ) -> Iterator[tuple[Task, Result | IVError]]:
+        """Yield (task, result) as tasks finish, in any order.
+
+        An IVError of a task is yielded in the place of its result, so that one failure does not
+        stop the others; any other exception is a bug and propagates. Tasks are taken from the
+        iterable as they are needed, and never many more than are being worked on. `function`, tasks
+        and results must be importable and picklable; a task carries all that it needs.
+        """
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...

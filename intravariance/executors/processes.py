@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs independent tasks on this machine's processes, behind `concurrent.futures`."""
+"""Runs tasks in worker processes of this machine, behind `concurrent.futures`."""
 
 from __future__ import annotations
 
@@ -8,76 +8,82 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from multiprocessing.connection import wait as wait_for
-from typing import TypeVar
+from typing import Self
 
 from intravariance.errors import IVError
-
-Task = TypeVar("Task")
-Result = TypeVar("Result")
+from intravariance.executors import Result, Task
 
 # A worker killed from outside (out of memory, say) breaks the whole pool; its tasks are given to
 # a new pool this many times.
 POOLS = 3
+# So many tasks for each worker are submitted: enough that none waits while results are stored, few
+# enough that the results waiting to be stored take little memory.
+WINDOW = 3
 
 
 def cores() -> int:
-    """Cores that this process may use; a container may allow fewer than the machine has."""
+    """Count the cores that this process may use: a container may allow fewer than there are."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-class Processes:
-    """`jobs` spawned worker processes, which live from one `run` to the next.
+class ProcessExecutor:
+    """Run tasks in `jobs` spawned worker processes, which live from one `run` to the next.
 
-    They end with this process, also when it is killed.
+    jobs : None for one for each core at hand. The processes end with this one, also when it is
+    killed.
     """
 
-    def __init__(self, jobs: int) -> None:
-        self.jobs = jobs
+    def __init__(self, jobs: int | None = None) -> None:
+        self.jobs = jobs or cores()
         self._pool: ProcessPoolExecutor | None = None
 
-    def __enter__(self) -> Processes:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        """End the workers; tasks that have not begun are forgotten."""
         self._close()
 
     def run(
         self, function: Callable[[Task], Result], tasks: Iterable[Task]
     ) -> Iterator[tuple[Task, Result | IVError]]:
-        """Yield (task, result) as tasks finish, in any order.
-
-        An IVError of a task is yielded in the place of its result, so that one failure does not
-        stop the others; any other exception is a bug and propagates. `function` and tasks must be
-        importable and picklable. Raises IVError when workers keep being killed.
-        """
-        left = dict(enumerate(tasks))
+        """Yield (task, result); see `Executor`. Raises IVError when workers keep being killed."""
+        source = enumerate(tasks)
+        taken: dict[int, Task] = {}  # and not finished
         for _ in range(POOLS):
             try:
-                for key, result in self._run_once(function, left):
-                    yield left.pop(key), result
+                for key, result in self._run_once(function, taken, source):
+                    yield taken.pop(key), result
                 return
             except BrokenProcessPool:
                 self._close()
         raise IVError(
-            f"worker processes were killed {POOLS} times, {len(left)} tasks are left. If memory "
-            "is short, use fewer --jobs; what is finished is kept."
+            f"worker processes were killed {POOLS} times, at least {len(taken)} tasks are left. If "
+            "memory is short, use fewer --jobs; what is finished is kept."
         )
 
     def _run_once(
-        self, function: Callable[[Task], Result], tasks: dict[int, Task]
+        self,
+        function: Callable[[Task], Result],
+        taken: dict[int, Task],
+        source: Iterator[tuple[int, Task]],
     ) -> Iterator[tuple[int, Result | IVError]]:
-        if self._pool is None:
-            self._pool = _open_pool(self.jobs)
-        keys: dict[Future[Result], int] = {
-            self._pool.submit(function, task): key for key, task in tasks.items()
-        }
+        """Yield key and result of the tasks `taken`, and of those in `source`, which it takes."""
+        pool = self._pool = self._pool or _open_pool(self.jobs)
+        keys = {pool.submit(function, task): key for key, task in taken.items()}
         try:
-            while keys:
+            while True:
+                for key, task in islice(source, max(0, WINDOW * self.jobs - len(keys))):
+                    taken[key] = task
+                    keys[pool.submit(function, task)] = key
+                if not keys:
+                    return
                 finished, _ = wait(keys, return_when=FIRST_COMPLETED)
                 for future in finished:
                     key = keys.pop(future)

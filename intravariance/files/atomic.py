@@ -1,16 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writing result files: whole or not at all, and never over another file unasked."""
+"""Writing files: whole or not at all, and never over another file unasked.
+
+A file is written under a temporary name in the folder of its own, flushed to the disk, checked
+where there is something to check, and only then given its name. Nothing else in the project renames
+or synchronises files.
+"""
 
 from __future__ import annotations
 
 import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from intravariance.errors import InputError
 
 
 def check_target(out: Path, force: bool) -> None:
-    """InputError when `out` cannot be written, or exists and `force` is not given."""
+    """Raise InputError when `out` cannot be written, or exists and `force` is not given."""
     if out.is_dir() or not out.parent.is_dir():
         raise InputError(f"--out {out}: expected a file name in an existing folder")
     if out.exists() and not force:
@@ -19,15 +27,41 @@ def check_target(out: Path, force: bool) -> None:
         raise InputError(f"--out {out}: the folder {out.parent} is not writable")
 
 
-def write_file(out: Path, content: bytes, force: bool = False) -> None:
-    """Write `content` to a temporary file beside `out`, then move it into place."""
+def write_file(out: Path, content: bytes | memoryview, force: bool = False) -> None:
+    """Write a file that a user asked for. Raises as `check_target`, and OSError of the disk."""
     check_target(out, force)
-    temporary = out.with_name(f"{out.name}.{os.getpid()}.partial")
+    write_whole(out, content)
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write a file, in place of one that is there. Raises OSError when the disk refuses."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary name to write to, which becomes `path` when the block ends without error.
+
+    The name ends with ".partial". The temporary file is removed where the block raises.
+    """
+    # Neither another process, nor one of another machine on a shared disk, has the same name.
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}.partial")
     try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, out)
+        yield temporary
+        move_into_place(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def move_into_place(
+    written: Path, path: Path, check: Callable[[Path], None] = lambda written: None
+) -> None:
+    """Flush a file that is complete to the disk, check it, and give it its name.
+
+    check : raises where `written` is not what `path` should hold; both are then as they were.
+    """
+    with open(written, "rb") as file:
+        os.fsync(file.fileno())
+    check(written)
+    os.replace(written, path)

@@ -20,7 +20,7 @@ _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 hex digest of a file's bytes, read a block at a time."""
+    """Compute the SHA-256 hex digest of a file's bytes, read a block at a time."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(_BLOCK):
@@ -29,7 +29,7 @@ def sha256_of(path: Path) -> str:
 
 
 def write_checksums(folder: Path) -> dict[str, str]:
-    """Write SHA256SUMS for all files in a folder and its subfolders; returns name -> digest.
+    """Write SHA256SUMS for all files in a folder and its subfolders; return name -> digest.
 
     Raises InputError for a name that a line cannot hold as it is.
     """
@@ -44,7 +44,7 @@ def write_checksums(folder: Path) -> dict[str, str]:
 
 
 def read_checksums(folder: Path) -> dict[str, str]:
-    """Name -> digest, as SHA256SUMS of the folder has them.
+    """Read name -> digest, as SHA256SUMS of the folder has them.
 
     Raises InputError when there is no list, or a line of it is none of ours.
     """
@@ -63,7 +63,7 @@ def read_checksums(folder: Path) -> dict[str, str]:
 
 
 def check_checksums(folder: Path) -> list[str]:
-    """What is missing, changed or not listed, a line each; empty when the folder is as written.
+    """Tell what is missing, changed or not listed, a line each; nothing when all is as written.
 
     Raises InputError as `read_checksums` does.
     """
@@ -81,8 +81,10 @@ def check_checksums(folder: Path) -> list[str]:
 
 
 def files_in(folder: Path) -> list[str]:
-    """Sorted names, from the folder, of the files in it and its subfolders; SHA256SUMS and what is
-    hidden are left out."""
+    """List the files in a folder and its subfolders: sorted names, from the folder.
+
+    SHA256SUMS and what is hidden are left out.
+    """
     paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     shown = (p.as_posix() for p in paths if not any(part.startswith(".") for part in p.parts))
     return sorted(name for name in shown if name != NAME)

@@ -5,6 +5,9 @@ Each kind of folder has a record, a JSON file of its own name that is written fi
 one comes from us, a folder without one is somebody's and is never replaced. SHA256SUMS is written
 last: a folder of ours is replaced only when nothing in it was added or changed since. While that
 happens the earlier one is `<out>.<number>.old`; where a killed process left it, it is put back.
+
+A kind of folder that earlier versions wrote without SHA256SUMS has a function (`Unlisted`) that
+tells names and digests of such a folder's files by other means.
 """
 
 from __future__ import annotations
@@ -12,18 +15,35 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from intravariance.errors import InputError
+from intravariance.files.atomic import write_file
+from intravariance.files.checksums import NAME, read_checksums, sha256_of, write_checksums
 from intravariance.progress import say
 
 _SHOWN = 5
+_TEMPORARY = re.compile(r".+(\.partial|\.\d+\.old)")
+
+# Name -> SHA-256 of the files of a folder without SHA256SUMS; empty where nothing tells them.
+Unlisted = Callable[[Path], Mapping[str, str]]
 
 
-def check_folder(out: Path, record: str, force: bool) -> None:
-    """InputError when `out` cannot be written, or holds what may not be replaced.
+def _nothing_tells(folder: Path) -> Mapping[str, str]:
+    return {}
+
+
+def is_temporary(folder: Path) -> bool:
+    """Return whether a folder's name is that of one being written, or being replaced."""
+    return _TEMPORARY.fullmatch(folder.name) is not None
+
+
+def check_folder(out: Path, record: str, force: bool, unlisted: Unlisted = _nothing_tells) -> None:
+    """Raise InputError when `out` cannot be written, or holds what may not be replaced.
 
     With `force` the files of an earlier folder are read, to tell whether they are as written.
     """
@@ -43,7 +63,7 @@ def check_folder(out: Path, record: str, force: bool) -> None:
         )
     if not force:
         raise InputError(f"--out {out} exists. Choose another name, or replace it with --force.")
-    if found := _not_as_written(out):
+    if found := _not_as_written(out, unlisted):
         more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         raise InputError(
             f"--out {out}: not replaced, also not with --force, since files in it were added or "
@@ -52,19 +72,17 @@ def check_folder(out: Path, record: str, force: bool) -> None:
 
 
 @contextmanager
-def new_folder(out: Path, record: str, force: bool) -> Iterator[Path]:
-    """A folder `<out>.partial` to write in, the file named `record` first.
+def new_folder(
+    out: Path, record: str, force: bool, unlisted: Unlisted = _nothing_tells
+) -> Iterator[Path]:
+    """Give a folder `<out>.partial` to write in, the file named `record` first.
 
     It gets SHA256SUMS, unless the block wrote it, and becomes `out` when the block ends without an
-    error; it is removed otherwise. Where `out` is a link, its target is written. Raises InputError
+    error; it is removed otherwise. The target is written where `out` is a link. Raises InputError
     for what `check_folder` refuses, when another process writes there, and when the disk refuses to
     take more.
     """
-    from filelock import FileLock, Timeout
-
-    from intravariance.files.checksums import NAME, write_checksums
-
-    check_folder(out, record, force)
+    check_folder(out, record, force, unlisted)
     out = _real(out)
     partial = out.with_name(f"{out.name}.partial")
     lock_file = out.with_name(f"{out.name}.partial.lock")
@@ -74,14 +92,15 @@ def new_folder(out: Path, record: str, force: bool) -> Iterator[Path]:
     except Timeout:
         raise InputError(f"another process is writing {out} ({lock_file} is held)") from None
     try:
-        if _put_back(out, record):
-            check_folder(out, record, force)
+        if _put_back(out, record, unlisted):
+            check_folder(out, record, force, unlisted)
         _begin(partial, record)
         try:
             yield partial
             if not (partial / NAME).exists():
                 write_checksums(partial)
-            _replace(partial, out, record, force)
+            check_folder(out, record, force, unlisted)  # again: it may have appeared meanwhile
+            _replace(partial, out)
         except OSError as error:
             raise InputError(f"--out {out} cannot be written ({error.strerror})") from error
         finally:
@@ -92,28 +111,25 @@ def new_folder(out: Path, record: str, force: bool) -> Iterator[Path]:
 
 
 def write_member(folder: Path, name: str, content: bytes) -> None:
-    """Write a file in a folder that is still being written, through to the disk."""
+    """Write a file in a folder that is still being written; InputError when it is there already."""
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    write_file(path, content)
 
 
 def _real(out: Path) -> Path:
-    """The folder that `out` means where it is a link: this is what is replaced, not the link."""
+    """Follow a link: the folder that it means is replaced, not the link."""
     return Path(os.path.realpath(out)) if out.is_symlink() else out
 
 
-def _not_as_written(folder: Path) -> list[str]:
-    """Names of files that SHA256SUMS does not have, or has with another digest. One that was
-    removed does not count."""
-    from intravariance.files.checksums import NAME, read_checksums, sha256_of
+def _not_as_written(folder: Path, unlisted: Unlisted) -> list[str]:
+    """Name the files that SHA256SUMS does not have, or has with another digest.
 
-    if not (folder / NAME).is_file():
+    One that was removed does not count.
+    """
+    ours = read_checksums(folder) if (folder / NAME).is_file() else unlisted(folder)
+    if not ours:
         return [f"{NAME} (missing, so nothing tells which files are yours)"]
-    ours = read_checksums(folder)
     found = []
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
@@ -125,7 +141,7 @@ def _not_as_written(folder: Path) -> list[str]:
     return found
 
 
-def _put_back(out: Path, record: str) -> bool:
+def _put_back(out: Path, record: str, unlisted: Unlisted) -> bool:
     """Put back what a process killed while it replaced `out` had moved away, and return True.
 
     It is removed where the new one is in its place already.
@@ -133,7 +149,7 @@ def _put_back(out: Path, record: str) -> bool:
     put_back = False
     name = re.compile(re.escape(out.name) + r"\.\d+\.old")
     for old in sorted(path for path in out.parent.iterdir() if name.fullmatch(path.name)):
-        if not (old / record).is_file() or _not_as_written(old):
+        if not (old / record).is_file() or _not_as_written(old, unlisted):
             continue
         if out.exists():
             shutil.rmtree(old, ignore_errors=True)
@@ -145,7 +161,7 @@ def _put_back(out: Path, record: str) -> bool:
 
 
 def _begin(partial: Path, record: str) -> None:
-    """An empty folder. One that a killed process left is removed."""
+    """Make an empty folder in the place of one that a killed process left."""
     if partial.exists():
         if not (partial / record).is_file() and any(partial.iterdir()):
             raise InputError(f"{partial} is in the way, and is not ours; move it away")
@@ -153,8 +169,7 @@ def _begin(partial: Path, record: str) -> None:
     partial.mkdir()
 
 
-def _replace(partial: Path, out: Path, record: str, force: bool) -> None:
-    check_folder(out, record, force)  # again: it may have appeared meanwhile
+def _replace(partial: Path, out: Path) -> None:
     old = out.with_name(f"{out.name}.{os.getpid()}.old")
     if out.exists():
         os.rename(out, old)

@@ -30,17 +30,17 @@ class Tree(Protocol):
     def path(self) -> Path: ...
 
     def folders(self, under: str) -> list[str]:
-        """Sorted names of the folders directly in the folder `under` ("" is the root)."""
+        """List the folders directly in the folder `under` ("" is the root): sorted names."""
 
     def files(self, under: str) -> list[str]:
-        """Sorted names, from the root, of the files in `under` and its subfolders."""
+        """List the files in `under` and its subfolders: sorted names, from the root."""
 
     def read(self, name: str) -> bytes:
-        """The bytes of a file. Raises InputError when it cannot or may not be read."""
+        """Read the bytes of a file. Raises InputError when it cannot or may not be read."""
 
 
 def open_tree(path: Path) -> Tree:
-    """The tree of an existing folder or .zip file."""
+    """Give the tree of an existing folder or .zip file."""
     return ZipTree(path) if path.is_file() else FolderTree(path)
 
 
@@ -83,7 +83,7 @@ class FolderTree:
         return _checked(data, str(path))
 
     def contains(self, path: Path) -> bool:
-        """Also that it is a plain file: opening a pipe would wait for ever."""
+        """Tell whether it is a plain file in here: opening a pipe would wait for ever."""
         resolved = Path(os.path.realpath(path))  # Path.resolve raises on a link to itself
         return resolved.is_relative_to(self.path.resolve()) and (
             resolved.is_file() or not resolved.exists()
@@ -118,7 +118,7 @@ class ZipTree:
 
 
 def _opened(path: Path) -> zipfile.ZipFile:
-    """An archive, kept open: its directory is read once, not for each member."""
+    """Open an archive, and keep it open: its directory is read once, not for each member."""
     state = path.stat()
     changes = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
     return _opened_by(os.getpid(), path, changes)
@@ -126,7 +126,7 @@ def _opened(path: Path) -> zipfile.ZipFile:
 
 @lru_cache(maxsize=4)
 def _opened_by(process: int, path: Path, changes: tuple[int, ...]) -> zipfile.ZipFile:
-    """process : a fork shares the place in the file with its parent, so it opens its own."""
+    """Open an archive for a process: a fork shares the place in the file with its parent."""
     return zipfile.ZipFile(path)
 
 
@@ -142,7 +142,7 @@ def _checked(data: bytes, where: str) -> bytes:
 
 @lru_cache(maxsize=256)
 def _zip_members(path: Path) -> tuple[str, ...]:
-    """Sorted names of an archive's files. Raises InputError when it is not to be trusted."""
+    """List an archive's files, sorted. Raises InputError when it is not to be trusted."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()

@@ -15,7 +15,8 @@ from typing import Any
 from annotations.merging import Rule
 from annotations.vocabulary import NORMAL
 from intravariance.dataset.label_origin import KEY, relabelled
-from intravariance.dataset.store import Dataset, Sample, open_dataset, write_shard
+from intravariance.dataset.shards import write_shard
+from intravariance.dataset.store import Dataset, Sample, open_dataset
 from intravariance.dataset.work_folder import (
     claim,
     clear_samples,
@@ -33,9 +34,11 @@ _SHOWN = 20
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came of an edited file. labels : the sample's parameter (see `provenance`); notes : of
-    reading the file."""
+class RelabelledSample:
+    """Hold what came of an edited file.
+
+    labels : the sample's parameter (see `label_origin`); notes : of reading the file.
+    """
 
     id: str
     category: str
@@ -53,7 +56,7 @@ class Relabelling:
     digest: str
     rule: Rule
     samples: int
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[RelabelledSample, ...]
     skipped: dict[str, str]
     unchanged: list[str]
     absent: list[str]
@@ -109,8 +112,8 @@ def _write(
     force: bool,
     quiet: bool,
 ) -> Relabelling:
-    """All samples into the partial folder, then the file into place."""
-    outcomes: list[Outcome] = []
+    """Write all samples into the partial folder, then the file into place."""
+    outcomes: list[RelabelledSample] = []
     skipped: dict[str, str] = {}
     shards = []
     samples = _samples(dataset, edited, rule, annotator, outcomes, skipped)
@@ -141,10 +144,10 @@ def _samples(
     edited: Edited,
     rule: Rule,
     annotator: str | None,
-    outcomes: list[Outcome],
+    outcomes: list[RelabelledSample],
     skipped: dict[str, str],
 ) -> Iterator[Sample]:
-    """All samples in order, the edited ones relabelled; fills `outcomes` and `skipped`."""
+    """Yield all samples in order, the edited ones relabelled; fill `outcomes` and `skipped`."""
     for record in dataset:
         sample = record.load()
         path = edited.files.get(sample.id)
@@ -159,12 +162,14 @@ def _samples(
             yield sample
             continue
         details = changed.parameters[KEY]
-        outcomes.append(Outcome(sample.id, sample.category, sample.defect, details, hand.notes))
+        outcomes.append(
+            RelabelledSample(sample.id, sample.category, sample.defect, details, hand.notes)
+        )
         yield changed
 
 
 def _with_hand(sample: Sample, hand: HandLabels, rule: Rule, annotator: str | None) -> Sample:
-    """Raises InputError when the labels contradict what the sample is."""
+    """Merge hand labels into a sample. Raises InputError when they contradict what it is."""
     origin = {"file": hand.file, "file_sha256": hand.sha256, "annotator": annotator}
     changed = relabelled(sample, hand.labels, hand.matching, rule, origin)
     marked, total = int(changed.labels.sum()), len(changed.labels)
@@ -182,9 +187,9 @@ def _with_hand(sample: Sample, hand: HandLabels, rule: Rule, annotator: str | No
 
 
 def _metadata(
-    dataset: Dataset, outcomes: list[Outcome], rule: Rule, annotator: str | None
+    dataset: Dataset, outcomes: list[RelabelledSample], rule: Rule, annotator: str | None
 ) -> dict[str, Any]:
-    """The dataset's own, and in its identity what was done to the labels."""
+    """Return the dataset's own metadata, and in its identity what was done to the labels."""
     metadata = dataset.metadata
     files = sorted((outcome.id, outcome.labels["file_sha256"]) for outcome in outcomes)
     metadata["identity"][KEY] = {

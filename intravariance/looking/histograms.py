@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from intravariance.auroc import auroc
 from intravariance.errors import InputError
 from intravariance.looking.cloud import LabelledCloud
 
@@ -61,19 +62,6 @@ def object_histogram(
     return _histogram(
         np.asarray(scores), np.asarray(anomalous), title, "objects", "One score an object."
     )
-
-
-def auroc(scores: ArrayLike, anomalous: ArrayLike) -> float | None:
-    """Return the chance that an anomalous score is above a normal one, ties counted half.
-
-    This is scikit-learn's roc_auc_score; None when either group is empty.
-    """
-    from sklearn.metrics import roc_auc_score  # noqa: PLC0415 - weight
-
-    truth = np.asarray(anomalous).astype(bool)
-    if truth.all() or not truth.any():
-        return None
-    return float(roc_auc_score(truth, np.asarray(scores, dtype=np.float64)))
 
 
 def edges(scores: ArrayLike, most: int = 80) -> NDArray[np.float64]:
@@ -155,9 +143,8 @@ def _draw(axes: Axes, values: NDArray[np.float64], truth: NDArray[np.bool_], thi
 
 
 def _caption(values: NDArray[np.float64], truth: NDArray[np.bool_], things: str, scope: str) -> str:
-    area = auroc(values, truth)
-    if area is None:
+    if truth.all() or not truth.any():
         only = f"all {things} are {'anomalous' if truth.any() else 'normal'}"
         return f"No AUROC: {only if len(truth) else f'there are no {things}'}."
     chance = f"the chance that an anomalous {things[:-1]} scores above a normal one, ties half"
-    return f"AUROC {area:.3f}: {chance}.\n{scope}"
+    return f"AUROC {auroc(truth, values):.3f}: {chance}.\n{scope}"

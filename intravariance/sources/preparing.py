@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import tempfile
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 
 from intravariance.dataset.provenance import code_digest
 from intravariance.errors import InputError, IntegrityError
+from intravariance.files.atomic import write_whole
 from intravariance.geometry.densify import subdivide_long_edges
 from intravariance.geometry.mesh import Mesh, digest_arrays, mesh_from_arrays, to_unit_sphere
 from intravariance.geometry.topology import MAX_EDGE, closed_problem
@@ -170,16 +169,7 @@ def _store(path: Path, mesh: Mesh, surface_error: float) -> None:
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            temporary = Path(file.name)
-            try:
-                file.write(archive.getvalue())
-                file.flush()
-                os.fsync(file.fileno())
-                os.replace(temporary, path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
+        write_whole(path, archive.getvalue())
     except OSError as error:
         raise _CacheError(
             f"the folder for prepared meshes {path.parent} cannot be written ({error.strerror}); "

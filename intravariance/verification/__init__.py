@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Is a dataset whole, true to its geometry, and free of shortcuts?"""
+"""Checks that a dataset is whole, true to its geometry, and free of shortcuts."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Do the clouds lie where the labels, the displacement and the noise level say?
+"""Checks that clouds lie where the labels, the displacement and the noise level say.
 
 With the pose undone and the displacement taken off, every point must lie on its template's mesh
 but for the noise: points labelled normal as they are, moved points after going back. Surface newly
@@ -100,8 +100,8 @@ class CategoryGeometry:
             self._products[sample.subcategory] = self._product(sample.mesh)
 
     def training_tree(self) -> Any:
-        """k-d tree of the unposed training clouds; None when there are none."""
-        from scipy.spatial import cKDTree
+        """Return the k-d tree of the unposed training clouds; None when there are none."""
+        from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
 
         if self._tree is None and self._training:
             self._tree = cKDTree(np.concatenate(self._training))
@@ -166,7 +166,7 @@ class CategoryGeometry:
 
 
 def surface_problems(deviations: Iterable[Deviation], tolerance: float) -> list[str]:
-    """Samples, and kinds of samples, whose points lie farther from the template than the noise."""
+    """List samples, and kinds of them, whose points lie farther off the template than the noise."""
     problems = []
     pooled: dict[tuple[str, bool], list[Deviation]] = defaultdict(list)
     for item in deviations:
@@ -190,7 +190,7 @@ def surface_problems(deviations: Iterable[Deviation], tolerance: float) -> list[
 
 
 def noise_estimates(deviations: Iterable[Deviation]) -> dict[str, float]:
-    """Noise level of each product: mean estimate over its normal samples, templates included."""
+    """Estimate the noise of each product: the mean over its normal samples, templates included."""
     estimates: dict[str, list[float]] = defaultdict(list)
     for item in deviations:
         if item.defect == NORMAL:
@@ -199,7 +199,7 @@ def noise_estimates(deviations: Iterable[Deviation]) -> dict[str, float]:
 
 
 def noise_problems(estimates: dict[str, float], expected: Expected) -> list[str]:
-    """Products whose noise is not the recorded one."""
+    """List the products whose noise is not the recorded one."""
     sigma = expected.noise_sigma
     room = _SIGMA_EXCESS * sigma + _SIGMA_ROOM + expected.specification.tolerance
     return [
@@ -214,7 +214,7 @@ def _kind(moved: bool) -> str:
 
 
 def _some(indices: NDArray[Any]) -> NDArray[Any]:
-    """At most `_LOOKED_UP` of the indices, evenly."""
+    """Choose at most `_LOOKED_UP` of the indices, evenly."""
     if len(indices) <= _LOOKED_UP:
         return indices
     return np.asarray(indices[np.linspace(0, len(indices) - 1, _LOOKED_UP).astype(int)])

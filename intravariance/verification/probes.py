@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shortcut probes: can something other than the defect tell normal from defective?
+"""Shortcut probes, which ask whether anything but the defect tells normal from defective.
 
 Each probe is one number a test sample. Its AUROC (defective = positive) is taken within each
 category and averaged with the number of pairs as weight: 0.5 when the number tells nothing.
@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotations.vocabulary import NORMAL
+from intravariance.auroc import auroc
 from intravariance.dataset.sample_checks import unposed
 from intravariance.dataset.schema import Sample
 from intravariance.geometry.template_surface import Fit
@@ -37,6 +38,9 @@ _BOOTSTRAPS = 1_999
 _INTERVAL = 0.99
 # Points of a cloud that are looked up; a mean over these is as good as one over all.
 _LOOKED_UP = 2_000
+
+# Which samples are called positive, by category and the numbers of positives and negatives.
+Deals = dict[tuple[str, int, int], NDArray[np.int32]]
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def measure(sample: Sample, place: int, fitted: Fit | None, training_tree: Any) 
     place : its place in the file. fitted : its normal points against its template, None when that
     cannot be known. training_tree : k-d tree of the unposed training clouds of the category.
     """
-    from scipy.spatial import cKDTree
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
 
     points = unposed(sample.points, sample.pose)
     normal = sample.labels == 0
@@ -136,7 +140,7 @@ def measure(sample: Sample, place: int, fitted: Fit | None, training_tree: Any) 
 def evaluate(
     measured: Sequence[Measured], rng: np.random.Generator, judged: bool = True
 ) -> list[Probe]:
-    """The AUROC of each probe and whether it is as blind as it must be.
+    """Compute the AUROC of each probe, and judge whether it is as blind as it must be.
 
     judged : whether any must be; foreign data is as it is.
     """
@@ -146,7 +150,7 @@ def evaluate(
         for name, kind in PROBES.items()
     }
     blind = max(sum(must_be_blind.values()), 1)
-    deals: dict[tuple[str, int, int], NDArray[np.int32]] = {}  # the same ones for every probe
+    deals: Deals = {}  # the same ones for every probe
     probes = []
     for name, kind in PROBES.items():
         table = _by_category(measured, name)
@@ -154,7 +158,10 @@ def evaluate(
             continue
         pairs = np.array([len(pos) * len(neg) for pos, neg in table.values()], dtype=np.float64)
         weights = pairs / pairs.sum()
-        each = [auroc(positive, negative) for positive, negative in table.values()]
+        each = [
+            auroc(np.arange(len(pos) + len(neg)) < len(pos), np.concatenate([pos, neg]))
+            for pos, neg in table.values()
+        ]
         value = float(weights @ each)
         low, high = np.quantile(
             sum(
@@ -162,15 +169,7 @@ def evaluate(
             ),
             [(1 - _INTERVAL) / 2, (1 + _INTERVAL) / 2],
         )
-        shuffled = np.zeros(_PERMUTATIONS)
-        for weight, (category, pair) in zip(weights, table.items(), strict=True):
-            key = category, len(pair[0]), len(pair[1])
-            if key not in deals:
-                deals[key] = _deals(key[1], key[2], rng)
-            shuffled += weight * _shuffled(*pair, deals[key])
-        # 1e-12: equal statistics must count as equal after rounding
-        as_far = int(np.sum(np.abs(shuffled - 0.5) >= abs(value - 0.5) - 1e-12))
-        p_value = (1 + as_far) / (1 + _PERMUTATIONS)
+        p_value = _p_value(value, table, weights, deals, rng)
         seen = abs(value - 0.5) > LARGEST_DEVIATION and p_value < FAMILY_ERROR / blind
         probes.append(
             Probe(
@@ -188,13 +187,27 @@ def evaluate(
     return probes
 
 
-def auroc(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> float:
-    """Probability that a positive's number is above a negative's, ties counted half."""
-    return float(_wins(positive, negative).mean())
+def _p_value(
+    value: float,
+    table: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
+    weights: NDArray[np.float64],
+    deals: Deals,
+    rng: np.random.Generator,
+) -> float:
+    """Test an AUROC by permutation, two-sided: labels are shuffled within categories."""
+    shuffled = np.zeros(_PERMUTATIONS)
+    for weight, (category, pair) in zip(weights, table.items(), strict=True):
+        key = category, len(pair[0]), len(pair[1])
+        if key not in deals:
+            deals[key] = _deals(key[1], key[2], rng)
+        shuffled += weight * _shuffled(*pair, deals[key])
+    # 1e-12: equal statistics must count as equal after rounding
+    as_far = int(np.sum(np.abs(shuffled - 0.5) >= abs(value - 0.5) - 1e-12))
+    return (1 + as_far) / (1 + _PERMUTATIONS)
 
 
 def _wins(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(P, Q) 1 where the positive is above the negative, 0.5 where they are equal, else 0."""
+    """Compare all pairs (P, Q): 1 where the positive is above, 0.5 where they are equal, else 0."""
     difference = positive[:, None] - negative[None, :]
     return np.asarray((np.sign(difference) + 1) / 2)
 
@@ -202,7 +215,7 @@ def _wins(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> NDArr
 def _by_category(
     measured: Sequence[Measured], name: str
 ) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """The numbers of the defective and of the normal samples of each category that has both."""
+    """Collect the numbers of defective and of normal samples of each category that has both."""
     table: dict[str, tuple[list[float], list[float]]] = {}
     for item in measured:
         value = item.values[name]
@@ -214,14 +227,14 @@ def _by_category(
 def _bootstrap(
     positive: NDArray[np.float64], negative: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """(R,) AUROC of samples redrawn with replacement, defective and normal apart."""
+    """Compute (R,) AUROC of samples redrawn with replacement, defective and normal apart."""
     wins = _wins(positive, negative)
     shares = [rng.multinomial(n, np.full(n, 1 / n), size=_BOOTSTRAPS) / n for n in wins.shape]
     return np.asarray(((shares[0] @ wins) * shares[1]).sum(axis=1))
 
 
 def _deals(positives: int, negatives: int, rng: np.random.Generator) -> NDArray[np.int32]:
-    """(R, P) which samples are called positive when the labels are dealt out anew."""
+    """Draw (R, P) which samples are called positive when the labels are dealt out anew."""
     # a random subset: the places of the smallest of as many random numbers
     order = rng.random((_PERMUTATIONS, positives + negatives)).argpartition(positives - 1, axis=1)
     return order[:, :positives].astype(np.int32)
@@ -230,8 +243,8 @@ def _deals(positives: int, negatives: int, rng: np.random.Generator) -> NDArray[
 def _shuffled(
     positive: NDArray[np.float64], negative: NDArray[np.float64], deals: NDArray[np.int32]
 ) -> NDArray[np.float64]:
-    """(R,) AUROC with the labels dealt out anew, from rank sums."""
-    from scipy.stats import rankdata
+    """Compute (R,) AUROC with the labels dealt out anew, from rank sums."""
+    from scipy.stats import rankdata  # noqa: PLC0415 - weight
 
     ranks = rankdata(np.concatenate([positive, negative]))
     smallest = len(positive) * (len(positive) + 1) / 2

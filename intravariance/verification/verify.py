@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Is a dataset file whole, to its own specification, true to its geometry and free of shortcuts?
+"""Checks that a file is whole, to its specification, true to its geometry and free of shortcuts.
 
 One pass over the file, one sample in memory at a time. Every check is made on the file itself: the
 counts against the specification inside, the labels against the templates' meshes inside.
 
-Of imported files (`importing`) less can be checked: there are no meshes, so nothing says where the
+Less can be checked of imported files (`importing`): there are no meshes, so nothing says where the
 surface was, and the data is as its makers left it. Such checks do not apply, and probes are
-measured but not judged. Where a hand changed labels (`labelling`), those of the construction are
-checked, which the file still knows.
+measured but not judged. The labels that are checked are those of the construction, which the file
+still knows where a hand changed them (`labelling`).
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Report:
         return not self.failures()
 
     def failures(self) -> list[str]:
-        """A line for each check and probe that failed."""
+        """List a line for each check and probe that failed."""
         return [f"{c.name}: {c.message}" for c in self.checks if not c.passed] + [
             f"probe {p.name!r}: AUROC {p.auroc:.3f} ({p.description})"
             for p in self.probes
@@ -85,7 +85,7 @@ class Report:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able form."""
+        """Return the JSON-able form."""
         return {"passed": self.passed, **asdict(self)}
 
 
@@ -219,7 +219,7 @@ class _Verification:
             self._geometry()
 
     def _geometry(self) -> None:
-        """Where points lie, and how noisy they are, over all samples."""
+        """Check where points lie, and how noisy they are, over all samples."""
         tolerance = self.expected.specification.tolerance
         moved = [d.distance / d.expected for d in self.deviations if d.moved]
         note = f"{len(self.deviations)} groups of points"
@@ -239,7 +239,7 @@ class _Verification:
 
 
 def count_problems(dataset: Dataset) -> list[str]:
-    """Where the numbers of samples are not those of the specification inside the file.
+    """Tell where the numbers of samples are not those of the specification inside the file.
 
     Counted for each category, split and defect; within each of these, the numbers of two
     subcategories may differ by one, unless the file is imported.

@@ -24,7 +24,7 @@ from mc4ad_model.commands.options import (
     quiet_option,
 )
 from mc4ad_model.evaluation.evaluate import CategoryEvaluation, check_records
-from mc4ad_model.evaluation.results import check_folder, describe
+from mc4ad_model.evaluation.results import check_results_folder, describe
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods import method_class, method_names
 from mc4ad_model.methods.method import OBJECT_RULES, ObjectRule
@@ -216,7 +216,7 @@ def _check_everything(
     for run in runs:
         check_records(evaluated_records(dataset, run.category))
         run.load_method(machine)
-        check_folder(targets[run.folder], force)
+        check_results_folder(targets[run.folder], force)
     if others := [run.category for run in runs if run.data_digest != dataset.digest]:
         say(f"trained on another build than {dataset.path}: {', '.join(others)}", machine.quiet)
 

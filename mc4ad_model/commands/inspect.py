@@ -11,7 +11,7 @@ import click
 
 from intravariance.dataset.store import DATASET_SUFFIXES, Dataset, open_dataset
 from intravariance.errors import InputError
-from intravariance.executors.processes import Processes, cores
+from intravariance.executors.processes import ProcessExecutor
 from intravariance.files.folders import new_folder
 from intravariance.looking.realism.tables import to_dict
 from intravariance.looking.realism.two_sample import load_open3d
@@ -101,14 +101,14 @@ def inspect_command(
     config = RunConfig.load(preset, changes).anomalies
     names = _generators(generators)
     out = Path(f"{file.stem}-inspection") if out is None else out
-    with open_dataset(file) as dataset, Processes(jobs or cores()) as processes:
+    with open_dataset(file) as dataset, ProcessExecutor(jobs) as executor:
         chosen = dataset.filter(category=categories) if categories else dataset
         tasks = plan(dataset, chosen.categories, config, names, real, seed)
         _say_noise(dataset, real, quiet)
         about = report.record(dataset, preset, changes, None if real is None else real.name, seed)
         with new_folder(out, report.RECORD, force) as folder:
             drawing = report.Drawing(samples, size, points)
-            result = report.write(folder, about, dataset, tasks, drawing, processes, quiet)
+            result = report.write(folder, about, dataset, tasks, drawing, executor, quiet)
     for line in report.warnings(result):
         say(f"note: {line}")
     if as_json:

@@ -3,8 +3,8 @@
 
 Conventions. A label is 0 (normal) or 1 (anomalous), a score is higher the more anomalous; arrays of
 one object after another, concatenated, give a pooled metric (the field's protocol: all points of
-all objects of a category, normal objects included). What cannot be computed is an InputError, never
-a NaN. AUROC and average precision are scikit-learn's.
+all objects of a category, normal objects included). A metric that is undefined is an InputError,
+never a NaN. Average precision is scikit-learn's; AUROC is `intravariance.auroc`'s.
 
 AU-PRO. A region is a connected component of an object's anomalous points, two of them being
 neighbours within `REGION_RADIUS`. At each threshold, the per-region overlap is the mean over all
@@ -22,7 +22,26 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from annotations.vocabulary import DISPLACEMENT_THRESHOLD
+from intravariance.auroc import auroc, validate
 from intravariance.errors import InputError
+
+__all__ = [
+    "AU_PRO_LIMIT",
+    "LEVEL",
+    "REGION_RADIUS",
+    "RESAMPLES",
+    "anomalous_regions",
+    "au_pro",
+    "auroc",
+    "auroc_interval",
+    "average_precision",
+    "displaced",
+    "end_point_error",
+    "mean_cosine",
+    "mean_rank",
+    "validate",
+    "won_pairs",
+]
 
 # Radii of the unit-sphere frame. With 7,000 to 12,000 points and the default noise (0.0447), the
 # 210 defects of a Group 2 (seed 101, one defect in each object) fall into 1496 components at 0.08,
@@ -34,61 +53,15 @@ RESAMPLES = 2000
 LEVEL = 0.95
 
 
-def validate(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Labels and scores as arrays.
-
-    Parameters
-    ----------
-    labels : (M,), 0 or 1
-    scores : (M,), finite
-
-    Raises
-    ------
-    InputError
-        Shapes differ, a label is neither 0 nor 1, a score is not finite, or a class is missing.
-    """
-    truth, values = np.asarray(labels), np.asarray(scores, dtype=np.float64)
-    if truth.ndim != 1 or truth.shape != values.shape:
-        raise InputError(
-            f"expected as many scores as labels, in one dimension; found labels of shape "
-            f"{truth.shape} and scores of shape {values.shape}"
-        )
-    if not np.isin(truth, (0, 1)).all():
-        raise InputError("labels: expected 0 (normal) or 1 (anomalous) only")
-    if not np.isfinite(values).all():
-        count = int((~np.isfinite(values)).sum())
-        raise InputError(f"scores: {count} of {values.size} are not finite")
-    truth = truth.astype(bool)
-    for name, count in (("anomalous", truth.sum()), ("normal", (~truth).sum())):
-        if not count:
-            raise InputError(
-                f"expected normal and anomalous labels; none of {len(truth)} is {name}"
-            )
-    return truth, values
-
-
-def auroc(labels: ArrayLike, scores: ArrayLike) -> float:
-    """Area under the ROC curve: the probability that an anomalous score is above a normal one.
-
-    Raises
-    ------
-    InputError
-        As `validate`.
-    """
-    from sklearn.metrics import roc_auc_score
-
-    return float(roc_auc_score(*validate(labels, scores)))
-
-
 def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
-    """Average precision, which the field calls AUPR (the paper misnames it AU-PRO).
+    """Compute the average precision, which the field calls AUPR (the paper misnames it AU-PRO).
 
     Raises
     ------
     InputError
         As `validate`.
     """
-    from sklearn.metrics import average_precision_score
+    from sklearn.metrics import average_precision_score  # noqa: PLC0415 - weight
 
     return float(average_precision_score(*validate(labels, scores)))
 
@@ -96,7 +69,7 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
 def anomalous_regions(
     points: ArrayLike, labels: ArrayLike, radius: float = REGION_RADIUS
 ) -> NDArray[np.int64]:
-    """Regions of one object.
+    """Find the regions of one object.
 
     Parameters
     ----------
@@ -110,9 +83,9 @@ def anomalous_regions(
     regions : (N,) int64
         0 for a normal point, else the number of its region, from 1.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-    from scipy.spatial import cKDTree
+    from scipy.sparse import coo_array  # noqa: PLC0415 - weight
+    from scipy.sparse.csgraph import connected_components  # noqa: PLC0415 - weight
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
 
     chosen = np.flatnonzero(np.asarray(labels))
     regions = np.zeros(len(np.asarray(labels)), dtype=np.int64)
@@ -125,7 +98,7 @@ def anomalous_regions(
 
 
 def au_pro(regions: ArrayLike, scores: ArrayLike, limit: float = AU_PRO_LIMIT) -> float:
-    """Area under the per-region overlap up to a false positive rate, divided by that rate.
+    """Compute the area under the per-region overlap up to a false positive rate, over that rate.
 
     Parameters
     ----------
@@ -139,7 +112,7 @@ def au_pro(regions: ArrayLike, scores: ArrayLike, limit: float = AU_PRO_LIMIT) -
     InputError
         As `validate`.
     """
-    from sklearn.metrics import roc_curve
+    from sklearn.metrics import roc_curve  # noqa: PLC0415 - weight
 
     numbers = np.asarray(regions)
     truth, values = validate(numbers > 0, scores)
@@ -157,7 +130,7 @@ def au_pro(regions: ArrayLike, scores: ArrayLike, limit: float = AU_PRO_LIMIT) -
 def won_pairs(
     labels: Sequence[NDArray[Any]], scores: Sequence[NDArray[Any]]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """For each pair of objects (i, j), how often a point of one beats a point of the other.
+    """Count, for each pair of objects (i, j), how often a point of one beats one of the other.
 
     Parameters
     ----------
@@ -194,7 +167,7 @@ def auroc_interval(
     resamples: int = RESAMPLES,
     level: float = LEVEL,
 ) -> tuple[float, float]:
-    """Bootstrap interval of the pooled AUROC: objects are redrawn, each with all of its points.
+    """Draw the bootstrap interval of the pooled AUROC: objects are redrawn with all their points.
 
     Objects with and without anomalous points are redrawn apart, with replacement; the interval is
     between percentiles. For an AUROC of objects, each has one label and one score.
@@ -227,7 +200,7 @@ def auroc_interval(
 
 
 def displaced(labels: ArrayLike, displacement: ArrayLike) -> NDArray[np.bool_]:
-    """Which anomalous points have a true force: moved by the defect, and known by how much.
+    """Tell which anomalous points have a true force: moved by the defect, and known by how much.
 
     Those that a cut exposed have none, and those at its rim, which are labelled, did not move.
 
@@ -246,7 +219,7 @@ def displaced(labels: ArrayLike, displacement: ArrayLike) -> NDArray[np.bool_]:
 
 
 def end_point_error(force: ArrayLike, displacement: ArrayLike) -> float:
-    """Mean length of the difference, in the unit of both.
+    """Compute the mean length of the difference, in the unit of both.
 
     Parameters
     ----------
@@ -262,7 +235,7 @@ def end_point_error(force: ArrayLike, displacement: ArrayLike) -> float:
 
 
 def mean_cosine(force: ArrayLike, displacement: ArrayLike) -> float:
-    """Mean cosine of the angle between the two; 0 where the force is zero.
+    """Compute the mean cosine of the angle between the two; 0 where the force is zero.
 
     Parameters
     ----------
@@ -282,7 +255,7 @@ def mean_cosine(force: ArrayLike, displacement: ArrayLike) -> float:
 
 
 def mean_rank(table: ArrayLike) -> NDArray[np.float64]:
-    """Mean over categories of each method's rank, 1 being best; equals share their mean rank.
+    """Compute the mean over categories of each method's rank, 1 being best; equals share theirs.
 
     Parameters
     ----------
@@ -297,7 +270,7 @@ def mean_rank(table: ArrayLike) -> NDArray[np.float64]:
     InputError
         The table is empty or has a gap.
     """
-    from scipy.stats import rankdata
+    from scipy.stats import rankdata  # noqa: PLC0415 - weight
 
     values = np.asarray(table, dtype=np.float64)
     if values.ndim != 2 or not values.size or not np.isfinite(values).all():

@@ -4,10 +4,13 @@
     samples.csv          one line for each test sample: the fields of `SampleRow`; empty = undefined
     points.safetensors   for each sample's id: (N,) float32 scores of its points, in file order
     metrics.json         metrics, cost, and where they come from: dataset, run, scoring, versions
+    SHA256SUMS           of the three, for `sha256sum --check`
 
-`metrics.json` is written last and holds the SHA-256 of the other two, so that results whose writing
-was interrupted are not read for whole ones. Numbers keep all their digits. The times in
-`samples.csv` and "cost" differ from one evaluation to the next; nothing else does.
+The folder appears whole or not at all, and is replaced only when it is as written (see
+`files.folders`). `metrics.json` holds the SHA-256 of the two tables too, so that those of another
+evaluation are not read with it. Earlier versions wrote the same files without SHA256SUMS. Numbers
+keep all their digits. The times in `samples.csv` and "cost" differ from one evaluation to the next;
+nothing else does.
 """
 
 from __future__ import annotations
@@ -25,8 +28,9 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from intravariance.dataset.store import Dataset, Record
-from intravariance.errors import InputError, IntegrityError
-from intravariance.files.atomic import check_target, write_file
+from intravariance.errors import InputError, IntegrityError, IVError
+from intravariance.files.checksums import sha256_of
+from intravariance.files.folders import check_folder, new_folder, write_member
 from mc4ad_model.evaluation.category_metrics import (
     CategoryMetrics,
     DefectMetrics,
@@ -36,15 +40,15 @@ from mc4ad_model.evaluation.category_metrics import (
 )
 from mc4ad_model.evaluation.evaluate import CategoryEvaluation, Cost
 
-FORMAT = "intravariance-evaluation"
-VERSION = 1
-SAMPLES, POINTS, METRICS = "samples.csv", "points.safetensors", "metrics.json"
+EVALUATION_FORMAT = "intravariance-evaluation"
+EVALUATION_VERSION = 1
+SAMPLES_FILE, POINTS_FILE, METRICS_FILE = "samples.csv", "points.safetensors", "metrics.json"
 _COLUMNS = get_type_hints(SampleRow)
 
 
 @dataclass(frozen=True)
 class Results:
-    """What `write_results` wrote.
+    """Hold what `write_results` wrote.
 
     Parameters
     ----------
@@ -63,22 +67,22 @@ class Results:
     origin: dict[str, Any]
 
 
-def check_folder(folder: Path, force: bool) -> None:
-    """InputError when results cannot be written there, or there are some and no `force`.
+def check_results_folder(folder: Path, force: bool) -> None:
+    """Raise InputError when results cannot be written there, or there are some and no `force`.
 
-    The folder need not exist; it is made.
+    With `force` there may be results, as they were written; nothing that was edited or added is
+    replaced. The folder's parents are made.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: this folder cannot be made: {error}") from error
-    for name in (SAMPLES, POINTS, METRICS):
-        if (folder / name).exists() and not force:
-            raise InputError(
-                f"{folder / name} exists: this was evaluated before. Choose another --out, or "
-                "replace the results with --force."
-            )
-        check_target(folder / name, force)
+    if (folder / METRICS_FILE).exists() and not force:
+        raise InputError(
+            f"{folder / METRICS_FILE} exists: this was evaluated before. Choose another --out, or "
+            "replace the results with --force."
+        )
+    check_folder(folder, METRICS_FILE, force, _digests_of_earlier_version)
 
 
 def write_results(
@@ -94,7 +98,7 @@ def write_results(
     Parameters
     ----------
     folder
-        Made if it does not exist.
+        Made, or replaced; its parents are made.
     dataset
         What was evaluated on.
     seed
@@ -107,29 +111,27 @@ def write_results(
     Raises
     ------
     InputError
-        There are results, or they cannot be written.
+        There are results (with `force`: that were changed), or they cannot be written.
     """
-    check_folder(folder, force)
+    check_results_folder(folder, force)
     samples = _to_csv(evaluation.rows)
     points = safetensors.numpy.save(evaluation.point_scores)
     content = {
-        "format": FORMAT,
-        "version": VERSION,
+        "format": EVALUATION_FORMAT,
+        "version": EVALUATION_VERSION,
         "category": evaluation.category,
         "metrics": asdict(evaluation.metrics),
         "cost": asdict(evaluation.cost),
         "dataset": describe(dataset),
         "bootstrap_seed": seed,
         "origin": dict(origin),
-        "sha256": {SAMPLES: _digest(samples), POINTS: _digest(points)},
+        "sha256": {SAMPLES_FILE: _digest(samples), POINTS_FILE: _digest(points)},
     }
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-    try:
-        write_file(folder / SAMPLES, samples, force)
-        write_file(folder / POINTS, points, force)
-        write_file(folder / METRICS, text.encode(), force)
-    except OSError as error:
-        raise InputError(f"{folder}: the results cannot be written: {error}") from error
+    with new_folder(folder, METRICS_FILE, force, _digests_of_earlier_version) as partial:
+        write_member(partial, METRICS_FILE, text.encode())
+        write_member(partial, SAMPLES_FILE, samples)
+        write_member(partial, POINTS_FILE, points)
 
 
 def read_results(folder: Path) -> Results:
@@ -142,9 +144,10 @@ def read_results(folder: Path) -> Results:
     IntegrityError
         The files are damaged or do not belong together.
     """
-    content = _read_json(folder / METRICS)
+    path = folder / METRICS_FILE
+    content = _read_json(path)
     parts = {}
-    for name in (SAMPLES, POINTS):
+    for name in (SAMPLES_FILE, POINTS_FILE):
         try:
             parts[name] = (folder / name).read_bytes()
         except OSError as error:
@@ -153,23 +156,23 @@ def read_results(folder: Path) -> Results:
         stated = content["sha256"]
         if wrong := [name for name in parts if _digest(parts[name]) != stated[name]]:
             raise IntegrityError(
-                f"{folder / wrong[0]}: its SHA-256 is not the one in {METRICS}. It was changed, or "
-                "writing was interrupted: evaluate again with --force."
+                f"{folder / wrong[0]}: its SHA-256 is not the one in {METRICS_FILE}. It was "
+                "changed: move the folder away, and evaluate again."
             )
         evaluation = CategoryEvaluation(
             category=content["category"],
-            rows=_from_csv(parts[SAMPLES]),
-            point_scores=safetensors.numpy.load(parts[POINTS]),
+            rows=_from_csv(parts[SAMPLES_FILE]),
+            point_scores=safetensors.numpy.load(parts[POINTS_FILE]),
             metrics=_metrics(content["metrics"]),
             cost=Cost(**content["cost"]),
         )
         return Results(evaluation, content["dataset"], content["bootstrap_seed"], content["origin"])
     except (KeyError, TypeError, ValueError, SafetensorError) as error:
-        raise IntegrityError(f"{folder / METRICS}: contradicts its format: {error!r}") from error
+        raise IntegrityError(f"{path}: contradicts its format: {error!r}") from error
 
 
 def evaluated_samples(results: Results, dataset: Dataset) -> list[Record]:
-    """The test samples that results are of, in their order.
+    """Return the test samples that results are of, in their order.
 
     Parameters
     ----------
@@ -204,7 +207,7 @@ def evaluated_samples(results: Results, dataset: Dataset) -> list[Record]:
 
 
 def recompute(results: Results, dataset: Dataset) -> CategoryMetrics:
-    """The metrics once more, from the samples' rows, the points' scores and the dataset's labels.
+    """Compute the metrics once more, from the rows, the points' scores and the dataset's labels.
 
     Parameters and errors as of `evaluated_samples`.
     """
@@ -214,7 +217,7 @@ def recompute(results: Results, dataset: Dataset) -> CategoryMetrics:
 
 
 def describe(dataset: Dataset) -> dict[str, str]:
-    """What identifies a dataset: file name without its folder, specification, content digest."""
+    """Return what identifies a dataset: file name without its folder, specification, digest."""
     return {
         "file": dataset.path.name,
         "specification": dataset.specification.name,
@@ -238,7 +241,7 @@ def _from_csv(content: bytes) -> tuple[SampleRow, ...]:
     }  # fmt: skip
     lines = csv.DictReader(io.StringIO(content.decode(), newline=""))
     if list(lines.fieldnames or ()) != list(_COLUMNS):
-        raise ValueError(f"{SAMPLES}: expected the columns {', '.join(_COLUMNS)}")
+        raise ValueError(f"{SAMPLES_FILE}: expected the columns {', '.join(_COLUMNS)}")
     return tuple(
         SampleRow(**{name: kinds[kind](line[name]) for name, kind in _COLUMNS.items()})
         for line in lines
@@ -265,14 +268,27 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read: {error}; make it with `iv evaluate`") from error
     except ValueError as error:
         raise IntegrityError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise InputError(f'{path}: expected "format": "{FORMAT}"; this is another file')
-    if (version := content.get("version")) != VERSION:
+    if not isinstance(content, dict) or content.get("format") != EVALUATION_FORMAT:
+        raise InputError(f'{path}: expected "format": "{EVALUATION_FORMAT}"; this is another file')
+    if (version := content.get("version")) != EVALUATION_VERSION:
         raise InputError(
-            f"{path}: format version {version!r}, but this program reads {VERSION}; "
+            f"{path}: format version {version!r}, but this program reads {EVALUATION_VERSION}; "
             "use the version of intravariance that wrote it"
         )
     return content
+
+
+def _digests_of_earlier_version(folder: Path) -> dict[str, str]:
+    """Return name -> SHA-256 of results without SHA256SUMS, from what `metrics.json` says.
+
+    Nothing says its own, so it is taken as it is where it is one of ours.
+    """
+    try:
+        stated = _read_json(folder / METRICS_FILE)["sha256"]
+        tables = {name: str(stated[name]) for name in (SAMPLES_FILE, POINTS_FILE)}
+    except (IVError, LookupError, TypeError):
+        return {}
+    return {METRICS_FILE: sha256_of(folder / METRICS_FILE), **tables}
 
 
 def _digest(content: bytes) -> str:

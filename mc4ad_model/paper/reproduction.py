@@ -19,7 +19,7 @@ from intravariance.building.sample import SampleSettings
 from intravariance.dataset.specification import load_group
 from intravariance.dataset.store import Dataset
 from intravariance.errors import InputError
-from intravariance.executors.processes import cores
+from intravariance.executors.processes import ProcessExecutor
 from intravariance.geometry.sampling import NOISE_VARIANCE
 from intravariance.progress import say
 from intravariance.tables import Cell
@@ -155,17 +155,9 @@ def build_dataset(group: int, out: Path, quiet: bool) -> None:
         tolerance=specification.tolerance,
     )
     say(f"building {out}: iv build --group {group} --out {out}", quiet)
-    build(
-        BuildSettings(
-            specification=specification,
-            samples=samples,
-            source="procedural",
-            cache=default_cache(),
-            jobs=cores(),
-            quiet=quiet,
-        ),
-        out,
-    )
+    settings = BuildSettings(specification, samples, "procedural", default_cache(), quiet=quiet)
+    with ProcessExecutor() as executor:
+        build(settings, out, executor)
 
 
 def table_rows(found: Reproduction, metric: Metric) -> tuple[list[str], list[list[Cell]]]:

@@ -23,13 +23,14 @@ from pathlib import Path
 
 from intravariance.dataset.store import Dataset
 from intravariance.errors import InputError
+from intravariance.files.folders import is_temporary
 from intravariance.looking.cloud import LabelledCloud, upright
 from intravariance.looking.histograms import object_histogram, point_histogram
 from intravariance.looking.page import Note, page
 from intravariance.looking.panels import heat_map_sheet
 from intravariance.looking.pictures import png
 from mc4ad_model.evaluation.ranking import KINDS, Kind, Placed, rank
-from mc4ad_model.evaluation.results import METRICS, Results, evaluated_samples
+from mc4ad_model.evaluation.results import METRICS_FILE, Results, evaluated_samples
 
 RECORD, RANKING, PAGE = "comparison.json", "ranking.csv", "page.html"
 _TITLES: dict[Kind, str] = {
@@ -71,10 +72,11 @@ def find_results(folder: Path) -> list[Path]:
     InputError
         There is none.
     """
-    for pattern in (METRICS, f"evaluation/{METRICS}", f"*/{METRICS}", f"*/evaluation/{METRICS}"):
-        if found := sorted(path.parent for path in folder.glob(pattern)):
+    for place in ("", "evaluation/", "*/", "*/evaluation/"):
+        found = sorted(path.parent for path in folder.glob(f"{place}{METRICS_FILE}"))
+        if found := [path for path in found if path == folder or not is_temporary(path)]:
             return found
-    deeper = sorted({str(path.parents[2]) for path in folder.glob(f"**/evaluation/{METRICS}")})
+    deeper = sorted({str(path.parents[2]) for path in folder.glob(f"**/evaluation/{METRICS_FILE}")})
     hint = f"there are some in {', '.join(deeper[:5])}" if deeper else "make it with `iv evaluate`"
     raise InputError(f"{folder}: holds no evaluation; {hint}")
 

@@ -18,14 +18,14 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from annotations.vocabulary import NORMAL
+from intravariance.dataset.provenance import software
 from intravariance.dataset.store import Dataset, Record
 from intravariance.errors import IVError
-from intravariance.executors.processes import Processes
+from intravariance.executors import Executor
 from intravariance.files.folders import write_member
 from intravariance.looking.cloud import LabelledCloud, upright
 from intravariance.looking.page import Note, page
@@ -106,7 +106,7 @@ def write(
     dataset: Dataset,
     tasks: Tasks,
     drawing: Drawing,
-    processes: Processes,
+    executor: Executor,
     quiet: bool,
 ) -> Realism:
     """Measure, compare and draw everything, into a new folder.
@@ -118,16 +118,16 @@ def write(
     """
     write_member(folder, RECORD, (json.dumps(about, indent=1) + "\n").encode())
     layer = 3 * about["noise_sigma"]
-    objects = measure_all(tasks, about["seed"], processes, quiet)
+    objects = measure_all(tasks, about["seed"], executor, quiet)
     say("comparing", quiet)
     result = compare_generators(objects, generator(about["seed"], "inspection", "realism"))
     write_member(folder, FIGURE, figure(objects))
     for name, content in tables(result, heading(about)).items():
         write_member(folder, name, content)
-    for name, picture in draw_panels(tasks, drawing.size, layer, processes, quiet):
+    for name, picture in draw_panels(tasks, drawing.size, layer, executor, quiet):
         write_member(folder, f"{PANELS}/{name}", picture)
     shown = []
-    for part, sheet in look_at_all(dataset, tasks, drawing, layer, processes, quiet):
+    for part, sheet in look_at_all(dataset, tasks, drawing, layer, executor, quiet):
         write_member(folder, f"{SHEETS}/{part.category}.png", sheet)
         shown.append(part)
     title = f"{about['file']}: pseudo-anomalies and real defects"
@@ -143,7 +143,7 @@ def kinds(tasks: Tasks) -> dict[str, list[Task]]:
     return found
 
 
-def measure_all(tasks: Tasks, seed: int, processes: Processes, quiet: bool) -> list[MeasuredDefect]:
+def measure_all(tasks: Tasks, seed: int, executor: Executor, quiet: bool) -> list[MeasuredDefect]:
     """Make and measure every cloud, in worker processes; sorted by name.
 
     Raises
@@ -153,7 +153,7 @@ def measure_all(tasks: Tasks, seed: int, processes: Processes, quiet: bool) -> l
     """
     work = [(task, name, seed) for name, group in kinds(tasks).items() for task in group]
     objects = []
-    for _, result in track(processes.run(examine_task, work), len(work), "measuring", quiet):
+    for _, result in track(executor.run(examine_task, work), len(work), "measuring", quiet):
         if isinstance(result, IVError):
             raise result
         objects.append(result)
@@ -165,7 +165,7 @@ def look_at_all(
     tasks: Tasks,
     drawing: Drawing,
     layer: float,
-    processes: Processes,
+    executor: Executor,
     quiet: bool,
 ) -> Iterator[tuple[Shown, bytes]]:
     """For each category, in the file's order: templates and some clouds of each kind, made again
@@ -183,7 +183,7 @@ def look_at_all(
         chosen = {name: tuple(to_show(group, drawing.samples)) for name, group in groups.items()}
         work.append(SheetTask(category, tuple(records), chosen, drawing.size, layer))
     done = {}
-    for task, result in track(processes.run(look_at, work), len(work), "contact sheets", quiet):
+    for task, result in track(executor.run(look_at, work), len(work), "contact sheets", quiet):
         if isinstance(result, IVError):
             raise result
         done[task.category] = result
@@ -225,11 +225,11 @@ def draw_panel(task: PanelTask) -> bytes:
 
 
 def draw_panels(
-    tasks: Tasks, size: int, layer: float, processes: Processes, quiet: bool
+    tasks: Tasks, size: int, layer: float, executor: Executor, quiet: bool
 ) -> Iterator[tuple[str, bytes]]:
     """(file name, PNG) as they are finished; IVError when one cannot be drawn."""
     names = {task: name for name, task in panel_tasks(tasks, size, layer).items()}
-    for task, result in track(processes.run(draw_panel, names), len(names), "panels", quiet):
+    for task, result in track(executor.run(draw_panel, names), len(names), "panels", quiet):
         if isinstance(result, IVError):
             raise result
         yield names[task], result
@@ -290,9 +290,7 @@ def record(
         "preset": preset,
         "changes": list(changes),
         "seed": seed,
-        "software": {
-            name: version(name) for name in ("intravariance", "numpy", "open3d", "scikit-learn")
-        },
+        "software": software("numpy", "open3d", "scikit-learn"),
     }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from intravariance.dataset.provenance import software
 from intravariance.dataset.store import Dataset, Record
 from intravariance.errors import InputError
 from intravariance.progress import say
@@ -109,7 +110,7 @@ def evaluate_into(
         "config": run.described["config"],
         "data_digest": run.data_digest,
         "scoring": scoring(run, rule),
-        "software": environment(machine),
+        "software": software("torch", "numpy", "scipy", "scikit-learn"),
     }
     write_results(folder, found, dataset, seed, origin, force=True)
     return found

@@ -13,16 +13,15 @@ Version 1 of run.json, which named no method, is of MC4AD.
 from __future__ import annotations
 
 import json
-import platform
 import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from intravariance.dataset.provenance import software
 from intravariance.errors import InputError
 from intravariance.files.atomic import write_file
 from intravariance.seeds import generator
@@ -102,7 +101,7 @@ class Run:
         An evaluation of the earlier run goes too: it would not be this network's. What is no run's
         stays.
         """
-        for path in self.folder.glob("*.partial"):
+        for path in filter(Path.is_file, self.folder.glob("*.partial")):  # not evaluation.partial/
             path.unlink()
         if force:
             shutil.rmtree(self.folder / "evaluation", ignore_errors=True)
@@ -251,9 +250,8 @@ def _differences(found: Any, own: Any, name: str = "") -> Iterator[str]:
 def environment(machine: Machine) -> dict[str, Any]:
     """Return versions and the machine's kind: what may change the last bits of a result."""
     torch = sys.modules.get("torch")  # where the method uses it, its check has loaded it
-    names = ("intravariance", "torch", "numpy", "scipy") if torch else ("intravariance", "numpy")
-    found: dict[str, Any] = {"python": platform.python_version()}
-    found |= {name: version(name) for name in names}
+    names = ("torch", "numpy", "scipy") if torch else ("numpy", "scipy")
+    found: dict[str, Any] = dict(software(*names))
     if torch:
         device = machine.torch_device()
         found |= {

@@ -5,21 +5,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from intravariance.cards.dataset_card import dataset_card
 from intravariance.cards.terms import Terms, terms_of
-from intravariance.dataset.store import Dataset, Record, open_dataset
+from intravariance.dataset.store import Dataset, Record
 from intravariance.errors import InputError, IntegrityError, IVError
 from intravariance.exchange.exporting.parts import digest_and_metadata
 from intravariance.exchange.exporting.tree_card import README, tree_card
 from intravariance.exchange.layouts import WRITERS
 from intravariance.exchange.layouts.entries import RECORD, Entry, Layout, Options, doubts, problems
 from intravariance.exchange.layouts.side_file import SIDE_FILE
+from intravariance.executors import Executor
 from intravariance.files.checksums import write_checksums
 from intravariance.files.folders import check_folder, new_folder, write_member
 from intravariance.progress import say, track
@@ -40,12 +40,10 @@ class Written:
 
 @dataclass(frozen=True)
 class _Task:
-    path: Path
-    digest: str
+    record: Record
     layout: str
     entry: Entry
     options: Options
-    folder: Path
 
 
 def write_tree(
@@ -53,17 +51,17 @@ def write_tree(
     dataset: Dataset,
     out: Path,
     options: Options,
+    executor: Executor,
     *,
-    jobs: int = 1,
     force: bool = False,
     quiet: bool = False,
 ) -> Written:
     """Write the samples of `dataset` (all of a file, or some) as the folder `out`.
 
-    The same samples and options give the same bytes. Says on stderr what some readers may take
-    amiss. Raises InputError, before anything is written, for a path or names that break the
-    layout's readers, for clouds too small for them, and for a part of a category; IntegrityError
-    for a sample whose content is not what the file's table says.
+    executor : where samples become files' bytes. The same samples and options give the same bytes.
+    Says on stderr what some readers may take amiss. Raises InputError, before anything is written,
+    for a path or names that break the layout's readers, for clouds too small for them, and for a
+    part of a category; IntegrityError for a sample whose content is not what the file's table says.
     """
     records = list(dataset)
     path = os.path.normpath(out.absolute())
@@ -82,23 +80,25 @@ def write_tree(
     if digest != dataset.digest:
         about["part_of"] = dataset.digest
     with new_folder(out, RECORD, force) as folder:
-        tasks = [
-            _Task(dataset.path.absolute(), dataset.digest, layout.NAME, entry, options, folder)
-            for entry in entries
-        ]
-        record = _record(layout, options, about, terms)
-        write_member(folder, RECORD, record)
-        files, size = 1, len(record)
-        for count, length in track(_run(tasks, jobs), len(tasks), "exporting", quiet):
-            files, size = files + count, size + length
+        tasks = (
+            _Task(record, layout.NAME, entry, options)
+            for record, entry in zip(records, entries, strict=True)
+        )
+        write_member(folder, RECORD, _record(layout, options, about, terms))
+        results = executor.run(_content, tasks)
+        for _, content in track(results, len(entries), "exporting", quiet):
+            if isinstance(content, IVError):
+                raise content
+            for name, data in content.items():
+                write_member(folder, name, data)
         beside = layout.lists(records, entries)
         beside[SIDE_FILE] = _side_file(records, entries)
         beside[README] = tree_card(dataset, layout.NAME, digest, terms)
-        for name, content in beside.items():
-            write_member(folder, name, content)
-        write_checksums(folder)
-    files, size = files + len(beside), size + sum(map(len, beside.values()))
-    return Written(len(records), files, size, holds)
+        for name, data in beside.items():
+            write_member(folder, name, data)
+        names = write_checksums(folder)
+        size = sum((folder / name).stat().st_size for name in names)
+    return Written(len(records), len(names), size, holds)
 
 
 def _holds(layout: Layout, entries: Sequence[Entry]) -> dict[str, str]:
@@ -111,39 +111,12 @@ def _holds(layout: Layout, entries: Sequence[Entry]) -> dict[str, str]:
     }
 
 
-def _run(tasks: Sequence[_Task], jobs: int) -> Iterable[tuple[int, int]]:
-    """Files and bytes of each task, in any order."""
-    return map(_write_sample, tasks) if jobs == 1 else _run_in_workers(tasks, jobs)
-
-
-def _run_in_workers(tasks: Sequence[_Task], jobs: int) -> Iterator[tuple[int, int]]:
-    from intravariance.executors.processes import Processes
-
-    with Processes(jobs) as processes:
-        for _, result in processes.run(_write_sample, tasks):
-            if isinstance(result, IVError):
-                raise result
-            yield result
-
-
-def _write_sample(task: _Task) -> tuple[int, int]:
-
-    sample = _open(task.path, task.digest)[task.entry.id].load()
-    if sample.digest != _open(task.path, task.digest)[task.entry.id].digest:
-        raise IntegrityError(f"{task.path}: {sample.id} is damaged; see `iv verify`")
-    content = WRITERS[task.layout].content(sample, task.entry, task.options)
-    for name, data in content.items():
-        write_member(task.folder, name, data)
-    return len(content), sum(map(len, content.values()))
-
-
-@lru_cache(maxsize=1)
-def _open(path: Path, digest: str) -> Dataset:
-    """The file, opened once in each process. digest : of the file meant."""
-    dataset = open_dataset(path)
-    if dataset.digest != digest:
-        raise IntegrityError(f"{path}: was replaced by another file while in use")
-    return dataset
+def _content(task: _Task) -> dict[str, bytes]:
+    """Make the files of a sample, by name."""
+    sample = task.record.load()
+    if sample.digest != task.record.digest:
+        raise IntegrityError(f"{task.record.path}: {sample.id} is damaged; see `iv verify`")
+    return WRITERS[task.layout].content(sample, task.entry, task.options)
 
 
 def _side_file(records: Sequence[Record], entries: Sequence[Entry]) -> bytes:

@@ -16,21 +16,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 from annotations.vocabulary import NORMAL
-from intravariance.dataset.provenance import code_digest
+from intravariance.dataset.provenance import code_digest, software
 from intravariance.dataset.specification import Category, Specification
 from intravariance.dataset.work_folder import (
     claim,
     finish,
-    finished_points,
+    found_finished,
     kept,
     locked_folder,
     plain_disk_errors,
@@ -50,13 +48,12 @@ from intravariance.exchange.importing.sample import (
     Extent,
     Frame,
     ImportJob,
-    ShardTask,
     make_shard,
     measure,
 )
 from intravariance.exchange.layouts import READERS, detect_layout, find_scans
-from intravariance.executors.processes import Processes, cores
-from intravariance.files.atomic import check_target
+from intravariance.executors import Executor
+from intravariance.files.atomic import check_target, write_whole
 from intravariance.progress import say, track
 from intravariance.verification.verify import failures
 
@@ -71,14 +68,13 @@ OUR_FRAME = (0.6, 1.4)
 class ImportSettings:
     """layout : a key of `READERS`, or "auto". path : a folder or .zip file. name : of the file's
     specification, "" for the folder's. skip_bad : leave out clouds that cannot be used.
-    normalise : "none" keeps all coordinates. jobs : worker processes, None for one a core."""
+    normalise : "none" keeps all coordinates."""
 
     layout: str
     path: Path
     name: str = ""
     normalise: Normalise = "auto"
     skip_bad: bool = False
-    jobs: int | None = 1
     quiet: bool = False
 
 
@@ -108,22 +104,29 @@ class ImportPlan:
     fewest_points: int = 0
 
 
-def import_dataset(settings: ImportSettings, out: Path, force: bool = False) -> ImportResult:
+def import_dataset(
+    settings: ImportSettings, out: Path, executor: Executor, force: bool = False
+) -> ImportResult:
     """Import a tree into `out` (.h5), or carry on with an interrupted import of it.
 
-    Raises InputError for an unknown layout, when the tree is not in the layout, when clouds cannot
-    be used (without `skip_bad`), when `out` exists (without `force`), or when the disk is full;
-    IntegrityError when the result does not verify.
+    executor : where clouds are read. Raises InputError for an unknown layout, when the tree is not
+    in the layout, when clouds cannot be used (without `skip_bad`), when `out` exists (without
+    `force`), or when the disk is full; IntegrityError when the result does not verify.
     """
-    from intravariance.exchange.parquet import reading as hf_parquet
-
     check_target(out, force)
-    path, layout = settings.path, settings.layout
-    if layout == hf_parquet.NAME or (layout == "auto" and hf_parquet.recognises(path)):
+    if restores(settings):
         return _restored(settings, out, force)
     plan = plan_import(settings)
-    jobs = settings.jobs or cores()
-    return run_import(plan, out, jobs, settings.skip_bad, settings.quiet, force)
+    return run_import(plan, out, executor, settings.skip_bad, settings.quiet, force)
+
+
+def restores(settings: ImportSettings) -> bool:
+    """Return whether the tree is an export that lost nothing, so that one process restores it."""
+    from intravariance.exchange.parquet import reading as hf_parquet
+
+    if settings.layout == "auto":
+        return hf_parquet.recognises(settings.path)
+    return settings.layout == hf_parquet.NAME
 
 
 def _restored(settings: ImportSettings, out: Path, force: bool) -> ImportResult:
@@ -135,16 +138,20 @@ def _restored(settings: ImportSettings, out: Path, force: bool) -> ImportResult:
         "--name": settings.name != "",
         "--normalise": settings.normalise != "auto",
         "--skip-bad": settings.skip_bad,
-        "--jobs": settings.jobs not in (None, 1),
     }
     if given := [option for option, is_given in needless.items() if is_given]:
-        raise InputError(
-            f"{', '.join(given)}: of no use with {hf_parquet.NAME}, from which one process makes "
-            "the dataset file as it was"
-        )
+        raise no_use(*given)
     digest = hf_parquet.restore(settings.path, out, force, settings.quiet)
     with open_dataset(out) as dataset:
         return ImportResult(out, digest, dataset.specification, {})
+
+
+def no_use(*options: str) -> InputError:
+    """Return the error of options that mean nothing where a file comes back as it was."""
+    return InputError(
+        f"{', '.join(options)}: of no use with hf-parquet, from which one process makes the "
+        "dataset file as it was"
+    )
 
 
 def plan_import(settings: ImportSettings) -> ImportPlan:
@@ -193,7 +200,7 @@ def plan_import(settings: ImportSettings) -> ImportPlan:
 
 
 def run_import(
-    plan: ImportPlan, out: Path, jobs: int, skip_bad: bool, quiet: bool, force: bool
+    plan: ImportPlan, out: Path, executor: Executor, skip_bad: bool, quiet: bool, force: bool
 ) -> ImportResult:
     """Make the file of a plan; see `import_dataset`."""
     settings = {
@@ -202,39 +209,37 @@ def run_import(
         "normalise": plan.normalise,
         "code": code_digest("annotations", "intravariance"),
     }
-    with plain_disk_errors(out), locked_folder(out) as partial, Processes(jobs) as processes:
+    with plain_disk_errors(out), locked_folder(out) as partial:
         claim(partial, settings, out, force, "import")
-        frames = _frames(plan, processes, skip_bad, quiet, kept(partial))
+        frames = _frames(plan, executor, skip_bad, quiet, kept(partial))
         its_jobs = [replace(job, frame=frames.get(job.group, Frame())) for job in plan.jobs]
-        tasks = [
-            ShardTask(job, partial / "samples" / f"{job.id}.{_state(job)}.h5") for job in its_jobs
-        ]
-        made, bad = _make_shards(tasks, processes, plan.root, quiet)
+        shards = {job.id: partial / "samples" / f"{job.id}.{_state(job)}.h5" for job in its_jobs}
+        made, bad = _make_shards(its_jobs, shards, executor, plan.root, quiet)
         skipped = plan.skipped | bad
         if bad and not skip_bad:
-            raise refusal(bad, len(tasks), kept(partial))
+            raise refusal(bad, len(its_jobs), kept(partial))
         if not made:
             raise InputError(
                 f"{plan.root}: none of its clouds can be used; {shown(skipped)}{kept(partial)}"
             )
-        chosen = [task for task in tasks if task.job.id in made]
-        specification = found_specification(plan, [task.job for task in chosen], made)
+        chosen = [job for job in its_jobs if job.id in made]
+        specification = found_specification(plan, chosen, made)
         imported = plan.identity["imported"] | {
             "frames": {group: frame.to_dict() for group, frame in sorted(frames.items())}
         }
-        if line := _too_few_points(plan, [made[task.job.id] for task in chosen]):
+        if line := _too_few_points(plan, [made[job.id] for job in chosen]):
             say(f"differs: {line}", quiet)
             collated = imported["collated"]
             imported["collated"] = collated | {"differences": [*collated["differences"], line]}
         metadata: dict[str, Any] = {
             "identity": plan.identity
             | {"specification": specification.to_dict(), "imported": imported},
-            "software": _software(),
+            "software": software("numpy", "scipy", "h5py"),
         }
         if skipped:
             metadata["skipped"] = record_of(skipped)
-        shards = [task.shard for task in chosen]
-        digest = finish(partial, shards, metadata, out, failures, force, quiet)
+        parts = [shards[job.id] for job in chosen]
+        digest = finish(partial, parts, metadata, out, failures, force, quiet)
     return ImportResult(out, digest, specification, skipped)
 
 
@@ -288,7 +293,7 @@ def _state(job: ImportJob) -> str:
 
 
 def _frames(
-    plan: ImportPlan, processes: Processes, skip_bad: bool, quiet: bool, kept_samples: str
+    plan: ImportPlan, executor: Executor, skip_bad: bool, quiet: bool, kept_samples: str
 ) -> dict[str, Frame]:
     """The frame of each group of clouds. kept_samples : how a refusal ends."""
     groups = list(dict.fromkeys(job.group for job in plan.jobs))
@@ -301,7 +306,7 @@ def _frames(
             for job in plan.jobs
             if job.scan.split == split and job.group not in extents
         }
-        results = processes.run(measure, [job.scan for job in scans.values()])
+        results = executor.run(measure, [job.scan for job in scans.values()])
         label = "sizes of training clouds" if split == "train" else "sizes of test clouds"
         bad: dict[str, str] = {}
         for scan, result in track(results, len(scans), label, quiet):
@@ -324,29 +329,26 @@ def _frame(extents: Sequence[Extent]) -> Frame:
 
 
 def _make_shards(
-    tasks: Sequence[ShardTask], processes: Processes, root: Path, quiet: bool
+    jobs: Sequence[ImportJob],
+    shards: Mapping[str, Path],
+    executor: Executor,
+    root: Path,
+    quiet: bool,
 ) -> tuple[dict[str, int], dict[str, str]]:
     """Number of points of each sample made, by id, and why scans are bad, by the scan's id."""
-    found = ((task, finished_points(task.shard, task.job.id)) for task in tasks)
-    made = {task.job.id: count for task, count in found if count is not None}
+    found = (found_finished(shards[job.id], job.id) for job in jobs)
+    made = {sample.id: sample.n_points for sample in found if sample is not None}
     if made:
-        say(f"carrying on: {len(made)} of {len(tasks)} samples exist", quiet)
-    left = [task for task in tasks if task.job.id not in made]
+        say(f"carrying on: {len(made)} of {len(jobs)} samples exist", quiet)
+    left = [job for job in jobs if job.id not in made]
     bad: dict[str, str] = {}
-    for task, result in track(processes.run(make_shard, left), len(left), "clouds", quiet):
-        if isinstance(result, IVError):  # no space: the others would fail as well
+    for job, result in track(executor.run(make_shard, left), len(left), "clouds", quiet):
+        if isinstance(result, IVError):
             raise result
         if isinstance(result, Bad):
-            bad[task.job.scan.id] = without_root(result.reason, root)
+            bad[job.scan.id] = without_root(result.reason, root)
         else:
-            made[task.job.id] = result
+            content, sample = result
+            write_whole(shards[job.id], content)
+            made[job.id] = sample.n_points
     return made, bad
-
-
-def _software() -> dict[str, str]:
-    packages = ("numpy", "scipy", "h5py")
-    return {
-        "iv": version("intravariance"),
-        "python": ".".join(map(str, sys.version_info[:3])),
-        **{package: version(package) for package in packages},
-    }

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from intravariance.cloud_files import PointCloud
 from intravariance.dataset.schema import MAX_ROWS, Sample
-from intravariance.dataset.work_folder import plain_disk_errors
+from intravariance.dataset.shards import Finished, finished, shard_bytes
 from intravariance.errors import InputError
 from intravariance.exchange.layouts import Scan
 from intravariance.geometry.sampling import PoseKind, apply_pose, random_pose, rotate
@@ -91,14 +90,6 @@ class Extent:
     reach: float
 
 
-@dataclass(frozen=True)
-class ShardTask:
-    """A job and the file that its sample goes to."""
-
-    job: ImportJob
-    shard: Path
-
-
 def measure(scan: Scan) -> Extent | Bad:
     """How large a cloud is, in the unit of its file."""
     try:
@@ -108,17 +99,13 @@ def measure(scan: Scan) -> Extent | Bad:
     return Extent(_largest_norm(points - points.mean(axis=0)), _largest_norm(points))
 
 
-def make_shard(task: ShardTask) -> int | Bad:
-    """Write the sample of a job; returns its number of points. InputError when the disk is full."""
-    from intravariance.dataset.store import write_shard
-
+def make_shard(job: ImportJob) -> tuple[bytes, Finished] | Bad:
+    """Make the sample of a job: the content of its shard, and what there is to know of it."""
     try:
-        sample = imported_sample(task.job)
+        sample = imported_sample(job)
     except InputError as error:
         return Bad(str(error))
-    with plain_disk_errors(task.shard):
-        write_shard(task.shard, sample)
-    return len(sample.labels)
+    return shard_bytes(sample), finished(sample)
 
 
 def imported_sample(job: ImportJob) -> Sample:

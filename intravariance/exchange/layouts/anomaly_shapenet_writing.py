@@ -69,7 +69,7 @@ def plan(records: Sequence[Record], options: Options) -> list[Entry]:
         if record.split == "train":
             stem = f"{name}_template{numbers.next(name, 'template')}"
             others = {"vertices": f"dataset/obj/{name}/{stem}.obj"}
-            if record.mesh is not None:
+            if record.has_mesh:
                 others["mesh"] = f"meshes/{name}/{stem}.obj"
         else:
             kind = "positive" if record.defect == NORMAL else spelled(record.defect, options)

@@ -53,7 +53,7 @@ def plan(records: Sequence[Record], options: Options) -> list[Entry]:
         number = f"{numbers.next(record.category, record.split, kind):03d}"
         folder = f"{record.category}/{record.split}/{kind}"
         others = {}
-        if record.split == "train" and record.mesh is not None:
+        if record.split == "train" and record.has_mesh:
             others["mesh"] = f"{folder}/mesh/{number}.obj"
         if record.defect != NORMAL:
             others["displacement"] = f"{folder}/displacement/{number}.npy"

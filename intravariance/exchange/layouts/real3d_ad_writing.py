@@ -55,7 +55,7 @@ def plan(records: Sequence[Record], options: Options) -> list[Entry]:
         if record.split == "train":
             stem = f"{number}_template"
             others = {"vertices": f"Real3D-AD-PLY/{name}/{stem}.ply"}
-            if record.mesh is not None:
+            if record.has_mesh:
                 others["mesh"] = f"meshes/{name}/{stem}.obj"
         else:
             stem = f"{number}_{'good' if record.defect == NORMAL else record.defect}"

@@ -21,7 +21,7 @@ from typing import Any
 
 from intravariance.cards.dataset_card import dataset_card
 from intravariance.cards.terms import terms_of
-from intravariance.dataset.schema import FORMAT_VERSION
+from intravariance.dataset.schema import DATASET_VERSION
 from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError
 from intravariance.exchange.parquet.table import ARRAYS, COLUMNS, COUNTS, LABELS
@@ -194,7 +194,7 @@ def _document(
         "datePublished": publication.date,
         "creator": {"@type": "sc:Organization", "name": creator} if creator else None,
         # the same words and digest mean the same data; the first number is the file format's
-        "version": f"{FORMAT_VERSION}.0.0+{digest[:16]}",
+        "version": f"{DATASET_VERSION}.0.0+{digest[:16]}",
         "keywords": ["3D", "point cloud", "anomaly detection", "industrial inspection"],
         "distribution": distribution,
         "recordSet": record_sets,

@@ -17,7 +17,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from intravariance.dataset.schema import MAX_ROWS, MAX_SAMPLES, content_digest
-from intravariance.dataset.store import Sample, write_shard
+from intravariance.dataset.shards import write_shard
+from intravariance.dataset.store import Sample
 from intravariance.dataset.work_folder import (
     claim,
     clear_samples,

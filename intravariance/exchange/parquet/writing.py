@@ -16,7 +16,6 @@ dataset file from the folder again.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from intravariance.exchange.layouts.entries import RECORD
 from intravariance.exchange.parquet.card import parquet_card
 from intravariance.exchange.parquet.croissant import Publication, croissant_for_parquet
 from intravariance.exchange.parquet.table import ARRAYS, defect_names, schema, table
+from intravariance.files.atomic import replacing
 from intravariance.files.checksums import write_checksums
 from intravariance.files.folders import check_folder, new_folder, write_member
 from intravariance.progress import say, track
@@ -112,7 +112,7 @@ def export(
 
 
 def index_of(dataset: Dataset) -> dict[str, Any]:
-    """What iv_export.json holds: all that `store.assemble` is given beside the samples.
+    """What iv_export.json holds: all that `shards.assemble` is given beside the samples.
 
     Raises InputError when the dataset is a selection that cuts through a category.
     """
@@ -148,7 +148,7 @@ def _write_files(folder: Path, files: Sequence[_File], defects: Sequence[str]) -
     for file in files:
         path = folder / file.name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _writer(path, defects) as writer:
+        with replacing(path) as temporary, _writer(temporary, defects) as writer:
             for group in file.groups:
                 samples = [record.load() for record in group]
                 for record, sample in zip(group, samples, strict=True):
@@ -156,8 +156,6 @@ def _write_files(folder: Path, files: Sequence[_File], defects: Sequence[str]) -
                         raise IntegrityError(f"{record.id} is damaged in its file; see `iv verify`")
                 writer.write_table(table(samples, defects), row_group_size=len(group))
                 yield
-        with open(path, "rb") as written:
-            os.fsync(written.fileno())
 
 
 def _writer(path: Path, defects: Sequence[str]) -> pq.ParquetWriter:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,10 @@ import pytest
 import trimesh
 from filelock import FileLock
 
-from intravariance import open_dataset
+from intravariance import load_specification, open_dataset
+from intravariance.building.run import BuildSettings, build
+from intravariance.building.sample import SampleSettings
+from intravariance.executors.serial import SerialExecutor
 from intravariance.verification.verify import verify
 from tests.conftest import run_iv
 
@@ -31,8 +35,17 @@ def digest(path: Path) -> str:
         return dataset.digest
 
 
+def rejected_draws(path: Path) -> dict[str, int]:
+    """Count the refused draws for each defect type, as the samples of a file record them."""
+    found: Counter[str] = Counter()
+    with open_dataset(path) as dataset:
+        for record in dataset:
+            found[record.defect] += len(record.parameters.get("rejections", ()))
+    return dict(+found)
+
+
 def start(arguments) -> subprocess.Popen[str]:
-    """`iv ARGUMENTS` in a process group of its own, left running."""
+    """Start `iv ARGUMENTS` in a process group of its own, and leave it running."""
     return subprocess.Popen(
         [sys.executable, "-c", "from intravariance.cli import main; main()", *map(str, arguments)],
         stdout=subprocess.PIPE,
@@ -60,7 +73,17 @@ def test_one_worker_gives_the_same_content_as_all(command, small_file, tmp_path)
     report = json.loads(result.stdout)
     assert report["content_digest"] == digest(small_file)
     assert report["samples"] == len(open_dataset(small_file))
+    assert report["rejected_draws"] == rejected_draws(small_file)
     assert not (tmp_path / "one.h5.partial").exists()
+
+
+def test_another_executor_gives_the_same_content(small_specification, cache, small_file, tmp_path):
+    specification = load_specification(small_specification)
+    samples = SampleSettings(0, "so3", 0.002**0.5, specification.tolerance)
+    settings = BuildSettings(specification, samples, "procedural", cache, quiet=True)
+    result = build(settings, tmp_path / "serial.h5", SerialExecutor())
+    assert result.digest == digest(small_file)
+    assert result.rejections == rejected_draws(small_file)
 
 
 def test_killed_again_and_again_ends_with_the_same_content(command, small_file, tmp_path):
@@ -78,8 +101,9 @@ def test_killed_again_and_again_ends_with_the_same_content(command, small_file, 
         assert not out.exists()
     damaged, *whole = samples.glob("*.h5")
     damaged.write_bytes(b"not an HDF5 file")
-    result = run_iv(*arguments)
+    result = run_iv(*arguments, "--json")
     assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["rejected_draws"] == rejected_draws(small_file)
     assert f"carrying on: {len(whole)} of" in result.stderr
     assert digest(out) == digest(small_file)
 
@@ -204,6 +228,21 @@ def test_mistakes_are_named(command, tmp_path, options, message):
 
 def test_a_place_that_cannot_be_written_is_named(command, tmp_path, needs_blender):
     test_mistakes_are_named(command, tmp_path, ["--out", "/proc/x.h5"], "cannot write")
+
+
+def test_a_blender_that_is_missing_is_named_before_anything_is_made(command, tmp_path):
+    out = tmp_path / "none.h5"
+    for source in ("procedural", f"folder:{tmp_path / 'meshes'}"):
+        folder = tmp_path / "meshes" / "cone"
+        folder.mkdir(parents=True, exist_ok=True)
+        for radius in (1, 2):
+            trimesh.creation.cone(radius, 2).export(folder / f"{radius}.stl")
+        options = ["--blender", "/nowhere/blender", "--category", "cone", "--source", source]
+        result = run_iv(*command, *options, "--out", out)
+        assert result.returncode == 2, result.stderr
+        assert "--blender /nowhere/blender: cannot be started" in result.stderr
+        assert "samples" not in result.stderr
+        assert [path.name for path in tmp_path.iterdir()] == ["meshes"]
 
 
 def test_one_mesh_under_two_names_is_refused(cache, tmp_path, needs_blender):

@@ -82,7 +82,7 @@ def group_instead(file: h5py.File, name: str, folder: Path) -> None:
 
 
 def inflating(file: h5py.File, name: str, folder: Path) -> None:
-    """A few bytes of data whose stored stream would inflate to 64 MB."""
+    """Make a few bytes of data whose stored stream would inflate to 64 MB."""
     rows = len(file[name]["labels"])
     del file[name]["points"]
     dataset = file[name].create_dataset(

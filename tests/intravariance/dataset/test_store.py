@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import hashlib
 import json
 import multiprocessing
 import os
@@ -10,7 +9,6 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -18,10 +16,12 @@ import numpy as np
 import pytest
 
 from intravariance.building.plan import make_plan
-from intravariance.dataset.schema import ARRAYS
-from intravariance.dataset.store import Sample, assemble, open_dataset, read_shard, write_shard
+from intravariance.dataset import store
+from intravariance.dataset.opening import open_file
+from intravariance.dataset.shards import assemble, write_shard
+from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError, IntegrityError
-from tests.samples import make_dataset, make_sample, metadata, small_specification
+from tests.samples import assert_same, make_dataset, make_sample, metadata, small_specification
 
 JOBS = make_plan(small_specification(), 0)
 
@@ -34,118 +34,6 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def copy(file: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(file, tmp_path / "copy.h5"))
-
-
-def assert_same(first: Sample, second: Sample) -> None:
-    for name in (*ARRAYS, "pose"):
-        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
-        assert getattr(first, name).dtype == getattr(second, name).dtype
-    assert (first.mesh is None) == (second.mesh is None)
-    if first.mesh is not None and second.mesh is not None:
-        np.testing.assert_array_equal(first.mesh.vertices, second.mesh.vertices)
-        np.testing.assert_array_equal(first.mesh.faces, second.mesh.faces)
-    for name in ("id", "category", "subcategory", "split", "defect", "parameters", "digest"):
-        assert getattr(first, name) == getattr(second, name)
-
-
-# --- shards
-
-
-@pytest.mark.parametrize("job", [JOBS[0], JOBS[3], JOBS[-1]], ids=lambda job: job.id)
-def test_a_shard_gives_back_what_was_written(job, tmp_path: Path) -> None:
-    sample = make_sample(job)
-    write_shard(tmp_path / "a.h5", sample)
-    assert_same(read_shard(tmp_path / "a.h5"), sample)
-    assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
-
-
-def test_digest_depends_on_everything() -> None:
-    sample = make_sample(JOBS[0])
-    others = [
-        replace(sample, id="other"),
-        replace(sample, category="other"),
-        replace(sample, subcategory="other"),
-        replace(sample, split="test"),
-        replace(sample, defect="bulge"),
-        replace(sample, parameters={"seed": 1}),
-        replace(sample, mesh=None),
-        replace(sample, pose=np.diag([1.0, -1.0, -1.0, 1.0])),
-        *(replace(sample, **{name: getattr(sample, name)[::-1]}) for name in ("points", "normals")),
-        replace(sample, labels=1 - sample.labels),
-        replace(sample, displacement=sample.displacement + np.float32(1)),
-    ]
-    assert len({sample.digest, *(other.digest for other in others)}) == len(others) + 1
-    shuffled = replace(sample, parameters=dict(reversed(sample.parameters.items())))
-    assert shuffled.digest == sample.digest
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"points": np.zeros((3, 3))},
-        {"labels": np.zeros(0, np.uint8)},
-        {"pose": np.eye(3)},
-        {"id": "../escape"},
-        {"category": "samples"},
-        {"split": "validation"},
-        {"parameters": {"long": "x" * 70_000}},
-    ],
-    ids=lambda wrong: next(iter(wrong)),
-)
-def test_what_cannot_be_stored_is_refused_and_leaves_nothing(wrong, tmp_path: Path) -> None:
-    with pytest.raises(InputError):
-        write_shard(tmp_path / "a.h5", replace(make_sample(JOBS[0]), **wrong))
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_damaged_or_foreign_shard_is_told(tmp_path: Path) -> None:
-    path = tmp_path / "a.h5"
-    write_shard(path, make_sample(JOBS[3]))
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-1])
-    with pytest.raises(IntegrityError):
-        read_shard(path)
-    with h5py.File(path, "w") as file:
-        file["x"] = 1
-    with pytest.raises(InputError, match="not a shard"):
-        read_shard(path)
-    path.write_bytes(whole)
-    with h5py.File(path, "r+") as file:
-        file[file.attrs["location"].decode()]["labels"][0] ^= 1
-    with pytest.raises(IntegrityError, match="digest"):
-        read_shard(path)
-    for name, value in (("location", b"a/b"), ("n_points", b"many"), ("n_points", 3)):
-        path.write_bytes(whole)
-        with h5py.File(path, "r+") as file:
-            file.attrs[name] = np.array(value)
-        with pytest.raises(IntegrityError):
-            read_shard(path)
-
-
-# --- assembling
-
-
-def test_the_file_is_the_same_bytes_again_and_keeps_the_order_given(tmp_path: Path) -> None:
-    shards = []
-    for job in JOBS[:8]:
-        shards.append(tmp_path / f"{job.id}.h5")
-        write_shard(shards[-1], make_sample(job))
-    content = metadata(small_specification())
-    files = [tmp_path / "1.h5", tmp_path / "2.h5", tmp_path / "3.h5"]
-    digests = [assemble(files[0], shards, content), assemble(files[1], shards, content)]
-    digests.append(assemble(files[2], shards[::-1], content))
-    assert len(set(digests)) == 1, "the content digest does not depend on the order"
-    hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
-    assert hashes[0] == hashes[1] != hashes[2]
-    assert [r.id for r in open_dataset(files[2])] == [job.id for job in JOBS[7::-1]]
-    other = metadata(small_specification(), seed=1)
-    assert assemble(tmp_path / "4.h5", shards, other) != digests[0]
-    newer = content | {"software": {"iv": "9.9"}}
-    assert assemble(tmp_path / "5.h5", shards, newer) == digests[0]
-    with pytest.raises(InputError, match="second sample"):
-        assemble(tmp_path / "6.h5", [shards[0], shards[0]], content)
-    with pytest.raises(InputError, match="no samples"):
-        assemble(tmp_path / "7.h5", [], content)
 
 
 def test_every_dataset_has_a_checksum_and_common_filters(file: Path) -> None:
@@ -161,9 +49,6 @@ def test_every_dataset_has_a_checksum_and_common_filters(file: Path) -> None:
 
         opened.visititems(visit)
     assert len(seen) == 1 + 4 * len(JOBS) + 2 * 4
-
-
-# --- reading
 
 
 def test_reading_with_the_api(file: Path) -> None:
@@ -244,12 +129,57 @@ def test_threads_may_share_a_dataset(file: Path) -> None:
     assert found == expected * 3
 
 
-def test_pickle_notices_that_the_file_was_replaced(copy: Path, tmp_path: Path) -> None:
-    pickled = pickle.dumps(open_dataset(copy))
-    assert len(pickle.loads(pickled)) == len(JOBS)
+@pytest.mark.parametrize("read_before", [True, False])
+def test_what_was_pickled_notices_that_the_file_was_replaced(
+    read_before: bool, copy: Path, tmp_path: Path
+) -> None:
+    dataset = open_dataset(copy)
+    pickled = pickle.dumps(dataset)
+    if read_before:  # the file stays open for all that is unpickled
+        np.testing.assert_array_equal(pickle.loads(pickled)[0].points, dataset[0].points)
     os.replace(make_dataset(tmp_path / "other.h5", seed=1), copy)
-    with pytest.raises(IntegrityError, match="replaced"):
-        pickle.loads(pickled)
+    again = pickle.loads(pickled)
+    assert len(again) == len(JOBS)
+    for _ in range(2):
+        with pytest.raises(IntegrityError, match=r"copy\.h5: was replaced by another file"):
+            _ = again[0].points
+    copy.unlink()
+    with pytest.raises(InputError, match="no such file"):
+        _ = pickle.loads(pickled)[0].points
+
+
+def test_records_are_pickled_without_reading_the_table(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_dataset(copy) as dataset:
+        expected = [record.points for record in dataset]
+        pickled = [pickle.dumps(record) for record in dataset]
+        part = pickle.dumps(dataset.filter(split="test"))
+    assert max(map(len, pickled)) < 1000
+    opened = []
+
+    def counted(*what: object) -> h5py.File:
+        opened.append(what)
+        return open_file(*what)
+
+    monkeypatch.setattr(store, "open_file", counted)
+    monkeypatch.setattr(store, "read_table", None)
+    for data, points in zip(pickled, expected, strict=True):
+        np.testing.assert_array_equal(pickle.loads(data).points, points)
+    assert len(opened) == 1, "every record of a file is read through one handle"
+    assert {record.split for record in pickle.loads(part)} == {"test"}
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="no split validation; the file has test, train"):
+        pickle.loads(part).filter(split="validation")
+
+
+def test_a_mesh_is_told_without_reading_it(copy: Path) -> None:
+    with h5py.File(copy, "r+") as file:
+        no_faces(file)
+    with open_dataset(copy) as dataset:
+        assert [record.has_mesh for record in dataset] == [r.split == "train" for r in dataset]
+        with pytest.raises(IntegrityError):
+            _ = dataset["ball_train_000"].mesh
 
 
 def test_the_package_offers_open_dataset_without_importing_h5py(file: Path) -> None:

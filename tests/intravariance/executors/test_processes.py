@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from intravariance.errors import InputError, IVError
-from intravariance.executors.processes import Processes
+from intravariance.executors.processes import WINDOW, ProcessExecutor
 from tests import ROOT
 
 
@@ -31,9 +31,9 @@ def crash_always(_: int) -> None:
 
 
 def test_results_and_failures_of_every_task():
-    with Processes(2) as processes:
-        results = dict(processes.run(square, range(6)))
-        again = dict(processes.run(square, [10]))
+    with ProcessExecutor(2) as executor:
+        results = dict(executor.run(square, range(6)))
+        again = dict(executor.run(square, [10]))
     failure = results.pop(3)
     assert isinstance(failure, InputError)
     assert str(failure) == "no threes"
@@ -42,24 +42,66 @@ def test_results_and_failures_of_every_task():
 
 
 def test_tasks_of_a_killed_worker_are_done_again(tmp_path):
-    with Processes(1) as processes:
-        assert dict(processes.run(crash_once, [tmp_path / "marker"])) == {
+    with ProcessExecutor(1) as executor:
+        assert dict(executor.run(crash_once, [tmp_path / "marker"])) == {
             tmp_path / "marker": "survived"
         }
 
 
+def test_tasks_are_taken_as_they_are_needed():
+    taken = []
+
+    def numbers():
+        for number in range(4, 44):
+            taken.append(number)
+            yield number
+
+    finished = 0
+    with ProcessExecutor(2) as executor:
+        for number, result in executor.run(square, numbers()):
+            finished += 1
+            assert result == number * number
+            assert len(taken) <= finished + WINDOW * 2
+    assert finished == len(taken) == 40
+
+
+def test_what_is_not_asked_for_is_not_taken():
+    tasks = iter(range(4, 1000))
+    with ProcessExecutor(1) as executor:
+        for _ in executor.run(square, tasks):
+            break
+    assert next(tasks) <= 4 + 2 * WINDOW
+
+
+def crash_at_ten(task: tuple[int, Path]) -> int:
+    number, marker = task
+    if number == 10:
+        crash_once(marker)
+    return number
+
+
+def test_no_task_is_lost_when_a_worker_is_killed_in_the_middle(tmp_path):
+    tasks = [(number, tmp_path / "marker") for number in range(30)]
+    with ProcessExecutor(2) as executor:
+        results = [result for _, result in executor.run(crash_at_ten, iter(tasks))]
+    assert sorted(results) == list(range(30))
+
+
 def test_workers_that_are_always_killed_end_the_run():
-    with Processes(1) as processes, pytest.raises(IVError, match="killed 3 times, 1 tasks"):
-        list(processes.run(crash_always, [0]))
+    with (
+        ProcessExecutor(1) as executor,
+        pytest.raises(IVError, match="killed 3 times, at least 1 tasks"),
+    ):
+        list(executor.run(crash_always, [0]))
 
 
 SLEEPER = """
 import sys
 from tests.intravariance.executors.test_processes import report_and_sleep
-from intravariance.executors.processes import Processes
+from intravariance.executors.processes import ProcessExecutor
 if __name__ == "__main__":
-    with Processes(1) as processes:
-        list(processes.run(report_and_sleep, [sys.argv[1]]))
+    with ProcessExecutor(1) as executor:
+        list(executor.run(report_and_sleep, [sys.argv[1]]))
 """
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from intravariance.errors import InputError
-from intravariance.files.checksums import check_checksums
-from intravariance.files.folders import new_folder, write_member
+from intravariance.files.checksums import check_checksums, read_checksums
+from intravariance.files.folders import is_temporary, new_folder, write_member
 
 RECORD = "record.json"
 
@@ -87,6 +87,40 @@ def test_a_link_stays_and_its_target_is_written(exists: bool, tmp_path: Path) ->
     assert link.is_symlink() and page(disk / "out") == "second"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "link"]
     assert [path.name for path in disk.iterdir()] == ["out"]
+
+
+def test_other_means_tell_the_files_of_a_folder_without_a_list(tmp_path: Path) -> None:
+    def replace_it() -> None:
+        with new_folder(out, RECORD, True, lambda folder: digests) as folder:
+            write_member(folder, RECORD, b"{}")
+
+    out = tmp_path / "out"
+    make(out)
+    digests = read_checksums(out)
+    (out / "SHA256SUMS").unlink()
+    (out / "notes.txt").write_text("my work")
+    with pytest.raises(InputError, match=r"added or changed: notes\.txt\."):
+        replace_it()
+    (out / "notes.txt").unlink()
+    replace_it()
+    assert sorted(path.name for path in out.iterdir()) == ["SHA256SUMS", RECORD]
+
+
+@pytest.mark.parametrize(
+    ("name", "temporary"),
+    [("a.partial", True), ("a.12.old", True), ("a", False), ("a.old", False), (".partial", False)],
+)
+def test_folders_being_written_are_told_by_their_name(
+    name: str, temporary: bool, tmp_path: Path
+) -> None:
+    assert is_temporary(tmp_path / name) == temporary
+
+
+def test_a_member_is_not_written_twice(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="exists"), new_folder(tmp_path / "a", RECORD, False) as at:
+        write_member(at, RECORD, b"{}")
+        write_member(at, RECORD, b"{}")
+    assert not list(tmp_path.iterdir())
 
 
 KILLED = """

@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from intravariance.errors import InputError
-from intravariance.looking.histograms import auroc, edges, object_histogram, point_histogram
+from intravariance.looking.histograms import edges, object_histogram, point_histogram
 from tests.intravariance.looking.test_panels import ball, bulge
 
 finite = st.floats(-1e6, 1e6, width=32)
@@ -110,16 +110,3 @@ def test_every_score_falls_into_a_bin(values: np.ndarray) -> None:
     borders = edges(values)
     assert (np.diff(borders) > 0).all() and len(borders) <= 81
     assert np.histogram(values, borders)[0].sum() == len(values)
-
-
-@settings(max_examples=30, deadline=None)
-@given(data=st.data(), count=st.integers(2, 40))
-def test_auroc_is_the_chance_of_being_ranked_above(data: st.DataObject, count: int) -> None:
-    scores = np.array(data.draw(st.lists(st.integers(0, 5), min_size=count, max_size=count)))
-    truth = np.array(data.draw(st.lists(st.booleans(), min_size=count, max_size=count)))
-    found = auroc(scores, truth)
-    if truth.all() or not truth.any():
-        assert found is None
-        return
-    pairs = np.sign(scores[truth][:, None] - scores[~truth][None, :])
-    assert found == pytest.approx(float((pairs + 1).mean() / 2))

@@ -14,9 +14,9 @@ import pytest
 import tests.samples
 from intravariance.dataset.schema import ARRAYS
 from intravariance.dataset.specification import Category, Specification
-from intravariance.dataset.store import Sample
+from intravariance.dataset.store import Sample, open_dataset
 from intravariance.errors import InputError, IVError
-from intravariance.verification.verify import Report, verify
+from intravariance.verification.verify import Report, _Verification, verify
 from tests.samples import make_dataset, small_specification, with_points
 
 SMALL = small_specification()
@@ -34,7 +34,7 @@ def copy(file: Path, tmp_path: Path) -> Path:
 
 
 def failed(path: Path) -> dict[str, str]:
-    """The checks that fail, with their messages."""
+    """Return the checks that fail, with their messages."""
     return {c.name: c.message for c in verify(path, probes=False).checks if not c.passed}
 
 
@@ -110,10 +110,7 @@ def test_what_is_missing_or_does_not_belong(copy: Path) -> None:
 
 
 def verify_all(path: Path, name: str) -> list[str]:
-    """All problems of a check (the report shows the first three only)."""
-    from intravariance.dataset.store import open_dataset
-    from intravariance.verification.verify import _Verification
-
+    """Return all problems of a check (the report shows the first three only)."""
     verification = _Verification(open_dataset(path), probes=False)
     verification.report()
     return verification.problems[name]
@@ -141,7 +138,7 @@ def test_header_cannot_be_edited(copy: Path) -> None:
 
 
 def one(target: str, change: Callable[[Sample], Sample]) -> tests.samples.Change:
-    """A change to one sample that is `target`: a defect, "normal" (test) or "train"."""
+    """Make a change to one sample that is `target`: a defect, "normal" (test) or "train"."""
     done = []
 
     def apply(sample: Sample, rng: np.random.Generator) -> Sample:
@@ -200,7 +197,7 @@ def short_normals(sample: Sample) -> Sample:
 
 
 def unturned_normals(sample: Sample) -> Sample:
-    """Normals of the unit-sphere frame in a posed sample."""
+    """Put normals of the unit-sphere frame into a posed sample."""
     normals = sample.normals @ sample.pose[:3, :3].astype(np.float32)
     return replace(sample, normals=normals)
 
@@ -214,7 +211,7 @@ def unknown_defect(sample: Sample) -> Sample:
 
 
 def other_pose(sample: Sample) -> Sample:
-    """The pose recorded is not that of the points."""
+    """Record a pose that is not that of the points."""
     return replace(sample, pose=sample.pose[[1, 2, 0, 3]])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +18,14 @@ from sklearn.metrics import roc_auc_score
 
 from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError, IntegrityError
-from mc4ad_model.evaluation import results
+from intravariance.files.checksums import check_checksums, read_checksums
 from mc4ad_model.evaluation.evaluate import CategoryEvaluation, evaluate_category
-from mc4ad_model.evaluation.results import read_results, recompute, write_results
+from mc4ad_model.evaluation.results import (
+    check_results_folder,
+    read_results,
+    recompute,
+    write_results,
+)
 from tests.samples import make_dataset
 from tests.scorers import FunctionScorer
 
@@ -56,7 +62,6 @@ def test_what_is_written_is_read_back(folder: Path, evaluation: CategoryEvaluati
     assert found.origin == ORIGIN
     for id, scores in evaluation.point_scores.items():
         assert (found.evaluation.point_scores[id] == scores).all()
-    assert len(list(folder.iterdir())) == 3
 
 
 def test_metrics_computed_again_are_the_same_to_the_last_digit(
@@ -104,25 +109,88 @@ def test_a_changed_file_is_noticed(folder: Path, name: str) -> None:
         read_results(folder)
 
 
-def test_replacing_that_was_interrupted_is_noticed(
+def test_replacing_that_was_interrupted_leaves_the_results_before(
     folder: Path, dataset: Dataset, evaluation: CategoryEvaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The disk is full after the first file: an error that names the folder, no old-new mixture."""
     calls = []
-    write = results.write_file
+    replace_file = os.replace
 
-    def full(path: Path, content: bytes, force: bool) -> None:
+    def full(written: Path, path: Path) -> None:
         calls.append(path)
         if len(calls) == 2:
             raise OSError(errno.ENOSPC, "No space left on device")
-        write(path, content, force)
+        replace_file(written, path)
 
-    monkeypatch.setattr(results, "write_file", full)
+    monkeypatch.setattr(os, "replace", full)
     rows = tuple(replace(row, object_score=0.5) for row in evaluation.rows)
-    with pytest.raises(InputError, match=r"cannot be written.*No space"):
-        write_results(folder, replace(evaluation, rows=rows), dataset, 5, ORIGIN, force=True)
-    with pytest.raises(IntegrityError, match="interrupted"):
-        read_results(folder)
+    with pytest.raises(InputError, match=r"ball cannot be written.*No space"):
+        write_results(folder, replace(evaluation, rows=rows), dataset, 6, ORIGIN, force=True)
+    assert read_results(folder).seed == 5
+    assert [path.name for path in folder.parent.iterdir()] == ["ball"]
+
+
+def test_the_list_of_checksums_is_of_all_files(folder: Path) -> None:
+    assert check_checksums(folder) == []
+    assert sorted(read_checksums(folder)) == ["metrics.json", "points.safetensors", "samples.csv"]
+
+
+def by_the_version_before(folder: Path) -> None:
+    """Make of a folder what was written before there was SHA256SUMS."""
+    (folder / "SHA256SUMS").unlink()
+
+
+def test_results_of_the_version_before_are_read_and_replaced(
+    folder: Path, dataset: Dataset, evaluation: CategoryEvaluation
+) -> None:
+    by_the_version_before(folder)
+    found = read_results(folder)
+    assert recompute(found, dataset) == found.evaluation.metrics == evaluation.metrics
+    write_results(folder, evaluation, dataset, 6, ORIGIN, force=True)
+    assert read_results(folder).seed == 6 and check_checksums(folder) == []
+
+
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("name", ["samples.csv", "notes.txt", "points.safetensors"])
+def test_what_was_edited_or_added_is_never_replaced(
+    name: str, before: bool, folder: Path, dataset: Dataset, evaluation: CategoryEvaluation
+) -> None:
+    if before:
+        by_the_version_before(folder)
+    (folder / name).write_bytes(b"my work")
+    with pytest.raises(InputError, match=rf"not replaced.*added or changed: {name}\."):
+        check_results_folder(folder, force=True)
+    with pytest.raises(InputError, match=rf"not replaced.*added or changed: {name}\."):
+        write_results(folder, evaluation, dataset, 6, ORIGIN, force=True)
+    assert (folder / name).read_bytes() == b"my work"
+
+
+def test_edited_metrics_are_not_replaced(
+    folder: Path, dataset: Dataset, evaluation: CategoryEvaluation
+) -> None:
+    path = folder / "metrics.json"
+    path.write_text(path.read_text().replace('"bootstrap_seed": 5', '"bootstrap_seed": 7'))
+    with pytest.raises(InputError, match=r"changed: metrics\.json"):
+        write_results(folder, evaluation, dataset, 6, ORIGIN, force=True)
+
+
+def test_a_folder_of_other_files_is_not_written_in(
+    tmp_path: Path, dataset: Dataset, evaluation: CategoryEvaluation
+) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    for force in (False, True):
+        with pytest.raises(InputError, match="holds other files"):
+            write_results(tmp_path, evaluation, dataset, 5, ORIGIN, force=force)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_a_link_stays_and_its_target_is_written(
+    folder: Path, dataset: Dataset, evaluation: CategoryEvaluation, tmp_path: Path
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    write_results(link, evaluation, dataset, 6, ORIGIN, force=True)
+    assert link.is_symlink() and read_results(folder).seed == 6
 
 
 @pytest.mark.parametrize(

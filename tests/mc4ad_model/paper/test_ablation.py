@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
@@ -230,7 +231,7 @@ def test_what_is_done_is_not_done_again(data: Path, done: tuple[Path, dict[str, 
     assert json.loads(again.stdout) == table
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*/*/*.json")} == files
     # another grid takes the preset's run from here; a lost evaluation is made again
-    (out / "base" / "seed-0" / "ball" / "evaluation" / "metrics.json").unlink()
+    shutil.rmtree(out / "base" / "seed-0" / "ball" / "evaluation")
     planned = ablate("losses", data, out, "--seeds", "0", "--dry-run", "--json")
     # V4 is Norm-AS, as the preset quick is
     trained = {run["variant"]: run["trained"] for run in json.loads(planned.stdout)["runs"]}

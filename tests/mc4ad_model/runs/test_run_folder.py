@@ -58,7 +58,7 @@ def test_a_run_is_read_as_it_was_written(tmp_path):
     assert (text["format"], text["version"]) == ("intravariance-run", 2)
     assert text["config"]["training"]["epochs"] == 1
     assert text["environment"].keys() >= {
-        "python", "intravariance", "torch", "numpy", "scipy", "device", "processor", "threads",
+        "python", "iv", "torch", "numpy", "scipy", "device", "processor", "threads",
     }  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from intravariance.exchange.importing.run import ImportSettings, import_dataset
 from intravariance.exchange.layouts import CONTENTS, WRITERS, Scan, detect_layout, find_scans
 from intravariance.exchange.layouts.entries import RECORD
 from intravariance.exchange.layouts.side_file import SIDE_FILE
+from intravariance.executors.serial import SerialExecutor
 from tests.exporting_samples import export_to, make_exportable, plain_folder
 from tests.samples import make_dataset
 
@@ -291,7 +292,9 @@ def test_an_incomplete_copy_is_not_imported_silently(
     assert all(problem in str(caught.value) for problem in problems)
     assert {scan.cloud for scan in scans} == set(rows_of(root)) - {good[0]}
     result = import_dataset(
-        ImportSettings(layout, root, skip_bad=True, quiet=True), folder / f"{layout}.h5"
+        ImportSettings(layout, root, skip_bad=True, quiet=True),
+        folder / f"{layout}.h5",
+        SerialExecutor(),
     )
     assert sorted(result.skipped) == sorted([extra, good[0]])
 

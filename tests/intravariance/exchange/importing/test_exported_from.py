@@ -19,13 +19,14 @@ from intravariance.exchange.exporting.tree_card import README
 from intravariance.exchange.importing.run import ImportSettings, import_dataset
 from intravariance.exchange.layouts.entries import RECORD
 from intravariance.exchange.parquet.croissant import croissant_for_hdf5
+from intravariance.executors.serial import SerialExecutor
 from tests.exporting_samples import export_to
 from tests.foreign_trees import shapenet_class, write_tree
 from tests.samples import UNEVEN, make_dataset
 
 
 def imported(root: Path, out: Path) -> Dataset:
-    import_dataset(ImportSettings("auto", root, quiet=True), out)
+    import_dataset(ImportSettings("auto", root, quiet=True), out, SerialExecutor())
     return open_dataset(out)
 
 

@@ -19,7 +19,8 @@ from annotations.vocabulary import DEFECT_TYPES, FOREIGN_DEFECT_TYPES, definitio
 from intravariance.cards.dataset_card import dataset_card
 from intravariance.cloud_files import parse_cloud, write_pcd, write_ply, write_text
 from intravariance.commands.info import describe
-from intravariance.dataset.store import Dataset, Sample, assemble, open_dataset, write_shard
+from intravariance.dataset.shards import assemble, write_shard
+from intravariance.dataset.store import Dataset, Sample, open_dataset
 from intravariance.errors import InputError
 from intravariance.exchange.importing import sample as imported_sample_module
 from intravariance.exchange.importing.names import _valid_names, name_scans, tree_name, valid_name
@@ -32,14 +33,20 @@ from intravariance.exchange.importing.sample import (
     measure,
 )
 from intravariance.exchange.layouts import find_scans
+from intravariance.executors.processes import ProcessExecutor
+from intravariance.executors.serial import SerialExecutor
 from intravariance.looking.preview import contact_sheet
 from intravariance.verification.verify import verify
 from tests.foreign_trees import PLACE, UNIT, ball, real3d_tree, shapenet_class, write_tree
 
 
-def import_tree(root: Path, out: Path, layout: str = "auto", **changes: object) -> Dataset:
-    settings = ImportSettings(layout, root, quiet=True)
-    import_dataset(replace(settings, **changes), out)
+def import_tree(
+    root: Path, out: Path, layout: str = "auto", jobs: int = 0, **changes: object
+) -> Dataset:
+    """`import_dataset`, in so many worker processes, or in this one."""
+    settings = replace(ImportSettings(layout, root, quiet=True), **changes)
+    with ProcessExecutor(jobs) if jobs else SerialExecutor() as executor:
+        import_dataset(settings, out, executor)
     return open_dataset(out)
 
 
@@ -265,7 +272,8 @@ def test_bad_clouds(tmp_path: Path) -> None:
         import_tree(root, out, normalise="none")
     assert not out.exists() and len(list(tmp_path.glob("f.h5.partial/samples/*"))) == 16
     (root / "duck/test/8_good.pcd").rename(root / "duck/test/8_sink.pcd")
-    result = import_dataset(ImportSettings("auto", root, skip_bad=True, quiet=True), out)
+    settings = ImportSettings("auto", root, skip_bad=True, quiet=True)
+    result = import_dataset(settings, out, SerialExecutor())
     assert set(result.skipped) == {"airplane/3_good", "duck/4_good", "duck/test/8_sink.pcd"}
     with open_dataset(out) as dataset:
         assert len(dataset) == 15

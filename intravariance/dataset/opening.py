@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Opening HDF5 files of ours, and making them: the only module that does (see also `safety`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+import h5py
+from h5py import File  # noqa: TID251 - the one place
+
+from intravariance.dataset.safety import attribute, reading
+from intravariance.dataset.schema import DATASET_FORMAT, DATASET_VERSION
+from intravariance.errors import InputError
+
+__all__ = ["File", "new_file", "open_file"]
+
+
+def new_file(target: Path | BinaryIO) -> File:
+    """Make an HDF5 file, in place of one that is there."""
+    return File(target, "w")
+
+
+def open_file(path: Path, expected: str) -> File:
+    """Open a file of ours for reading.
+
+    expected : what its attribute "format" must say. Raises InputError where there is no such file
+    or it is another one, IntegrityError where it is damaged.
+    """
+    kind = "dataset" if expected == DATASET_FORMAT else "shard"
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; make a dataset with `iv build` or `iv import`")
+    if not h5py.is_hdf5(path):
+        raise InputError(f"{path}: not an HDF5 file; expected a {kind} made by `iv build`")
+    with reading(str(path)):
+        file = File(path, "r", locking="best-effort")
+        names = set(file.attrs)
+    try:
+        if not {"format", "format_version"} <= names:
+            raise InputError(f"{path}: an HDF5 file, but not a {kind} made by `iv build`")
+        found, version = str(attribute(file, "format")), str(attribute(file, "format_version"))
+        if found != expected:
+            raise InputError(f"{path}: has format {found!r}, expected {expected!r}")
+        if version != str(DATASET_VERSION):
+            raise InputError(
+                f"{path}: has format version {version}, this iv reads {DATASET_VERSION}; "
+                "install the iv that made it, or build the dataset again"
+            )
+    except BaseException:
+        file.close()
+        raise
+    return file
