@@ -4,6 +4,12 @@
 trimesh 5.2 does not take binary files whose faces differ in their number of corners, and that is
 what Blender writes; Open3D 0.20 ends the process on damaged files. Meshes are read by
 `intravariance.sources.ply_meshes`, clouds by `intravariance.cloud_files.ply`.
+
+plyfile 1.1.5 was tried in place of this module and failed our tests of hostile files: it allocates
+what a header declares, 63 GiB for a mesh file of 543 bytes, before it reads a row. It passes over
+a million faces behind a cloud in 4.5 s (this module: 0.03 s) and reads a million points of text in
+7.8 s (1.1 s). Its licence is the GPL, and it needs NumPy 2, which Blender's wheel cannot take.
+pyminiply 0.2.3 reads no labels, and coordinates in single precision alone.
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from annotations.vocabulary import NORMAL
 from intravariance.cloud_files import PointCloud
@@ -199,8 +200,6 @@ def _read(scan: Scan, name: str, parse: Callable[[bytes], _Image]) -> _Image:
 
 
 def _read_mask(data: bytes) -> Mask:
-    from PIL import Image
-
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
             check_size(picture.width, picture.height)
