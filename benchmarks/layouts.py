@@ -39,7 +39,7 @@ from intravariance.dataset.specification import Category, Specification
 from intravariance.dataset.store import Dataset, Sample, assemble, open_dataset, write_shard
 from intravariance.exchange.exporting.tree import write_tree
 from intravariance.exchange.importing.run import ImportSettings, import_dataset
-from intravariance.exchange.layouts import WRITERS, Options, detect_layout, find_scans
+from intravariance.exchange.layouts import WRITERS, ExportOptions, detect_layout, find_scans
 from intravariance.exchange.layouts.template_meshes import normal_faces, vertex_normals
 from intravariance.geometry.mesh import Mesh
 
@@ -78,16 +78,16 @@ def tables(folder: Path, clouds: int, points: int, jobs: int, layouts: Iterable[
     print("|---|---|--:|--:|--:|--:|--:|--:|")
     for layout in layouts:
         tree, plain_tree = folder / f"iv_{layout}", folder / f"plain_{layout}"
-        plain = measure("plain_write", layout, file, plain_tree, 1)
+        plain = run_task("plain_write", layout, file, plain_tree, 1)
         for count in sorted({1, jobs}):
-            row(layout, "export", count, measure("write", layout, file, tree, count), plain)
+            row(layout, "export", count, run_task("write", layout, file, tree, count), plain)
             if count != jobs:
                 subprocess.run(["rm", "-r", str(tree)], check=True)
-        listing = measure("list", layout, file, tree, 1)
+        listing = run_task("list", layout, file, tree, 1)
         print(f"| {layout} | list | 1 | {clouds / listing['seconds']:,.0f} | | | | |")
-        plain = measure("plain_read", layout, file, plain_tree, 1)
-        row(layout, "read", 1, measure("read", layout, file, tree, 1), plain)
-        found = measure("import", layout, file, tree, jobs)
+        plain = run_task("plain_read", layout, file, plain_tree, 1)
+        row(layout, "read", 1, run_task("read", layout, file, tree, 1), plain)
+        found = run_task("import", layout, file, tree, jobs)
         rate = found["clouds"] / found["seconds"]
         print(f"| {layout} | import | {jobs} | {rate:.1f} | | {found['peak']} | | |", flush=True)
         subprocess.run(["rm", "-r", str(tree), str(plain_tree)], check=True)
@@ -155,7 +155,7 @@ def sphere(number: int, points: int, template: bool, bulged: bool) -> Sample:
     )
 
 
-def measure(task: str, layout: str, file: Path, folder: Path, jobs: int) -> dict:
+def run_task(task: str, layout: str, file: Path, folder: Path, jobs: int) -> dict:
     """A task's figures, from a process of its own."""
     command = [sys.executable, __file__, "--jobs", str(jobs), "--task"]
     command += [task, layout, str(file), str(folder)]
@@ -178,7 +178,7 @@ def write(layout: str, file: Path, folder: Path, jobs: int) -> dict:
     rules = WRITERS[layout].RULES
     start = time.perf_counter()
     with open_dataset(file) as dataset:
-        options = Options(rules.spellings[0], rules.delimiters[0], SIGMA)
+        options = ExportOptions(rules.spellings[0], rules.delimiters[0], SIGMA)
         written = write_tree(WRITERS[layout], dataset, folder, options, jobs=jobs, quiet=True)
     return figures(start, written.samples, written.bytes, jobs)
 

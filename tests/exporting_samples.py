@@ -15,7 +15,7 @@ import pytest
 from intravariance.dataset.specification import Category, Specification
 from intravariance.dataset.store import Dataset, Sample
 from intravariance.exchange.exporting.tree import Written, write_tree
-from intravariance.exchange.layouts import WRITERS, Options
+from intravariance.exchange.layouts import WRITERS, ExportOptions
 from tests.samples import make_dataset
 
 POINTS = (2048, 2100)
@@ -57,7 +57,7 @@ def export_to(dataset: Dataset, layout: str, out: Path, **options: object) -> Wr
     """`write_tree` with the layout's own options, or others."""
     rules = WRITERS[layout].RULES
     sigma = float(dataset.metadata["identity"]["noise_sigma"])
-    chosen = Options(rules.spellings[0], rules.delimiters[0], sigma)
+    chosen = ExportOptions(rules.spellings[0], rules.delimiters[0], sigma)
     return write_tree(
         WRITERS[layout],
         dataset,

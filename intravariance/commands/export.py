@@ -103,7 +103,7 @@ def _tree(
 ) -> dict[str, Any]:
     """Write a tree; what is printed of it."""
     from intravariance.exchange.exporting.tree import write_tree
-    from intravariance.exchange.layouts import WRITERS, Options
+    from intravariance.exchange.layouts import WRITERS, ExportOptions
     from intravariance.executors.processes import cores
 
     chosen = WRITERS[layout]
@@ -111,7 +111,7 @@ def _tree(
     delimiter = None if gt_delimiter is None else _DELIMITERS[gt_delimiter]
     _refuse(layout, spelling not in (None, *rules.spellings) and f"--spelling {spelling}")
     _refuse(layout, delimiter not in (None, *rules.delimiters) and f"--gt-delimiter {gt_delimiter}")
-    options = Options(
+    options = ExportOptions(
         spelling or rules.spellings[0],
         delimiter or rules.delimiters[0],
         float(dataset.metadata["identity"]["noise_sigma"]),

@@ -18,9 +18,9 @@ from intravariance.progress import say
 
 if TYPE_CHECKING:
     from intravariance.dataset.store import Dataset, Record
-    from intravariance.labelling.comparing import Comparison
+    from intravariance.labelling.comparing import LabelAgreement
     from intravariance.labelling.giving_out import CloudFormat
-    from intravariance.labelling.manifest import Frame
+    from intravariance.labelling.manifest import CloudFrame
     from intravariance.labelling.relabelling import Relabelling
 
 _PATH = click.Path(path_type=Path)
@@ -62,7 +62,7 @@ def export_command(
     categories: tuple[str, ...],
     samples: tuple[str, ...],
     kind: CloudFormat,
-    frame: Frame,
+    frame: CloudFrame,
     blind: bool,
     force: bool,
     quiet: bool,
@@ -76,9 +76,9 @@ def export_command(
     from intravariance.dataset.store import open_dataset
     from intravariance.files.folders import check_folder
     from intravariance.labelling.giving_out import give_out
-    from intravariance.labelling.manifest import NAME
+    from intravariance.labelling.manifest import MANIFEST
 
-    check_folder(out, NAME, force)
+    check_folder(out, MANIFEST, force)
     with open_dataset(file) as dataset, _interruptible(out):
         records = _chosen(dataset, categories, samples)
         manifest = give_out(records, dataset.digest, out, frame, kind, blind, force, quiet)
@@ -147,11 +147,11 @@ def compare_command(
     FOLDER_OR_FILE is an edited folder of `iv labels export`, or a file of `iv labels import`. Ends
     with exit code 1 when a file could not be compared.
     """
-    from intravariance.labelling.comparing import compare
+    from intravariance.labelling.comparing import compare_labels
 
     if as_csv and as_json:
         raise InputError("--csv and --json: choose one of them")
-    result = compare(source, data, quiet)
+    result = compare_labels(source, data, quiet)
     if as_json:
         click.echo(json.dumps(result.to_dict()))
     elif as_csv:
@@ -221,7 +221,7 @@ def _print_names(what: str, names: list[str]) -> None:
         click.echo(f"{what}: {len(names)} ({', '.join(names[:5])}{more})")
 
 
-def _print_comparison(result: Comparison) -> None:
+def _print_comparison(result: LabelAgreement) -> None:
     from intravariance.labelling.comparing import FIGURES, summary
 
     for kind, groups in result.groups().items():

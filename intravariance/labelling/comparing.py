@@ -35,7 +35,7 @@ class SampleAgreement:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class LabelAgreement:
     """Agreement of hand labels with construction. blind : whether the hand could not see ours,
     None when that is not known; failed : sample id -> why its file could not be compared."""
 
@@ -75,7 +75,7 @@ class Comparison:
         return text.getvalue()
 
 
-def compare(source: Path, data: Path, quiet: bool = False) -> Comparison:
+def compare_labels(source: Path, data: Path, quiet: bool = False) -> LabelAgreement:
     """Compare the hand labels of `source`, a folder of `iv labels export` or a file of
     `iv labels import`, with the construction labels of the dataset `data`.
 
@@ -112,7 +112,7 @@ def summary(members: Iterable[SampleAgreement]) -> dict[str, Any]:
     return result
 
 
-def _of_folder(folder: Path, dataset: Dataset, quiet: bool) -> Comparison:
+def _of_folder(folder: Path, dataset: Dataset, quiet: bool) -> LabelAgreement:
     edited = find_edited(folder, dataset)
     samples, failed = [], {}
     pairs = read_edited(edited, dataset)
@@ -128,10 +128,10 @@ def _of_folder(folder: Path, dataset: Dataset, quiet: bool) -> Comparison:
             )
         )
     rest = len(edited.unchanged) + len(edited.absent)
-    return Comparison(tuple(samples), edited.manifest.blind, rest, failed)
+    return LabelAgreement(tuple(samples), edited.manifest.blind, rest, failed)
 
 
-def _of_file(file: Path, dataset: Dataset, quiet: bool) -> Comparison:
+def _of_file(file: Path, dataset: Dataset, quiet: bool) -> LabelAgreement:
     known = {record.id: record for record in dataset}
     samples = []
     with open_dataset(file) as labelled:
@@ -147,7 +147,7 @@ def _of_file(file: Path, dataset: Dataset, quiet: bool) -> Comparison:
             samples.append(
                 SampleAgreement(sample.id, sample.category, sample.defect, counts, missing)
             )
-    return Comparison(tuple(samples), None, len(known) - len(samples), {})
+    return LabelAgreement(tuple(samples), None, len(known) - len(samples), {})
 
 
 def _grouped(

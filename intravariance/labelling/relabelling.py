@@ -33,7 +33,7 @@ _SHOWN = 20
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RelabelledSample:
     """What came of an edited file. labels : the sample's parameter (see `provenance`); notes : of
     reading the file."""
 
@@ -53,7 +53,7 @@ class Relabelling:
     digest: str
     rule: Rule
     samples: int
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[RelabelledSample, ...]
     skipped: dict[str, str]
     unchanged: list[str]
     absent: list[str]
@@ -110,7 +110,7 @@ def _write(
     quiet: bool,
 ) -> Relabelling:
     """All samples into the partial folder, then the file into place."""
-    outcomes: list[Outcome] = []
+    outcomes: list[RelabelledSample] = []
     skipped: dict[str, str] = {}
     shards = []
     samples = _samples(dataset, edited, rule, annotator, outcomes, skipped)
@@ -141,7 +141,7 @@ def _samples(
     edited: Edited,
     rule: Rule,
     annotator: str | None,
-    outcomes: list[Outcome],
+    outcomes: list[RelabelledSample],
     skipped: dict[str, str],
 ) -> Iterator[Sample]:
     """All samples in order, the edited ones relabelled; fills `outcomes` and `skipped`."""
@@ -159,7 +159,9 @@ def _samples(
             yield sample
             continue
         details = changed.parameters[KEY]
-        outcomes.append(Outcome(sample.id, sample.category, sample.defect, details, hand.notes))
+        outcomes.append(
+            RelabelledSample(sample.id, sample.category, sample.defect, details, hand.notes)
+        )
         yield changed
 
 
@@ -182,7 +184,7 @@ def _with_hand(sample: Sample, hand: HandLabels, rule: Rule, annotator: str | No
 
 
 def _metadata(
-    dataset: Dataset, outcomes: list[Outcome], rule: Rule, annotator: str | None
+    dataset: Dataset, outcomes: list[RelabelledSample], rule: Rule, annotator: str | None
 ) -> dict[str, Any]:
     """The dataset's own, and in its identity what was done to the labels."""
     metadata = dataset.metadata

@@ -18,7 +18,7 @@ from intravariance.dataset.store import Dataset, Sample
 from intravariance.errors import InputError
 from intravariance.files.checksums import NAME as CHECKSUMS
 from intravariance.labelling.giving_out import given_points
-from intravariance.labelling.manifest import NAME, Manifest, read_manifest
+from intravariance.labelling.manifest import MANIFEST, Manifest, read_manifest
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ def find_edited(folder: Path, dataset: Dataset) -> Edited:
     unchanged, unused = set(), []
     for path in sorted(folder.iterdir()):
         given = manifest.clouds.get(path.stem)
-        if path.name in (NAME, CHECKSUMS) or not path.is_file():
+        if path.name in (MANIFEST, CHECKSUMS) or not path.is_file():
             continue
         if given is None or path.suffix.lower() not in SUFFIXES:
             unused.append(path.name)

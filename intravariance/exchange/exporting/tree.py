@@ -18,7 +18,14 @@ from intravariance.errors import InputError, IntegrityError, IVError
 from intravariance.exchange.exporting.parts import digest_and_metadata
 from intravariance.exchange.exporting.tree_card import README, tree_card
 from intravariance.exchange.layouts import WRITERS
-from intravariance.exchange.layouts.entries import RECORD, Entry, Layout, Options, doubts, problems
+from intravariance.exchange.layouts.entries import (
+    EXPORT_RECORD,
+    Entry,
+    ExportOptions,
+    LayoutWriter,
+    doubts,
+    problems,
+)
 from intravariance.exchange.layouts.side_file import SIDE_FILE
 from intravariance.files.checksums import write_checksums
 from intravariance.files.folders import check_folder, new_folder, write_member
@@ -44,15 +51,15 @@ class _Task:
     digest: str
     layout: str
     entry: Entry
-    options: Options
+    options: ExportOptions
     folder: Path
 
 
 def write_tree(
-    layout: Layout,
+    layout: LayoutWriter,
     dataset: Dataset,
     out: Path,
-    options: Options,
+    options: ExportOptions,
     *,
     jobs: int = 1,
     force: bool = False,
@@ -70,8 +77,8 @@ def write_tree(
     found = problems(layout.RULES, records, path)
     if found:
         shown = "\n  ".join(found[:_SHOWN_PROBLEMS])
-        raise InputError(f"--out {out} cannot be in the layout {layout.NAME}:\n  {shown}")
-    check_folder(out, RECORD, force)
+        raise InputError(f"--out {out} cannot be in the layout {layout.LAYOUT_NAME}:\n  {shown}")
+    check_folder(out, EXPORT_RECORD, force)
     for doubt in doubts(layout.RULES, records, path):
         say(f"note: {doubt}")
     entries = layout.plan(records, options)
@@ -81,19 +88,21 @@ def write_tree(
     about = metadata | {"content_digest": digest, "holds": holds}
     if digest != dataset.digest:
         about["part_of"] = dataset.digest
-    with new_folder(out, RECORD, force) as folder:
+    with new_folder(out, EXPORT_RECORD, force) as folder:
         tasks = [
-            _Task(dataset.path.absolute(), dataset.digest, layout.NAME, entry, options, folder)
+            _Task(
+                dataset.path.absolute(), dataset.digest, layout.LAYOUT_NAME, entry, options, folder
+            )
             for entry in entries
         ]
         record = _record(layout, options, about, terms)
-        write_member(folder, RECORD, record)
+        write_member(folder, EXPORT_RECORD, record)
         files, size = 1, len(record)
         for count, length in track(_run(tasks, jobs), len(tasks), "exporting", quiet):
             files, size = files + count, size + length
         beside = layout.lists(records, entries)
         beside[SIDE_FILE] = _side_file(records, entries)
-        beside[README] = tree_card(dataset, layout.NAME, digest, terms)
+        beside[README] = tree_card(dataset, layout.LAYOUT_NAME, digest, terms)
         for name, content in beside.items():
             write_member(folder, name, content)
         write_checksums(folder)
@@ -101,7 +110,7 @@ def write_tree(
     return Written(len(records), files, size, holds)
 
 
-def _holds(layout: Layout, entries: Sequence[Entry]) -> dict[str, str]:
+def _holds(layout: LayoutWriter, entries: Sequence[Entry]) -> dict[str, str]:
     """The layout's HOLDS without what would be files of their own, and no sample has."""
     written = {name for entry in entries for name in entry.others}
     return {
@@ -168,9 +177,11 @@ def _side_file(records: Sequence[Record], entries: Sequence[Entry]) -> bytes:
     return "".join(lines).encode()
 
 
-def _record(layout: Layout, options: Options, about: dict[str, Any], terms: Terms) -> bytes:
+def _record(
+    layout: LayoutWriter, options: ExportOptions, about: dict[str, Any], terms: Terms
+) -> bytes:
     content = {
-        "layout": layout.NAME,
+        "layout": layout.LAYOUT_NAME,
         "spelling": options.spelling,
         "delimiter": {",": "comma", " ": "space"}[options.delimiter],
         "terms": terms.to_dict(),

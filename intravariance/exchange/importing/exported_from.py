@@ -19,7 +19,7 @@ from typing import Any
 from annotations.merging import RULES
 from intravariance.cards.terms import terms_from
 from intravariance.errors import InputError
-from intravariance.exchange.layouts.entries import RECORD
+from intravariance.exchange.layouts.entries import EXPORT_RECORD
 from intravariance.files.trees import Tree
 
 KEY = "exported_from"
@@ -40,17 +40,18 @@ def exported_from(tree: Tree) -> dict[str, Any]:
 
     Raises InputError when the record of the export is damaged.
     """
-    if RECORD not in tree.files(""):
+    if EXPORT_RECORD not in tree.files(""):
         return {}
     try:
-        content = json.loads(tree.read(RECORD))
+        content = json.loads(tree.read(EXPORT_RECORD))
         found = _kept(content)
         if len(json.dumps(found)) > _LARGEST:
             raise ValueError("too long")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
-            f"{tree.path / RECORD}: expected what `iv export` wrote ({type(error).__name__}: "
-            f"{error}). Remove it to import without knowing the data's source and licence."
+            f"{tree.path / EXPORT_RECORD}: expected what `iv export` wrote "
+            f"({type(error).__name__}: {error}). Remove it to import without knowing the data's "
+            "source and licence."
         ) from error
     return {KEY: found}
 

@@ -27,6 +27,7 @@ from typing import Any, Literal
 from annotations.vocabulary import NORMAL
 from intravariance.dataset.provenance import code_digest
 from intravariance.dataset.specification import Category, Specification
+from intravariance.dataset.store import open_dataset
 from intravariance.dataset.work_folder import (
     claim,
     finish,
@@ -46,15 +47,17 @@ from intravariance.exchange.importing.problems import (
     without_root,
 )
 from intravariance.exchange.importing.sample import (
-    Bad,
-    Extent,
-    Frame,
+    BadScan,
+    CloudExtent,
+    ImportFrame,
     ImportJob,
     ShardTask,
     make_shard,
-    measure,
+    measure_extent,
 )
 from intravariance.exchange.layouts import READERS, detect_layout, find_scans
+from intravariance.exchange.parquet.reading import is_parquet_export, restore_dataset
+from intravariance.exchange.parquet.writing import PARQUET_LAYOUT
 from intravariance.executors.processes import Processes, cores
 from intravariance.files.atomic import check_target
 from intravariance.progress import say, track
@@ -115,11 +118,9 @@ def import_dataset(settings: ImportSettings, out: Path, force: bool = False) -> 
     be used (without `skip_bad`), when `out` exists (without `force`), or when the disk is full;
     IntegrityError when the result does not verify.
     """
-    from intravariance.exchange.parquet import reading as hf_parquet
-
     check_target(out, force)
     path, layout = settings.path, settings.layout
-    if layout == hf_parquet.NAME or (layout == "auto" and hf_parquet.recognises(path)):
+    if layout == PARQUET_LAYOUT or (layout == "auto" and is_parquet_export(path)):
         return _restored(settings, out, force)
     plan = plan_import(settings)
     jobs = settings.jobs or cores()
@@ -128,9 +129,6 @@ def import_dataset(settings: ImportSettings, out: Path, force: bool = False) -> 
 
 def _restored(settings: ImportSettings, out: Path, force: bool) -> ImportResult:
     """An export that lost nothing is no foreign data: the file comes back as it was."""
-    from intravariance.dataset.store import open_dataset
-    from intravariance.exchange.parquet import reading as hf_parquet
-
     needless = {
         "--name": settings.name != "",
         "--normalise": settings.normalise != "auto",
@@ -139,20 +137,18 @@ def _restored(settings: ImportSettings, out: Path, force: bool) -> ImportResult:
     }
     if given := [option for option, is_given in needless.items() if is_given]:
         raise InputError(
-            f"{', '.join(given)}: of no use with {hf_parquet.NAME}, from which one process makes "
+            f"{', '.join(given)}: of no use with {PARQUET_LAYOUT}, from which one process makes "
             "the dataset file as it was"
         )
-    digest = hf_parquet.restore(settings.path, out, force, settings.quiet)
+    digest = restore_dataset(settings.path, out, force, settings.quiet)
     with open_dataset(out) as dataset:
         return ImportResult(out, digest, dataset.specification, {})
 
 
 def plan_import(settings: ImportSettings) -> ImportPlan:
     """List a tree and give its scans their names. Raises as `find_scans` does."""
-    from intravariance.exchange.parquet.reading import NAME as WHOLE
-
     layout = settings.layout
-    names = ", ".join((*READERS, WHOLE))
+    names = ", ".join((*READERS, PARQUET_LAYOUT))
     if layout not in ("auto", *READERS):
         raise InputError(f"layout {layout}: expected one of auto, {names}")
     if layout == "auto":
@@ -205,7 +201,7 @@ def run_import(
     with plain_disk_errors(out), locked_folder(out) as partial, Processes(jobs) as processes:
         claim(partial, settings, out, force, "import")
         frames = _frames(plan, processes, skip_bad, quiet, kept(partial))
-        its_jobs = [replace(job, frame=frames.get(job.group, Frame())) for job in plan.jobs]
+        its_jobs = [replace(job, frame=frames.get(job.group, ImportFrame())) for job in plan.jobs]
         tasks = [
             ShardTask(job, partial / "samples" / f"{job.id}.{_state(job)}.h5") for job in its_jobs
         ]
@@ -289,25 +285,25 @@ def _state(job: ImportJob) -> str:
 
 def _frames(
     plan: ImportPlan, processes: Processes, skip_bad: bool, quiet: bool, kept_samples: str
-) -> dict[str, Frame]:
+) -> dict[str, ImportFrame]:
     """The frame of each group of clouds. kept_samples : how a refusal ends."""
     groups = list(dict.fromkeys(job.group for job in plan.jobs))
     if plan.normalise == "none":
-        return dict.fromkeys(groups, Frame())
-    extents: dict[str, list[Extent]] = defaultdict(list)
+        return dict.fromkeys(groups, ImportFrame())
+    extents: dict[str, list[CloudExtent]] = defaultdict(list)
     for split in ("train", "test"):  # the latter only where there is nothing of the former
         scans = {
             job.scan.id: job
             for job in plan.jobs
             if job.scan.split == split and job.group not in extents
         }
-        results = processes.run(measure, [job.scan for job in scans.values()])
+        results = processes.run(measure_extent, [job.scan for job in scans.values()])
         label = "sizes of training clouds" if split == "train" else "sizes of test clouds"
         bad: dict[str, str] = {}
         for scan, result in track(results, len(scans), label, quiet):
             if isinstance(result, IVError):
                 raise result
-            if isinstance(result, Bad):
+            if isinstance(result, BadScan):
                 bad[scan.id] = without_root(result.reason, plan.root)
             else:
                 extents[scans[scan.id].group].append(result)
@@ -316,11 +312,11 @@ def _frames(
     return {group: _frame(extents[group]) for group in groups if extents[group]}
 
 
-def _frame(extents: Sequence[Extent]) -> Frame:
+def _frame(extents: Sequence[CloudExtent]) -> ImportFrame:
     low, high = OUR_FRAME
     if all(low <= extent.reach <= high for extent in extents):
-        return Frame()
-    return Frame(max(extent.radius for extent in extents))
+        return ImportFrame()
+    return ImportFrame(max(extent.radius for extent in extents))
 
 
 def _make_shards(
@@ -336,7 +332,7 @@ def _make_shards(
     for task, result in track(processes.run(make_shard, left), len(left), "clouds", quiet):
         if isinstance(result, IVError):  # no space: the others would fail as well
             raise result
-        if isinstance(result, Bad):
+        if isinstance(result, BadScan):
             bad[task.job.scan.id] = without_root(result.reason, root)
         else:
             made[task.job.id] = result

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One foreign cloud to one sample. What runs in the worker processes of an import.
 
-Frame. Coordinates are kept as they are, or a cloud is moved so that its centroid is 0 and divided
-by a length that all clouds of its group share (`Frame`). Labels are those of the cloud. Unless its
+Coordinates are kept as they are, or a cloud is moved so that its centroid is 0 and divided by a
+length that all clouds of its group share (`ImportFrame`). Labels are those of the cloud. Unless its
 layout holds one, its displacement is 0 on normal points and NaN on labelled ones: how far they were
 moved is unknown.
 """
@@ -34,7 +34,7 @@ _FAR_AWAY = 1e4
 
 
 @dataclass(frozen=True)
-class Frame:
+class ImportFrame:
     """length : what coordinates are divided by, once the cloud is centred; None keeps them."""
 
     length: float | None = None
@@ -64,7 +64,7 @@ class Treatment:
 
 @dataclass(frozen=True)
 class ImportJob:
-    """A scan and the sample that it becomes. group : of the clouds that share a `Frame`."""
+    """A scan and the sample that it becomes. group : of the clouds that share a `ImportFrame`."""
 
     scan: Scan
     id: str
@@ -72,19 +72,19 @@ class ImportJob:
     subcategory: str
     defect: str
     group: str
-    frame: Frame = Frame()
+    frame: ImportFrame = ImportFrame()
     treatment: Treatment = Treatment()
 
 
 @dataclass(frozen=True)
-class Bad:
+class BadScan:
     """Why a scan cannot be used."""
 
     reason: str
 
 
 @dataclass(frozen=True)
-class Extent:
+class CloudExtent:
     """radius : largest distance of a point from the centroid; reach : from 0."""
 
     radius: float
@@ -99,23 +99,23 @@ class ShardTask:
     shard: Path
 
 
-def measure(scan: Scan) -> Extent | Bad:
+def measure_extent(scan: Scan) -> CloudExtent | BadScan:
     """How large a cloud is, in the unit of its file."""
     try:
         points = _load(scan).points
     except InputError as error:
-        return Bad(str(error))
-    return Extent(_largest_norm(points - points.mean(axis=0)), _largest_norm(points))
+        return BadScan(str(error))
+    return CloudExtent(_largest_norm(points - points.mean(axis=0)), _largest_norm(points))
 
 
-def make_shard(task: ShardTask) -> int | Bad:
+def make_shard(task: ShardTask) -> int | BadScan:
     """Write the sample of a job; returns its number of points. InputError when the disk is full."""
     from intravariance.dataset.store import write_shard
 
     try:
         sample = imported_sample(task.job)
     except InputError as error:
-        return Bad(str(error))
+        return BadScan(str(error))
     with plain_disk_errors(task.shard):
         write_shard(task.shard, sample)
     return len(sample.labels)

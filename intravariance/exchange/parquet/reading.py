@@ -26,9 +26,9 @@ from intravariance.dataset.work_folder import (
     plain_disk_errors,
 )
 from intravariance.errors import InputError, IntegrityError, IVError
-from intravariance.exchange.layouts.entries import RECORD
+from intravariance.exchange.layouts.entries import EXPORT_RECORD
 from intravariance.exchange.parquet.table import COLUMNS, check_schema, samples_of
-from intravariance.exchange.parquet.writing import FORMAT_VERSION, NAME
+from intravariance.exchange.parquet.writing import PARQUET_LAYOUT, PARQUET_VERSION
 from intravariance.files.atomic import check_target
 from intravariance.files.checksums import NAME as CHECKSUMS
 from intravariance.files.checksums import read_checksums, sha256_of
@@ -39,19 +39,19 @@ from intravariance.verification.verify import failures
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
-__all__ = ["NAME", "read_index", "read_samples", "recognises", "restore"]
+__all__ = ["PARQUET_LAYOUT", "is_parquet_export", "read_index", "read_samples", "restore_dataset"]
 
 _MAX_INDEX_BYTES = 512 * 2**20
 
 
-def recognises(path: Path) -> bool:
+def is_parquet_export(path: Path) -> bool:
     """Whether a folder, or what is packed in a .zip file, looks like this layout."""
     if path.is_file() and path.suffix.lower() == ".zip":
         names = open_tree(path).files("")
-        return any(PurePosixPath(name).name == RECORD for name in names) and any(
+        return any(PurePosixPath(name).name == EXPORT_RECORD for name in names) and any(
             PurePosixPath(name).match("data/*/*.parquet") for name in names
         )
-    return (path / RECORD).is_file() and any(path.glob("data/*/*.parquet"))
+    return (path / EXPORT_RECORD).is_file() and any(path.glob("data/*/*.parquet"))
 
 
 def read_index(folder: Path) -> dict[str, Any]:
@@ -59,27 +59,27 @@ def read_index(folder: Path) -> dict[str, Any]:
 
     Raises InputError when there is none of ours, IntegrityError when it is damaged.
     """
-    path = folder / RECORD
+    path = folder / EXPORT_RECORD
     if folder.is_file():
-        raise InputError(f"{folder}: unpack it first, and give the folder, for {NAME}")
+        raise InputError(f"{folder}: unpack it first, and give the folder, for {PARQUET_LAYOUT}")
     try:
         if path.stat().st_size > _MAX_INDEX_BYTES:
             raise InputError(f"{path}: too large to be ours")
         data = path.read_bytes()
-        _check_digest(path, hashlib.sha256(data).hexdigest(), RECORD, read_checksums(folder))
+        _check_digest(path, hashlib.sha256(data).hexdigest(), EXPORT_RECORD, read_checksums(folder))
         content = json.loads(data)
     except OSError as error:
         raise InputError(
-            f"{path}: expected what `iv export --layout {NAME}` wrote ({error.strerror})"
+            f"{path}: expected what `iv export --layout {PARQUET_LAYOUT}` wrote ({error.strerror})"
         ) from error
     except (ValueError, RecursionError) as error:
         raise IntegrityError(f"{path}: damaged: {error}") from error
-    if not isinstance(content, dict) or content.get("layout") != NAME:
-        raise InputError(f"{path}: not what `iv export --layout {NAME}` wrote")
-    if content.get("format_version") != FORMAT_VERSION:
+    if not isinstance(content, dict) or content.get("layout") != PARQUET_LAYOUT:
+        raise InputError(f"{path}: not what `iv export --layout {PARQUET_LAYOUT}` wrote")
+    if content.get("format_version") != PARQUET_VERSION:
         raise InputError(
             f"{path}: has format version {content.get('format_version')}, this iv reads "
-            f"{FORMAT_VERSION}"
+            f"{PARQUET_VERSION}"
         )
     ids = content.get("samples")
     whole = (
@@ -113,7 +113,7 @@ def read_samples(folder: Path) -> Iterator[Sample]:
             yield sample
 
 
-def restore(folder: Path, out: Path, force: bool = False, quiet: bool = True) -> str:
+def restore_dataset(folder: Path, out: Path, force: bool = False, quiet: bool = True) -> str:
     """Make the dataset file `out` (.h5) again; returns its content digest, that of the export.
 
     Interrupted, it begins again when called again. Raises InputError when `out` exists (without
@@ -122,7 +122,7 @@ def restore(folder: Path, out: Path, force: bool = False, quiet: bool = True) ->
     check_target(out, force)
     index = read_index(folder)
     with plain_disk_errors(out), locked_folder(out) as partial:
-        settings = {"layout": NAME, "content": index["content_digest"]}
+        settings = {"layout": PARQUET_LAYOUT, "content": index["content_digest"]}
         claim(partial, settings, out, force, "import")
         try:
             shards = _write_shards(folder, index, partial / "samples", quiet)
@@ -138,7 +138,9 @@ def _write_shards(folder: Path, index: dict[str, Any], samples: Path, quiet: boo
     wanted = set(index["samples"])
     for sample in track(read_samples(folder), len(wanted), "samples", quiet):
         if sample.id not in wanted or sample.id in digests:
-            raise IntegrityError(f"{folder}: {sample.id!r} is not in {RECORD}, or there twice")
+            raise IntegrityError(
+                f"{folder}: {sample.id!r} is not in {EXPORT_RECORD}, or there twice"
+            )
         digests[sample.id] = sample.digest
         write_shard(samples / f"{sample.id}.h5", sample)
     missing = sorted(wanted - digests.keys())
@@ -148,7 +150,9 @@ def _write_shards(folder: Path, index: dict[str, Any], samples: Path, quiet: boo
             "among them; get the files again (sha256sum --check SHA256SUMS)"
         )
     if content_digest(index["metadata"]["identity"], digests) != index["content_digest"]:
-        raise IntegrityError(f"{folder}: its samples are not those of {RECORD}: other digests")
+        raise IntegrityError(
+            f"{folder}: its samples are not those of {EXPORT_RECORD}: other digests"
+        )
     return [samples / f"{id}.h5" for id in index["samples"]]
 
 

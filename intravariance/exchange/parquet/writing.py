@@ -27,7 +27,7 @@ from intravariance.dataset.store import Dataset, Record
 from intravariance.errors import IntegrityError
 from intravariance.exchange.exporting.parts import digest_and_metadata
 from intravariance.exchange.exporting.tree import Written
-from intravariance.exchange.layouts.entries import RECORD
+from intravariance.exchange.layouts.entries import EXPORT_RECORD
 from intravariance.exchange.parquet.card import parquet_card
 from intravariance.exchange.parquet.croissant import Publication, croissant_for_parquet
 from intravariance.exchange.parquet.table import ARRAYS, defect_names, schema, table
@@ -38,8 +38,8 @@ from intravariance.progress import say, track
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
-NAME = "hf-parquet"
-FORMAT_VERSION = 1
+PARQUET_LAYOUT = "hf-parquet"
+PARQUET_VERSION = 1
 # Where the tree has each of `CONTENTS`: columns.
 HOLDS = {
     "subcategory": "subcategory",
@@ -89,13 +89,13 @@ def export(
     """
     import pyarrow  # noqa: F401 - missing, it should say so before anything is written
 
-    check_folder(out, RECORD, force)
+    check_folder(out, EXPORT_RECORD, force)
     content = index_of(dataset)
     digest, defects = content["content_digest"], defect_names(dataset)
     files = plan_files(list(dataset))
-    with new_folder(out, RECORD, force) as folder:
+    with new_folder(out, EXPORT_RECORD, force) as folder:
         index = json.dumps(content, indent=1, sort_keys=True) + "\n"
-        write_member(folder, RECORD, index.encode())
+        write_member(folder, EXPORT_RECORD, index.encode())
         groups = sum(len(file.groups) for file in files)
         for _ in track(_write_files(folder, files, defects), groups, "row groups", quiet):
             pass
@@ -118,8 +118,8 @@ def index_of(dataset: Dataset) -> dict[str, Any]:
     """
     digest, metadata = digest_and_metadata(dataset)
     return {
-        "layout": NAME,
-        "format_version": FORMAT_VERSION,
+        "layout": PARQUET_LAYOUT,
+        "format_version": PARQUET_VERSION,
         "content_digest": digest,
         "metadata": metadata,
         "samples": [record.id for record in dataset],

@@ -27,7 +27,7 @@ from intravariance.dataset.label_origin import (
 )
 from intravariance.dataset.store import content_digest, open_dataset, structure
 from intravariance.errors import InputError, IntegrityError, IVError
-from intravariance.labelling.manifest import NAME, read_manifest
+from intravariance.labelling.manifest import MANIFEST, read_manifest
 from tests import ROOT
 from tests.samples import UNEVEN, make_dataset, with_points
 
@@ -420,7 +420,7 @@ def test_interruptions_leave_nothing(
 def test_what_a_killed_export_left_goes_with_the_next(file: Path, tmp_path: Path) -> None:
     partial = tmp_path / "clouds.partial"
     partial.mkdir()
-    (partial / NAME).write_text("{}")
+    (partial / MANIFEST).write_text("{}")
     (partial / "ball_test_000.ply").write_text("")
     last = run("export", file, "--out", tmp_path / "clouds").splitlines()[-1]
     assert last.startswith(f"{tmp_path / 'clouds'}: ") and last.endswith(" clouds to label")

@@ -23,7 +23,7 @@ from intravariance.dataset.store import Dataset, Record, Sample, open_dataset
 from intravariance.errors import InputError, IntegrityError
 from intravariance.exchange.importing.run import ImportSettings, import_dataset
 from intravariance.exchange.layouts import CONTENTS, WRITERS, Scan, detect_layout, find_scans
-from intravariance.exchange.layouts.entries import RECORD
+from intravariance.exchange.layouts.entries import EXPORT_RECORD
 from intravariance.exchange.layouts.side_file import SIDE_FILE
 from tests.exporting_samples import export_to, make_exportable, plain_folder
 from tests.samples import make_dataset
@@ -136,7 +136,7 @@ def test_what_is_beside(layout: str, trees: dict[str, Path], dataset: Dataset) -
             faces = [line.split()[1:] for line in text.splitlines() if line.startswith("f")]
             np.testing.assert_array_equal(vertices.astype("f4"), record.mesh.vertices)
             np.testing.assert_array_equal(np.array(faces, dtype=int) - 1, record.mesh.faces)
-    content = json.loads((trees[layout] / RECORD).read_text())
+    content = json.loads((trees[layout] / EXPORT_RECORD).read_text())
     assert content["content_digest"] == dataset.digest
     assert content["identity"] == dataset.metadata["identity"]
 

@@ -25,11 +25,11 @@ from intravariance.exchange.importing import sample as imported_sample_module
 from intravariance.exchange.importing.names import _valid_names, name_scans, tree_name, valid_name
 from intravariance.exchange.importing.run import ImportSettings, import_dataset, plan_import
 from intravariance.exchange.importing.sample import (
-    Bad,
+    BadScan,
     ImportJob,
     Treatment,
     imported_sample,
-    measure,
+    measure_extent,
 )
 from intravariance.exchange.layouts import find_scans
 from intravariance.looking.preview import contact_sheet
@@ -394,12 +394,12 @@ def test_measure(tmp_path: Path) -> None:
     points[0] = (10, 0, 0)
     points[1] = (10, 4, 0)
     root = write_tree(tmp_path / "t", {"train/a.pcd": write_pcd(points), "train/b.pcd": b"x"})
-    good, bad = (measure(scan) for scan in find_scans("folder", root))
-    assert not isinstance(good, Bad)
+    good, bad = (measure_extent(scan) for scan in find_scans("folder", root))
+    assert not isinstance(good, BadScan)
     centre = points.mean(axis=0, dtype=float)
     assert good.radius == pytest.approx(np.linalg.norm(points[1] - centre))
     assert good.reach == pytest.approx(np.sqrt(116))
-    assert isinstance(bad, Bad) and "b.pcd" in bad.reason
+    assert isinstance(bad, BadScan) and "b.pcd" in bad.reason
 
 
 def test_treatment(tmp_path: Path) -> None:
@@ -455,7 +455,7 @@ def test_displacement_of_the_file(tmp_path: Path) -> None:
         assert ("notes" in sample.parameters["imported"]) != known
         if known:
             np.testing.assert_array_equal(sample.displacement, moved)
-            half = imported_sample(replace(job, frame=imported_sample_module.Frame(2.0)))
+            half = imported_sample(replace(job, frame=imported_sample_module.ImportFrame(2.0)))
             np.testing.assert_allclose(half.displacement, moved / 2)
         else:
             assert np.isnan(sample.displacement[labels == 1]).all()
@@ -467,7 +467,7 @@ def test_far_away_clouds_are_noted(tmp_path: Path) -> None:
     root = write_tree(tmp_path / "t", {"train/a.txt": _exact(points)})
     job = ImportJob(find_scans("folder", root)[0], "t_train_000", "t", "t", "normal", "t")
     assert "float32" in " ".join(imported_sample(job).parameters["imported"]["notes"])
-    framed = replace(job, frame=imported_sample_module.Frame(1.0))
+    framed = replace(job, frame=imported_sample_module.ImportFrame(1.0))
     sample = imported_sample(framed)  # centred before it is rounded
     assert "notes" not in sample.parameters["imported"]
     np.testing.assert_allclose(sample.points, points - points.mean(axis=0), atol=1e-6)

@@ -30,7 +30,12 @@ from intravariance.errors import InputError, IntegrityError
 from intravariance.exchange.importing.run import ImportSettings, import_dataset
 from intravariance.exchange.layouts.entries import CONTENTS
 from intravariance.exchange.parquet import writing as parquet
-from intravariance.exchange.parquet.reading import read_index, read_samples, recognises, restore
+from intravariance.exchange.parquet.reading import (
+    is_parquet_export,
+    read_index,
+    read_samples,
+    restore_dataset,
+)
 from intravariance.exchange.parquet.table import (
     ARRAYS,
     COLUMNS,
@@ -137,8 +142,8 @@ def test_the_tree(folder: Path, source: Path) -> None:
     ]
     others = ["README.md", "SHA256SUMS", "croissant.json", "iv_export.json"]
     assert sorted(contents(folder)) == sorted([*others, *data])
-    assert recognises(folder)
-    assert not recognises(source.parent)
+    assert is_parquet_export(folder)
+    assert not is_parquet_export(source.parent)
     assert set(parquet.HOLDS) == set(CONTENTS)
     assert not [path for path in folder.parent.iterdir() if path != folder]  # nothing left over
 
@@ -186,13 +191,13 @@ def test_reading_is_the_same_where_datasets_is_imported(
 def test_the_dataset_file_comes_back_byte_by_byte(
     folder: Path, source: Path, tmp_path: Path
 ) -> None:
-    digest = restore(folder, tmp_path / "back.h5")
+    digest = restore_dataset(folder, tmp_path / "back.h5")
     assert (tmp_path / "back.h5").read_bytes() == source.read_bytes()
     with open_dataset(source) as dataset:
         assert digest == dataset.digest == read_index(folder)["content_digest"]
     assert [path.name for path in tmp_path.iterdir()] == ["back.h5"]
     with pytest.raises(InputError, match="exists"):
-        restore(folder, tmp_path / "back.h5")
+        restore_dataset(folder, tmp_path / "back.h5")
 
 
 def test_pandas_reads_it(folder: Path, source: Path) -> None:
@@ -269,7 +274,7 @@ def test_one_category_is_a_dataset_of_its_own(source: Path, tmp_path: Path) -> N
         whole = dataset.digest
     assert written.samples == len(expected)
     assert written.files == len(contents(tmp_path / "brick"))
-    digest = restore(tmp_path / "brick", tmp_path / "brick.h5")
+    digest = restore_dataset(tmp_path / "brick", tmp_path / "brick.h5")
     assert digest != whole
     with open_dataset(tmp_path / "brick.h5") as dataset:
         assert [record.id for record in dataset] == expected
@@ -307,7 +312,7 @@ def test_large_data_is_cut_into_files_and_row_groups(
         metadata = pq.read_metadata(path)
         for group in range(metadata.num_row_groups):
             assert 1 <= metadata.row_group(group).num_rows <= 3  # of at least 300 points each
-    restore(folder, tmp_path / "back.h5")
+    restore_dataset(folder, tmp_path / "back.h5")
     assert (tmp_path / "back.h5").read_bytes() == source.read_bytes()
 
 
@@ -406,9 +411,9 @@ def test_a_changed_index_is_found(folder: Path, tmp_path: Path) -> None:
     index["metadata"]["software"]["iv"] = "9.9"
     (copy / "iv_export.json").write_text(json.dumps(index))
     with pytest.raises(IntegrityError, match=r"iv_export\.json: damaged: it is not as SHA256SUMS"):
-        restore(copy, tmp_path / "back.h5")
+        restore_dataset(copy, tmp_path / "back.h5")
     write_checksums(copy)
-    restore(copy, tmp_path / "back.h5")
+    restore_dataset(copy, tmp_path / "back.h5")
 
 
 def test_an_archive_is_to_be_unpacked_first(folder: Path, tmp_path: Path) -> None:
@@ -505,7 +510,7 @@ def test_what_is_not_whole_makes_no_file(
     change(copy)
     write_checksums(copy)
     with pytest.raises(error, match=message):
-        restore(copy, tmp_path / "back.h5")
+        restore_dataset(copy, tmp_path / "back.h5")
     assert not list(tmp_path.glob("back.h5*"))
 
 
