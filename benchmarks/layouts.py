@@ -104,7 +104,7 @@ def row(layout: str, what: str, jobs: int, ours: dict, plain: dict) -> None:
 
 
 def make_file(path: Path, clouds: int, points: int) -> Path:
-    """A dataset of noisy spheres."""
+    """Make a dataset of noisy spheres."""
     templates = max(1, min(4, clouds // 8))
     defective = (clouds - templates) // 2
     defects = {"bulge": defective}
@@ -130,7 +130,7 @@ def make_file(path: Path, clouds: int, points: int) -> Path:
 
 
 def sphere(number: int, points: int, template: bool, bulged: bool) -> Sample:
-    """A sample; a bulge lies around the point that was drawn first."""
+    """Make a sample; a bulge lies around the point that was drawn first."""
     rng = np.random.default_rng(number)
     normals = rng.normal(size=(points, 3))
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
@@ -156,7 +156,7 @@ def sphere(number: int, points: int, template: bool, bulged: bool) -> Sample:
 
 
 def run_task(task: str, layout: str, file: Path, folder: Path, jobs: int) -> dict:
-    """A task's figures, from a process of its own."""
+    """Measure a task, from a process of its own."""
     command = [sys.executable, __file__, "--jobs", str(jobs), "--task"]
     command += [task, layout, str(file), str(folder)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -165,7 +165,7 @@ def run_task(task: str, layout: str, file: Path, folder: Path, jobs: int) -> dic
 
 
 def figures(start: float, clouds: int, size: int, jobs: int = 1) -> dict:
-    """Of what was done since `start`."""
+    """Return the figures of what was done since `start`."""
     seconds = time.perf_counter() - start
     whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)[: 1 + (jobs > 1)]
     kib = [resource.getrusage(who).ru_maxrss for who in whose]
@@ -174,7 +174,7 @@ def figures(start: float, clouds: int, size: int, jobs: int = 1) -> dict:
 
 
 def write(layout: str, file: Path, folder: Path, jobs: int) -> dict:
-    """Our export."""
+    """Time our export."""
     rules = WRITERS[layout].RULES
     start = time.perf_counter()
     with open_dataset(file) as dataset:
@@ -184,13 +184,13 @@ def write(layout: str, file: Path, folder: Path, jobs: int) -> dict:
 
 
 def list_tree(layout: str, file: Path, folder: Path, jobs: int) -> dict:
-    """Our listing, with all its checks of names."""
+    """Time our listing, with all its checks of names."""
     start = time.perf_counter()
     return figures(start, len(find_scans(str(detect_layout(folder)), folder)), 0)
 
 
 def read(layout: str, file: Path, folder: Path, jobs: int) -> dict:
-    """Our reading, one cloud after the other."""
+    """Time our reading, one cloud after the other."""
     scans = find_scans(str(detect_layout(folder)), folder)
     start = time.perf_counter()
     for scan in scans:
@@ -200,7 +200,9 @@ def read(layout: str, file: Path, folder: Path, jobs: int) -> dict:
 
 
 def import_tree(layout: str, file: Path, folder: Path, jobs: int) -> dict:
-    """`iv import`, as a whole: read, normals estimated where there are none, stored, verified."""
+    """Time `iv import` as a whole: clouds are read, normals estimated where there are none, stored,
+    verified.
+    """
     out = file.with_name("imported.h5")
     start = time.perf_counter()
     result = import_dataset(ImportSettings("auto", folder, jobs=jobs, quiet=True), out)
@@ -210,7 +212,7 @@ def import_tree(layout: str, file: Path, folder: Path, jobs: int) -> dict:
 
 
 def plain_write(layout: str, file: Path, folder: Path, jobs: int) -> dict:
-    """The same clouds and labels as a script would write them."""
+    """Write the same clouds and labels as a script would write them."""
     import open3d as o3d
 
     write_cloud = o3d.io.write_point_cloud  # noqa: TID251 - what ours is compared with
@@ -237,7 +239,7 @@ def plain_write(layout: str, file: Path, folder: Path, jobs: int) -> dict:
 
 
 def plain_read(layout: str, file: Path, folder: Path, jobs: int) -> dict:
-    """The same clouds and labels as a script would read them."""
+    """Read the same clouds and labels as a script would read them."""
     import open3d as o3d
 
     read_cloud = o3d.io.read_point_cloud  # noqa: TID251 - what ours is compared with
@@ -260,7 +262,7 @@ def plain_read(layout: str, file: Path, folder: Path, jobs: int) -> dict:
 
 
 def normals(file: Path) -> None:
-    """Middle angles of the normals of exported templates, and of noisy pristine meshes."""
+    """Print middle angles of the normals of exported templates, and of noisy pristine meshes."""
     with open_dataset(file) as dataset:
         sigma = float(dataset.metadata["identity"]["noise_sigma"])
         print(f"{file.name}: noise sigma {sigma:.3g}\n")

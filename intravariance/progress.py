@@ -14,7 +14,7 @@ Item = TypeVar("Item")
 
 
 def say(message: str, quiet: bool = False) -> None:
-    """One line on stderr."""
+    """Print one line on stderr."""
     if not quiet:
         click.echo(message, err=True)
 

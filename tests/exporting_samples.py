@@ -28,7 +28,7 @@ SPECIFICATION = Specification("exported", "Exported", POINTS, CATEGORIES)
 
 
 def make_exportable(path: Path, sigma: float = 0.002) -> Path:
-    """A dataset file of SPECIFICATION."""
+    """Make a dataset file of SPECIFICATION."""
 
     def change(sample: Sample, rng: np.random.Generator) -> Sample:
         if sample.defect != "crack":
@@ -42,7 +42,9 @@ def make_exportable(path: Path, sigma: float = 0.002) -> Path:
 
 @contextmanager
 def plain_folder() -> Iterator[Path]:
-    """A temporary folder whose path has no word that readers stumble over, as pytest's own has."""
+    """Make a temporary folder whose path has no word that readers stumble over, as pytest's own
+    has.
+    """
     words = {word for layout in WRITERS.values() for word in layout.RULES.path_words}
     for parent in (None, "/tmp"):
         for _ in range(20):  # a random name may have such a word too
@@ -54,7 +56,7 @@ def plain_folder() -> Iterator[Path]:
 
 
 def export_to(dataset: Dataset, layout: str, out: Path, **options: object) -> Written:
-    """`write_tree` with the layout's own options, or others."""
+    """Call `write_tree` with the layout's own options, or others."""
     rules = WRITERS[layout].RULES
     sigma = float(dataset.metadata["identity"]["noise_sigma"])
     chosen = ExportOptions(rules.spellings[0], rules.delimiters[0], sigma)

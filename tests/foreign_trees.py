@@ -18,7 +18,7 @@ STRETCH = {"airplane": (1.0, 0.6, 0.4), "duck": (0.5, 0.5, 0.5)}
 def ball(
     count: int, rng: np.random.Generator, stretch: tuple[float, ...] = (1, 1, 1), bump: float = 0.0
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """A stretched unit ball, and labels on a bump of this height (none when it is 0)."""
+    """Make a stretched unit ball, and labels on a bump of this height (none when it is 0)."""
     points = rng.normal(size=(count, 3))
     points /= np.linalg.norm(points, axis=1, keepdims=True)
     height = np.exp(-(((points - points[0]) ** 2).sum(axis=1) / 0.05))
@@ -35,7 +35,7 @@ def write_tree(root: Path, files: dict[str, bytes]) -> Path:
 
 
 def real3d_tree(count: int = 400) -> dict[str, bytes]:
-    """Two classes with templates, good scans, and a bulge and two sinks of each."""
+    """Make two classes with templates, good scans, and a bulge and two sinks of each."""
     files = {}
     for name, stretch in STRETCH.items():
         rng = np.random.default_rng(len(name))
@@ -58,8 +58,9 @@ def real3d_tree(count: int = 400) -> dict[str, bytes]:
 def shapenet_class(
     name: str, defects: dict[str, int], positives: int = 2, count: int = 300, folder: str = "pcd"
 ) -> dict[str, bytes]:
-    """One class of Anomaly-ShapeNet with four templates, in our frame. defects : spelled as on
-    disk. Clouds of 0 points are files of 0 bytes."""
+    """Make one class of Anomaly-ShapeNet with four templates, in our frame. defects : spelled as on
+    disk. Clouds of 0 points are files of 0 bytes.
+    """
     rng = np.random.default_rng(len(name) + ord(name[-1]))
     files = {}
 

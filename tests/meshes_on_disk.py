@@ -28,12 +28,12 @@ def obj_text(vertices=CUBE_VERTICES, faces=CUBE_TRIANGLES) -> str:
 
 
 def box_off(width: float) -> str:
-    """A box of its own width, so that every file differs."""
+    """Make a box of its own width, so that every file differs."""
     return off_text([(x * width, y, z) for x, y, z in CUBE_VERTICES])
 
 
 def write(folder: Path, *names: str) -> Path:
-    """OFF boxes, each different, under these names in `folder`."""
+    """Write OFF boxes, each different, under these names in `folder`."""
     for number, name in enumerate(names):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ def write(folder: Path, *names: str) -> Path:
 
 
 def write_zip(path: Path, *names: str) -> Path:
-    """The same as `write`, in an archive."""
+    """Write the same as `write`, in an archive."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for number, name in enumerate(names):
             archive.writestr(name, box_off(1 + number / 10))
@@ -50,7 +50,7 @@ def write_zip(path: Path, *names: str) -> Path:
 
 
 def specification(**subcategories: list[str]) -> Specification:
-    """A specification of these categories and subcategories."""
+    """Make a specification of these categories and subcategories."""
     tables = [
         {"name": name, "subcategories": names, "templates": len(names), "positives": 0}
         for name, names in subcategories.items()

@@ -22,7 +22,7 @@ LARGEST_CONTENT = 512 * 2**20
 
 
 def decompress(data: bytes, size: int) -> bytes:
-    """The `size` bytes in `data`. Raises InputError when it holds other than these."""
+    """Unpack the `size` bytes in `data`. Raises InputError when it holds other than these."""
     if size > _LARGEST_RATIO * len(data):
         raise InputError(f"{len(data):,} compressed bytes cannot hold the declared {size:,}")
     if size > LARGEST_CONTENT:

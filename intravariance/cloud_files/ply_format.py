@@ -51,7 +51,7 @@ class PlyElement:
 
     @property
     def lists(self) -> list[str]:
-        """The names of the properties that are lists."""
+        """Return the names of the properties that are lists."""
         return [name for name, types in self.properties.items() if len(types) == 2]
 
 
@@ -65,7 +65,7 @@ class PlyHeader:
 
 
 def read_header(data: bytes) -> PlyHeader:
-    """The header of a file. Raises InputError where there is none, PLY_ERRORS where it is bad."""
+    """Read the header of a file. Raises InputError where there is none, PLY_ERRORS where it is bad."""
     end = re.search(rb"\nend_header[ \t]*\r?\n", data)
     if not data.startswith(b"ply") or end is None:
         raise InputError("it is not a valid PLY file (it does not begin with a PLY header)")
@@ -96,7 +96,7 @@ class PlyBody:
         self.position = 0  # in bytes, in tokens for text
 
     def table(self, count: int, properties: dict[str, list[str]]) -> dict[str, NDArray[Any]]:
-        """(count,) float64 column of each property."""
+        """Return (count,) float64 column of each property."""
         if not properties:
             return {}
         start = self.position
@@ -138,13 +138,13 @@ class PlyBody:
                 self.values(*types)
 
     def left(self) -> int:
-        """The bytes (text: words) after what was read; blank ones do not count."""
+        """Count the bytes (text: words) after what was read; blank ones do not count."""
         if self.order:
             return len(self.data[self.position :].strip(b"\0\r\n "))
         return max(0, len(self.tokens) - self.position)
 
     def values(self, *types: str) -> tuple[Any, ...]:
-        """The next number, or the numbers of the next list."""
+        """Read the next number, or the numbers of the next list."""
         count = int(self._take(types[0], 1)[0]) if len(types) == 2 else 1
         return self._take(types[-1], count)
 

@@ -70,7 +70,7 @@ def import_command(
 
 
 def print_result(result: ImportResult, as_json: bool) -> None:
-    """One line, and one on stderr for each cloud that was left out; or JSON."""
+    """Print one line, and one on stderr for each cloud that was left out; or JSON."""
     if as_json:
         click.echo(
             json.dumps(

@@ -63,7 +63,7 @@ def info_command(file: Path, as_json: bool) -> None:
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
-    """What `iv info` shows, JSON-able. "table" has a row a category and a last row "total"."""
+    """Collect what `iv info` shows, JSON-able. "table" has a row a category and a last row "total"."""
     from intravariance.cards.imported_card import known_noise
     from intravariance.cards.labels import hand_labels
 
@@ -95,7 +95,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 
 
 def _row(dataset: Dataset, name: str, defects: list[str]) -> dict[str, Any]:
-    """Counted from the samples, not from the specification."""
+    """Count from the samples, not from the specification."""
     found = Counter((record.split, record.defect) for record in dataset)
     return {
         "class": name,
@@ -108,7 +108,7 @@ def _row(dataset: Dataset, name: str, defects: list[str]) -> dict[str, Any]:
 
 
 def _aligned(rows: list[dict[str, Any]]) -> list[str]:
-    """The first column to the left, numbers to the right."""
+    """Align the first column to the left, numbers to the right."""
     cells = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
     return [

@@ -29,7 +29,7 @@ _COUNTS = ("matched", "missing", "extra", "repeated", "ambiguous", "added", "rem
 
 @click.group("labels")
 def labels_command() -> None:
-    """Labels by hand: give clouds out to CloudCompare, take them back, measure agreement."""
+    """Give clouds out to CloudCompare for labels by hand, take them back, measure agreement."""
 
 
 @labels_command.command("export")
@@ -142,7 +142,7 @@ def import_command(
 def compare_command(
     ctx: click.Context, source: Path, data: Path, as_csv: bool, as_json: bool, quiet: bool
 ) -> None:
-    """Agreement of hand labels with construction: IoU, Cohen's kappa, precision, recall.
+    """Measure agreement of hand labels with construction: IoU, Cohen's kappa, precision, recall.
 
     FOLDER_OR_FILE is an edited folder of `iv labels export`, or a file of `iv labels import`. Ends
     with exit code 1 when a file could not be compared.
@@ -174,7 +174,7 @@ def _interruptible(out: Path) -> Iterator[None]:
 def _chosen(
     dataset: Dataset, categories: tuple[str, ...], samples: tuple[str, ...]
 ) -> list[Record]:
-    """The samples of these categories and names; InputError when a name is unknown."""
+    """Return the samples of these categories and names; InputError when a name is unknown."""
     records = list(dataset.filter(category=categories) if categories else dataset)
     if not samples:
         return records

@@ -106,7 +106,7 @@ def view_command(
 
 
 def choose_sample(dataset: Dataset, sample: str) -> Record:
-    """The record that `sample` means: a name, CATEGORY or CATEGORY/DEFECT; "" is the first
+    """Find the record that `sample` means: a name, CATEGORY or CATEGORY/DEFECT; "" is the first
     defective one, of all or of the category. Raises InputError naming what comes close."""
     try:
         return dataset[sample]
@@ -133,7 +133,9 @@ def choose_sample(dataset: Dataset, sample: str) -> Record:
 
 
 def read_scores(path: Path, count: int) -> NDArray[np.float32]:
-    """(count,) float32 scores from a text or .npy file with one finite number for each point."""
+    """Return (count,) float32 scores from a text or .npy file with one finite number for each
+    point.
+    """
     from intravariance.cloud_files.npy import parse_array
     from intravariance.cloud_files.reading import read_bytes
     from intravariance.cloud_files.text import parse_cells
@@ -156,7 +158,9 @@ def read_scores(path: Path, count: int) -> NDArray[np.float32]:
 
 
 def _split(target: str) -> tuple[Path, str]:
-    """FILE and SAMPLE. An existing file whose name has a colon is taken as it is."""
+    """Split an argument into FILE and SAMPLE. An existing file whose name has a colon is taken as
+    it is.
+    """
     name, _, sample = target.rpartition(":")
     if not name or Path(target).exists():
         return Path(target), ""
@@ -173,7 +177,7 @@ def _check_out(out: Path, colour: str | None) -> None:
 
 
 def _check_colour(cloud: LabelledCloud, colour: str | None) -> None:
-    """InputError when nothing is known of what shall be shown."""
+    """Raise InputError when nothing is known of what shall be shown."""
     from intravariance.looking.scans import UNLABELLED
 
     if colour == "scores" and cloud.scores is None:

@@ -45,7 +45,7 @@ class LabelAgreement:
     failed: dict[str, str]
 
     def groups(self) -> dict[str, dict[str, list[SampleAgreement]]]:
-        """ "defect" and "category" -> name -> samples; "all" -> "all samples" -> samples."""
+        """Return "defect" and "category" -> name -> samples; "all" -> "all samples" -> samples."""
         return {
             "defect": _grouped(self.samples, lambda sample: sample.defect),
             "category": _grouped(self.samples, lambda sample: sample.category),
@@ -53,7 +53,7 @@ class LabelAgreement:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able form; what is not defined is null."""
+        """Return the JSON-able form; what is not defined is null."""
         return {
             "blind": self.blind,
             "unlabelled": self.unlabelled,
@@ -66,7 +66,7 @@ class LabelAgreement:
         }
 
     def to_csv(self) -> str:
-        """A line for each sample; what is not defined is empty."""
+        """Write a line for each sample; what is not defined is empty."""
         rows = [_row(sample) for sample in self.samples]
         text = io.StringIO()
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
@@ -93,9 +93,10 @@ def compare_labels(source: Path, data: Path, quiet: bool = False) -> LabelAgreem
 
 
 def summary(members: Iterable[SampleAgreement]) -> dict[str, Any]:
-    """Figures of a group: the mean over its objects (those where it is defined, counted beside
-    it), and the same over all its points together. marked : objects with any hand label, which on
-    normal samples are false alarms."""
+    """Return figures of a group: the mean over its objects (those where it is defined, counted
+    beside it), and the same over all its points together. marked : objects with any hand label,
+    which on normal samples are false alarms.
+    """
     rows = list(members)
     together = pooled(row.counts for row in rows)
     result: dict[str, Any] = {

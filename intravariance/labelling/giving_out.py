@@ -24,8 +24,9 @@ FORMATS: tuple[CloudFormat, ...] = ("ply", "txt")
 
 
 def given_points(sample: Sample, frame: CloudFrame) -> NDArray[np.float32]:
-    """(N, 3) float32 as the annotator gets them. frame : "upright" is the unit-sphere frame, z up;
-    "stored" is that of the dataset file."""
+    """Return (N, 3) float32 as the annotator gets them. frame : "upright" is the unit-sphere frame,
+    z up; "stored" is that of the dataset file.
+    """
     return sample.points if frame == "stored" else _float32(unposed(sample.points, sample.pose))
 
 

@@ -47,14 +47,14 @@ class Manifest:
     clouds: dict[str, GivenCloud]
 
     def to_bytes(self) -> bytes:
-        """The file."""
+        """Return the bytes of the file."""
         content = {"format": MANIFEST_FORMAT, "version": MANIFEST_VERSION, **asdict(self)}
         canonical_json(content)  # refuses what JSON has not
         return (json.dumps(content, indent=1) + "\n").encode()
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a folder. Raises InputError when there is none, or it is not ours."""
+    """Read the manifest of a folder. Raises InputError when there is none, or it is not ours."""
     path = folder / MANIFEST
     if not path.is_file():
         raise InputError(

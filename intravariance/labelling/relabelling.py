@@ -109,7 +109,7 @@ def _write(
     force: bool,
     quiet: bool,
 ) -> Relabelling:
-    """All samples into the partial folder, then the file into place."""
+    """Write all samples into the partial folder, then the file into place."""
     outcomes: list[RelabelledSample] = []
     skipped: dict[str, str] = {}
     shards = []
@@ -144,7 +144,7 @@ def _samples(
     outcomes: list[RelabelledSample],
     skipped: dict[str, str],
 ) -> Iterator[Sample]:
-    """All samples in order, the edited ones relabelled; fills `outcomes` and `skipped`."""
+    """Yield all samples in order, the edited ones relabelled; fills `outcomes` and `skipped`."""
     for record in dataset:
         sample = record.load()
         path = edited.files.get(sample.id)
@@ -166,7 +166,7 @@ def _samples(
 
 
 def _with_hand(sample: Sample, hand: HandLabels, rule: Rule, annotator: str | None) -> Sample:
-    """Raises InputError when the labels contradict what the sample is."""
+    """Relabel a sample. Raises InputError when the labels contradict what the sample is."""
     origin = {"file": hand.file, "file_sha256": hand.sha256, "annotator": annotator}
     changed = relabelled(sample, hand.labels, hand.matching, rule, origin)
     marked, total = int(changed.labels.sum()), len(changed.labels)
@@ -186,7 +186,7 @@ def _with_hand(sample: Sample, hand: HandLabels, rule: Rule, annotator: str | No
 def _metadata(
     dataset: Dataset, outcomes: list[RelabelledSample], rule: Rule, annotator: str | None
 ) -> dict[str, Any]:
-    """The dataset's own, and in its identity what was done to the labels."""
+    """Return the dataset's own, with what was done to the labels in its identity."""
     metadata = dataset.metadata
     files = sorted((outcome.id, outcome.labels["file_sha256"]) for outcome in outcomes)
     metadata["identity"][KEY] = {

@@ -28,7 +28,7 @@ from intravariance.sources.repair import make_base_mesh
 
 
 def read_triangles(data: bytes, file_format: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    """(V, 3) float64 vertices and (F, 3) int64 faces of all objects of a file together.
+    """Return (V, 3) float64 vertices and (F, 3) int64 faces of all objects of a file together.
 
     file_format : "off", "obj", "ply", "stl" or "glb". Raises InputError, whatever is wrong.
     """

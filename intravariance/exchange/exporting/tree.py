@@ -111,7 +111,7 @@ def write_tree(
 
 
 def _holds(layout: LayoutWriter, entries: Sequence[Entry]) -> dict[str, str]:
-    """The layout's HOLDS without what would be files of their own, and no sample has."""
+    """Return the layout's HOLDS without what would be files of their own, and no sample has."""
     written = {name for entry in entries for name in entry.others}
     return {
         content: place
@@ -121,7 +121,7 @@ def _holds(layout: LayoutWriter, entries: Sequence[Entry]) -> dict[str, str]:
 
 
 def _run(tasks: Sequence[_Task], jobs: int) -> Iterable[tuple[int, int]]:
-    """Files and bytes of each task, in any order."""
+    """Return files and bytes of each task, in any order."""
     return map(_write_sample, tasks) if jobs == 1 else _run_in_workers(tasks, jobs)
 
 
@@ -148,7 +148,7 @@ def _write_sample(task: _Task) -> tuple[int, int]:
 
 @lru_cache(maxsize=1)
 def _open(path: Path, digest: str) -> Dataset:
-    """The file, opened once in each process. digest : of the file meant."""
+    """Open the file once in each process. digest : of the file meant."""
     dataset = open_dataset(path)
     if dataset.digest != digest:
         raise IntegrityError(f"{path}: was replaced by another file while in use")

@@ -15,7 +15,7 @@ README = "README.md"
 
 
 def tree_card(dataset: Dataset, layout: str, digest: str, terms: Terms) -> bytes:
-    """The file (Markdown, UTF-8). digest : of the content of the tree."""
+    """Write the file (Markdown, UTF-8). digest : of the content of the tree."""
     specification = dataset.specification
     part = ""
     if digest != dataset.digest:

@@ -119,7 +119,7 @@ def _check_classes(
 
 
 def _chosen(category: Category, found: Mapping[str, Sequence[Scan]]) -> list[Scan]:
-    """All test scans of the category's classes, and the first templates of each class."""
+    """Return all test scans of the category's classes, and the first templates of each class."""
     chosen = []
     share, odd = divmod(category.templates, len(category.subcategories))
     for place, name in enumerate(category.subcategories):
@@ -130,7 +130,9 @@ def _chosen(category: Category, found: Mapping[str, Sequence[Scan]]) -> list[Sca
 
 
 def _differences(category: Category, chosen: Sequence[Scan]) -> list[str]:
-    """One line where the counts are others than the specification's, none where they are not."""
+    """Return one line where the counts are others than the specification's, none where they are
+    not.
+    """
     counts = Counter((scan.split, scan.defect) for scan in chosen)
     wanted = Counter(category.counts())
     words = {("train", NORMAL): "templates", ("test", NORMAL): "positives"}
@@ -145,7 +147,7 @@ def _differences(category: Category, chosen: Sequence[Scan]) -> list[str]:
 def _jobs(
     category: Category, chosen: Sequence[Scan], settings: CollationSettings
 ) -> list[ImportJob]:
-    """Numbered at random, as the plan of a build does."""
+    """Make the jobs, numbered at random, as the plan of a build does."""
     jobs = []
     seed, specification = settings.seed, settings.specification
     for split in ("train", "test"):

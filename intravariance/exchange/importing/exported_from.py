@@ -36,7 +36,7 @@ _LABELS = {
 
 
 def exported_from(tree: Tree) -> dict[str, Any]:
-    """{"exported_from": ...} of a tree that `iv export` wrote, {} of another.
+    """Return {"exported_from": ...} of a tree that `iv export` wrote, {} of another.
 
     Raises InputError when the record of the export is damaged.
     """
@@ -85,7 +85,7 @@ def _origin(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _typed(content: dict[str, Any], types: dict[str, Any]) -> dict[str, Any]:
-    """These entries; ValueError when one has another type, or is a text of several lines."""
+    """Return these entries; ValueError when one has another type, or is a text of several lines."""
     for key, kind in types.items():
         value = content[key]
         if not isinstance(value, kind) or isinstance(value, bool):

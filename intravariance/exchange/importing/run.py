@@ -128,7 +128,7 @@ def import_dataset(settings: ImportSettings, out: Path, force: bool = False) -> 
 
 
 def _restored(settings: ImportSettings, out: Path, force: bool) -> ImportResult:
-    """An export that lost nothing is no foreign data: the file comes back as it was."""
+    """Bring back the file from an export that lost nothing."""
     needless = {
         "--name": settings.name != "",
         "--normalise": settings.normalise != "auto",
@@ -237,7 +237,7 @@ def run_import(
 def found_specification(
     plan: ImportPlan, jobs: Sequence[ImportJob], points: dict[str, int]
 ) -> Specification:
-    """What was imported, counted. points : id -> number of points."""
+    """Count what was imported. points : id -> number of points."""
     grouped: dict[str, list[ImportJob]] = defaultdict(list)
     for job in jobs:
         grouped[job.category].append(job)
@@ -262,7 +262,7 @@ def found_specification(
 
 
 def _too_few_points(plan: ImportPlan, points: Sequence[int]) -> str:
-    """What a collation says of clouds that it kept whole, "" where there are none."""
+    """Return what a collation says of clouds that it kept whole, "" where there are none."""
     few = [count for count in points if count < plan.fewest_points]
     if not few:
         return ""
@@ -273,8 +273,9 @@ def _too_few_points(plan: ImportPlan, points: Sequence[int]) -> str:
 
 
 def _state(job: ImportJob) -> str:
-    """A short digest of what makes a sample besides the settings, so that none of another scan, an
-    older file or another frame is taken for it when an import carries on."""
+    """Return a short digest of what makes a sample besides the settings, so that none of another
+    scan, an older file or another frame is taken for it when an import carries on.
+    """
     tree = job.scan.tree.path
     words = [job.scan.id, repr(job.frame), repr(job.treatment)]
     for path in job.scan.paths:
@@ -286,7 +287,7 @@ def _state(job: ImportJob) -> str:
 def _frames(
     plan: ImportPlan, processes: Processes, skip_bad: bool, quiet: bool, kept_samples: str
 ) -> dict[str, ImportFrame]:
-    """The frame of each group of clouds. kept_samples : how a refusal ends."""
+    """Return the frame of each group of clouds. kept_samples : how a refusal ends."""
     groups = list(dict.fromkeys(job.group for job in plan.jobs))
     if plan.normalise == "none":
         return dict.fromkeys(groups, ImportFrame())
@@ -322,7 +323,7 @@ def _frame(extents: Sequence[CloudExtent]) -> ImportFrame:
 def _make_shards(
     tasks: Sequence[ShardTask], processes: Processes, root: Path, quiet: bool
 ) -> tuple[dict[str, int], dict[str, str]]:
-    """Number of points of each sample made, by id, and why scans are bad, by the scan's id."""
+    """Make samples; return their numbers of points by id, and why scans are bad by the scan's id."""
     found = ((task, finished_points(task.shard, task.job.id)) for task in tasks)
     made = {task.job.id: count for task, count in found if count is not None}
     if made:

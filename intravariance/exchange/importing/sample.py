@@ -40,7 +40,7 @@ class ImportFrame:
     length: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able form."""
+        """Return the JSON-able form."""
         return {"coordinates": "kept"} if self.length is None else {
             "coordinates": "each cloud's centroid moved to 0, then divided by the length",
             "length": self.length,
@@ -100,7 +100,7 @@ class ShardTask:
 
 
 def measure_extent(scan: Scan) -> CloudExtent | BadScan:
-    """How large a cloud is, in the unit of its file."""
+    """Measure how large a cloud is, in the unit of its file."""
     try:
         points = _load(scan).points
     except InputError as error:
@@ -170,7 +170,7 @@ def imported_sample(job: ImportJob) -> Sample:
 
 
 def _drawn(job: ImportJob, count: int) -> NDArray[np.intp]:
-    """Which of a cloud's points become the sample, in their order."""
+    """Choose which of a cloud's points become the sample, in their order."""
     wanted = job.treatment.n_points
     if wanted is None or wanted >= count:
         return np.arange(count)
@@ -179,7 +179,7 @@ def _drawn(job: ImportJob, count: int) -> NDArray[np.intp]:
 
 
 def _load(scan: Scan) -> PointCloud:
-    """The cloud, refused when it is too small, too large, or a single point many times."""
+    """Load the cloud, refused when it is too small, too large, or a single point many times."""
     cloud = scan.load()
     count = len(cloud.points)
     if not FEWEST_POINTS <= count <= MAX_ROWS:
@@ -200,7 +200,10 @@ def _normals(cloud: PointCloud, points: Floats) -> Floats:
 
 
 def _displacement(cloud: PointCloud, notes: list[str]) -> Floats:
-    """(N, 3) that of the file, or what is known without. Adds to `notes` when it cannot be used."""
+    """Return the displacement of the file, (N, 3), or what is known without one.
+
+    Adds to `notes` when that of the file cannot be used.
+    """
     assert cloud.labels is not None
     labelled = cloud.labels == 1
     given = cloud.displacement

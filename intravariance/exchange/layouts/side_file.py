@@ -22,7 +22,7 @@ _NAME = re.compile("[a-z][a-z0-9_]*")
 
 
 def with_side_file(scans: list[Scan], tree: Tree, skipped: list[str] | None = None) -> list[Scan]:
-    """The scans with category and subcategory as the side file has them, where there is one.
+    """Return the scans with category and subcategory as the side file has them, where there is one.
 
     skipped : scans that it does not list are left out, and added to this list as "<file>: <reason>"
     together with clouds that it lists and that are missing. Raises InputError naming the line when
@@ -57,7 +57,7 @@ def with_side_file(scans: list[Scan], tree: Tree, skipped: list[str] | None = No
 
 
 def _read(tree: Tree, path: Path) -> dict[str, tuple[str, str]]:
-    """(category, subcategory) by the name of the cloud."""
+    """Return (category, subcategory) by the name of the cloud."""
     products = {}
     for number, line in enumerate(tree.read(SIDE_FILE).splitlines(), 1):
         try:

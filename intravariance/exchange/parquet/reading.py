@@ -45,7 +45,7 @@ _MAX_INDEX_BYTES = 512 * 2**20
 
 
 def is_parquet_export(path: Path) -> bool:
-    """Whether a folder, or what is packed in a .zip file, looks like this layout."""
+    """Tell whether a folder, or what is packed in a .zip file, looks like this layout."""
     if path.is_file() and path.suffix.lower() == ".zip":
         names = open_tree(path).files("")
         return any(PurePosixPath(name).name == EXPORT_RECORD for name in names) and any(
@@ -55,7 +55,7 @@ def is_parquet_export(path: Path) -> bool:
 
 
 def read_index(folder: Path) -> dict[str, Any]:
-    """iv_export.json: "metadata" and "content_digest" as in the dataset file, "samples" (ids).
+    """Read iv_export.json: "metadata" and "content_digest" as in the dataset file, "samples" (ids).
 
     Raises InputError when there is none of ours, IntegrityError when it is damaged.
     """
@@ -97,7 +97,7 @@ def read_index(folder: Path) -> dict[str, Any]:
 
 
 def read_samples(folder: Path) -> Iterator[Sample]:
-    """All samples of the folder, file by file; one row group is in memory at a time.
+    """Read all samples of the folder, file by file; one row group is in memory at a time.
 
     Raises IntegrityError where a file is damaged, or a sample lies in another's folder.
     """
@@ -133,7 +133,7 @@ def restore_dataset(folder: Path, out: Path, force: bool = False, quiet: bool = 
 
 
 def _write_shards(folder: Path, index: dict[str, Any], samples: Path, quiet: bool) -> list[Path]:
-    """A file for each sample of the folder, in the order of the index."""
+    """Write a file for each sample of the folder, in the order of the index."""
     digests: dict[str, str] = {}
     wanted = set(index["samples"])
     for sample in track(read_samples(folder), len(wanted), "samples", quiet):
@@ -178,7 +178,7 @@ def _read_file(path: Path) -> Iterator[Sample]:
 
 
 def _check_sizes(file: pq.ParquetFile, group: int, path: Path) -> None:
-    """IntegrityError when a row group claims more than any of ours can hold."""
+    """Raise IntegrityError when a row group claims more than any of ours can hold."""
     metadata = file.metadata.row_group(group)
     values = max(metadata.column(i).num_values for i in range(metadata.num_columns))
     if metadata.num_rows > MAX_SAMPLES or values > 3 * MAX_ROWS:

@@ -112,7 +112,7 @@ def export(
 
 
 def index_of(dataset: Dataset) -> dict[str, Any]:
-    """What iv_export.json holds: all that `store.assemble` is given beside the samples.
+    """Return what iv_export.json holds: all that `store.assemble` is given beside the samples.
 
     Raises InputError when the dataset is a selection that cuts through a category.
     """
@@ -127,7 +127,7 @@ def index_of(dataset: Dataset) -> dict[str, Any]:
 
 
 def plan_files(records: Sequence[Record]) -> list[_File]:
-    """Which sample goes where: by category and split, in order, cut by number of points."""
+    """Decide which sample goes where: by category and split, in order, cut by number of points."""
     files = []
     for category in dict.fromkeys(record.category for record in records):
         for split in SPLITS:
@@ -175,7 +175,7 @@ def _writer(path: Path, defects: Sequence[str]) -> pq.ParquetWriter:
 
 
 def _cut(records: Sequence[Record], largest: int) -> list[list[Record]]:
-    """The records in runs of at most `largest` bytes of arrays, or of one record."""
+    """Cut the records into runs of at most `largest` bytes of arrays, or of one record."""
     runs: list[list[Record]] = []
     size = largest + 1
     for record in records:

@@ -58,13 +58,13 @@ def pcd_compressed(literal_runs: bytes | None = None) -> bytes:
 
 
 def lzf_literals(content: bytes) -> bytes:
-    """The simplest LZF stream: no copies at all."""
+    """Make the simplest LZF stream: no copies at all."""
     runs = [content[start : start + 32] for start in range(0, len(content), 32)]
     return b"".join(bytes([len(run) - 1]) + run for run in runs)
 
 
 def ply(order: str, kinds: str = "ffffffB") -> bytes:
-    """By hand, with a colour between and faces behind, of both byte orders or text ("")."""
+    """Write PLY by hand, with a colour between and faces behind, of both byte orders or text ("")."""
     encoding = {"<": "binary_little_endian", ">": "binary_big_endian", "": "ascii"}[order]
     types = {"f": "float", "d": "double", "B": "uchar", "i": "int"}
     names = ["x", "y", "z", "nx", "ny", "nz", "label"]

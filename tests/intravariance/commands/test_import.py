@@ -39,7 +39,7 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def files(trees: Path) -> dict[str, Path]:
-    """Both trees, imported."""
+    """Import both trees."""
     found = {}
     for name in ("real3d", "shapenet"):
         found[name] = trees / f"{name}.h5"

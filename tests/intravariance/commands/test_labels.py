@@ -39,13 +39,13 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(file: Path, tmp_path: Path) -> Path:
-    """All clouds, given out."""
+    """Give all clouds out."""
     run("export", file, "--out", tmp_path / "clouds")
     return tmp_path / "clouds"
 
 
 def invoke(*arguments: object) -> Result:
-    """InputError goes through, as to the `iv` group."""
+    """Run a command; InputError goes through, as to the `iv` group."""
     words = [str(argument) for argument in arguments]
     return CliRunner().invoke(labels_command, words, catch_exceptions=False)
 
@@ -70,7 +70,7 @@ def edit(folder: Path, id: str, labels: np.ndarray, order: np.ndarray | None = N
 
 
 def some_labels(file: Path, id: str, seed: int = 0) -> np.ndarray:
-    """Random labels, so that every error in the order of points shows."""
+    """Make random labels, so that every error in the order of points shows."""
     with open_dataset(file) as dataset:
         count = dataset[id].n_points
     return np.random.default_rng(seed).integers(0, 2, count).astype(np.uint8)

@@ -55,7 +55,7 @@ def trees(folder: Path, dataset: Dataset) -> dict[str, Path]:
 
 
 def rows_of(tree: Path) -> dict[str, dict]:
-    """The side file's rows by the name of the cloud."""
+    """Return the side file's rows by the name of the cloud."""
     lines = (tree / SIDE_FILE).read_text().splitlines()
     return {row["file"]: row for row in map(json.loads, lines)}
 

@@ -52,14 +52,14 @@ def real3d(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="module")
 def shapenet(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """Two classes of one category, in our frame already."""
+    """Make two classes of one category, in our frame already."""
     folder = tmp_path_factory.mktemp("shapenet")
     files = shapenet_class("cap0", {"bulge": 2, "crak": 1}) | shapenet_class("cap3", {"hole": 1})
     return import_tree(write_tree(folder / "tree", files), folder / "shapenet.h5", jobs=2)
 
 
 def source_of(dataset: Dataset, tree: dict[str, bytes], id: str) -> bytes:
-    """The file that a sample's points come from."""
+    """Return the file that a sample's points come from."""
     files = dataset[id].parameters["imported"]["files"]
     return tree[files.get("truth", files["cloud"])]
 
@@ -190,7 +190,7 @@ def test_a_leak_is_shown_and_not_judged(tmp_path: Path) -> None:
 
 
 def changed_file(dataset: Dataset, out: Path, id: str, **changes: object) -> Path:
-    """The file with one sample changed, honestly put together."""
+    """Make the file with one sample changed, honestly put together."""
     shards = []
     for record in dataset:
         sample: Sample = record.load()

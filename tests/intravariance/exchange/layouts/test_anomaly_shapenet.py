@@ -21,7 +21,9 @@ def cloud(seed: int, count: int = 60) -> np.ndarray:
 
 
 def truth_of(points: np.ndarray, labels: np.ndarray, seed: int = 0, extra: int = 0) -> bytes:
-    """Rows in an order of their own, with commas, labels as 0.0 and 1.0, and `extra` rows more."""
+    """Write rows in an order of their own, with commas, labels as 0.0 and 1.0, and `extra` rows
+    more.
+    """
     rows = np.column_stack([points, labels])[np.random.default_rng(seed).permutation(len(points))]
     rows = np.vstack([rows, rows[:extra]])
     return "".join(f"{x:.9g},{y:.9g},{z:.9g},{label:.1f}\n" for x, y, z, label in rows).encode()
@@ -33,7 +35,7 @@ def labels_of(count: int = 60) -> np.ndarray:
 
 @pytest.fixture
 def files() -> dict[str, bytes]:
-    """name -> content, from the folder above `dataset` on."""
+    """Return name -> content, from the folder above `dataset` on."""
     found: dict[str, bytes] = {"dataset/readme.docx": b"x"}
     classes = {
         "pcd/cap0": ("cap0", ["bulge0", "bulge2", "bulge10", "crak0"]),

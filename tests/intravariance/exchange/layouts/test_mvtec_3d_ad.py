@@ -31,7 +31,7 @@ SIDE = 100  # pixels, 2 mm apart
 def tiff_bytes(
     image: np.ndarray, order: str = "<", rows: int = 16, compression: int = 1, channels: int = 3
 ) -> bytes:
-    """A TIFF of float channels in strips, as other programs write it."""
+    """Make a TIFF of float channels in strips, as other programs write it."""
     kind = np.dtype(f"{order}f{image.dtype.itemsize}")
     height, width = image.shape[:2]
     strips = [
@@ -64,8 +64,9 @@ def tiff_bytes(
 
 
 def scene(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(H, W, 3) a tilted table with a block on it, a crumb, and missing pixels; what is block, and
-    a part of it that is anomalous."""
+    """Return (H, W, 3) a tilted table with a block on it, a crumb, and missing pixels; what is
+    block, and a part of it that is anomalous.
+    """
     rng = np.random.default_rng(seed)
     row, column = np.mgrid[:SIDE, :SIDE]
     height = 0.5 + 0.1 * column * 0.002 + rng.normal(0, 3e-4, (SIDE, SIDE))
@@ -141,7 +142,7 @@ def test_other_images_are_refused(data: bytes, reason: str) -> None:
 
 
 def many_strips(height: int, width: int, shared: bool) -> bytes:
-    """One row a strip, deflated; all strips may be the same bytes of the file."""
+    """Make a TIFF with one row a strip, deflated; all strips may be the same bytes of the file."""
     packed = zlib.compress(bytes(12 * width), 9)
     data = tiff_bytes(np.zeros((height, 1, 3), dtype="f4"), rows=1, compression=8)
     directory = struct.unpack_from("<I", data, 4)[0]
