@@ -314,7 +314,10 @@ def _largest_distance(record: Record) -> float:
 
 
 def _origins(records: Iterable[Record]) -> dict[tuple[str, str], str]:
-    """Return (category, subcategory) -> where its pristine mesh came from, from the first sample."""
+    """Say where the pristine mesh of each product came from, as its first sample does.
+
+    The keys are (category, subcategory).
+    """
     origins: dict[tuple[str, str], str] = {}
     for record in records:
         place = (record.category, record.subcategory)

@@ -42,7 +42,10 @@ class _Header:
 
 
 def parse_pcd(data: bytes) -> PointCloud:
-    """Read the cloud of a PCD file. Raises InputError when it is damaged, cut off or of other data."""
+    """Read the cloud of a PCD file.
+
+    Raises InputError when it is damaged, cut off or of other data.
+    """
     header = _read_header(data)
     body = data[header.end :]
     if header.points == 0:

@@ -65,7 +65,10 @@ class PlyHeader:
 
 
 def read_header(data: bytes) -> PlyHeader:
-    """Read the header of a file. Raises InputError where there is none, PLY_ERRORS where it is bad."""
+    """Read the header of a file.
+
+    Raises InputError where there is none, PLY_ERRORS where it is bad.
+    """
     end = re.search(rb"\nend_header[ \t]*\r?\n", data)
     if not data.startswith(b"ply") or end is None:
         raise InputError("it is not a valid PLY file (it does not begin with a PLY header)")

@@ -63,7 +63,10 @@ def info_command(file: Path, as_json: bool) -> None:
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
-    """Collect what `iv info` shows, JSON-able. "table" has a row a category and a last row "total"."""
+    """Collect what `iv info` shows, JSON-able.
+
+    "table" has a row for each category and a last row "total".
+    """
     from intravariance.cards.imported_card import known_noise
     from intravariance.cards.labels import hand_labels
 

@@ -219,7 +219,7 @@ _KINDS = {"folder": Folder, "modelnet40": ModelNet40, "shapenet": ShapeNet}
 
 
 def plain_name(text: str) -> str:
-    """Write a folder's name the way the specification writes names: "Night-Stand" is night_stand."""
+    """Write a folder's name as the specification writes names: "Night-Stand" is night_stand."""
     return re.sub(r"[\s-]+", "_", text.casefold())
 
 

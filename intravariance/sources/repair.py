@@ -115,7 +115,10 @@ def buried_share(mesh: Mesh) -> float:
 
 
 def _surface_points(mesh: Mesh) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return (10000, 3) points, uniform over the area and always the same, and their unit normals."""
+    """Return 10,000 points, (10000, 3), and their unit normals.
+
+    They are uniform over the area and always the same.
+    """
     areas = triangle_areas(mesh)
     rng = np.random.default_rng(0)
     chosen = rng.choice(len(areas), 10_000, p=areas / areas.sum())
@@ -187,7 +190,10 @@ def components(mesh: Mesh) -> NDArray[np.int64]:
 
 
 def _rebuild(mesh: Mesh) -> Iterator[Mesh]:
-    """Make watertight versions in the same frame, best first; the next is for when one is no solid."""
+    """Make watertight versions in the same frame, best first.
+
+    The next is for when one is no solid.
+    """
     import point_cloud_utils
 
     solid_faces = mesh.faces[triangle_areas(mesh) > 0]  # others give NaN closest points

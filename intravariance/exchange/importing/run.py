@@ -323,7 +323,7 @@ def _frame(extents: Sequence[CloudExtent]) -> ImportFrame:
 def _make_shards(
     tasks: Sequence[ShardTask], processes: Processes, root: Path, quiet: bool
 ) -> tuple[dict[str, int], dict[str, str]]:
-    """Make samples; return their numbers of points by id, and why scans are bad by the scan's id."""
+    """Make samples; return numbers of points by sample id, and reasons by the id of a bad scan."""
     found = ((task, finished_points(task.shard, task.job.id)) for task in tasks)
     made = {task.job.id: count for task, count in found if count is not None}
     if made:

@@ -64,7 +64,7 @@ def lzf_literals(content: bytes) -> bytes:
 
 
 def ply(order: str, kinds: str = "ffffffB") -> bytes:
-    """Write PLY by hand, with a colour between and faces behind, of both byte orders or text ("")."""
+    """Write PLY by hand, with a colour between and faces behind; order : "<", ">" or "" (text)."""
     encoding = {"<": "binary_little_endian", ">": "binary_big_endian", "": "ascii"}[order]
     types = {"f": "float", "d": "double", "B": "uchar", "i": "int"}
     names = ["x", "y", "z", "nx", "ny", "nz", "label"]

@@ -35,7 +35,7 @@ defects = { bulge = 3, crack = 1 }
 
 @pytest.fixture(scope="module")
 def table7(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the names of the published classes, with Table 7's counts dealt out over two classes."""
+    """Name the published classes, with Table 7's counts dealt out over two classes."""
     files: dict[str, bytes] = {}
     for category in load_collation().categories:
         for place, name in enumerate(category.subcategories):

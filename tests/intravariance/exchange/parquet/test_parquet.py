@@ -117,7 +117,7 @@ def folder(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def loaded(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Return what LOADING prints, in a process that cannot reach the network and bears no warning."""
+    """Return what LOADING prints, in a process without network in which warnings are errors."""
     if importlib.util.find_spec("datasets") is None:  # importing it takes seconds
         pytest.skip("pip install '.[dev]'")
     home = str(tmp_path_factory.mktemp("home"))
