@@ -129,7 +129,7 @@ def neighbour_distance(points: Floats) -> float:
 
     Of at most _ASKED points. Where most share their place with another, these count once.
     """
-    from scipy.spatial import cKDTree
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
 
     if len(points) < 2:
         return 0.0
@@ -148,7 +148,7 @@ def _match(
     shift: NDArray[np.float64],
     tolerance: float,
 ) -> Matching:
-    from scipy.spatial import cKDTree
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
 
     # Several points may lie in one place: (P, 3) places, with room for `room` rows each.
     places, place_of, room = np.unique(points, axis=0, return_inverse=True, return_counts=True)
@@ -201,7 +201,7 @@ def _find_shift(
     The differences of one row to all points hold the shift, those of another row as well, and the
     shift is what both have in common. So no centroid is needed, which deleted points would move.
     """
-    from scipy.spatial import cKDTree
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
 
     if tolerance > _COARSE * neighbour_distance(points) or len(rows) < 2:
         return None

@@ -6,24 +6,22 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from annotations.vocabulary import NORMAL, in_order
-
-if TYPE_CHECKING:
-    from intravariance.dataset.store import Dataset
+from intravariance.cards.imported_card import known_noise
+from intravariance.cards.labels import hand_labels, in_short
+from intravariance.commands.options import file_argument, json_option
+from intravariance.dataset.store import Dataset, open_dataset
 
 
 @click.command("info")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@file_argument
+@json_option
 def info_command(file: Path, as_json: bool) -> None:
     """Show what a dataset file holds: counts as in Table 8 of the paper, noise, source, digest."""
-    from intravariance.cards.labels import in_short
-    from intravariance.dataset.store import open_dataset
-
     with open_dataset(file) as dataset:
         content = describe(dataset)
     if as_json:
@@ -67,9 +65,6 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 
     "table" has a row for each category and a last row "total".
     """
-    from intravariance.cards.imported_card import known_noise
-    from intravariance.cards.labels import hand_labels
-
     metadata = dataset.metadata
     identity = metadata["identity"]
     imported = identity.get("imported", {})

@@ -14,7 +14,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import point_cloud_utils
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from intravariance.errors import InputError
 from intravariance.geometry.densify import subdivide_long_edges
@@ -91,8 +94,6 @@ def surface_error(original: Mesh, rebuilt: Mesh) -> float:
     Points deeper than ENCLOSED inside `rebuilt` do not count: what is enclosed (the works of a
     radio, the coffee in a cup) is meant to vanish.
     """
-    import point_cloud_utils
-
     points, _ = _surface_points(original)
     distances, _, _ = point_cloud_utils.signed_distance_to_mesh(  # negative inside
         points, rebuilt.vertices.astype(np.float64), rebuilt.faces.astype(np.int64)
@@ -105,8 +106,6 @@ def buried_share(mesh: Mesh) -> float:
     """Return the share of a solid's area that lies inside another of its parts, where nobody sees
     it.
     """
-    import point_cloud_utils
-
     points, normals = _surface_points(mesh)
     winding = point_cloud_utils.triangle_soup_fast_winding_number(
         mesh.vertices.astype(np.float64), mesh.faces, points + 1e-3 * normals
@@ -178,9 +177,6 @@ def _point_outwards(mesh: Mesh) -> Mesh:
 
 def components(mesh: Mesh) -> NDArray[np.int64]:
     """Return (F,) number of the connected component (through shared vertices) of each face."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     start, end = directed_edges(mesh.faces)
     shape = (len(mesh.vertices), len(mesh.vertices))
     graph = coo_array((np.ones(len(start), dtype=np.int8), (start, end)), shape=shape)
@@ -194,8 +190,6 @@ def _rebuild(mesh: Mesh) -> Iterator[Mesh]:
 
     The next is for when one is no solid.
     """
-    import point_cloud_utils
-
     solid_faces = mesh.faces[triangle_areas(mesh) > 0]  # others give NaN closest points
     original = mesh.vertices.astype(np.float64), solid_faces.astype(np.int64)
     for resolution in RESOLUTIONS:
@@ -211,8 +205,6 @@ def _rebuild(mesh: Mesh) -> Iterator[Mesh]:
 
 
 def _decimate(mesh: Mesh, count: int) -> Mesh:
-    import point_cloud_utils
-
     if len(mesh.faces) <= count:
         return mesh
     vertices, faces, *_ = point_cloud_utils.decimate_triangle_mesh(

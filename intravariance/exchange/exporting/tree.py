@@ -27,6 +27,7 @@ from intravariance.exchange.layouts.entries import (
     problems,
 )
 from intravariance.exchange.layouts.side_file import SIDE_FILE
+from intravariance.executors.processes import Processes
 from intravariance.files.checksums import write_checksums
 from intravariance.files.folders import check_folder, new_folder, write_member
 from intravariance.progress import say, track
@@ -126,8 +127,6 @@ def _run(tasks: Sequence[_Task], jobs: int) -> Iterable[tuple[int, int]]:
 
 
 def _run_in_workers(tasks: Sequence[_Task], jobs: int) -> Iterator[tuple[int, int]]:
-    from intravariance.executors.processes import Processes
-
     with Processes(jobs) as processes:
         for _, result in processes.run(_write_sample, tasks):
             if isinstance(result, IVError):

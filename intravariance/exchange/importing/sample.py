@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 
 from intravariance.cloud_files import PointCloud
 from intravariance.dataset.schema import MAX_ROWS, Sample
+from intravariance.dataset.store import write_shard
 from intravariance.dataset.work_folder import plain_disk_errors
 from intravariance.errors import InputError
 from intravariance.exchange.layouts import Scan
+from intravariance.geometry.normals import estimated_normals
 from intravariance.geometry.sampling import Pose, apply_pose, random_pose, rotate
 from intravariance.seeds import generator
 from intravariance.sources.finding import Up
@@ -110,8 +112,6 @@ def measure_extent(scan: Scan) -> CloudExtent | BadScan:
 
 def make_shard(task: ShardTask) -> int | BadScan:
     """Write the sample of a job; returns its number of points. InputError when the disk is full."""
-    from intravariance.dataset.store import write_shard
-
     try:
         sample = imported_sample(task.job)
     except InputError as error:
@@ -194,8 +194,6 @@ def _load(scan: Scan) -> PointCloud:
 def _normals(cloud: PointCloud, points: Floats) -> Floats:
     if cloud.normals is not None:
         return cloud.normals
-    from intravariance.geometry.normals import estimated_normals
-
     return estimated_normals(points)
 
 

@@ -34,6 +34,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from annotations.vocabulary import NORMAL
 from intravariance.cloud_files import PointCloud
@@ -170,9 +172,7 @@ def largest_parts(points: Grid) -> Mask:
     Points in a cell of CELL are one part, and so are cells whose points' means are within
     LINK_DISTANCE: parts closer than about CELL more than it may join.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-    from scipy.spatial import cKDTree
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
 
     if not len(points):
         return np.zeros(0, dtype=bool)

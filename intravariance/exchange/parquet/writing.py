@@ -69,7 +69,7 @@ class _File:
         return [record for group in self.groups for record in group]
 
 
-def export(
+def write_parquet(
     dataset: Dataset,
     out: Path,
     publication: Publication | None = None,
@@ -87,7 +87,8 @@ def export(
     category is missing; IntegrityError when a sample is not what the file's table says. Needs
     pyarrow, of the extra `layouts`.
     """
-    import pyarrow  # noqa: F401 - missing, it should say so before anything is written
+    # Where it is missing, that is said before anything is written.
+    import pyarrow  # noqa: F401, PLC0415 - weight
 
     check_folder(out, EXPORT_RECORD, force)
     content = index_of(dataset)
@@ -161,7 +162,7 @@ def _write_files(folder: Path, files: Sequence[_File], defects: Sequence[str]) -
 
 
 def _writer(path: Path, defects: Sequence[str]) -> pq.ParquetWriter:
-    import pyarrow.parquet as pq
+    import pyarrow.parquet as pq  # noqa: PLC0415 - weight
 
     return pq.ParquetWriter(
         path,

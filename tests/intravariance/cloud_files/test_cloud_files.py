@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 
 import numpy as np
@@ -38,8 +39,6 @@ PCD_FIELDS = (
 
 
 def npy(array: np.ndarray) -> bytes:
-    import io
-
     file = io.BytesIO()
     np.save(file, array, allow_pickle=False)
     return file.getvalue()

@@ -16,9 +16,11 @@ from intravariance.commands.info import describe
 from intravariance.dataset.store import Dataset, content_digest, open_dataset
 from intravariance.errors import InputError
 from intravariance.exchange.exporting.tree_card import README
+from intravariance.exchange.importing.exported_from import exported_from
 from intravariance.exchange.importing.run import ImportSettings, import_dataset
 from intravariance.exchange.layouts.entries import EXPORT_RECORD
 from intravariance.exchange.parquet.croissant import croissant_for_hdf5
+from intravariance.files.trees import open_tree
 from tests.exporting_samples import export_to
 from tests.foreign_trees import shapenet_class, write_tree
 from tests.samples import UNEVEN, make_dataset
@@ -119,9 +121,6 @@ def _set(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
 def test_damaged_records_are_named(
     tree: Path, tmp_path: Path, change: Callable[[dict[str, Any]], None]
 ) -> None:
-    from intravariance.exchange.importing.exported_from import exported_from
-    from intravariance.files.trees import open_tree
-
     content = json.loads((tree / EXPORT_RECORD).read_text())
     assert exported_from(open_tree(tmp_path)) == {}
     change(content)

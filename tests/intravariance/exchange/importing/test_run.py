@@ -32,6 +32,7 @@ from intravariance.exchange.importing.sample import (
     measure_extent,
 )
 from intravariance.exchange.layouts import find_scans
+from intravariance.exchange.layouts.folder import read_scan
 from intravariance.looking.preview import contact_sheet
 from intravariance.verification.verify import verify
 from tests.foreign_trees import PLACE, UNIT, ball, real3d_tree, shapenet_class, write_tree
@@ -434,8 +435,6 @@ def test_treatment(tmp_path: Path) -> None:
 
 
 def _unlabelled(scan):
-    from intravariance.exchange.layouts.folder import read_scan
-
     return replace(read_scan(scan), labels=None)
 
 

@@ -73,7 +73,7 @@ def files(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
     found = {}
     with open_dataset(source) as dataset:
         for name, publication in (("bare", None), ("published", PUBLICATION)):
-            parquet.export(dataset, folder / name, publication)
+            parquet.write_parquet(dataset, folder / name, publication)
             found[f"parquet {name}"] = folder / name / "croissant.json"
             text, table = croissant_for_hdf5(dataset, publication)
             found[f"hdf5 {name}"] = source.parent / f"{name}.json"

@@ -90,7 +90,7 @@ FLOATS = ("points", "normals", "displacement")
 
 def export(source: Path, out: Path, **options: Any) -> Path:
     with open_dataset(source) as dataset:
-        parquet.export(dataset, out, **options)
+        parquet.write_parquet(dataset, out, **options)
     return out
 
 
@@ -269,7 +269,7 @@ def test_the_card_is_that_of_the_folder(folder: Path, source: Path) -> None:
 
 def test_one_category_is_a_dataset_of_its_own(source: Path, tmp_path: Path) -> None:
     with open_dataset(source) as dataset:
-        written = parquet.export(dataset.filter(category="brick"), tmp_path / "brick")
+        written = parquet.write_parquet(dataset.filter(category="brick"), tmp_path / "brick")
         expected = [record.id for record in dataset if record.category == "brick"]
         whole = dataset.digest
     assert written.samples == len(expected)
@@ -294,7 +294,7 @@ def test_part_of_a_category_is_refused(source: Path, tmp_path: Path) -> None:
         open_dataset(source) as dataset,
         pytest.raises(InputError, match="choose whole categories"),
     ):
-        parquet.export(dataset.filter(split="test"), tmp_path / "test")
+        parquet.write_parquet(dataset.filter(split="test"), tmp_path / "test")
     assert not list(tmp_path.iterdir())
 
 
@@ -546,7 +546,7 @@ def test_a_damaged_sample_is_not_exported(source: Path, tmp_path: Path) -> None:
         records[3] = replace(records[3], digest="0" * 64)
         dataset._records[:] = records
         with pytest.raises(IntegrityError, match=f"{records[3].id} is damaged"):
-            parquet.export(dataset, tmp_path / "out")
+            parquet.write_parquet(dataset, tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
