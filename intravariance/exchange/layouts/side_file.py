@@ -9,16 +9,15 @@ Clouds that it lists are all there, and no others: an incomplete copy is no data
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 
+from intravariance.dataset.specification import PLAIN_NAME
 from intravariance.errors import InputError
 from intravariance.exchange.layouts.scan import Scan, in_order, shown_problems
 from intravariance.files.trees import Tree
 
 SIDE_FILE = "iv_samples.jsonl"
-_NAME = re.compile("[a-z][a-z0-9_]*")
 
 
 def with_side_file(scans: list[Scan], tree: Tree, skipped: list[str] | None = None) -> list[Scan]:
@@ -69,7 +68,7 @@ def _read(tree: Tree, path: Path) -> dict[str, tuple[str, str]]:
                 f"({type(error).__name__}: {error})"
             ) from error
         if not all(isinstance(name, str) for name in names) or not all(
-            _NAME.fullmatch(name) for name in names[1:]
+            PLAIN_NAME.fullmatch(name) for name in names[1:]
         ):
             raise InputError(f"{path}: line {number} has a category or subcategory that is no name")
         products[names[0]] = (names[1], names[2])
