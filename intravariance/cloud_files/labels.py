@@ -72,7 +72,7 @@ def match_labels(
     within a quarter of the distance of neighbours where that is less, or when more than a share of
     SPARE_ROWS, and more than one, of the rows have no point.
     """
-    from scipy.spatial import cKDTree
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
 
     if not np.isfinite(rows).all() or not len(rows):
         raise InputError("its coordinates are not finite numbers, or there are none")

@@ -43,7 +43,7 @@ def read_triangles(data: bytes, file_format: str) -> tuple[NDArray[Any], NDArray
         return read_ply(data)
     if file_format == "obj":
         data = re.sub(rb"#[^\r\n]*", b"", data)  # trimesh takes no comments behind faces
-    import trimesh
+    import trimesh  # noqa: PLC0415 - weight
 
     try:
         with warnings.catch_warnings():

@@ -172,7 +172,7 @@ def largest_parts(points: Grid) -> Mask:
     Points in a cell of CELL are one part, and so are cells whose points' means are within
     LINK_DISTANCE: parts closer than about CELL more than it may join.
     """
-    from scipy.spatial import cKDTree
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
 
     if not len(points):
         return np.zeros(0, dtype=bool)

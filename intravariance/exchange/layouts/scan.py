@@ -7,16 +7,16 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from annotations.vocabulary import NORMAL
 from intravariance.cloud_files import PointCloud, parse_cloud
+from intravariance.dataset.specification import Split
 from intravariance.errors import InputError
 from intravariance.files.trees import Tree
 
-Split = Literal["train", "test"]
 _SHOWN_PROBLEMS = 20
 # How other data sets write the project's defects.
 FOREIGN_SPELLINGS = {"crak": "crack"}

@@ -37,7 +37,7 @@ def normal_faces(points: NDArray[Any], normals: NDArray[Any], sigma: float) -> N
 
     sigma : standard deviation of the noise on each coordinate, unit of the points.
     """
-    from scipy.spatial import cKDTree
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
 
     points, normals = points.astype(np.float64), normals.astype(np.float64)
     tree = cKDTree(points)

@@ -162,8 +162,8 @@ def _check_digest(path: Path, digest: str, name: str, listed: Mapping[str, str])
 
 
 def _read_file(path: Path) -> Iterator[Sample]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    import pyarrow as pa  # noqa: PLC0415 - weight
+    import pyarrow.parquet as pq  # noqa: PLC0415 - weight
 
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:

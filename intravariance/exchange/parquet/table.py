@@ -80,7 +80,7 @@ def features(defects: Sequence[str]) -> dict[str, Any]:
 
 def schema(defects: Sequence[str]) -> pa.Schema:
     """Return the Arrow schema of the table."""
-    import pyarrow as pa
+    import pyarrow as pa  # noqa: PLC0415 - weight
 
     types = {name: pa.string() for name in TEXTS} | {name: pa.int32() for name in COUNTS}
     types |= {"defect": pa.int64(), "label": pa.int64()}
@@ -101,7 +101,7 @@ def schema(defects: Sequence[str]) -> pa.Schema:
 
 def table(samples: Sequence[Sample], defects: Sequence[str]) -> pa.Table:
     """Make the table of these samples, a row each, in their order."""
-    import pyarrow as pa
+    import pyarrow as pa  # noqa: PLC0415 - weight
 
     empty = Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
     meshes = [sample.mesh or empty for sample in samples]
@@ -197,7 +197,7 @@ def _value(dtype: str) -> dict[str, str]:
 
 def _type(name: str) -> pa.DataType:
     """Return the Arrow type of a column of arrays: nested lists."""
-    import pyarrow as pa
+    import pyarrow as pa  # noqa: PLC0415 - weight
 
     shape, dtype = ARRAYS[name]
     kind = pa.from_numpy_dtype(np.dtype(dtype))
@@ -208,14 +208,14 @@ def _type(name: str) -> pa.DataType:
 
 def _storage(kind: pa.DataType) -> pa.DataType:
     """Return what a type is made of: where `datasets` is imported, Arrow knows its types."""
-    import pyarrow as pa
+    import pyarrow as pa  # noqa: PLC0415 - weight
 
     return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
 
 
 def _nested(arrays: Sequence[NDArray[Any]], name: str) -> pa.Array:
     """Make the column of `arrays`, of different lengths."""
-    import pyarrow as pa
+    import pyarrow as pa  # noqa: PLC0415 - weight
 
     values = pa.array(np.concatenate([array.reshape(-1) for array in arrays]))
     rows = sum(len(array) for array in arrays)
@@ -227,7 +227,7 @@ def _nested(arrays: Sequence[NDArray[Any]], name: str) -> pa.Array:
 
 
 def _offsets(lengths: NDArray[Any]) -> pa.Array:
-    import pyarrow as pa
+    import pyarrow as pa  # noqa: PLC0415 - weight
 
     return pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
 

@@ -88,7 +88,7 @@ def write_parquet(
     pyarrow, of the extra `layouts`.
     """
     # Where it is missing, that is said before anything is written.
-    import pyarrow  # noqa: F401 - weight
+    import pyarrow  # noqa: F401, PLC0415 - weight
 
     check_folder(out, EXPORT_RECORD, force)
     content = index_of(dataset)
@@ -162,7 +162,7 @@ def _write_files(folder: Path, files: Sequence[_File], defects: Sequence[str]) -
 
 
 def _writer(path: Path, defects: Sequence[str]) -> pq.ParquetWriter:
-    import pyarrow.parquet as pq
+    import pyarrow.parquet as pq  # noqa: PLC0415 - weight
 
     return pq.ParquetWriter(
         path,
