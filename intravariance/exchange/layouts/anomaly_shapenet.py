@@ -40,6 +40,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from annotations.vocabulary import DEFECT_TYPES, NORMAL
+from intravariance.dataset.specification import Split
 from intravariance.dataset.store import Record, Sample
 from intravariance.exchange.layouts.class_folders import (
     CLASS_FOLDERS_HOLD,
@@ -54,7 +55,6 @@ from intravariance.exchange.layouts.entries import Entry, ExportOptions, Numbers
 from intravariance.exchange.layouts.scan import (
     FOREIGN_SPELLINGS,
     Scan,
-    Split,
     check_problems,
     in_order,
 )

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from annotations.vocabulary import NORMAL
 from intravariance.cloud_files import PointCloud, write_pcd, write_text
 from intravariance.cloud_files.labels import match_labels
+from intravariance.dataset.specification import Split
 from intravariance.dataset.store import Record, Sample
 from intravariance.errors import InputError
 from intravariance.exchange.layouts.entries import Entry, ExportOptions
-from intravariance.exchange.layouts.scan import Scan, Split, parse_member
+from intravariance.exchange.layouts.scan import Scan, parse_member
 from intravariance.exchange.layouts.side_file import SIDE_FILE
 from intravariance.exchange.layouts.template_meshes import normal_faces, write_mesh
 from intravariance.files.trees import Tree

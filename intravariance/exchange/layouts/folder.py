@@ -34,11 +34,11 @@ from numpy.typing import NDArray
 from annotations.vocabulary import NORMAL
 from intravariance.cloud_files import SUFFIXES, PointCloud, parse_labels
 from intravariance.cloud_files.npy import parse_array
+from intravariance.dataset.specification import Split
 from intravariance.errors import InputError
 from intravariance.exchange.layouts.scan import (
     FOREIGN_SPELLINGS,
     Scan,
-    Split,
     check_problems,
     in_order,
     parse_member,

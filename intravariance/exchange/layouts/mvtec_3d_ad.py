@@ -40,8 +40,9 @@ from scipy.sparse.csgraph import connected_components
 from annotations.vocabulary import NORMAL
 from intravariance.cloud_files import PointCloud
 from intravariance.cloud_files.cloud import LARGEST_COORDINATE
+from intravariance.dataset.specification import Split
 from intravariance.errors import InputError
-from intravariance.exchange.layouts.scan import Scan, Split, check_problems, in_order
+from intravariance.exchange.layouts.scan import Scan, check_problems, in_order
 from intravariance.exchange.layouts.tiff import check_size, read_tiff
 from intravariance.files.trees import Tree
 from intravariance.seeds import generator

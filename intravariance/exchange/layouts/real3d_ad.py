@@ -39,6 +39,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from annotations.vocabulary import DEFECT_TYPES, NORMAL
+from intravariance.dataset.specification import Split
 from intravariance.dataset.store import Record, Sample
 from intravariance.exchange.layouts.class_folders import (
     CLASS_FOLDERS_HOLD,
@@ -50,7 +51,7 @@ from intravariance.exchange.layouts.class_folders import (
     scans_of,
 )
 from intravariance.exchange.layouts.entries import Entry, ExportOptions, Numbers, Rules
-from intravariance.exchange.layouts.scan import Scan, Split, check_problems, in_order
+from intravariance.exchange.layouts.scan import Scan, check_problems, in_order
 from intravariance.exchange.layouts.template_meshes import write_mesh_ply
 from intravariance.files.trees import Tree
 

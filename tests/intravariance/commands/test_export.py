@@ -283,7 +283,7 @@ def test_a_folder_that_is_not_writable(file: Path, folder: Path) -> None:
 def test_unknown_layouts_and_categories(file: Path, folder: Path) -> None:
     result = run(file, "--layout", "shapenet", "--out", folder / "no")
     assert result.exit_code == 2 and "anomaly-shapenet" in result.stderr
-    with pytest.raises(InputError, match="--category cap: .* has night_stand, vase2"):
+    with pytest.raises(InputError, match=r"--category cap: .* has night_stand, vase2"):
         run(file, "--layout", "real3d-ad", "--out", folder / "no", "--category", "cap")
 
 
