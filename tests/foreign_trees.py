@@ -27,6 +27,16 @@ def ball(
     return moved.astype(np.float32), labels
 
 
+def cloud(seed: int, count: int = 60) -> NDArray[np.float32]:
+    """Draw the points of a cloud, (count, 3) float32."""
+    return np.random.default_rng(seed).normal(size=(count, 3)).astype(np.float32)
+
+
+def labels_of(count: int = 60) -> NDArray[np.uint8]:
+    """Label the first seven points of a cloud."""
+    return (np.arange(count) < 7).astype(np.uint8)
+
+
 def write_tree(root: Path, files: dict[str, bytes]) -> Path:
     for name, content in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
