@@ -45,8 +45,7 @@ class Agreement:
 
     @property
     def kappa(self) -> float | None:
-        """Return Cohen's kappa: agreement beyond that of chance, 1 - observed / expected
-        disagreement.
+        """Return Cohen's kappa, 1 - observed / expected disagreement: agreement beyond chance.
 
         Cohen, A coefficient of agreement for nominal scales, 1960. None when one labelling has a
         single class and the other the same one: chance alone agrees.

@@ -124,8 +124,7 @@ def same_place(points: Floats, relative: float) -> float:
 
 
 def neighbour_distance(points: Floats) -> float:
-    """Return the median distance of a point of (N, 3) to its nearest neighbour; 0 for a single
-    place.
+    """Return the median distance of points, (N, 3), to their nearest; 0 for a single place.
 
     Of at most _ASKED points. Where most share their place with another, these count once.
     """

@@ -80,9 +80,7 @@ def definition(name: str) -> DefectType | None:
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Return names of defects without repetition: as listed here, then those of other words by
-    name.
-    """
+    """Return each name of a defect once: in the order listed here, then other words by name."""
     known = [*DEFECT_TYPES, *FOREIGN_DEFECT_TYPES]
     wanted = set(names)
     return [name for name in known if name in wanted] + sorted(wanted - set(known))

@@ -200,9 +200,7 @@ def read(layout: str, file: Path, folder: Path, jobs: int) -> dict:
 
 
 def import_tree(layout: str, file: Path, folder: Path, jobs: int) -> dict:
-    """Time `iv import` as a whole: clouds are read, normals estimated where there are none, stored,
-    verified.
-    """
+    """Time `iv import` as a whole: read, normals estimated, stored, verified."""
     out = file.with_name("imported.h5")
     start = time.perf_counter()
     result = import_dataset(ImportSettings("auto", folder, jobs=jobs, quiet=True), out)

@@ -42,9 +42,7 @@ def make_exportable(path: Path, sigma: float = 0.002) -> Path:
 
 @contextmanager
 def plain_folder() -> Iterator[Path]:
-    """Make a temporary folder whose path has no word that readers stumble over, as pytest's own
-    has.
-    """
+    """Make a temporary folder whose path has no word that readers stumble over."""
     words = {word for layout in WRITERS.values() for word in layout.RULES.path_words}
     for parent in (None, "/tmp"):
         for _ in range(20):  # a random name may have such a word too

@@ -70,8 +70,7 @@ def dataset_card(path: str | Path) -> str:
 def rebuild_command(
     identity: Mapping[str, Any], specification: Specification, fill: bool = False
 ) -> str:
-    """Return the `iv build` command that makes the dataset again, e.g. "iv build --group 2 --seed
-    0".
+    """Return the `iv build` command that makes the dataset again: "iv build --group 2 --seed 0".
 
     fill : whether embedded designs filled gaps of the source.
     """

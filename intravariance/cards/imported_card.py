@@ -101,8 +101,7 @@ def imported_parts(dataset: Dataset) -> dict[str, str]:
 
 
 def imported_terms(imported: Mapping[str, Any]) -> Terms:
-    """Return the terms of imported data: those that its export stated, or else what is known of its
-    layout.
+    """Return the terms of imported data: those of its export, or else those known of its layout.
 
     imported : the identity's.
     """

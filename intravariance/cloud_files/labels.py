@@ -29,8 +29,7 @@ SPARE_ROWS = 1e-3
 
 
 def read_labels(path: Path, points: Floats) -> NDArray[np.uint8]:
-    """Return (N,) uint8 labels of `points`, (N, 3), from a .txt, .csv or .npy file beside the
-    cloud.
+    """Read (N,) uint8 labels of `points`, (N, 3), from a .txt, .csv or .npy file beside the cloud.
 
     The file has one column, labels in the order of the points, or four, `x y z label` in any order:
     a point takes the label of the nearest row, within MATCH_TOLERANCE; of rows in one place, one

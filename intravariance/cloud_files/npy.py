@@ -35,9 +35,7 @@ def parse_npy(data: bytes) -> PointCloud:
 
 
 def parse_array(data: bytes) -> NDArray[Any]:
-    """Read an array of numbers. Raises InputError for all else, and when the size is not the
-    shape's.
-    """
+    """Read an array of numbers. Raises InputError for all else, and when its size is wrong."""
     if not data.startswith(b"\x93NUMPY") or len(data) < 12 or data[6] not in (1, 2, 3):
         raise InputError("it is not a .npy file")
     width = 2 if data[6] == 1 else 4

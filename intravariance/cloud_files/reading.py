@@ -38,9 +38,7 @@ def read_cloud(path: Path) -> PointCloud:
 
 
 def parse_cloud(data: bytes, name: str) -> PointCloud:
-    """Read the cloud in the bytes of the file `name`, which need not exist (a member of an
-    archive).
-    """
+    """Read the cloud in the bytes of the file `name`, which may be a member of an archive."""
     suffix = PurePosixPath(name).suffix.lower()
     if suffix not in _PARSERS:
         raise InputError(f"{name}: expected a point cloud, one of {' '.join(SUFFIXES)}")

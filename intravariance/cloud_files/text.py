@@ -57,9 +57,7 @@ def parse_cells(data: bytes) -> tuple[Floats, Callable[[int], str]]:
 def _parse_table(
     data: bytes, counted: bool = True
 ) -> tuple[Floats, list[str], Callable[[int], str]]:
-    """Return rows, names of columns (may be []) and of rows. counted : a point count may come
-    first.
-    """
+    """Return rows, names of columns (may be []) and of rows. counted : a point count may come."""
     data, names, skipped, count = _split_header(_plain_lines(data), counted)
     values = parse_rows(data, skipped)
     if count is not None and count != len(values):

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from intravariance.building.plan import make_plan
-from intravariance.building.run import BuildSettings, build, default_cache
+from intravariance.building.run import BuildResult, BuildSettings, build, default_cache
 from intravariance.building.sample import SampleSettings
 from intravariance.commands.import_ import print_result
 from intravariance.commands.options import categories_option, jobs_option, json_option, quiet_option
@@ -144,22 +144,23 @@ def build_command(
         result = build(settings, Path(f"{specification.name}.h5") if out is None else out, force)
     except KeyboardInterrupt:
         raise IVError("interrupted; the same command carries on from here") from None
+    _print_build(result, as_json)
+
+
+def _print_build(result: BuildResult, as_json: bool) -> None:
     if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "path": str(result.path),
-                    "content_digest": result.digest,
-                    "samples": result.samples,
-                    "rejected_draws": result.rejections,
-                }
-            )
-        )
-    else:
-        rejected = ", ".join(f"{defect} {n}" for defect, n in sorted(result.rejections.items()))
-        path = click.format_filename(result.path)
-        click.echo(f"{path}: {result.samples} samples, content digest {result.digest}")
-        click.echo(f"draws of defect parameters refused and repeated: {rejected or 'none'}")
+        content = {
+            "path": str(result.path),
+            "content_digest": result.digest,
+            "samples": result.samples,
+            "rejected_draws": result.rejections,
+        }
+        click.echo(json.dumps(content))
+        return
+    rejected = ", ".join(f"{defect} {n}" for defect, n in sorted(result.rejections.items()))
+    path = click.format_filename(result.path)
+    click.echo(f"{path}: {result.samples} samples, content digest {result.digest}")
+    click.echo(f"draws of defect parameters refused and repeated: {rejected or 'none'}")
 
 
 def _specification(group: str | None, spec: Path | None) -> Specification:

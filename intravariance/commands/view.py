@@ -136,9 +136,7 @@ def choose_sample(dataset: Dataset, sample: str) -> Record:
 
 
 def read_scores(path: Path, count: int) -> NDArray[np.float32]:
-    """Return (count,) float32 scores from a text or .npy file with one finite number for each
-    point.
-    """
+    """Read (count,) float32 scores, one finite number for each point, from a text or .npy file."""
     data = read_bytes(path)
     try:
         values = parse_array(data) if path.suffix.lower() == ".npy" else parse_cells(data)[0]
@@ -157,9 +155,7 @@ def read_scores(path: Path, count: int) -> NDArray[np.float32]:
 
 
 def _split(target: str) -> tuple[Path, str]:
-    """Split an argument into FILE and SAMPLE. An existing file whose name has a colon is taken as
-    it is.
-    """
+    """Split FILE:SAMPLE. An existing file whose name has a colon is taken as it is."""
     name, _, sample = target.rpartition(":")
     if not name or Path(target).exists():
         return Path(target), ""

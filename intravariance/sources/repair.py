@@ -55,8 +55,7 @@ def make_base_mesh(vertices: NDArray[Any], faces: NDArray[Any]) -> tuple[Mesh, f
 
 
 def clean(vertices: NDArray[Any], faces: NDArray[Any]) -> Mesh:
-    """Return the mesh scaled to unit extent, without repeated vertices, degenerate and repeated
-    faces.
+    """Scale to unit extent; drop repeated vertices, degenerate faces and repeated faces.
 
     Of faces with the same three corners one is kept, also when they lie back to back.
     Raises InputError for NaN or infinite coordinates, bad indices or when no face is left.
@@ -103,9 +102,7 @@ def surface_error(original: Mesh, rebuilt: Mesh) -> float:
 
 
 def buried_share(mesh: Mesh) -> float:
-    """Return the share of a solid's area that lies inside another of its parts, where nobody sees
-    it.
-    """
+    """Return the share of a solid's area that lies hidden inside another of its parts."""
     points, normals = _surface_points(mesh)
     winding = point_cloud_utils.triangle_soup_fast_winding_number(
         mesh.vertices.astype(np.float64), mesh.faces, points + 1e-3 * normals

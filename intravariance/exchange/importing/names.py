@@ -62,9 +62,7 @@ def name_scans(scans: Sequence[Scan], tree: str) -> tuple[list[ImportJob], dict[
 
 
 def valid_name(text: str, fallback: str) -> str:
-    """Write a text as the store writes names: lower-case letters, digits, underscores, a letter
-    first.
-    """
+    """Write a text as a plain name: lower-case letters, digits, underscores, a letter first."""
     plain = unicodedata.normalize("NFKD", plain_name(text)).encode("ascii", "ignore").decode()
     name = re.sub(r"[^a-z0-9_]+", "_", plain).strip("_")[:_LONGEST_NAME]
     if not name:
@@ -79,9 +77,7 @@ def tree_name(path: Path) -> str:
 
 
 def _valid_names(names: Iterable[str], taken: set[str]) -> dict[str, str]:
-    """Return valid names for different names, which stay different, and none of those that are
-    taken.
-    """
+    """Return valid names for names; different ones stay different, and none is already taken."""
     valid: dict[str, str] = {}
     used = set(taken)
     for name in dict.fromkeys(names):

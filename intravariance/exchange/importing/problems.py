@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from intravariance.errors import InputError
+from intravariance.exchange.layouts.scan import shown_problems
 
-_SHOWN = 20
 # The file's metadata holds no more than 65,000 bytes in all.
 _RECORDED, _LONGEST_REASON = 100, 200
 
@@ -27,15 +27,11 @@ def refusal(bad: dict[str, str], count: int, kept_samples: str) -> InputError:
 
 def shown(bad: dict[str, str]) -> str:
     """Show the first twenty reasons, a line each, and how many more there are."""
-    lines = [f"  {reason}" for reason in bad.values()]
-    more = len(lines) - _SHOWN
-    return "\n".join(lines[:_SHOWN] + ([f"  and {more} more"] if more > 0 else []))
+    return f"  {shown_problems(list(bad.values()))}"
 
 
 def record_of(skipped: dict[str, str]) -> dict[str, Any]:
-    """Return what the file says of scans left out: how many, and the first hundred with their
-    reasons.
-    """
+    """Return what the file says of scans left out: how many, and a hundred reasons."""
     items = sorted(skipped.items())[:_RECORDED]
     return {
         "count": len(skipped),

@@ -74,9 +74,7 @@ def _folder(dataset: Dataset, digest: str) -> str:
 def _configs(
     everything: str, categories: Sequence[str], written: Mapping[str, Sequence[Record]]
 ) -> str:
-    """Write the front matter that names the configurations: YAML, whose splits are those with
-    files.
-    """
+    """Write the front matter (YAML) that names the configurations, with splits that have files."""
     lines = ["configs:"]
     for name in (everything, *categories):
         folder = "*" if name == everything else name

@@ -136,8 +136,7 @@ def croissant_for_parquet(
 def croissant_for_hdf5(
     dataset: Dataset, publication: Publication | None = None
 ) -> tuple[str, bytes]:
-    """Write the JSON-LD text for a dataset file, and the content of samples.csv, which lies beside
-    it.
+    """Write the JSON-LD text for a dataset file, and samples.csv, which lies beside it.
 
     Reads the whole file, for its checksum.
     """

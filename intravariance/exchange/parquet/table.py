@@ -56,9 +56,7 @@ _EXTENSION = b"datasets.features.features.Array2DExtensionType"
 
 
 def defect_names(dataset: Dataset) -> list[str]:
-    """Return the names that the numbers in the column `defect` stand for: "normal", then the
-    defects.
-    """
+    """Return the names that the column `defect` counts: "normal", then the defects."""
     return [NORMAL, *in_order({record.defect for record in dataset} - {NORMAL})]
 
 

@@ -18,9 +18,7 @@ LAYOUT = "anomaly-shapenet"
 
 
 def truth_of(points: np.ndarray, labels: np.ndarray, seed: int = 0, extra: int = 0) -> bytes:
-    """Write rows in an order of their own, with commas, labels as 0.0 and 1.0, and `extra` rows
-    more.
-    """
+    """Write rows in another order, with commas, labels as 0.0 and 1.0, and `extra` rows more."""
     rows = np.column_stack([points, labels])[np.random.default_rng(seed).permutation(len(points))]
     rows = np.vstack([rows, rows[:extra]])
     return "".join(f"{x:.9g},{y:.9g},{z:.9g},{label:.1f}\n" for x, y, z, label in rows).encode()

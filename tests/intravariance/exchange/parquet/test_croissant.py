@@ -66,9 +66,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def files(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Make Croissant files: of Parquet files and of the dataset file, without and with a
-    publication.
-    """
+    """Make Croissant files of Parquet and of the dataset file, with and without a publication."""
     folder = tmp_path_factory.mktemp("croissant")
     found = {}
     with open_dataset(source) as dataset:
