@@ -25,27 +25,27 @@ class Agreement:
 
     @property
     def points(self) -> int:
-        """All points."""
+        """Count all points."""
         return self.both + self.hand_only + self.truth_only + self.neither
 
     @property
     def iou(self) -> float | None:
-        """Intersection over union of the anomalous points; None when nobody labelled any."""
+        """Return intersection over union of the anomalous points; None when nobody labelled any."""
         return _ratio(self.both, self.both + self.hand_only + self.truth_only)
 
     @property
     def precision(self) -> float | None:
-        """Share of the hand's anomalous points that are anomalous."""
+        """Return the share of the hand's anomalous points that are anomalous."""
         return _ratio(self.both, self.both + self.hand_only)
 
     @property
     def recall(self) -> float | None:
-        """Share of the anomalous points that the hand labelled."""
+        """Return the share of the anomalous points that the hand labelled."""
         return _ratio(self.both, self.both + self.truth_only)
 
     @property
     def kappa(self) -> float | None:
-        """Cohen's kappa: agreement beyond that of chance, 1 - observed / expected disagreement.
+        """Return Cohen's kappa, 1 - observed / expected disagreement: agreement beyond chance.
 
         Cohen, A coefficient of agreement for nominal scales, 1960. None when one labelling has a
         single class and the other the same one: chance alone agrees.
@@ -70,13 +70,13 @@ def agreement(truth: NDArray[np.uint8], hand: NDArray[np.uint8]) -> Agreement:
 
 
 def pooled(parts: Iterable[Agreement]) -> Agreement:
-    """All points of several objects together."""
+    """Count all points of several objects together."""
     rows = [(p.both, p.hand_only, p.truth_only, p.neither) for p in parts]
     return Agreement(*(sum(column) for column in zip(*rows, strict=True))) if rows else _NONE
 
 
 def mean(values: Iterable[float | None]) -> float | None:
-    """Mean of those that are defined; None when none is."""
+    """Return the mean of those that are defined; None when none is."""
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
 

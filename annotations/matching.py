@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which row of a hand-labelled cloud is which point of the cloud that was given out?
+"""Match the rows of a hand-labelled cloud with the points of the cloud that was given out.
 
 Tools change the order of points, drop some, repeat some (overlapping parts merged), round their
 coordinates, and may shift the whole cloud. So rows are matched by coordinates, each to the nearest
@@ -55,38 +55,39 @@ class Matching:
 
     @property
     def known(self) -> NDArray[np.bool_]:
-        """(N,) points that have a row."""
+        """Tell which points have a row, (N,)."""
         known = np.zeros(self.count, dtype=bool)
         known[self.point[self.point >= 0]] = True
         return known
 
     @property
     def matched(self) -> int:
-        """Points that have a row."""
+        """Count points that have a row."""
         return int(self.known.sum())
 
     @property
     def missing(self) -> int:
-        """Points that have none."""
+        """Count points that have none."""
         return self.count - self.matched
 
     @property
     def extra(self) -> int:
-        """Rows that are no point."""
+        """Count rows that are no point."""
         return int((self.point < 0).sum())
 
     @property
     def repeated(self) -> int:
-        """Rows beyond the first for their point."""
+        """Count rows beyond the first for their point."""
         return len(self.point) - self.extra - self.matched
 
     def belongs(self) -> bool:
-        """Whether at least half of the rows are points: else it is another cloud."""
+        """Tell whether at least half of the rows are points: else it is another cloud."""
         return 2 * self.extra <= len(self.point)
 
     def carry(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(N,) uint8 labels of the points from (M,) of the rows: 1 where any row of the point has
-        1, and 0 where it has no row."""
+        """Return (N,) uint8 labels of the points from (M,) of the rows: 1 where any row of the
+        point has 1, and 0 where it has no row.
+        """
         carried = np.zeros(self.count, dtype=np.uint8)
         found = self.point >= 0
         np.maximum.at(carried, self.point[found], labels[found])
@@ -114,19 +115,20 @@ def match(points: Floats, rows: Floats) -> Matching:
 
 
 def same_place(points: Floats, relative: float) -> float:
-    """How far a row may lie from its point of (N, 3): `relative` of the largest coordinate, and at
-    most _COARSE of the distance of neighbours."""
+    """Return how far a row may lie from its point of (N, 3): `relative` of the largest coordinate,
+    and at most _COARSE of the distance of neighbours.
+    """
     tolerance = relative * float(np.abs(points).max())
     apart = neighbour_distance(points)
     return min(tolerance, _COARSE * apart) if apart else tolerance
 
 
 def neighbour_distance(points: Floats) -> float:
-    """Median distance of a point of (N, 3) to its nearest neighbour; 0 for a single place.
+    """Return the median distance of points, (N, 3), to their nearest; 0 for a single place.
 
     Of at most _ASKED points. Where most share their place with another, these count once.
     """
-    from scipy.spatial import cKDTree
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
 
     if len(points) < 2:
         return 0.0
@@ -145,7 +147,7 @@ def _match(
     shift: NDArray[np.float64],
     tolerance: float,
 ) -> Matching:
-    from scipy.spatial import cKDTree
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
 
     # Several points may lie in one place: (P, 3) places, with room for `room` rows each.
     places, place_of, room = np.unique(points, axis=0, return_inverse=True, return_counts=True)
@@ -168,7 +170,7 @@ def _match(
 
 
 def _seated(wanted: Ints, distances: NDArray[np.float64], room: Ints) -> tuple[Ints, Ints]:
-    """A place (M,) for each row, -1 without one in reach, and which of its seats (M,).
+    """Return a place (M,) for each row, -1 without one in reach, and which of its seats (M,).
 
     In rounds: each row without a place asks for its next choice, the nearest are served first
     while there is room. A row that finds no room at all repeats the first of its nearest place.
@@ -193,12 +195,12 @@ def _seated(wanted: Ints, distances: NDArray[np.float64], room: Ints) -> tuple[I
 def _find_shift(
     points: NDArray[np.float64], rows: NDArray[np.float64], tolerance: float
 ) -> NDArray[np.float64] | None:
-    """The shift (3,) that puts at least half of the rows on points; None when there is none.
+    """Find the shift (3,) that puts at least half of the rows on points; None when there is none.
 
     The differences of one row to all points hold the shift, those of another row as well, and the
     shift is what both have in common. So no centroid is needed, which deleted points would move.
     """
-    from scipy.spatial import cKDTree
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
 
     if tolerance > _COARSE * neighbour_distance(points) or len(rows) < 2:
         return None

@@ -22,6 +22,7 @@ RULES: dict[Rule, Callable[[Labels, Labels], Labels]] = {
 
 
 def merge(construction: Labels, hand: Labels, known: NDArray[np.bool_], rule: Rule) -> Labels:
-    """(N,) uint8 labels by a rule; a point that the hand's file does not have (`known`, (N,))
-    keeps its construction label, whatever the rule."""
+    """Return (N,) uint8 labels by a rule; a point that the hand's file does not have (`known`,
+    (N,)) keeps its construction label, whatever the rule.
+    """
     return np.where(known, RULES[rule](construction, hand), construction).astype(np.uint8)

@@ -75,12 +75,12 @@ FOREIGN_DEFECT_TYPES: dict[str, DefectType] = {
 
 
 def definition(name: str) -> DefectType | None:
-    """What is known of a defect, ours or foreign; None for a word of somebody's own."""
+    """Return what is known of a defect, ours or foreign; None for a word of somebody's own."""
     return DEFECT_TYPES.get(name) or FOREIGN_DEFECT_TYPES.get(name)
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Names of defects without repetition: as listed here, then those of other words by name."""
+    """Return each name of a defect once: in the order listed here, then other words by name."""
     known = [*DEFECT_TYPES, *FOREIGN_DEFECT_TYPES]
     wanted = set(names)
     return [name for name in known if name in wanted] + sorted(wanted - set(known))

@@ -40,7 +40,7 @@ from intravariance.dataset.specification import Category, Specification
 from intravariance.dataset.store import Dataset, Sample, open_dataset
 from intravariance.exchange.exporting.tree import write_tree
 from intravariance.exchange.importing.run import ImportSettings, import_dataset
-from intravariance.exchange.layouts import WRITERS, Options, detect_layout, find_scans
+from intravariance.exchange.layouts import WRITERS, ExportOptions, detect_layout, find_scans
 from intravariance.exchange.layouts.template_meshes import normal_faces, vertex_normals
 from intravariance.executors.processes import ProcessExecutor
 from intravariance.executors.serial import SerialExecutor
@@ -81,16 +81,16 @@ def tables(folder: Path, clouds: int, points: int, jobs: int, layouts: Iterable[
     print("|---|---|--:|--:|--:|--:|--:|--:|")
     for layout in layouts:
         tree, plain_tree = folder / f"iv_{layout}", folder / f"plain_{layout}"
-        plain = measure("plain_write", layout, file, plain_tree, 1)
+        plain = run_task("plain_write", layout, file, plain_tree, 1)
         for count in sorted({1, jobs}):
-            row(layout, "export", count, measure("write", layout, file, tree, count), plain)
+            row(layout, "export", count, run_task("write", layout, file, tree, count), plain)
             if count != jobs:
                 subprocess.run(["rm", "-r", str(tree)], check=True)
-        listing = measure("list", layout, file, tree, 1)
+        listing = run_task("list", layout, file, tree, 1)
         print(f"| {layout} | list | 1 | {clouds / listing['seconds']:,.0f} | | | | |")
-        plain = measure("plain_read", layout, file, plain_tree, 1)
-        row(layout, "read", 1, measure("read", layout, file, tree, 1), plain)
-        found = measure("import", layout, file, tree, jobs)
+        plain = run_task("plain_read", layout, file, plain_tree, 1)
+        row(layout, "read", 1, run_task("read", layout, file, tree, 1), plain)
+        found = run_task("import", layout, file, tree, jobs)
         rate = found["clouds"] / found["seconds"]
         print(f"| {layout} | import | {jobs} | {rate:.1f} | | {found['peak']} | | |", flush=True)
         subprocess.run(["rm", "-r", str(tree), str(plain_tree)], check=True)
@@ -107,7 +107,7 @@ def row(layout: str, what: str, jobs: int, ours: dict, plain: dict) -> None:
 
 
 def make_file(path: Path, clouds: int, points: int) -> Path:
-    """A dataset of noisy spheres."""
+    """Make a dataset of noisy spheres."""
     templates = max(1, min(4, clouds // 8))
     defective = (clouds - templates) // 2
     defects = {"bulge": defective}
@@ -133,7 +133,7 @@ def make_file(path: Path, clouds: int, points: int) -> Path:
 
 
 def sphere(number: int, points: int, template: bool, bulged: bool) -> Sample:
-    """A sample; a bulge lies around the point that was drawn first."""
+    """Make a sample; a bulge lies around the point that was drawn first."""
     rng = np.random.default_rng(number)
     normals = rng.normal(size=(points, 3))
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
@@ -158,8 +158,8 @@ def sphere(number: int, points: int, template: bool, bulged: bool) -> Sample:
     )
 
 
-def measure(task: str, layout: str, file: Path, folder: Path, jobs: int) -> dict:
-    """A task's figures, from a process of its own."""
+def run_task(task: str, layout: str, file: Path, folder: Path, jobs: int) -> dict:
+    """Measure a task, from a process of its own."""
     command = [sys.executable, __file__, "--jobs", str(jobs), "--task"]
     command += [task, layout, str(file), str(folder)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -168,7 +168,7 @@ def measure(task: str, layout: str, file: Path, folder: Path, jobs: int) -> dict
 
 
 def figures(start: float, clouds: int, size: int, jobs: int = 1) -> dict:
-    """Of what was done since `start`."""
+    """Return the figures of what was done since `start`."""
     seconds = time.perf_counter() - start
     whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)[: 1 + (jobs > 1)]
     kib = [resource.getrusage(who).ru_maxrss for who in whose]
@@ -177,24 +177,24 @@ def figures(start: float, clouds: int, size: int, jobs: int = 1) -> dict:
 
 
 def write(layout: str, file: Path, folder: Path, jobs: int) -> dict:
-    """Our export."""
+    """Time our export."""
     rules = WRITERS[layout].RULES
     start = time.perf_counter()
     with open_dataset(file) as dataset:
-        options = Options(rules.spellings[0], rules.delimiters[0], SIGMA)
+        options = ExportOptions(rules.spellings[0], rules.delimiters[0], SIGMA)
         with SerialExecutor() if jobs == 1 else ProcessExecutor(jobs) as executor:
             written = write_tree(WRITERS[layout], dataset, folder, options, executor, quiet=True)
     return figures(start, written.samples, written.bytes, jobs)
 
 
 def list_tree(layout: str, file: Path, folder: Path, jobs: int) -> dict:
-    """Our listing, with all its checks of names."""
+    """Time our listing, with all its checks of names."""
     start = time.perf_counter()
     return figures(start, len(find_scans(str(detect_layout(folder)), folder)), 0)
 
 
 def read(layout: str, file: Path, folder: Path, jobs: int) -> dict:
-    """Our reading, one cloud after the other."""
+    """Time our reading, one cloud after the other."""
     scans = find_scans(str(detect_layout(folder)), folder)
     start = time.perf_counter()
     for scan in scans:
@@ -204,7 +204,7 @@ def read(layout: str, file: Path, folder: Path, jobs: int) -> dict:
 
 
 def import_tree(layout: str, file: Path, folder: Path, jobs: int) -> dict:
-    """`iv import`, as a whole: read, normals estimated where there are none, stored, verified."""
+    """Time `iv import` as a whole: read, normals estimated, stored, verified."""
     out = file.with_name("imported.h5")
     start = time.perf_counter()
     with ProcessExecutor(jobs) as executor:
@@ -215,8 +215,8 @@ def import_tree(layout: str, file: Path, folder: Path, jobs: int) -> dict:
 
 
 def plain_write(layout: str, file: Path, folder: Path, jobs: int) -> dict:
-    """The same clouds and labels as a script would write them."""
-    import open3d as o3d
+    """Write the same clouds and labels as a script would write them."""
+    import open3d as o3d  # noqa: PLC0415 - weight
 
     write_cloud = o3d.io.write_point_cloud  # noqa: TID251 - what ours is compared with
     mark = WRITERS[layout].RULES.delimiters[0]
@@ -242,8 +242,8 @@ def plain_write(layout: str, file: Path, folder: Path, jobs: int) -> dict:
 
 
 def plain_read(layout: str, file: Path, folder: Path, jobs: int) -> dict:
-    """The same clouds and labels as a script would read them."""
-    import open3d as o3d
+    """Read the same clouds and labels as a script would read them."""
+    import open3d as o3d  # noqa: PLC0415 - weight
 
     read_cloud = o3d.io.read_point_cloud  # noqa: TID251 - what ours is compared with
     mark = WRITERS[layout].RULES.delimiters[0]
@@ -265,7 +265,7 @@ def plain_read(layout: str, file: Path, folder: Path, jobs: int) -> dict:
 
 
 def normals(file: Path) -> None:
-    """Middle angles of the normals of exported templates, and of noisy pristine meshes."""
+    """Print middle angles of the normals of exported templates, and of noisy pristine meshes."""
     with open_dataset(file) as dataset:
         sigma = float(dataset.metadata["identity"]["noise_sigma"])
         print(f"{file.name}: noise sigma {sigma:.3g}\n")

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 import click
+from tqdm import tqdm
 
 Item = TypeVar("Item")
 
 
 def say(message: str, quiet: bool = False) -> None:
-    """One line on stderr."""
+    """Print one line on stderr."""
     if not quiet:
         click.echo(message, err=True)
 
@@ -33,8 +34,6 @@ def track(
     if quiet or total == 0:
         yield from items
     elif sys.stderr.isatty():
-        from tqdm import tqdm
-
         bar = tqdm(items, total=total, desc=label, unit="", dynamic_ncols=True)
         for item in bar:
             yield item

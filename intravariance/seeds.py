@@ -13,13 +13,13 @@ import numpy as np
 
 
 def entropy(seed: int, *identity: str) -> list[int]:
-    """Nine integers for `numpy.random.SeedSequence`: the seed and a hash of the identity."""
+    """Return nine integers for `numpy.random.SeedSequence`: the seed and a hash of the identity."""
     digest = hashlib.sha256("\n".join(identity).encode()).digest()
     return [seed, *np.frombuffer(digest, dtype="<u4").tolist()]
 
 
 def generator(seed: int, *identity: str) -> np.random.Generator:
-    """The generator for one purpose, e.g. `generator(0, "bowl_test_003", "noise")`."""
+    """Return the generator for one purpose, e.g. `generator(0, "bowl_test_003", "noise")`."""
     return np.random.default_rng(np.random.SeedSequence(entropy(seed, *identity)))
 
 

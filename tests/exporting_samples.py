@@ -15,7 +15,7 @@ import pytest
 from intravariance.dataset.specification import Category, Specification
 from intravariance.dataset.store import Dataset, Sample
 from intravariance.exchange.exporting.tree import Written, write_tree
-from intravariance.exchange.layouts import WRITERS, Options
+from intravariance.exchange.layouts import WRITERS, ExportOptions
 from intravariance.executors.serial import SerialExecutor
 from tests.samples import make_dataset
 
@@ -58,10 +58,10 @@ def plain_folder() -> Iterator[Path]:
 
 
 def export_to(dataset: Dataset, layout: str, out: Path, **options: object) -> Written:
-    """`write_tree` with the layout's own options, or others."""
+    """Call `write_tree` with the layout's own options, or others."""
     rules = WRITERS[layout].RULES
     sigma = float(dataset.metadata["identity"]["noise_sigma"])
-    chosen = Options(rules.spellings[0], rules.delimiters[0], sigma)
+    chosen = ExportOptions(rules.spellings[0], rules.delimiters[0], sigma)
     return write_tree(
         WRITERS[layout],
         dataset,

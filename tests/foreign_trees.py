@@ -27,6 +27,16 @@ def ball(
     return moved.astype(np.float32), labels
 
 
+def cloud(seed: int, count: int = 60) -> NDArray[np.float32]:
+    """Draw the points of a cloud, (count, 3) float32."""
+    return np.random.default_rng(seed).normal(size=(count, 3)).astype(np.float32)
+
+
+def labels_of(count: int = 60) -> NDArray[np.uint8]:
+    """Label the first seven points of a cloud."""
+    return (np.arange(count) < 7).astype(np.uint8)
+
+
 def write_tree(root: Path, files: dict[str, bytes]) -> Path:
     for name, content in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +45,7 @@ def write_tree(root: Path, files: dict[str, bytes]) -> Path:
 
 
 def real3d_tree(count: int = 400) -> dict[str, bytes]:
-    """Two classes with templates, good scans, and a bulge and two sinks of each."""
+    """Make two classes with templates, good scans, and a bulge and two sinks of each."""
     files = {}
     for name, stretch in STRETCH.items():
         rng = np.random.default_rng(len(name))
@@ -58,8 +68,9 @@ def real3d_tree(count: int = 400) -> dict[str, bytes]:
 def shapenet_class(
     name: str, defects: dict[str, int], positives: int = 2, count: int = 300, folder: str = "pcd"
 ) -> dict[str, bytes]:
-    """One class of Anomaly-ShapeNet with four templates, in our frame. defects : spelled as on
-    disk. Clouds of 0 points are files of 0 bytes."""
+    """Make one class of Anomaly-ShapeNet with four templates, in our frame. defects : spelled as on
+    disk. Clouds of 0 points are files of 0 bytes.
+    """
     rng = np.random.default_rng(len(name) + ord(name[-1]))
     files = {}
 

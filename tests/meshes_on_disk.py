@@ -33,7 +33,7 @@ def box_off(width: float) -> str:
 
 
 def write(folder: Path, *names: str) -> Path:
-    """OFF boxes, each different, under these names in `folder`."""
+    """Write OFF boxes, each different, under these names in `folder`."""
     for number, name in enumerate(names):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -49,7 +49,7 @@ _SPREAD = (np.min, np.median, np.max)
 
 
 def dataset_card(path: str | Path) -> str:
-    """The card (Markdown, UTF-8) of a dataset file.
+    """Write the card (Markdown, UTF-8) of a dataset file.
 
     Reads every defective sample's displacement. Raises as `open_dataset` does.
     """
@@ -70,7 +70,7 @@ def dataset_card(path: str | Path) -> str:
 def rebuild_command(
     identity: Mapping[str, Any], specification: Specification, fill: bool = False
 ) -> str:
-    """The `iv build` command that makes the dataset again, e.g. "iv build --group 2 --seed 0".
+    """Return the `iv build` command that makes the dataset again: "iv build --group 2 --seed 0".
 
     fill : whether embedded designs filled gaps of the source.
     """
@@ -88,7 +88,7 @@ def rebuild_command(
 
 
 def size_category(count: int) -> str:
-    """The Hub's name for a number of samples, e.g. "n<1K" or "1K<n<10K"."""
+    """Return the Hub's name for a number of samples, e.g. "n<1K" or "1K<n<10K"."""
     bounds = ["1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T"]
     for place, bound in enumerate(bounds):
         if count < 1000 * 10**place:
@@ -97,7 +97,7 @@ def size_category(count: int) -> str:
 
 
 def _summary(dataset: Dataset) -> dict[str, Any]:
-    """What the front matter and the opening sections say."""
+    """Return what the front matter and the opening sections say."""
     metadata, specification = dataset.metadata, dataset.specification
     identity = metadata["identity"]
     records = list(dataset)
@@ -134,8 +134,9 @@ def _summary(dataset: Dataset) -> dict[str, Any]:
 
 
 def _labels(dataset: Dataset, otherwise: str, made: str) -> dict[str, str]:
-    """Where labels come from. otherwise : said when no hand has touched them; made : as the Hub
-    calls such labels."""
+    """Say where labels come from. otherwise : said when no hand has touched them; made : as the Hub
+    calls such labels.
+    """
     hand = hand_labels(dataset.metadata["identity"])
     return {
         "labels": in_prose(hand) if hand else otherwise,
@@ -146,7 +147,7 @@ def _labels(dataset: Dataset, otherwise: str, made: str) -> dict[str, str]:
 
 
 def _tables(dataset: Dataset) -> dict[str, str]:
-    """What is counted and measured sample by sample, as Markdown tables."""
+    """Show what is counted and measured sample by sample, as Markdown tables."""
     records = list(dataset)
     sigma = float(dataset.metadata["identity"]["noise_sigma"])
     defects = [_defect_row(name, records, sigma) for name in _defects(records)]
@@ -189,7 +190,7 @@ def _counts_of_points(records: Sequence[Record]) -> dict[str, str]:
 
 
 def composition_table(dataset: Dataset) -> str:
-    """The paper's Tables 7 and 8, counted in the file."""
+    """Show the paper's Tables 7 and 8, as counted in the file."""
     records = list(dataset)
     defects = _defects(records)
     rows: list[list[Cell]] = []
@@ -202,7 +203,7 @@ def composition_table(dataset: Dataset) -> str:
 
 
 def _creation(dataset: Dataset) -> dict[str, Any]:
-    """How the file was made."""
+    """Say how the file was made."""
     metadata, specification = dataset.metadata, dataset.specification
     identity = metadata["identity"]
     low, high = specification.points
@@ -272,7 +273,7 @@ def _licence_text(own: bool, source: str) -> str:
 
 
 def _paper_group(specification: Specification) -> int | None:
-    """The paper's group that the specification is, or is a selection of categories of."""
+    """Return the paper's group that the specification is, or is a selection of categories of."""
     names = [category.name for category in specification.categories]
     for number in GROUPS:
         group = load_group(number)
@@ -306,13 +307,16 @@ def _defect_row(defect: str, records: Iterable[Record], sigma: float) -> tuple[C
 
 
 def _largest_distance(record: Record) -> float:
-    """The largest finite displacement of a sample, in unit-sphere radii; 0 when a cut."""
+    """Return the largest finite displacement of a sample, in unit-sphere radii; 0 when a cut."""
     distances = np.linalg.norm(record.displacement.astype(np.float64), axis=1)
     return float(distances[np.isfinite(distances)].max(initial=0.0))
 
 
 def _origins(records: Iterable[Record]) -> dict[tuple[str, str], str]:
-    """(category, subcategory) -> where its pristine mesh came from, from the first sample."""
+    """Say where the pristine mesh of each product came from, as its first sample does.
+
+    The keys are (category, subcategory).
+    """
     origins: dict[tuple[str, str], str] = {}
     for record in records:
         place = (record.category, record.subcategory)

@@ -66,7 +66,7 @@ ORIGINS = {
 
 
 def imported_parts(dataset: Dataset) -> dict[str, str]:
-    """Texts and tables of the card that only an imported file has."""
+    """Return texts and tables of the card that only an imported file has."""
     identity = dataset.metadata["identity"]
     imported = identity["imported"]
     records = list(dataset)
@@ -101,7 +101,7 @@ def imported_parts(dataset: Dataset) -> dict[str, str]:
 
 
 def imported_terms(imported: Mapping[str, Any]) -> Terms:
-    """Of imported data: those that its export stated, or else what is known of its layout.
+    """Return the terms of imported data: those of its export, or else those known of its layout.
 
     imported : the identity's.
     """
@@ -118,14 +118,15 @@ def imported_terms(imported: Mapping[str, Any]) -> Terms:
 
 
 def known_noise(imported: Mapping[str, Any]) -> float | None:
-    """Standard deviation of the noise that imported clouds came with, in the unit of the file that
-    was exported; None where nobody knows it."""
+    """Return the noise that imported clouds came with, as a standard deviation in the unit of the
+    file that was exported; None where nobody knows it.
+    """
     origin = imported.get("exported_from", {}).get("origin", {"imported": {}})
     return None if "imported" in origin else float(origin["noise_sigma"])
 
 
 def _whose(imported: Mapping[str, Any]) -> str:
-    """Where the data comes from, the middle of a sentence."""
+    """Say where the data comes from, the middle of a sentence."""
     folder = f"the folder `{imported['tree']}`, in the layout `{imported['layout']}`"
     exported = imported.get("exported_from")
     if exported is None:
@@ -149,7 +150,7 @@ def _frames(imported: Mapping[str, Any]) -> str:
 
 
 def _made(identity: Mapping[str, Any]) -> str:
-    """What was done to the clouds besides."""
+    """Say what was done to the clouds besides."""
     collated = identity["imported"].get("collated")
     if collated is None:
         noise = known_noise(identity["imported"])

@@ -18,15 +18,16 @@ _RULES: dict[Rule, str] = {
 
 
 def hand_labels(identity: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """What the identity says of hand labels: the file's own, or those that imported data came with;
-    None when there are none."""
+    """Return what the identity says of hand labels: the file's own, or those that imported data
+    came with; None when there are none.
+    """
     exported = identity.get("imported", {}).get("exported_from", {})
     labels: Mapping[str, Any] | None = identity.get("labels") or exported.get("labels")
     return labels
 
 
 def in_short(labels: Mapping[str, Any]) -> str:
-    """One line."""
+    """Return one line."""
     return (
         f"by hand in {labels['samples']} samples, rule {labels['rule']}, annotator "
         f"{labels['annotator'] or 'not named'}; {labels['added']} points added, "
@@ -35,7 +36,7 @@ def in_short(labels: Mapping[str, Any]) -> str:
 
 
 def in_prose(labels: Mapping[str, Any]) -> str:
-    """Sentences of a card."""
+    """Return sentences of a card."""
     return (
         f"Labels of {labels['samples']} samples were edited by hand (annotator: "
         f"{labels['annotator'] or 'not named'}), starting from the file with the content digest "

@@ -26,12 +26,12 @@ class Terms:
     citation: str
 
     def front_matter(self) -> str:
-        """The lines of a card's front matter, from the value of `license` on."""
+        """Return the lines of a card's front matter, from the value of `license` on."""
         others = (f"\n{key}: {value}" for key, value in self.front.items() if key != "license")
         return self.front.get("license", "other") + "".join(others)
 
     def address(self) -> str | None:
-        """Where the licence is to be read, or its name where no address is known."""
+        """Return where the licence is to be read, or its name where no address is known."""
         licence = self.front.get("license", "other")
         if licence == "other":
             return self.front.get("license_link", self.front.get("license_name"))
@@ -39,27 +39,27 @@ class Terms:
         return spdx(known) if known else licence
 
     def bibtex(self) -> str | None:
-        """What is to be cited, without the words around it."""
+        """Return what is to be cited, without the words around it."""
         found = _BIBTEX.search(self.citation)
         return found[1] if found else None
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; `terms_from` reads it."""
+        """Return a form for JSON; `terms_from` reads it."""
         return asdict(self)
 
 
 def spdx(identifier: str) -> str:
-    """The address of a licence, e.g. of "CC-BY-4.0"."""
+    """Return the address of a licence, e.g. of "CC-BY-4.0"."""
     return f"https://spdx.org/licenses/{identifier}.html"
 
 
 def terms_of(card: str) -> Terms:
-    """The terms that a dataset card states."""
+    """Read the terms that a dataset card states."""
     return Terms(dict(_FRONT.findall(card)), _section(card, "Licence"), _section(card, "Citation"))
 
 
 def terms_from(content: Any) -> Terms:
-    """Terms from JSON that is not trusted. Raises ValueError when it does not hold any."""
+    """Read terms from JSON that is not trusted. Raises ValueError when it does not hold any."""
     if not isinstance(content, dict) or not isinstance(content.get("front"), dict):
         raise ValueError("no terms")
     front = content["front"]

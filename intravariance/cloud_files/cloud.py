@@ -51,14 +51,15 @@ class PointCloud:
 
 
 def as_point(row: int) -> str:
-    """How an error names a row of a binary file: counted from 1."""
+    """Return how an error names a row of a binary file: counted from 1."""
     return f"point {row + 1}"
 
 
 def cloud_from_columns(
     columns: Mapping[str, NDArray[Any]], where: Callable[[int], str] = as_point
 ) -> PointCloud:
-    """The cloud in named columns, each (N,) numbers. where : names the place of a row in errors.
+    """Make the cloud in named columns, each (N,) numbers. where : names the place of a row in
+    errors.
 
     Raises InputError without x, y and z, without or with too many points, with coordinates that are
     not finite, or with labels that are not 0 or 1. Normals that have no length or are not finite,
@@ -89,19 +90,19 @@ def cloud_from_columns(
 
 
 def check_count(points: int) -> None:
-    """Raises InputError for more points than a dataset's sample may have."""
+    """Raise InputError for more points than a dataset's sample may have."""
     if points > MAX_ROWS:
         raise InputError(f"it has {points:,} points; at most {MAX_ROWS:,} are read, so thin it out")
 
 
 def as_floats(columns: Mapping[str, NDArray[Any]], names: list[str]) -> Floats:
-    """(N, len(names)) float64 of the named columns."""
+    """Return (N, len(names)) float64 of the named columns."""
     with np.errstate(all="ignore"):  # a damaged file may hold signalling NaNs
         return np.stack([columns[name].astype(np.float64) for name in names], axis=1)
 
 
 def unit_vectors(vectors: Floats) -> Floats | None:
-    """(N, 3) with length 1; None when a vector has no length or is not finite.
+    """Return (N, 3) with length 1; None when a vector has no length or is not finite.
 
     Those whose length is 1 to single precision already stay bit for bit.
     """
@@ -117,7 +118,7 @@ def unit_vectors(vectors: Floats) -> Floats | None:
 
 
 def checked_labels(values: NDArray[Any], name: str, where: Callable[[int], str]) -> NDArray[Any]:
-    """(N,) uint8 of label values. Raises InputError where one is neither 0 nor 1."""
+    """Return (N,) uint8 of label values. Raises InputError where one is neither 0 nor 1."""
     wrong = np.flatnonzero(~((values == 0) | (values == 1)))
     if len(wrong):
         raise InputError(
@@ -149,7 +150,7 @@ def _check_finite(points: Floats, names: list[str], where: Callable[[int], str])
 def _labels(
     columns: Mapping[str, NDArray[Any]], where: Callable[[int], str], notes: list[str]
 ) -> tuple[tuple[str, ...], NDArray[np.uint8] | None]:
-    """The label column's name (or none) and its values; adds to `notes`."""
+    """Return the label column's name (or none) and its values; add to `notes`."""
     found = [name for name in columns if _plain(name) in _LABELS]
     if len(found) > 1:
         raise InputError(f"the columns {' and '.join(found)} may all be labels; keep one of them")

@@ -29,7 +29,7 @@ SPARE_ROWS = 1e-3
 
 
 def read_labels(path: Path, points: Floats) -> NDArray[np.uint8]:
-    """(N,) uint8 labels of `points`, (N, 3), from a .txt, .csv or .npy file beside the cloud.
+    """Read (N,) uint8 labels of `points`, (N, 3), from a .txt, .csv or .npy file beside the cloud.
 
     The file has one column, labels in the order of the points, or four, `x y z label` in any order:
     a point takes the label of the nearest row, within MATCH_TOLERANCE; of rows in one place, one
@@ -40,7 +40,7 @@ def read_labels(path: Path, points: Floats) -> NDArray[np.uint8]:
 
 
 def parse_labels(data: bytes, name: str, points: Floats) -> NDArray[np.uint8]:
-    """As `read_labels`, from the bytes of the file `name`."""
+    """Read labels as `read_labels` does, from the bytes of the file `name`."""
     try:
         if PurePosixPath(name).suffix.lower() == ".npy":
             values: NDArray[Any] = parse_array(data)
@@ -65,13 +65,13 @@ def parse_labels(data: bytes, name: str, points: Floats) -> NDArray[np.uint8]:
 def match_labels(
     rows: Floats, labels: NDArray[np.uint8], points: Floats, tolerance: float = MATCH_TOLERANCE
 ) -> NDArray[np.uint8]:
-    """(N,) labels of `points`, (N, 3), from those of `rows`, (M, 3), by coordinates.
+    """Return (N,) labels of `points`, (N, 3), from those of `rows`, (M, 3), by coordinates.
 
     Raises InputError when a point has no row within `tolerance` times the largest coordinate, or
     within a quarter of the distance of neighbours where that is less, or when more than a share of
     SPARE_ROWS, and more than one, of the rows have no point.
     """
-    from scipy.spatial import cKDTree
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
 
     if not np.isfinite(rows).all() or not len(rows):
         raise InputError("its coordinates are not finite numbers, or there are none")

@@ -4,6 +4,11 @@
 A stream of runs. A byte c < 32 is followed by c + 1 bytes to copy. Any other byte begins a copy of
 (c >> 5) + 2 bytes of what was already written (a length field of 7 adds the next byte), from
 ((c & 31) << 8 | next byte) + 1 bytes back; the copy may overlap itself.
+
+python-neo-lzf 0.3.5 was tried in place of this module. It gives the same bytes and refuses the same
+streams, and it unpacks a million points of 25 bytes in 41 ms (this module: 1.8 s). It is compiled
+C, whose mistakes would end the process instead of raising, for files that none of the public data
+sets has; so the core does without it.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ LARGEST_CONTENT = 512 * 2**20
 
 
 def decompress(data: bytes, size: int) -> bytes:
-    """The `size` bytes in `data`. Raises InputError when it holds other than these."""
+    """Unpack the `size` bytes in `data`. Raises InputError when it holds other than these."""
     if size > _LARGEST_RATIO * len(data):
         raise InputError(f"{len(data):,} compressed bytes cannot hold the declared {size:,}")
     if size > LARGEST_CONTENT:

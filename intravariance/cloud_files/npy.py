@@ -25,7 +25,7 @@ _HEADER = re.compile(
 
 
 def parse_npy(data: bytes) -> PointCloud:
-    """The cloud in an array of 3, 4, 6 or 7 columns, as in a table without names."""
+    """Read the cloud in an array of 3, 4, 6 or 7 columns, as in a table without names."""
     values = parse_array(data)
     if values.ndim != 2:
         raise InputError(f"its shape is {values.shape}; expected is (N, 3), (N, 4), (N, 6), (N, 7)")
@@ -35,7 +35,7 @@ def parse_npy(data: bytes) -> PointCloud:
 
 
 def parse_array(data: bytes) -> NDArray[Any]:
-    """An array of numbers. Raises InputError for all else, and when the size is not the shape's."""
+    """Read an array of numbers. Raises InputError for all else, and when its size is wrong."""
     if not data.startswith(b"\x93NUMPY") or len(data) < 12 or data[6] not in (1, 2, 3):
         raise InputError("it is not a .npy file")
     width = 2 if data[6] == 1 else 4

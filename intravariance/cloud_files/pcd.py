@@ -4,6 +4,12 @@
 A text header (FIELDS SIZE TYPE COUNT WIDTH HEIGHT POINTS DATA), then the points: `ascii`, `binary`
 (packed records, little-endian) or `binary_compressed` (two uint32, the sizes with and without
 compression, then LZF of the fields one after the other). Fields named `_` are padding.
+
+pypcd4 1.5.1 was tried in place of this module and failed our tests of damaged files. It reads a
+file whose POINTS are not WIDTH times HEIGHT, and one with bytes behind its points, as if nothing
+were wrong: both are signs of a damaged copy. It unpacks whatever size a compressed file declares:
+24 MB that declare four points took 4.3 GB. It also needs pydantic and a compiled LZF. pcd-py 0.2.0
+needs NumPy 2, which Blender's wheel cannot take.
 """
 
 from __future__ import annotations
@@ -36,7 +42,10 @@ class _Header:
 
 
 def parse_pcd(data: bytes) -> PointCloud:
-    """The cloud of a PCD file. Raises InputError when it is damaged, cut off or of other data."""
+    """Read the cloud of a PCD file.
+
+    Raises InputError when it is damaged, cut off or of other data.
+    """
     header = _read_header(data)
     body = data[header.end :]
     if header.points == 0:

@@ -14,7 +14,7 @@ from intravariance.errors import InputError
 
 
 def parse_ply(data: bytes) -> PointCloud:
-    """The cloud of the element `vertex`. Raises InputError when it is damaged or cut off.
+    """Read the cloud of the element `vertex`. Raises InputError when it is damaged or cut off.
 
     Properties are x y z, nx ny nz, and a label in any of the names that `cloud_from_columns` knows.
     """
@@ -48,7 +48,7 @@ def parse_ply(data: bytes) -> PointCloud:
 
 
 def _text_vertices(data: bytes, header: PlyHeader) -> PointCloud:
-    """Of a text file that begins with its vertices, one in a line, as all tools write them."""
+    """Read a text file that begins with its vertices, one in a line, as all tools write them."""
     element = header.elements[0]
     body = data[header.end :].replace(b"\r", b"")
     lines_before = data[: header.end].count(b"\n")

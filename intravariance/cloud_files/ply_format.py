@@ -4,6 +4,12 @@
 trimesh 5.2 does not take binary files whose faces differ in their number of corners, and that is
 what Blender writes; Open3D 0.20 ends the process on damaged files. Meshes are read by
 `intravariance.sources.ply_meshes`, clouds by `intravariance.cloud_files.ply`.
+
+plyfile 1.1.5 was tried in place of this module and failed our tests of hostile files: it allocates
+what a header declares, 63 GiB for a mesh file of 543 bytes, before it reads a row. It passes over
+a million faces behind a cloud in 4.5 s (this module: 0.03 s) and reads a million points of text in
+7.8 s (1.1 s). Its licence is the GPL, and it needs NumPy 2, which Blender's wheel cannot take.
+pyminiply 0.2.3 reads no labels, and coordinates in single precision alone.
 """
 
 from __future__ import annotations
@@ -45,7 +51,7 @@ class PlyElement:
 
     @property
     def lists(self) -> list[str]:
-        """The names of the properties that are lists."""
+        """Return the names of the properties that are lists."""
         return [name for name, types in self.properties.items() if len(types) == 2]
 
 
@@ -59,7 +65,10 @@ class PlyHeader:
 
 
 def read_header(data: bytes) -> PlyHeader:
-    """The header of a file. Raises InputError where there is none, PLY_ERRORS where it is bad."""
+    """Read the header of a file.
+
+    Raises InputError where there is none, PLY_ERRORS where it is bad.
+    """
     end = re.search(rb"\nend_header[ \t]*\r?\n", data)
     if not data.startswith(b"ply") or end is None:
         raise InputError("it is not a valid PLY file (it does not begin with a PLY header)")
@@ -90,7 +99,7 @@ class PlyBody:
         self.position = 0  # in bytes, in tokens for text
 
     def table(self, count: int, properties: dict[str, list[str]]) -> dict[str, NDArray[Any]]:
-        """(count,) float64 column of each property."""
+        """Return (count,) float64 column of each property."""
         if not properties:
             return {}
         start = self.position
@@ -132,13 +141,13 @@ class PlyBody:
                 self.values(*types)
 
     def left(self) -> int:
-        """The bytes (text: words) after what was read; blank ones do not count."""
+        """Count the bytes (text: words) after what was read; blank ones do not count."""
         if self.order:
             return len(self.data[self.position :].strip(b"\0\r\n "))
         return max(0, len(self.tokens) - self.position)
 
     def values(self, *types: str) -> tuple[Any, ...]:
-        """The next number, or the numbers of the next list."""
+        """Read the next number, or the numbers of the next list."""
         count = int(self._take(types[0], 1)[0]) if len(types) == 2 else 1
         return self._take(types[-1], count)
 

@@ -29,7 +29,7 @@ SUFFIXES = tuple(_PARSERS)
 
 
 def read_cloud(path: Path) -> PointCloud:
-    """The cloud in a .ply, .pcd, .txt, .xyz, .asc, .csv, .npy or .obj (vertices) file.
+    """Read the cloud in a .ply, .pcd, .txt, .xyz, .asc, .csv, .npy or .obj (vertices) file.
 
     Raises InputError naming the file and the place: missing, damaged, cut off, without points,
     with coordinates that are not finite or labels other than 0 and 1.
@@ -38,7 +38,7 @@ def read_cloud(path: Path) -> PointCloud:
 
 
 def parse_cloud(data: bytes, name: str) -> PointCloud:
-    """The cloud in the bytes of the file `name`, which need not exist (a member of an archive)."""
+    """Read the cloud in the bytes of the file `name`, which may be a member of an archive."""
     suffix = PurePosixPath(name).suffix.lower()
     if suffix not in _PARSERS:
         raise InputError(f"{name}: expected a point cloud, one of {' '.join(SUFFIXES)}")
@@ -51,7 +51,7 @@ def parse_cloud(data: bytes, name: str) -> PointCloud:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of a plain file of at most LARGEST_FILE bytes. Raises InputError otherwise."""
+    """Read the bytes of a plain file of at most LARGEST_FILE bytes. Raises InputError otherwise."""
     if not path.is_file():  # also a pipe, which would be waited for
         found = "a folder" if path.is_dir() else "something else" if path.exists() else "nothing"
         raise InputError(f"{path}: expected a file, found {found}")

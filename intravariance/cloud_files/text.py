@@ -37,7 +37,7 @@ _CLOUDCOMPARE = (*AXES, "label", "nx", "ny", "nz")  # its order of 7 columns
 
 
 def parse_text(data: bytes) -> PointCloud:
-    """The cloud in a table. Raises InputError naming the line of what is wrong."""
+    """Read the cloud in a table. Raises InputError naming the line of what is wrong."""
     values, names, where = _parse_table(data)
     if not names and b"," in data and _are_decimals(values):
         raise InputError(
@@ -49,7 +49,7 @@ def parse_text(data: bytes) -> PointCloud:
 
 
 def parse_cells(data: bytes) -> tuple[Floats, Callable[[int], str]]:
-    """(N, C) numbers of a table that need not be a cloud, and how errors name a row."""
+    """Return (N, C) numbers of a table that need not be a cloud, and how errors name a row."""
     values, _, where = _parse_table(data, counted=False)
     return values, where
 
@@ -57,7 +57,7 @@ def parse_cells(data: bytes) -> tuple[Floats, Callable[[int], str]]:
 def _parse_table(
     data: bytes, counted: bool = True
 ) -> tuple[Floats, list[str], Callable[[int], str]]:
-    """Rows, names of columns (may be []) and of rows. counted : a point count may come first."""
+    """Return rows, names of columns (may be []) and of rows. counted : a point count may come."""
     data, names, skipped, count = _split_header(_plain_lines(data), counted)
     values = parse_rows(data, skipped)
     if count is not None and count != len(values):
@@ -68,7 +68,7 @@ def _parse_table(
 def cloud_from_rows(
     values: Floats, where: Callable[[int], str], names: Sequence[str] = ()
 ) -> PointCloud:
-    """The cloud in (N, C) rows. names : of the columns; () takes them by their number.
+    """Make the cloud in (N, C) rows. names : of the columns; () takes them by their number.
 
     Without names columns 4 to 6 of 6 or 7 may be colours as well: they are normals where their
     lengths are 1, up to rounding, and are left out with a note otherwise.
@@ -99,7 +99,7 @@ def cloud_from_rows(
 
 
 def parse_obj(data: bytes) -> PointCloud:
-    """The vertices (v lines) of an OBJ file; everything else is left out."""
+    """Read the vertices (v lines) of an OBJ file; everything else is left out."""
     lines = [line.lstrip().partition(b"#")[0] for line in _plain_lines(data).split(b"\n")]
     # Other lines become blank, so that the numbers of lines stay true.
     data = b"\n".join(line[2:] if line[:2] in (b"v ", b"v\t") else b"" for line in lines)
@@ -113,7 +113,7 @@ def parse_obj(data: bytes) -> PointCloud:
 
 
 def parse_rows(data: bytes, lines_before: int = 0, rows: int | None = None) -> Floats:
-    """(N, C) of lines of numbers, line breaks `\\n`; blank lines are skipped.
+    """Return (N, C) of lines of numbers, line breaks `\\n`; blank lines are skipped.
 
     lines_before : added to the numbers of lines in errors. rows : read no more than these. Raises
     InputError when there is no line, or one is of another length or not of numbers.
@@ -136,7 +136,7 @@ def parse_rows(data: bytes, lines_before: int = 0, rows: int | None = None) -> F
 
 
 def line_names(data: bytes, lines_before: int = 0) -> Callable[[int], str]:
-    """How errors name a row of `parse_rows(data, lines_before)`."""
+    """Return how errors name a row of `parse_rows(data, lines_before)`."""
 
     def where(row: int) -> str:
         filled = [number for number, line in enumerate(_lines(data), 1) if line.strip()]
@@ -146,14 +146,16 @@ def line_names(data: bytes, lines_before: int = 0) -> Callable[[int], str]:
 
 
 def _plain_lines(data: bytes) -> bytes:
-    """Without byte order mark, every line break `\\n`. Raises InputError for what is not text."""
+    """Return the text without byte order mark, every line break `\\n`. Raises InputError for what
+    is not text.
+    """
     if b"\0" in data:
         raise InputError(f"byte {data.index(0)} is 0: it is no plain text (UTF-16, or binary)")
     return data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
 def _split_header(data: bytes, counted: bool) -> tuple[bytes, list[str], int, int | None]:
-    """The table, the names of its columns, the lines before it and the declared points."""
+    """Return the table, the names of its columns, the lines before it and the declared points."""
     names: list[str] = []
     start = skipped = 0
     count = None
@@ -186,7 +188,7 @@ def _cells(line: bytes, mark: str | None) -> list[bytes]:
 
 
 def _reason(data: bytes, mark: str | None, width: int, lines_before: int) -> str:
-    """The first line that is wrong and why; "" when none is found."""
+    """Find the first line that is wrong and why; "" when none is found."""
     kind = {",": "commas", ";": "semicolons", None: "spaces or tabs"}[mark]
     for number, line in enumerate(_lines(data), 1 + lines_before):
         if not line.strip():
@@ -207,7 +209,7 @@ def _reason(data: bytes, mark: str | None, width: int, lines_before: int) -> str
 
 
 def _is_cloudcompare(values: Floats) -> bool:
-    """Whether 7 columns are x y z label nx ny nz."""
+    """Tell whether 7 columns are x y z label nx ny nz."""
     labels = values[:, 3]
     return bool(((labels == 0) | (labels == 1)).all()) and (
         _are_directions(values[:, 4:]) and not _are_directions(values[:, 3:6])
@@ -215,7 +217,7 @@ def _is_cloudcompare(values: Floats) -> bool:
 
 
 def _are_decimals(values: Floats) -> bool:
-    """Whether 6 or 7 columns may be x y z whose decimal commas were taken for separators."""
+    """Tell whether 6 or 7 columns may be x y z whose decimal commas were taken for separators."""
     parts = values[:, :6]
     return bool(
         values.shape[1] in (6, 7)

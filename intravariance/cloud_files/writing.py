@@ -19,7 +19,7 @@ _AXES = ("x", "y", "z")
 
 
 def write_pcd(points: Array, normals: Array | None = None, labels: Array | None = None) -> bytes:
-    """PCD 0.7, binary: x y z, normal_x normal_y normal_z, label (an unsigned byte)."""
+    """Write PCD 0.7, binary: x y z, normal_x normal_y normal_z, label (an unsigned byte)."""
     names = ("normal_x", "normal_y", "normal_z")
     rows = _records(points, normals, labels, names, np.dtype("u1"))
     kinds = [rows.dtype[name] for name in rows.dtype.names or ()]
@@ -41,7 +41,7 @@ def write_ply(
     label: str = "label",
     label_type: Literal["uchar", "float"] = "uchar",
 ) -> bytes:
-    """PLY, binary little-endian: x y z, nx ny nz, and the label.
+    """Write PLY, binary little-endian: x y z, nx ny nz, and the label.
 
     label, label_type : CloudCompare takes a float property `scalar_<name>` for a scalar field
     without asking.
@@ -67,7 +67,7 @@ def write_text(
     delimiter: str = " ",
     header: bool = False,
 ) -> bytes:
-    """One line for each point: x y z, nx ny nz, label, with nine significant digits.
+    """Write one line for each point: x y z, nx ny nz, label, with nine significant digits.
 
     header : a first line `//X Y Z Nx Ny Nz label`, which CloudCompare and `read_cloud` understand.
     """
@@ -91,7 +91,7 @@ def _records(
     label_kind: np.dtype[Any],
     label: str = "label",
 ) -> Array:
-    """(N,) packed records, little-endian."""
+    """Return (N,) packed records, little-endian."""
     values = _checked(points, labels)
     fields: list[tuple[str, Any]] = [(name, "<f4") for name in _AXES]
     fields += [(name, "<f4") for name in normal_names] if normals is not None else []

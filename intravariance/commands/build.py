@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import json
 import math
+import os
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from intravariance.geometry.sampling import PoseKind
-    from intravariance.sources import Source, Up
-
+from intravariance.building.plan import make_plan
+from intravariance.building.run import BuildResult, BuildSettings, build, default_cache
+from intravariance.building.sample import SampleSettings
+from intravariance.commands.import_ import print_result
+from intravariance.commands.options import categories_option, jobs_option, json_option, quiet_option
 from intravariance.dataset.specification import (
     GROUPS,
     Specification,
@@ -22,18 +24,21 @@ from intravariance.dataset.specification import (
     load_specification,
 )
 from intravariance.errors import InputError, IVError
+from intravariance.exchange.importing.collation import CollationSettings, plan_collation
+from intravariance.exchange.importing.run import run_import
+from intravariance.executors.processes import ProcessExecutor
+from intravariance.files.atomic import check_target
+from intravariance.geometry.sampling import NOISE_VARIANCE, PoseKind
+from intravariance.progress import say
+from intravariance.sources import Source, Up, choose, parse_source
 
 _COLLATION = "anomaly_shapenet:"
-
-# The modules of the build import NumPy and SciPy, so they are imported when it starts.
 
 
 @click.command("build")
 @click.option("--group", type=click.Choice([str(g) for g in GROUPS]), help="Group of the paper.")
 @click.option("--spec", type=click.Path(path_type=Path), help="Your own specification (TOML).")
-@click.option(
-    "--category", "categories", multiple=True, help="Only this category; may be repeated."
-)
+@categories_option
 @click.option(
     "--source",
     default="procedural",
@@ -72,16 +77,12 @@ _COLLATION = "anomaly_shapenet:"
 )
 @click.option("--out", type=click.Path(path_type=Path), help="File to write.  [default: NAME.h5]")
 @click.option("--force", is_flag=True, help="Replace an existing file or unfinished build.")
-@click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    help="Worker processes.  [default: one for each core at hand]",
-)
+@jobs_option
 @click.option("--blender", type=click.Path(path_type=Path), help="Blender program to use.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder for prepared base meshes.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and write nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@json_option
+@quiet_option
 def build_command(
     group: str | None,
     spec: Path | None,
@@ -119,14 +120,8 @@ def build_command(
         return
     specification = _specification(group, spec).select(categories)
     if dry_run:
-        from intravariance.sources import parse_source
-
         _print_plan(specification, parse_source(source, up), seed, fill is not None, as_json)
         return
-
-    from intravariance.building.run import BuildSettings, build, default_cache
-    from intravariance.building.sample import SampleSettings
-    from intravariance.executors.processes import ProcessExecutor
 
     settings = BuildSettings(
         specification=specification,
@@ -150,22 +145,23 @@ def build_command(
             result = build(settings, out, executor, force)
     except KeyboardInterrupt:
         raise IVError("interrupted; the same command carries on from here") from None
+    _print_build(result, as_json)
+
+
+def _print_build(result: BuildResult, as_json: bool) -> None:
     if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "path": str(result.path),
-                    "content_digest": result.digest,
-                    "samples": result.samples,
-                    "rejected_draws": result.rejections,
-                }
-            )
-        )
-    else:
-        rejected = ", ".join(f"{defect} {n}" for defect, n in sorted(result.rejections.items()))
-        path = click.format_filename(result.path)
-        click.echo(f"{path}: {result.samples} samples, content digest {result.digest}")
-        click.echo(f"draws of defect parameters refused and repeated: {rejected or 'none'}")
+        content = {
+            "path": str(result.path),
+            "content_digest": result.digest,
+            "samples": result.samples,
+            "rejected_draws": result.rejections,
+        }
+        click.echo(json.dumps(content))
+        return
+    rejected = ", ".join(f"{defect} {n}" for defect, n in sorted(result.rejections.items()))
+    path = click.format_filename(result.path)
+    click.echo(f"{path}: {result.samples} samples, content digest {result.digest}")
+    click.echo(f"draws of defect parameters refused and repeated: {rejected or 'none'}")
 
 
 def _specification(group: str | None, spec: Path | None) -> Specification:
@@ -197,14 +193,6 @@ def _collate(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    import os
-
-    from intravariance.commands.import_ import print_result
-    from intravariance.exchange.importing.collation import CollationSettings, plan_collation
-    from intravariance.exchange.importing.run import run_import
-    from intravariance.executors.processes import ProcessExecutor
-    from intravariance.files.atomic import check_target
-    from intravariance.progress import say
 
     location = source.removeprefix(_COLLATION)
     if not location:
@@ -238,8 +226,6 @@ def _collate(
 
 
 def _sigma(variance: float | None, sigma: float | None) -> float:
-    from intravariance.geometry.sampling import NOISE_VARIANCE
-
     if variance is not None and sigma is not None:
         raise InputError("give --noise-variance or --noise-sigma, not both")
     if sigma is not None:
@@ -250,10 +236,6 @@ def _sigma(variance: float | None, sigma: float | None) -> float:
 def _print_plan(
     specification: Specification, source: Source, seed: int, fill: bool, as_json: bool
 ) -> None:
-    from dataclasses import asdict
-
-    from intravariance.building.plan import make_plan
-    from intravariance.sources import choose
 
     jobs = make_plan(specification, seed)
     choices = choose(specification, source, seed, fill)

@@ -7,23 +7,24 @@ from pathlib import Path
 
 import click
 
+from intravariance.cards.dataset_card import dataset_card
+from intravariance.commands.options import file_argument, force_option
+from intravariance.files.atomic import check_target, write_file
+
 
 @click.command("card")
-@click.argument("file", type=click.Path(path_type=Path))
+@file_argument
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     help="File to write, e.g. DATASET_CARD.md.  [default: print it]",
 )
-@click.option("--force", is_flag=True, help="Replace an existing file.")
+@force_option
 def card_command(file: Path, out: Path | None, force: bool) -> None:
     """Write the dataset card (Markdown) of a dataset file.
 
     It has the form of the Hugging Face Hub; every number in it is taken from the file.
     """
-    from intravariance.cards.dataset_card import dataset_card
-    from intravariance.files.atomic import check_target, write_file
-
     if out is None:
         click.echo(dataset_card(file), nl=False)
         return

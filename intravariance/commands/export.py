@@ -5,31 +5,45 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, get_args
 
 import click
 
+from intravariance.commands.options import (
+    categories_option,
+    choose_categories,
+    file_argument,
+    jobs_option,
+    json_option,
+    quiet_option,
+)
+from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError, IVError
+from intravariance.exchange.exporting.tree import write_tree
+from intravariance.exchange.layouts import WRITERS, ExportOptions
+from intravariance.exchange.layouts.entries import CrackSpelling, Delimiter
+from intravariance.exchange.parquet.writing import PARQUET_LAYOUT, write_parquet
+from intravariance.executors.processes import ProcessExecutor
+from intravariance.executors.serial import SerialExecutor
 
-if TYPE_CHECKING:
-    from intravariance.dataset.store import Dataset
-
-_LAYOUTS = ("anomaly-shapenet", "real3d-ad", "mvtec-like-folder", "hf-parquet")
-_DELIMITERS: dict[str, Literal[",", " "]] = {"comma": ",", "space": " "}
+_DELIMITERS: dict[str, Delimiter] = {"comma": ",", "space": " "}
 
 
 @click.command("export")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--layout", type=click.Choice(_LAYOUTS), required=True, help="Folders to write.")
+@file_argument
+@click.option(
+    "--layout",
+    type=click.Choice([*WRITERS, PARQUET_LAYOUT]),
+    required=True,
+    help="Folders to write.",
+)
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="Folder to write; a new one."
 )
-@click.option(
-    "--category", "categories", multiple=True, help="Only this category; may be repeated."
-)
+@categories_option
 @click.option(
     "--spelling",
-    type=click.Choice(["crak", "crack"]),
+    type=click.Choice(get_args(CrackSpelling)),
     help="Of a crack in names.  [default: crak in anomaly-shapenet, as in the original]",
 )
 @click.option(
@@ -40,19 +54,15 @@ _DELIMITERS: dict[str, Literal[",", " "]] = {"comma": ",", "space": " "}
 @click.option(
     "--force", is_flag=True, help="Replace an earlier export in which nothing was changed."
 )
-@click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    help="Worker processes.  [default: one for each core at hand]",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@jobs_option
+@json_option
+@quiet_option
 def export_command(
     file: Path,
     layout: str,
     out: Path,
     categories: tuple[str, ...],
-    spelling: Literal["crak", "crack"] | None,
+    spelling: CrackSpelling | None,
     gt_delimiter: str | None,
     force: bool,
     jobs: int | None,
@@ -64,12 +74,10 @@ def export_command(
     What a layout has no place for is named at the end. The same file and options give the same
     bytes, and the folder appears only when it is complete.
     """
-    from intravariance.dataset.store import open_dataset
-
     with open_dataset(file) as dataset:
-        part = dataset.filter(category=categories) if categories else dataset
+        part = dataset.filter(category=choose_categories(dataset, categories))
         try:
-            if layout == "hf-parquet":
+            if layout == PARQUET_LAYOUT:
                 _refuse(layout, spelling is not None and "--spelling")
                 _refuse(layout, gt_delimiter is not None and "--gt-delimiter")
                 result = _parquet(part, out, force, quiet)
@@ -95,24 +103,19 @@ def _tree(
     dataset: Dataset,
     layout: str,
     out: Path,
-    spelling: Literal["crak", "crack"] | None,
+    spelling: CrackSpelling | None,
     gt_delimiter: str | None,
     force: bool,
     jobs: int | None,
     quiet: bool,
 ) -> dict[str, Any]:
-    """Write a tree; what is printed of it."""
-    from intravariance.exchange.exporting.tree import write_tree
-    from intravariance.exchange.layouts import WRITERS, Options
-    from intravariance.executors.processes import ProcessExecutor
-    from intravariance.executors.serial import SerialExecutor
-
+    """Write a tree, and return what is printed of it."""
     chosen = WRITERS[layout]
     rules = chosen.RULES
     delimiter = None if gt_delimiter is None else _DELIMITERS[gt_delimiter]
     _refuse(layout, spelling not in (None, *rules.spellings) and f"--spelling {spelling}")
     _refuse(layout, delimiter not in (None, *rules.delimiters) and f"--gt-delimiter {gt_delimiter}")
-    options = Options(
+    options = ExportOptions(
         spelling or rules.spellings[0],
         delimiter or rules.delimiters[0],
         float(dataset.metadata["identity"]["noise_sigma"]),
@@ -135,12 +138,10 @@ def _tree(
 
 
 def _parquet(dataset: Dataset, out: Path, force: bool, quiet: bool) -> dict[str, Any]:
-    from intravariance.exchange.parquet.writing import export
-
-    written = export(dataset, out, force=force, quiet=quiet)
+    written = write_parquet(dataset, out, force=force, quiet=quiet)
     return {
         "path": str(out),
-        "layout": "hf-parquet",
+        "layout": PARQUET_LAYOUT,
         "samples": written.samples,
         "files": written.files,
         "bytes": written.bytes,

@@ -5,16 +5,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from intravariance.commands.options import jobs_option, json_option, quiet_option
 from intravariance.errors import IVError
-
-if TYPE_CHECKING:
-    from intravariance.exchange.importing.run import ImportResult, Normalise
-
-# The modules of the import load NumPy and h5py, so they are imported when it starts.
+from intravariance.exchange.importing.run import (
+    ImportResult,
+    ImportSettings,
+    Normalise,
+    import_dataset,
+    no_use,
+    restores,
+)
+from intravariance.executors.processes import ProcessExecutor
 
 
 @click.command("import")
@@ -32,13 +36,9 @@ if TYPE_CHECKING:
 )
 @click.option("--skip-bad", is_flag=True, help="Leave out clouds that cannot be used.")
 @click.option("--force", is_flag=True, help="Replace an existing file or unfinished import.")
-@click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    help="Worker processes.  [default: one for each core at hand]",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@jobs_option
+@json_option
+@quiet_option
 def import_command(
     layout: str,
     path: Path,
@@ -59,14 +59,6 @@ def import_command(
     on a built one: verify, info, preview, train (with --set data.points=stored), evaluate. Killed
     at any moment, the same command carries on; of hf-parquet it begins again.
     """
-    from intravariance.exchange.importing.run import (
-        ImportSettings,
-        import_dataset,
-        no_use,
-        restores,
-    )
-    from intravariance.executors.processes import ProcessExecutor
-
     settings = ImportSettings(layout, path, name, normalise, skip_bad, quiet)
     if jobs not in (None, 1) and restores(settings):
         raise no_use("--jobs")
@@ -79,7 +71,7 @@ def import_command(
 
 
 def print_result(result: ImportResult, as_json: bool) -> None:
-    """One line, and one on stderr for each cloud that was left out; or JSON."""
+    """Print one line, and one on stderr for each cloud that was left out; or JSON."""
     if as_json:
         click.echo(
             json.dumps(

@@ -6,24 +6,22 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from annotations.vocabulary import NORMAL, in_order
-
-if TYPE_CHECKING:
-    from intravariance.dataset.store import Dataset
+from intravariance.cards.imported_card import known_noise
+from intravariance.cards.labels import hand_labels, in_short
+from intravariance.commands.options import file_argument, json_option
+from intravariance.dataset.store import Dataset, open_dataset
 
 
 @click.command("info")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@file_argument
+@json_option
 def info_command(file: Path, as_json: bool) -> None:
     """Show what a dataset file holds: counts as in Table 8 of the paper, noise, source, digest."""
-    from intravariance.cards.labels import in_short
-    from intravariance.dataset.store import open_dataset
-
     with open_dataset(file) as dataset:
         content = describe(dataset)
     if as_json:
@@ -63,10 +61,10 @@ def info_command(file: Path, as_json: bool) -> None:
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
-    """What `iv info` shows, JSON-able. "table" has a row a category and a last row "total"."""
-    from intravariance.cards.imported_card import known_noise
-    from intravariance.cards.labels import hand_labels
+    """Collect what `iv info` shows, JSON-able.
 
+    "table" has a row for each category and a last row "total".
+    """
     metadata = dataset.metadata
     identity = metadata["identity"]
     imported = identity.get("imported", {})
@@ -95,7 +93,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 
 
 def _row(dataset: Dataset, name: str, defects: list[str]) -> dict[str, Any]:
-    """Counted from the samples, not from the specification."""
+    """Count from the samples, not from the specification."""
     found = Counter((record.split, record.defect) for record in dataset)
     return {
         "class": name,
@@ -108,7 +106,7 @@ def _row(dataset: Dataset, name: str, defects: list[str]) -> dict[str, Any]:
 
 
 def _aligned(rows: list[dict[str, Any]]) -> list[str]:
-    """The first column to the left, numbers to the right."""
+    """Align the first column to the left, numbers to the right."""
     cells = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
     return [

@@ -8,20 +8,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from annotations.merging import RULES, Rule
+from intravariance.commands.options import (
+    categories_option,
+    choose_categories,
+    file_argument,
+    force_option,
+    json_option,
+    quiet_option,
+)
+from intravariance.dataset.store import Dataset, Record, open_dataset
 from intravariance.errors import InputError, IVError
+from intravariance.files.folders import check_folder
+from intravariance.labelling.comparing import FIGURES, LabelAgreement, compare_labels, summary
+from intravariance.labelling.giving_out import CloudFormat, give_out
+from intravariance.labelling.manifest import MANIFEST, CloudFrame
+from intravariance.labelling.relabelling import Relabelling, relabel
 from intravariance.progress import say
-
-if TYPE_CHECKING:
-    from intravariance.dataset.store import Dataset, Record
-    from intravariance.labelling.comparing import Comparison
-    from intravariance.labelling.giving_out import CloudFormat
-    from intravariance.labelling.manifest import Frame
-    from intravariance.labelling.relabelling import Relabelling
 
 _PATH = click.Path(path_type=Path)
 _COUNTS = ("matched", "missing", "extra", "repeated", "ambiguous", "added", "removed")
@@ -29,13 +36,13 @@ _COUNTS = ("matched", "missing", "extra", "repeated", "ambiguous", "added", "rem
 
 @click.group("labels")
 def labels_command() -> None:
-    """Labels by hand: give clouds out to CloudCompare, take them back, measure agreement."""
+    """Give clouds out to CloudCompare for labels by hand, take them back, measure agreement."""
 
 
 @labels_command.command("export")
-@click.argument("file", type=_PATH)
+@file_argument
 @click.option("--out", type=_PATH, required=True, help="Folder to make.")
-@click.option("--category", "categories", multiple=True, help="Only this; may be repeated.")
+@categories_option
 @click.option("--sample", "samples", multiple=True, help="Only this one; may be repeated.")
 @click.option(
     "--format",
@@ -54,15 +61,15 @@ def labels_command() -> None:
 )
 @click.option("--blind", is_flag=True, help="All labels 0: the annotator must not see ours.")
 @click.option("--force", is_flag=True, help="Replace a folder in which nothing was edited.")
-@click.option("--quiet", is_flag=True, help="No progress.")
-@click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
+@quiet_option
+@json_option
 def export_command(
     file: Path,
     out: Path,
     categories: tuple[str, ...],
     samples: tuple[str, ...],
     kind: CloudFormat,
-    frame: Frame,
+    frame: CloudFrame,
     blind: bool,
     force: bool,
     quiet: bool,
@@ -73,12 +80,7 @@ def export_command(
     One file a sample, with the scalar field `label`, and manifest.json. Edit the label, save over
     the file, and take the folder back with `iv labels import`.
     """
-    from intravariance.dataset.store import open_dataset
-    from intravariance.files.folders import check_folder
-    from intravariance.labelling.giving_out import give_out
-    from intravariance.labelling.manifest import NAME
-
-    check_folder(out, NAME, force)
+    check_folder(out, MANIFEST, force)
     with open_dataset(file) as dataset, _interruptible(out):
         records = _chosen(dataset, categories, samples)
         manifest = give_out(records, dataset.digest, out, frame, kind, blind, force, quiet)
@@ -101,9 +103,9 @@ def export_command(
 )
 @click.option("--annotator", help="Who labelled; recorded in the file.")
 @click.option("--skip-bad", is_flag=True, help="Leave out files that cannot be used.")
-@click.option("--force", is_flag=True, help="Replace an existing file.")
-@click.option("--quiet", is_flag=True, help="No progress.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@force_option
+@quiet_option
+@json_option
 def import_command(
     folder: Path,
     data: Path,
@@ -120,8 +122,6 @@ def import_command(
     Points are found again by their coordinates, in any order. Points that an edited file lacks keep
     their construction label, whatever the rule.
     """
-    from intravariance.labelling.relabelling import relabel
-
     if annotator is not None and not (annotator.isascii() and annotator.isprintable()):
         raise InputError(f"--annotator {annotator!r}: expected plain ASCII")
     with _interruptible(out):
@@ -136,22 +136,20 @@ def import_command(
 @click.argument("source", metavar="FOLDER_OR_FILE", type=_PATH)
 @click.option("--data", type=_PATH, required=True, help="Dataset file with construction labels.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print a line for each sample as CSV.")
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@json_option
+@quiet_option
 @click.pass_context
 def compare_command(
     ctx: click.Context, source: Path, data: Path, as_csv: bool, as_json: bool, quiet: bool
 ) -> None:
-    """Agreement of hand labels with construction: IoU, Cohen's kappa, precision, recall.
+    """Measure agreement of hand labels with construction: IoU, Cohen's kappa, precision, recall.
 
     FOLDER_OR_FILE is an edited folder of `iv labels export`, or a file of `iv labels import`. Ends
     with exit code 1 when a file could not be compared.
     """
-    from intravariance.labelling.comparing import compare
-
     if as_csv and as_json:
         raise InputError("--csv and --json: choose one of them")
-    result = compare(source, data, quiet)
+    result = compare_labels(source, data, quiet)
     if as_json:
         click.echo(json.dumps(result.to_dict()))
     elif as_csv:
@@ -174,8 +172,8 @@ def _interruptible(out: Path) -> Iterator[None]:
 def _chosen(
     dataset: Dataset, categories: tuple[str, ...], samples: tuple[str, ...]
 ) -> list[Record]:
-    """The samples of these categories and names; InputError when a name is unknown."""
-    records = list(dataset.filter(category=categories) if categories else dataset)
+    """Return the samples of these categories and names; InputError when a name is unknown."""
+    records = list(dataset.filter(category=choose_categories(dataset, categories)))
     if not samples:
         return records
     unknown = sorted(set(samples) - {record.id for record in records})
@@ -221,9 +219,7 @@ def _print_names(what: str, names: list[str]) -> None:
         click.echo(f"{what}: {len(names)} ({', '.join(names[:5])}{more})")
 
 
-def _print_comparison(result: Comparison) -> None:
-    from intravariance.labelling.comparing import FIGURES, summary
-
+def _print_comparison(result: LabelAgreement) -> None:
     for kind, groups in result.groups().items():
         width = max(len(kind), *map(len, groups))
         heads = "  ".join(f"{name:>9}" for name in FIGURES)

@@ -7,17 +7,26 @@ from pathlib import Path
 
 import click
 
+from intravariance.commands.options import (
+    categories_option,
+    choose_categories,
+    file_argument,
+    force_option,
+    quiet_option,
+)
+from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
+from intravariance.files.atomic import check_target, write_file
+from intravariance.looking.pictures import png
+from intravariance.looking.preview import contact_sheet
 
 
 @click.command("preview")
-@click.argument("file", type=click.Path(path_type=Path))
+@file_argument
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Picture to write.  [default: NAME.png]"
 )
-@click.option(
-    "--category", "categories", multiple=True, help="Only this category; may be repeated."
-)
+@categories_option
 @click.option(
     "--size",
     type=click.IntRange(64, 2048),
@@ -39,8 +48,8 @@ from intravariance.errors import InputError
     show_default=True,
     help="Paint labelled points, or paint them by how far they were moved.",
 )
-@click.option("--force", is_flag=True, help="Replace an existing file.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@force_option
+@quiet_option
 def preview_command(
     file: Path,
     out: Path | None,
@@ -56,17 +65,12 @@ def preview_command(
     One row a category: a template, then the median sample of each defect type by share of
     labelled points. The same file always gives the same picture.
     """
-    from intravariance.dataset.store import open_dataset
-    from intravariance.files.atomic import check_target, write_file
-    from intravariance.looking.pictures import png
-    from intravariance.looking.preview import contact_sheet
-
     out = file.with_suffix(".png") if out is None else out
     if out.suffix.lower() != ".png":
         raise InputError(f"--out {out}: expected a name ending in .png")
     check_target(out, force)
     with open_dataset(file) as dataset:
-        part = dataset.filter(category=categories) if categories else dataset
+        part = dataset.filter(category=choose_categories(dataset, categories))
         sheet = contact_sheet(part, size, samples, colour, quiet)  # type: ignore[arg-type]
     write_file(out, png(sheet), force)
     click.echo(out)

@@ -5,25 +5,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from intravariance.verification.verify import Report
+from intravariance.commands.options import file_argument, json_option
+from intravariance.verification.verify import Report, verify
 
 
 @click.command("verify")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@file_argument
+@json_option
 @click.pass_context
 def verify_command(ctx: click.Context, file: Path, as_json: bool) -> None:
     """Check a dataset file: whole, to specification, true to its geometry, free of shortcuts.
 
     Ends with exit code 1 when a check fails.
     """
-    from intravariance.verification.verify import verify
-
     report = verify(file)
     if as_json:
         click.echo(json.dumps(report.to_dict()))

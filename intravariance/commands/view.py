@@ -5,21 +5,27 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 import numpy as np
 from numpy.typing import NDArray
 
 from annotations.vocabulary import NORMAL
+from intravariance.cloud_files import SUFFIXES, read_cloud, read_labels
+from intravariance.cloud_files.npy import parse_array
+from intravariance.cloud_files.reading import read_bytes
+from intravariance.cloud_files.text import parse_cells
+from intravariance.commands.options import force_option
+from intravariance.dataset.store import DATASET_SUFFIXES, Dataset, Record, open_dataset
 from intravariance.errors import InputError
-
-if TYPE_CHECKING:
-    from intravariance.dataset.store import Dataset, Record
-    from intravariance.looking.cloud import LabelledCloud
-    from intravariance.looking.pictures import Colouring
+from intravariance.files.atomic import check_target, write_file
+from intravariance.looking.cloud import LabelledCloud, upright
+from intravariance.looking.page import Note, page
+from intravariance.looking.panels import panel
+from intravariance.looking.pictures import Colouring, png
+from intravariance.looking.scans import UNLABELLED, scan_cloud
 
 # Splats of more points than this only add to the time that a picture takes.
 _PICTURE_POINTS = 200_000
@@ -64,7 +70,7 @@ class _Sight:
     type=click.Path(path_type=Path),
     help="Anomaly scores: .txt, .csv or .npy, one for each point in the order of FILE.",
 )
-@click.option("--force", is_flag=True, help="Replace an existing file.")
+@force_option
 def view_command(
     target: str,
     out: Path | None,
@@ -80,9 +86,6 @@ def view_command(
     of the dataset. Your own clouds may be .ply .pcd .txt .xyz .asc .csv .npy or .obj; they are
     scaled to a radius of 1, and given normals when they have none.
     """
-    from intravariance.dataset.store import DATASET_SUFFIXES
-    from intravariance.files.atomic import check_target, write_file
-
     if out is not None:
         _check_out(out, colour)
         check_target(out, force)
@@ -106,7 +109,7 @@ def view_command(
 
 
 def choose_sample(dataset: Dataset, sample: str) -> Record:
-    """The record that `sample` means: a name, CATEGORY or CATEGORY/DEFECT; "" is the first
+    """Find the record that `sample` means: a name, CATEGORY or CATEGORY/DEFECT; "" is the first
     defective one, of all or of the category. Raises InputError naming what comes close."""
     try:
         return dataset[sample]
@@ -133,11 +136,7 @@ def choose_sample(dataset: Dataset, sample: str) -> Record:
 
 
 def read_scores(path: Path, count: int) -> NDArray[np.float32]:
-    """(count,) float32 scores from a text or .npy file with one finite number for each point."""
-    from intravariance.cloud_files.npy import parse_array
-    from intravariance.cloud_files.reading import read_bytes
-    from intravariance.cloud_files.text import parse_cells
-
+    """Read (count,) float32 scores, one finite number for each point, from a text or .npy file."""
     data = read_bytes(path)
     try:
         values = parse_array(data) if path.suffix.lower() == ".npy" else parse_cells(data)[0]
@@ -156,7 +155,7 @@ def read_scores(path: Path, count: int) -> NDArray[np.float32]:
 
 
 def _split(target: str) -> tuple[Path, str]:
-    """FILE and SAMPLE. An existing file whose name has a colon is taken as it is."""
+    """Split FILE:SAMPLE. An existing file whose name has a colon is taken as it is."""
     name, _, sample = target.rpartition(":")
     if not name or Path(target).exists():
         return Path(target), ""
@@ -173,9 +172,7 @@ def _check_out(out: Path, colour: str | None) -> None:
 
 
 def _check_colour(cloud: LabelledCloud, colour: str | None) -> None:
-    """InputError when nothing is known of what shall be shown."""
-    from intravariance.looking.scans import UNLABELLED
-
+    """Raise InputError when nothing is known of what shall be shown."""
     if colour == "scores" and cloud.scores is None:
         raise InputError("--colour scores: there are none; give a file of them with --scores")
     if colour == "displacement" and cloud.displacement is None:
@@ -189,9 +186,6 @@ def _is_page(out: Path) -> bool:
 
 
 def _from_dataset(path: Path, sample: str, scores: Path | None) -> _Sight:
-    from intravariance.dataset.store import open_dataset
-    from intravariance.looking.cloud import upright
-
     with open_dataset(path) as dataset:
         record = choose_sample(dataset, sample)
         sigma = float(dataset.metadata["identity"]["noise_sigma"])
@@ -211,11 +205,6 @@ def _from_dataset(path: Path, sample: str, scores: Path | None) -> _Sight:
 
 
 def _from_cloud_file(path: Path, labels: Path | None, scores: Path | None, html: bool) -> _Sight:
-    from dataclasses import replace
-
-    from intravariance.cloud_files import SUFFIXES, read_cloud, read_labels
-    from intravariance.dataset.store import DATASET_SUFFIXES
-    from intravariance.looking.scans import scan_cloud
 
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(
@@ -232,10 +221,6 @@ def _from_cloud_file(path: Path, labels: Path | None, scores: Path | None, html:
 
 
 def _picture(sight: _Sight, size: int, colour: Colouring | None) -> bytes:
-    from intravariance.looking.panels import panel
-    from intravariance.looking.pictures import png
-    from intravariance.looking.scans import UNLABELLED
-
     shown: Sequence[Colouring] | None = None if colour is None else [colour]
     if colour is None and sight.cloud.defect == UNLABELLED:
         shown = ["surface"] if sight.cloud.scores is None else ["surface", "scores"]
@@ -245,7 +230,5 @@ def _picture(sight: _Sight, size: int, colour: Colouring | None) -> bytes:
 
 
 def _page(sight: _Sight) -> bytes:
-    from intravariance.looking.page import Note, page
-
     clouds = [sight.cloud] if sight.template is None else [sight.cloud, sight.template]
     return page(sight.cloud.name, clouds, [Note("About this cloud", "\n".join(sight.notes))])

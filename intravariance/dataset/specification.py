@@ -22,7 +22,8 @@ from intravariance.errors import InputError
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
 GROUPS = (1, 2)
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
+# Names of categories, subcategories, defects and samples.
+PLAIN_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ def _category(content: Any, origin: str, imported: bool) -> Category:
             raise InputError(
                 f"{reader.origin}: unknown defect {defect!r}; known: {', '.join(DEFECT_TYPES)}"
             )
-        if not _NAME.fullmatch(defect) or defect == NORMAL:
+        if not PLAIN_NAME.fullmatch(defect) or defect == NORMAL:
             raise InputError(
                 f"{reader.origin}: {defect!r} is no name of a defect; expected are lower-case "
                 f"letters, digits and underscores, a letter first, and not {NORMAL!r}"
@@ -242,7 +243,7 @@ class _Reader:
 
     def name(self, key: str) -> str:
         value: str = self.take(key, str, required=True)
-        if not _NAME.fullmatch(value):
+        if not PLAIN_NAME.fullmatch(value):
             raise InputError(
                 f"{self.origin}: {key} = {value!r}, expected lower-case letters, digits and "
                 "underscores, a letter first"
@@ -252,7 +253,7 @@ class _Reader:
     def names(self, key: str, required: bool = False) -> tuple[str, ...]:
         values = self.take(key, list, default=[], required=required)
         for value in values:
-            if not isinstance(value, str) or not _NAME.fullmatch(value):
+            if not isinstance(value, str) or not PLAIN_NAME.fullmatch(value):
                 raise InputError(
                     f"{self.origin}: {key} has {value!r}, expected names in lower-case letters, "
                     "digits and underscores"

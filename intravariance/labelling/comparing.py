@@ -35,7 +35,7 @@ class SampleAgreement:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class LabelAgreement:
     """Agreement of hand labels with construction. blind : whether the hand could not see ours,
     None when that is not known; failed : sample id -> why its file could not be compared."""
 
@@ -45,7 +45,7 @@ class Comparison:
     failed: dict[str, str]
 
     def groups(self) -> dict[str, dict[str, list[SampleAgreement]]]:
-        """ "defect" and "category" -> name -> samples; "all" -> "all samples" -> samples."""
+        """Return "defect" and "category" -> name -> samples; "all" -> "all samples" -> samples."""
         return {
             "defect": _grouped(self.samples, lambda sample: sample.defect),
             "category": _grouped(self.samples, lambda sample: sample.category),
@@ -53,7 +53,7 @@ class Comparison:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able form; what is not defined is null."""
+        """Return the JSON-able form; what is not defined is null."""
         return {
             "blind": self.blind,
             "unlabelled": self.unlabelled,
@@ -66,7 +66,7 @@ class Comparison:
         }
 
     def to_csv(self) -> str:
-        """A line for each sample; what is not defined is empty."""
+        """Write a line for each sample; what is not defined is empty."""
         rows = [_row(sample) for sample in self.samples]
         text = io.StringIO()
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
@@ -75,7 +75,7 @@ class Comparison:
         return text.getvalue()
 
 
-def compare(source: Path, data: Path, quiet: bool = False) -> Comparison:
+def compare_labels(source: Path, data: Path, quiet: bool = False) -> LabelAgreement:
     """Compare the hand labels of `source`, a folder of `iv labels export` or a file of
     `iv labels import`, with the construction labels of the dataset `data`.
 
@@ -93,9 +93,10 @@ def compare(source: Path, data: Path, quiet: bool = False) -> Comparison:
 
 
 def summary(members: Iterable[SampleAgreement]) -> dict[str, Any]:
-    """Figures of a group: the mean over its objects (those where it is defined, counted beside
-    it), and the same over all its points together. marked : objects with any hand label, which on
-    normal samples are false alarms."""
+    """Return figures of a group: the mean over its objects (those where it is defined, counted
+    beside it), and the same over all its points together. marked : objects with any hand label,
+    which on normal samples are false alarms.
+    """
     rows = list(members)
     together = pooled(row.counts for row in rows)
     result: dict[str, Any] = {
@@ -112,7 +113,7 @@ def summary(members: Iterable[SampleAgreement]) -> dict[str, Any]:
     return result
 
 
-def _of_folder(folder: Path, dataset: Dataset, quiet: bool) -> Comparison:
+def _of_folder(folder: Path, dataset: Dataset, quiet: bool) -> LabelAgreement:
     edited = find_edited(folder, dataset)
     samples, failed = [], {}
     pairs = read_edited(edited, dataset)
@@ -128,10 +129,10 @@ def _of_folder(folder: Path, dataset: Dataset, quiet: bool) -> Comparison:
             )
         )
     rest = len(edited.unchanged) + len(edited.absent)
-    return Comparison(tuple(samples), edited.manifest.blind, rest, failed)
+    return LabelAgreement(tuple(samples), edited.manifest.blind, rest, failed)
 
 
-def _of_file(file: Path, dataset: Dataset, quiet: bool) -> Comparison:
+def _of_file(file: Path, dataset: Dataset, quiet: bool) -> LabelAgreement:
     known = {record.id: record for record in dataset}
     samples = []
     with open_dataset(file) as labelled:
@@ -147,7 +148,7 @@ def _of_file(file: Path, dataset: Dataset, quiet: bool) -> Comparison:
             samples.append(
                 SampleAgreement(sample.id, sample.category, sample.defect, counts, missing)
             )
-    return Comparison(tuple(samples), None, len(known) - len(samples), {})
+    return LabelAgreement(tuple(samples), None, len(known) - len(samples), {})
 
 
 def _grouped(

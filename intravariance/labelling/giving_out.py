@@ -16,16 +16,17 @@ from intravariance.dataset.sample_checks import unposed
 from intravariance.dataset.store import Record, Sample
 from intravariance.files.atomic import write_file
 from intravariance.files.folders import new_folder, write_member
-from intravariance.labelling.manifest import NAME, Frame, GivenCloud, Manifest
+from intravariance.labelling.manifest import MANIFEST, CloudFrame, GivenCloud, Manifest
 from intravariance.progress import track
 
 CloudFormat = Literal["ply", "txt"]
 FORMATS: tuple[CloudFormat, ...] = ("ply", "txt")
 
 
-def given_points(sample: Sample, frame: Frame) -> NDArray[np.float32]:
-    """(N, 3) float32 as the annotator gets them. frame : "upright" is the unit-sphere frame, z up;
-    "stored" is that of the dataset file."""
+def given_points(sample: Sample, frame: CloudFrame) -> NDArray[np.float32]:
+    """Return (N, 3) float32 as the annotator gets them. frame : "upright" is the unit-sphere frame,
+    z up; "stored" is that of the dataset file.
+    """
     return sample.points if frame == "stored" else _float32(unposed(sample.points, sample.pose))
 
 
@@ -33,7 +34,7 @@ def give_out(
     records: Sequence[Record],
     dataset_digest: str,
     out: Path,
-    frame: Frame = "upright",
+    frame: CloudFrame = "upright",
     kind: CloudFormat = "ply",
     blind: bool = False,
     force: bool = False,
@@ -47,9 +48,9 @@ def give_out(
     InputError when `out` exists (without `force`), or holds files that were edited (also with it).
     """
     clouds: dict[str, GivenCloud] = {}
-    with new_folder(out, NAME, force) as folder:
+    with new_folder(out, MANIFEST, force) as folder:
         # By this the folder is known as ours; the whole manifest takes its place at the end.
-        (folder / NAME).write_bytes(Manifest(dataset_digest, frame, blind, {}).to_bytes())
+        (folder / MANIFEST).write_bytes(Manifest(dataset_digest, frame, blind, {}).to_bytes())
         for record in track(records, len(records), "clouds", quiet):
             data = _cloud(record.load(), frame, kind, blind)
             name = f"{record.id}.{kind}"
@@ -57,11 +58,11 @@ def give_out(
             digest = hashlib.sha256(data).hexdigest()
             clouds[record.id] = GivenCloud(name, digest, record.digest, record.n_points)
         manifest = Manifest(dataset_digest, frame, blind, clouds)
-        write_file(folder / NAME, manifest.to_bytes(), force=True)
+        write_file(folder / MANIFEST, manifest.to_bytes(), force=True)
     return manifest
 
 
-def _cloud(sample: Sample, frame: Frame, kind: CloudFormat, blind: bool) -> bytes:
+def _cloud(sample: Sample, frame: CloudFrame, kind: CloudFormat, blind: bool) -> bytes:
     points, normals = given_points(sample, frame), sample.normals
     if frame == "upright":
         normals = _float32(normals.astype(np.float64) @ sample.pose[:3, :3])

@@ -20,10 +20,10 @@ from typing import Any, Literal
 from intravariance.dataset.schema import canonical_json
 from intravariance.errors import InputError
 
-NAME = "manifest.json"
-FORMAT, VERSION = "iv-labels", 1
-Frame = Literal["upright", "stored"]
-FRAMES: tuple[Frame, ...] = ("upright", "stored")
+MANIFEST = "manifest.json"
+MANIFEST_FORMAT, MANIFEST_VERSION = "iv-labels", 1
+CloudFrame = Literal["upright", "stored"]
+CLOUD_FRAMES: tuple[CloudFrame, ...] = ("upright", "stored")
 
 
 @dataclass(frozen=True)
@@ -42,30 +42,30 @@ class Manifest:
     """What a folder holds; clouds by sample id, in the dataset's order."""
 
     dataset: str
-    frame: Frame
+    frame: CloudFrame
     blind: bool
     clouds: dict[str, GivenCloud]
 
     def to_bytes(self) -> bytes:
-        """The file."""
-        content = {"format": FORMAT, "version": VERSION, **asdict(self)}
+        """Return the bytes of the file."""
+        content = {"format": MANIFEST_FORMAT, "version": MANIFEST_VERSION, **asdict(self)}
         canonical_json(content)  # refuses what JSON has not
         return (json.dumps(content, indent=1) + "\n").encode()
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a folder. Raises InputError when there is none, or it is not ours."""
-    path = folder / NAME
+    """Read the manifest of a folder. Raises InputError when there is none, or it is not ours."""
+    path = folder / MANIFEST
     if not path.is_file():
         raise InputError(
             f"{path}: no such file; expected a folder made by `iv labels export`, which has one"
         )
     try:
         content = json.loads(path.read_bytes())
-        if content["format"] != FORMAT or content["version"] != VERSION:
+        if content["format"] != MANIFEST_FORMAT or content["version"] != MANIFEST_VERSION:
             raise InputError(
                 f"{path}: has format {content['format']!r} version {content['version']!r}, "
-                f"expected {FORMAT!r} version {VERSION}"
+                f"expected {MANIFEST_FORMAT!r} version {MANIFEST_VERSION}"
             )
         return _checked(content)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -83,6 +83,6 @@ def _checked(content: dict[str, Any]) -> Manifest:
         if not all(isinstance(text, str) for text in texts) or type(cloud.points) is not int:
             raise ValueError(f"clouds.{id}")
         clouds[id] = cloud
-    if content["frame"] not in FRAMES or type(content["blind"]) is not bool:
+    if content["frame"] not in CLOUD_FRAMES or type(content["blind"]) is not bool:
         raise ValueError("frame or blind")
     return Manifest(str(content["dataset"]), content["frame"], content["blind"], clouds)

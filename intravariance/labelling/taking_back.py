@@ -18,7 +18,7 @@ from intravariance.dataset.store import Dataset, Sample
 from intravariance.errors import InputError
 from intravariance.files.checksums import NAME as CHECKSUMS
 from intravariance.labelling.giving_out import given_points
-from intravariance.labelling.manifest import NAME, Manifest, read_manifest
+from intravariance.labelling.manifest import MANIFEST, Manifest, read_manifest
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class Edited:
 
 
 def find_edited(folder: Path, dataset: Dataset) -> Edited:
-    """The edited files of a folder.
+    """List the edited files of a folder.
 
     A file is edited when its bytes are not those given out, or it is of another kind. Raises
     InputError when a sample is not in the dataset, is another one there, or has two edited files.
@@ -67,7 +67,7 @@ def find_edited(folder: Path, dataset: Dataset) -> Edited:
     unchanged, unused = set(), []
     for path in sorted(folder.iterdir()):
         given = manifest.clouds.get(path.stem)
-        if path.name in (NAME, CHECKSUMS) or not path.is_file():
+        if path.name in (MANIFEST, CHECKSUMS) or not path.is_file():
             continue
         if given is None or path.suffix.lower() not in SUFFIXES:
             unused.append(path.name)
@@ -90,7 +90,7 @@ def find_edited(folder: Path, dataset: Dataset) -> Edited:
 
 
 def read_edited(edited: Edited, dataset: Dataset) -> Iterator[tuple[Sample, HandLabels | str]]:
-    """Each edited sample with its hand labels, or with what is wrong with the file."""
+    """Yield each edited sample with its hand labels, or with what is wrong with the file."""
     for id, path in edited.files.items():
         sample = dataset[id].load()
         try:
@@ -100,8 +100,9 @@ def read_edited(edited: Edited, dataset: Dataset) -> Iterator[tuple[Sample, Hand
 
 
 def read_hand(path: Path, sample: Sample, manifest: Manifest) -> HandLabels:
-    """The hand labels in a cloud file. Raises InputError when it cannot be read, has no labels, or
-    its points are not the sample's."""
+    """Read the hand labels in a cloud file. Raises InputError when it cannot be read, has no
+    labels, or its points are not the sample's.
+    """
     data = read_bytes(path)
     cloud = parse_cloud(data, str(path))
     if cloud.labels is None:

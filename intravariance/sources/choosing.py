@@ -24,19 +24,19 @@ class Choice:
 
     @property
     def origin(self) -> str:
-        """What is recorded of the mesh chosen, e.g. "folder:bowl/soup.obj"."""
+        """Return what is recorded of the mesh chosen, e.g. "folder:bowl/soup.obj"."""
         return origin(*self.offers[0])
 
 
 def origin(source: Source, candidate: Candidate) -> str:
-    """Kind of the source and path inside it; no path of this machine."""
+    """Return the kind of the source and path inside it; no path of this machine."""
     return f"{source.kind}:{candidate.name}"
 
 
 def choose(
     specification: Specification, source: Source, seed: int, fill: bool = False
 ) -> list[Choice]:
-    """A base mesh for every subcategory, in the order of the specification.
+    """Choose a base mesh for every subcategory, in the order of the specification.
 
     A mesh that the specification names (`meshes`) is the only one considered. Else, where the
     source has a folder of the subcategory's name, the seed picks one of that folder; where it has
@@ -76,7 +76,7 @@ def choose(
 
 
 def _offers(category: Category, source: Source, seed: int) -> dict[str, list[Candidate]]:
-    """The candidates of each subcategory in the order in which they are to be tried."""
+    """Return the candidates of each subcategory in the order in which they are to be tried."""
     candidates = source.candidates(category)
     named = {name: _named(category, name, source, candidates) for name in category.meshes}
     taken = set(named.values())

@@ -63,23 +63,23 @@ class Source(Protocol):
 
     @property
     def label(self) -> str:
-        """What to record of the source: its kind and base name, no path of this machine."""
+        """Return what to record of the source: its kind and base name, no path of this machine."""
 
     def candidates(self, category: Category) -> list[Candidate]:
-        """The meshes of a category, sorted by name."""
+        """List the meshes of a category, sorted by name."""
 
     def where(self, category: Category) -> str:
-        """Where the meshes of a category are looked for, for error messages."""
+        """Return where the meshes of a category are looked for, for error messages."""
 
     def up_axis(self, name: str) -> Up:
-        """Which axis of a candidate's file points up."""
+        """Return which axis of a candidate's file points up."""
 
     def read(self, name: str) -> bytes:
-        """The file of a candidate. Raises InputError when it cannot or may not be read."""
+        """Read the file of a candidate. Raises InputError when it cannot or may not be read."""
 
 
 def parse_source(text: str, up: Up | None = None) -> Source:
-    """The source that `--source` names. Raises InputError for other forms and missing paths.
+    """Return the source that `--source` names. Raises InputError for other forms and missing paths.
 
     up : the axis that points up in the files; None takes the layout's own: y in ShapeNet and in
     glb files (both by their specification), z elsewhere.
@@ -219,12 +219,12 @@ _KINDS = {"folder": Folder, "modelnet40": ModelNet40, "shapenet": ShapeNet}
 
 
 def plain_name(text: str) -> str:
-    """A folder's name the way the specification writes names: "Night-Stand" is night_stand."""
+    """Write a folder's name as the specification writes names: "Night-Stand" is night_stand."""
     return re.sub(r"[\s-]+", "_", text.casefold())
 
 
 def category_folders(tree: Tree, category: Category) -> list[str]:
-    """The folders named like the category or an alias, at the root or in its only folder."""
+    """List the folders named like the category or an alias, at the root or in its only folder."""
     names = {category.name, *category.aliases}
     for root in _roots(tree):
         folders = [f for f in tree.folders(root.rstrip("/")) if plain_name(f) in names]
@@ -234,6 +234,6 @@ def category_folders(tree: Tree, category: Category) -> list[str]:
 
 
 def _roots(tree: Tree) -> list[str]:
-    """Archives are often packed with one folder around everything."""
+    """Return the root, and the one folder that archives often have around everything."""
     folders = tree.folders("")
     return ["", f"{folders[0]}/"] if len(folders) == 1 else [""]

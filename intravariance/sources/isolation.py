@@ -23,7 +23,7 @@ TIME_LIMIT = 300  # seconds, of processor and of wall time; the slowest of 62 me
 def read_and_repair(
     data: bytes, file_format: str, memory: int = MEMORY_LIMIT, seconds: int = TIME_LIMIT
 ) -> tuple[Mesh, float]:
-    """The prepared mesh of a file's bytes and its surface error (see `repair.make_base_mesh`).
+    """Return the mesh that `repair.make_base_mesh` makes of a file's bytes, and its surface error.
 
     Raises InputError with the reason when the file cannot be used, also when the child process
     was stopped by its limits or died.

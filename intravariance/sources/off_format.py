@@ -18,7 +18,7 @@ from intravariance.errors import InputError
 
 
 def read_off(data: bytes) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """(V, 3) vertices and (F, 3) faces; polygons are cut into fans, colours are ignored.
+    """Return (V, 3) vertices and (F, 3) faces; polygons are cut into fans, colours are ignored.
 
     Raises InputError when the file is not OFF, is cut off or has an index out of range.
     """
@@ -50,12 +50,12 @@ def read_off(data: bytes) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
 
 
 def fan(corners: Sequence[int]) -> list[tuple[int, int, int]]:
-    """The triangles of a polygon, all with its first corner."""
+    """Return the triangles of a polygon, all with its first corner."""
     return [(corners[0], corners[k], corners[k + 1]) for k in range(1, len(corners) - 1)]
 
 
 def _corners(line: str) -> list[int]:
-    """The corners in one face line `n i_1 ... i_n [colour]`."""
+    """Return the corners in one face line `n i_1 ... i_n [colour]`."""
     numbers = line.split()
     count = int(numbers[0])
     corners = [int(number) for number in numbers[1 : 1 + count]]

@@ -14,7 +14,7 @@ _FACE_LISTS = ("vertex_indices", "vertex_index")
 
 
 def read_ply(data: bytes) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """(V, 3) vertices and (F, 3) faces; polygons are cut into fans, other properties ignored.
+    """Return (V, 3) vertices and (F, 3) faces; polygons are cut into fans, all else is ignored.
 
     Raises InputError when the file is not PLY, is cut off, or has no vertices or faces.
     """

@@ -68,7 +68,7 @@ class DesignMaker(Protocol):
 def prepare(
     choice: Choice, cache: Path, skip_bad: bool, blender: DesignMaker
 ) -> tuple[BaseMesh, list[str]]:
-    """The base mesh of a choice, from the cache when it is there, and warnings for the user.
+    """Return the base mesh of a choice, from the cache when it is there, and warnings for the user.
 
     With `skip_bad` a file that cannot be used is left out, with a warning, and the next reserve
     taken. Raises InputError naming the file and the reason when none can be used, or when the
@@ -103,7 +103,7 @@ def prepare(
 
 
 def load_base_mesh(path: Path) -> Mesh:
-    """A prepared mesh from the cache. Raises IntegrityError when the file is damaged."""
+    """Read a prepared mesh from the cache. Raises IntegrityError when the file is damaged."""
     return _load(path)[0]
 
 
@@ -112,7 +112,7 @@ class _CacheError(InputError):
 
 
 def _prepared_file(source: Source, candidate: Candidate, cache: Path, blender: DesignMaker) -> Path:
-    """The cache file of a candidate, made when it is missing or damaged."""
+    """Return the cache file of a candidate, made when it is missing or damaged."""
     data = b""
     if source.kind == "procedural":
         identity = [code_digest("blender_scripts/designs", "blender_scripts/meshes.py")]
@@ -140,7 +140,7 @@ def _prepared_file(source: Source, candidate: Candidate, cache: Path, blender: D
 
 
 def _y_up_to_z_up(mesh: Mesh) -> Mesh:
-    """The mesh turned by 90 degrees about x: y becomes z, and z (the front) becomes -y."""
+    """Return the mesh turned by 90 degrees about x: y becomes z, and z (the front) becomes -y."""
     x, y, z = mesh.vertices.T
     return mesh_from_arrays(np.stack([x, -z, y], axis=1), mesh.faces)
 

@@ -26,9 +26,14 @@ from intravariance.sources.off_format import read_off
 from intravariance.sources.ply_meshes import read_ply
 from intravariance.sources.repair import make_base_mesh
 
+try:
+    import resource
+except ImportError:  # Windows: only the parent's wall clock limits the child there
+    resource = None  # type: ignore[assignment]
+
 
 def read_triangles(data: bytes, file_format: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    """(V, 3) float64 vertices and (F, 3) int64 faces of all objects of a file together.
+    """Return (V, 3) float64 vertices and (F, 3) int64 faces of all objects of a file together.
 
     file_format : "off", "obj", "ply", "stl" or "glb". Raises InputError, whatever is wrong.
     """
@@ -38,7 +43,7 @@ def read_triangles(data: bytes, file_format: str) -> tuple[NDArray[Any], NDArray
         return read_ply(data)
     if file_format == "obj":
         data = re.sub(rb"#[^\r\n]*", b"", data)  # trimesh takes no comments behind faces
-    import trimesh
+    import trimesh  # noqa: PLC0415 - weight
 
     try:
         with warnings.catch_warnings():
@@ -87,9 +92,7 @@ def main(file_format: str, memory: int, seconds: int) -> int:
 
 
 def _limit(memory: int, seconds: int) -> None:
-    try:
-        import resource
-    except ImportError:  # Windows: only the parent's wall clock limits the child there
+    if resource is None:
         return
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))

@@ -14,7 +14,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import point_cloud_utils
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from intravariance.errors import InputError
 from intravariance.geometry.densify import subdivide_long_edges
@@ -34,7 +37,7 @@ OFFSET_KEPT = 0.25  # share kept of the outward offset that the octree gives a r
 
 
 def make_base_mesh(vertices: NDArray[Any], faces: NDArray[Any]) -> tuple[Mesh, float]:
-    """A closed, outward-facing mesh in the unit-sphere frame, no edge longer than MAX_EDGE.
+    """Make a closed, outward-facing mesh in the unit-sphere frame, no edge longer than MAX_EDGE.
 
     vertices : (V, 3) float, faces : (F, 3) int, in any state and unit.
     Returns the mesh and its surface error: see `surface_error`; 0 when the surface was kept.
@@ -52,7 +55,7 @@ def make_base_mesh(vertices: NDArray[Any], faces: NDArray[Any]) -> tuple[Mesh, f
 
 
 def clean(vertices: NDArray[Any], faces: NDArray[Any]) -> Mesh:
-    """The mesh scaled to unit extent, without repeated vertices, degenerate and repeated faces.
+    """Scale to unit extent; drop repeated vertices, degenerate faces and repeated faces.
 
     Of faces with the same three corners one is kept, also when they lie back to back.
     Raises InputError for NaN or infinite coordinates, bad indices or when no face is left.
@@ -85,13 +88,11 @@ def clean(vertices: NDArray[Any], faces: NDArray[Any]) -> Mesh:
 
 
 def surface_error(original: Mesh, rebuilt: Mesh) -> float:
-    """95th percentile of the distance from points of `original`'s surface to `rebuilt`.
+    """Return the 95th percentile of the distance from points of `original`'s surface to `rebuilt`.
 
     Points deeper than ENCLOSED inside `rebuilt` do not count: what is enclosed (the works of a
     radio, the coffee in a cup) is meant to vanish.
     """
-    import point_cloud_utils
-
     points, _ = _surface_points(original)
     distances, _, _ = point_cloud_utils.signed_distance_to_mesh(  # negative inside
         points, rebuilt.vertices.astype(np.float64), rebuilt.faces.astype(np.int64)
@@ -101,9 +102,7 @@ def surface_error(original: Mesh, rebuilt: Mesh) -> float:
 
 
 def buried_share(mesh: Mesh) -> float:
-    """Share of a solid's area that lies inside another of its parts, where nobody sees it."""
-    import point_cloud_utils
-
+    """Return the share of a solid's area that lies hidden inside another of its parts."""
     points, normals = _surface_points(mesh)
     winding = point_cloud_utils.triangle_soup_fast_winding_number(
         mesh.vertices.astype(np.float64), mesh.faces, points + 1e-3 * normals
@@ -112,7 +111,10 @@ def buried_share(mesh: Mesh) -> float:
 
 
 def _surface_points(mesh: Mesh) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(10000, 3) points, uniform over the area and always the same, and their unit normals."""
+    """Return 10,000 points, (10000, 3), and their unit normals.
+
+    They are uniform over the area and always the same.
+    """
     areas = triangle_areas(mesh)
     rng = np.random.default_rng(0)
     chosen = rng.choice(len(areas), 10_000, p=areas / areas.sum())
@@ -124,7 +126,7 @@ def _surface_points(mesh: Mesh) -> tuple[NDArray[np.float64], NDArray[np.float64
 
 
 def _keep(mesh: Mesh) -> tuple[Mesh, float] | None:
-    """The mesh itself where it is a solid, thinned out where it has too many faces."""
+    """Return the mesh itself where it is a solid, thinned out where it has too many faces."""
     mesh = _point_outwards(mesh)
     if closed_problem(mesh) or buried_share(mesh) > MOST_BURIED:
         return None
@@ -144,7 +146,7 @@ def _keep(mesh: Mesh) -> tuple[Mesh, float] | None:
 
 
 def _finish(mesh: Mesh) -> Mesh | None:
-    """Long edges split; None when the result is not a solid of at most MAX_FACES faces."""
+    """Split long edges; None when the result is not a solid of at most MAX_FACES faces."""
     try:
         mesh = subdivide_long_edges(mesh, MAX_EDGE, MAX_FACES)
     except InputError:
@@ -171,10 +173,7 @@ def _point_outwards(mesh: Mesh) -> Mesh:
 
 
 def components(mesh: Mesh) -> NDArray[np.int64]:
-    """(F,) number of the connected component (through shared vertices) of each face."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
+    """Return (F,) number of the connected component (through shared vertices) of each face."""
     start, end = directed_edges(mesh.faces)
     shape = (len(mesh.vertices), len(mesh.vertices))
     graph = coo_array((np.ones(len(start), dtype=np.int8), (start, end)), shape=shape)
@@ -184,9 +183,10 @@ def components(mesh: Mesh) -> NDArray[np.int64]:
 
 
 def _rebuild(mesh: Mesh) -> Iterator[Mesh]:
-    """Watertight versions in the same frame, best first; the next is for when one is no solid."""
-    import point_cloud_utils
+    """Make watertight versions in the same frame, best first.
 
+    The next is for when one is no solid.
+    """
     solid_faces = mesh.faces[triangle_areas(mesh) > 0]  # others give NaN closest points
     original = mesh.vertices.astype(np.float64), solid_faces.astype(np.int64)
     for resolution in RESOLUTIONS:
@@ -202,8 +202,6 @@ def _rebuild(mesh: Mesh) -> Iterator[Mesh]:
 
 
 def _decimate(mesh: Mesh, count: int) -> Mesh:
-    import point_cloud_utils
-
     if len(mesh.faces) <= count:
         return mesh
     vertices, faces, *_ = point_cloud_utils.decimate_triangle_mesh(

@@ -12,6 +12,7 @@ from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
 from intravariance.files.atomic import write_file
 from intravariance.progress import say
+from intravariance.tables import markdown_table, text_table
 from mc4ad_model.commands.options import (
     backend_option,
     categories_option,
@@ -113,8 +114,6 @@ def _make(folder: Path) -> None:
 
 
 def _as_text(found: Reproduction, markdown: bool) -> str:
-    from intravariance.tables import markdown_table, text_table
-
     show = markdown_table if markdown else text_table
     seeds = ", ".join(map(str, found.seeds))
     spread = "± standard deviation over them" if len(found.seeds) > 1 else "so without a spread"

@@ -11,7 +11,7 @@ from intravariance.errors import InputError
 
 
 def digest_and_metadata(dataset: Dataset) -> tuple[str, dict[str, Any]]:
-    """The content digest of what `dataset` selects, and the metadata of a file with that alone.
+    """Return the content digest of what `dataset` selects, and metadata of a file with that alone.
 
     Raises InputError when the dataset is a selection that cuts through a category.
     """

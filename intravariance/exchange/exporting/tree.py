@@ -17,7 +17,14 @@ from intravariance.errors import InputError, IntegrityError, IVError
 from intravariance.exchange.exporting.parts import digest_and_metadata
 from intravariance.exchange.exporting.tree_card import README, tree_card
 from intravariance.exchange.layouts import WRITERS
-from intravariance.exchange.layouts.entries import RECORD, Entry, Layout, Options, doubts, problems
+from intravariance.exchange.layouts.entries import (
+    EXPORT_RECORD,
+    Entry,
+    ExportOptions,
+    LayoutWriter,
+    doubts,
+    problems,
+)
 from intravariance.exchange.layouts.side_file import SIDE_FILE
 from intravariance.executors import Executor
 from intravariance.files.checksums import write_checksums
@@ -43,14 +50,14 @@ class _Task:
     record: Record
     layout: str
     entry: Entry
-    options: Options
+    options: ExportOptions
 
 
 def write_tree(
-    layout: Layout,
+    layout: LayoutWriter,
     dataset: Dataset,
     out: Path,
-    options: Options,
+    options: ExportOptions,
     executor: Executor,
     *,
     force: bool = False,
@@ -68,8 +75,8 @@ def write_tree(
     found = problems(layout.RULES, records, path)
     if found:
         shown = "\n  ".join(found[:_SHOWN_PROBLEMS])
-        raise InputError(f"--out {out} cannot be in the layout {layout.NAME}:\n  {shown}")
-    check_folder(out, RECORD, force)
+        raise InputError(f"--out {out} cannot be in the layout {layout.LAYOUT_NAME}:\n  {shown}")
+    check_folder(out, EXPORT_RECORD, force)
     for doubt in doubts(layout.RULES, records, path):
         say(f"note: {doubt}")
     entries = layout.plan(records, options)
@@ -79,12 +86,12 @@ def write_tree(
     about = metadata | {"content_digest": digest, "holds": holds}
     if digest != dataset.digest:
         about["part_of"] = dataset.digest
-    with new_folder(out, RECORD, force) as folder:
+    with new_folder(out, EXPORT_RECORD, force) as folder:
         tasks = (
-            _Task(record, layout.NAME, entry, options)
+            _Task(record, layout.LAYOUT_NAME, entry, options)
             for record, entry in zip(records, entries, strict=True)
         )
-        write_member(folder, RECORD, _record(layout, options, about, terms))
+        write_member(folder, EXPORT_RECORD, _record(layout, options, about, terms))
         results = executor.run(_content, tasks)
         for _, content in track(results, len(entries), "exporting", quiet):
             if isinstance(content, IVError):
@@ -93,7 +100,7 @@ def write_tree(
                 write_member(folder, name, data)
         beside = layout.lists(records, entries)
         beside[SIDE_FILE] = _side_file(records, entries)
-        beside[README] = tree_card(dataset, layout.NAME, digest, terms)
+        beside[README] = tree_card(dataset, layout.LAYOUT_NAME, digest, terms)
         for name, data in beside.items():
             write_member(folder, name, data)
         names = write_checksums(folder)
@@ -101,8 +108,8 @@ def write_tree(
     return Written(len(records), len(names), size, holds)
 
 
-def _holds(layout: Layout, entries: Sequence[Entry]) -> dict[str, str]:
-    """The layout's HOLDS without what would be files of their own, and no sample has."""
+def _holds(layout: LayoutWriter, entries: Sequence[Entry]) -> dict[str, str]:
+    """Return the layout's HOLDS without what would be files of their own, and no sample has."""
     written = {name for entry in entries for name in entry.others}
     return {
         content: place
@@ -141,9 +148,11 @@ def _side_file(records: Sequence[Record], entries: Sequence[Entry]) -> bytes:
     return "".join(lines).encode()
 
 
-def _record(layout: Layout, options: Options, about: dict[str, Any], terms: Terms) -> bytes:
+def _record(
+    layout: LayoutWriter, options: ExportOptions, about: dict[str, Any], terms: Terms
+) -> bytes:
     content = {
-        "layout": layout.NAME,
+        "layout": layout.LAYOUT_NAME,
         "spelling": options.spelling,
         "delimiter": {",": "comma", " ": "space"}[options.delimiter],
         "terms": terms.to_dict(),

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from intravariance.cards.terms import Terms
 from intravariance.dataset.store import Dataset
-from intravariance.exchange.layouts.entries import RECORD
+from intravariance.exchange.layouts.entries import EXPORT_RECORD
 from intravariance.exchange.layouts.side_file import SIDE_FILE
 
 README = "README.md"
 
 
 def tree_card(dataset: Dataset, layout: str, digest: str, terms: Terms) -> bytes:
-    """The file (Markdown, UTF-8). digest : of the content of the tree."""
+    """Write the file (Markdown, UTF-8). digest : of the content of the tree."""
     specification = dataset.specification
     part = ""
     if digest != dataset.digest:
@@ -27,7 +27,7 @@ def tree_card(dataset: Dataset, layout: str, digest: str, terms: Terms) -> bytes
         f"# {specification.title or specification.name}\n\n"
         f"{len(dataset)} labelled 3D point clouds for anomaly detection, written by `iv export` in "
         f"the layout {layout}. Content digest `{digest}`.{part}\n\n"
-        f"`{RECORD}` says how the data was made, `{SIDE_FILE}` what each cloud is; "
+        f"`{EXPORT_RECORD}` says how the data was made, `{SIDE_FILE}` what each cloud is; "
         "`sha256sum --check SHA256SUMS` checks the files.\n\n"
         f"## Licence\n\n{terms.licence}\n\n"
         f"## Citation\n\n{terms.citation}\n"

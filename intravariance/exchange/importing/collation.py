@@ -24,12 +24,13 @@ from intravariance.exchange.importing.problems import file_and_reason
 from intravariance.exchange.importing.run import ImportPlan
 from intravariance.exchange.importing.sample import ImportJob, Treatment
 from intravariance.exchange.layouts import Scan, find_scans
+from intravariance.exchange.layouts.anomaly_shapenet import LAYOUT_NAME
+from intravariance.exchange.layouts.scan import check_problems
 from intravariance.geometry.sampling import PoseKind
 from intravariance.seeds import generator
 from intravariance.sources.finding import Up, plain_name
 
 KIND = "anomaly_shapenet"
-LAYOUT = "anomaly-shapenet"
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,11 @@ def plan_collation(settings: CollationSettings) -> ImportPlan:
     wanted = {name for c in specification.categories for name in c.subcategories}
     problems: list[str] = []
     found: dict[str, list[Scan]] = defaultdict(list)
-    for scan in find_scans(LAYOUT, settings.path, problems):
+    for scan in find_scans(LAYOUT_NAME, settings.path, problems):
         if not any(problem.startswith(f"{scan.paths[0]}: ") for problem in problems):
             found[plain_name(scan.subcategory)].append(scan)
     problems = [p for p in problems if wanted & set(map(plain_name, Path(p.split(": ")[0]).parts))]
-    if problems and not settings.skip_bad:
-        shown = "\n  ".join(problems[:20])
-        raise InputError(f"{settings.path} is not in the layout {LAYOUT}:\n  {shown}")
+    check_problems(problems, LAYOUT_NAME, settings.path, [] if settings.skip_bad else None)
     _check_classes(specification, found, settings.path)
     jobs: list[ImportJob] = []
     templates: list[str] = []
@@ -91,7 +90,7 @@ def plan_collation(settings: CollationSettings) -> ImportPlan:
             "pose": settings.pose,
             "noise_sigma": settings.noise_sigma,
             "imported": {
-                "layout": LAYOUT, "tree": tree, "normalise": "auto", "collated": collated
+                "layout": LAYOUT_NAME, "tree": tree, "normalise": "auto", "collated": collated
             },
         },
         normalise="auto",
@@ -119,7 +118,7 @@ def _check_classes(
 
 
 def _chosen(category: Category, found: Mapping[str, Sequence[Scan]]) -> list[Scan]:
-    """All test scans of the category's classes, and the first templates of each class."""
+    """Return all test scans of the category's classes, and the first templates of each class."""
     chosen = []
     share, odd = divmod(category.templates, len(category.subcategories))
     for place, name in enumerate(category.subcategories):
@@ -130,7 +129,7 @@ def _chosen(category: Category, found: Mapping[str, Sequence[Scan]]) -> list[Sca
 
 
 def _differences(category: Category, chosen: Sequence[Scan]) -> list[str]:
-    """One line where the counts are others than the specification's, none where they are not."""
+    """Return one line where the counts differ from the specification's, none where they agree."""
     counts = Counter((scan.split, scan.defect) for scan in chosen)
     wanted = Counter(category.counts())
     words = {("train", NORMAL): "templates", ("test", NORMAL): "positives"}
@@ -145,7 +144,7 @@ def _differences(category: Category, chosen: Sequence[Scan]) -> list[str]:
 def _jobs(
     category: Category, chosen: Sequence[Scan], settings: CollationSettings
 ) -> list[ImportJob]:
-    """Numbered at random, as the plan of a build does."""
+    """Make the jobs, numbered at random, as the plan of a build does."""
     jobs = []
     seed, specification = settings.seed, settings.specification
     for split in ("train", "test"):

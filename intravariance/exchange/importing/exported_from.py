@@ -19,7 +19,7 @@ from typing import Any
 from annotations.merging import RULES
 from intravariance.cards.terms import terms_from
 from intravariance.errors import InputError
-from intravariance.exchange.layouts.entries import RECORD
+from intravariance.exchange.layouts.entries import EXPORT_RECORD
 from intravariance.files.trees import Tree
 
 KEY = "exported_from"
@@ -36,21 +36,22 @@ _LABELS = {
 
 
 def exported_from(tree: Tree) -> dict[str, Any]:
-    """{"exported_from": ...} of a tree that `iv export` wrote, {} of another.
+    """Return {"exported_from": ...} of a tree that `iv export` wrote, {} of another.
 
     Raises InputError when the record of the export is damaged.
     """
-    if RECORD not in tree.files(""):
+    if EXPORT_RECORD not in tree.files(""):
         return {}
     try:
-        content = json.loads(tree.read(RECORD))
+        content = json.loads(tree.read(EXPORT_RECORD))
         found = _kept(content)
         if len(json.dumps(found)) > _LARGEST:
             raise ValueError("too long")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
-            f"{tree.path / RECORD}: expected what `iv export` wrote ({type(error).__name__}: "
-            f"{error}). Remove it to import without knowing the data's source and licence."
+            f"{tree.path / EXPORT_RECORD}: expected what `iv export` wrote "
+            f"({type(error).__name__}: {error}). Remove it to import without knowing the data's "
+            "source and licence."
         ) from error
     return {KEY: found}
 
@@ -84,7 +85,7 @@ def _origin(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _typed(content: dict[str, Any], types: dict[str, Any]) -> dict[str, Any]:
-    """These entries; ValueError when one has another type, or is a text of several lines."""
+    """Return these entries; ValueError when one has another type, or is a text of several lines."""
     for key, kind in types.items():
         value = content[key]
         if not isinstance(value, kind) or isinstance(value, bool):

@@ -22,7 +22,7 @@ _LONGEST_NAME = 60
 
 
 def name_scans(scans: Sequence[Scan], tree: str) -> tuple[list[ImportJob], dict[str, str]]:
-    """A job for each scan in the order of the file, and the names that had to be changed.
+    """Return a job for each scan in the order of the file, and the names that had to be changed.
 
     Ids are "<category>_<split>_<number>"; numbers are dealt at random, so that neither the id nor
     the place in the file says anything of the label, as in our own files.
@@ -62,7 +62,7 @@ def name_scans(scans: Sequence[Scan], tree: str) -> tuple[list[ImportJob], dict[
 
 
 def valid_name(text: str, fallback: str) -> str:
-    """A text as the store writes names: lower-case letters, digits, underscores, a letter first."""
+    """Write a text as a plain name: lower-case letters, digits, underscores, a letter first."""
     plain = unicodedata.normalize("NFKD", plain_name(text)).encode("ascii", "ignore").decode()
     name = re.sub(r"[^a-z0-9_]+", "_", plain).strip("_")[:_LONGEST_NAME]
     if not name:
@@ -71,13 +71,13 @@ def valid_name(text: str, fallback: str) -> str:
 
 
 def tree_name(path: Path) -> str:
-    """The name of a folder or archive, without its place on this machine."""
+    """Return the name of a folder or archive, without its place on this machine."""
     name = path.resolve().name
     return name.removesuffix(path.suffix) if path.is_file() else name
 
 
 def _valid_names(names: Iterable[str], taken: set[str]) -> dict[str, str]:
-    """Valid names for different names, which stay different, and none of those that are taken."""
+    """Return valid names for names; different ones stay different, and none is already taken."""
     valid: dict[str, str] = {}
     used = set(taken)
     for name in dict.fromkeys(names):

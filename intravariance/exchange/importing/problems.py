@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from intravariance.errors import InputError
+from intravariance.exchange.layouts.scan import shown_problems
 
-_SHOWN = 20
 # The file's metadata holds no more than 65,000 bytes in all.
 _RECORDED, _LONGEST_REASON = 100, 200
 
 
 def refusal(bad: dict[str, str], count: int, kept_samples: str) -> InputError:
-    """The error of an import, of so many clouds. kept_samples : how it ends."""
+    """Return the error of an import, of so many clouds. kept_samples : how it ends."""
     return InputError(
         f"{len(bad)} of {count} clouds cannot be used; --skip-bad leaves them out:\n"
         f"{shown(bad)}{kept_samples}"
@@ -26,14 +26,12 @@ def refusal(bad: dict[str, str], count: int, kept_samples: str) -> InputError:
 
 
 def shown(bad: dict[str, str]) -> str:
-    """The first twenty reasons, a line each, and how many more there are."""
-    lines = [f"  {reason}" for reason in bad.values()]
-    more = len(lines) - _SHOWN
-    return "\n".join(lines[:_SHOWN] + ([f"  and {more} more"] if more > 0 else []))
+    """Show the first twenty reasons, a line each, and how many more there are."""
+    return f"  {shown_problems(list(bad.values()))}"
 
 
 def record_of(skipped: dict[str, str]) -> dict[str, Any]:
-    """What the file says of scans left out: how many, and the first hundred with their reasons."""
+    """Return what the file says of scans left out: how many, and a hundred reasons."""
     items = sorted(skipped.items())[:_RECORDED]
     return {
         "count": len(skipped),
@@ -42,11 +40,11 @@ def record_of(skipped: dict[str, str]) -> dict[str, Any]:
 
 
 def file_and_reason(problem: str, root: Path) -> tuple[str, str]:
-    """A problem of a listing as an entry of `ImportPlan.skipped`."""
+    """Return a problem of a listing as an entry of `ImportPlan.skipped`."""
     plain = without_root(problem, root)
     return plain.partition(": ")[0], plain
 
 
 def without_root(text: str, root: Path) -> str:
-    """A message without the place of the tree on this machine."""
+    """Return a message without the place of the tree on this machine."""
     return re.sub(rf"(?<!\S){re.escape(str(root))}[/\\:]\s?", "", text)

@@ -25,6 +25,7 @@ from typing import Any, Literal
 from annotations.vocabulary import NORMAL
 from intravariance.dataset.provenance import code_digest, software
 from intravariance.dataset.specification import Category, Specification
+from intravariance.dataset.store import open_dataset
 from intravariance.dataset.work_folder import (
     claim,
     finish,
@@ -44,14 +45,16 @@ from intravariance.exchange.importing.problems import (
     without_root,
 )
 from intravariance.exchange.importing.sample import (
-    Bad,
-    Extent,
-    Frame,
+    BadScan,
+    CloudExtent,
+    ImportFrame,
     ImportJob,
     make_shard,
-    measure,
+    measure_extent,
 )
 from intravariance.exchange.layouts import READERS, detect_layout, find_scans
+from intravariance.exchange.parquet.reading import is_parquet_export, restore_dataset
+from intravariance.exchange.parquet.writing import PARQUET_LAYOUT
 from intravariance.executors import Executor
 from intravariance.files.atomic import check_target, write_whole
 from intravariance.progress import say, track
@@ -122,18 +125,13 @@ def import_dataset(
 
 def restores(settings: ImportSettings) -> bool:
     """Return whether the tree is an export that lost nothing, so that one process restores it."""
-    from intravariance.exchange.parquet import reading as hf_parquet
-
     if settings.layout == "auto":
-        return hf_parquet.recognises(settings.path)
-    return settings.layout == hf_parquet.NAME
+        return is_parquet_export(settings.path)
+    return settings.layout == PARQUET_LAYOUT
 
 
 def _restored(settings: ImportSettings, out: Path, force: bool) -> ImportResult:
-    """An export that lost nothing is no foreign data: the file comes back as it was."""
-    from intravariance.dataset.store import open_dataset
-    from intravariance.exchange.parquet import reading as hf_parquet
-
+    """Bring back the file from an export that lost nothing."""
     needless = {
         "--name": settings.name != "",
         "--normalise": settings.normalise != "auto",
@@ -141,7 +139,7 @@ def _restored(settings: ImportSettings, out: Path, force: bool) -> ImportResult:
     }
     if given := [option for option, is_given in needless.items() if is_given]:
         raise no_use(*given)
-    digest = hf_parquet.restore(settings.path, out, force, settings.quiet)
+    digest = restore_dataset(settings.path, out, force, settings.quiet)
     with open_dataset(out) as dataset:
         return ImportResult(out, digest, dataset.specification, {})
 
@@ -156,10 +154,8 @@ def no_use(*options: str) -> InputError:
 
 def plan_import(settings: ImportSettings) -> ImportPlan:
     """List a tree and give its scans their names. Raises as `find_scans` does."""
-    from intravariance.exchange.parquet.reading import NAME as WHOLE
-
     layout = settings.layout
-    names = ", ".join((*READERS, WHOLE))
+    names = ", ".join((*READERS, PARQUET_LAYOUT))
     if layout not in ("auto", *READERS):
         raise InputError(f"layout {layout}: expected one of auto, {names}")
     if layout == "auto":
@@ -212,7 +208,7 @@ def run_import(
     with plain_disk_errors(out), locked_folder(out) as partial:
         claim(partial, settings, out, force, "import")
         frames = _frames(plan, executor, skip_bad, quiet, kept(partial))
-        its_jobs = [replace(job, frame=frames.get(job.group, Frame())) for job in plan.jobs]
+        its_jobs = [replace(job, frame=frames.get(job.group, ImportFrame())) for job in plan.jobs]
         shards = {job.id: partial / "samples" / f"{job.id}.{_state(job)}.h5" for job in its_jobs}
         made, bad = _make_shards(its_jobs, shards, executor, plan.root, quiet)
         skipped = plan.skipped | bad
@@ -246,7 +242,7 @@ def run_import(
 def found_specification(
     plan: ImportPlan, jobs: Sequence[ImportJob], points: dict[str, int]
 ) -> Specification:
-    """What was imported, counted. points : id -> number of points."""
+    """Count what was imported. points : id -> number of points."""
     grouped: dict[str, list[ImportJob]] = defaultdict(list)
     for job in jobs:
         grouped[job.category].append(job)
@@ -271,7 +267,7 @@ def found_specification(
 
 
 def _too_few_points(plan: ImportPlan, points: Sequence[int]) -> str:
-    """What a collation says of clouds that it kept whole, "" where there are none."""
+    """Return what a collation says of clouds that it kept whole, "" where there are none."""
     few = [count for count in points if count < plan.fewest_points]
     if not few:
         return ""
@@ -282,8 +278,9 @@ def _too_few_points(plan: ImportPlan, points: Sequence[int]) -> str:
 
 
 def _state(job: ImportJob) -> str:
-    """A short digest of what makes a sample besides the settings, so that none of another scan, an
-    older file or another frame is taken for it when an import carries on."""
+    """Return a short digest of what makes a sample besides the settings, so that none of another
+    scan, an older file or another frame is taken for it when an import carries on.
+    """
     tree = job.scan.tree.path
     words = [job.scan.id, repr(job.frame), repr(job.treatment)]
     for path in job.scan.paths:
@@ -294,25 +291,25 @@ def _state(job: ImportJob) -> str:
 
 def _frames(
     plan: ImportPlan, executor: Executor, skip_bad: bool, quiet: bool, kept_samples: str
-) -> dict[str, Frame]:
+) -> dict[str, ImportFrame]:
     """The frame of each group of clouds. kept_samples : how a refusal ends."""
     groups = list(dict.fromkeys(job.group for job in plan.jobs))
     if plan.normalise == "none":
-        return dict.fromkeys(groups, Frame())
-    extents: dict[str, list[Extent]] = defaultdict(list)
+        return dict.fromkeys(groups, ImportFrame())
+    extents: dict[str, list[CloudExtent]] = defaultdict(list)
     for split in ("train", "test"):  # the latter only where there is nothing of the former
         scans = {
             job.scan.id: job
             for job in plan.jobs
             if job.scan.split == split and job.group not in extents
         }
-        results = executor.run(measure, [job.scan for job in scans.values()])
+        results = executor.run(measure_extent, [job.scan for job in scans.values()])
         label = "sizes of training clouds" if split == "train" else "sizes of test clouds"
         bad: dict[str, str] = {}
         for scan, result in track(results, len(scans), label, quiet):
             if isinstance(result, IVError):
                 raise result
-            if isinstance(result, Bad):
+            if isinstance(result, BadScan):
                 bad[scan.id] = without_root(result.reason, plan.root)
             else:
                 extents[scans[scan.id].group].append(result)
@@ -321,11 +318,11 @@ def _frames(
     return {group: _frame(extents[group]) for group in groups if extents[group]}
 
 
-def _frame(extents: Sequence[Extent]) -> Frame:
+def _frame(extents: Sequence[CloudExtent]) -> ImportFrame:
     low, high = OUR_FRAME
     if all(low <= extent.reach <= high for extent in extents):
-        return Frame()
-    return Frame(max(extent.radius for extent in extents))
+        return ImportFrame()
+    return ImportFrame(max(extent.radius for extent in extents))
 
 
 def _make_shards(
@@ -345,7 +342,7 @@ def _make_shards(
     for job, result in track(executor.run(make_shard, left), len(left), "clouds", quiet):
         if isinstance(result, IVError):
             raise result
-        if isinstance(result, Bad):
+        if isinstance(result, BadScan):
             bad[job.scan.id] = without_root(result.reason, root)
         else:
             content, sample = result

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One foreign cloud to one sample. What runs in the worker processes of an import.
 
-Frame. Coordinates are kept as they are, or a cloud is moved so that its centroid is 0 and divided
-by a length that all clouds of its group share (`Frame`). Labels are those of the cloud. Unless its
+Coordinates are kept as they are, or a cloud is moved so that its centroid is 0 and divided by a
+length that all clouds of its group share (`ImportFrame`). Labels are those of the cloud. Unless its
 layout holds one, its displacement is 0 on normal points and NaN on labelled ones: how far they were
 moved is unknown.
 """
@@ -21,6 +21,7 @@ from intravariance.dataset.schema import MAX_ROWS, Sample
 from intravariance.dataset.shards import Finished, finished, shard_bytes
 from intravariance.errors import InputError
 from intravariance.exchange.layouts import Scan
+from intravariance.geometry.normals import estimated_normals
 from intravariance.geometry.sampling import PoseKind, apply_pose, random_pose, rotate
 from intravariance.seeds import generator
 from intravariance.sources.finding import Up
@@ -33,13 +34,13 @@ _FAR_AWAY = 1e4
 
 
 @dataclass(frozen=True)
-class Frame:
+class ImportFrame:
     """length : what coordinates are divided by, once the cloud is centred; None keeps them."""
 
     length: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able form."""
+        """Return the JSON-able form."""
         return {"coordinates": "kept"} if self.length is None else {
             "coordinates": "each cloud's centroid moved to 0, then divided by the length",
             "length": self.length,
@@ -63,7 +64,7 @@ class Treatment:
 
 @dataclass(frozen=True)
 class ImportJob:
-    """A scan and the sample that it becomes. group : of the clouds that share a `Frame`."""
+    """A scan and the sample that it becomes. group : of the clouds that share a `ImportFrame`."""
 
     scan: Scan
     id: str
@@ -71,40 +72,40 @@ class ImportJob:
     subcategory: str
     defect: str
     group: str
-    frame: Frame = Frame()
+    frame: ImportFrame = ImportFrame()
     treatment: Treatment = Treatment()
 
 
 @dataclass(frozen=True)
-class Bad:
+class BadScan:
     """Why a scan cannot be used."""
 
     reason: str
 
 
 @dataclass(frozen=True)
-class Extent:
+class CloudExtent:
     """radius : largest distance of a point from the centroid; reach : from 0."""
 
     radius: float
     reach: float
 
 
-def measure(scan: Scan) -> Extent | Bad:
+def measure_extent(scan: Scan) -> CloudExtent | BadScan:
     """How large a cloud is, in the unit of its file."""
     try:
         points = _load(scan).points
     except InputError as error:
-        return Bad(str(error))
-    return Extent(_largest_norm(points - points.mean(axis=0)), _largest_norm(points))
+        return BadScan(str(error))
+    return CloudExtent(_largest_norm(points - points.mean(axis=0)), _largest_norm(points))
 
 
-def make_shard(job: ImportJob) -> tuple[bytes, Finished] | Bad:
+def make_shard(job: ImportJob) -> tuple[bytes, Finished] | BadScan:
     """Make the sample of a job: the content of its shard, and what there is to know of it."""
     try:
         sample = imported_sample(job)
     except InputError as error:
-        return Bad(str(error))
+        return BadScan(str(error))
     return shard_bytes(sample), finished(sample)
 
 
@@ -157,7 +158,7 @@ def imported_sample(job: ImportJob) -> Sample:
 
 
 def _drawn(job: ImportJob, count: int) -> NDArray[np.intp]:
-    """Which of a cloud's points become the sample, in their order."""
+    """Choose which of a cloud's points become the sample, in their order."""
     wanted = job.treatment.n_points
     if wanted is None or wanted >= count:
         return np.arange(count)
@@ -166,7 +167,7 @@ def _drawn(job: ImportJob, count: int) -> NDArray[np.intp]:
 
 
 def _load(scan: Scan) -> PointCloud:
-    """The cloud, refused when it is too small, too large, or a single point many times."""
+    """Load the cloud, refused when it is too small, too large, or a single point many times."""
     cloud = scan.load()
     count = len(cloud.points)
     if not FEWEST_POINTS <= count <= MAX_ROWS:
@@ -181,13 +182,14 @@ def _load(scan: Scan) -> PointCloud:
 def _normals(cloud: PointCloud, points: Floats) -> Floats:
     if cloud.normals is not None:
         return cloud.normals
-    from intravariance.geometry.normals import estimated_normals
-
     return estimated_normals(points)
 
 
 def _displacement(cloud: PointCloud, notes: list[str]) -> Floats:
-    """(N, 3) that of the file, or what is known without. Adds to `notes` when it cannot be used."""
+    """Return the displacement of the file, (N, 3), or what is known without one.
+
+    Adds to `notes` when that of the file cannot be used.
+    """
     assert cloud.labels is not None
     labelled = cloud.labels == 1
     given = cloud.displacement

@@ -1,27 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Readers for the community's folder layouts, from a folder or a .zip file, in place.
+"""The community's folder layouts: read from a folder or a .zip file in place, and written.
 
 `find_scans` lists what a tree holds and checks it, without reading a cloud; `Scan.load` reads one.
-Each module opens with its layout drawn, its licence and its traps.
+`exporting.tree.write_tree` writes a tree. Each layout is one module, which opens with its tree
+drawn, its licence and its traps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from intravariance.errors import InputError
 from intravariance.exchange.layouts import (
     anomaly_shapenet,
-    anomaly_shapenet_writing,
     folder,
     mvtec_3d_ad,
     mvtec_like,
     real3d_ad,
-    real3d_ad_writing,
 )
-from intravariance.exchange.layouts.entries import CONTENTS, Layout, Options
-from intravariance.exchange.layouts.scan import Scan
+from intravariance.exchange.layouts.entries import CONTENTS, ExportOptions, LayoutWriter
+from intravariance.exchange.layouts.scan import LayoutReader, Scan
 from intravariance.exchange.layouts.side_file import with_side_file
 from intravariance.files.trees import Tree, open_tree
 
@@ -29,18 +27,26 @@ __all__ = [
     "CONTENTS",
     "READERS",
     "WRITERS",
-    "Layout",
-    "Options",
+    "ExportOptions",
+    "LayoutReader",
+    "LayoutWriter",
     "Scan",
     "detect_layout",
     "find_scans",
 ]
 
 # In the order in which they are tried: any folder with clouds is a "folder".
-READERS = {module.NAME: module for module in (mvtec_3d_ad, anomaly_shapenet, real3d_ad, folder)}
+READERS: dict[str, LayoutReader] = {
+    mvtec_3d_ad.LAYOUT_NAME: mvtec_3d_ad,
+    anomaly_shapenet.LAYOUT_NAME: anomaly_shapenet,
+    real3d_ad.LAYOUT_NAME: real3d_ad,
+    folder.LAYOUT_NAME: folder,
+}
 
-WRITERS: dict[str, Layout] = {
-    layout.NAME: layout for layout in (anomaly_shapenet_writing, real3d_ad_writing, mvtec_like)
+WRITERS: dict[str, LayoutWriter] = {
+    anomaly_shapenet.LAYOUT_NAME: anomaly_shapenet,
+    real3d_ad.LAYOUT_NAME: real3d_ad,
+    mvtec_like.LAYOUT_NAME: mvtec_like,
 }
 
 _UNPACKERS = {
@@ -54,23 +60,24 @@ _UNPACKERS = {
 
 
 def find_scans(layout: str, root: Path, skipped: list[str] | None = None) -> list[Scan]:
-    """All scans under `root`, a folder or a .zip file, by class, then training first, then name.
+    """List all scans under `root`, a folder or a .zip file.
 
-    layout : a key of READERS. skipped : what does not fit is left out and added to this list, as
-    "<file>: <reason>". Raises InputError for an unknown layout, for archives that must be unpacked
-    first, and (without `skipped`) with all that does not fit: unknown names, missing ground truth,
-    no scans. Of trees that `iv export` wrote, `side_file` tells categories and subcategories, and
-    which clouds are missing or none of the export's.
+    They come by class, then training first, then by name. layout : a key of READERS. skipped : what
+    does not fit is left out and added to this list, as "<file>: <reason>".
+
+    Raises InputError for an unknown layout, for archives that must be unpacked first, and (without
+    `skipped`) with all that does not fit: unknown names, missing ground truth, no scans. In trees
+    that `iv export` wrote, `side_file` tells categories and subcategories, and which clouds are
+    missing or not the export's.
     """
     if layout not in READERS:
         raise InputError(f"layout {layout}: expected one of {', '.join(READERS)}")
-    find: Callable[[Tree, Path, list[str] | None], list[Scan]] = READERS[layout].find
     tree = _open(root)
-    return with_side_file(find(tree, root, skipped), tree, skipped)
+    return with_side_file(READERS[layout].find(tree, root, skipped), tree, skipped)
 
 
 def detect_layout(root: Path) -> str | None:
-    """The layout that the names under `root` look like; None where there is no cloud.
+    """Return the layout that the names under `root` look like; None where there is no cloud.
 
     Raises InputError when `root` is no folder and no .zip file.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Anomaly-ShapeNet, with Anomaly-ShapeNet-New.
+"""Anomaly-ShapeNet, with Anomaly-ShapeNet-New, read and written.
 
 Li et al., CVPR 2024, arXiv:2311.14897, doi:10.48550/arXiv.2311.14897.
 Data CC BY 4.0: https://github.com/Chopper-233/Anomaly-ShapeNet
@@ -7,46 +7,93 @@ Data CC BY 4.0: https://github.com/Chopper-233/Anomaly-ShapeNet
     [Anomaly-ShapeNet-v2/][dataset/]
         pcd/                                 40 classes; new_pcd/ 12 more
             cap0/
-                train/cap0_template0.pcd     binary, x y z, no normals
+                train/cap0_template0.pcd     binary, float32 x y z, no normals
                 test/cap0_positive0.pcd      normal
                 test/cap0_bulge0.pcd         bulge concavity hole broken scratch crak bending
                 GT/cap0_bulge0.txt           x,y,z,label with commas
-        obj/cap0/cap0_template0.obj          taken where train/ has no cloud of the class
+        obj/cap0/cap0_template0.obj          a mesh; read where train/ has no cloud of the class
+    meshes/cap0/cap0_template0.obj           + the pristine mesh
+    train.json, test.json                    + lists for MC3D-AD
+    README.md                                + licence and citation
+    iv_samples.jsonl, iv_export.json         + what the names do not say
 
-The root may be any folder from the top down to the one with the classes.
+Only `iv export` writes the files marked +, beside its folder dataset/. The root that is read may be
+any folder from the top down to the one with the classes.
 
-Traps. `crak` is our `crack`. The files of desk0 are named `desk_bulge0.pcd`. The order of the rows
-in GT is not the cloud's, and five files of helmet1 have a row more than the cloud: rows are matched
-by coordinates, and points are the cloud's. The vertices of an .obj are the mesh's, not a scan. The
-archive is RAR 4: 7z leaves files of 0 bytes; `unar` unpacks it. A class, `cap0`, is the
+Traps in reading. `crak` is our `crack`. The files of desk0 are named `desk_bulge0.pcd`. The order
+of the rows in GT is not the cloud's, and five files of helmet1 have a row more than the cloud: rows
+are matched by coordinates, and points are the cloud's. The vertices of an .obj are the mesh's, not
+a scan. The archive is RAR 4: 7z leaves files of 0 bytes; `unar` unpacks it. A class, `cap0`, is the
 subcategory; the category is its name without the number, `cap`, as Group 1 of
 Anomaly-IntraVariance joins them.
+
+Writing serves PO3AD, MC4AD, RIF, R3D-AD, Simple3D, MC3D-AD and PASDF. The class folders hold
+nothing else, since these readers take every file there for a cloud. A category is a class; the
+product (subcategory) is in the side file only, for a reader that takes the defect to be "the name
+without the class and the digits". The vertices in obj/ are the points of the template.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from annotations.vocabulary import DEFECT_TYPES, NORMAL
-from intravariance.exchange.layouts.class_folders import class_folders, read_scan, scans_of
-from intravariance.exchange.layouts.scan import Scan, Split, check_problems, in_order
+from intravariance.dataset.specification import Split
+from intravariance.dataset.store import Record, Sample
+from intravariance.exchange.layouts.class_folders import (
+    CLASS_FOLDERS_HOLD,
+    class_entry,
+    class_folders,
+    class_lists,
+    read_scan,
+    sample_files,
+    scans_of,
+)
+from intravariance.exchange.layouts.entries import Entry, ExportOptions, Numbers, Rules
+from intravariance.exchange.layouts.scan import (
+    FOREIGN_SPELLINGS,
+    Scan,
+    check_problems,
+    in_order,
+)
+from intravariance.exchange.layouts.template_meshes import write_obj
 from intravariance.files.trees import Tree
 
-NAME = "anomaly-shapenet"
-_SPELLINGS = {"positive": NORMAL, "crak": "crack"} | {name: name for name in DEFECT_TYPES}
+LAYOUT_NAME = "anomaly-shapenet"
+HOLDS = CLASS_FOLDERS_HOLD
+CLOUDS = "dataset/pcd"
+TEMPLATE, POSITIVE = "template", "positive"
+_SPELLINGS = {name: name for name in DEFECT_TYPES} | FOREIGN_SPELLINGS | {POSITIVE: NORMAL}
 _STEM = re.compile(r"(?P<product>.+)_(?P<kind>[a-z]+)(?P<number>\d*)")
-_MESH = re.compile(r"(?:.*/)?(?P<name>[^/]+)/(?P<stem>[^/]+_template\d*)\.obj")
+_MESH = re.compile(rf"(?:.*/)?(?P<name>[^/]+)/(?P<stem>[^/]+_{TEMPLATE}\d*)\.obj")
+_TYPICAL = re.compile(rf"(?:.*/)?[^/]+/(?:test/[^/]+_{POSITIVE}\d*|train/[^/]+_{TEMPLATE}\d+)\.pcd")
+RULES = Rules(
+    spellings=("crak", "crack"),
+    delimiters=(",", " "),
+    fewest_points=2048,
+    path_words={
+        "test": "R3D-AD and Simple3D put `GT` in its place in the whole path of a cloud, and look "
+        "for the labels there",
+        "temp": "RIF leaves out test clouds with it in their path, and PO3AD takes every mesh with "
+        "`template` in its path for a template",
+        "positive": "PO3AD, MC4AD and RIF take every cloud with it in its path for a normal one",
+    },
+    name_words={"pcd": "R3D-AD and Simple3D put `txt` in its place in the name of a cloud"},
+    path_doubts=("pcd", "good", "cut"),
+    name_doubts=("good", "cut", "copy"),
+    letters=True,
+)
 
 
 def recognises(names: list[str]) -> bool:
-    """Whether the files of a tree look like this layout."""
-    pattern = re.compile(r"(?:.*/)?[^/]+/(?:test/[^/]+_positive\d*|train/[^/]+_template\d+)\.pcd")
-    return any(pattern.fullmatch(name) for name in names)
+    """Tell whether the files of a tree look like this layout."""
+    return any(_TYPICAL.fullmatch(name) for name in names)
 
 
 def find(tree: Tree, root: Path, skipped: list[str] | None = None) -> list[Scan]:
-    """All scans, in order. Raises InputError with everything that does not fit."""
+    """Return all scans, in order. Raises InputError with everything that does not fit."""
     names = tree.files("")
     problems: list[str] = []
     scans: list[Scan] = []
@@ -75,12 +122,36 @@ def find(tree: Tree, root: Path, skipped: list[str] | None = None) -> list[Scan]
             ]  # fmt: skip
     if not scans and not problems:
         problems.append("there are no clouds in folders <class>/train and <class>/test")
-    check_problems(problems, NAME, root, skipped)
+    check_problems(problems, LAYOUT_NAME, root, skipped)
     return in_order(scans)
 
 
+def plan(records: Sequence[Record], options: ExportOptions) -> list[Entry]:
+    """Name the files of each sample, numbered within category and kind in the order given."""
+    numbers = Numbers()
+    kinds = {NORMAL: POSITIVE, "crack": options.spelling}
+    entries = []
+    for record in records:
+        name = record.category
+        kind = kinds.get(record.defect, record.defect) if record.split == "test" else TEMPLATE
+        stem = f"{name}_{kind}{numbers.next(name, kind)}"
+        vertices = f"dataset/obj/{name}/{stem}.obj"
+        entries.append(class_entry(record, CLOUDS, "GT", stem, vertices))
+    return entries
+
+
+def content(sample: Sample, entry: Entry, options: ExportOptions) -> dict[str, bytes]:
+    """Return the bytes of each file of a sample, by its name in the tree."""
+    return sample_files(sample, entry, options, write_obj)
+
+
+def lists(records: Sequence[Record], entries: Sequence[Entry]) -> dict[str, bytes]:
+    """Return MC3D-AD's lists."""
+    return class_lists(records, entries, CLOUDS)
+
+
 def product_of(class_name: str) -> str:
-    """ "cap" of "cap0"."""
+    """Return the name of a class without its number: "cap" of "cap0"."""
     return class_name.rstrip("0123456789") or class_name
 
 
@@ -89,5 +160,5 @@ def _defect(stem: str, split: Split, class_name: str) -> str | None:
     if match is None or match["product"] not in (class_name, product_of(class_name)):
         return None
     if split == "train":
-        return NORMAL if match["kind"] == "template" else None
+        return NORMAL if match["kind"] == TEMPLATE else None
     return _SPELLINGS.get(match["kind"])

@@ -1,27 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Anomaly-ShapeNet and Real3D-AD have in common: <class>/{train,test,GT}/<file>.
+"""The folders that Anomaly-ShapeNet and Real3D-AD share: <class>/{train,test,GT}/<file>.
 
 Ground truth is a table `x y z label` for each defective cloud, with the cloud's stem. Its order is
 not the cloud's, and some have a row more, so rows are matched by coordinates. Points are always the
 cloud's: both benchmarks' own loaders take those of defective clouds from the ground truth, so that
-digits and order tell them from normal ones.
+digits and order tell them from normal ones. What is written has the order of the cloud.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
+from typing import Any
+
+from numpy.typing import NDArray
 
 from annotations.vocabulary import NORMAL
-from intravariance.cloud_files import PointCloud
+from intravariance.cloud_files import PointCloud, write_pcd, write_text
 from intravariance.cloud_files.labels import match_labels
+from intravariance.dataset.specification import Split
+from intravariance.dataset.store import Record, Sample
 from intravariance.errors import InputError
-from intravariance.exchange.layouts.scan import Scan, Split, parse_member
+from intravariance.exchange.layouts.entries import Entry, ExportOptions
+from intravariance.exchange.layouts.scan import Scan, parse_member
+from intravariance.exchange.layouts.side_file import SIDE_FILE
+from intravariance.exchange.layouts.template_meshes import normal_faces, write_mesh
 from intravariance.files.trees import Tree
 
-CLOUDS = (".pcd", ".ply")
+CLOUD_SUFFIXES = (".pcd", ".ply")
+# Where an exported tree has each of `CONTENTS`, "" for nowhere.
+CLASS_FOLDERS_HOLD = {
+    "subcategory": SIDE_FILE,
+    "pose": SIDE_FILE,
+    "parameters": SIDE_FILE,
+    "normals": "",
+    "displacement": "",
+    "mesh": "meshes/",
+}
 _PLACE = re.compile(
     r"(?:(?P<above>.*)/)?(?P<name>[^/]+)/(?P<part>train|test|gt)/(?P<file>[^/]+)", re.IGNORECASE
 )
@@ -29,7 +47,10 @@ _PLACE = re.compile(
 
 @dataclass(frozen=True)
 class ClassFolder:
-    """above : the folder that it lies in, "" at the root. train, test : clouds. truth : by stem."""
+    """Hold the names of the files of one class.
+
+    above : the folder that it lies in, "" at the root. train, test : clouds. truth : by stem.
+    """
 
     above: str
     name: str
@@ -39,18 +60,19 @@ class ClassFolder:
 
     @property
     def path(self) -> str:
+        """Return the folder's name in the tree."""
         return f"{self.above}/{self.name}" if self.above else self.name
 
 
 def class_folders(names: list[str]) -> list[ClassFolder]:
-    """The class folders among the files of a tree; files of other kinds are left out."""
+    """Return the class folders among the files of a tree; files of other kinds are left out."""
     folders: dict[tuple[str, str], ClassFolder] = {}
     for name in names:
         place = _PLACE.fullmatch(name)
         if place is None:
             continue
         suffix, part = PurePosixPath(name).suffix.lower(), place["part"].lower()
-        if suffix not in ((".txt",) if part == "gt" else CLOUDS):
+        if suffix not in ((".txt",) if part == "gt" else CLOUD_SUFFIXES):
             continue
         key = (place["above"] or "", place["name"])
         folder = folders.setdefault(key, ClassFolder(*key))
@@ -69,7 +91,7 @@ def scans_of(
     defect_of: Callable[[str, Split], str | None],
     problems: list[str],
 ) -> list[Scan]:
-    """The scans of one class; adds to `problems` what does not fit.
+    """Return the scans of one class, and add to `problems` what does not fit.
 
     defect_of : the defect that the stem of a file in a split names, None for an unknown name.
     """
@@ -111,7 +133,7 @@ def scans_of(
 
 
 def read_scan(scan: Scan) -> PointCloud:
-    """The cloud, with the labels of its ground truth where it has one.
+    """Read the cloud, with the labels of its ground truth where it has one.
 
     Raises InputError when either is damaged, or the ground truth has other points.
     """
@@ -128,3 +150,57 @@ def read_scan(scan: Scan) -> PointCloud:
             f"{scan.tree.path / scan.truth}: it is not the ground truth of {scan.cloud}: {error}"
         ) from error
     return replace(cloud, labels=labels, notes=(*cloud.notes, *truth.notes))
+
+
+def class_entry(record: Record, clouds: str, truth: str, stem: str, vertices: str) -> Entry:
+    """Name the files of a sample in the class folders under `clouds`.
+
+    truth : the name of the folder for ground truth. vertices : the file for a template's points as
+    the vertices of a mesh.
+    """
+    folder, others = f"{clouds}/{record.category}", {}
+    if record.split == "train":
+        others["vertices"] = vertices
+        if record.has_mesh:
+            others["mesh"] = f"meshes/{record.category}/{stem}.obj"
+    truth_file = "" if record.defect == NORMAL else f"{folder}/{truth}/{stem}.txt"
+    return Entry(record.id, f"{folder}/{record.split}/{stem}.pcd", truth_file, others)
+
+
+def sample_files(
+    sample: Sample,
+    entry: Entry,
+    options: ExportOptions,
+    write_vertices: Callable[[NDArray[Any], NDArray[Any]], bytes],
+) -> dict[str, bytes]:
+    """Return the bytes of each file of a sample, by its name in the tree.
+
+    write_vertices : makes a mesh file of a template's points and the faces on them.
+    """
+    files = {entry.cloud: write_pcd(sample.points)}
+    if entry.truth:
+        rows = write_text(sample.points, labels=sample.labels, delimiter=options.delimiter)
+        files[entry.truth] = rows
+    if "vertices" in entry.others:
+        faces = normal_faces(sample.points, sample.normals, options.noise_sigma)
+        files[entry.others["vertices"]] = write_vertices(sample.points, faces)
+    if "mesh" in entry.others and sample.mesh is not None:
+        files[entry.others["mesh"]] = write_mesh(sample.mesh)
+    return files
+
+
+def class_lists(records: Sequence[Record], entries: Sequence[Entry], root: str) -> dict[str, bytes]:
+    """Return MC3D-AD's lists, a JSON object a line, with names from the folder `root` on."""
+    lines: dict[str, list[str]] = {"train.json": [], "test.json": []}
+    for record, entry in zip(records, entries, strict=True):
+        defective = record.defect != NORMAL
+        row: dict[str, str | int] = {
+            "filename": str(PurePosixPath(entry.cloud).relative_to(root)),
+            "label": int(defective),
+            "label_name": "defective" if defective else "good",
+        }
+        if entry.truth:
+            row["maskname"] = str(PurePosixPath(entry.truth).relative_to(root))
+        row["clsname"] = record.category
+        lines[f"{record.split}.json"].append(json.dumps(row) + "\n")
+    return {name: "".join(rows).encode() for name, rows in lines.items()}

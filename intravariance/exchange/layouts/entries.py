@@ -1,36 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all exported layouts share: a plan of files by sample, made before anything is written."""
+"""What all exported layouts share: a plan of files by sample, made before anything is written.
+
+Every layout that is written is a `LayoutWriter`, one module of this package.
+"""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from intravariance.dataset.store import Record, Sample
 
 # The record of an export's folder (`result_folder`): metadata, digest and order of the samples.
-RECORD = "iv_export.json"
+EXPORT_RECORD = "iv_export.json"
 
 # What a dataset file holds beside points, labels, split and defect.
 CONTENTS = ("subcategory", "pose", "parameters", "normals", "displacement", "mesh")
 
 
-@dataclass(frozen=True)
-class Options:
-    """spelling : of a crack on disk. delimiter : of columns in ground truth. noise_sigma : of the
-    dataset, standard deviation on each coordinate."""
+CrackSpelling = Literal["crak", "crack"]
+Delimiter = Literal[",", " "]
 
-    spelling: Literal["crak", "crack"] = "crack"
-    delimiter: Literal[",", " "] = " "
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Hold what a user may choose.
+
+    spelling : of a crack on disk. delimiter : of columns in ground truth. noise_sigma : of the
+    dataset, standard deviation on each coordinate.
+    """
+
+    spelling: CrackSpelling = "crack"
+    delimiter: Delimiter = " "
     noise_sigma: float = 0.0
 
 
 @dataclass(frozen=True)
 class Entry:
-    """The files of one sample, as names with `/` in the tree.
+    """Name the files of one sample, with `/`, in the tree.
 
     id : of the sample. cloud, truth : "" for no ground truth. others : by what they hold.
     """
@@ -43,7 +53,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Rules:
-    """What readers of a layout bear.
+    """Say what readers of a layout bear.
 
     spellings, delimiters : that may be chosen, the default first. fewest_points : of a cloud.
     path_words : what may not be in the path of the tree, nor in names of categories, with the
@@ -53,8 +63,8 @@ class Rules:
     category may have.
     """
 
-    spellings: tuple[Literal["crak", "crack"], ...] = ("crack",)
-    delimiters: tuple[Literal[",", " "], ...] = (" ",)
+    spellings: tuple[CrackSpelling, ...] = ("crack",)
+    delimiters: tuple[Delimiter, ...] = (" ",)
     fewest_points: int = 1
     path_words: Mapping[str, str] = field(default_factory=dict)
     name_words: Mapping[str, str] = field(default_factory=dict)
@@ -64,36 +74,40 @@ class Rules:
     reserved: tuple[str, ...] = ()
 
 
-class Layout(Protocol):
-    """A module of this package. HOLDS : where the tree has each of CONTENTS, "" for nowhere."""
+class LayoutWriter(Protocol):
+    """Write one layout; a module of this package.
 
-    NAME: str
+    HOLDS : where the tree has each of CONTENTS, "" for nowhere.
+    """
+
+    LAYOUT_NAME: str
     HOLDS: dict[str, str]
     RULES: Rules
-    plan: Callable[[Sequence[Record], Options], list[Entry]]
-    content: Callable[[Sample, Entry, Options], dict[str, bytes]]
-    lists: Callable[[Sequence[Record], Sequence[Entry]], dict[str, bytes]]
+
+    def plan(self, records: Sequence[Record], options: ExportOptions) -> list[Entry]:
+        """Name the files of each sample."""
+
+    def content(self, sample: Sample, entry: Entry, options: ExportOptions) -> dict[str, bytes]:
+        """Return the bytes of each file of a sample, by its name in the tree."""
+
+    def lists(self, records: Sequence[Record], entries: Sequence[Entry]) -> dict[str, bytes]:
+        """Return the files about all samples together, by name."""
 
 
 class Numbers:
-    """Counts from 0 within each key."""
+    """Count from 0 within each key."""
 
     def __init__(self) -> None:
         self._used: Counter[tuple[str, ...]] = Counter()
 
     def next(self, *key: str) -> int:
-        """The next number of the key."""
+        """Return the next number of the key."""
         self._used[key] += 1
         return self._used[key] - 1
 
 
-def spelled(defect: str, options: Options) -> str:
-    """The defect's name on disk."""
-    return options.spelling if defect == "crack" else defect
-
-
 def problems(rules: Rules, records: Sequence[Record], path: str) -> list[str]:
-    """What keeps these samples, in a tree at `path`, from being read."""
+    """List what keeps these samples, in a tree at `path`, from being read."""
     found = [
         f"its path {path} contains `{word}`: {why}. Choose another --out, or export elsewhere and "
         "move the folder"
@@ -120,7 +134,7 @@ def problems(rules: Rules, records: Sequence[Record], path: str) -> list[str]:
 
 
 def doubts(rules: Rules, records: Sequence[Record], path: str) -> list[str]:
-    """Words that have a meaning in the layout where they are not meant, in a tree at `path`."""
+    """List words in a tree at `path` that have a meaning in the layout and are not meant so."""
     places = [(f"the path {path}", path, rules.path_doubts)]
     for kind in ("category", "defect"):
         names = dict.fromkeys(getattr(record, kind) for record in records)

@@ -34,14 +34,21 @@ from numpy.typing import NDArray
 from annotations.vocabulary import NORMAL
 from intravariance.cloud_files import SUFFIXES, PointCloud, parse_labels
 from intravariance.cloud_files.npy import parse_array
+from intravariance.dataset.specification import Split
 from intravariance.errors import InputError
-from intravariance.exchange.layouts.scan import Scan, Split, check_problems, in_order, parse_member
+from intravariance.exchange.layouts.scan import (
+    FOREIGN_SPELLINGS,
+    Scan,
+    check_problems,
+    in_order,
+    parse_member,
+)
 from intravariance.files.trees import Tree
 from intravariance.sources.finding import plain_name
 
-NAME = "folder"
+LAYOUT_NAME = "folder"
 UNNAMED_DEFECT = "anomaly"
-_SPELLINGS = dict.fromkeys(("good", "normal", "positive", "ok"), NORMAL) | {"crak": "crack"}
+_SPELLINGS = dict.fromkeys(("good", "normal", "positive", "ok"), NORMAL) | FOREIGN_SPELLINGS
 _LABEL_FILES = ("_labels.txt", "_labels.npy")
 # Where two files have one stem, these may be the labels of the other.
 _TABLES = (".txt", ".csv", ".npy")
@@ -54,12 +61,12 @@ _POINTS = "xyz"
 
 
 def recognises(names: list[str]) -> bool:
-    """Whether there is any cloud."""
+    """Tell whether there is any cloud."""
     return any(_is_cloud(name) for name in names)
 
 
 def find(tree: Tree, root: Path, skipped: list[str] | None = None) -> list[Scan]:
-    """All scans, in order. Raises InputError with everything that does not fit."""
+    """Return all scans, in order. Raises InputError with everything that does not fit."""
     names = tree.files("")
     present = set(names)
     clouds = _clouds(names)
@@ -92,12 +99,12 @@ def find(tree: Tree, root: Path, skipped: list[str] | None = None) -> list[Scan]
         )
     if not clouds:
         problems.append(f"there are no clouds ({' '.join(SUFFIXES)})")
-    check_problems(problems, NAME, root, skipped)
+    check_problems(problems, LAYOUT_NAME, root, skipped)
     return in_order(list(scans.values()))
 
 
 def read_scan(scan: Scan) -> PointCloud:
-    """The cloud, with the labels from the file beside it where there is one."""
+    """Read the cloud, with the labels from the file beside it where there is one."""
     cloud = parse_member(scan.tree, scan.cloud)
     if scan.truth:
         name = str(scan.tree.path / scan.truth)
@@ -119,7 +126,7 @@ def _read_displacement(scan: Scan, count: int) -> NDArray[np.float32]:
 
 
 def _clouds(names: list[str]) -> list[str]:
-    """Of the files of a tree; where a folder has `xyz` in it, of that alone."""
+    """List the clouds of a tree; where a folder has `xyz` in it, those of that alone."""
     clouds = [name for name in names if _is_cloud(name)]
     split = {_folders(name)[:-1] for name in clouds if _folders(name)[-1:] == (_POINTS,)}
     return [
@@ -130,7 +137,7 @@ def _clouds(names: list[str]) -> list[str]:
 
 
 def _beside(name: str, folder: str, endings: tuple[str, ...]) -> list[str]:
-    """Names that the file's counterpart may have in a folder beside its folder `xyz`."""
+    """List names that the file's counterpart may have in a folder beside its folder `xyz`."""
     path = PurePosixPath(name)
     if path.parent.name != _POINTS:
         return []
@@ -148,7 +155,7 @@ def _folders(name: str) -> tuple[str, ...]:
 
 
 def _place(folders: tuple[str, ...], split: bool) -> tuple[str, Split, str] | None:
-    """Category, split and defect of a file in these folders."""
+    """Return category, split and defect of a file in these folders."""
     if not split:
         match folders:
             case ():

@@ -33,17 +33,21 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from annotations.vocabulary import NORMAL
 from intravariance.cloud_files import PointCloud
 from intravariance.cloud_files.cloud import LARGEST_COORDINATE
+from intravariance.dataset.specification import Split
 from intravariance.errors import InputError
-from intravariance.exchange.layouts.scan import Scan, Split, check_problems, in_order
+from intravariance.exchange.layouts.scan import Scan, check_problems, in_order
 from intravariance.exchange.layouts.tiff import check_size, read_tiff
 from intravariance.files.trees import Tree
 from intravariance.seeds import generator
 
-NAME = "mvtec-3d-ad"
+LAYOUT_NAME = "mvtec-3d-ad"
 BORDER = 10  # pixels
 PLANE_DISTANCE, PLANE_TRIALS = 0.004, 1000
 REMOVAL_DISTANCE = 0.005
@@ -62,14 +66,17 @@ _Image = TypeVar("_Image", Grid, Mask)
 
 
 def recognises(names: list[str]) -> bool:
-    """Whether the files of a tree look like this layout."""
+    """Tell whether the files of a tree look like this layout."""
     return any(
         match["kind"] == "xyz" for match in map(_PLACE.fullmatch, names) if match is not None
     )
 
 
 def find(tree: Tree, root: Path, skipped: list[str] | None = None) -> list[Scan]:
-    """All scans of train and test, in order. Raises InputError with everything that is missing."""
+    """Return all scans of train and test, in order.
+
+    Raises InputError with everything that is missing.
+    """
     places = {name: match for name in tree.files("") if (match := _PLACE.fullmatch(name))}
     truths = {_key(match): name for name, match in places.items() if match["kind"] == "gt"}
     problems: list[str] = []
@@ -92,12 +99,12 @@ def find(tree: Tree, root: Path, skipped: list[str] | None = None) -> list[Scan]
                              read_scan)  # fmt: skip
     if not scans and not problems:
         problems.append("there are no files <class>/{train,test}/<good or defect>/xyz/*.tiff")
-    check_problems(problems, NAME, root, skipped)
+    check_problems(problems, LAYOUT_NAME, root, skipped)
     return in_order(list(scans.values()))
 
 
 def read_scan(scan: Scan) -> PointCloud:
-    """The points of the product, row by row, without the table under it."""
+    """Read the points of the product, row by row, without the table under it."""
     grid = _read(scan, scan.cloud, read_tiff)
     present = (grid != 0).any(axis=2) & (np.abs(grid) <= LARGEST_COORDINATE).all(axis=2)
     if not present.any():
@@ -121,7 +128,7 @@ def read_scan(scan: Scan) -> PointCloud:
 
 
 def product_pixels(grid: Grid, present: Mask, rng: np.random.Generator) -> Mask:
-    """(H, W) which pixels show the product.
+    """Tell which pixels show the product, (H, W).
 
     grid : (H, W, 3), m. present : (H, W) pixels with a point. Where the border has too few points
     for a plane, only connected parts are chosen.
@@ -137,7 +144,7 @@ def product_pixels(grid: Grid, present: Mask, rng: np.random.Generator) -> Mask:
 
 
 def fit_plane(points: Grid, rng: np.random.Generator) -> tuple[NDArray[np.float64], float]:
-    """Unit normal and offset of the plane with the most of `points`, (N, 3), N >= 3, near it.
+    """Return unit normal and offset of the plane near the most of `points`, (N, 3), N >= 3.
 
     RANSAC over planes through three points, then least squares on the points within
     PLANE_DISTANCE.
@@ -161,14 +168,12 @@ def fit_plane(points: Grid, rng: np.random.Generator) -> tuple[NDArray[np.float6
 
 
 def largest_parts(points: Grid) -> Mask:
-    """(N,) which of `points`, (N, 3), lie in a part with at least PART_SHARE of the largest one's.
+    """Tell which of `points`, (N, 3), lie in a part of at least PART_SHARE of the largest, (N,).
 
     Points in a cell of CELL are one part, and so are cells whose points' means are within
     LINK_DISTANCE: parts closer than about CELL more than it may join.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-    from scipy.spatial import cKDTree
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
 
     if not len(points):
         return np.zeros(0, dtype=bool)
@@ -199,8 +204,6 @@ def _read(scan: Scan, name: str, parse: Callable[[bytes], _Image]) -> _Image:
 
 
 def _read_mask(data: bytes) -> Mask:
-    from PIL import Image
-
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
             check_size(picture.width, picture.height)

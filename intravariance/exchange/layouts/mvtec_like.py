@@ -13,7 +13,7 @@
 
 MVTec 3D-AD keeps organised images (TIFF) which a cloud without a grid does not fit, so its readers,
 anomalib's among them, do not read this: the tree is theirs, and the reading of a file is to change.
-Everything in a dataset file comes along.
+Our layout `folder` reads it. Everything in a dataset file comes along.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from numpy.typing import NDArray
 from annotations.vocabulary import NORMAL
 from intravariance.cloud_files import write_ply
 from intravariance.dataset.store import Record, Sample
-from intravariance.exchange.layouts.entries import Entry, Numbers, Options, Rules
+from intravariance.exchange.layouts.entries import Entry, ExportOptions, Numbers, Rules
 from intravariance.exchange.layouts.side_file import SIDE_FILE
 from intravariance.exchange.layouts.template_meshes import write_mesh
 
-NAME = "mvtec-like-folder"
+LAYOUT_NAME = "mvtec-like-folder"
 HOLDS = {
     "subcategory": SIDE_FILE,
     "pose": SIDE_FILE,
@@ -44,8 +44,8 @@ HOLDS = {
 RULES = Rules(reserved=("train", "test", "xyz"))
 
 
-def plan(records: Sequence[Record], options: Options) -> list[Entry]:
-    """The files of each sample, numbered within its folder in the order given."""
+def plan(records: Sequence[Record], options: ExportOptions) -> list[Entry]:
+    """Name the files of each sample, numbered within its folder in the order given."""
     numbers = Numbers()
     entries = []
     for record in records:
@@ -62,8 +62,8 @@ def plan(records: Sequence[Record], options: Options) -> list[Entry]:
     return entries
 
 
-def content(sample: Sample, entry: Entry, options: Options) -> dict[str, bytes]:
-    """The bytes of each file of a sample."""
+def content(sample: Sample, entry: Entry, options: ExportOptions) -> dict[str, bytes]:
+    """Return the bytes of each file of a sample, by its name in the tree."""
     files = {entry.cloud: write_ply(sample.points, sample.normals)}
     if entry.truth:
         files[entry.truth] = _npy(sample.labels)
@@ -75,7 +75,7 @@ def content(sample: Sample, entry: Entry, options: Options) -> dict[str, bytes]:
 
 
 def lists(records: Sequence[Record], entries: Sequence[Entry]) -> dict[str, bytes]:
-    """None."""
+    """Return none: no reader asks for lists."""
     return {}
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real3D-AD: scans of real toys.
+"""Real3D-AD: scans of real toys, read and written.
 
 Liu et al., NeurIPS 2023 datasets track, arXiv:2309.13226, doi:10.48550/arXiv.2309.13226.
 Data CC BY 4.0: https://github.com/M-3LAB/Real3D-AD
@@ -11,42 +11,85 @@ Data CC BY 4.0: https://github.com/M-3LAB/Real3D-AD
             test/105_bulge.pcd                  good bulge sink bulges sinks hybrid,
                                                 with _cut or _copy behind it for variants
             gt/105_bulge.txt                    x y z label with spaces
-    [Real3D-AD-PLY/]airplane/105_template.ply   the templates again, taken where there is no PCD
+    [Real3D-AD-PLY/]airplane/105_template.ply   the templates again, read where there is no PCD
+    meshes/airplane/105_template.obj            + the pristine mesh
+    train.json, test.json                       + lists for MC3D-AD
+    README.md                                   + licence and citation
+    iv_samples.jsonl, iv_export.json            + what the names do not say
 
-Traps. Names in the project's own README (`1_prototype.pcd`) are not those in the archive. Training
-clouds are whole, test clouds show one side. Points are the cloud's, and rows of gt are matched to
-them by coordinates; the benchmark's loader takes those of defective scans from gt. `sink` and the
-plural words stay as they are; the defect types of the project are known as well, for trees that
-`iv export` wrote.
+Only `iv export` writes the files marked +.
+
+Traps in reading. Names in the project's own README (`1_prototype.pcd`) are not those in the
+archive. Training clouds are whole, test clouds show one side. Points are the cloud's, and rows of
+gt are matched to them by coordinates; the benchmark's loader takes those of defective scans from
+gt. `sink` and the plural words stay as they are; the defect types of the project are known as well,
+for trees that `iv export` wrote.
+
+Writing serves the data set's own benchmark (BTF, PatchCore, Reg3D-AD), ISMP, and PO3AD's Real3D.
+The number is that of the sample in its category, in the file's order. Names of defects stay those
+of the project; to these readers whatever is not `good` is a defect. The readers name the twelve
+original classes in their code, where yours must be put in. The vertices in Real3D-AD-PLY are the
+points of the template.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from annotations.vocabulary import DEFECT_TYPES, NORMAL
-from intravariance.exchange.layouts.class_folders import class_folders, read_scan, scans_of
-from intravariance.exchange.layouts.scan import Scan, Split, check_problems, in_order
+from intravariance.dataset.specification import Split
+from intravariance.dataset.store import Record, Sample
+from intravariance.exchange.layouts.class_folders import (
+    CLASS_FOLDERS_HOLD,
+    class_entry,
+    class_folders,
+    class_lists,
+    read_scan,
+    sample_files,
+    scans_of,
+)
+from intravariance.exchange.layouts.entries import Entry, ExportOptions, Numbers, Rules
+from intravariance.exchange.layouts.scan import Scan, check_problems, in_order
+from intravariance.exchange.layouts.template_meshes import write_mesh_ply
 from intravariance.files.trees import Tree
 
-NAME = "real3d-ad"
+LAYOUT_NAME = "real3d-ad"
+HOLDS = CLASS_FOLDERS_HOLD
+CLOUDS, MESHES = "Real3D-AD-PCD", "Real3D-AD-PLY"
 DEFECTS = ("bulge", "sink", "bulges", "sinks", "hybrid")
-_TEST = re.compile(r".+?_(?P<kind>[a-z]+?)(?:_cut|_copy)*")
-_TEMPLATE = re.compile(r".+_(?:template|prototype)(?:_cut|_copy)*")
-_LOOSE = re.compile(r"(?:.*/)?(?P<name>[^/]+)/(?P<stem>[^/]+_template)\.ply")
+TEMPLATE, GOOD = "template", "good"
+_VARIANT = "(?:_cut|_copy)*"
+_TEST = re.compile(rf".+?_(?P<kind>[a-z]+?){_VARIANT}")
+_TEMPLATE = re.compile(rf".+_(?:{TEMPLATE}|prototype){_VARIANT}")
+_LOOSE = re.compile(rf"(?:.*/)?(?P<name>[^/]+)/(?P<stem>[^/]+_{TEMPLATE})\.ply")
+_TYPICAL = re.compile(
+    rf"(?:.*/)?[^/]+/(?:test/[^/]+_{GOOD}{_VARIANT}|train/[^/]+_{TEMPLATE})\.(?:pcd|ply)"
+)
+RULES = Rules(
+    fewest_points=2048,
+    path_words={
+        "temp": "Real3D-AD and ISMP leave out test clouds with it in their path, and PO3AD takes "
+        "every mesh with `template` in its path for a template",
+        "good": "Real3D-AD, ISMP and PO3AD take every cloud with it in its path for a normal one",
+        "test": "readers made after R3D-AD's put another folder in its place in the whole path",
+    },
+    name_words=dict.fromkeys(("cut", "copy"), "in Real3D-AD it marks variants of a scan"),
+    path_doubts=("pcd", "cut"),
+    name_doubts=("positive", "pcd"),
+    letters=True,
+    reserved=("train", "gt"),
+)
 
 
 def recognises(names: list[str]) -> bool:
-    """Whether the files of a tree look like this layout."""
-    pattern = re.compile(
-        r"(?:.*/)?[^/]+/(?:test/[^/]+_good(?:_cut|_copy)*|train/[^/]+_template)\.(?:pcd|ply)"
-    )
-    return any(pattern.fullmatch(name) for name in names)
+    """Tell whether the files of a tree look like this layout."""
+    return any(_TYPICAL.fullmatch(name) for name in names)
 
 
 def find(tree: Tree, root: Path, skipped: list[str] | None = None) -> list[Scan]:
-    """All scans, in order. Raises InputError with everything that does not fit."""
+    """Return all scans, in order. Raises InputError with everything that does not fit."""
     names = tree.files("")
     problems: list[str] = []
     scans: dict[str, Scan] = {}
@@ -65,8 +108,30 @@ def find(tree: Tree, root: Path, skipped: list[str] | None = None) -> list[Scan]
                                  read_scan)  # fmt: skip
     if not scans and not problems:
         problems.append("there are no clouds in folders <class>/train and <class>/test")
-    check_problems(problems, NAME, root, skipped)
+    check_problems(problems, LAYOUT_NAME, root, skipped)
     return in_order(list(scans.values()))
+
+
+def plan(records: Sequence[Record], options: ExportOptions) -> list[Entry]:
+    """Name the files of each sample, numbered within its category in the order given."""
+    numbers = Numbers()
+    entries = []
+    for record in records:
+        kind = TEMPLATE if record.split == "train" else record.defect
+        stem = f"{numbers.next(record.category)}_{GOOD if kind == NORMAL else kind}"
+        vertices = f"{MESHES}/{record.category}/{stem}.ply"
+        entries.append(class_entry(record, CLOUDS, "gt", stem, vertices))
+    return entries
+
+
+def content(sample: Sample, entry: Entry, options: ExportOptions) -> dict[str, bytes]:
+    """Return the bytes of each file of a sample, by its name in the tree."""
+    return sample_files(sample, entry, options, write_mesh_ply)
+
+
+def lists(records: Sequence[Record], entries: Sequence[Entry]) -> dict[str, bytes]:
+    """Return MC3D-AD's lists."""
+    return class_lists(records, entries, CLOUDS)
 
 
 def _suffix(scan: Scan) -> str:
@@ -79,6 +144,6 @@ def _defect(stem: str, split: Split) -> str | None:
     match = _TEST.fullmatch(stem)
     if match is None:
         return None
-    if match["kind"] == "good":
+    if match["kind"] == GOOD:
         return NORMAL
     return match["kind"] if match["kind"] in (*DEFECTS, *DEFECT_TYPES) else None

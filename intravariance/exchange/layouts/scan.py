@@ -7,22 +7,24 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Protocol
 
 import numpy as np
 
 from annotations.vocabulary import NORMAL
 from intravariance.cloud_files import PointCloud, parse_cloud
+from intravariance.dataset.specification import Split
 from intravariance.errors import InputError
 from intravariance.files.trees import Tree
 
-Split = Literal["train", "test"]
 _SHOWN_PROBLEMS = 20
+# How other data sets write the project's defects.
+FOREIGN_SPELLINGS = {"crak": "crack"}
 
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """One cloud, not read yet.
+    """Name one cloud and its files, not read yet.
 
     id : unique in its data set, e.g. "bottle0/bottle0_bulge3". category, subcategory : "" where
     the layout has none. defect : "normal", a defect type of the project, or the data set's own
@@ -43,16 +45,16 @@ class Scan:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The cloud, and its ground truth where it has one."""
+        """Return the files of the cloud and, where it has one, of its ground truth."""
         return tuple(self.tree.path / name for name in (self.cloud, self.truth) if name)
 
     @property
     def normal(self) -> bool:
-        """Whether it has no defect."""
+        """Tell whether it has no defect."""
         return self.defect == NORMAL
 
     def load(self) -> PointCloud:
-        """The cloud with labels, all 0 for a normal scan.
+        """Read the cloud with its labels, all 0 for a normal scan.
 
         Raises InputError when a file is damaged, a defective scan has no labels, or a normal one
         has anomalous points.
@@ -72,13 +74,25 @@ class Scan:
         return cloud
 
 
+class LayoutReader(Protocol):
+    """Read one layout; a module of this package."""
+
+    LAYOUT_NAME: str
+
+    def recognises(self, names: list[str]) -> bool:
+        """Tell whether the files of a tree look like this layout."""
+
+    def find(self, tree: Tree, root: Path, skipped: list[str] | None = None) -> list[Scan]:
+        """Return all scans, in order; see `find_scans` for `skipped` and the errors."""
+
+
 def parse_member(tree: Tree, name: str) -> PointCloud:
-    """The cloud in a file of a tree."""
+    """Read the cloud in a file of a tree."""
     return parse_cloud(tree.read(name), str(tree.path / name))
 
 
 def in_order(scans: list[Scan]) -> list[Scan]:
-    """Sorted by class, training first, then by id with numbers as numbers (9 before 10)."""
+    """Sort by class, training first, then by id with numbers as numbers (9 before 10)."""
 
     def key(scan: Scan) -> tuple[object, ...]:
         product = (natural(scan.category), natural(scan.subcategory))
@@ -88,7 +102,7 @@ def in_order(scans: list[Scan]) -> list[Scan]:
 
 
 def natural(text: str) -> list[tuple[int, str]]:
-    """A key that sorts numbers in a text by their value."""
+    """Return a key that sorts numbers in a text by their value."""
     return [(int(part[:18]), "") if part.isdigit() else (-1, part)
             for part in re.split(r"([0-9]+)", text)]  # fmt: skip
 
@@ -96,7 +110,7 @@ def natural(text: str) -> list[tuple[int, str]]:
 def check_problems(
     problems: list[str], layout: str, root: Path, skipped: list[str] | None = None
 ) -> None:
-    """InputError with all problems of a listing together, when there are any.
+    """Raise InputError with all problems of a listing together, when there are any.
 
     skipped : a list to add them to instead.
     """
@@ -107,7 +121,7 @@ def check_problems(
 
 
 def shown_problems(problems: list[str]) -> str:
-    """The first twenty problems, a line each, and how many more there are."""
+    """Show the first twenty problems, a line each, and how many more there are."""
     more = len(problems) - _SHOWN_PROBLEMS
     rest = [f"and {more} more"] if more > 0 else []
     return "\n  ".join(problems[:_SHOWN_PROBLEMS] + rest)

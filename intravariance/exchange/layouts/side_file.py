@@ -9,20 +9,19 @@ Clouds that it lists are all there, and no others: an incomplete copy is no data
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 
+from intravariance.dataset.specification import PLAIN_NAME
 from intravariance.errors import InputError
 from intravariance.exchange.layouts.scan import Scan, in_order, shown_problems
 from intravariance.files.trees import Tree
 
 SIDE_FILE = "iv_samples.jsonl"
-_NAME = re.compile("[a-z][a-z0-9_]*")
 
 
 def with_side_file(scans: list[Scan], tree: Tree, skipped: list[str] | None = None) -> list[Scan]:
-    """The scans with category and subcategory as the side file has them, where there is one.
+    """Return the scans with category and subcategory as the side file has them, where there is one.
 
     skipped : scans that it does not list are left out, and added to this list as "<file>: <reason>"
     together with clouds that it lists and that are missing. Raises InputError naming the line when
@@ -57,7 +56,7 @@ def with_side_file(scans: list[Scan], tree: Tree, skipped: list[str] | None = No
 
 
 def _read(tree: Tree, path: Path) -> dict[str, tuple[str, str]]:
-    """(category, subcategory) by the name of the cloud."""
+    """Return (category, subcategory) by the name of the cloud."""
     products = {}
     for number, line in enumerate(tree.read(SIDE_FILE).splitlines(), 1):
         try:
@@ -69,7 +68,7 @@ def _read(tree: Tree, path: Path) -> dict[str, tuple[str, str]]:
                 f"({type(error).__name__}: {error})"
             ) from error
         if not all(isinstance(name, str) for name in names) or not all(
-            _NAME.fullmatch(name) for name in names[1:]
+            PLAIN_NAME.fullmatch(name) for name in names[1:]
         ):
             raise InputError(f"{path}: line {number} has a category or subcategory that is no name")
         products[names[0]] = (names[1], names[2])

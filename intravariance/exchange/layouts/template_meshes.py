@@ -4,9 +4,9 @@
 PO3AD and MC4AD train on the vertices of a template's mesh and take the direction of their
 pseudo-anomalies from its vertex normals, which they compute from the faces. So that they train on
 the same cloud as everybody else, noise and all, the vertices written here are the stored points,
-all of them, in their order. The faces are there for the normals alone: one triangle for each point,
-over two of its neighbours well beyond the noise, chosen so that the triangle looks where the stored
-normals look. They overlap and are no surface; the pristine surface is written elsewhere.
+all of them, in their order. The faces are there for the normals alone: EACH triangles at each
+point, each over two of its neighbours well beyond the noise, chosen so that they look where the
+stored normals look. They overlap and are no surface; the pristine surface is written elsewhere.
 """
 
 from __future__ import annotations
@@ -30,11 +30,14 @@ _SAME_SIDE = 0.5  # cosine between the normals of points on one side of a wall
 
 
 def normal_faces(points: NDArray[Any], normals: NDArray[Any], sigma: float) -> NDArray[np.int32]:
-    """(N, 3) int32, a triangle at each of N >= 3 points, which give back the normals (N, 3).
+    """Return triangles on points, (N, 3), N >= 4, which give back the normals, (N, 3).
+
+    They are (3 N, 3) int32, the indices of the corners of EACH = 3 triangles at each point, point
+    after point; the first corner is the point itself.
 
     sigma : standard deviation of the noise on each coordinate, unit of the points.
     """
-    from scipy.spatial import cKDTree
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
 
     points, normals = points.astype(np.float64), normals.astype(np.float64)
     tree = cKDTree(points)
@@ -53,8 +56,9 @@ def normal_faces(points: NDArray[Any], normals: NDArray[Any], sigma: float) -> N
 
 
 def vertex_normals(vertices: NDArray[Any], faces: NDArray[Any]) -> Vectors:
-    """(V, 3) float64: the sum of the faces' normals, weighted by area, at each vertex; unit length,
-    0 where there is no face. As Open3D and trimesh compute them."""
+    """Return (V, 3) float64: the sum of the faces' normals, weighted by area, at each vertex; unit
+    length, 0 where there is no face. As Open3D and trimesh compute them.
+    """
     corners = vertices.astype(np.float64)[faces]
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     total = np.zeros((len(vertices), 3))
@@ -64,13 +68,13 @@ def vertex_normals(vertices: NDArray[Any], faces: NDArray[Any]) -> Vectors:
 
 
 def write_obj(vertices: NDArray[Any], faces: NDArray[Any]) -> bytes:
-    """OBJ: v lines with nine significant digits, so that float32 comes back, and f lines."""
+    """Write OBJ: v lines with nine significant digits, so that float32 comes back, and f lines."""
     lines = "v %.9g %.9g %.9g\n" * len(vertices) % tuple(vertices.ravel().tolist())
     return (lines + "f %d %d %d\n" * len(faces) % tuple((faces.ravel() + 1).tolist())).encode()
 
 
 def write_mesh_ply(vertices: NDArray[Any], faces: NDArray[Any]) -> bytes:
-    """PLY, binary little-endian, float32 x y z and int32 triangles."""
+    """Write PLY, binary little-endian, float32 x y z and int32 triangles."""
     rows = np.zeros(len(faces), dtype=[("count", "u1"), ("corners", "<i4", 3)])
     rows["count"], rows["corners"] = 3, faces
     header = (
@@ -82,12 +86,12 @@ def write_mesh_ply(vertices: NDArray[Any], faces: NDArray[Any]) -> bytes:
 
 
 def write_mesh(mesh: Mesh) -> bytes:
-    """A mesh as OBJ."""
+    """Write a mesh as OBJ."""
     return write_obj(mesh.vertices, mesh.faces)
 
 
 def _neighbours(tree: Any, points: Vectors, sigma: float) -> int:
-    """How many neighbours of a point reach beyond the noise."""
+    """Count how many neighbours of a point reach beyond the noise."""
     fewest, most = _NEIGHBOURS
     some = points[:: max(1, len(points) // 256)]
     inside = tree.query_ball_point(some, _REACH * sigma, return_length=True)
@@ -101,7 +105,10 @@ def _best(
     second: NDArray[np.intp],
     third: NDArray[np.intp],
 ) -> NDArray[np.intp]:
-    """(n, 3) the best of the triangles from points `here`, (n,), to pairs of others, (n, T)."""
+    """Return the best triangles from points `here`, (n,), to pairs of other points, (n, T).
+
+    (n, EACH, 3) indices of their corners.
+    """
     origin, normal = points[here, None], normals[here, None]  # (n, 1, 3)
     to_second, to_third = points[second] - origin, points[third] - origin  # (n, T, 3)
     across = np.stack(
@@ -129,7 +136,7 @@ def _best(
 
 
 def _dot(a: Vectors, b: Vectors) -> Vectors:
-    """(n, T) of (n, T, 3)."""
+    """Return the scalar products, (n, T), of vectors (n, T, 3)."""
     return np.asarray(a[..., 0] * b[..., 0] + a[..., 1] * b[..., 1] + a[..., 2] * b[..., 2])
 
 

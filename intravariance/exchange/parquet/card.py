@@ -25,7 +25,7 @@ _TITLE = re.compile(r"^# .*\n", re.MULTILINE)
 def parquet_card(
     dataset: Dataset, digest: str, written: Mapping[str, Sequence[Record]], folder: Path
 ) -> str:
-    """The card (Markdown, UTF-8).
+    """Write the card (Markdown, UTF-8).
 
     digest : of the content of the folder. written : the records in each file of `folder`, whose
     sizes the card lists. The card of a selection is that of its file, and says so.
@@ -53,7 +53,7 @@ def parquet_card(
 
 
 def name_of_all(categories: Sequence[str]) -> str:
-    """The configuration with all categories: "all", unless a category has that name."""
+    """Name the configuration with all categories: "all", unless a category has that name."""
     return "all" if "all" not in categories else "all_categories"
 
 
@@ -74,7 +74,7 @@ def _folder(dataset: Dataset, digest: str) -> str:
 def _configs(
     everything: str, categories: Sequence[str], written: Mapping[str, Sequence[Record]]
 ) -> str:
-    """The front matter that names the configurations: YAML, whose splits are those with files."""
+    """Write the front matter (YAML) that names the configurations, with splits that have files."""
     lines = ["configs:"]
     for name in (everything, *categories):
         folder = "*" if name == everything else name
@@ -89,7 +89,7 @@ def _configs(
 
 
 def _replaced(pattern: re.Pattern[str], text: str, by: str) -> str:
-    """`text` with the first match replaced; ValueError when there is none."""
+    """Return `text` with the first match replaced; ValueError when there is none."""
     changed, count = pattern.subn(lambda _: by, text, count=1)
     if not count:
         raise ValueError(f"the dataset card has nothing that matches {pattern.pattern!r}")

@@ -105,7 +105,7 @@ def croissant_for_parquet(
     defects: Sequence[str],
     publication: Publication | None = None,
 ) -> str:
-    """The JSON-LD text for the Parquet files in a folder.
+    """Write the JSON-LD text for the Parquet files in a folder.
 
     card : the folder's README.md. metadata, digest : of the content (`Dataset.metadata`,
     `content_digest`). defects : the names that the column `defect` counts.
@@ -136,7 +136,7 @@ def croissant_for_parquet(
 def croissant_for_hdf5(
     dataset: Dataset, publication: Publication | None = None
 ) -> tuple[str, bytes]:
-    """The JSON-LD text for a dataset file, and the content of samples.csv, which lies beside it.
+    """Write the JSON-LD text for a dataset file, and samples.csv, which lies beside it.
 
     Reads the whole file, for its checksum.
     """
@@ -158,7 +158,7 @@ def croissant_for_hdf5(
 
 
 def samples_table(dataset: Dataset) -> bytes:
-    """The table of samples as CSV with a header line, UTF-8, lines ended by a line feed."""
+    """Write the table of samples as CSV with a header line, UTF-8, lines ended by a line feed."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_TABLE)
@@ -204,7 +204,7 @@ def _document(
 
 
 def _file(content: Path | bytes, name: str, kind: str) -> dict[str, Any]:
-    """A file, on disk or about to be."""
+    """Describe a file, on disk or about to be."""
     if isinstance(content, bytes):
         size, digest = len(content), hashlib.sha256(content).hexdigest()
     else:
@@ -232,7 +232,7 @@ def _record_set(name: str, about: str, fields: Sequence[Mapping[str, Any]]) -> d
 
 
 def _field(name: str, source: Mapping[str, Any], named: bool = False) -> dict[str, Any]:
-    """A column. named : defect is its name, not a number."""
+    """Describe a column. named : defect is its name, not a number."""
     shape, dtype = ARRAYS.get(name, ((), "int32" if name in COUNTS else ""))
     kind = _TYPES.get(dtype, "sc:Text")
     if name in ("defect", "label") and not named:
@@ -252,7 +252,7 @@ def _field(name: str, source: Mapping[str, Any], named: bool = False) -> dict[st
 
 
 def _names(name: str, about: str, values: Sequence[str]) -> dict[str, Any]:
-    """A record set that says what numbers mean."""
+    """Make a record set that says what numbers mean."""
     columns = (("id", "cr:Int64"), ("name", "sc:Text"))
     return {
         "@type": "cr:RecordSet",

@@ -27,9 +27,9 @@ from intravariance.dataset.work_folder import (
     plain_disk_errors,
 )
 from intravariance.errors import InputError, IntegrityError, IVError
-from intravariance.exchange.layouts.entries import RECORD
+from intravariance.exchange.layouts.entries import EXPORT_RECORD
 from intravariance.exchange.parquet.table import COLUMNS, check_schema, samples_of
-from intravariance.exchange.parquet.writing import FORMAT_VERSION, NAME
+from intravariance.exchange.parquet.writing import PARQUET_LAYOUT, PARQUET_VERSION
 from intravariance.files.atomic import check_target
 from intravariance.files.checksums import NAME as CHECKSUMS
 from intravariance.files.checksums import read_checksums, sha256_of
@@ -40,47 +40,47 @@ from intravariance.verification.verify import failures
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
-__all__ = ["NAME", "read_index", "read_samples", "recognises", "restore"]
+__all__ = ["PARQUET_LAYOUT", "is_parquet_export", "read_index", "read_samples", "restore_dataset"]
 
 _MAX_INDEX_BYTES = 512 * 2**20
 
 
-def recognises(path: Path) -> bool:
-    """Whether a folder, or what is packed in a .zip file, looks like this layout."""
+def is_parquet_export(path: Path) -> bool:
+    """Tell whether a folder, or what is packed in a .zip file, looks like this layout."""
     if path.is_file() and path.suffix.lower() == ".zip":
         names = open_tree(path).files("")
-        return any(PurePosixPath(name).name == RECORD for name in names) and any(
+        return any(PurePosixPath(name).name == EXPORT_RECORD for name in names) and any(
             PurePosixPath(name).match("data/*/*.parquet") for name in names
         )
-    return (path / RECORD).is_file() and any(path.glob("data/*/*.parquet"))
+    return (path / EXPORT_RECORD).is_file() and any(path.glob("data/*/*.parquet"))
 
 
 def read_index(folder: Path) -> dict[str, Any]:
-    """iv_export.json: "metadata" and "content_digest" as in the dataset file, "samples" (ids).
+    """Read iv_export.json: "metadata" and "content_digest" as in the dataset file, "samples" (ids).
 
     Raises InputError when there is none of ours, IntegrityError when it is damaged.
     """
-    path = folder / RECORD
+    path = folder / EXPORT_RECORD
     if folder.is_file():
-        raise InputError(f"{folder}: unpack it first, and give the folder, for {NAME}")
+        raise InputError(f"{folder}: unpack it first, and give the folder, for {PARQUET_LAYOUT}")
     try:
         if path.stat().st_size > _MAX_INDEX_BYTES:
             raise InputError(f"{path}: too large to be ours")
         data = path.read_bytes()
-        _check_digest(path, hashlib.sha256(data).hexdigest(), RECORD, read_checksums(folder))
+        _check_digest(path, hashlib.sha256(data).hexdigest(), EXPORT_RECORD, read_checksums(folder))
         content = json.loads(data)
     except OSError as error:
         raise InputError(
-            f"{path}: expected what `iv export --layout {NAME}` wrote ({error.strerror})"
+            f"{path}: expected what `iv export --layout {PARQUET_LAYOUT}` wrote ({error.strerror})"
         ) from error
     except (ValueError, RecursionError) as error:
         raise IntegrityError(f"{path}: damaged: {error}") from error
-    if not isinstance(content, dict) or content.get("layout") != NAME:
-        raise InputError(f"{path}: not what `iv export --layout {NAME}` wrote")
-    if content.get("format_version") != FORMAT_VERSION:
+    if not isinstance(content, dict) or content.get("layout") != PARQUET_LAYOUT:
+        raise InputError(f"{path}: not what `iv export --layout {PARQUET_LAYOUT}` wrote")
+    if content.get("format_version") != PARQUET_VERSION:
         raise InputError(
             f"{path}: has format version {content.get('format_version')}, this iv reads "
-            f"{FORMAT_VERSION}"
+            f"{PARQUET_VERSION}"
         )
     ids = content.get("samples")
     whole = (
@@ -98,7 +98,7 @@ def read_index(folder: Path) -> dict[str, Any]:
 
 
 def read_samples(folder: Path) -> Iterator[Sample]:
-    """All samples of the folder, file by file; one row group is in memory at a time.
+    """Read all samples of the folder, file by file; one row group is in memory at a time.
 
     Raises IntegrityError where a file is damaged, or a sample lies in another's folder.
     """
@@ -114,7 +114,7 @@ def read_samples(folder: Path) -> Iterator[Sample]:
             yield sample
 
 
-def restore(folder: Path, out: Path, force: bool = False, quiet: bool = True) -> str:
+def restore_dataset(folder: Path, out: Path, force: bool = False, quiet: bool = True) -> str:
     """Make the dataset file `out` (.h5) again; returns its content digest, that of the export.
 
     Interrupted, it begins again when called again. Raises InputError when `out` exists (without
@@ -123,7 +123,7 @@ def restore(folder: Path, out: Path, force: bool = False, quiet: bool = True) ->
     check_target(out, force)
     index = read_index(folder)
     with plain_disk_errors(out), locked_folder(out) as partial:
-        settings = {"layout": NAME, "content": index["content_digest"]}
+        settings = {"layout": PARQUET_LAYOUT, "content": index["content_digest"]}
         claim(partial, settings, out, force, "import")
         try:
             shards = _write_shards(folder, index, partial / "samples", quiet)
@@ -134,12 +134,14 @@ def restore(folder: Path, out: Path, force: bool = False, quiet: bool = True) ->
 
 
 def _write_shards(folder: Path, index: dict[str, Any], samples: Path, quiet: bool) -> list[Path]:
-    """A file for each sample of the folder, in the order of the index."""
+    """Write a file for each sample of the folder, in the order of the index."""
     digests: dict[str, str] = {}
     wanted = set(index["samples"])
     for sample in track(read_samples(folder), len(wanted), "samples", quiet):
         if sample.id not in wanted or sample.id in digests:
-            raise IntegrityError(f"{folder}: {sample.id!r} is not in {RECORD}, or there twice")
+            raise IntegrityError(
+                f"{folder}: {sample.id!r} is not in {EXPORT_RECORD}, or there twice"
+            )
         digests[sample.id] = sample.digest
         write_shard(samples / f"{sample.id}.h5", sample)
     missing = sorted(wanted - digests.keys())
@@ -149,7 +151,9 @@ def _write_shards(folder: Path, index: dict[str, Any], samples: Path, quiet: boo
             "among them; get the files again (sha256sum --check SHA256SUMS)"
         )
     if content_digest(index["metadata"]["identity"], digests) != index["content_digest"]:
-        raise IntegrityError(f"{folder}: its samples are not those of {RECORD}: other digests")
+        raise IntegrityError(
+            f"{folder}: its samples are not those of {EXPORT_RECORD}: other digests"
+        )
     return [samples / f"{id}.h5" for id in index["samples"]]
 
 
@@ -159,8 +163,8 @@ def _check_digest(path: Path, digest: str, name: str, listed: Mapping[str, str])
 
 
 def _read_file(path: Path) -> Iterator[Sample]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    import pyarrow as pa  # noqa: PLC0415 - weight
+    import pyarrow.parquet as pq  # noqa: PLC0415 - weight
 
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
@@ -175,7 +179,7 @@ def _read_file(path: Path) -> Iterator[Sample]:
 
 
 def _check_sizes(file: pq.ParquetFile, group: int, path: Path) -> None:
-    """IntegrityError when a row group claims more than any of ours can hold."""
+    """Raise IntegrityError when a row group claims more than any of ours can hold."""
     metadata = file.metadata.row_group(group)
     values = max(metadata.column(i).num_values for i in range(metadata.num_columns))
     if metadata.num_rows > MAX_SAMPLES or values > 3 * MAX_ROWS:

@@ -56,12 +56,12 @@ _EXTENSION = b"datasets.features.features.Array2DExtensionType"
 
 
 def defect_names(dataset: Dataset) -> list[str]:
-    """The names that the numbers in the column `defect` stand for: "normal", then the defects."""
+    """Return the names that the column `defect` counts: "normal", then the defects."""
     return [NORMAL, *in_order({record.defect for record in dataset} - {NORMAL})]
 
 
 def features(defects: Sequence[str]) -> dict[str, Any]:
-    """The columns as `datasets.Features.from_dict` takes them."""
+    """Describe the columns as `datasets.Features.from_dict` takes them."""
     columns: dict[str, Any] = {name: _value("string") for name in TEXTS}
     columns |= {name: _value("int32") for name in COUNTS}
     columns["defect"] = {"names": list(defects), "_type": "ClassLabel"}
@@ -77,8 +77,8 @@ def features(defects: Sequence[str]) -> dict[str, Any]:
 
 
 def schema(defects: Sequence[str]) -> pa.Schema:
-    """The Arrow schema of the table."""
-    import pyarrow as pa
+    """Return the Arrow schema of the table."""
+    import pyarrow as pa  # noqa: PLC0415 - weight
 
     types = {name: pa.string() for name in TEXTS} | {name: pa.int32() for name in COUNTS}
     types |= {"defect": pa.int64(), "label": pa.int64()}
@@ -98,8 +98,8 @@ def schema(defects: Sequence[str]) -> pa.Schema:
 
 
 def table(samples: Sequence[Sample], defects: Sequence[str]) -> pa.Table:
-    """The table of these samples, a row each, in their order."""
-    import pyarrow as pa
+    """Make the table of these samples, a row each, in their order."""
+    import pyarrow as pa  # noqa: PLC0415 - weight
 
     empty = Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
     meshes = [sample.mesh or empty for sample in samples]
@@ -128,7 +128,7 @@ def table(samples: Sequence[Sample], defects: Sequence[str]) -> pa.Table:
 
 
 def check_schema(found: pa.Schema, what: str) -> list[str]:
-    """The defect names that a table's schema records; IntegrityError when it is not ours."""
+    """Return the defect names that a table's schema records; IntegrityError when it is not ours."""
     types = {field.name: _storage(field.type) for field in found}
     expected = {field.name: field.type for field in schema([NORMAL])}
     if types != expected:
@@ -147,7 +147,7 @@ def check_schema(found: pa.Schema, what: str) -> list[str]:
 
 
 def samples_of(rows: pa.Table, defects: Sequence[str], what: str) -> list[Sample]:
-    """The samples of a table that `check_schema` accepted.
+    """Return the samples of a table that `check_schema` accepted.
 
     Raises IntegrityError when a row contradicts itself or its digest.
     """
@@ -194,8 +194,8 @@ def _value(dtype: str) -> dict[str, str]:
 
 
 def _type(name: str) -> pa.DataType:
-    """The Arrow type of a column of arrays: nested lists."""
-    import pyarrow as pa
+    """Return the Arrow type of a column of arrays: nested lists."""
+    import pyarrow as pa  # noqa: PLC0415 - weight
 
     shape, dtype = ARRAYS[name]
     kind = pa.from_numpy_dtype(np.dtype(dtype))
@@ -205,15 +205,15 @@ def _type(name: str) -> pa.DataType:
 
 
 def _storage(kind: pa.DataType) -> pa.DataType:
-    """Where `datasets` is imported Arrow knows its types; what they are made of."""
-    import pyarrow as pa
+    """Return what a type is made of: where `datasets` is imported, Arrow knows its types."""
+    import pyarrow as pa  # noqa: PLC0415 - weight
 
     return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
 
 
 def _nested(arrays: Sequence[NDArray[Any]], name: str) -> pa.Array:
-    """The column of `arrays`, of different lengths."""
-    import pyarrow as pa
+    """Make the column of `arrays`, of different lengths."""
+    import pyarrow as pa  # noqa: PLC0415 - weight
 
     values = pa.array(np.concatenate([array.reshape(-1) for array in arrays]))
     rows = sum(len(array) for array in arrays)
@@ -225,13 +225,13 @@ def _nested(arrays: Sequence[NDArray[Any]], name: str) -> pa.Array:
 
 
 def _offsets(lengths: NDArray[Any]) -> pa.Array:
-    import pyarrow as pa
+    import pyarrow as pa  # noqa: PLC0415 - weight
 
     return pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
 
 
 def _arrays(rows: pa.Table, name: str, what: str) -> list[NDArray[Any]]:
-    """The arrays of a column, each a copy of its own."""
+    """Return the arrays of a column, each a copy of its own."""
     shape, dtype = ARRAYS[name]
     column = rows.column(name).combine_chunks()
     column = column.storage if hasattr(column, "storage") else column

@@ -26,7 +26,7 @@ from intravariance.dataset.store import Dataset, Record
 from intravariance.errors import IntegrityError
 from intravariance.exchange.exporting.parts import digest_and_metadata
 from intravariance.exchange.exporting.tree import Written
-from intravariance.exchange.layouts.entries import RECORD
+from intravariance.exchange.layouts.entries import EXPORT_RECORD
 from intravariance.exchange.parquet.card import parquet_card
 from intravariance.exchange.parquet.croissant import Publication, croissant_for_parquet
 from intravariance.exchange.parquet.table import ARRAYS, defect_names, schema, table
@@ -38,8 +38,8 @@ from intravariance.progress import say, track
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
-NAME = "hf-parquet"
-FORMAT_VERSION = 1
+PARQUET_LAYOUT = "hf-parquet"
+PARQUET_VERSION = 1
 # Where the tree has each of `CONTENTS`: columns.
 HOLDS = {
     "subcategory": "subcategory",
@@ -69,7 +69,7 @@ class _File:
         return [record for group in self.groups for record in group]
 
 
-def export(
+def write_parquet(
     dataset: Dataset,
     out: Path,
     publication: Publication | None = None,
@@ -87,15 +87,16 @@ def export(
     category is missing; IntegrityError when a sample is not what the file's table says. Needs
     pyarrow, of the extra `layouts`.
     """
-    import pyarrow  # noqa: F401 - missing, it should say so before anything is written
+    # Where it is missing, that is said before anything is written.
+    import pyarrow  # noqa: F401, PLC0415 - weight
 
-    check_folder(out, RECORD, force)
+    check_folder(out, EXPORT_RECORD, force)
     content = index_of(dataset)
     digest, defects = content["content_digest"], defect_names(dataset)
     files = plan_files(list(dataset))
-    with new_folder(out, RECORD, force) as folder:
+    with new_folder(out, EXPORT_RECORD, force) as folder:
         index = json.dumps(content, indent=1, sort_keys=True) + "\n"
-        write_member(folder, RECORD, index.encode())
+        write_member(folder, EXPORT_RECORD, index.encode())
         groups = sum(len(file.groups) for file in files)
         for _ in track(_write_files(folder, files, defects), groups, "row groups", quiet):
             pass
@@ -118,8 +119,8 @@ def index_of(dataset: Dataset) -> dict[str, Any]:
     """
     digest, metadata = digest_and_metadata(dataset)
     return {
-        "layout": NAME,
-        "format_version": FORMAT_VERSION,
+        "layout": PARQUET_LAYOUT,
+        "format_version": PARQUET_VERSION,
         "content_digest": digest,
         "metadata": metadata,
         "samples": [record.id for record in dataset],
@@ -127,7 +128,7 @@ def index_of(dataset: Dataset) -> dict[str, Any]:
 
 
 def plan_files(records: Sequence[Record]) -> list[_File]:
-    """Which sample goes where: by category and split, in order, cut by number of points."""
+    """Decide which sample goes where: by category and split, in order, cut by number of points."""
     files = []
     for category in dict.fromkeys(record.category for record in records):
         for split in SPLITS:
@@ -159,7 +160,7 @@ def _write_files(folder: Path, files: Sequence[_File], defects: Sequence[str]) -
 
 
 def _writer(path: Path, defects: Sequence[str]) -> pq.ParquetWriter:
-    import pyarrow.parquet as pq
+    import pyarrow.parquet as pq  # noqa: PLC0415 - weight
 
     return pq.ParquetWriter(
         path,
@@ -173,7 +174,7 @@ def _writer(path: Path, defects: Sequence[str]) -> pq.ParquetWriter:
 
 
 def _cut(records: Sequence[Record], largest: int) -> list[list[Record]]:
-    """The records in runs of at most `largest` bytes of arrays, or of one record."""
+    """Cut the records into runs of at most `largest` bytes of arrays, or of one record."""
     runs: list[list[Record]] = []
     size = largest + 1
     for record in records:

@@ -149,9 +149,7 @@ class MC4AD:
         on = self.fitted_on
         if self._templates and not (folder / f"{TEMPLATES}.json").is_file():
             self._save_templates(folder)
-        metadata = {
-            "step": self._steps, "category": on.category, "seed": on.seed, "data_digest": on.data_digest
-        }  # fmt: skip
+        metadata = {"step": self._steps, **vars(on)}
         with writing(folder / NETWORK):
             if self._timing is not None:
                 text = json.dumps(self._timing, indent=2) + "\n"

@@ -150,7 +150,7 @@ def deformed_normals(points: Vectors, normals: Vectors, displacement: Vectors) -
     Where nothing moved near a point it keeps its own. Elsewhere a plane is fitted to the moved
     positions of the nearest points on the same side of the wall, and faces as the surface did.
     """
-    from scipy.spatial import cKDTree
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
 
     normals = normals.copy()
     count = min(_NEIGHBOURS, len(normals))

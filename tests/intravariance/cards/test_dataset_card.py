@@ -41,7 +41,7 @@ def front_matter(card: str) -> dict:
 
 
 def tables(card: str) -> dict[str, list[list[str]]]:
-    """Rows of each table, by the text of its header's first cell."""
+    """Return rows of each table, by the text of its header's first cell."""
     found: dict[str, list[list[str]]] = {}
     for block in re.findall(r"(?:^\|.*\|\n)+", card, flags=re.MULTILINE):
         header, _, *rows = (

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from filelock import FileLock
 
 from intravariance.commands.export import export_command
 from intravariance.dataset.specification import Category, Specification
 from intravariance.errors import InputError, IVError
 from intravariance.exchange.exporting import tree
 from intravariance.exchange.layouts import WRITERS, find_scans
-from intravariance.exchange.layouts.entries import RECORD
+from intravariance.exchange.layouts.entries import EXPORT_RECORD
 from tests.exporting_samples import make_exportable, plain_folder
 from tests.samples import make_dataset
 
@@ -88,7 +89,7 @@ def test_spelling_and_delimiter(file: Path, folder: Path) -> None:
     )  # fmt: skip
     truth = out / "dataset/pcd/night_stand/GT/night_stand_crack0.txt"
     assert len(truth.read_text().splitlines()[0].split(" ")) == 4
-    record = json.loads((out / RECORD).read_text())
+    record = json.loads((out / EXPORT_RECORD).read_text())
     assert (record["spelling"], record["delimiter"]) == ("crack", "space")
 
 
@@ -157,7 +158,7 @@ def test_only_where_the_path_leads_counts(file: Path, folder: Path) -> None:
     (folder / "latest").mkdir(exist_ok=True)
     out = folder / "latest" / ".." / "roundabout"
     run(file, "--layout", "anomaly-shapenet", "--out", out, "--jobs", 1, "--category", "vase2")
-    assert (folder / "roundabout" / RECORD).exists()
+    assert (folder / "roundabout" / EXPORT_RECORD).exists()
 
 
 def test_a_relative_path_counts_from_the_root(
@@ -259,14 +260,12 @@ def test_what_a_killed_export_left_is_removed_and_nothing_else(file: Path, folde
     arguments = (file, "--layout", "mvtec-like-folder", "--out", out, "--jobs", 1)
     assert "is in the way" in refused(*arguments)
     assert (partial / "notes.txt").exists()
-    (partial / RECORD).write_text("{}")
+    (partial / EXPORT_RECORD).write_text("{}")
     run(*arguments)
     assert not partial.exists() and not (out / "notes.txt").exists()
 
 
 def test_two_at_once(file: Path, folder: Path) -> None:
-    from filelock import FileLock
-
     out = folder / "twice"
     with FileLock(folder / "twice.partial.lock"):
         message = refused(file, "--layout", "mvtec-like-folder", "--out", out)
@@ -284,7 +283,7 @@ def test_a_folder_that_is_not_writable(file: Path, folder: Path) -> None:
 def test_unknown_layouts_and_categories(file: Path, folder: Path) -> None:
     result = run(file, "--layout", "shapenet", "--out", folder / "no")
     assert result.exit_code == 2 and "anomaly-shapenet" in result.stderr
-    with pytest.raises(InputError, match="no category cap"):
+    with pytest.raises(InputError, match=r"--category cap: .* has night_stand, vase2"):
         run(file, "--layout", "real3d-ad", "--out", folder / "no", "--category", "cap")
 
 

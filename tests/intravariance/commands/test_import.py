@@ -39,7 +39,7 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def files(trees: Path) -> dict[str, Path]:
-    """Both trees, imported."""
+    """Import both trees."""
     found = {}
     for name in ("real3d", "shapenet"):
         found[name] = trees / f"{name}.h5"
@@ -138,9 +138,9 @@ def test_a_network_trains_on_it(
 ) -> None:
     """The commands themselves: a wrong setting is told apart, a right one gives numbers."""
     pytest.importorskip("torch")
-    from mc4ad_model.commands.evaluate import evaluate_command
-    from mc4ad_model.commands.train import train_command
-    from tests.runs import TINY
+    from mc4ad_model.commands.evaluate import evaluate_command  # noqa: PLC0415 - weight
+    from mc4ad_model.commands.train import train_command  # noqa: PLC0415 - weight
+    from tests.runs import TINY  # noqa: PLC0415 - weight
 
     with open_dataset(files[name]) as dataset:
         category = dataset.categories[0]

@@ -25,13 +25,13 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder."""
+    """Work in a folder of its own."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def run(*arguments: object) -> str:
-    """What is printed; InputError goes through, as to the `iv` group."""
+    """Return what is printed; InputError goes through, as to the `iv` group."""
     words = [str(argument) for argument in arguments]
     result = CliRunner().invoke(view_command, words, catch_exceptions=False)
     assert result.exit_code == 0, result.output
@@ -39,7 +39,7 @@ def run(*arguments: object) -> str:
 
 
 def columns(path: Path) -> int:
-    """How many pictures stand side by side."""
+    """Count how many pictures stand side by side."""
     with Image.open(path) as picture:
         assert picture.width % SIZE == 0
         return picture.width // SIZE

@@ -29,7 +29,7 @@ PRISM_FACES = [
 
 
 def ply_bytes(vertices, faces, order: str) -> bytes:
-    """PLY with other properties between those that count; order: "<", ">" or "" (text)."""
+    """Write PLY with other properties between those that count; order: "<", ">" or "" (text)."""
     encoding = {"<": "binary_little_endian", ">": "binary_big_endian", "": "ascii"}[order]
     header = (
         f"ply\nformat {encoding} 1.0\ncomment by hand\nelement vertex {len(vertices)}\n"
@@ -173,7 +173,7 @@ def test_parts_hidden_inside_others_go_and_slight_overlap_stays():
 
 @pytest.fixture(scope="module")
 def open_box():
-    """A cube without its last side, repaired, and the surface error."""
+    """Make a cube without its last side, repaired, and the surface error."""
     return prepare(off_text(faces=CUBE_QUADS[:5]), "off")
 
 

@@ -26,6 +26,7 @@ from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods.mc4ad.configuration import RunConfig, ScoringConfig
 from mc4ad_model.methods.mc4ad.scoring import point_scores
 from mc4ad_model.methods.method import Aggregation, Prediction, Scorer
+from mc4ad_model.runs.jobs import train_runs
 from mc4ad_model.runs.run_folder import Run, read_run
 from tests.runs import tiny
 from tests.samples import make_dataset, small_specification
@@ -238,7 +239,6 @@ def test_one_class_alone_is_an_error(
 @pytest.fixture(scope="module")
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both categories, four steps each."""
-    from mc4ad_model.runs.jobs import train_runs
 
     out = tmp_path_factory.mktemp("trained")
     with open_dataset(data) as dataset:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -183,8 +184,6 @@ def test_the_force_is_the_mean_over_neighbours() -> None:
 
 
 def test_products_of_another_scale_are_refused() -> None:
-    from dataclasses import replace
-
     small = toys()
     template = replace(small.templates[0], mesh=None, points=small.templates[0].points * 0.1)
     with pytest.raises(InputError, match=r"toys: template long_ball reaches 0\.1.*iv import"):

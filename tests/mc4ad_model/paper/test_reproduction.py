@@ -10,6 +10,8 @@ from click.testing import CliRunner, Result
 
 pytest.importorskip("torch")
 pytest.importorskip("sklearn")
+from intravariance.building import run as module
+from intravariance.commands.build import build_command
 from intravariance.dataset.specification import Category, Specification
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
@@ -168,8 +170,6 @@ def test_without_a_file_the_group_is_built(
 
 def test_the_build_is_the_default_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The settings are those of `iv build --group 2 --seed 0`."""
-    from intravariance.building import run as module
-    from intravariance.commands.build import build_command
 
     made = []
     result = module.BuildResult(tmp_path, "", 0, {})

@@ -13,6 +13,7 @@ pytest.importorskip("torch", reason="torch is not installed: pip install '.[mode
 
 import torch
 
+from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
 from mc4ad_model.methods.mc4ad.checkpoints import read_tensors
 from mc4ad_model.registration.poses import Registration
@@ -284,7 +285,6 @@ def test_the_detector_registers_to_the_templates_of_the_run(tmp_path):
 
 
 def test_a_datasets_identity_survives_json(tmp_path):
-    from intravariance.dataset.store import open_dataset
 
     with open_dataset(make_dataset(tmp_path / "a.h5")) as dataset:
         values = {"identity": dataset.metadata["identity"], "data_digest": dataset.digest}

@@ -43,7 +43,7 @@ def cloud(path: str) -> np.ndarray:
 
 
 def mesh(path: str) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices, and vertex normals computed from the faces."""
+    """Read vertices, and vertex normals computed from the faces."""
     found = o3d.io.read_triangle_mesh(path)
     found.compute_vertex_normals()
     return np.asarray(found.vertices), np.asarray(found.vertex_normals)
@@ -60,8 +60,9 @@ def normal(path: str, points: np.ndarray) -> Read:
 
 
 def listed(root: Path, category: str, word: str, truth: str, mark: str) -> list[Read]:
-    """RIF, Real3D-AD, ISMP, and PO3AD's tests: every .pcd in test/ whose path has no `temp`;
-    normal where the path has `word`; points and mask of others from <truth>/<stem>.txt."""
+    """Read as RIF, Real3D-AD, ISMP and PO3AD's tests do: every .pcd in test/ whose path has no
+    `temp`; normal where the path has `word`; points and mask of others from <truth>/<stem>.txt.
+    """
     reads = []
     for path in sorted(glob(str(root / category / "test" / "*.pcd"))):
         if "temp" in path:
@@ -76,8 +77,9 @@ def listed(root: Path, category: str, word: str, truth: str, mark: str) -> list[
 
 
 def r3d_ad(root: Path, category: str) -> list[Read]:
-    """Every file in test/; normal by name; the folder of labels by replacing `test` in the whole
-    path; 2,048 points drawn from each."""
+    """Read every file in test/; normal by name; the folder of labels by replacing `test` in the
+    whole path; 2,048 points drawn from each.
+    """
     folder, reads = str(root / category / "test"), []
     for name in sorted(os.listdir(folder)):
         path = f"{folder}/{name}"
@@ -92,7 +94,7 @@ def r3d_ad(root: Path, category: str) -> list[Read]:
 
 
 def simple3d(root: Path, category: str) -> list[Read]:
-    """Normal ones from test/, the others from the files in GT/, whose clouds must be there."""
+    """Read normal ones from test/, the others from the files in GT/, whose clouds must be there."""
     reads = [normal(p, cloud(p)) for p in sorted(glob(f"{root}/{category}/test/*positive*"))]
     for truth in sorted(glob(f"{root}/{category}/GT/*.txt")):
         path = truth.replace("GT", "test").replace("txt", "pcd")
@@ -103,8 +105,9 @@ def simple3d(root: Path, category: str) -> list[Read]:
 
 
 def pasdf(root: Path, category: str) -> list[Read]:
-    """Clouds from test/ without repeated points; labels of equal coordinates, rounded to six
-    decimals, or else of the nearest, from rows with spaces between."""
+    """Read clouds from test/ without repeated points; labels of equal coordinates, rounded to six
+    decimals, or else of the nearest, from rows with spaces between.
+    """
     reads = []
     for path in sorted(glob(f"{root}/{category}/test/**/*.pcd", recursive=True)):
         points = np.unique(cloud(path).astype(np.float32), axis=0)
@@ -118,7 +121,7 @@ def pasdf(root: Path, category: str) -> list[Read]:
 
 
 def mc3d_ad(lists: Path, root: Path) -> list[Read]:
-    """A JSON object a line; commas where the path of the data has `Anomaly_ShapeNet` in it."""
+    """Read a JSON object a line; commas where the path of the data has `Anomaly_ShapeNet` in it."""
     mark = "," if "Anomaly_ShapeNet" in str(root) else " "
     reads = []
     for line in lists.read_text().splitlines():
@@ -166,7 +169,7 @@ def record_of(path: str, tree: Path, dataset: Dataset) -> Record:
 
 
 def check(reads: list[Read], tree: Path, dataset: Dataset, split: str = "test") -> None:
-    """A project sees the samples of the file: all, with their points and labels."""
+    """Check that a project sees the samples of the file: all, with their points and labels."""
     records = [record_of(read.path, tree, dataset) for read in reads]
     assert sorted(r.id for r in records) == sorted(r.id for r in dataset if r.split == split)
     for read, record in zip(reads, records, strict=True):
@@ -188,8 +191,9 @@ def test_po3ad_and_mc4ad(shapenet: Path, dataset: Dataset) -> None:
 
 
 def check_templates(paths: list[str], records: list[Record], limit: float) -> None:
-    """Vertices are the stored points, in any order (Open3D sorts those of an OBJ by their faces);
-    the middle angle of normals is below `limit` degrees."""
+    """Check that vertices are the stored points, in any order (Open3D sorts those of an OBJ by
+    their faces); the middle angle of normals is below `limit` degrees.
+    """
     assert len(paths) == len(records) > 0
     for path, record in zip(paths, records, strict=True):
         vertices, normals = mesh(path)
@@ -288,7 +292,9 @@ def test_normals_of_a_plane_and_of_few_points() -> None:
     up = np.tile((0.0, 0.0, 1.0), (3000, 1))
     faces = normal_faces(flat, up, 0.0)
     np.testing.assert_allclose(vertex_normals(flat, faces), up, atol=1e-12)
-    assert set(faces.ravel()) == set(range(3000))
+    assert faces.shape == (9000, 3) and faces.dtype == np.int32  # three triangles at each point
+    np.testing.assert_array_equal(faces[:, 0], np.repeat(np.arange(3000), 3))
+    assert (np.diff(np.sort(faces, axis=1), axis=1) > 0).all()  # three different corners
     noisy = flat + rng.normal(scale=0.0447, size=flat.shape)
     cosine = vertex_normals(noisy, normal_faces(noisy, up, 0.0447))[:, 2]
     assert np.degrees(np.arccos(np.median(cosine))) < 15

@@ -23,7 +23,7 @@ from intravariance.dataset.store import Dataset, Record, Sample, open_dataset
 from intravariance.errors import InputError, IntegrityError
 from intravariance.exchange.importing.run import ImportSettings, import_dataset
 from intravariance.exchange.layouts import CONTENTS, WRITERS, Scan, detect_layout, find_scans
-from intravariance.exchange.layouts.entries import RECORD
+from intravariance.exchange.layouts.entries import EXPORT_RECORD
 from intravariance.exchange.layouts.side_file import SIDE_FILE
 from intravariance.executors.serial import SerialExecutor
 from tests.exporting_samples import export_to, make_exportable, plain_folder
@@ -56,7 +56,7 @@ def trees(folder: Path, dataset: Dataset) -> dict[str, Path]:
 
 
 def rows_of(tree: Path) -> dict[str, dict]:
-    """The side file's rows by the name of the cloud."""
+    """Return the side file's rows by the name of the cloud."""
     lines = (tree / SIDE_FILE).read_text().splitlines()
     return {row["file"]: row for row in map(json.loads, lines)}
 
@@ -137,7 +137,7 @@ def test_what_is_beside(layout: str, trees: dict[str, Path], dataset: Dataset) -
             faces = [line.split()[1:] for line in text.splitlines() if line.startswith("f")]
             np.testing.assert_array_equal(vertices.astype("f4"), record.mesh.vertices)
             np.testing.assert_array_equal(np.array(faces, dtype=int) - 1, record.mesh.faces)
-    content = json.loads((trees[layout] / RECORD).read_text())
+    content = json.loads((trees[layout] / EXPORT_RECORD).read_text())
     assert content["content_digest"] == dataset.digest
     assert content["identity"] == dataset.metadata["identity"]
 

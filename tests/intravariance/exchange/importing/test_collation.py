@@ -35,7 +35,7 @@ defects = { bulge = 3, crack = 1 }
 
 @pytest.fixture(scope="module")
 def table7(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The names of the published classes, with Table 7's counts dealt out over two classes."""
+    """Name the published classes, with Table 7's counts dealt out over two classes."""
     files: dict[str, bytes] = {}
     for category in load_collation().categories:
         for place, name in enumerate(category.subcategories):
@@ -51,7 +51,7 @@ def table7(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two small classes with clouds of 300 and of 100 points."""
+    """Make two small classes with clouds of 300 and of 100 points."""
     files = shapenet_class("bottle0", {"bulge": 2, "crak": 1}, count=300)
     files |= shapenet_class("bottle1", {"bulge": 2}, count=100)
     folder = tmp_path_factory.mktemp("collation")

@@ -16,10 +16,12 @@ from intravariance.commands.info import describe
 from intravariance.dataset.store import Dataset, content_digest, open_dataset
 from intravariance.errors import InputError
 from intravariance.exchange.exporting.tree_card import README
+from intravariance.exchange.importing.exported_from import exported_from
 from intravariance.exchange.importing.run import ImportSettings, import_dataset
-from intravariance.exchange.layouts.entries import RECORD
+from intravariance.exchange.layouts.entries import EXPORT_RECORD
 from intravariance.exchange.parquet.croissant import croissant_for_hdf5
 from intravariance.executors.serial import SerialExecutor
+from intravariance.files.trees import open_tree
 from tests.exporting_samples import export_to
 from tests.foreign_trees import shapenet_class, write_tree
 from tests.samples import UNEVEN, make_dataset
@@ -83,7 +85,7 @@ def test_our_own_data_comes_back_with_what_is_known_of_it(
 def test_the_record_of_a_part_is_of_the_part(own: Dataset, tmp_path: Path) -> None:
     part = own.filter(category="bead")
     export_to(part, "mvtec-like-folder", tmp_path / "part")
-    record = json.loads((tmp_path / "part" / RECORD).read_text())
+    record = json.loads((tmp_path / "part" / EXPORT_RECORD).read_text())
     names = [category["name"] for category in record["identity"]["specification"]["category"]]
     assert names == ["bead"] and record["part_of"] == own.digest
     digests = {sample.id: sample.digest for sample in part}
@@ -120,12 +122,9 @@ def _set(*keys: str, value: Any) -> Callable[[dict[str, Any]], None]:
 def test_damaged_records_are_named(
     tree: Path, tmp_path: Path, change: Callable[[dict[str, Any]], None]
 ) -> None:
-    from intravariance.exchange.importing.exported_from import exported_from
-    from intravariance.files.trees import open_tree
-
-    content = json.loads((tree / RECORD).read_text())
+    content = json.loads((tree / EXPORT_RECORD).read_text())
     assert exported_from(open_tree(tmp_path)) == {}
     change(content)
-    (tmp_path / RECORD).write_text(json.dumps(content))
-    with pytest.raises(InputError, match=RECORD):
+    (tmp_path / EXPORT_RECORD).write_text(json.dumps(content))
+    with pytest.raises(InputError, match=EXPORT_RECORD):
         exported_from(open_tree(tmp_path))

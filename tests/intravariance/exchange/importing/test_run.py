@@ -5,32 +5,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from annotations.vocabulary import DEFECT_TYPES, FOREIGN_DEFECT_TYPES, definition, in_order
+from annotations.vocabulary import FOREIGN_DEFECT_TYPES
 from intravariance.cards.dataset_card import dataset_card
 from intravariance.cloud_files import parse_cloud, write_pcd, write_ply, write_text
 from intravariance.commands.info import describe
 from intravariance.dataset.shards import assemble, write_shard
 from intravariance.dataset.store import Dataset, Sample, open_dataset
 from intravariance.errors import InputError
-from intravariance.exchange.importing import sample as imported_sample_module
-from intravariance.exchange.importing.names import _valid_names, name_scans, tree_name, valid_name
 from intravariance.exchange.importing.run import ImportSettings, import_dataset, plan_import
 from intravariance.exchange.importing.sample import (
-    Bad,
     ImportJob,
-    Treatment,
     imported_sample,
-    measure,
 )
 from intravariance.exchange.layouts import find_scans
 from intravariance.executors.processes import ProcessExecutor
@@ -59,14 +51,14 @@ def real3d(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="module")
 def shapenet(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """Two classes of one category, in our frame already."""
+    """Make two classes of one category, in our frame already."""
     folder = tmp_path_factory.mktemp("shapenet")
     files = shapenet_class("cap0", {"bulge": 2, "crak": 1}) | shapenet_class("cap3", {"hole": 1})
     return import_tree(write_tree(folder / "tree", files), folder / "shapenet.h5", jobs=2)
 
 
 def source_of(dataset: Dataset, tree: dict[str, bytes], id: str) -> bytes:
-    """The file that a sample's points come from."""
+    """Return the file that a sample's points come from."""
     files = dataset[id].parameters["imported"]["files"]
     return tree[files.get("truth", files["cloud"])]
 
@@ -197,7 +189,7 @@ def test_a_leak_is_shown_and_not_judged(tmp_path: Path) -> None:
 
 
 def changed_file(dataset: Dataset, out: Path, id: str, **changes: object) -> Path:
-    """The file with one sample changed, honestly put together."""
+    """Make the file with one sample changed, honestly put together."""
     shards = []
     for record in dataset:
         sample: Sample = record.load()
@@ -341,47 +333,6 @@ def test_a_tree_without_training_clouds(tmp_path: Path) -> None:
     assert verify(dataset.path).passed
 
 
-@given(st.text(max_size=90))
-def test_valid_names(text: str) -> None:
-    assert re.fullmatch(r"[a-z][a-z0-9_]*", valid_name(text, "objects"))
-
-
-@given(st.sets(st.text(alphabet="aAbé-_ 2", max_size=4), max_size=20))
-def test_different_names_stay_different(names: set[str]) -> None:
-    valid = _valid_names(names, {"normal"})
-    assert valid.keys() == names and len(set(valid.values())) == len(names)
-    assert "normal" not in valid.values()
-
-
-def test_names() -> None:
-    assert valid_name("Night-Stand", "") == "night_stand"
-    assert valid_name("400 mm", "") == "n400_mm"
-    assert valid_name("Lötstelle", "") == "lotstelle"
-    assert valid_name("茶碗", "objects") == "objects"
-    assert valid_name("crack", "") == "crack"
-
-
-def test_ids_say_nothing_of_the_label(tmp_path: Path) -> None:
-    root = write_tree(tmp_path / "t", shapenet_class("cap0", {"bulge": 20}, positives=20, count=0))
-    scans = find_scans("anomaly-shapenet", root)
-    jobs, renamed = name_scans(scans, "t")
-    assert not renamed
-    test = [job for job in jobs if job.scan.split == "test"]
-    assert [job.id for job in test] == [f"cap_test_{number:03d}" for number in range(40)]
-    ranks = [place for place, job in enumerate(test) if job.defect == "bulge"]
-    assert abs(np.mean(ranks) - 19.5) < 6  # in the order of names, bulges come first
-    again, _ = name_scans(scans, "t")
-    assert [job.scan.id for job in again] == [job.scan.id for job in jobs]
-
-
-def test_tree_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "My.Data").mkdir()
-    monkeypatch.chdir(tmp_path / "My.Data")
-    assert tree_name(Path()) == "My.Data"
-    shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "My.Data")
-    assert tree_name(tmp_path / "packed.zip") == "packed"
-
-
 def test_a_zip_file_and_a_relative_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write_tree(tmp_path / "tree", real3d_tree(60))
     shutil.make_archive(str(tmp_path / "tree"), "zip", root)
@@ -395,100 +346,3 @@ def test_a_zip_file_and_a_relative_root(tmp_path: Path, monkeypatch: pytest.Monk
         assert (one.id, one.scan.id) == (other.id, other.scan.id)
     job = folder.jobs[-1]
     assert imported_sample(job).digest == imported_sample(archive.jobs[-1]).digest
-
-
-def test_measure(tmp_path: Path) -> None:
-    points = np.zeros((20, 3), dtype=np.float32)
-    points[0] = (10, 0, 0)
-    points[1] = (10, 4, 0)
-    root = write_tree(tmp_path / "t", {"train/a.pcd": write_pcd(points), "train/b.pcd": b"x"})
-    good, bad = (measure(scan) for scan in find_scans("folder", root))
-    assert not isinstance(good, Bad)
-    centre = points.mean(axis=0, dtype=float)
-    assert good.radius == pytest.approx(np.linalg.norm(points[1] - centre))
-    assert good.reach == pytest.approx(np.sqrt(116))
-    assert isinstance(bad, Bad) and "b.pcd" in bad.reason
-
-
-def test_treatment(tmp_path: Path) -> None:
-    """A subset keeps each point's label; y goes up; pose and noise are for test samples alone."""
-    points, labels = ball(500, np.random.default_rng(0), bump=0.5)
-    files = {"test/dent/a.txt": write_text(points, labels=labels, header=True)}
-    root = write_tree(tmp_path / "t", files)
-    scan = find_scans("folder", root)[0]
-    job = ImportJob(scan, "t_test_000", "t", "t", "dent", "t")
-    whole = imported_sample(job)
-    np.testing.assert_array_equal(whole.points, points)
-    part = imported_sample(replace(job, treatment=Treatment(200, seed=3)))
-    known = {point.tobytes(): label for point, label in zip(points, labels, strict=True)}
-    assert len(part.labels) == 200 and 0 < part.labels.sum() < labels.sum()
-    for point, label in zip(part.points, part.labels, strict=True):
-        assert known[point.tobytes()] == label
-    assert len(imported_sample(replace(job, treatment=Treatment(600))).labels) == 500
-    upright = imported_sample(replace(job, treatment=Treatment(up="y")))
-    np.testing.assert_array_equal(upright.points[:, 2], points[:, 1])
-    np.testing.assert_array_equal(np.cross((1, 0, 0), (0, 0, 1)), (0, -1, 0))
-    np.testing.assert_array_equal(upright.points[:, 1], -points[:, 2])  # a rotation, no mirror
-    posed = imported_sample(replace(job, treatment=Treatment(pose="so3", seed=1)))
-    back = (posed.points - posed.pose[:3, 3]) @ posed.pose[:3, :3]
-    np.testing.assert_allclose(back, points, atol=1e-5)
-    noisy = imported_sample(replace(job, treatment=Treatment(noise_sigma=0.1)))
-    assert np.std(noisy.points - points) == pytest.approx(0.1, rel=0.1)
-    np.testing.assert_array_equal(noisy.labels, labels)
-    training = replace(scan, split="train", defect="normal", reader=_unlabelled)
-    train_job = ImportJob(training, "t_train_000", "t", "t", "normal", "t")
-    still = imported_sample(replace(train_job, treatment=Treatment(pose="so3")))
-    np.testing.assert_array_equal(still.pose, np.eye(4))
-
-
-def _unlabelled(scan):
-    from intravariance.exchange.layouts.folder import read_scan
-
-    return replace(read_scan(scan), labels=None)
-
-
-def test_displacement_of_the_file(tmp_path: Path) -> None:
-    points, labels = ball(120, np.random.default_rng(0), bump=0.5)
-    moved = (labels[:, None] * points * 0.1).astype(np.float32)
-    moved[np.flatnonzero(labels)[0]] = np.nan
-    cloud = parse_cloud(write_text(points, labels=labels, header=True), "a.txt")
-    root = write_tree(tmp_path / "t", {"test/dent/a.pcd": b""})
-    for vectors, known in ((moved, True), (moved + np.float32(1), False)):
-        scan = replace(
-            find_scans("folder", root)[0],
-            reader=lambda _, vectors=vectors: replace(cloud, displacement=vectors),
-        )
-        job = ImportJob(scan, "t_test_000", "t", "t", "dent", "t")
-        sample = imported_sample(job)
-        assert ("notes" in sample.parameters["imported"]) != known
-        if known:
-            np.testing.assert_array_equal(sample.displacement, moved)
-            half = imported_sample(replace(job, frame=imported_sample_module.Frame(2.0)))
-            np.testing.assert_allclose(half.displacement, moved / 2)
-        else:
-            assert np.isnan(sample.displacement[labels == 1]).all()
-            assert not sample.displacement[labels == 0].any()
-
-
-def test_far_away_clouds_are_noted(tmp_path: Path) -> None:
-    points = ball(50, np.random.default_rng(0))[0].astype(float) + np.array([5e6, 0, 0])
-    root = write_tree(tmp_path / "t", {"train/a.txt": _exact(points)})
-    job = ImportJob(find_scans("folder", root)[0], "t_train_000", "t", "t", "normal", "t")
-    assert "float32" in " ".join(imported_sample(job).parameters["imported"]["notes"])
-    framed = replace(job, frame=imported_sample_module.Frame(1.0))
-    sample = imported_sample(framed)  # centred before it is rounded
-    assert "notes" not in sample.parameters["imported"]
-    np.testing.assert_allclose(sample.points, points - points.mean(axis=0), atol=1e-6)
-
-
-def _exact(points: np.ndarray) -> bytes:
-    return "\n".join(" ".join(map(repr, row)) for row in points.tolist()).encode()
-
-
-def test_the_vocabulary_has_an_order() -> None:
-    assert in_order(["zebra", "sink", "bulge", "apple", "bulge"]) == [
-        "bulge", "sink", "apple", "zebra",
-    ]  # fmt: skip
-    assert in_order(reversed(list(DEFECT_TYPES))) == list(DEFECT_TYPES)
-    assert not DEFECT_TYPES.keys() & FOREIGN_DEFECT_TYPES.keys()
-    assert definition("sink") is FOREIGN_DEFECT_TYPES["sink"] and definition("zebra") is None

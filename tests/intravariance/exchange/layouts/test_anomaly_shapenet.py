@@ -12,28 +12,21 @@ import pytest
 from intravariance.cloud_files import write_pcd, write_text
 from intravariance.errors import InputError
 from intravariance.exchange.layouts import detect_layout, find_scans
+from tests.foreign_trees import cloud, labels_of, write_tree
 
 LAYOUT = "anomaly-shapenet"
 
 
-def cloud(seed: int, count: int = 60) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=(count, 3)).astype(np.float32)
-
-
 def truth_of(points: np.ndarray, labels: np.ndarray, seed: int = 0, extra: int = 0) -> bytes:
-    """Rows in an order of their own, with commas, labels as 0.0 and 1.0, and `extra` rows more."""
+    """Write rows in another order, with commas, labels as 0.0 and 1.0, and `extra` rows more."""
     rows = np.column_stack([points, labels])[np.random.default_rng(seed).permutation(len(points))]
     rows = np.vstack([rows, rows[:extra]])
     return "".join(f"{x:.9g},{y:.9g},{z:.9g},{label:.1f}\n" for x, y, z, label in rows).encode()
 
 
-def labels_of(count: int = 60) -> np.ndarray:
-    return (np.arange(count) < 7).astype(np.uint8)
-
-
 @pytest.fixture
 def files() -> dict[str, bytes]:
-    """name -> content, from the folder above `dataset` on."""
+    """Return name -> content, from the folder above `dataset` on."""
     found: dict[str, bytes] = {"dataset/readme.docx": b"x"}
     classes = {
         "pcd/cap0": ("cap0", ["bulge0", "bulge2", "bulge10", "crak0"]),
@@ -56,14 +49,6 @@ def files() -> dict[str, bytes]:
     found["dataset/obj/vase3/vase3_template0.obj"] = b"v 0 0 1\nv 1 0 0\nf 1 2 1\n"
     found["dataset/pcd/vase3/test/vase3_positive0.pcd"] = write_pcd(cloud(7))
     return found
-
-
-def write_tree(root: Path, files: dict[str, bytes]) -> Path:
-    for name, content in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    return root
 
 
 def test_listing(tmp_path: Path, files: dict[str, bytes]) -> None:

@@ -66,12 +66,12 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def files(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Croissant files: of Parquet files and of the dataset file, without and with a publication."""
+    """Make Croissant files of Parquet and of the dataset file, with and without a publication."""
     folder = tmp_path_factory.mktemp("croissant")
     found = {}
     with open_dataset(source) as dataset:
         for name, publication in (("bare", None), ("published", PUBLICATION)):
-            parquet.export(dataset, folder / name, publication)
+            parquet.write_parquet(dataset, folder / name, publication)
             found[f"parquet {name}"] = folder / name / "croissant.json"
             text, table = croissant_for_hdf5(dataset, publication)
             found[f"hdf5 {name}"] = source.parent / f"{name}.json"
@@ -84,7 +84,7 @@ def files(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
 def judged(
     files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, dict[str, Any]]:
-    """What READING prints of each."""
+    """Return what READING prints of each."""
     if importlib.util.find_spec("mlcroissant") is None:  # importing it takes seconds
         pytest.skip("pip install '.[dev]'")
     cache = str(tmp_path_factory.mktemp("cache"))

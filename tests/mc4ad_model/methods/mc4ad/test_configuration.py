@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intravariance.errors import InputError
+from mc4ad_model.methods.mc4ad.anomalies import GENERATORS
 from mc4ad_model.methods.mc4ad.architectures import ARCHITECTURES
 from mc4ad_model.methods.mc4ad.configuration import (
     SECTIONS,
@@ -118,7 +119,6 @@ def test_released_and_paper_take_their_side():
 
 
 def test_generator_names_are_those_of_the_generators():
-    from mc4ad_model.methods.mc4ad.anomalies import GENERATORS
 
     assert set(get_args(GeneratorName)) == set(GENERATORS)
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import importlib.util
+import os
 import warnings
 from argparse import Namespace
 from dataclasses import replace
@@ -184,7 +185,6 @@ class Hostile:
     """Unpickled without restriction, it would run a command."""
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
-        import os
 
         return os.system, ("touch hostile",)
 
@@ -244,8 +244,8 @@ def minkowski_network(config: NetworkConfig) -> nn.Module:
     """MC4AD's or PO3AD's network with their module names, from MinkowskiEngine's modules."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import MinkowskiEngine as ME
-        from MinkowskiEngine.modules.resnet_block import BasicBlock
+        import MinkowskiEngine as ME  # noqa: PLC0415 - weight
+        from MinkowskiEngine.modules.resnet_block import BasicBlock  # noqa: PLC0415 - weight
 
     def convolution(inside: int, outside: int, size: int, stride: int = 1, **options: object):
         return ME.MinkowskiConvolution(

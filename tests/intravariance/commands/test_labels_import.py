@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+"""`iv labels import`, and what a file says of labels by hand."""
+
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
-from annotations.vocabulary import DEFECT_TYPES
 from intravariance.cards.dataset_card import dataset_card
 from intravariance.cloud_files import read_cloud, write_pcd, write_ply, write_text
 from intravariance.commands.info import info_command
-from intravariance.commands.labels import labels_command
 from intravariance.dataset.label_origin import (
     KEY,
     construction_labels,
@@ -27,8 +25,7 @@ from intravariance.dataset.label_origin import (
 )
 from intravariance.dataset.store import content_digest, open_dataset, structure
 from intravariance.errors import InputError, IntegrityError, IVError
-from intravariance.labelling.manifest import NAME, read_manifest
-from tests import ROOT
+from tests.hand_labels import edit, ids, run, some_labels
 from tests.samples import UNEVEN, make_dataset, with_points
 
 
@@ -39,92 +36,9 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(file: Path, tmp_path: Path) -> Path:
-    """All clouds, given out."""
+    """Give all clouds out."""
     run("export", file, "--out", tmp_path / "clouds")
     return tmp_path / "clouds"
-
-
-def invoke(*arguments: object) -> Result:
-    """InputError goes through, as to the `iv` group."""
-    words = [str(argument) for argument in arguments]
-    return CliRunner().invoke(labels_command, words, catch_exceptions=False)
-
-
-def run(*arguments: object) -> str:
-    result = invoke(*arguments, "--quiet")
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def ids(file: Path, defect: str) -> list[str]:
-    with open_dataset(file) as dataset:
-        return [record.id for record in dataset if record.defect == defect]
-
-
-def edit(folder: Path, id: str, labels: np.ndarray, order: np.ndarray | None = None) -> None:
-    """Save the cloud with other labels; order : which rows, in which order."""
-    cloud = read_cloud(folder / f"{id}.ply")
-    order = np.arange(len(labels)) if order is None else order
-    data = write_ply(cloud.points[order], None, labels[order], "scalar_label", "float")
-    (folder / f"{id}.ply").write_bytes(data)
-
-
-def some_labels(file: Path, id: str, seed: int = 0) -> np.ndarray:
-    """Random labels, so that every error in the order of points shows."""
-    with open_dataset(file) as dataset:
-        count = dataset[id].n_points
-    return np.random.default_rng(seed).integers(0, 2, count).astype(np.uint8)
-
-
-# --- export
-
-
-@pytest.mark.parametrize("kind", ["ply", "txt"])
-@pytest.mark.parametrize("frame", ["upright", "stored"])
-def test_export_gives_each_sample_with_its_label(
-    file: Path, tmp_path: Path, kind: str, frame: str
-) -> None:
-    run("export", file, "--out", tmp_path / "c", "--format", kind, "--frame", frame)
-    manifest = read_manifest(tmp_path / "c")
-    with open_dataset(file) as dataset:
-        assert manifest.dataset == dataset.digest and manifest.frame == frame
-        assert list(manifest.clouds) == [record.id for record in dataset]
-        for record in dataset:
-            cloud = read_cloud(tmp_path / "c" / manifest.clouds[record.id].file)
-            assert cloud.labels is not None and cloud.normals is not None
-            assert (cloud.labels == record.labels).all()
-            sample = record.load()
-            for found, stored in ((cloud.points, sample.points), (cloud.normals, sample.normals)):
-                turn = np.eye(3) if frame == "stored" else sample.pose[:3, :3]
-                shift = sample.pose[:3, 3] if found is cloud.points and frame == "upright" else 0
-                assert np.abs(found @ turn.T + shift - stored).max() < 1e-6
-
-
-def test_export_of_a_part_blind(file: Path, tmp_path: Path) -> None:
-    bulge = ids(file, "bulge")[0]
-    run("export", file, "--out", tmp_path / "one", "--sample", bulge, "--blind")
-    cloud = read_cloud(tmp_path / "one" / f"{bulge}.ply")
-    assert cloud.labels is not None and not cloud.labels.any()
-    assert "bulge" not in (tmp_path / "one" / "manifest.json").read_text()
-    run("export", file, "--out", tmp_path / "beads", "--category", "bead")
-    assert all(id.startswith("bead") for id in read_manifest(tmp_path / "beads").clouds)
-    with pytest.raises(InputError, match=r"--sample nope: not in .*names are like"):
-        run("export", file, "--out", tmp_path / "no", "--sample", "nope")
-    assert not (tmp_path / "no").exists()
-
-
-def test_export_never_replaces_hand_labels(file: Path, folder: Path) -> None:
-    with pytest.raises(InputError, match="exists"):
-        run("export", file, "--out", folder)
-    run("export", file, "--out", folder, "--force")
-    bulge = ids(file, "bulge")[0]
-    edit(folder, bulge, some_labels(file, bulge))
-    with pytest.raises(InputError, match=rf"not replaced, .*changed: {bulge}.ply\."):
-        run("export", file, "--out", folder, "--force")
-    assert not list(folder.parent.glob("*.partial"))
-
-
-# --- import
 
 
 def test_unedited_points_in_another_order_give_the_same_labels(
@@ -311,71 +225,6 @@ def test_bits_and_damaged_records(file: Path, folder: Path, tmp_path: Path) -> N
             construction_labels(broken)
 
 
-# --- compare
-
-
-def test_compare_counts_each_sample_and_group(file: Path, folder: Path) -> None:
-    good, half = ids(file, "bulge")[:2]
-    normal = next(id for id in ids(file, "normal") if "test" in id)
-    with open_dataset(file) as dataset:
-        truth = {id: dataset[id].labels for id in (good, half, normal)}
-    edit(folder, good, truth[good], np.arange(len(truth[good]))[::-1])
-    found = truth[half].copy()
-    found[np.flatnonzero(found)[::2]] = 0  # every other point, none wrong
-    edit(folder, half, found)
-    edit(folder, normal, np.arange(len(truth[normal])) < 7)
-    result = json.loads(run("compare", folder, "--data", file, "--json"))
-    rows = {row["id"]: row for row in result["samples"]}
-    share = found.sum() / truth[half].sum()
-    assert (rows[good]["iou"], rows[good]["kappa"]) == (1, 1)
-    assert rows[half]["iou"] == rows[half]["recall"] == pytest.approx(share)
-    assert rows[half]["precision"] == 1
-    assert (rows[normal]["hand_only"], rows[normal]["recall"]) == (7, None)
-    bulge = result["defect"]["bulge"]
-    assert (bulge["objects"], bulge["iou"]["objects"]) == (2, 2)
-    assert bulge["iou"]["mean"] == pytest.approx((1 + share) / 2)
-    union = truth[good].sum() + truth[half].sum()
-    assert bulge["iou"]["pooled"] == pytest.approx((truth[good].sum() + found.sum()) / union)
-    assert result["defect"]["normal"]["marked"] == 1
-    assert result["all"]["all samples"]["objects"] == 3 and result["blind"] is False
-    table = list(csv.DictReader(io.StringIO(run("compare", folder, "--data", file, "--csv"))))
-    assert {row["id"]: row["iou"] for row in table}[half] == str(rows[half]["iou"])
-    assert {row["id"]: row["recall"] for row in table}[normal] == ""
-    text = run("compare", folder, "--data", file)
-    assert "bulge" in text and "--blind" in text
-
-
-def test_compare_of_a_labelled_file(file: Path, folder: Path, tmp_path: Path) -> None:
-    bulge = ids(file, "bulge")[0]
-    edit(folder, bulge, some_labels(file, bulge))
-    run("import", folder, "--data", file, "--out", tmp_path / "new.h5")
-    of_file = json.loads(run("compare", tmp_path / "new.h5", "--data", file, "--json"))
-    of_folder = json.loads(run("compare", folder, "--data", file, "--json"))
-    assert of_file["samples"] == of_folder["samples"] and of_file["blind"] is None
-    assert "after its merging rule" in run("compare", tmp_path / "new.h5", "--data", file)
-    with pytest.raises(InputError, match="no hand labels"):
-        run("compare", file, "--data", file)
-
-
-def test_compare_says_what_could_not_be_compared(file: Path, folder: Path) -> None:
-    bulge, torn = ids(file, "bulge")[:2]
-    edit(folder, bulge, some_labels(file, bulge))
-    (folder / f"{torn}.ply").write_bytes(b"ply\n")
-    result = invoke("compare", folder, "--data", file, "--quiet")
-    assert result.exit_code == 1 and f"not compared: {torn}" in result.stderr
-    with pytest.raises(InputError, match="choose one"):
-        run("compare", folder, "--data", file, "--json", "--csv")
-
-
-def test_the_annotators_guide_knows_every_defect() -> None:
-    guide = (ROOT / "annotations" / "README.md").read_text()
-    for name in DEFECT_TYPES:
-        assert f"`{name}`" in guide, name
-
-
-# --- what the file says of them, and interruptions
-
-
 def test_card_and_info_say_that_a_hand_labelled(file: Path, folder: Path, tmp_path: Path) -> None:
     bulge, out = ids(file, "bulge")[0], tmp_path / "new.h5"
     assert "not from a detector or a person" in dataset_card(file)
@@ -414,14 +263,4 @@ def test_interruptions_leave_nothing(
     monkeypatch.setattr("intravariance.labelling.giving_out._cloud", interrupted)
     with pytest.raises(IVError, match=r"interrupted; nothing was written to .*more"):
         run("export", file, "--out", tmp_path / "more")
-    assert [path.name for path in tmp_path.iterdir()] == ["clouds"]
-
-
-def test_what_a_killed_export_left_goes_with_the_next(file: Path, tmp_path: Path) -> None:
-    partial = tmp_path / "clouds.partial"
-    partial.mkdir()
-    (partial / NAME).write_text("{}")
-    (partial / "ball_test_000.ply").write_text("")
-    last = run("export", file, "--out", tmp_path / "clouds").splitlines()[-1]
-    assert last.startswith(f"{tmp_path / 'clouds'}: ") and last.endswith(" clouds to label")
     assert [path.name for path in tmp_path.iterdir()] == ["clouds"]

@@ -9,126 +9,29 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from intravariance.cloud_files import (
     PointCloud,
     parse_cloud,
-    parse_labels,
     read_cloud,
-    read_labels,
     write_pcd,
     write_ply,
-    write_text,
 )
-from intravariance.cloud_files.lzf import decompress
 from intravariance.errors import InputError
 
 # Numbers that text and float32 hold exactly.
-POINTS = np.array([(0, 0.5, -1), (2, 3.25, 4), (-8, 16, 0.125), (1, 1, 1)])
-NORMALS = np.array([(1, 0, 0), (0, -1, 0), (0, 0, 1), (0.6, 0, 0.8)])
-LABELS = np.array([0, 1, 0, 1], dtype=np.uint8)
-ROWS = np.column_stack([POINTS, NORMALS, LABELS])
-
-PCD_FIELDS = (
-    "VERSION 0.7\nFIELDS x y z normal_x normal_y normal_z label\nSIZE 4 4 4 4 4 4 1\n"
-    "TYPE F F F F F F U\nCOUNT 1 1 1 1 1 1 1\nWIDTH 2\nHEIGHT 2\nVIEWPOINT 0 0 0 1 0 0 0\n"
-    "POINTS 4\nDATA "
+from tests.cloud_samples import (
+    FULL,
+    LABELS,
+    NORMALS,
+    PCD_FIELDS,
+    POINTS,
+    ROWS,
+    lines,
+    npy,
+    pcd_compressed,
+    ply,
 )
-
-
-def npy(array: np.ndarray) -> bytes:
-    import io
-
-    file = io.BytesIO()
-    np.save(file, array, allow_pickle=False)
-    return file.getvalue()
-
-
-def lines(rows: np.ndarray, mark: str = " ", end: str = "\n") -> str:
-    return "".join(mark.join(f"{value:g}" for value in row) + end for row in rows)
-
-
-def pcd_compressed(literal_runs: bytes | None = None) -> bytes:
-    content = b"".join(column.astype("<f4").tobytes() for column in ROWS[:, :6].T)
-    content += LABELS.tobytes()
-    packed = literal_runs if literal_runs is not None else lzf_literals(content)
-    sizes = struct.pack("<II", len(packed), len(content))
-    return (PCD_FIELDS + "binary_compressed\n").encode() + sizes + packed
-
-
-def lzf_literals(content: bytes) -> bytes:
-    """The simplest LZF stream: no copies at all."""
-    runs = [content[start : start + 32] for start in range(0, len(content), 32)]
-    return b"".join(bytes([len(run) - 1]) + run for run in runs)
-
-
-def ply(order: str, kinds: str = "ffffffB") -> bytes:
-    """By hand, with a colour between and faces behind, of both byte orders or text ("")."""
-    encoding = {"<": "binary_little_endian", ">": "binary_big_endian", "": "ascii"}[order]
-    types = {"f": "float", "d": "double", "B": "uchar", "i": "int"}
-    names = ["x", "y", "z", "nx", "ny", "nz", "label"]
-    properties = [f"property {types[kind]} {name}" for kind, name in zip(kinds, names, strict=True)]
-    header = "\n".join(
-        (
-            *("ply", f"format {encoding} 1.0", "comment by hand", "element vertex 4"),
-            *(*properties[:3], "property uchar red", *properties[3:]),
-            *("element face 1", "property list uchar int vertex_indices", "end_header\n"),
-        )
-    )
-    if not order:
-        text = lines(np.insert(ROWS, 3, 7, axis=1))
-        return (header + text + "3 0 1 2\n").encode()
-    layout = f"{order}{kinds[:3]}B{kinds[3:]}"
-    whole = {key for key, kind in enumerate(kinds) if kind in "Bi"}
-    body = b"".join(
-        struct.pack(layout, *cells[:3], 7, *cells[3:])
-        for cells in (
-            [int(v) if key in whole else v for key, v in enumerate(row)] for row in ROWS.tolist()
-        )
-    )
-    return header.encode() + body + struct.pack(f"{order}B3i", 3, 0, 1, 2)
-
-
-FULL = {
-    "text": ("a.txt", lines(ROWS).encode()),
-    "tabs and Windows line ends": ("a.xyz", lines(ROWS, "\t", "\r\n").encode()),
-    "commas": ("a.csv", lines(ROWS, ",").encode()),
-    "commas and spaces": ("a.csv", lines(ROWS, ", ").encode()),
-    "semicolons": ("a.asc", lines(ROWS, ";").encode()),
-    "blank lines, no last break": ("a.txt", b"\n" + lines(ROWS, " ", "\n\n").encode().rstrip()),
-    "byte order mark": ("a.txt", b"\xef\xbb\xbf" + lines(ROWS).encode()),
-    "names in another order": (
-        "a.csv",
-        ("label,Nx,Ny,Nz,Z,Y,X\n" + lines(ROWS[:, [6, 3, 4, 5, 2, 1, 0]], ",")).encode(),
-    ),
-    "CloudCompare's text": (
-        "a.asc",
-        (
-            "//X Y Z R G B scalar_Label Nx Ny Nz\n4\n"
-            + lines(np.column_stack([POINTS, np.full((4, 3), 255), LABELS, NORMALS]))
-        ).encode(),
-    ),
-    "CloudCompare's unnamed scalar": (
-        "a.txt",
-        ("//X Y Z Scalar_field Nx Ny Nz\n" + lines(ROWS[:, [0, 1, 2, 6, 3, 4, 5]])).encode(),
-    ),
-    "comment": ("a.txt", b"# by hand\n# x y z nx ny nz gt\n" + lines(ROWS).encode()),
-    "npy": ("a.npy", npy(ROWS)),
-    "npy, Fortran order, big-endian": ("a.npy", npy(np.asfortranarray(ROWS).astype(">f4"))),
-    "PLY text": ("a.ply", ply("")),
-    "PLY little-endian": ("a.ply", ply("<")),
-    "PLY big-endian": ("a.PLY", ply(">", "dddfffi")),
-    "PLY, CloudCompare's label": (
-        "a.ply",
-        write_ply(POINTS, NORMALS, LABELS, "scalar_Label", "float"),
-    ),
-    "PCD text": ("a.pcd", (PCD_FIELDS + "ascii\n" + lines(ROWS)).encode()),
-    "PCD binary": ("a.pcd", write_pcd(POINTS, NORMALS, LABELS)),
-    "PCD binary, filled up": ("a.pcd", write_pcd(POINTS, NORMALS, LABELS) + bytes(64)),
-    "PCD compressed": ("a.pcd", pcd_compressed()),
-    "written text": ("a.txt", write_text(POINTS, NORMALS, LABELS, ",", header=True)),
-}
 
 
 @pytest.mark.parametrize("name", FULL)
@@ -350,133 +253,3 @@ def assert_valid(cloud: PointCloud) -> None:
     if cloud.labels is not None:
         assert cloud.labels.shape == (len(cloud.points),)
         assert set(cloud.labels.tolist()) <= {0, 1}
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    points=arrays(
-        np.float32,
-        st.tuples(st.integers(1, 20), st.just(3)),
-        elements=st.floats(-1e9, 1e9, width=32),
-    ),
-    seed=st.integers(0, 99),
-)
-def test_float32_survives_every_writer(points: np.ndarray, seed: int) -> None:
-    labels = np.random.default_rng(seed).integers(0, 2, len(points))
-    for name, data in (
-        ("a.pcd", write_pcd(points, labels=labels)),
-        ("a.ply", write_ply(points, labels=labels)),
-        ("a.txt", write_text(points, labels=labels, delimiter=",")),
-    ):
-        cloud = parse_cloud(data, name)
-        np.testing.assert_array_equal(cloud.points.astype(np.float32), points)
-        np.testing.assert_array_equal(cloud.labels, labels)
-
-
-def test_writers_refuse_labels_that_are_none() -> None:
-    for write in (write_pcd, write_ply, write_text):
-        with pytest.raises(InputError, match="expected 4 labels, each 0 or 1"):
-            write(POINTS, labels=np.array([0, 1, 2, 0]))
-
-
-def test_other_programs_read_what_is_written_and_the_other_way_round(tmp_path) -> None:
-    o3d = pytest.importorskip("open3d")
-    (tmp_path / "a.pcd").write_bytes(write_pcd(POINTS, NORMALS, LABELS))
-    (tmp_path / "a.ply").write_bytes(write_ply(POINTS, NORMALS, LABELS))
-    for name in ("a.pcd", "a.ply"):
-        cloud = o3d.io.read_point_cloud(str(tmp_path / name))
-        np.testing.assert_allclose(np.asarray(cloud.points), POINTS)
-        np.testing.assert_allclose(np.asarray(cloud.normals), NORMALS, atol=1e-7)
-    many = np.round(np.random.default_rng(0).normal(size=(3000, 3)), 2).astype(np.float32)
-    cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(many))
-    for name, options in (
-        ("b.pcd", {"compressed": True}),  # a real LZF stream
-        ("c.pcd", {"write_ascii": True}),
-        ("d.pcd", {}),
-        ("e.ply", {}),
-        ("f.ply", {"write_ascii": True}),
-        ("g.xyz", {}),
-    ):
-        assert o3d.io.write_point_cloud(str(tmp_path / name), cloud, **options)
-        np.testing.assert_allclose(read_cloud(tmp_path / name).points, many, atol=1e-7)
-
-
-def test_lzf_copies_also_over_themselves() -> None:
-    # "ab" as it is, then 7 bytes from 2 back: the copy repeats what it writes
-    assert decompress(b"\x01ab\xa0\x01", 9) == b"ababababa"
-    # length field 7: 7 + 253 + 2 = 262 bytes from 1 back
-    assert decompress(b"\x00z\xe0\xfd\x00", 263) == b"z" * 263
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    content=st.lists(st.sampled_from([b"aaaa", b"abc", b"\0\0\0", b"x"]), min_size=1, max_size=200)
-)
-def test_lzf_undoes_an_independent_compressor(content: list[bytes]) -> None:
-    lzf = pytest.importorskip("lzf")
-    data = b"".join(content)
-    packed = lzf.compress(data)
-    if packed:  # None where it would not become smaller
-        assert decompress(packed, len(data)) == data
-
-
-def test_labels_in_a_file_of_their_own(tmp_path) -> None:
-    (tmp_path / "a.txt").write_text("0\n1\n0\n1\n")
-    (tmp_path / "b.npy").write_bytes(npy(LABELS))
-    (tmp_path / "c.txt").write_bytes(write_text(POINTS[::-1], labels=LABELS[::-1], delimiter=","))
-    for name in ("a.txt", "b.npy", "c.txt"):
-        np.testing.assert_array_equal(read_labels(tmp_path / name, POINTS), LABELS)
-
-
-def test_labels_are_matched_by_coordinates() -> None:
-    rng = np.random.default_rng(0)
-    points = rng.normal(size=(2000, 3)) * 40
-    labels = (rng.random(2000) < 0.3).astype(np.uint8)
-    rows = np.column_stack([points, labels])[rng.permutation(2000)]
-    shuffled = lines(rows, ",").encode()  # six digits
-    np.testing.assert_array_equal(parse_labels(shuffled, "a.txt", points), labels)
-    extra = shuffled + b"500,0,0,1\n"  # as five files of Anomaly-ShapeNet have it
-    np.testing.assert_array_equal(parse_labels(extra, "a.txt", points), labels)
-    twice = shuffled + lines(np.column_stack([points[:5], np.ones(5)]), ",").encode()
-    found = parse_labels(twice, "a.txt", points)
-    assert found[:5].all() and np.array_equal(found[5:], labels[5:])
-
-
-def test_far_from_0_the_labels_of_another_cloud_are_refused() -> None:
-    """There 1e-5 of the largest coordinate is more than the cloud's size."""
-    rng = np.random.default_rng(0)
-    points, other = rng.random((2, 500, 3)) * 0.05 + 1e4
-    labels = (np.arange(500) < 50).astype(np.uint8)
-    rows = np.column_stack([points, labels])[::-1]
-    exact = "".join("{:.9g} {:.9g} {:.9g} {:g}\n".format(*row) for row in rows).encode()
-    np.testing.assert_array_equal(parse_labels(exact, "a.txt", points), labels)
-    with pytest.raises(InputError, match=r"4\d\d of 500 points have no row"):
-        parse_labels(npy(np.column_stack([other, labels])), "a.npy", points)
-    coarse = lines(np.column_stack([points, labels])).encode()  # 10000 and 10000.1
-    with pytest.raises(InputError, match=r"have no row within .* tell neighbours apart"):
-        parse_labels(coarse, "a.txt", points)
-
-
-def test_compressed_content_is_refused_by_its_size_before_it_is_unpacked() -> None:
-    with pytest.raises(InputError, match=r"536,870,913 bytes are declared; at most 536,870,912"):
-        decompress(bytes(2**23), 2**29 + 1)
-
-
-@pytest.mark.parametrize(
-    "data, reason",
-    [
-        (b"0\n1\n", "2 labels for 4 points"),
-        (b"0\n1\n2\n0\n", "line 3: the label"),
-        (b"0 1\n", r"shape is \(1, 2\)"),
-        (write_text(POINTS[:3], labels=LABELS[:3]), "1 of 4 points have no row"),
-        (write_text(POINTS / 1000, labels=LABELS), "4 of 4 points.*same unit"),
-        (
-            write_text(np.vstack([POINTS, POINTS + 99]), labels=np.tile(LABELS, 2)),
-            "4 of its 8 rows",
-        ),
-        (b"nan 0 0 1\n", "not finite"),
-    ],
-)
-def test_labels_that_do_not_belong_to_the_points_are_refused(data: bytes, reason: str) -> None:
-    with pytest.raises(InputError, match=reason):
-        parse_labels(data, "a_labels.txt", POINTS)
