@@ -5,6 +5,7 @@
 # make lint    formatting, lint, types and who may import whom
 # make parity  compare with MinkowskiEngine, where it is built (docs/minkowski.md)
 # make bench   the benchmarks
+# make docs    the site of all documents, in site/html
 
 PYTHON ?= python3.11
 VENV ?= .venv
@@ -14,7 +15,7 @@ OUT ?= group2.h5
 TORCH ?= torch==2.13.0
 BIN = $(VENV)/bin
 
-.PHONY: build test wheel-test lint parity bench clean
+.PHONY: build test wheel-test lint parity bench docs clean
 
 build: $(OUT)
 	$(BIN)/iv verify $(OUT)
@@ -58,6 +59,18 @@ $(VENV)/build.installed: pyproject.toml | $(BIN)/python
 $(VENV)/dev.installed: pyproject.toml tools/system_libraries.sh | $(BIN)/python
 	PYTHON=$(PYTHON) tools/system_libraries.sh test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[blender,model,inspect,layouts,dev]"
+	@touch $@
+
+# Laid out as in the repository, so that links are the same in both. A warning is an error.
+PAGES = README.md CONTRIBUTING.md CHANGELOG.md CITATION.cff DATASET_CARD.md annotations/README.md $(wildcard docs/*)
+docs: $(VENV)/docs.installed
+	rm -rf site && mkdir -p site/pages && cp --parents $(PAGES) site/pages
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@# nothing that a page would load from elsewhere
+	@! grep -rlE '<(script|link|img|iframe)[^>]*(src|href)="?(https?:)?//' --include='*.html' site/html
+
+$(VENV)/docs.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
 	@touch $@
 
 clean:
