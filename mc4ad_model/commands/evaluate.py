@@ -164,7 +164,8 @@ def _trained(method: str, dataset: Dataset, categories: Sequence[str], machine: 
     for category in chosen:
         check_records(evaluated_records(dataset, category))
     train_runs(dataset, chosen, method, settings, 0, folder, machine)
-    return _Group(folder, tuple(run for run in find_runs(folder) if run.category in chosen))
+    runs = {run.category: run for run in find_runs(folder)}
+    return _Group(folder, tuple(runs[category] for category in chosen))
 
 
 def _named(groups: Sequence[_Group]) -> dict[str, _Group]:

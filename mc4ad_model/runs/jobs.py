@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from intravariance.dataset.store import Dataset, Record
 from intravariance.errors import InputError
 from intravariance.progress import say
 from mc4ad_model.evaluation.evaluate import CategoryEvaluation, evaluate_category
-from mc4ad_model.evaluation.results import write_results
+from mc4ad_model.evaluation.results import check_results_folder, write_results
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.machine.ranks import Ranks
 from mc4ad_model.methods import method_class
@@ -100,6 +101,7 @@ def evaluate_into(
     InputError
         Training is unfinished, the dataset cannot be evaluated on, or results cannot be written.
     """
+    check_results_folder(folder, force=True)
     method = run.load_method(machine)
     records = evaluated_records(dataset, run.category)
     found = evaluate_category(records, method, rule, seed, machine.quiet)
@@ -110,10 +112,15 @@ def evaluate_into(
         "config": run.described["config"],
         "data_digest": run.data_digest,
         "scoring": scoring(run, rule),
-        "software": software("torch", "numpy", "scipy", "scikit-learn"),
+        "software": software("numpy", "scipy", "scikit-learn", *_torch()),
     }
     write_results(folder, found, dataset, seed, origin, force=True)
     return found
+
+
+def _torch() -> list[str]:
+    """Name torch where the method has loaded it; others need not have it."""
+    return ["torch"] if "torch" in sys.modules else []
 
 
 def scoring(run: Run, rule: ObjectRule | None = None) -> dict[str, Any]:

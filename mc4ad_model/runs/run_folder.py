@@ -25,6 +25,7 @@ from intravariance.dataset.provenance import software
 from intravariance.errors import InputError
 from intravariance.files.atomic import write_file
 from intravariance.seeds import generator
+from mc4ad_model.evaluation.results import check_results_folder
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods import DEFAULT_METHOD, method_class
 from mc4ad_model.methods.method import FittedOn, Method
@@ -34,7 +35,7 @@ from mc4ad_model.methods.templates import Templates
 
 RUN_FORMAT = "intravariance-run"
 VERSION = 2
-RUN, TIMING = "run.json", "timing.json"
+RUN, TIMING, EVALUATION = "run.json", "timing.json", "evaluation"
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Run:
 
     @cached_property
     def described(self) -> dict[str, Any]:
-        """What run.json holds, but for the environment, which may change on resuming."""
+        """All that run.json holds, but for the environment, which may change on resuming."""
         return {
             "category": self.category,
             "seed": self.seed,
@@ -73,8 +74,14 @@ class Run:
         }
 
     def check(self, force: bool) -> None:
-        """InputError when the folder holds another run and `force` is not given, or files that are
-        no run's, or no folder can be there."""
+        """Check that the run may be in its folder.
+
+        Raises
+        ------
+        InputError
+            The folder holds files that are no run's, another run (without `force`), or an
+            evaluation in which something was edited (with it); or no folder can be there.
+        """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -87,6 +94,7 @@ class Run:
                 )
             return
         if force:
+            check_results_folder(self.folder / EVALUATION, force=True)
             return
         found, own = read_run(self.folder).described, self.described
         if different := list(_differences(found, own)):
@@ -104,7 +112,8 @@ class Run:
         for path in filter(Path.is_file, self.folder.glob("*.partial")):  # not evaluation.partial/
             path.unlink()
         if force:
-            shutil.rmtree(self.folder / "evaluation", ignore_errors=True)
+            check_results_folder(self.folder / EVALUATION, force=True)
+            shutil.rmtree(self.folder / EVALUATION, ignore_errors=True)
             # Killed in between, it is an unfinished run first, and a run's folder to the end.
             for pattern in (*self._methods_files(), TIMING, RUN):
                 for path in self.folder.glob(pattern):

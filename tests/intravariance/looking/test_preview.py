@@ -134,7 +134,7 @@ def test_command_refuses_what_it_cannot_use(file: Path, tmp_path: Path) -> None:
         run(file, "--out", tmp_path / "sheet.jpg")
     with pytest.raises(InputError, match="existing folder"):
         run(file, "--out", tmp_path / "nowhere" / "sheet.png")
-    with pytest.raises(InputError, match=r"no category cube.*ball, bead"):
+    with pytest.raises(InputError, match=r"--category cube.*ball, bead"):
         run(file, "--out", tmp_path / "sheet.png", "--category", "cube")
     with pytest.raises(InputError, match="no such file"):
         run(tmp_path / "missing.h5")

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 from intravariance.building import run as module
+from intravariance.commands import build as build_module
 from intravariance.commands.build import build_command
 from intravariance.dataset.specification import Category, Specification
 from intravariance.dataset.store import open_dataset
@@ -173,7 +174,7 @@ def test_the_build_is_the_default_one(tmp_path: Path, monkeypatch: pytest.Monkey
 
     made = []
     result = module.BuildResult(tmp_path, "", 0, {})
-    for place in (module, reproduction):
+    for place in (build_module, reproduction):
         monkeypatch.setattr(place, "build", lambda settings, *_: made.append(settings) or result)
     reproduction.build_dataset(2, tmp_path / "group2.h5", quiet=True)
     CliRunner().invoke(build_command, ["--group", "2", "--quiet"], catch_exceptions=False)

@@ -151,8 +151,6 @@ def test_another_run_in_the_folder_is_named(copied, changes, named):
 
 
 def test_force_starts_anew_and_leaves_what_is_no_runs(copied):
-    (copied.folder / "evaluation").mkdir()
-    (copied.folder / "evaluation" / "scores.csv").touch()
     (copied.folder / "notes.json").write_text("{}")
     (copied.folder / "checkpoint-00000002.json").touch()
     (copied.folder / "run.json.17.partial").touch()
@@ -161,6 +159,17 @@ def test_force_starts_anew_and_leaves_what_is_no_runs(copied):
     run.prepare(force=True)
     assert files(run.folder) == {"run.json", "notes.json"}
     assert read_run(run.folder) == run
+
+
+def test_force_keeps_an_evaluation_that_somebody_edited(copied):
+    (copied.folder / "evaluation").mkdir()
+    (copied.folder / "evaluation" / "my_notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"evaluation.*not"):
+        copied.check(force=True)
+    with pytest.raises(InputError, match=r"evaluation.*not"):
+        copied.prepare(force=True)
+    assert (copied.folder / "evaluation" / "my_notes.txt").read_text() == "mine"
+    assert copied.finished
 
 
 @pytest.mark.parametrize("force", [False, True])
@@ -290,3 +299,22 @@ def test_a_datasets_identity_survives_json(tmp_path):
         values = {"identity": dataset.metadata["identity"], "data_digest": dataset.digest}
     run = make_run(tmp_path / "run", CONFIG, **values)
     assert read_run(run.folder) == run
+
+
+def test_a_run_of_the_version_before_still_opens_and_goes_on(copied):
+    """Version 1 of run.json named no method: it is MC4AD's."""
+    path = copied.folder / "run.json"
+    content = json.loads(path.read_text())
+    del content["method"]
+    path.write_text(json.dumps(content | {"version": 1}))
+    found = read_run(copied.folder)
+    assert (found.method, found.settings) == ("mc4ad", CONFIG)
+    assert found.load_method().fitted_on == copied.load_method().fitted_on
+    make_run(copied.folder, CONFIG)  # no error: it is the same run
+
+
+def test_a_method_that_is_not_installed_is_named(copied):
+    path = copied.folder / "run.json"
+    path.write_text(path.read_text().replace('"mc4ad"', '"theirs"'))
+    with pytest.raises(InputError, match=r"run\.json: method 'theirs'.*install the package"):
+        read_run(copied.folder)

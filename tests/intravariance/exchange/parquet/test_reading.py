@@ -22,6 +22,7 @@ from intravariance.exchange.parquet.reading import (
     read_samples,
     restore_dataset,
 )
+from intravariance.executors.serial import SerialExecutor
 from intravariance.files.checksums import check_checksums, write_checksums
 from intravariance.seeds import generator
 
@@ -104,7 +105,9 @@ def test_an_archive_is_to_be_unpacked_first(folder: Path, tmp_path: Path) -> Non
     below = shutil.make_archive(str(tmp_path / "below"), "zip", folder.parent, folder.name)
     for layout, path in itertools.product(("auto", "hf-parquet"), (archive, below)):
         with pytest.raises(InputError, match="unpack it first"):
-            import_dataset(ImportSettings(layout, Path(path)), tmp_path / "back.h5")
+            import_dataset(
+                ImportSettings(layout, Path(path)), tmp_path / "back.h5", SerialExecutor()
+            )
 
 
 def test_options_that_do_not_apply_are_refused(folder: Path, source: Path, tmp_path: Path) -> None:
