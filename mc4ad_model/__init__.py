@@ -7,11 +7,15 @@
 None of these names needs torch; a method loads its own libraries when it is used.
 """
 
-from mc4ad_model.evaluation.evaluate import CategoryEvaluation, evaluate_category
-from mc4ad_model.machine.device import Machine
-from mc4ad_model.methods import METHODS, method_class, method_names
-from mc4ad_model.methods.method import Aggregation, FittedOn, Method, Prediction
-from mc4ad_model.methods.templates import Template, Templates, read_templates
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mc4ad_model.evaluation.evaluate import CategoryEvaluation, evaluate_category
+    from mc4ad_model.machine.device import Machine
+    from mc4ad_model.methods import METHODS, method_class, method_names
+    from mc4ad_model.methods.method import Aggregation, FittedOn, Method, Prediction
+    from mc4ad_model.methods.templates import Template, Templates, read_templates
 
 __all__ = [
     "METHODS",
@@ -28,3 +32,30 @@ __all__ = [
     "method_names",
     "read_templates",
 ]
+
+# They are imported when first used: `import mc4ad_model` works without the extra `model`.
+_PLACES = {
+    "METHODS": "methods",
+    "Aggregation": "methods.method",
+    "CategoryEvaluation": "evaluation.evaluate",
+    "FittedOn": "methods.method",
+    "Machine": "machine.device",
+    "Method": "methods.method",
+    "Prediction": "methods.method",
+    "Template": "methods.templates",
+    "Templates": "methods.templates",
+    "evaluate_category": "evaluation.evaluate",
+    "method_class": "methods",
+    "method_names": "methods",
+    "read_templates": "methods.templates",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'mc4ad_model' has no attribute {name!r}")
+    return getattr(import_module(f"mc4ad_model.{_PLACES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
