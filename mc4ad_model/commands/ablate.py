@@ -9,19 +9,22 @@ from pathlib import Path
 
 import click
 
+from intravariance.commands.options import (
+    categories_option,
+    choose_categories,
+    json_option,
+    quiet_option,
+)
 from intravariance.dataset.store import open_dataset
 from intravariance.files.atomic import write_file
 from intravariance.progress import say
 from intravariance.tables import Cell, text_table
 from mc4ad_model.commands.options import (
     backend_option,
-    categories_option,
     changes_option,
     data_option,
     device_option,
-    json_option,
     preset_option,
-    quiet_option,
     seeds_option,
     workers_option,
 )
@@ -29,7 +32,7 @@ from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods import method_class
 from mc4ad_model.methods.saved_files import writing
 from mc4ad_model.paper.ablation import Ablation, Plan, plan_grid, run_ablation
-from mc4ad_model.runs.experiments import choose_categories, parse_seeds
+from mc4ad_model.runs.experiments import parse_seeds
 
 TABLE = "table.json"
 

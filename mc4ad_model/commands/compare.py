@@ -9,16 +9,18 @@ from pathlib import Path
 
 import click
 
+from intravariance.commands.options import (
+    categories_option,
+    json_option,
+    quiet_option,
+)
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
 from intravariance.files.folders import check_folder, new_folder, write_member
 from intravariance.progress import track
 from intravariance.tables import text_table
 from mc4ad_model.commands.options import (
-    categories_option,
-    json_option,
     points_option,
-    quiet_option,
     size_option,
 )
 from mc4ad_model.evaluation.results import Results, read_results

@@ -11,24 +11,26 @@ from typing import Any
 
 import click
 
+from intravariance.commands.options import (
+    categories_option,
+    choose_categories,
+    json_option,
+    quiet_option,
+)
 from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError
 from intravariance.progress import say
 from intravariance.tables import Cell, show, text_table
 from mc4ad_model.commands.options import (
     backend_option,
-    categories_option,
     data_option,
     device_option,
-    json_option,
-    quiet_option,
 )
 from mc4ad_model.evaluation.evaluate import CategoryEvaluation, check_records
 from mc4ad_model.evaluation.results import check_results_folder, describe
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods import method_class, method_names
 from mc4ad_model.methods.method import OBJECT_RULES, ObjectRule
-from mc4ad_model.runs.experiments import choose_categories
 from mc4ad_model.runs.jobs import default_folder, evaluate_into, evaluated_records, train_runs
 from mc4ad_model.runs.run_folder import Run, find_runs
 

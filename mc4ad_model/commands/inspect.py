@@ -9,6 +9,12 @@ from pathlib import Path
 
 import click
 
+from intravariance.commands.options import (
+    categories_option,
+    jobs_option,
+    json_option,
+    quiet_option,
+)
 from intravariance.dataset.store import DATASET_SUFFIXES, Dataset, open_dataset
 from intravariance.errors import InputError
 from intravariance.executors.processes import ProcessExecutor
@@ -18,12 +24,9 @@ from intravariance.looking.realism.two_sample import load_open3d
 from intravariance.progress import say
 from intravariance.tables import text_table
 from mc4ad_model.commands.options import (
-    categories_option,
     changes_option,
-    json_option,
     points_option,
     preset_option,
-    quiet_option,
     size_option,
 )
 from mc4ad_model.methods.mc4ad.anomalies import GENERATORS
@@ -67,7 +70,7 @@ _LOUD = 0.01
 )
 @size_option
 @points_option
-@click.option("--jobs", type=click.IntRange(min=1), help="Worker processes.  [default: cores]")
+@jobs_option
 @click.option(
     "--force", is_flag=True, help="Replace an earlier report in which nothing was changed."
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options that several commands have, so that they mean the same everywhere."""
+"""Options that several commands of this floor have; `intravariance.commands.options` has more."""
 
 from __future__ import annotations
 
@@ -30,9 +30,6 @@ changes_option = click.option(
     multiple=True,
     metavar="SECTION.KEY=VALUE",
     help="Change a setting; may be repeated. Methods without sections take KEY=VALUE.",
-)
-categories_option = click.option(
-    "--category", "categories", multiple=True, help="Only this category; may be repeated."
 )
 seeds_option = click.option(
     "--seeds", default="0,1,2", show_default=True, help="Seeds, separated by commas."
@@ -71,5 +68,3 @@ workers_option = click.option(
     help="Processes that make samples; the result does not depend on them.  [default: cores - 1, "
     "4 at most]",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-quiet_option = click.option("--quiet", is_flag=True, help="No progress.")

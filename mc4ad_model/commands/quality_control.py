@@ -15,17 +15,20 @@ from typing import Any
 import click
 
 from annotations.vocabulary import NORMAL
+from intravariance.commands.options import (
+    categories_option,
+    choose_categories,
+    json_option,
+    quiet_option,
+)
 from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError
 from intravariance.progress import say
 from intravariance.tables import Cell, text_table
 from mc4ad_model.commands.options import (
     backend_option,
-    categories_option,
     data_option,
     device_option,
-    json_option,
-    quiet_option,
 )
 from mc4ad_model.evaluation.evaluate import check_records
 from mc4ad_model.evaluation.results import describe
@@ -33,7 +36,6 @@ from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods.templates import read_templates
 from mc4ad_model.quality_control.cascade import Scores, calibration_clouds, score_objects
 from mc4ad_model.quality_control.gain import StageComparison, Timing, compare_stages
-from mc4ad_model.runs.experiments import choose_categories
 from mc4ad_model.runs.jobs import evaluated_records
 from mc4ad_model.runs.run_folder import Run, find_runs
 

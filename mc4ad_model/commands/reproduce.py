@@ -8,6 +8,12 @@ from pathlib import Path
 
 import click
 
+from intravariance.commands.options import (
+    categories_option,
+    choose_categories,
+    json_option,
+    quiet_option,
+)
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
 from intravariance.files.atomic import write_file
@@ -15,13 +21,10 @@ from intravariance.progress import say
 from intravariance.tables import markdown_table, text_table
 from mc4ad_model.commands.options import (
     backend_option,
-    categories_option,
     changes_option,
     device_option,
-    json_option,
     method_option,
     method_preset_option,
-    quiet_option,
     seeds_option,
     workers_option,
 )
@@ -30,7 +33,7 @@ from mc4ad_model.methods import method_class
 from mc4ad_model.methods.saved_files import writing
 from mc4ad_model.paper.printed_tables import METRICS
 from mc4ad_model.paper.reproduction import Reproduction, build_dataset, reproduce, table_rows
-from mc4ad_model.runs.experiments import choose_categories, parse_seeds
+from mc4ad_model.runs.experiments import parse_seeds
 
 
 @click.command("reproduce")

@@ -8,17 +8,19 @@ from pathlib import Path
 
 import click
 
-from intravariance.dataset.store import Dataset, open_dataset
-from intravariance.errors import InputError
+from intravariance.commands.options import (
+    choose_categories,
+    json_option,
+    quiet_option,
+)
+from intravariance.dataset.store import open_dataset
 from mc4ad_model.commands.options import (
     backend_option,
     changes_option,
     data_option,
     device_option,
-    json_option,
     method_option,
     method_preset_option,
-    quiet_option,
     workers_option,
 )
 from mc4ad_model.machine.device import Machine
@@ -82,7 +84,7 @@ def train_command(
     machine = Machine(device, backend, workers, quiet)
     with open_dataset(data) as dataset:
         folder = out or default_folder(dataset, method, settings, seed)
-        chosen = _categories(dataset, categories)
+        chosen = choose_categories(dataset, () if "all" in categories else categories)
         folders = train_runs(dataset, chosen, method, settings, seed, folder, machine, force)
     if not Ranks.here(machine).first:
         return
@@ -91,14 +93,3 @@ def train_command(
     else:
         for folder in folders.values():
             click.echo(folder)
-
-
-def _categories(dataset: Dataset, names: tuple[str, ...]) -> list[str]:
-    if "all" in names:
-        return dataset.categories
-    if unknown := [name for name in names if name not in dataset.categories]:
-        raise InputError(
-            f"--category {', '.join(unknown)}: {dataset.path} has "
-            f"{', '.join(dataset.categories)}; or all"
-        )
-    return list(dict.fromkeys(names))

@@ -154,21 +154,6 @@ def average(outcomes: Sequence[CategoryOutcome], name: str) -> Spread:
     return Spread.of([fmean(values) for values in seeds.values()])
 
 
-def choose_categories(dataset: Dataset, names: Sequence[str]) -> list[str]:
-    """Those named, in the file's order; all of the file's if none is named.
-
-    Raises
-    ------
-    InputError
-        The file has no such category.
-    """
-    if unknown := [name for name in names if name not in dataset.categories]:
-        raise InputError(
-            f"--category {', '.join(unknown)}: {dataset.path} has {', '.join(dataset.categories)}"
-        )
-    return [name for name in dataset.categories if not names or name in names]
-
-
 def parse_seeds(text: str) -> list[int]:
     """Seeds separated by commas.
 
