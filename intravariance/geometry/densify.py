@@ -54,7 +54,7 @@ def subdivide_long_edges(mesh: Mesh, longest: float, max_faces: int = 2_000_000)
 
 @dataclass(frozen=True)
 class _Edges:
-    """Each edge a-b of a closed mesh once, with the faces a-b-c and b-a-d on its two sides.
+    """Edges a-b of a closed mesh, each once, with the faces a-b-c and b-a-d on its two sides.
 
     side, twin : (E,) places of a-b and b-a in `faces.reshape(-1)`. ab, ac, ad : (E, 3) vectors.
     normal : (E, 3) mean normal. flat : (E,) whether the two faces lie in one plane.
@@ -72,10 +72,16 @@ class _Edges:
     flat: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, vertices: Vectors, faces: Indices) -> _Edges:
-        """Find the edges of a closed mesh: vertices (V, 3) and faces (F, 3)."""
+    def of(
+        cls, vertices: Vectors, faces: Indices, among: NDArray[np.bool_] | None = None
+    ) -> _Edges:
+        """Find the edges of a closed mesh: vertices (V, 3) and faces (F, 3).
+
+        among : (V,) takes only the edges between these vertices.
+        """
         start, end, apex = (np.roll(faces, -turn, axis=1).reshape(-1) for turn in range(3))
-        side, twin = np.flatnonzero(start < end), np.flatnonzero(start > end)
+        chosen = True if among is None else among[start] & among[end]
+        side, twin = np.flatnonzero((start < end) & chosen), np.flatnonzero((start > end) & chosen)
         side = side[np.argsort(start[side] * len(vertices) + end[side])]
         twin = twin[np.argsort(end[twin] * len(vertices) + start[twin])]
         a, b, c, d = start[side], end[side], apex[side], apex[twin]
@@ -101,8 +107,9 @@ class _Edges:
 def _turn_flat_edges(vertices: Vectors, faces: Indices) -> Indices:
     """Turn the edges inside flat regions until they are locally Delaunay; return the faces."""
     faces = faces.copy()
+    among = None
     for _ in range(_TURNS):
-        edges = _Edges.of(vertices, faces)
+        edges = _Edges.of(vertices, faces, among)
         a, b, c, d = edges.corners
         ab, ac, ad, normal = edges.ab, edges.ac, edges.ad, edges.normal
         # the angles opposite the edge add up to more than 180 degrees: cot + cot < 0
@@ -112,7 +119,11 @@ def _turn_flat_edges(vertices: Vectors, faces: Indices) -> Indices:
         wanted = edges.flat & (cotangents < -1e-7 * edges.size**4)
         wanted &= _dot(_cross(ad, ac), normal) > smallest
         wanted &= _dot(_cross(ab - ad, ac - ad), normal) > smallest
-        present = np.minimum(a, b) * len(vertices) + np.maximum(a, b)
+        # only an edge that waits, or one of a face that changes now, can be turned next
+        among = np.zeros(len(vertices), dtype=bool)
+        among[np.concatenate([corner[wanted] for corner in edges.corners])] = True
+        start, end = faces.reshape(-1), np.roll(faces, -1, axis=1).reshape(-1)
+        present = np.minimum(start, end) * len(vertices) + np.maximum(start, end)
         new = np.minimum(c, d) * len(vertices) + np.maximum(c, d)
         turns = np.flatnonzero(wanted)
         turns = turns[~np.isin(new[turns], present)]
