@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The build: plan -> base meshes -> samples -> one HDF5 file.
 
-While it runs, everything lies in a folder beside the target; see `partial_folder`.
+While it runs, everything lies in a folder beside the target; see `dataset.work_folder`.
 """
 
 from __future__ import annotations

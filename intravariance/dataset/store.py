@@ -11,7 +11,8 @@
 
 Units are radii of the unit-sphere frame. Points, normals and displacement are in the stored
 (posed) frame, the mesh is in the unit-sphere frame: x_stored = pose @ x_unit_sphere, then noise.
-Imported templates have no mesh, and imported clouds may have a unit of their own (`importing`).
+Imported templates have no mesh, and imported clouds may have a unit of their own (see
+`exchange.importing`).
 Every dataset is one chunk with a Fletcher-32 checksum; nothing in the file depends on the time.
 """
 

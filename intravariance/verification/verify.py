@@ -4,10 +4,10 @@
 One pass over the file, one sample in memory at a time. Every check is made on the file itself: the
 counts against the specification inside, the labels against the templates' meshes inside.
 
-Less can be checked of imported files (`importing`): there are no meshes, so nothing says where the
-surface was, and the data is as its makers left it. Such checks do not apply, and probes are
-measured but not judged. The labels that are checked are those of the construction, which the file
-still knows where a hand changed them (`labelling`).
+Less can be checked of imported files (`exchange.importing`): there are no meshes, so nothing says
+where the surface was, and the data is as its makers left it. Such checks do not apply, and probes
+are measured but not judged. The labels that are checked are those of the construction, which the
+file still knows where a hand changed them (`labelling`).
 """
 
 from __future__ import annotations

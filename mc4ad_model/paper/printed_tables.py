@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures that the paper prints (arXiv 2505.05901 v2), as data: `published/*.toml`.
+"""Figures that the paper prints (arXiv 2505.05901 v2), as data: `printed/*.toml`.
 
 They are as printed, misprints included, which are listed beside them. Table 19 is of the paper's
 own Anomaly-IntraVariance, which is not public; Tables 3, 9 and 10 are of Real3D-AD. None of them is

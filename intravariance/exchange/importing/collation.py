@@ -5,7 +5,7 @@ The specification names classes of Anomaly-ShapeNet as subcategories. All test c
 taken, and its first templates, evenly over the classes of a category. Of a cloud that has more
 points than the number drawn for it, a random subset is taken, so that each point keeps its own
 label; one that has fewer is kept whole, and the file says how many have fewer than the
-specification's smallest number. Frame as in `importing`, for each class. Pose and noise are
+specification's smallest number. Frame as in `run`, for each class. Pose and noise are
 those of `sample.make_sample`. The result is an imported file: no meshes, displacement unknown.
 """
 

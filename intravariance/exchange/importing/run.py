@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Somebody else's clouds, in any layout that `layouts` reads, as a dataset file.
+"""Somebody else's clouds, in any layout that `exchange.layouts` reads, as a dataset file.
 
 Clouds are read by worker processes, one file a sample in a folder beside the target (see
-`partial_folder`), and assembled. The file says that it is imported, and from what; its
+`dataset.work_folder`), and assembled. The file says that it is imported, and from what; its
 specification is what was found.
 
 Frame ("auto"). Where the training clouds of a category fill about the unit ball around 0 already,

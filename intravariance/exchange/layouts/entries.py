@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 
 from intravariance.dataset.store import Record, Sample
 
-# The record of an export's folder (`result_folder`): metadata, digest and order of the samples.
+# The record of an export's folder (`files.folders`): metadata, digest and order of the samples.
 EXPORT_RECORD = "iv_export.json"
 
 # What a dataset file holds beside points, labels, split and defect.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A dataset as Parquet files, as the Hugging Face Hub has them; nothing of it is lost.
 
-    data/<category>/train-00000-of-00001.parquet    a row a sample, see `parquet_table`
+    data/<category>/train-00000-of-00001.parquet    a row a sample, see `table`
     data/<category>/test-00000-of-00001.parquet
     iv_export.json                                  identity, software, order of the samples
     README.md                                       the dataset card

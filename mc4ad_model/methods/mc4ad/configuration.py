@@ -201,7 +201,7 @@ class TrainingConfig:
 
 @validated(frozen=True, config=STRICT)
 class ScoringConfig:
-    """From forces to scores (`mc4ad_model.evaluation.scoring`).
+    """From forces to scores (`scoring`, and `mc4ad_model.evaluation.scoring` for objects).
 
     Parameters
     ----------
