@@ -70,12 +70,12 @@ def make_run(folder: Path, config: RunConfig, seed: int = 0, **changes: Any) -> 
 
 
 def training_run(folder: Path, config: RunConfig, seed: int = 0) -> TrainingRun:
-    """What trains in a folder, without a run around it."""
+    """Return what trains in a folder, without a run around it."""
     return TrainingRun(folder, config, FittedOn("toys", seed, "digest"))
 
 
 def cpu(workers: int = 0) -> Machine:
-    """A machine without a GPU that shows no progress."""
+    """Return a machine without a GPU that shows no progress."""
     return Machine("cpu", workers=workers, quiet=True)
 
 

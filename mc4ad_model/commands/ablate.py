@@ -99,7 +99,7 @@ def ablate_command(
 def _planned(
     plan: Plan, categories: Sequence[str], seeds: Sequence[int], folder: Path, as_json: bool
 ) -> str:
-    """The runs, and which are trained already."""
+    """Return the runs, and which are trained already."""
 
     runs, last = [], method_class("mc4ad").files[0]
     for variant in plan.variants:

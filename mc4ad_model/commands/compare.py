@@ -113,7 +113,7 @@ def _choose(results: list[Results], categories: tuple[str, ...], run: Path) -> l
 
 
 def _dataset(data: Path | None, results: list[Results]) -> Path:
-    """The dataset file that was asked for, or the one that the results name."""
+    """Return the dataset file that was asked for, or the one that the results name."""
     if data is not None:
         return data
     names = sorted({one.dataset["file"] for one in results})

@@ -115,7 +115,7 @@ def quality_control_command(
 def _pairs(
     dataset: Dataset, pruned: Path, full: Path, categories: Sequence[str]
 ) -> list[tuple[Run, Run]]:
-    """A run of each kind for each category; everything that can be wrong is found here."""
+    """Return a run of each kind for each category; everything that can be wrong is found here."""
 
     runs = [{run.category: run for run in find_runs(folder)} for folder in (pruned, full)]
     chosen = choose_categories(dataset, categories)

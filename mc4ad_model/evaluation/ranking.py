@@ -48,7 +48,7 @@ def outscored(score: float, others: Sequence[float]) -> float:
 
 
 def rank(rows: Sequence[SampleRow], count: int) -> list[Placed]:
-    """The `count` extreme samples of each kind, most extreme first.
+    """Return the `count` extreme samples of each kind, most extreme first.
 
     There are fewer where fewer deserve the name: none is both detected and missed, or both located
     and mislocated; what is missed has a normal object above it, a false alarm a defective one below
@@ -88,6 +88,6 @@ def _sorted(values: list[_Valued]) -> list[_Valued]:
 
 
 def _ends(values: list[_Valued]) -> tuple[list[_Valued], list[_Valued]]:
-    """The upper half, highest first, and the lower one, lowest first."""
+    """Return the upper half, highest first, and the lower one, lowest first."""
     ordered, half = _sorted(values), (len(values) + 1) // 2
     return ordered[:half], ordered[half:][::-1]

@@ -46,9 +46,12 @@ class Ranks:
         return self.rank == 0
 
     def wrap(self, network: nn.Module) -> nn.Module:
-        """Return the network to call in training: gradients are averaged over processes, and on
-        GPUs batch normalisation sees the whole batch. (On CPUs torch has no such normalisation:
-        each process normalises by its share, and the first one's statistics are kept.)"""
+        """Return the network to call in training.
+
+        Gradients are averaged over processes, and on GPUs batch normalisation sees the whole
+        batch. (On CPUs torch has no such normalisation:
+        each process normalises by its share, and the first one's statistics are kept.)
+        """
         if self.count == 1:
             return network
         from torch import nn  # noqa: PLC0415 - weight

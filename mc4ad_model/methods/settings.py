@@ -28,7 +28,9 @@ Section = TypeVar("Section")
 
 
 class Settings:
-    """The base of a method's settings; a subclass is a frozen pydantic dataclass of plain values:
+    """The base of a method's settings.
+
+    A subclass is a frozen pydantic dataclass of plain values:
 
     @validated(frozen=True, config=STRICT)
     class MySettings(Settings):

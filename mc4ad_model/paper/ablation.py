@@ -218,7 +218,7 @@ class Ablation:
 
 
 def plan_grid(grid: str, preset: str, changes: Sequence[str] = ()) -> Plan:
-    """The configurations of a grid.
+    """Return the configurations of a grid.
 
     Two things follow from changes that a preset cannot know: no more patches are deformed than are
     candidates, and V_P learns at 1.5 times the preset's rate (paper A.5).
@@ -295,7 +295,7 @@ def run_ablation(
 
 
 def _follow(own: Sequence[str], base: RunConfig) -> Iterator[str]:
-    """Changes that follow from others."""
+    """Return changes that follow from others."""
     for change in own:
         name, _, value = change.partition("=")
         if name == "anomalies.candidates" and base.anomalies.deformed > int(value):
@@ -345,7 +345,7 @@ def _remarks(grid: str, base: RunConfig, variants: Sequence[Variant]) -> Iterato
 def _accept_lines(
     dataset: Dataset, evaluated: Mapping[tuple[str, int], Mapping[str, Any]]
 ) -> Iterator[Line]:
-    """A line for each b, from the evaluations of V_P and V_O."""
+    """Return a line for each b, from the evaluations of V_P and V_O."""
     outcomes: dict[str, list[CategoryOutcome]] = {name: [] for name in SHARES}
     for (category, seed), scores in evaluated.items():
         records = evaluated_records(dataset, category)

@@ -42,13 +42,13 @@ class CategoryTable:
     rows: tuple[Row, ...]
 
     def value(self, method: str, category: str) -> float | None:
-        """A method's value, None for a category that the table does not have."""
+        """Return a method's value, None for a category that the table does not have."""
         if category not in self.categories:
             return None
         return self._row(method).values[self.categories.index(category)]
 
     def average(self, method: str) -> float:
-        """The printed average of a method."""
+        """Return the printed average of a method."""
         return self._row(method).average
 
     def _row(self, method: str) -> Row:
@@ -120,12 +120,12 @@ def misprints(group: int) -> list[Misprint]:
 
 
 def notes(group: int) -> list[str]:
-    """What else is odd in a group's tables, one sentence or two each."""
+    """Return what else is odd in a group's tables, one sentence or two each."""
     return [note["text"] for note in _read("table19")["note"] if note["group"] == group]
 
 
 def ablation_table(grid: str) -> AblationTable | None:
-    """What the paper prints for a grid; None for a grid that it does not have."""
+    """Return what the paper prints for a grid; None for a grid that it does not have."""
     content = _read("ablations")
     for part in content["table"]:
         if part["grid"] == grid:

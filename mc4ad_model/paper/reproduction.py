@@ -245,5 +245,5 @@ def _differences(
 
 
 def _plain(value: Any) -> str:
-    """A value as in a preset's TOML, lists for tuples."""
+    """Return a value as in a preset's TOML, lists for tuples."""
     return str(list(value)) if isinstance(value, tuple) else str(value)

@@ -141,7 +141,7 @@ def accept_lowest(objects: ArrayLike, share: float) -> NDArray[np.bool_]:
 
 
 def calibrated_threshold(normal: ArrayLike, share: float) -> float:
-    """The largest score that is accepted so that a share b of these normal products is.
+    """Return the largest score that is accepted so that a share b of these normal products is.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def cascade(
     second: Scores,
     reference: Reference | None = None,
 ) -> Scores:
-    """What both stages say of B objects together.
+    """Return what both stages say of B objects together.
 
     Parameters
     ----------
@@ -217,7 +217,7 @@ def match_quantiles(scores: ArrayLike, reference: Reference) -> NDArray[np.float
 def calibration_clouds(
     data: Templates, pose: PoseKind, count: int, seed: int
 ) -> Iterator[NDArray[np.float32]]:
-    """Normal products (N, 3) in the stored frame: templates with fresh points, noise and poses.
+    """Make normal products (N, 3), stored frame: templates with fresh points, noise and poses.
 
     Made as training clouds are, without deforming them. A template without a mesh gives its stored
     points, whose noise is then always the same. Small differences between test products

@@ -130,7 +130,7 @@ def picture_name(category: str, what: str) -> str:
 
 
 def record(compared: Sequence[Compared]) -> bytes:
-    """What was compared, for RECORD."""
+    """Return what was compared, for RECORD."""
     content = {
         "format": "intravariance-comparison",
         "dataset": compared[0].results.dataset,
@@ -140,7 +140,7 @@ def record(compared: Sequence[Compared]) -> bytes:
 
 
 def comparison_page(compared: Sequence[Compared], display_points: int) -> bytes:
-    """The page: all test samples of all categories with their scores, and the rankings."""
+    """Return the page: all test samples of all categories with their scores, and the rankings."""
     clouds = [cloud for one in compared for cloud in one.clouds.values()]
     notes = [
         Note(

@@ -71,7 +71,7 @@ class SampleTask:
         return self.record.defect
 
     def cloud(self) -> LabelledCloud:
-        """The cloud, upright."""
+        """Return the cloud, upright."""
         if self.generator is None:
             cloud = upright(self.record)
             return replace(cloud, name=f"{self.origin}/{cloud.name}") if self.origin else cloud
@@ -82,8 +82,10 @@ class SampleTask:
         )  # fmt: skip
 
     def pristine(self) -> LabelledCloud | None:
-        """The product without the defect; None for an imported sample, of which it is not known how
-        it lies to its template."""
+        """Make the product without the defect.
+
+        Return None for an imported sample: nobody knows how it lies to its template.
+        """
         imported = "imported" in self.record.parameters
         if self.template is None or (imported and self.generator is None):
             return None
@@ -108,7 +110,7 @@ class ScanTask:
         return self.scan.defect
 
     def cloud(self) -> LabelledCloud:
-        """The cloud as it is, in the unit ball."""
+        """Return the cloud as it is, in the unit ball."""
         cloud, _ = scan_cloud(self.scan.load(), self.scan.id, self.category, self.points)
         return replace(cloud, subcategory=self.scan.subcategory, defect=self.scan.defect)
 
@@ -174,15 +176,17 @@ def plan(
 
 
 def label(task: Task, tasks: Tasks) -> str:
-    """What a cloud is an example of: a defect type, a generator, or Blender's rendering of a type
-    where others are the real ones."""
+    """Name what a cloud is an example of.
+
+    It is a defect type, a generator, or Blender's rendering of a type where others are real.
+    """
     if isinstance(task, SampleTask) and task.generator is not None:
         return task.generator
     return task.defect if task in tasks.real else f"{BLENDER}_{task.defect}"
 
 
 def make(task: Task, name: str) -> LabelledCloud:
-    """The cloud of a task, called what `label` says."""
+    """Return the cloud of a task, called what `label` says."""
     cloud = task.cloud()
     if cloud.source == "dataset" and name != cloud.defect:
         return replace(cloud, defect=name, source="generator")
@@ -207,7 +211,7 @@ def to_show(tasks: Sequence[Task], count: int) -> list[Task]:
 def _sample_tasks(
     dataset: Dataset, category: str, config: AnomalyConfig, seed: int, origin: str = ""
 ) -> list[SampleTask]:
-    """The defective samples of a category. origin : as in `SampleTask`, of a file of real ones."""
+    """List the defective samples of a category. origin : as in `SampleTask`."""
     records = [
         record
         for record in dataset.filter(category=category)

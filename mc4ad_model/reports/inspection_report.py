@@ -192,7 +192,7 @@ def look_at_all(
 
 
 def look_at(task: SheetTask) -> tuple[Shown, bytes]:
-    """The clouds of one category and their contact sheet; what worker processes run."""
+    """Return the clouds of one category and their contact sheet; what worker processes run."""
     templates = [upright(record) for record in task.templates]
     clouds = {name: [make(one, name) for one in group] for name, group in task.kinds.items()}
     widest = max(4, *(len(group) for group in clouds.values()))
@@ -218,7 +218,7 @@ def panel_tasks(tasks: Tasks, size: int, layer: float) -> dict[str, PanelTask]:
 
 
 def draw_panel(task: PanelTask) -> bytes:
-    """The panel (PNG); what worker processes run."""
+    """Return the panel (PNG); what worker processes run."""
     what = task.task
     template = upright(what.template) if isinstance(what, SampleTask) and what.template else None
     return png(panel(make(what, task.label), template, task.size, task.layer))
@@ -236,7 +236,7 @@ def draw_panels(
 
 
 def report_page(title: str, shown: Sequence[Shown], result: Realism, display_points: int) -> bytes:
-    """The page: clouds of all categories, and the tables below them."""
+    """Return the page: clouds of all categories, and the tables below them."""
     clouds = [
         cloud
         for part in shown
@@ -247,7 +247,7 @@ def report_page(title: str, shown: Sequence[Shown], result: Realism, display_poi
 
 
 def notes(result: Realism) -> list[Note]:
-    """The two-sample test and the nearest generators, as tables."""
+    """Return the two-sample test and the nearest generators, as tables."""
     defects = list(dict.fromkeys(item.defect for item in result.comparisons))
     rows = []
     for name in dict.fromkeys(item.generator for item in result.comparisons):
@@ -280,7 +280,7 @@ def notes(result: Realism) -> list[Note]:
 def record(
     dataset: Dataset, preset: str, changes: Sequence[str], real: str | None, seed: int
 ) -> dict[str, Any]:
-    """What was inspected, for RECORD. real : name of the file or folder of real defects."""
+    """Return what was inspected, for RECORD. real : name of the file or folder of real defects."""
     return {
         "format": "intravariance-inspection",
         "file": dataset.path.name,
@@ -295,7 +295,7 @@ def record(
 
 
 def heading(about: dict[str, Any]) -> str:
-    """The beginning of realism.md, from a `record`."""
+    """Return the beginning of realism.md, from a `record`."""
     against = about["real"] or "its own defects"
     options = [f"preset {about['preset']}", *about["changes"], f"seed {about['seed']}"]
     return (
@@ -306,7 +306,7 @@ def heading(about: dict[str, Any]) -> str:
 
 
 def warnings(result: Realism) -> list[str]:
-    """A line when controls say that more than the defects differs."""
+    """Return a line when controls say that more than the defects differs."""
     found = suspicious(result)
     if not found:
         return []

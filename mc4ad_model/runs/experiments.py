@@ -97,7 +97,7 @@ def train_and_evaluate(
 
 
 def evaluate_run(run: Run, dataset: Dataset, machine: Machine) -> Results:
-    """The evaluation in the run's folder; made if there is none, or it is of something else.
+    """Return the evaluation in the run's folder; made if there is none, or it is of something else.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def evaluate_run(run: Run, dataset: Dataset, machine: Machine) -> Results:
 
 
 def outcome(run: Run, results: Results) -> CategoryOutcome:
-    """What is kept of an evaluation for a table."""
+    """Return what is kept of an evaluation for a table."""
     evaluation, timing = results.evaluation, _timing(run)
     return CategoryOutcome(
         category=run.category,

@@ -190,7 +190,7 @@ class Run:
 
 
 def read_run(folder: Path) -> Run:
-    """The run in a category's folder.
+    """Return the run in a category's folder.
 
     Raises
     ------
@@ -229,7 +229,7 @@ def read_run(folder: Path) -> Run:
 
 
 def find_runs(folder: Path) -> list[Run]:
-    """The runs below a folder that `iv train` was given as --out, or that of one category.
+    """Return the runs below a folder that `iv train` was given as --out, or that of one category.
 
     Raises
     ------

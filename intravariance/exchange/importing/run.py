@@ -292,7 +292,7 @@ def _state(job: ImportJob) -> str:
 def _frames(
     plan: ImportPlan, executor: Executor, skip_bad: bool, quiet: bool, kept_samples: str
 ) -> dict[str, ImportFrame]:
-    """The frame of each group of clouds. kept_samples : how a refusal ends."""
+    """Return the frame of each group of clouds. kept_samples : how a refusal ends."""
     groups = list(dict.fromkeys(job.group for job in plan.jobs))
     if plan.normalise == "none":
         return dict.fromkeys(groups, ImportFrame())
@@ -332,7 +332,7 @@ def _make_shards(
     root: Path,
     quiet: bool,
 ) -> tuple[dict[str, int], dict[str, str]]:
-    """Number of points of each sample made, by id, and why scans are bad, by the scan's id."""
+    """Make samples; return their numbers of points, and the reasons of bad scans, by id."""
     found = (found_finished(shards[job.id], job.id) for job in jobs)
     made = {sample.id: sample.n_points for sample in found if sample is not None}
     if made:

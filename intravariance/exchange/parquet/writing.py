@@ -113,7 +113,7 @@ def write_parquet(
 
 
 def index_of(dataset: Dataset) -> dict[str, Any]:
-    """What iv_export.json holds: all that `shards.assemble` is given beside the samples.
+    """Return what iv_export.json holds: all that `shards.assemble` is given beside the samples.
 
     Raises InputError when the dataset is a selection that cuts through a category.
     """

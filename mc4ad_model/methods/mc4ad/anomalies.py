@@ -129,12 +129,12 @@ def deform(
 
 
 def draw_frozen(config: AnomalyConfig, rng: np.random.Generator) -> FrozenDraw | None:
-    """What stays the same for a whole run; None, and nothing drawn, unless `config.frozen`."""
+    """Draw what stays the same for a whole run; return None unless `config.frozen`."""
     return _draw_shape(config, rng) if config.frozen else None
 
 
 def draw(config: AnomalyConfig, rng: np.random.Generator, frozen: FrozenDraw | None = None) -> Draw:
-    """The random numbers of one patch; those of `frozen` are taken from there."""
+    """Return the random numbers of one patch; those of `frozen` are taken from there."""
     magnitude = rng.uniform(*config.magnitude)
     sign = 1.0 if rng.integers(2) else -1.0
     axis = rng.standard_normal(3)
@@ -176,7 +176,7 @@ def da_gen_radial(points: Vectors, normals: Vectors, centre: Vectors, draw: Draw
 
 
 def da_gen_released(points: Vectors, normals: Vectors, centre: Vectors, draw: Draw) -> Vectors:
-    """The released code: `da_gen_paper` with beta on the whole vector, and a unit direction."""
+    """Follow the release: `da_gen_paper` with beta on the whole vector, and a unit direction."""
     pi = _projection(points, centre, draw.axis)
     profile = pi * (1 - draw.attenuation * np.abs(pi))
     direction = draw.normal_share * normals + (1 - draw.normal_share) * draw.axis
@@ -186,7 +186,7 @@ def da_gen_released(points: Vectors, normals: Vectors, centre: Vectors, draw: Dr
 
 
 def da_gen_prerelease(points: Vectors, normals: Vectors, centre: Vectors, draw: Draw) -> Vectors:
-    """The code before its release (3348b5c): `norm_as`, by `elongation` longer along the axis."""
+    """Follow the code before its release (3348b5c): `norm_as`, longer along the axis."""
     profile = _decay(points, centre, draw.axis, draw.elongation)
     octant: Vectors = np.abs(normals)
     return draw.sign * draw.magnitude * profile[:, None] * octant
@@ -294,15 +294,15 @@ class _FreePoints:
         return bool(self.half_squares[point] < np.inf)
 
     def all(self) -> Indices:
-        """Indices of all free points."""
+        """Return indices of all free points."""
         return np.flatnonzero(self.half_squares < np.inf)
 
     def take(self, members: Indices) -> None:
-        """These are no longer free."""
+        """Take points out of the free ones."""
         self.half_squares[members] = np.inf
 
     def nearest(self, centre: int, size: int) -> Indices:
-        """Indices of the `size` free points nearest to a free one, increasing, ties by index."""
+        """Return the indices of the `size` free points nearest to a free one, in their order."""
         x, y, z, base = self.table[:, centre].tolist()
         weights = np.array([-x, -y, -z, 1], dtype=np.float32)
         rough = np.einsum("i,ij->j", weights, self.table)  # (N,) infinite where taken

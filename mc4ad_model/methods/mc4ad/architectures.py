@@ -118,7 +118,7 @@ class NetworkConfig:
 
     @classmethod
     def named(cls, name: str, **changes: object) -> Self:
-        """The architecture of that name, with some fields changed.
+        """Return the architecture of that name, with some fields changed.
 
         Raises
         ------
@@ -152,7 +152,7 @@ class NetworkConfig:
         return read_section(cls, {**asdict(ARCHITECTURES[arch]), **changes}, where)
 
     def scaled(self, channels: int) -> int:
-        """That many channels times `width`, in multiples of 8."""
+        """Return that many channels times `width`, in multiples of 8."""
         if self.width == 1:
             return channels
         return max(8, round(channels * self.width / 8) * 8)

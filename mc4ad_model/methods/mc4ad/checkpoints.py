@@ -158,7 +158,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _some(names: Iterable[str]) -> str:
-    """The first few of some names, for a message."""
+    """Return the first few of some names, for a message."""
     every = sorted(names)
     rest = f" and {len(every) - NAMED} more" if len(every) > NAMED else ""
     return (", ".join(every[:NAMED]) or "nothing") + rest

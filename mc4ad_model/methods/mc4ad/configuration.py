@@ -325,7 +325,7 @@ def presets() -> list[str]:
 
 
 def _read(preset: str) -> dict[str, dict[str, Any]]:
-    """The tables of a preset or file, laid over those of its base."""
+    """Return the tables of a preset or file, laid over those of its base."""
     if preset in presets():
         text = resources.files(__package__).joinpath("presets", f"{preset}.toml").read_text()
     else:

@@ -108,8 +108,11 @@ def _weights(target: Tensor, balanced: bool) -> Tensor:
 
 
 def _symmetry(internal: Tensor, external: Tensor) -> tuple[Tensor, Tensor]:
-    """The two terms of L_sym. It pulls both forces to be equal, whatever the paper's prose says of
-    opposing directions (reference: formula and code agree)."""
+    """Compute the two terms of L_sym.
+
+    It pulls both forces to be equal, as formula and code agree, whatever the paper's prose says of
+    opposing directions.
+    """
     both = norm(internal) + norm(external) + _SMALL_IN_MAGNITUDE
     magnitude = ((internal - external).abs().sum(dim=1) / both).mean()
     return magnitude, -cosine(internal, external).mean()

@@ -264,12 +264,12 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Number of trainable numbers."""
+    """Return number of trainable numbers."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def stages(network: CFPNet) -> dict[str, nn.Module]:
-    """The parts of the network in the order of their work; blocks are counted as in MinkUNet."""
+    """List the parts of the network in the order of their work; blocks count as in MinkUNet."""
     names = {"stem": "stem"}
     levels = len(network.encoder)
     for i in range(levels):

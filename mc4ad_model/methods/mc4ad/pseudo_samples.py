@@ -28,8 +28,10 @@ _NEIGHBOURS = 24
 
 
 def template_of(record: Record, dataset: Dataset) -> Record:
-    """The template of the product that a test sample is of: the one whose mesh it was made from, if
-    it is known, and one with a mesh rather than one without, as imported scans are.
+    """Find the template of a test sample's product.
+
+    It is the one whose mesh the sample was made from, if that is known, and one with a mesh rather
+    than one without, as imported scans are.
 
     Raises
     ------
@@ -54,7 +56,7 @@ def template_of(record: Record, dataset: Dataset) -> Record:
 def pristine_counterpart(
     record: Record, template: Record, noise_sigma: float, seed: int
 ) -> LabelledCloud:
-    """The product of a sample without its defect: as many points, the same noise, no tolerance.
+    """Make the product of a sample without its defect: as many points, same noise, no tolerance.
 
     A template without a mesh gives its stored points, with the noise that they have, and no more
     than there are.
@@ -84,7 +86,7 @@ def pseudo_counterpart(
     tolerance: float,
     seed: int,
 ) -> LabelledCloud:
-    """The product of a sample with one deformed patch instead of its defect.
+    """Return the product of a sample with one deformed patch instead of its defect.
 
     Parameters
     ----------

@@ -75,7 +75,7 @@ def import_published(path: str | Path, backend: str = "torch") -> tuple[CFPNet, 
 
 
 def _state_dict(path: Path) -> dict[str, Tensor]:
-    """The file's named tensors, without the prefix of a network that ran on several GPUs."""
+    """Return the file's named tensors, without the prefix of a network that ran on several GPUs."""
     if not path.is_file():
         raise InputError(f"{path} {'is no file' if path.exists() else 'does not exist'}")
     with path.open("rb") as file:
@@ -109,7 +109,7 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def _config(published: Mapping[str, Tensor], path: Path) -> NetworkConfig:
-    """The architecture whose tensors these are."""
+    """Return the architecture whose tensors these are."""
 
     def channels(name: str, axis: int = -1) -> int:
         if name not in published or published[name].ndim < 2:

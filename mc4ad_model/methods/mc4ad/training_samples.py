@@ -120,7 +120,7 @@ class CollatedBatch:
         self.displacement = torch.cat([displacement for _, displacement in samples])
 
     def pin_memory(self) -> CollatedBatch:
-        """Called by the loader, for faster copies to the GPU."""
+        """Pin the memory, for faster copies to the GPU; the loader calls this."""
         self.clouds = [cloud.pin_memory() for cloud in self.clouds]
         self.displacement = self.displacement.pin_memory()
         return self
@@ -135,7 +135,7 @@ def load_batches(
     samples: TrainingSamples, steps: range, steps_per_epoch: int, batch: int, workers: int,
     rank: int = 0, ranks: int = 1, pin_memory: bool = False,
 ) -> Iterator[CollatedBatch]:  # fmt: skip
-    """The batches of some steps, counted through all epochs; of each, one process's share.
+    """Return the batches of some steps, counted through all epochs; of each, one process's share.
 
     Parameters
     ----------

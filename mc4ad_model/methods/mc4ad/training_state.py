@@ -139,7 +139,7 @@ class Trainer:
             self._end_epoch(epoch, rate)
 
     def forces(self, clouds: list[Tensor]) -> Forces:
-        """The network on clouds (N_b, 3)."""
+        """Return the network on clouds (N_b, 3)."""
         voxels = voxelise(clouds, self._config.network.voxel_size)
         features = voxel_features(clouds, voxels, self._config.network)
         pyramid = CoordinatePyramid(voxels.coordinates)
@@ -149,11 +149,11 @@ class Trainer:
         return forces
 
     def note(self) -> str:
-        """The loss of the last step."""
+        """Return the loss of the last step."""
         return f"loss {self._loss:.4f}"
 
     def _values(self, losses: Losses) -> dict[str, float]:
-        """The terms and the total, over all processes; one look at the GPU for all of them."""
+        """Return the terms and the total, over all processes, by one look at the GPU."""
         values = torch.stack([value.detach() for _, value in losses.items()])
         names = [name for name, _ in losses.items()]
         return dict(zip(names, self._ranks.mean(values).tolist(), strict=True))
@@ -168,7 +168,7 @@ class Trainer:
             )
 
     def _check_parameters(self) -> None:
-        """The loss was finite before the step; what that made of the network may not be."""
+        """Check that the step, whose loss was finite, left the network finite too."""
         for name, value in self.network.state_dict().items():
             if not bool(torch.isfinite(value).all()):
                 raise IVError(

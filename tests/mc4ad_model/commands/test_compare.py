@@ -41,7 +41,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
-    """A folder like that of two runs: RUNS/<category>/evaluation."""
+    """Return a folder like that of two runs: RUNS/<category>/evaluation."""
     folder = tmp_path_factory.mktemp("runs")
     with open_dataset(data) as dataset:
         for category in dataset.categories:

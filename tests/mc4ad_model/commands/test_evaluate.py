@@ -65,7 +65,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def runs(data: Path, tmp_path: Path) -> list[StandIn]:
-    """Runs of both categories; a test changes the list as it likes."""
+    """Make runs of both categories; a test changes the list as it likes."""
     with open_dataset(data) as dataset:
         identity, digest = dataset.metadata["identity"], dataset.digest
     folder = tmp_path / "run"
@@ -256,7 +256,7 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copied(trained: Path, tmp_path: Path) -> Path:
-    """The trained runs, to be tampered with."""
+    """Return the trained runs, to be tampered with."""
     return Path(shutil.copytree(trained, tmp_path / "copied"))
 
 

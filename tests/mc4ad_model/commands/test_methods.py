@@ -24,7 +24,7 @@ Iv = Callable[..., Result]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file that claims to be Group 2, with balls and bricks for vases and bowls."""
+    """Return a file that claims to be Group 2, with balls and bricks for vases and bowls."""
     counts = {"bulge": 2, "missing": 2}
     products = (("vase", ("round_ball",)), ("bowl", ("flat_brick",)))
     categories = tuple(Category(name, names, 1, 3, counts) for name, names in products)

@@ -50,7 +50,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def line(data: Path, *arguments: object, changes: tuple[str, ...] = ()) -> list[str]:
-    """The words of `iv train` with a tiny configuration."""
+    """Return the words of `iv train` with a tiny configuration."""
     sets = [word for change in (*SMALLER, *changes) for word in ("--set", change)]
     words = ["train", "--data", data, "--preset", "released", "--device", "cpu"]
     return [str(word) for word in (*words, *sets, *arguments)]
@@ -67,7 +67,7 @@ def iv(data: Path) -> Callable[..., Result]:
 
 @pytest.fixture(scope="module")
 def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A long run of the category ball that nothing stopped."""
+    """Return a long run of the category ball that nothing stopped."""
     out = tmp_path_factory.mktemp("whole")
     words = line(data, "--category", "ball", "--out", out, "--workers", 0, changes=LONG)
     assert CliRunner().invoke(cli.main, words).exit_code == 0
@@ -215,7 +215,7 @@ def test_a_loss_that_is_not_finite_is_our_fault(iv, tmp_path):
 
 
 def started(data: Path, out: Path, workers: int) -> subprocess.Popen[str]:
-    """The long run in a session of its own, some epochs done."""
+    """Return the long run in a session of its own, some epochs done."""
     words = line(data, "--category", "ball", "--out", out, "--workers", workers, changes=LONG)
     process = subprocess.Popen(
         [sys.executable, "-c", "from intravariance.cli import main; main()", *words],
@@ -261,7 +261,7 @@ def test_a_kill_loses_no_more_than_the_time_since_the_last_checkpoint(iv, data, 
 
 
 def trained_in_two_shares(data: Path, config: RunConfig, folder: Path) -> dict[str, torch.Tensor]:
-    """What two processes do, one after the other: each its half of a batch, with batch
+    """Return what two processes do, one after the other: each its half of a batch, with batch
     normalisation of its own; the mean of both gradients; the first one's statistics."""
     with open_dataset(data) as dataset:
         templates = read_templates(dataset, "ball")

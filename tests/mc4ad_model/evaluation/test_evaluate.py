@@ -36,13 +36,13 @@ def records(dataset: Dataset) -> list[Record]:
 
 
 def knowing(records: list[Record], answer: Callable[[Record], Array]) -> FunctionScorer:
-    """A scorer that recognises each cloud and looks its answer up."""
+    """Return a scorer that recognises each cloud and looks its answer up."""
     known = {record.points.tobytes(): record for record in records}
     return FunctionScorer(lambda points: answer(known[points.tobytes()]))
 
 
 def noisy_force(record: Record) -> Array:
-    """The true force, NaN taken as 0, and an error that differs from sample to sample."""
+    """Return the true force, NaN taken as 0, and an error that differs from sample to sample."""
     rng = np.random.default_rng(record.n_points)
     error = rng.normal(scale=0.04, size=(record.n_points, 3))
     return (np.nan_to_num(record.displacement) + error).astype(np.float32)

@@ -27,7 +27,7 @@ from tests.samples import product
 
 
 def made(name: str) -> Method:
-    """A method that is fitted within a second."""
+    """Return a method that is fitted within a second."""
     kind = method_class(name)
     return kind(tiny() if name == "mc4ad" else kind.Settings.load(), cpu())
 

@@ -179,7 +179,7 @@ def ablate(grid: str, data: Path, out: Path, *arguments: object) -> Result:
 
 @pytest.fixture(scope="module")
 def done(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
-    """The accept grid, trained: its folder and what --json printed."""
+    """Return the accept grid, trained: its folder and what --json printed."""
     out = tmp_path_factory.mktemp("runs") / "ablation"
     result = ablate("accept", data, out, "--seeds", "0,1", "--json")
     assert result.exit_code == 0, result.output

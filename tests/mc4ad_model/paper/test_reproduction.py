@@ -31,7 +31,7 @@ TINY = [
 
 
 def made(values: dict[str, list[float]], group: int = 2) -> Reproduction:
-    """A reproduction whose O-AUROC are these for each seed, P-AUROC 0.1 more."""
+    """Return a reproduction whose O-AUROC are these for each seed, P-AUROC 0.1 more."""
     outcomes = tuple(
         CategoryOutcome(category, seed, value, value + 0.1, 5.0, 100, 60.0, 10)
         for category, each in values.items()
@@ -89,7 +89,7 @@ def test_the_published_average_over_shared_categories() -> None:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file that claims to be Group 2, with balls and bricks for vases and bowls."""
+    """Return a file that claims to be Group 2, with balls and bricks for vases and bowls."""
     counts = {"bulge": 2, "missing": 2}
     products = (("vase", ("round_ball",)), ("bowl", ("flat_brick",)))
     categories = tuple(Category(name, names, 1, 3, counts) for name, names in products)

@@ -27,13 +27,13 @@ CONFIG = tiny("network.layers=2", "training.repeats=2", "training.batch=2", "tra
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A finished run; not to be changed."""
+    """Return a finished run; not to be changed."""
     return train_tiny(tmp_path_factory.mktemp("out") / "toys", CONFIG)
 
 
 @pytest.fixture
 def copied(trained: Run, tmp_path: Path) -> Run:
-    """A copy of it that a test may spoil."""
+    """Return a copy of it that a test may spoil."""
     folder = tmp_path / "out" / "toys"
     folder.mkdir(parents=True)
     for path in trained.folder.iterdir():

@@ -29,7 +29,7 @@ from mc4ad_model.methods.mc4ad.configuration import (
 
 @pytest.fixture
 def write(tmp_path):
-    """A TOML file of that text; its path as a user gives it."""
+    """Return a TOML file of that text; its path as a user gives it."""
 
     def write_file(text: str, name: str = "own.toml") -> str:
         path = tmp_path / name

@@ -36,7 +36,7 @@ def vectors(*rows: tuple[float, float, float]) -> Tensor:
 
 
 def drawn(points: int = 500, deformed: int = 20, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """Internal and external force and displacement of a batch, (points, 3)."""
+    """Draw internal and external force and displacement of a batch, (points, 3)."""
     random = generator(seed)
     internal, external = (torch.randn(points, 3, generator=random) for _ in range(2))
     displacement = torch.zeros(points, 3)
@@ -47,7 +47,7 @@ def drawn(points: int = 500, deformed: int = 20, seed: int = 0) -> tuple[Tensor,
 def loss_of_reference(
     internal: np.ndarray, external: np.ndarray, target: np.ndarray, config: LossConfig
 ) -> dict[str, float]:
-    """Reference, section 3, written down point by point in float64."""
+    """Follow the reference, section 3, written down point by point in float64."""
     rows: dict[str, list[float]] = {n: [] for n in ("dist", "dir", "mag", "symdir")}
     for i, e, d in zip(*(a.astype(float) for a in (internal, external, target)), strict=True):
         c = 0.5 * (i + e)

@@ -57,7 +57,7 @@ def stacked(forces: Forces) -> Tensor:
 
 
 def dense_network(network: CFPNet, volume: Tensor) -> Tensor:
-    """The network in evaluation mode on a full grid, (1, 3, D, D, D) -> (1, 6, D, D, D).
+    """Return the network in evaluation mode on a full grid, (1, 3, D, D, D) -> (1, 6, D, D, D).
 
     On a full grid a sparse convolution is a dense one with zero padding. Written from the paper and
     the published layer list, with torch's dense convolutions.

@@ -18,7 +18,7 @@ def random(seed: int = 0) -> np.random.Generator:
 
 
 def partition_reference(points: np.ndarray, patches: int, centres: list[int]) -> list[np.ndarray]:
-    """The obvious twin: for each centre sort the distances of all points that are free."""
+    """Return the obvious twin: for each centre sort the distances of all points that are free."""
     size, free, cut = len(points) // patches, np.arange(len(points)), []
     for index, centre in enumerate(centres):
         assert centre in free

@@ -35,7 +35,7 @@ TINY = NetworkConfig(
 
 
 def published(config: NetworkConfig, fill: bool = True) -> dict[str, Tensor]:
-    """A state dict as the public training scripts write it: names and shapes of their layers.
+    """Make a state dict as the public training scripts write it: names and shapes of their layers.
 
     Random numbers, or with `fill` false a single zero seen in every shape, which takes no room.
     """

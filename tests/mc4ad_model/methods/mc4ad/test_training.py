@@ -41,7 +41,7 @@ SMALLER = (
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of an uninterrupted run."""
+    """Return the folder of an uninterrupted run."""
     return train_tiny(tmp_path_factory.mktemp("whole"), tiny(*SMALLER)).folder
 
 
@@ -51,7 +51,7 @@ def train_smaller(folder: Path, *changes: str, seed: int = 0, workers: int = 0) 
 
 @pytest.fixture(autouse=True)
 def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a process wrote before it was killed is there without it."""
+    """Return what a process wrote before it was killed is there without it."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
@@ -72,7 +72,7 @@ def at_step(number: int, act: Any) -> Iterator[None]:
 
 
 def stopped(folder: Path, step: int, number: int = signal.SIGINT, **changes: Any) -> str:
-    """A run that gets a signal after a step; its message."""
+    """Return a run that gets a signal after a step; its message."""
     with at_step(step, lambda: os.kill(os.getpid(), number)), pytest.raises(IVError) as caught:
         train_smaller(folder, **changes)
     assert caught.value.exit_code == 1
