@@ -44,12 +44,12 @@ _DELIMITERS: dict[str, Delimiter] = {"comma": ",", "space": " "}
 @click.option(
     "--spelling",
     type=click.Choice(get_args(CrackSpelling)),
-    help="Of a crack in names.  [default: crak in anomaly-shapenet, as in the original]",
+    help="How names spell a crack.  [default: crak in anomaly-shapenet, as in the original]",
 )
 @click.option(
     "--gt-delimiter",
     type=click.Choice(list(_DELIMITERS)),
-    help="Of ground truth.  [default: comma in anomaly-shapenet; PASDF reads space]",
+    help="What separates the columns of ground truth.  [default: comma in anomaly-shapenet; PASDF reads space]",
 )
 @click.option(
     "--force", is_flag=True, help="Replace an earlier export in which nothing was changed."

@@ -70,7 +70,7 @@ class _Group:
     "folders",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="What `iv train` wrote; may be repeated.",
+    help="Folder that `iv train` wrote; may be repeated.",
 )
 @click.option(
     "--method",
@@ -100,7 +100,7 @@ class _Group:
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Of the bootstrap intervals.",
+    help="Seed of the bootstrap intervals.",
 )
 @device_option
 @backend_option

@@ -46,7 +46,7 @@ backend_option = click.option(
     type=click.Choice(["torch", "minkowski"]),
     default="torch",
     show_default=True,
-    help="What computes the sparse convolutions.",
+    help="Library that computes the sparse convolutions.",
 )
 size_option = click.option(
     "--size",

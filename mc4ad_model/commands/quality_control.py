@@ -77,7 +77,11 @@ _COLUMNS = {
     help="Normal products to calibrate with, in each category.",
 )  # fmt: skip
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of these products."
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of these products.",
 )
 @device_option
 @backend_option

@@ -39,7 +39,11 @@ from mc4ad_model.runs.experiments import parse_seeds
 @click.command("reproduce")
 @click.argument("table", type=click.Choice(["table19"]))
 @click.option(
-    "--group", type=click.Choice(["1", "2"]), default="2", show_default=True, help="Its part."
+    "--group",
+    type=click.Choice(["1", "2"]),
+    default="2",
+    show_default=True,
+    help="Part of the table: Group 1 or Group 2.",
 )
 @method_option
 @method_preset_option
