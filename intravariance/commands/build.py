@@ -73,7 +73,7 @@ _COLLATION = "anomaly_shapenet:"
 @click.option(
     "--noise-sigma",
     type=click.FloatRange(min=0),
-    help="Its standard deviation instead (the other reading of the paper: 0.002).",
+    help="Standard deviation of that noise instead (the paper's other reading: 0.002).",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="File to write.  [default: NAME.h5]")
 @click.option("--force", is_flag=True, help="Replace an existing file or unfinished build.")

@@ -49,7 +49,8 @@ _DELIMITERS: dict[str, Delimiter] = {"comma": ",", "space": " "}
 @click.option(
     "--gt-delimiter",
     type=click.Choice(list(_DELIMITERS)),
-    help="What separates the columns of ground truth.  [default: comma in anomaly-shapenet; PASDF reads space]",
+    help="Separator of columns in ground truth.  [default: comma in anomaly-shapenet; PASDF reads "
+    "space]",
 )
 @click.option(
     "--force", is_flag=True, help="Replace an earlier export in which nothing was changed."
