@@ -185,6 +185,8 @@ def _targets(groups: Sequence[_Group], out: Path | None) -> dict[Path, Path]:
     for number, group in enumerate(groups):
         part = "" if len(groups) == 1 else f"{number}-{group.name.replace(' ', '-')}"
         for run in group.runs:
+            if run.folder in found:
+                raise InputError(f"{run.folder}: named twice by --run and --method; name it once")
             found[run.folder] = out / part / run.category if out else run.folder / "evaluation"
     return found
 

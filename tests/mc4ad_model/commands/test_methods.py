@@ -73,6 +73,9 @@ def test_several_methods_share_one_table_and_what_is_trained_is_used(iv: Iv, dat
     assert rows == [[name, c] for name in names for c in ("vase", "bowl", "mean")]
     refused = iv("evaluate", "--data", data, *options)
     assert refused.exit_code == 2 and "--force" in refused.stderr
+    for twice in (("--run", "runs/group2-random-0"), ("--method", "random")):
+        named = iv("evaluate", "--data", data, "--run", "runs/group2-random-0", *twice, "--force")
+        assert named.exit_code == 2 and "named twice" in named.stderr
     again = iv(
         "evaluate", "--data", data, "--method", "constant", "--run", "runs/group2-random-0",
         "--out", "out", "--json",
