@@ -107,6 +107,10 @@ def au_pro(regions: ArrayLike, scores: ArrayLike, limit: float = AU_PRO_LIMIT) -
     limit
         Largest false positive rate, in (0, 1]; between thresholds the curve is linear.
 
+    Without equal scores this is MVTec's own evaluation to within half a step of the rate. Equal
+    scores are joined by a line here and by a staircase there: a constant score has limit / 2 here,
+    and about 0 there.
+
     Raises
     ------
     InputError

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The embedded designs: solids, the same every time, and different products."""
 
-import importlib
 import tomllib
 from importlib.resources import files
 from itertools import combinations
@@ -20,7 +19,7 @@ from intravariance.geometry.topology import MAX_EDGE, closed_problem
 
 pytest.importorskip("bpy", reason="Blender is not installed: pip install '.[blender]'")
 
-from blender_scripts.designs import build
+from blender_scripts.designs import KINDS, build, designs_of
 
 CATALOGUE = tomllib.loads(
     (files("blender_scripts") / "designs" / "catalogue.toml").read_text(encoding="utf-8")
@@ -36,8 +35,8 @@ def built():
 
 def test_the_catalogue_lists_what_the_modules_have():
     for category, names in CATALOGUE.items():
-        module = importlib.import_module(f"blender_scripts.designs.{category}")
-        assert list(module.DESIGNS) == names
+        assert list(designs_of(category)) == names
+    assert {name for kind in KINDS.values() for name in kind} == CATALOGUE.keys()
 
 
 @pytest.mark.parametrize("group", GROUPS)

@@ -11,7 +11,7 @@ from blender_scripts.designs.shapes import (
     torus,
     union,
 )
-from blender_scripts.designs.vessels import hollow, refined, strap
+from blender_scripts.designs.vessels.profiles import hollow, refined, strap
 
 
 def coffee_mug(radius=4.3, height=10.4, wall=0.6, facets=12):

@@ -19,7 +19,7 @@ from blender_scripts.designs.shapes import (
     sweep,
     union,
 )
-from blender_scripts.designs.vessels import refined
+from blender_scripts.designs.vessels.profiles import refined
 
 
 def traffic_cone(height=70.0, base=42.0, wall=2.6):

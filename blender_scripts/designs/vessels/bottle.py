@@ -19,7 +19,7 @@ from blender_scripts.designs.shapes import (
     sphere,
     union,
 )
-from blender_scripts.designs.vessels import refined, strap
+from blender_scripts.designs.vessels.profiles import refined, strap
 
 
 def wine_bottle(height=30.0, radius=4.3, wall=0.95):

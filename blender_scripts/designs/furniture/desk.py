@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from blender_scripts.designs.night_stand import add_drawers, bar_handle, round_knob
+from blender_scripts.designs.furniture.night_stand import add_drawers, bar_handle, round_knob
 from blender_scripts.designs.shapes import (
     box,
     cylinder,

@@ -15,7 +15,7 @@ from blender_scripts.designs.shapes import (
     torus,
     union,
 )
-from blender_scripts.designs.vessels import hollow, refined, strap
+from blender_scripts.designs.vessels.profiles import hollow, refined, strap
 
 
 def soup_bowl(radius=8.0, height=7.5, wall=0.75, ribs=20):

@@ -16,7 +16,7 @@ from blender_scripts.designs.shapes import (
     torus,
     union,
 )
-from blender_scripts.designs.vessels import cushion, hollow, refined, strap
+from blender_scripts.designs.vessels.profiles import cushion, hollow, refined, strap
 
 
 def _flutes(count, depth, bottom, top):

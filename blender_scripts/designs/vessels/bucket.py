@@ -17,7 +17,7 @@ from blender_scripts.designs.shapes import (
     torus,
     union,
 )
-from blender_scripts.designs.vessels import cushion, hollow, refined
+from blender_scripts.designs.vessels.profiles import cushion, hollow, refined
 
 
 def pail(top=13.5, bottom=9.8, height=25.0, wall=1.1):
