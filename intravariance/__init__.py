@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from intravariance.dataset.store import Dataset, Record, open_dataset
     from intravariance.geometry.mesh import Mesh
+    from intravariance.seeds import generator, seed_of
     from intravariance.verification.verify import Check, Report, verify
 
 __all__ = [
@@ -40,9 +41,11 @@ __all__ = [
     "Report",
     "Sample",
     "Specification",
+    "generator",
     "load_group",
     "load_specification",
     "open_dataset",
+    "seed_of",
     "verify",
 ]
 
@@ -56,9 +59,11 @@ _PLACES = {
     "Report": "verification.verify",
     "Sample": "dataset.schema",
     "Specification": "dataset.specification",
+    "generator": "seeds",
     "load_group": "dataset.specification",
     "load_specification": "dataset.specification",
     "open_dataset": "dataset.store",
+    "seed_of": "seeds",
     "verify": "verification.verify",
 }
 

@@ -36,7 +36,7 @@ SUMMARIES = {
 
 # Packages of the extras, which a command may find missing.
 EXTRAS = {
-    **dict.fromkeys(("torch", "safetensors", "pydantic", "sklearn"), "model"),
+    **dict.fromkeys(("torch", "safetensors", "sklearn"), "model"),
     "pyarrow": "layouts",
     **dict.fromkeys(("open3d", "matplotlib", "k3d"), "inspect"),
 }
@@ -72,7 +72,8 @@ class LazyGroup(click.Group):
             if extra is None:
                 raise
             click.echo(
-                f"iv: error: {error.name} is not installed: pip install 'intravariance[{extra}]'",
+                f"iv: error: {error.name} is not installed; the extra {extra} brings it. In the "
+                f"project's folder: pip install '.[{extra}]'",
                 err=True,
             )
             ctx.exit(BackendUnavailable.exit_code)

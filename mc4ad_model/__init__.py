@@ -15,18 +15,25 @@ if TYPE_CHECKING:
     from mc4ad_model.machine.device import Machine
     from mc4ad_model.methods import METHODS, method_class, method_names
     from mc4ad_model.methods.method import Aggregation, FittedOn, Method, Prediction
+    from mc4ad_model.methods.settings import STRICT, Count, Positive, Settings, Share, Weight
     from mc4ad_model.methods.templates import Template, Templates, read_templates
 
 __all__ = [
     "METHODS",
+    "STRICT",
     "Aggregation",
     "CategoryEvaluation",
+    "Count",
     "FittedOn",
     "Machine",
     "Method",
+    "Positive",
     "Prediction",
+    "Settings",
+    "Share",
     "Template",
     "Templates",
+    "Weight",
     "evaluate_category",
     "method_class",
     "method_names",
@@ -42,6 +49,9 @@ _PLACES = {
     "Machine": "machine.device",
     "Method": "methods.method",
     "Prediction": "methods.method",
+    **dict.fromkeys(
+        ("STRICT", "Count", "Positive", "Settings", "Share", "Weight"), "methods.settings"
+    ),
     "Template": "methods.templates",
     "Templates": "methods.templates",
     "evaluate_category": "evaluation.evaluate",

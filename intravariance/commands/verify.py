@@ -42,6 +42,8 @@ def _print(report: Report) -> None:
         click.echo("\nCan it tell normal from defective? AUROC (99 % interval), 0.5 = not at all")
         if not any(probe.blind for probe in report.probes):
             click.echo("Measured, not judged: the data is as its makers left it.")
+        elif not all(probe.blind for probe in report.probes):
+            click.echo("A probe with - sees the defect itself: it is shown, not judged.")
         width = max(len(probe.name) for probe in report.probes)
         for probe in report.probes:
             verdict = ("ok" if probe.passed else "FAILED") if probe.blind else "-"

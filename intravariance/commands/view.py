@@ -131,7 +131,7 @@ def choose_sample(dataset: Dataset, sample: str) -> Record:
     hint = f"did you mean {' or '.join(close)}? " if close else ""
     raise InputError(
         f"{dataset.path}: no sample {sample}; {hint}Names are like {names[-1]}, and "
-        f"{example} takes the first of a kind; `iv info {dataset.path}` lists what there is"
+        f"{example} takes the first of a kind; `iv info {dataset.path}` counts what there is"
     )
 
 

@@ -246,7 +246,8 @@ def _library() -> tuple[bytes, str, str]:
     bundle = Path(found.origin).parent / "static/standalone.js" if found and found.origin else None
     if bundle is None or not bundle.is_file():
         raise BackendUnavailable(
-            "the viewer library K3D is missing: pip install 'intravariance[inspect]'"
+            "the viewer library K3D is missing; the extra inspect brings it. In the project's "
+            "folder: pip install '.[inspect]'"
         )
     distribution = importlib.metadata.distribution("k3d")
     texts = [

@@ -53,8 +53,11 @@ _NOT_OF_IMPORTS = {
 
 @dataclass(frozen=True)
 class Check:
-    """One check. message : what was found, whether it passed or not. applies : whether the file
-    can be checked for it; if not, the message says why, and it has passed."""
+    """One check of a file.
+
+    message : what was found, whether it passed or not. applies : whether the file can be checked
+    for it; if not, the message says why, and it has passed.
+    """
 
     name: str
     passed: bool
@@ -95,9 +98,10 @@ def failures(path: Path) -> list[str]:
 
 
 def verify(path: str | Path, probes: bool = True) -> Report:
-    """Check a dataset file. probes : also look for shortcuts.
+    """Check a dataset file: whole, to specification, true to its geometry, free of shortcuts.
 
-    Raises InputError when it is not a dataset file, IntegrityError when it is too damaged to open.
+    probes : whether to look for shortcuts. Raises InputError when it is not a dataset file,
+    IntegrityError when it is too damaged to open.
     """
     with open_dataset(path) as dataset:
         return _Verification(dataset, probes).report()

@@ -77,8 +77,8 @@ class _Group:
     "methods",
     multiple=True,
     type=click.Choice(method_names()),
-    help="Evaluate this method with its default settings; may be repeated. It is trained as "
-    "`iv train --method` does, unless it is already.",
+    help="Evaluate this method with its default settings; may be repeated. Each category is first "
+    "trained in runs/, as `iv train --method` does, unless it is already; mc4ad takes minutes.",
 )
 @categories_option
 @click.option(

@@ -24,9 +24,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import safetensors.numpy
-from safetensors import SafetensorError
-
 from intravariance.dataset.store import Dataset, Record
 from intravariance.errors import InputError, IntegrityError, IVError
 from intravariance.files.checksums import sha256_of
@@ -115,6 +112,8 @@ def write_results(
     """
     check_results_folder(folder, force)
     samples = _to_csv(evaluation.rows)
+    import safetensors.numpy  # noqa: PLC0415 - weight
+
     points = safetensors.numpy.save(evaluation.point_scores)
     content = {
         "format": EVALUATION_FORMAT,
@@ -144,6 +143,8 @@ def read_results(folder: Path) -> Results:
     IntegrityError
         The files are damaged or do not belong together.
     """
+    import safetensors.numpy  # noqa: PLC0415 - weight
+
     path = folder / METRICS_FILE
     content = _read_json(path)
     parts = {}
@@ -167,7 +168,7 @@ def read_results(folder: Path) -> Results:
             cost=Cost(**content["cost"]),
         )
         return Results(evaluation, content["dataset"], content["bootstrap_seed"], content["origin"])
-    except (KeyError, TypeError, ValueError, SafetensorError) as error:
+    except (KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise IntegrityError(f"{path}: contradicts its format: {error!r}") from error
 
 

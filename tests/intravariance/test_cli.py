@@ -9,6 +9,7 @@ import pytest
 from intravariance import cli
 from tests import ROOT
 from tests.conftest import run_iv
+from tests.samples import make_dataset
 
 HEAVY = ["bpy", "h5py", "numpy", "open3d", "scipy", "torch", "trimesh"]
 
@@ -60,13 +61,27 @@ def test_packages_import_without_blender(package):
     assert result.returncode == 0, result.stderr
 
 
-def test_a_command_whose_packages_are_missing_names_the_extra():
+def test_a_command_whose_packages_are_missing_names_the_extra(tmp_path):
+    data = make_dataset(tmp_path / "small.h5")
     script = (
-        "import sys\nsys.modules['torch'] = sys.modules['pydantic'] = None\n"
-        "from intravariance.cli import main\nmain(['train', '--data', 'none.h5'])"
+        "import sys\nsys.modules['torch'] = sys.modules['safetensors'] = None\n"
+        f"from intravariance.cli import main\nmain(['train', '--data', {str(data)!r}])"
     )
     result = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     assert result.returncode == 2
-    assert result.stderr.startswith("iv: error: ") and "intravariance[model]" in result.stderr
+    assert result.stderr.startswith("iv: error: ") and ".[model]" in result.stderr
+
+
+@pytest.mark.parametrize("command", sorted(cli.SUMMARIES))
+def test_help_needs_no_extra(command):
+    extras = ("torch", "safetensors", "sklearn", "open3d", "matplotlib", "k3d", "pyarrow", "bpy")
+    script = (
+        f"import sys\nsys.modules.update(dict.fromkeys({extras}))\n"
+        f"from intravariance.cli import main\nmain(['{command}', '--help'])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
