@@ -16,7 +16,8 @@ from blender_scripts.defects.fields import drawn, rough_noise
 from blender_scripts.defects.portion import main_axes, pick_end
 from blender_scripts.defects.result import listed
 from blender_scripts.meshes import GeometryError, volume
-from blender_scripts.surface import dot, tangents, unit
+from blender_scripts.portable import dot
+from blender_scripts.surface import tangents, unit
 
 LEAST, MOST = 0.005, 0.45
 SPACING = 0.04

@@ -7,6 +7,7 @@ import numpy as np
 from mathutils.kdtree import KDTree
 
 from blender_scripts.meshes import closed_problem, volume
+from blender_scripts.portable import norm
 from blender_scripts.surface import Surface
 
 # The same two numbers as in annotations/vocabulary.py, which Blender's Python cannot import.
@@ -63,7 +64,7 @@ def problem(kind, pristine, defect):
             return f"the cut left {found}"
         labelled |= _near_rim(surface, defect.rim)
     else:
-        size = np.linalg.norm(defect.displacement, axis=1)
+        size = norm(defect.displacement)
         labelled = size[surface.faces].mean(axis=1) > DISPLACEMENT_THRESHOLD
     share = surface.areas[labelled].sum() / surface.areas.sum()
     if not limits.least <= share <= limits.most:

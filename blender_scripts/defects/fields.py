@@ -3,12 +3,13 @@
 
 import numpy as np
 
-from blender_scripts.surface import Surface, dot, unit
+from blender_scripts.portable import cos, dot, norm, normal, power
+from blender_scripts.surface import Surface, unit
 
 
 def drawn(rng, severity, slight, severe):
     """Draw a number from `slight` (severity 0) to `severe` (1); a fifth of the range is chance."""
-    return float(slight + (severe - slight) * (0.8 * severity + 0.2 * rng.random()))
+    return round(float(slight + (severe - slight) * (0.8 * severity + 0.2 * rng.random())), 9)
 
 
 def smooth_step(x):
@@ -19,7 +20,7 @@ def smooth_step(x):
 
 def random_direction(rng):
     """Draw a vector (3,) uniformly on the unit sphere."""
-    return unit(rng.standard_normal(3))
+    return unit(normal(rng, 3))
 
 
 def rough_noise(rng, longest, octaves=4, roughness=0.8, waves=12):
@@ -28,10 +29,10 @@ def rough_noise(rng, longest, octaves=4, roughness=0.8, waves=12):
     Each octave is a sum of plane waves of random direction and phase; the wavelength starts at
     `longest` and halves, the amplitude goes with wavelength ** roughness.
     """
-    scale = 0.5 ** np.arange(octaves)
-    amplitude = scale**roughness
-    amplitude *= np.sqrt(2 / waves / (amplitude**2).sum())
-    directions = unit(rng.standard_normal((octaves, waves, 3)))
+    scale = np.ldexp(1.0, -np.arange(octaves))
+    amplitude = power(scale, roughness)
+    amplitude *= np.sqrt(2 / waves / np.square(amplitude).sum())
+    directions = unit(normal(rng, (octaves, waves, 3)))
     phases = rng.uniform(0, 2 * np.pi, (octaves, waves))
 
     def field(points):
@@ -39,7 +40,7 @@ def rough_noise(rng, longest, octaves=4, roughness=0.8, waves=12):
         for octave in range(octaves):
             frequency = 2 * np.pi / (longest * scale[octave])
             for direction, phase in zip(directions[octave], phases[octave], strict=True):
-                total += amplitude[octave] * np.cos(frequency * dot(points, direction) + phase)
+                total += amplitude[octave] * cos(frequency * dot(points, direction) + phase)
         return total
 
     return field
@@ -80,7 +81,7 @@ def carry_other_side(surface, displacement, reach):
     A vertex moves with the displaced surface that it meets within `reach` behind it (through the
     wall, along its inward normal), if that moves more than itself: walls keep their thickness.
     """
-    size = np.linalg.norm(displacement, axis=1)
+    size = norm(displacement)
     moving = size[surface.faces].max(axis=1) > 1e-6
     near = Surface(surface.vertices, surface.faces[moving])
     low = near.vertices[near.faces].min(axis=(0, 1)) - reach
@@ -92,8 +93,8 @@ def carry_other_side(surface, displacement, reach):
     rows, corners = rows[met], near.faces[face[met]]
     point = starts[met] + inward[met] * distance[met, None]
     weights = _barycentric(point, surface.vertices[corners])
-    carried = np.einsum("nc,ncd->nd", weights, displacement[corners])
-    more = np.linalg.norm(carried, axis=1) > size[rows]
+    carried = (weights[:, :, None] * displacement[corners]).sum(axis=1)
+    more = norm(carried) > size[rows]
     # the wall is behind only where its far side looks the other way
     behind = dot(surface.normals[rows], near.face_normals[face[met]]) < -0.3
     chosen = more & behind

@@ -16,6 +16,7 @@ from blender_scripts.defects.cutting import cut_away, tube
 from blender_scripts.defects.fields import drawn
 from blender_scripts.defects.result import listed
 from blender_scripts.meshes import GeometryError
+from blender_scripts.portable import cos, sin
 from blender_scripts.surface import tangents
 
 THROUGH = 0.22
@@ -40,14 +41,14 @@ def hole(surface, rng, severity):
     across, along = tangents(seed.normal)
     levels = np.linspace(-drill.below, drill.above, 8)
     waves = sum(
-        np.cos(count * angles[None] + phase + 6 * levels[:, None])
+        cos(count * angles[None] + phase + 6 * levels[:, None])
         for count, phase in zip((2, 3, 5, 7), phases, strict=True)
     )
     rings = (
         seed.point
         + levels[:, None, None] * seed.normal
-        + (radius * (1 + IRREGULARITY * waves / 2**0.5))[:, :, None]
-        * (np.cos(angles)[:, None] * across + np.sin(angles)[:, None] * along)
+        + (radius * (1 + IRREGULARITY * waves / np.sqrt(2)))[:, :, None]
+        * (cos(angles)[:, None] * across + sin(angles)[:, None] * along)
     )
     return cut_away(
         surface,
@@ -82,7 +83,7 @@ def _drill(surface, seed, radius, wanted):
     above = float(min(0.05 + 0.6 * radius, 0.8 * free[0]))
     angles = np.linspace(0, 2 * np.pi, 8, endpoint=False)[:, None]
     across, along = tangents(seed.normal)
-    circle = np.r_[np.zeros((1, 3)), np.cos(angles) * across + np.sin(angles) * along]
+    circle = np.r_[np.zeros((1, 3)), cos(angles) * across + sin(angles) * along]
     exits, thicknesses, next_entries = [], [], []
     for start in seed.point + above * seed.normal + 0.9 * radius * circle:
         crossings = surface.crossings(start, -seed.normal)

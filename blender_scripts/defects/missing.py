@@ -14,6 +14,7 @@ from blender_scripts.defects.cutting import ball, cut_away
 from blender_scripts.defects.fields import drawn, rough_noise
 from blender_scripts.defects.result import listed
 from blender_scripts.meshes import GeometryError, volume
+from blender_scripts.portable import dot, exp, norm, random_rotation
 from blender_scripts.surface import unit
 
 CANDIDATES = 48
@@ -26,7 +27,7 @@ def missing(surface, rng, severity):
     radius = drawn(rng, severity, 0.17, 0.32)
     sunk = rng.uniform(0.1, 0.4)
     stretch = rng.uniform(0.8, 1.2, 3)
-    turn = np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    turn = random_rotation(rng)
     point, normal = _prominent_place(surface, rng)
     lumps = rough_noise(rng, 1.6, octaves=2)
     grain = rough_noise(rng, 0.4, octaves=3)
@@ -35,9 +36,7 @@ def missing(surface, rng, severity):
     size = 1 + LUMPS * lumps(directions) + ROUGHNESS * grain(directions)
     bite = directions * stretch * np.clip(size, 0.5, 1.6)[:, None]
     centre = point - sunk * radius * normal
-    vertices = centre + radius * np.einsum("ij,vj->vi", turn, bite)
-    if np.linalg.det(turn) < 0:
-        faces = faces[:, ::-1]
+    vertices = centre + radius * dot(bite[:, None], turn)
     result = cut_away(
         surface, (vertices, faces), {"centre": listed(centre), "radius": radius}, loose=0.2
     )
@@ -56,11 +55,11 @@ def _prominent_place(surface, rng, reach=0.3):
     points = np.array([seed.point for seed in seeds])
     normals = np.array([seed.normal for seed in seeds])
     offsets = points[:, None] - others[None]
-    near = np.linalg.norm(offsets, axis=2) < reach
+    near = norm(offsets) < reach
     mean = (offsets * near[:, :, None]).sum(axis=1) / np.maximum(near.sum(axis=1), 1)[:, None]
     # on a plane the neighbours' mean is the point itself; at a corner or rim it lies inwards
-    prominence = np.linalg.norm(mean, axis=1) / reach
-    chances = np.exp(14 * (prominence - prominence.max()))
+    prominence = norm(mean) / reach
+    chances = exp(14 * (prominence - prominence.max()))
     chosen = rng.choice(CANDIDATES, p=chances / chances.sum())
     outwards = unit(mean[chosen]) + normals[chosen]
     return points[chosen], unit(outwards)

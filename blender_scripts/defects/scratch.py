@@ -14,7 +14,8 @@ from blender_scripts.defects.fields import carry_other_side, drawn, smooth_step
 from blender_scripts.defects.paths import STEP, long_path
 from blender_scripts.defects.result import deformed, listed
 from blender_scripts.meshes import GeometryError, subdivide_long_edges
-from blender_scripts.surface import Surface, dot
+from blender_scripts.portable import dot, norm, sin
+from blender_scripts.surface import Surface
 
 SHORTEST = 0.35
 FINEST = 0.010
@@ -32,7 +33,7 @@ def scratch(surface, rng, severity):
     path = long_path(surface, rng, length, SHORTEST, most_turning=0.6)
     fine = _refined(surface, path, 0.5 * width * LIP_END + 0.02)
     displacement = _groove(fine, path, 0.5 * width, depth)
-    if np.linalg.norm(displacement, axis=1).max() < 0.5 * depth:
+    if norm(displacement).max() < 0.5 * depth:
         raise GeometryError("the scratch misses the surface")
     displacement = carry_other_side(fine, displacement, 1.7 * depth)
     return deformed(
@@ -55,7 +56,7 @@ def _refined(surface, path, reach):
     def longest(points):
         limit = np.full(len(points), np.inf)
         rows = np.flatnonzero(((points > low) & (points < high)).all(axis=1))
-        near = path.squared_distances(points[rows]).min(axis=1) < reach**2
+        near = path.squared_distances(points[rows]).min(axis=1) < reach * reach
         limit[rows[near]] = FINEST
         return limit
 
@@ -77,7 +78,7 @@ def _groove(surface, path, half_width, depth):
     # along the line the next node is a step away, so that only its ends lie further off
     ahead = np.maximum(np.abs(dot(offset, path.headings[nearest])) - 0.5 * STEP, 0.0)
 
-    lip = LIP * np.sin(np.pi * np.clip((across - 1) / (LIP_END - 1), 0.0, 1.0))
+    lip = LIP * sin(np.pi * np.clip((across - 1) / (LIP_END - 1), 0.0, 1.0))
     profile = np.where(across < 1, across - 1, lip)
     taper = np.minimum(path.arc, path.arc[-1] - path.arc) / (0.15 * path.arc[-1])
     amount = profile * smooth_step(taper)[nearest] * (1 - smooth_step(ahead / half_width))

@@ -22,7 +22,8 @@ from blender_scripts.defects.fields import (
 )
 from blender_scripts.defects.result import deformed, listed
 from blender_scripts.meshes import GeometryError
-from blender_scripts.surface import dot, tangents, unit
+from blender_scripts.portable import cos, dot, norm, sin
+from blender_scripts.surface import tangents, unit
 
 # The shift is full up to this share of the radius (a flat top shows better under noise).
 FLAT = 0.2
@@ -98,7 +99,7 @@ def _swelling(surface, rng, severity, outwards):
 
 def _direction(surface, seed, radius):
     """Return the (3,) mean normal of the surface around the seed."""
-    close = np.linalg.norm(surface.vertices - seed.point, axis=1) < radius
+    close = norm(surface.vertices - seed.point) < radius
     direction = seed.normal
     for _ in range(2):  # the mean normal decides what is the front, and the front its mean normal
         front = patch_around(surface, seed.face, close & (dot(surface.normals, direction) > 0.2))
@@ -118,9 +119,9 @@ def _falloff(surface, seed, direction, radius, aspect, turn):
     """
     offset = surface.vertices - seed.point
     across, along = tangents(direction)
-    u = dot(offset, np.cos(turn) * across + np.sin(turn) * along) / aspect**0.5
-    v = dot(offset, np.cos(turn) * along - np.sin(turn) * across) * aspect**0.5
-    distance = np.sqrt(u**2 + v**2 + dot(offset, direction) ** 2) / radius
+    u = dot(offset, cos(turn) * across + sin(turn) * along) / np.sqrt(aspect)
+    v = dot(offset, cos(turn) * along - sin(turn) * across) * np.sqrt(aspect)
+    distance = np.sqrt(np.square(u) + np.square(v) + np.square(dot(offset, direction))) / radius
     return 1 - smooth_step((distance - FLAT) / (1 - FLAT))
 
 
@@ -128,12 +129,12 @@ def _filled(surface, weight, direction, radius):
     """Return the share of a disc of the radius that the patch fills, seen along direction."""
     inside = weight[surface.faces].min(axis=1) > 0
     facing = np.clip(dot(surface.face_normals[inside], direction), 0.0, None)
-    return float((surface.areas[inside] * facing).sum() / (np.pi * radius**2))
+    return float((surface.areas[inside] * facing).sum() / (np.pi * radius * radius))
 
 
 def _room(surface, displacement):
     """Return the share of the displacement, 1 at most, that stops short of other parts."""
-    size = np.linalg.norm(displacement, axis=1)
+    size = norm(displacement)
     rows = np.flatnonzero(size > 0.3 * size.max())
     movement = displacement[rows] / size[rows, None]
     ahead = dot(surface.normals[rows], movement) > 0.3

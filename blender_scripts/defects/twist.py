@@ -17,7 +17,8 @@ from blender_scripts.defects.fields import drawn, smooth_step
 from blender_scripts.defects.portion import pick_end, start_of_portion
 from blender_scripts.defects.result import deformed, listed
 from blender_scripts.meshes import GeometryError
-from blender_scripts.surface import dot, tangents, unit
+from blender_scripts.portable import cos, dot, sin, tan
+from blender_scripts.surface import tangents, unit
 
 
 def twist(surface, rng, severity):
@@ -37,10 +38,10 @@ def twist(surface, rng, severity):
         raise GeometryError("nothing to twist there")
     across, upward = tangents(along)
     middle, half_width = _middle(surface, s > start, along)
-    shift = np.cos(phase[0]) * across + np.sin(phase[0]) * upward
+    shift = cos(phase[0]) * across + sin(phase[0]) * upward
     centre = middle + off_centre * half_width * shift
-    tilted = np.cos(phase[1]) * across + np.sin(phase[1]) * upward
-    axis = unit(along + np.tan(lean) * tilted)
+    tilted = cos(phase[1]) * across + sin(phase[1]) * upward
+    axis = unit(along + tan(lean) * tilted)
 
     step = np.clip((s[portion] - start) / ramp, 0.0, 1.0)
     angle = turn * smooth_step(step)
@@ -73,12 +74,12 @@ def _wrung(offset, axis, angle, narrow, phase):
     """
     first, second = tangents(axis)
     x, y, z = dot(offset, first), dot(offset, second), dot(offset, axis)
-    c, d = np.cos(phase), np.sin(phase)
+    c, d = cos(phase), sin(phase)
     p, q = (c * x + d * y) * (1 - narrow), (c * y - d * x) * (1 + 0.5 * narrow)
     x, y = c * p - d * q, c * q + d * p
     return (
-        (np.cos(angle) * x - np.sin(angle) * y)[:, None] * first
-        + (np.sin(angle) * x + np.cos(angle) * y)[:, None] * second
+        (cos(angle) * x - sin(angle) * y)[:, None] * first
+        + (sin(angle) * x + cos(angle) * y)[:, None] * second
         + z[:, None] * axis
     )
 
