@@ -29,7 +29,8 @@ from annotations.vocabulary import (
 from intravariance.cards.imported_card import imported_parts
 from intravariance.cards.labels import hand_labels, in_prose
 from intravariance.dataset.schema import DATASET_VERSION
-from intravariance.dataset.specification import GROUPS, Specification, load_group
+from intravariance.dataset.specification import GROUPS, Specification
+from intravariance.dataset.specification_reader import load_group
 from intravariance.dataset.store import Dataset, Record, open_dataset
 from intravariance.geometry.sampling import LARGEST_SHIFT, NOISE_VARIANCE
 from intravariance.tables import Cell

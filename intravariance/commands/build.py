@@ -16,9 +16,8 @@ from intravariance.building.run import BuildResult, BuildSettings, build, defaul
 from intravariance.building.sample import SampleSettings
 from intravariance.commands.import_ import print_result
 from intravariance.commands.options import categories_option, jobs_option, json_option, quiet_option
-from intravariance.dataset.specification import (
-    GROUPS,
-    Specification,
+from intravariance.dataset.specification import GROUPS, Specification
+from intravariance.dataset.specification_reader import (
     load_collation,
     load_group,
     load_specification,

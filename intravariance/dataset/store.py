@@ -48,7 +48,8 @@ from intravariance.dataset.schema import (
     unexpected,
     unexpected_in_sample,
 )
-from intravariance.dataset.specification import Specification, specification_from_dict
+from intravariance.dataset.specification import Specification
+from intravariance.dataset.specification_reader import specification_from_dict
 from intravariance.errors import InputError, IntegrityError
 from intravariance.geometry.mesh import Mesh
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from intravariance.building.run import BuildSettings, build, default_cache
 from intravariance.building.sample import SampleSettings
-from intravariance.dataset.specification import load_group
+from intravariance.dataset.specification_reader import load_group
 from intravariance.dataset.store import Dataset
 from intravariance.errors import InputError
 from intravariance.executors.processes import ProcessExecutor

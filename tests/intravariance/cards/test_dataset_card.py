@@ -17,7 +17,7 @@ from annotations.vocabulary import DISPLACEMENT_THRESHOLD, RIM_WIDTH
 from intravariance.cards.dataset_card import dataset_card, rebuild_command, size_category
 from intravariance.commands.build import build_command
 from intravariance.commands.card import card_command
-from intravariance.dataset.specification import load_group
+from intravariance.dataset.specification_reader import load_group
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
 from tests.samples import BALL, BEAD, UNEVEN, make_dataset

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from intravariance.dataset.specification import load_group
+from intravariance.dataset.specification_reader import load_group
 from intravariance.errors import InputError
 from intravariance.sources import choose, parse_source
 from tests.meshes_on_disk import specification, write

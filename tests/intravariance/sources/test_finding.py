@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 
-from intravariance.dataset.specification import load_group
+from intravariance.dataset.specification_reader import load_group
 from intravariance.errors import InputError
 from intravariance.files.trees import FolderTree, ZipTree, open_tree
 from intravariance.sources import parse_source

@@ -5,8 +5,8 @@ import tomllib
 import pytest
 
 from annotations.vocabulary import DEFECT_TYPES
-from intravariance.dataset.specification import (
-    GROUPS,
+from intravariance.dataset.specification import GROUPS
+from intravariance.dataset.specification_reader import (
     load_group,
     load_specification,
     specification_from_dict,
