@@ -26,6 +26,7 @@ from sparse_rivals import (
 
 from gpu_sections.bench import Bench, Finding, tabulated
 from intravariance.errors import BackendUnavailable
+from mc4ad_model.machine.precision import bfloat16_is_native
 from mc4ad_model.methods.mc4ad.architectures import ARCHITECTURES
 from mc4ad_model.methods.mc4ad.network import CFPNet
 from mc4ad_model.methods.templates import read_templates, registration_points
@@ -39,8 +40,10 @@ PAPER = (
 
 
 def precisions(bench: Bench) -> tuple[str, ...]:
-    """Return the precisions to measure; a CPU without bfloat16 units would take minutes."""
-    return ("float32", "TF32", "bfloat16") if bench.device.type == "cuda" else ("float32",)
+    """Return the precisions to measure."""
+    if bench.device.type == "cpu":
+        return ("float32",)
+    return ("float32", "TF32", *(["bfloat16"] if bfloat16_is_native(bench.device) else []))
 
 
 def backends(bench: Bench) -> tuple[str, ...]:
