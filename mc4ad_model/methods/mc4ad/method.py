@@ -31,7 +31,7 @@ from mc4ad_model.methods.method import FittedOn, Prediction
 from mc4ad_model.methods.saved_files import load_arrays, reading, save_arrays, writing
 from mc4ad_model.methods.settings import Settings
 from mc4ad_model.methods.templates import Templates, check_scale, registration_points
-from mc4ad_model.registration.poses import Registration
+from mc4ad_model.registration.poses import DEFAULT_NOISE, Registration, saved_noise
 
 if TYPE_CHECKING:
     from mc4ad_model.methods.mc4ad.network import CFPNet
@@ -56,6 +56,7 @@ class MC4AD:
         self._machine = machine or Machine()
         self._network: CFPNet | None = None
         self._templates: dict[str, NDArray[np.float32]] = {}
+        self._noise_sigma = DEFAULT_NOISE
         self._registration: Registration | None = None
         self._steps = 0
         self._timing: dict[str, Any] | None = None
@@ -119,8 +120,9 @@ class MC4AD:
         with tempfile.TemporaryDirectory() as temporary:
             run = TrainingRun(folder or Path(temporary), self.settings, self.fitted_on)
             if self.settings.data.frame == "registered":
-                self._templates = registration_points(templates, self.fitted_on.seed)
-                self._register()
+                self._register(
+                    registration_points(templates, self.fitted_on.seed), templates.noise_sigma
+                )
                 if ranks.first:
                     self._save_templates(run.folder)
             done = train(run, templates, self._machine, ranks)
@@ -130,9 +132,9 @@ class MC4AD:
                 self.save(folder)
             raise IVError(f"{templates.category}: interrupted, but trained to its end")
 
-    def _register(self) -> None:
-        points = self._templates
-        self._registration = Registration([points[name] for name in sorted(points)])
+    def _register(self, points: dict[str, NDArray[np.float32]], noise_sigma: float) -> None:
+        self._templates, self._noise_sigma = points, noise_sigma
+        self._registration = Registration([points[name] for name in sorted(points)], noise_sigma)
 
     def score(self, points: NDArray[np.float32]) -> Prediction:
         """Predict the force on each point; its norm is the point's score."""
@@ -161,7 +163,8 @@ class MC4AD:
     def _save_templates(self, folder: Path) -> None:
         assert self.fitted_on is not None
         with writing(folder / TEMPLATES):
-            save_arrays(folder / TEMPLATES, self._templates, {"category": self.fitted_on.category})
+            description = {"category": self.fitted_on.category, "noise_sigma": self._noise_sigma}
+            save_arrays(folder / TEMPLATES, self._templates, description)
 
     def load(self, folder: Path) -> None:
         """Take up the network, onto the machine's device. Errors as of `Method.load`."""
@@ -173,8 +176,8 @@ class MC4AD:
                 path, self._machine.backend, expected=self.settings.network
             )
             if self.settings.data.frame == "registered":
-                self._templates, _ = load_arrays(folder / TEMPLATES)
-                self._register()
+                points, description = load_arrays(folder / TEMPLATES)
+                self._register(points, saved_noise(description, folder / TEMPLATES))
         self.fitted_on = FittedOn.from_mapping(metadata, f"{path}.json: metadata")
         self._network, self._steps = network.to(self._machine.torch_device()).eval(), 0
         self._steps = int(metadata.get("step", 0))
