@@ -11,21 +11,13 @@ from typing import Any
 
 import click
 
-from intravariance.commands.options import (
-    categories_option,
-    choose_categories,
-    json_option,
-    quiet_option,
-)
+from intravariance.commands import options as common
+from intravariance.commands.options import choose_categories
 from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError
 from intravariance.progress import say
 from intravariance.tables import Cell, show, text_table
-from mc4ad_model.commands.options import (
-    backend_option,
-    data_option,
-    device_option,
-)
+from mc4ad_model.commands import options
 from mc4ad_model.evaluation.evaluate import CategoryEvaluation, check_records
 from mc4ad_model.evaluation.results import check_results_folder, describe
 from mc4ad_model.machine.device import Machine
@@ -64,14 +56,8 @@ class _Group:
 
 
 @click.command("evaluate")
-@data_option
-@click.option(
-    "--run",
-    "folders",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Folder that `iv train` wrote; may be repeated.",
-)
+@options.data_option
+@common.path_option("--run", "Folder that `iv train` wrote; may be repeated.", multiple=True)
 @click.option(
     "--method",
     "methods",
@@ -80,12 +66,11 @@ class _Group:
     help="Evaluate this method with its default settings; may be repeated. Each category is first "
     "trained in runs/, as `iv train --method` does, unless it is already; mc4ad takes minutes.",
 )
-@categories_option
-@click.option(
+@common.categories_option
+@common.path_option(
     "--out",
-    type=click.Path(path_type=Path),
-    help="Folder for the results, one in it for each category, and with several methods one for "
-    "each of them.  [default: evaluation, in the category's own folder of the run]",
+    "Folder for the results, one in it for each category, and with several methods one for each of "
+    "them.  [default: evaluation, in the category's own folder of the run]",
 )
 @click.option("--force", is_flag=True, help="Replace existing results.")
 @click.option(
@@ -95,41 +80,30 @@ class _Group:
     help="Object score instead of the method's: the largest point score, the mean, or the mean of "
     "the highest.",
 )
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Seed of the bootstrap intervals.",
-)
-@device_option
-@backend_option
-@json_option
-@quiet_option
+@common.number_option("--seed", 0, 0, help="Seed of the bootstrap intervals.")
+@common.json_option
+@options.scoring_options
 def evaluate_command(
     data: Path,
-    folders: tuple[Path, ...],
+    run: tuple[Path, ...],
     methods: tuple[str, ...],
     categories: tuple[str, ...],
     out: Path | None,
     force: bool,
     rule: ObjectRule | None,
     seed: int,
-    device: str,
-    backend: str,
     as_json: bool,
-    quiet: bool,
+    machine: Machine,
 ) -> None:
     """Evaluate methods on a dataset's test samples: detection and force error.
 
     Give runs of `iv train`, names of methods, or both: several share one table. Writes each
     sample's scores and each point's, from which all numbers can be computed again.
     """
-    if not folders and not methods:
+    if not run and not methods:
         raise InputError("nothing to evaluate: give --run FOLDER, --method NAME, or both")
-    machine = Machine(device, backend, quiet=quiet)
     with open_dataset(data) as dataset:
-        groups = [_Group(folder, _choose(folder, categories)) for folder in folders]
+        groups = [_Group(folder, _choose(folder, categories)) for folder in run]
         for group in groups:
             _check_group(group, dataset)
         groups += [_trained(name, dataset, categories, machine) for name in methods]
@@ -144,7 +118,7 @@ def evaluate_command(
         }
         text = _as_json(found, dataset, _named(groups)) if as_json else _as_text(found)
     click.echo(text)
-    say(f"results: {', '.join(map(str, targets.values()))}", quiet)
+    say(f"results: {', '.join(map(str, targets.values()))}", machine.quiet)
 
 
 def _choose(folder: Path, categories: Sequence[str]) -> tuple[Run, ...]:

@@ -15,21 +15,13 @@ from typing import Any
 import click
 
 from annotations.vocabulary import NORMAL
-from intravariance.commands.options import (
-    categories_option,
-    choose_categories,
-    json_option,
-    quiet_option,
-)
+from intravariance.commands import options as common
+from intravariance.commands.options import choose_categories
 from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError
 from intravariance.progress import say
 from intravariance.tables import Cell, text_table
-from mc4ad_model.commands.options import (
-    backend_option,
-    data_option,
-    device_option,
-)
+from mc4ad_model.commands import options
 from mc4ad_model.evaluation.evaluate import check_records
 from mc4ad_model.evaluation.results import describe
 from mc4ad_model.machine.device import Machine
@@ -52,41 +44,35 @@ _COLUMNS = {
 
 
 @click.command("quality-control")
-@data_option
+@options.data_option
+@common.path_option(
+    "--pruned",
+    "Run of the fast network V_P, which `iv train --set network.arch=pruned` wrote, with 1.5 times "
+    "the preset's training.learning_rate (paper, A.5).",
+    required=True,
+)
+@common.path_option("--full", "Run of the thorough network V_O.", required=True)
+@common.categories_option
 @click.option(
-    "--pruned", required=True, type=click.Path(path_type=Path),
-    help="Run of the fast network V_P, which `iv train --set network.arch=pruned` wrote, with 1.5 "
-    "times the preset's training.learning_rate (paper, A.5).",
-)  # fmt: skip
+    "--share",
+    "shares",
+    multiple=True,
+    type=click.FloatRange(0, 1),
+    default=(0.25,),
+    help="Share b that V_P accepts; may be repeated.",
+)
 @click.option(
-    "--full", required=True, type=click.Path(path_type=Path),
-    help="Run of the thorough network V_O.",
-)  # fmt: skip
-@categories_option
-@click.option(
-    "--share", "shares", multiple=True, type=click.FloatRange(0, 1), default=(0.25,),
-    show_default=True, help="Share b that V_P accepts; may be repeated.",
-)  # fmt: skip
-@click.option(
-    "--calibrate", is_flag=True,
+    "--calibrate",
+    is_flag=True,
     help="Accept by a threshold from normal products made of the templates, so that a share b of "
     "these is accepted, instead of the lowest b of the batch.",
-)  # fmt: skip
-@click.option(
-    "--clouds", type=click.IntRange(min=1), default=48, show_default=True,
-    help="Normal products to calibrate with, in each category.",
-)  # fmt: skip
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Seed of these products.",
 )
-@device_option
-@backend_option
-@json_option
-@quiet_option
+@common.number_option(
+    "--clouds", 48, 1, help="Normal products to calibrate with, in each category."
+)
+@common.number_option("--seed", 0, 0, help="Seed of these products.")
+@common.json_option
+@options.scoring_options
 def quality_control_command(
     data: Path,
     pruned: Path,
@@ -96,16 +82,12 @@ def quality_control_command(
     calibrate: bool,
     clouds: int,
     seed: int,
-    device: str,
-    backend: str,
     as_json: bool,
-    quiet: bool,
+    machine: Machine,
 ) -> None:
     """Hierarchical quality control: a fast network accepts what is surely normal, the full one
     judges the rest. Says what it costs in detection, and whether it saves time here.
     """
-
-    machine = Machine(device, backend, quiet=quiet)
     with open_dataset(data) as dataset:
         pairs = _pairs(dataset, pruned, full, categories)
         found: list[StageComparison] = []
@@ -120,7 +102,6 @@ def _pairs(
     dataset: Dataset, pruned: Path, full: Path, categories: Sequence[str]
 ) -> list[tuple[Run, Run]]:
     """Return a run of each kind for each category; everything that can be wrong is found here."""
-
     runs = [{run.category: run for run in find_runs(folder)} for folder in (pruned, full)]
     chosen = choose_categories(dataset, categories)
     if not categories:
@@ -149,7 +130,6 @@ def _compare(
     machine: Machine,
 ) -> list[StageComparison]:  # fmt: skip
     """One category, for each share."""
-
     for run in (first, second):
         if run.data_digest != dataset.digest:
             say(f"{run.folder}: was trained on another build than {dataset.path}", machine.quiet)
@@ -195,7 +175,6 @@ def _mean(found: Sequence[StageComparison], share: float, field: str) -> float:
 
 
 def _as_json(found: Sequence[StageComparison], dataset: Dataset, calibrated: bool) -> str:
-
     rows = [asdict(one) for one in found]
     for row in rows:  # a share of 0 accepts nothing; JSON has no infinity
         if row["threshold"] is not None and not math.isfinite(row["threshold"]):
@@ -229,7 +208,6 @@ def _speeds(timing: Timing) -> dict[str, float]:
 
 
 def _as_text(found: Sequence[StageComparison], calibrated: bool) -> str:
-
     timings = _timings(found)
     rows: list[list[Cell]] = []
     for share, timing in timings.items():

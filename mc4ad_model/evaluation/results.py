@@ -36,6 +36,7 @@ from mc4ad_model.evaluation.category_metrics import (
     category_metrics,
 )
 from mc4ad_model.evaluation.evaluate import CategoryEvaluation, Cost
+from mc4ad_model.methods.saved_files import read_json
 
 EVALUATION_FORMAT = "intravariance-evaluation"
 EVALUATION_VERSION = 1
@@ -146,7 +147,9 @@ def read_results(folder: Path) -> Results:
     import safetensors.numpy  # noqa: PLC0415 - weight
 
     path = folder / METRICS_FILE
-    content = _read_json(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; make it with `iv evaluate`")
+    content = read_json(path, EVALUATION_FORMAT, [EVALUATION_VERSION])
     parts = {}
     for name in (SAMPLES_FILE, POINTS_FILE):
         try:
@@ -262,30 +265,13 @@ def _metrics(content: Mapping[str, Any]) -> CategoryMetrics:
     return CategoryMetrics(**values)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error}; make it with `iv evaluate`") from error
-    except ValueError as error:
-        raise IntegrityError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(content, dict) or content.get("format") != EVALUATION_FORMAT:
-        raise InputError(f'{path}: expected "format": "{EVALUATION_FORMAT}"; this is another file')
-    if (version := content.get("version")) != EVALUATION_VERSION:
-        raise InputError(
-            f"{path}: format version {version!r}, but this program reads {EVALUATION_VERSION}; "
-            "use the version of intravariance that wrote it"
-        )
-    return content
-
-
 def _digests_of_earlier_version(folder: Path) -> dict[str, str]:
     """Return name -> SHA-256 of results without SHA256SUMS, from what `metrics.json` says.
 
     Nothing says its own, so it is taken as it is where it is one of ours.
     """
     try:
-        stated = _read_json(folder / METRICS_FILE)["sha256"]
+        stated = read_json(folder / METRICS_FILE, EVALUATION_FORMAT)["sha256"]
         tables = {name: str(stated[name]) for name in (SAMPLES_FILE, POINTS_FILE)}
     except (IVError, LookupError, TypeError):
         return {}

@@ -24,7 +24,7 @@ pytest.importorskip("open3d")
 from intravariance.cli import main
 from intravariance.cloud_files import write_ply
 from intravariance.dataset.specification import Category, Specification
-from intravariance.files.checksums import check_checksums
+from tests.checksums import check_checksums
 from tests.samples import make_dataset, sphere_points
 
 pytestmark = pytest.mark.skipif(
