@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -14,7 +15,7 @@ from intravariance.dataset.store import DATASET_SUFFIXES, Dataset, open_dataset
 from intravariance.errors import InputError
 from intravariance.executors.processes import ProcessExecutor
 from intravariance.files.folders import new_folder
-from intravariance.looking.realism.tables import to_dict
+from intravariance.looking.realism.tables import two_sample_table
 from intravariance.looking.realism.two_sample import load_open3d
 from intravariance.progress import say
 from intravariance.tables import text_table
@@ -86,17 +87,16 @@ def inspect_command(
         _say_noise(dataset, real, quiet)
         about = report.record(dataset, preset, changes, None if real is None else real.name, seed)
         with new_folder(out, report.RECORD, force) as folder:
-            drawing = report.Drawing(samples, size, points)
+            drawing = report.Drawing(samples, size, points, 3 * about["noise_sigma"])
             result = report.write(folder, about, dataset, tasks, drawing, executor, quiet)
     for line in report.warnings(result):
         say(f"note: {line}")
     if as_json:
-        click.echo(json.dumps(to_dict(result), allow_nan=False))
+        click.echo(json.dumps(asdict(result), allow_nan=False))
         return
-    columns, rows = report.two_sample_rows(result)
     click.echo(
         "Two-sample test, AUROC: 0.5 = cannot be told apart [control, far from the defects]\n"
-        f"{text_table(columns, rows)}\n"
+        f"{text_table(*two_sample_table(result))}\n"
         f"{click.format_filename(out)}: open {report.PAGE} in a browser"
     )
 
