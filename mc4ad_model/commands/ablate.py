@@ -18,7 +18,7 @@ from mc4ad_model.commands import options
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods import method_class
 from mc4ad_model.methods.saved_files import write_json
-from mc4ad_model.paper.ablation import Ablation, Plan, plan_grid, run_ablation
+from mc4ad_model.paper.ablation import MEASURED, Ablation, Plan, plan_grid, run_ablation
 from mc4ad_model.runs.experiments import parse_seeds
 
 
@@ -107,8 +107,9 @@ def _as_text(found: Ablation) -> str:
         heading += ["paper: O-AUROC", "P-AUROC", "FPS"]
     rows: list[list[Cell]] = []
     for line, rank in zip(found.lines, found.mean_ranks(), strict=True):
-        row: list[Cell] = [line.variant, str(line.o_auroc), str(line.p_auroc), f"{rank:.2f}"]
-        row += [f"{line.fps.mean:.1f}", f"{line.parameters:,}" if line.parameters else None]
+        o_auroc, p_auroc, fps = map(line.spread, MEASURED.values())
+        row: list[Cell] = [line.variant, str(o_auroc), str(p_auroc), f"{rank:.2f}"]
+        row += [f"{fps.mean:.1f}", f"{line.parameters:,}" if line.parameters else None]
         if printed:
             theirs = printed.get(line.variant)
             row += [theirs.o_auroc, theirs.p_auroc] if theirs else [None, None]

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from annotations.agreement import mean
 from intravariance.commands import options as common
 from intravariance.commands.options import choose_categories
 from intravariance.dataset.store import Dataset, open_dataset
@@ -23,7 +24,13 @@ from mc4ad_model.evaluation.results import check_results_folder, describe
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods import method_class, method_names
 from mc4ad_model.methods.method import OBJECT_RULES, ObjectRule
-from mc4ad_model.runs.jobs import default_folder, evaluate_into, evaluated_records, train_runs
+from mc4ad_model.runs.jobs import (
+    check_evaluable,
+    default_folder,
+    evaluate_into,
+    evaluated_records,
+    train_runs,
+)
 from mc4ad_model.runs.run_folder import Run, find_runs
 
 # Heading, and where the number is found; the mean over categories is unweighted, as in the paper.
@@ -104,11 +111,12 @@ def evaluate_command(
         raise InputError("nothing to evaluate: give --run FOLDER, --method NAME, or both")
     with open_dataset(data) as dataset:
         groups = [_Group(folder, _choose(folder, categories)) for folder in run]
-        for group in groups:
-            _check_group(group, dataset)
+        # whatever can be wrong is found before the first training or evaluation, which take time
+        check_evaluable([one for group in groups for one in group.runs], dataset, machine)
         groups += [_trained(name, dataset, categories, machine) for name in methods]
         targets = _targets(groups, out)
-        _check_everything(groups, targets, dataset, machine, force)
+        for target in targets.values():
+            check_results_folder(target, force)
         found = {
             name: [
                 evaluate_into(targets[run.folder], run, dataset, rule, seed, machine)
@@ -141,7 +149,9 @@ def _trained(method: str, dataset: Dataset, categories: Sequence[str], machine: 
         check_records(evaluated_records(dataset, category))
     train_runs(dataset, chosen, method, settings, 0, folder, machine)
     runs = {run.category: run for run in find_runs(folder)}
-    return _Group(folder, tuple(runs[category] for category in chosen))
+    group = _Group(folder, tuple(runs[category] for category in chosen))
+    check_evaluable(group.runs, dataset, machine)
+    return group
 
 
 def _named(groups: Sequence[_Group]) -> dict[str, _Group]:
@@ -165,46 +175,6 @@ def _targets(groups: Sequence[_Group], out: Path | None) -> dict[Path, Path]:
     return found
 
 
-def _check_group(group: _Group, dataset: Dataset) -> None:
-    """Raise InputError when the runs are of another group of categories than the dataset."""
-    name = dataset.specification.name
-    for run in group.runs:
-        trained = run.identity.get("specification", {}).get("name")
-        if trained != name:
-            raise InputError(
-                f"--run {run.folder}: was trained on {trained}, but {dataset.path} holds {name}; "
-                f"evaluate on a build of {trained}, or train on {dataset.path}"
-            )
-    present = dataset.categories
-    if missing := [run.category for run in group.runs if run.category not in present]:
-        raise InputError(
-            f"--run {group.folder}: {dataset.path} has no category {', '.join(missing)}; it has "
-            f"{', '.join(present)}. Choose some with --category."
-        )
-
-
-def _check_everything(
-    groups: Sequence[_Group],
-    targets: dict[Path, Path],
-    dataset: Dataset,
-    machine: Machine,
-    force: bool,
-) -> None:
-    """Find whatever can be wrong before the first evaluation, which takes its time."""
-    runs = [run for group in groups for run in group.runs]
-    for run in runs:
-        check_records(evaluated_records(dataset, run.category))
-        run.load_method(machine)
-        check_results_folder(targets[run.folder], force)
-    if others := [run.category for run in runs if run.data_digest != dataset.digest]:
-        say(f"trained on another build than {dataset.path}: {', '.join(others)}", machine.quiet)
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
-
-
 def _as_json(
     found: dict[str, list[CategoryEvaluation]], dataset: Dataset, groups: dict[str, _Group]
 ) -> str:
@@ -222,7 +192,7 @@ def _plain(found: Sequence[CategoryEvaluation], runs: Sequence[Run]) -> dict[str
             one.category: {"metrics": asdict(one.metrics), "cost": asdict(one.cost)}
             for one in found
         },
-        "mean": {name: _mean([value(one) for one in found]) for name, value in _COLUMNS.items()},
+        "mean": {name: mean([value(one) for one in found]) for name, value in _COLUMNS.items()},
     }
 
 
@@ -232,7 +202,7 @@ def _as_text(found: dict[str, list[CategoryEvaluation]]) -> str:
         own: list[list[Cell]] = [
             [one.category, *(value(one) for value in _COLUMNS.values())] for one in each
         ]
-        own.append(["mean", *(_mean([value(one) for one in each]) for value in _COLUMNS.values())])
+        own.append(["mean", *(mean([value(one) for one in each]) for value in _COLUMNS.values())])
         rows += own if len(found) == 1 else [[name, *row] for row in own]
     heading = ["category", *_COLUMNS] if len(found) == 1 else ["method", "category", *_COLUMNS]
     parts = [
@@ -279,7 +249,7 @@ def _defects(found: Sequence[CategoryEvaluation]) -> str:
         parts = [one.metrics.defects.get(name) for name in names]
         columns.append([(part.o_auroc, part.p_auroc) if part else (None, None) for part in parts])
         rows.append([one.category, *map(_pair, columns[-1])])
-    means = [_pair(map(_mean, zip(*column, strict=True))) for column in zip(*columns, strict=True)]
+    means = [_pair(map(mean, zip(*column, strict=True))) for column in zip(*columns, strict=True)]
     return text_table(["category", *names], [*rows, ["mean", *means]])
 
 

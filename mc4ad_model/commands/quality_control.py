@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import reduce
 from operator import add
@@ -13,22 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import click
+from numpy.typing import NDArray
 
 from annotations.vocabulary import NORMAL
 from intravariance.commands import options as common
 from intravariance.commands.options import choose_categories
 from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError
-from intravariance.progress import say
 from intravariance.tables import Cell, text_table
 from mc4ad_model.commands import options
-from mc4ad_model.evaluation.evaluate import check_records
 from mc4ad_model.evaluation.results import describe
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods.templates import read_templates
 from mc4ad_model.quality_control.cascade import Scores, calibration_clouds, score_objects
 from mc4ad_model.quality_control.gain import StageComparison, Timing, compare_stages
-from mc4ad_model.runs.jobs import evaluated_records
+from mc4ad_model.runs.jobs import check_evaluable, evaluated_records
 from mc4ad_model.runs.run_folder import Run, find_runs
 
 # Heading, and the field of `StageComparison`.
@@ -89,17 +88,15 @@ def quality_control_command(
     judges the rest. Says what it costs in detection, and whether it saves time here.
     """
     with open_dataset(data) as dataset:
-        pairs = _pairs(dataset, pruned, full, categories)
         found: list[StageComparison] = []
-        for first, second in pairs:
-            calibration = clouds if calibrate else 0
-            found += _compare(first, second, dataset, shares, calibration, seed, machine)
+        for pair in _pairs(dataset, pruned, full, categories, machine):
+            found += _compare(pair, dataset, shares, clouds if calibrate else 0, seed, machine)
         text = _as_json(found, dataset, calibrate) if as_json else _as_text(found, calibrate)
     click.echo(text)
 
 
 def _pairs(
-    dataset: Dataset, pruned: Path, full: Path, categories: Sequence[str]
+    dataset: Dataset, pruned: Path, full: Path, categories: Sequence[str], machine: Machine
 ) -> list[tuple[Run, Run]]:
     """Return a run of each kind for each category; everything that can be wrong is found here."""
     runs = [{run.category: run for run in find_runs(folder)} for folder in (pruned, full)]
@@ -113,50 +110,42 @@ def _pairs(
         raise InputError(
             f"--pruned {pruned} and --full {full}: no category of {dataset.path} is in both"
         )
-    name = dataset.specification.name
-    for run in (kind[category] for category in chosen for kind in runs):
-        if (trained := run.identity.get("specification", {}).get("name")) != name:
-            raise InputError(
-                f"{run.folder}: was trained on {trained}, but {dataset.path} holds {name}"
-            )
-        run.load_method()
-    for category in chosen:
-        check_records(evaluated_records(dataset, category))
+    check_evaluable([kind[category] for category in chosen for kind in runs], dataset, machine)
     return [(runs[0][category], runs[1][category]) for category in chosen]
 
 
 def _compare(
-    first: Run, second: Run, dataset: Dataset, shares: Sequence[float], clouds: int, seed: int,
+    pair: tuple[Run, Run],
+    dataset: Dataset,
+    shares: Sequence[float],
+    clouds: int,
+    seed: int,
     machine: Machine,
-) -> list[StageComparison]:  # fmt: skip
-    """One category, for each share."""
-    for run in (first, second):
-        if run.data_digest != dataset.digest:
-            say(f"{run.folder}: was trained on another build than {dataset.path}", machine.quiet)
-    scorers = {name: run.load_method(machine) for name, run in (("V_P", first), ("V_O", second))}
-    records = evaluated_records(dataset, first.category)
-    calibration: tuple[Scores, Scores] | None = None
+) -> list[StageComparison]:
+    """One category, for each share; clouds : to calibrate with, 0 for none."""
+    category = pair[0].category
+    scorers = [run.load_method(machine) for run in pair]
+
+    def both(points: Callable[[], Iterable[NDArray[Any]]], count: int, what: str) -> list[Scores]:
+        return [
+            score_objects(points(), count, scorer, f"{name} on {what}", machine.quiet)
+            for name, scorer in zip(("V_P", "V_O"), scorers, strict=True)
+        ]
+
+    records = evaluated_records(dataset, category)
+    calibration = None
     if clouds:
-        data = read_templates(dataset, first.category)
+        data = read_templates(dataset, category)
         pose = dataset.metadata["identity"].get("pose", "so3")
-        calibration = tuple(  # type: ignore[assignment]
-            score_objects(
-                calibration_clouds(data, pose, clouds, seed), clouds, scorer,
-                f"{name} on normal {first.category}", machine.quiet,
-            )
-            for name, scorer in scorers.items()
-        )  # fmt: skip
-    scores = [
-        score_objects(
-            (record.points for record in records), len(records), scorer,
-            f"{name} on {first.category}", machine.quiet,
+        first, second = both(
+            lambda: calibration_clouds(data, pose, clouds, seed), clouds, f"normal {category}"
         )
-        for name, scorer in scorers.items()
-    ]  # fmt: skip
+        calibration = first, second
+    scores = both(lambda: (record.points for record in records), len(records), category)
     labels = [record.labels for record in records]
     anomalous = [record.defect != NORMAL for record in records]
     return [
-        compare_stages(first.category, labels, anomalous, scores[0], scores[1], share, calibration)
+        compare_stages(category, labels, anomalous, scores[0], scores[1], share, calibration)
         for share in shares
     ]
 

@@ -12,7 +12,7 @@ from intravariance.dataset.provenance import software
 from intravariance.dataset.store import Dataset, Record
 from intravariance.errors import InputError
 from intravariance.progress import say
-from mc4ad_model.evaluation.evaluate import CategoryEvaluation, evaluate_category
+from mc4ad_model.evaluation.evaluate import CategoryEvaluation, check_records, evaluate_category
 from mc4ad_model.evaluation.results import check_results_folder, write_results
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.machine.ranks import Ranks
@@ -116,6 +116,33 @@ def evaluate_into(
     }
     write_results(folder, found, dataset, seed, origin, force=True)
     return found
+
+
+def check_evaluable(runs: Sequence[Run], dataset: Dataset, machine: Machine) -> None:
+    """Find what would keep runs from being evaluated on a dataset; say what is another build's.
+
+    Raises
+    ------
+    InputError
+        One was trained on another group of categories, the dataset does not have its category, or
+        no test samples of both kinds of it, or its training is unfinished or damaged.
+    """
+    name, present = dataset.specification.name, dataset.categories
+    for run in runs:
+        if (trained := run.identity.get("specification", {}).get("name")) != name:
+            raise InputError(
+                f"{run.folder}: was trained on {trained}, but {dataset.path} holds {name}; "
+                f"evaluate on a build of {trained}, or train on {dataset.path}"
+            )
+        if run.category not in present:
+            raise InputError(
+                f"{run.folder}: {dataset.path} has no category {run.category}; it has "
+                f"{', '.join(present)}. Choose some with --category."
+            )
+        check_records(evaluated_records(dataset, run.category))
+        run.load_method(machine)
+    if others := [str(run.folder) for run in runs if run.data_digest != dataset.digest]:
+        say(f"trained on another build than {dataset.path}: {', '.join(others)}", machine.quiet)
 
 
 def _torch() -> list[str]:
