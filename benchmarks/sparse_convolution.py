@@ -36,6 +36,7 @@ import torch
 from fair_timing import Table, medians, milliseconds
 from sparse_rivals import DOWN, MINKOWSKI, NAMES, OPEN3D, OURS, STEM, SUBMANIFOLD, UP, Call
 
+from mc4ad_model.machine.precision import bfloat16_is_native
 from mc4ad_model.methods.mc4ad.architectures import NetworkConfig
 from mc4ad_model.methods.mc4ad.network import CFPNet
 from mc4ad_model.sparse import Backend, CoordinatePyramid, Geometry, voxelise
@@ -109,8 +110,12 @@ def measure(run: Run, sections: Sequence[str]) -> None:
     if "maps" in sections:
         measure_maps(run, backends)
     if "network" in sections:
-        for precision, rivals in (("float32", backends), ("bfloat16", {OURS: backends[OURS]})):
-            with subjects.computing_in(precision, torch.device("cpu")):
+        cpu = torch.device("cpu")
+        measured = {"float32": backends, "bfloat16": {OURS: backends[OURS]}}
+        if not bfloat16_is_native(cpu):
+            del measured["bfloat16"]
+        for precision, rivals in measured.items():
+            with subjects.computing_in(precision, cpu):
                 measure_network(run, precision, rivals)
 
 

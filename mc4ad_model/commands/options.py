@@ -46,7 +46,7 @@ _MACHINE = {
     ),
     "backend": click.option(
         "--backend",
-        type=click.Choice(["torch", "minkowski"]),
+        type=click.Choice(["torch", "triton", "minkowski"]),
         default="torch",
         help="Library that computes the sparse convolutions.",
     ),

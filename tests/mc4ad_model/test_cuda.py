@@ -17,7 +17,13 @@ from mc4ad_model.methods.mc4ad.architectures import ARCHITECTURES
 from mc4ad_model.methods.mc4ad.configuration import LossConfig
 from mc4ad_model.methods.mc4ad.losses import combined_loss
 from mc4ad_model.methods.mc4ad.network import CFPNet, Forces, voxel_features
-from mc4ad_model.sparse import CoordinatePyramid, Geometry, sparse_convolution, voxelise
+from mc4ad_model.sparse import (
+    CoordinatePyramid,
+    Geometry,
+    get_backend,
+    sparse_convolution,
+    voxelise,
+)
 from tests.networks import generator, scrambled, sphere
 from tests.sparse_referees import GEOMETRIES, name, random_operands, random_pyramid, with_gradients
 
@@ -73,6 +79,33 @@ def test_convolution_and_its_gradients(geometry, channels, device, check):
 
     expected = convolve(pyramid, torch.float64, "cpu")
     check(lambda: convolve(there, torch.float32, device), expected, 1e-5)
+
+
+@pytest.mark.parametrize("channels", [(64, 64), (128, 96)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("geometry", [g for g in GEOMETRIES if g.kernel_size < 5], ids=name)
+def test_triton_kernels(geometry, dtype, channels, device, check):
+    """On the CPU, tests/mc4ad_model/sparse/test_triton.py runs them in Triton's interpreter."""
+    if device.type == "cpu":
+        pytest.skip("these shapes take too long in Triton's interpreter")
+    backend = get_backend("triton")
+    assert backend.works
+    pyramid = random_pyramid((4000, 900, 3000), extent=14)
+    features, kernel, gradient = random_operands(pyramid, geometry, channels)
+    there = CoordinatePyramid(pyramid.coordinates().to(device))
+
+    def convolve(dtype, where, through):
+        operands = [x.detach().to(where, dtype).requires_grad_() for x in (features, kernel)]
+        return with_gradients(through(*operands), operands, gradient.to(where, dtype))
+
+    expected = convolve(
+        torch.float64, "cpu", lambda x, k: sparse_convolution(x, k, pyramid.kernel_map(geometry))
+    )
+    check(
+        lambda: convolve(dtype, device, lambda x, k: backend.convolve(x, k, there, geometry)),
+        expected,
+        1e-5 if dtype == torch.float32 else 2e-2,
+    )
 
 
 def test_voxels_and_kernel_maps(device, check):
