@@ -19,13 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from annotations.vocabulary import (
-    DEFECT_TYPES,
-    DISPLACEMENT_THRESHOLD,
-    NORMAL,
-    RIM_WIDTH,
-    in_order,
-)
+from annotations.vocabulary import DEFECT_TYPES, DISPLACEMENT_THRESHOLD, NORMAL, RIM_WIDTH, in_order
 from intravariance.cards.imported_card import identity_table, imported_parts
 from intravariance.cards.labels import hand_labels, in_prose
 from intravariance.dataset.specification import GROUPS, Specification

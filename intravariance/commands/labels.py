@@ -15,7 +15,7 @@ from annotations.merging import RULES, Rule
 from intravariance.commands import options
 from intravariance.commands.options import PATH, choose_categories, path_option
 from intravariance.dataset.store import Dataset, Record, open_dataset
-from intravariance.errors import InputError, IVError
+from intravariance.errors import InputError, IVError, first_of
 from intravariance.files.folders import check_folder
 from intravariance.labelling.comparing import FIGURES, LabelAgreement, compare_labels, summary
 from intravariance.labelling.giving_out import CloudFormat, give_out
@@ -205,8 +205,7 @@ def _print_relabelling(result: Relabelling) -> None:
 
 def _print_names(what: str, names: list[str]) -> None:
     if names:
-        more = f", and {len(names) - 5} more" if len(names) > 5 else ""
-        click.echo(f"{what}: {len(names)} ({', '.join(names[:5])}{more})")
+        click.echo(f"{what}: {len(names)} ({first_of(names, 5)})")
 
 
 def _print_comparison(result: LabelAgreement) -> None:

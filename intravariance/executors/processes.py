@@ -105,9 +105,7 @@ def _open_pool(jobs: int) -> ProcessPoolExecutor:
     # One thread per worker: the parallelism is over samples. Spawned workers inherit this.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     return ProcessPoolExecutor(
-        max_workers=jobs,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
+        max_workers=jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
     )
 
 

@@ -23,8 +23,7 @@ from mc4ad_model.reports import evaluation_report as report
 @click.command("compare")
 @click.argument("run", type=common.PATH)
 @common.path_option(
-    "--data",
-    "The dataset file that was evaluated on.  [default: its name, in the current folder]",
+    "--data", "The dataset file that was evaluated on.  [default: its name, in the current folder]"
 )
 @common.categories_option
 @common.path_option("--out", "Folder for pictures and page.  [default: comparison, in RUN]")

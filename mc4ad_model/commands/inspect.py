@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import click
 
 from intravariance.commands import options as common
 from intravariance.dataset.store import DATASET_SUFFIXES, Dataset, open_dataset
-from intravariance.errors import InputError
 from intravariance.executors.processes import ProcessExecutor
 from intravariance.files.folders import new_folder
 from intravariance.looking.realism.tables import two_sample_table
@@ -21,7 +19,7 @@ from intravariance.progress import say
 from intravariance.tables import text_table
 from mc4ad_model.commands import options
 from mc4ad_model.methods.mc4ad.anomalies import GENERATORS
-from mc4ad_model.methods.mc4ad.configuration import GeneratorName, RunConfig
+from mc4ad_model.methods.mc4ad.configuration import RunConfig
 from mc4ad_model.reports import inspection_report as report
 from mc4ad_model.reports.inspection import plan
 
@@ -42,6 +40,7 @@ _LOUD = 0.01
     "--generator",
     "generators",
     multiple=True,
+    type=click.Choice(list(GENERATORS)),
     help="Only this generator; may be repeated.  [default: all]",
 )
 @options.preset_option
@@ -79,7 +78,7 @@ def inspect_command(
     """
     load_open3d()  # what is missing is said before the work begins
     config = RunConfig.load(preset, changes).anomalies
-    names = _generators(generators)
+    names = [name for name in GENERATORS if not generators or name in generators]
     out = Path(f"{file.stem}-inspection") if out is None else out
     with open_dataset(file) as dataset, ProcessExecutor(jobs) as executor:
         chosen = dataset.filter(category=categories) if categories else dataset
@@ -99,14 +98,6 @@ def inspect_command(
         f"{text_table(*two_sample_table(result))}\n"
         f"{click.format_filename(out)}: open {report.PAGE} in a browser"
     )
-
-
-def _generators(names: Sequence[str]) -> list[GeneratorName]:
-    if unknown := [name for name in names if name not in GENERATORS]:
-        raise InputError(
-            f"--generator {', '.join(unknown)}: expected one of {', '.join(GENERATORS)}"
-        )
-    return [name for name in GENERATORS if not names or name in names]
 
 
 def _say_noise(dataset: Dataset, real: Path | None, quiet: bool) -> None:

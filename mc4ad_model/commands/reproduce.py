@@ -32,8 +32,7 @@ from mc4ad_model.runs.experiments import parse_seeds
 @options.method_preset_option
 @options.changes_option
 @common.path_option(
-    "--data",
-    "Dataset file.  [default: groupN.h5 in the folder of --out; built if it is not there]",
+    "--data", "Dataset file.  [default: groupN.h5 in the folder of --out; built if it is not there]"
 )
 @common.categories_option
 @options.seeds_option

@@ -79,12 +79,7 @@ def default_folder(dataset: Dataset, method: str, settings: Settings, seed: int)
 
 
 def evaluate_into(
-    folder: Path,
-    run: Run,
-    dataset: Dataset,
-    rule: ObjectRule | None,
-    seed: int,
-    machine: Machine,
+    folder: Path, run: Run, dataset: Dataset, rule: ObjectRule | None, seed: int, machine: Machine
 ) -> CategoryEvaluation:
     """Evaluate a run on its category of a dataset, and write the results into a folder, in place of
     what is there.

@@ -25,13 +25,12 @@ from intravariance.exchange.layouts.entries import (
     doubts,
     problems,
 )
+from intravariance.exchange.layouts.scan import shown_problems
 from intravariance.exchange.layouts.side_file import SIDE_FILE
 from intravariance.executors import Executor, run_all
 from intravariance.files.checksums import write_checksums
 from intravariance.files.folders import check_folder, new_folder, write_member
 from intravariance.progress import say
-
-_SHOWN_PROBLEMS = 10
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def write_tree(
     path = os.path.normpath(out.absolute())
     found = problems(layout.RULES, records, path)
     if found:
-        shown = "\n  ".join(found[:_SHOWN_PROBLEMS])
+        shown = shown_problems(found)
         raise InputError(f"--out {out} cannot be in the layout {layout.LAYOUT_NAME}:\n  {shown}")
     check_folder(out, EXPORT_RECORD, force)
     for doubt in doubts(layout.RULES, records, path):

@@ -41,7 +41,6 @@ from intravariance.exchange.importing.problems import (
     file_and_reason,
     record_of,
     refusal,
-    shown,
     without_root,
 )
 from intravariance.exchange.importing.sample import (
@@ -53,6 +52,7 @@ from intravariance.exchange.importing.sample import (
     measure_extent,
 )
 from intravariance.exchange.layouts import READERS, detect_layout, find_scans
+from intravariance.exchange.layouts.scan import shown_problems
 from intravariance.exchange.parquet.reading import is_parquet_export, restore_dataset
 from intravariance.exchange.parquet.writing import PARQUET_LAYOUT
 from intravariance.executors import Executor, run_all
@@ -216,7 +216,8 @@ def run_import(
             raise refusal(bad, len(its_jobs), kept(partial))
         if not made:
             raise InputError(
-                f"{plan.root}: none of its clouds can be used; {shown(skipped)}{kept(partial)}"
+                f"{plan.root}: none of its clouds can be used:\n"
+                f"  {shown_problems(skipped.values())}{kept(partial)}"
             )
         chosen = [job for job in its_jobs if job.id in made]
         specification = found_specification(plan, chosen, made)

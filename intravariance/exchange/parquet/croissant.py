@@ -70,11 +70,7 @@ _TYPES = {
 
 
 def croissant_for_parquet(
-    folder: Path,
-    card: str,
-    metadata: Mapping[str, Any],
-    digest: str,
-    defects: Sequence[str],
+    folder: Path, card: str, metadata: Mapping[str, Any], digest: str, defects: Sequence[str]
 ) -> str:
     """Write the JSON-LD text for the Parquet files in a folder.
 

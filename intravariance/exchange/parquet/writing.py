@@ -69,12 +69,7 @@ class _File:
         return [record for group in self.groups for record in group]
 
 
-def write_parquet(
-    dataset: Dataset,
-    out: Path,
-    force: bool = False,
-    quiet: bool = True,
-) -> Written:
+def write_parquet(dataset: Dataset, out: Path, force: bool = False, quiet: bool = True) -> Written:
     """Write the folder `out`, which appears only when complete.
 
     dataset : a whole file, or whole categories of it (`Dataset.filter(category=...)`), which

@@ -134,10 +134,7 @@ def _wasserstein(first: Floats, second: Floats, weights: Floats, others: Floats)
     values = np.concatenate([first, second])
     order = np.argsort(values, kind="stable")
     steps = np.concatenate(
-        [
-            weights / weights.sum(axis=1, keepdims=True),
-            -others / others.sum(axis=1, keepdims=True),
-        ],
+        [weights / weights.sum(axis=1, keepdims=True), -others / others.sum(axis=1, keepdims=True)],
         axis=1,
     )[:, order]
     gap = np.abs(np.cumsum(steps, axis=1)[:, :-1])  # (B, n + m - 1)

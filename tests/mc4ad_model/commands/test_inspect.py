@@ -189,7 +189,7 @@ def test_another_file_as_real_defects(iv: Iv, data: Path, tmp_path: Path) -> Non
     ("arguments", "message"),
     [
         (("--category", "vase"), "no category vase"),
-        (("--generator", "mine"), "expected one of da_gen_paper"),
+        (("--generator", "mine"), "is not one of 'da_gen_paper'"),
         (("--preset", "slow"), "slow"),
         (("--set", "anomalies.patches=0"), "patches"),
         (("--set", "anomalies.patches=5000"), "take fewer patches"),
