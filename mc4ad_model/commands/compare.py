@@ -113,8 +113,7 @@ def _as_text(compared: list[report.Compared]) -> str:
     tables = []
     for one in compared:
         rows: list[list[str | float]] = [
-            [item.kind, row.id, row.subcategory, row.defect, row.object_score, item.value]
-            for item, row in ((item, item.sample) for item in one.ranking)
+            [item.kind, *item.cells, item.value] for item in one.ranking
         ]
         tables.append(f"{one.category}\n{text_table(heading, rows)}")
     tables.append(

@@ -19,8 +19,8 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -28,6 +28,7 @@ from intravariance.dataset.store import Dataset, Record
 from intravariance.errors import InputError, IntegrityError, IVError
 from intravariance.files.checksums import sha256_of
 from intravariance.files.folders import check_folder, new_folder, write_member
+from intravariance.tables import csv_table
 from mc4ad_model.evaluation.category_metrics import (
     CategoryMetrics,
     DefectMetrics,
@@ -112,7 +113,8 @@ def write_results(
         There are results (with `force`: that were changed), or they cannot be written.
     """
     check_results_folder(folder, force)
-    samples = _to_csv(evaluation.rows)
+    rows = (vars(row).values() for row in evaluation.rows)
+    samples = csv_table(list(_COLUMNS), rows).encode()
     import safetensors.numpy  # noqa: PLC0415 - weight
 
     points = safetensors.numpy.save(evaluation.point_scores)
@@ -227,15 +229,6 @@ def describe(dataset: Dataset) -> dict[str, str]:
         "specification": dataset.specification.name,
         "digest": dataset.digest,
     }
-
-
-def _to_csv(rows: Sequence[SampleRow]) -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    names = [field.name for field in fields(SampleRow)]
-    writer.writerow(names)
-    writer.writerows([getattr(row, name) for name in names] for row in rows)  # None becomes ""
-    return text.getvalue().encode()
 
 
 def _from_csv(content: bytes) -> tuple[SampleRow, ...]:

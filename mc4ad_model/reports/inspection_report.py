@@ -13,8 +13,6 @@ The same file, options and seed give the same bytes, whatever the number of proc
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -43,6 +41,7 @@ from intravariance.looking.realism.tables import CSV_FIELDS, csv_rows, markdown,
 from intravariance.looking.sheets import comparison_sheet
 from intravariance.progress import say
 from intravariance.seeds import generator
+from intravariance.tables import csv_table
 from mc4ad_model.reports.inspection import (
     SampleTask,
     Task,
@@ -255,13 +254,10 @@ def warnings(result: Realism) -> list[str]:
 
 def tables(result: Realism, heading: str) -> dict[str, bytes]:
     """File name -> content: realism.md, .csv and .json. heading : from `heading`."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, CSV_FIELDS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(csv_rows(result))
+    rows = csv_table(CSV_FIELDS, (row.values() for row in csv_rows(result)))
     content = json.dumps(asdict(result), indent=1, allow_nan=False) + "\n"
     return {
         "realism.md": "\n\n".join([heading, *warnings(result), markdown(result)]).encode(),
-        "realism.csv": text.getvalue().encode(),
+        "realism.csv": rows.encode(),
         "realism.json": content.encode(),
     }
