@@ -43,8 +43,7 @@ from intravariance.exchange.exporting.tree import write_tree
 from intravariance.exchange.importing.run import ImportSettings, import_dataset
 from intravariance.exchange.layouts import WRITERS, ExportOptions, detect_layout, find_scans
 from intravariance.exchange.layouts.template_meshes import normal_faces, vertex_normals
-from intravariance.executors.processes import ProcessExecutor
-from intravariance.executors.serial import SerialExecutor
+from intravariance.executors.processes import local_executor
 from tests.samples import make_dataset
 
 SIGMA = 0.002
@@ -141,7 +140,7 @@ def write(layout: str, file: Path, folder: Path, jobs: int) -> dict:
     start = time.perf_counter()
     with open_dataset(file) as dataset:
         options = ExportOptions(rules.spellings[0], rules.delimiters[0], SIGMA)
-        with SerialExecutor() if jobs == 1 else ProcessExecutor(jobs) as executor:
+        with local_executor(jobs) as executor:
             written = write_tree(WRITERS[layout], dataset, folder, options, executor, quiet=True)
     return figures(start, written.samples, written.bytes, jobs)
 
@@ -166,7 +165,7 @@ def import_tree(layout: str, file: Path, folder: Path, jobs: int) -> dict:
     """Time `iv import` as a whole: read, normals estimated, stored, verified."""
     out = file.with_name("imported.h5")
     start = time.perf_counter()
-    with ProcessExecutor(jobs) as executor:
+    with local_executor(jobs) as executor:
         result = import_dataset(ImportSettings("auto", folder, quiet=True), out, executor)
     found = figures(start, result.specification.total, out.stat().st_size, jobs)
     out.unlink()

@@ -17,8 +17,7 @@ from intravariance.exchange.exporting.tree import Written, write_tree
 from intravariance.exchange.layouts import WRITERS, ExportOptions
 from intravariance.exchange.layouts.entries import CrackSpelling, Delimiter
 from intravariance.exchange.parquet.writing import PARQUET_LAYOUT, write_parquet
-from intravariance.executors.processes import ProcessExecutor
-from intravariance.executors.serial import SerialExecutor
+from intravariance.executors.processes import local_executor
 
 _DELIMITERS: dict[str, Delimiter] = {"comma": ",", "space": " "}
 
@@ -117,7 +116,7 @@ def _tree(
         delimiter or rules.delimiters[0],
         float(dataset.metadata["identity"]["noise_sigma"]),
     )
-    with SerialExecutor() if jobs == 1 else ProcessExecutor(jobs) as executor:
+    with local_executor(jobs) as executor:
         return write_tree(chosen, dataset, out, options, executor, force=force, quiet=quiet)
 
 

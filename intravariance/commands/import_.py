@@ -18,7 +18,7 @@ from intravariance.exchange.importing.run import (
     no_use,
     restores,
 )
-from intravariance.executors.processes import ProcessExecutor
+from intravariance.executors.processes import local_executor
 
 
 @click.command("import")
@@ -62,7 +62,7 @@ def import_command(
     if jobs not in (None, 1) and restores(settings):
         raise no_use("--jobs")
     try:
-        with ProcessExecutor(jobs) as executor:
+        with local_executor(jobs) as executor:
             result = import_dataset(settings, out, executor, force)
     except KeyboardInterrupt:
         raise IVError("interrupted; run the same command again") from None

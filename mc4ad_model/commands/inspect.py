@@ -11,7 +11,7 @@ import click
 
 from intravariance.commands import options as common
 from intravariance.dataset.store import DATASET_SUFFIXES, Dataset, open_dataset
-from intravariance.executors.processes import ProcessExecutor
+from intravariance.executors.processes import local_executor
 from intravariance.files.folders import new_folder
 from intravariance.looking.realism.tables import two_sample_table
 from intravariance.looking.realism.two_sample import load_open3d
@@ -80,7 +80,7 @@ def inspect_command(
     config = RunConfig.load(preset, changes).anomalies
     names = [name for name in GENERATORS if not generators or name in generators]
     out = Path(f"{file.stem}-inspection") if out is None else out
-    with open_dataset(file) as dataset, ProcessExecutor(jobs) as executor:
+    with open_dataset(file) as dataset, local_executor(jobs) as executor:
         chosen = dataset.filter(category=categories) if categories else dataset
         tasks = plan(dataset, chosen.categories, config, names, real, seed)
         _say_noise(dataset, real, quiet)
