@@ -122,18 +122,20 @@ def check_evaluable(runs: Sequence[Run], dataset: Dataset, machine: Machine) -> 
         One was trained on another group of categories, the dataset does not have its category, or
         no test samples of both kinds of it, or its training is unfinished or damaged.
     """
-    name, present = dataset.specification.name, dataset.categories
+    name = dataset.specification.name
     for run in runs:
         if (trained := run.identity.get("specification", {}).get("name")) != name:
             raise InputError(
                 f"{run.folder}: was trained on {trained}, but {dataset.path} holds {name}; "
                 f"evaluate on a build of {trained}, or train on {dataset.path}"
             )
-        if run.category not in present:
-            raise InputError(
-                f"{run.folder}: {dataset.path} has no category {run.category}; it has "
-                f"{', '.join(present)}. Choose some with --category."
-            )
+    if missing := [run for run in runs if run.category not in dataset.categories]:
+        raise InputError(
+            f"{missing[0].folder.parent}: {dataset.path} has no category "
+            f"{', '.join(run.category for run in missing)}; it has "
+            f"{', '.join(dataset.categories)}. Choose some with --category."
+        )
+    for run in runs:
         check_records(evaluated_records(dataset, run.category))
         run.load_method(machine)
     if others := [str(run.folder) for run in runs if run.data_digest != dataset.digest]:
