@@ -18,6 +18,7 @@ import pytest
 
 from intravariance.cards.dataset_card import dataset_card
 from intravariance.cards.terms import terms_of
+from intravariance.dataset.schema import DATASET_VERSION
 from intravariance.dataset.store import open_dataset
 from intravariance.exchange.parquet import writing as parquet
 from intravariance.exchange.parquet.croissant import (
@@ -143,7 +144,7 @@ def test_what_it_says_of_the_whole(croissant: Path, source: Path) -> None:
     assert content["name"] == "Uneven"
     assert content["license"] == "https://spdx.org/licenses/Apache-2.0.html"
     assert content["citeAs"].startswith("@article{liang2025mc4ad,")
-    assert content["version"] == f"1.0.0+{digest[:16]}"
+    assert content["version"] == f"{DATASET_VERSION}.0.0+{digest[:16]}"
     assert digest in content["description"]
     # nothing depends on the time
     text = re.sub(r'"sha256": "[0-9a-f]*"', "", croissant.read_text())
