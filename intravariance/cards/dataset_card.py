@@ -19,16 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from annotations.vocabulary import (
-    DEFECT_TYPES,
-    DISPLACEMENT_THRESHOLD,
-    NORMAL,
-    RIM_WIDTH,
-    in_order,
-)
-from intravariance.cards.imported_card import imported_parts
+from annotations.vocabulary import DEFECT_TYPES, DISPLACEMENT_THRESHOLD, NORMAL, RIM_WIDTH, in_order
+from intravariance.cards.imported_card import identity_table, imported_parts
 from intravariance.cards.labels import hand_labels, in_prose
-from intravariance.dataset.schema import DATASET_VERSION
 from intravariance.dataset.specification import GROUPS, Specification
 from intravariance.dataset.specification_reader import load_group
 from intravariance.dataset.store import Dataset, Record, open_dataset
@@ -205,13 +198,9 @@ def composition_table(dataset: Dataset) -> str:
 
 def _creation(dataset: Dataset) -> dict[str, Any]:
     """Say how the file was made."""
-    metadata, specification = dataset.metadata, dataset.specification
-    identity = metadata["identity"]
+    identity, specification = dataset.metadata["identity"], dataset.specification
     low, high = specification.points
     amplitude = specification.tolerance
-    rows = [("content digest", dataset.digest), ("format version", DATASET_VERSION)]
-    rows += [(k, v) for k, v in sorted(identity.items()) if not isinstance(v, dict | list)]
-    rows += [(f"software: {k}", v) for k, v in sorted(metadata.get("software", {}).items())]
     discrepancies = ""
     if _paper_group(specification):
         template = Template(_template("paper_discrepancies.md"))
@@ -232,7 +221,7 @@ def _creation(dataset: Dataset) -> dict[str, Any]:
         "seed": identity["seed"],
         "command": _command_text(dataset),
         "discrepancies": discrepancies,
-        "identity": _table(("", ""), [(name, f"`{value}`") for name, value in rows]),
+        "identity": identity_table(dataset),
     }
 
 

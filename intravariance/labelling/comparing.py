@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError
 from intravariance.labelling.taking_back import find_edited, read_edited
 from intravariance.progress import track
+from intravariance.tables import csv_table
 
 FIGURES = ("iou", "kappa", "precision", "recall")
 
@@ -68,11 +67,7 @@ class LabelAgreement:
     def to_csv(self) -> str:
         """Write a line for each sample; what is not defined is empty."""
         rows = [_row(sample) for sample in self.samples]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        return text.getvalue()
+        return csv_table(list(rows[0]), (row.values() for row in rows))
 
 
 def compare_labels(source: Path, data: Path, quiet: bool = False) -> LabelAgreement:
