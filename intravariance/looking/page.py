@@ -31,13 +31,13 @@ from numpy.typing import NDArray
 
 from intravariance.errors import BackendUnavailable, InputError
 from intravariance.looking.cloud import LabelledCloud
-from intravariance.looking.rendering import (
+from intravariance.looking.colours import (
     ANOMALY_COLOUR,
     EXPOSED_COLOUR,
     NORMAL_COLOUR,
     scalar_colours,
-    splat_radius,
 )
+from intravariance.looking.splats import splat_radius
 from intravariance.seeds import generator
 
 DISPLAY_POINTS = 12_000

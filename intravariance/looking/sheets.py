@@ -19,7 +19,6 @@ from intravariance.looking.pictures import (
     draw_sheet,
     paint,
     scale_of,
-    view,
 )
 
 _MEANINGS: dict[Colouring, str] = {
@@ -64,7 +63,7 @@ def comparison_sheet(
     for heading, clouds in rows:
         tiles = []
         for cloud in clouds:
-            camera = view(cloud, layer, sideways=arrows)
+            camera = view(cloud)
             picture = paint(cloud, colouring, size, layer, camera, scale=scale, arrows=arrows)
             tiles.append(Tile(picture, caption(cloud), cloud.name))
         drawn.append(TileRow(tiles, heading))
