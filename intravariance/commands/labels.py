@@ -223,17 +223,17 @@ def _print_comparison(result: LabelAgreement) -> None:
     for kind, groups in result.groups().items():
         width = max(len(kind), *map(len, groups))
         heads = "  ".join(f"{name:>9}" for name in FIGURES)
-        click.echo(f"{kind:{width}}  objects  marked  {heads}  missing")
+        click.echo(f"{kind:{width}}  objects  marked  {heads}  unmatched")
         for name, members in groups.items():
             row = summary(members)
             cells = "  ".join(f"{_figure(row[n]['mean']):>9}" for n in FIGURES)
             objects = f"{row['objects']:>7}  {row['marked']:>6}"
-            click.echo(f"{name:{width}}  {objects}  {cells}  {row['missing']:>7,}")
+            click.echo(f"{name:{width}}  {objects}  {cells}  {row['unmatched']:>9,}")
         click.echo()
     click.echo(
         "Means over the objects where a figure is defined (kappa and IoU are not where nobody "
-        "labelled a point). Marked: objects with any hand label. Missing: points without a row in "
-        "the hand's file."
+        "labelled a point). Marked: objects with any hand label. Unmatched: points without a row "
+        "in the hand's file."
     )
     if result.unlabelled:
         click.echo(f"{result.unlabelled} samples have no hand labels and are not counted.")

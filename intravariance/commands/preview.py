@@ -118,7 +118,9 @@ def _mesh_tasks(files: tuple[Path, ...], size: int, up: Up | None) -> list[MeshT
     found: dict[Path, str] = {}
     for file in files:
         if file.is_dir():
-            inside = sorted(path for path in file.rglob("*") if path.suffix.lower() in MESH_SUFFIXES)
+            inside = sorted(
+                path for path in file.rglob("*") if path.suffix.lower() in MESH_SUFFIXES
+            )
             if not inside:
                 raise InputError(f"{file}: no mesh in this folder ({' '.join(MESH_SUFFIXES)})")
             found |= {path: path.relative_to(file).as_posix() for path in inside}

@@ -115,14 +115,16 @@ def mesh_sheet(
         raise failures[0] if len(failures) == 1 else InputError(f"{title}: no mesh can be read")
     rows = [tasks[start : start + _ACROSS] for start in range(0, len(tasks), _ACROSS)]
     tiles = [TileRow([drawn[task.name] for task in row]) for row in rows]
-    read = f"{len(tasks) - len(failures)} of {len(tasks)} meshes, closed and repaired as for a build"
+    read = (
+        f"{len(tasks) - len(failures)} of {len(tasks)} meshes, closed and repaired as for a build"
+    )
     return draw_sheet(tiles, tasks[0].size, title, [read])
 
 
 def mesh_tile(task: MeshTask) -> Tile:
     """Draw one mesh, in a worker process perhaps. Raises InputError as `mesh_cloud` does."""
     cloud, notes = mesh_cloud(task.path, task.name, task.up)
-    return Tile(paint(cloud, "surface", task.size), task.name, notes[0])
+    return Tile(paint(cloud, "surface", task.size), task.name, notes[0].partition(";")[0])
 
 
 def _reason(task: MeshTask, error: InputError) -> str:
@@ -130,6 +132,9 @@ def _reason(task: MeshTask, error: InputError) -> str:
 
 
 def _described(mesh: Mesh, error: float, up: Up) -> str:
-    moved = f"repair moved its surface by {error:.3f}" if error else "its surface was kept"
+    moved = f"moved by {error:.3f} in repair" if error else "kept as it is"
     area = triangle_areas(mesh).sum()
-    return f"{len(mesh.faces):,} faces, area {area:.2f}, {moved}; lengths in radii, up is +{up}"
+    return (
+        f"{len(mesh.faces):,} faces, {moved}; area {area:.2f}; closed and repaired as for a build; "
+        f"lengths in radii; up is +{up} of the file"
+    )

@@ -185,6 +185,7 @@ def pack_cloud(cloud: LabelledCloud, chosen: NDArray[np.intp]) -> tuple[dict[str
         "spacing": splat_radius(points, cloud.normals[chosen]),
         "centre": centre.tolist(),
         "radius": radius,
+        "reach": float(np.linalg.norm(points - centre, axis=1).max()) / radius,
     }
     return entry, b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
 

@@ -27,6 +27,7 @@ from intravariance.looking.pictures import (
     shared_viewport,
 )
 from intravariance.looking.splats import Floats, Viewport
+from intravariance.looking.viewpoint import view
 
 _HEADINGS: dict[Colouring, str] = {
     "surface": "surface",

@@ -104,7 +104,7 @@ def _draw(
         records = tuple(group)
         template = template_of(dataset, records[0])
         tasks.append(_Task(records, template, layer, drawing))
-    drawn = {}
+    drawn: dict[str, Tile] = {}
     results = track(executor.run(_tiles, tasks), len(tasks), "contact sheet, products", quiet)
     for task, result in results:
         if isinstance(result, IVError):

@@ -5,7 +5,7 @@ Noise moves points, but a dataset file also holds the noise-free normals, the di
 template's mesh. A point less its displacement lies near the pristine surface; its projection onto
 that surface, plus the displacement, is where it was before the noise, but for the shift along the
 surface, which cannot be seen. Where a cut exposed the surface, or no mesh is at hand, points are
-moved along their normals to the mean of their neighbours, which leaves a fifth of the noise.
+moved along their normals to the mean of their neighbours, which leaves about a fifth of the noise.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SPARSE = 4  # every 4th of them shows what was taken away
 # Neighbours are sought by place and normal together: a normal that is turned by 60 degrees counts
 # as much as this distance, in radii. So the other side of a thin wall is no neighbour.
 _TURNED = 0.15
-_NEIGHBOURS = 25  # the mean of 25 points has a fifth of the noise of one
+_NEIGHBOURS = 25
 _MEAN_OF = 8
 # Pristine surface with no point of the sample so near, in such distances, was taken away.
 _AWAY = 0.12
@@ -113,7 +113,9 @@ def without_noise(cloud: LabelledCloud) -> LabelledCloud:
     known = np.flatnonzero(~cloud.exposed)
     origin = found.points[known] - cloud.displacement[known]
     places = _places(surface.points, surface.normals)
-    distance, index = _tree(origin, cloud.normals[known]).query(places, min(_MEAN_OF, len(known)))
+    distance, index = _tree(origin, own.normals[known].astype(np.float64)).query(
+        places, min(_MEAN_OF, len(known))
+    )
     distance, index = (values.reshape(len(places), -1) for values in (distance, known[index]))
     labels = cloud.labels[index] > 0  # (S, K)
     cut = bool(cloud.exposed.any())
@@ -124,17 +126,15 @@ def without_noise(cloud: LabelledCloud) -> LabelledCloud:
     moved = (np.abs(shift) > 1e-6).any(axis=1)
     normals = np.where(moved[:, None], cloud.normals[index].mean(axis=1), surface.normals[kept])
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
-    parts = {
-        "points": (surface.points[kept] + shift, own.points),
-        "normals": (normals, own.normals),
-        "labels": (anomalous, own.labels),
-        "displacement": (shift, own.displacement),
-    }
-    arrays = {
-        name: np.concatenate(part).astype(getattr(cloud, name).dtype)
-        for name, part in parts.items()
-    }
-    return replace(cloud, **arrays, scores=None)
+    shifts = shift if own.displacement is None else np.concatenate([shift, own.displacement])
+    return replace(
+        cloud,
+        points=np.concatenate([surface.points[kept] + shift, own.points]).astype(np.float32),
+        normals=np.concatenate([normals, own.normals]).astype(np.float32),
+        labels=np.concatenate([anomalous, own.labels]).astype(np.uint8),
+        displacement=shifts.astype(np.float32),
+        scores=None,
+    )
 
 
 def _denser(cloud: LabelledCloud, keep: NDArray[np.intp]) -> LabelledCloud:
@@ -167,15 +167,15 @@ def averaged(points: Floats, normals: Floats) -> Floats:
     """Return points (N, 3) moved along their normals (N, 3) to the mean of 25 neighbours."""
     if len(points) < 2:
         return points
-    places = _places(points, normals)
-    _, index = _tree(points, normals).query(places, min(_NEIGHBOURS, len(points)))
-    above = ((points[index] - points[:, None]) * normals[:, None]).sum(axis=2)  # (N, K)
-    return np.asarray(points + normals * above.mean(axis=1, keepdims=True))
+    for _ in range(2):  # the second time among neighbours that noise did not choose
+        places = _places(points, normals)
+        _, index = _tree(points, normals).query(places, min(_NEIGHBOURS, len(points)))
+        above = ((points[index] - points[:, None]) * normals[:, None]).sum(axis=2)  # (N, K)
+        points = points + normals * above.mean(axis=1, keepdims=True)
+    return points
 
 
-def _projected(
-    points: Floats, normals: Floats, surface: PristineSurface
-) -> tuple[Floats, Floats]:
+def _projected(points: Floats, normals: Floats, surface: PristineSurface) -> tuple[Floats, Floats]:
     """Return the points (N, 3) projected onto the surface, and its normals there."""
     _, index = surface.tree.query(_places(points, normals))
     turned = surface.normals[index]

@@ -20,6 +20,7 @@ from intravariance.looking.pictures import (
     paint,
     scale_of,
 )
+from intravariance.looking.viewpoint import view
 
 _MEANINGS: dict[Colouring, str] = {
     "surface": "plain surface",
@@ -68,7 +69,7 @@ def comparison_sheet(
             tiles.append(Tile(picture, caption(cloud), cloud.name))
         drawn.append(TileRow(tiles, heading))
     meaning = _MEANINGS[colouring] + ("; arrows: from where points came" if arrows else "")
-    seen = f"{meaning}; %: points labelled; each seen from where most labelled points show"
+    seen = f"{meaning}; %: points labelled; each seen from where the change shows most"
     return draw_sheet(drawn, size, title, [*lines, seen], scale=scale)
 
 

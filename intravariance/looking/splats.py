@@ -18,8 +18,8 @@ Array = NDArray[Any]
 Floats = NDArray[np.float64]
 
 _MARGIN = 0.04  # free border, as a share of the picture
-# A splat reaches the 6th neighbour: at random positions e^-6 of the surface stays uncovered.
-_NEIGHBOUR = 6
+# A splat reaches the 8th neighbour: at random positions e^-8 of the surface stays uncovered.
+_NEIGHBOUR = 8
 _LOOKED_AT = 64  # neighbours that may face the same way or not
 _CHUNK = 256  # points at a time: their windows fit into the processor's cache
 _STEEPEST = 0.25  # splats seen under a smaller cosine are treated as this steep
@@ -28,7 +28,7 @@ _STEEPEST = 0.25  # splats seen under a smaller cosine are treated as this steep
 def splat_radius(points: Array, normals: Array, queries: int = 128) -> float:
     """Measure the radius of discs that cover the surface the points (N, 3) were drawn from.
 
-    It is the median distance, measured at `queries` of the points, to the 6th nearest neighbour
+    It is the median distance, measured at `queries` of the points, to the 8th nearest neighbour
     that faces the same way: the other side of a thin wall does not cover this one.
     """
     from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
@@ -107,9 +107,7 @@ class Splats:
     reach: float
 
 
-def splat(
-    points: Array, normals: Array, viewport: Viewport, radius: float, layer: float
-) -> Splats:
+def splat(points: Array, normals: Array, viewport: Viewport, radius: float, layer: float) -> Splats:
     """Rasterise the discs of all points that face the camera and keep the nearest surface."""
     pixels, scale = viewport.size, viewport.scale
     position = viewport.project(points)  # (N, 3)
@@ -177,5 +175,3 @@ def to_camera(vectors: Array, camera: Floats) -> Floats:
     x, y, z = np.asarray(vectors, dtype=np.float64).T[:, :, None]  # (N, 1) each
     turned: Floats = x * camera[:, 0] + y * camera[:, 1] + z * camera[:, 2]
     return turned
-
-

@@ -32,8 +32,11 @@ _FRONT_BONUS = 0.2
 _POINTS = 5_000  # of a larger cloud: they decide as well where to look from
 _PIXELS = (24, 96)  # the least and the most of the small pictures
 _BACKGROUND = 1.25  # brightness: white lies behind what is drawn in light grey
-_LABELS = 0.2  # what a labelled pixel counts, in units of full change of brightness
-_EXPOSED = 0.3  # and one that shows surface exposed by a cut, which is painted dark
+_LABELS = 0.25  # what a labelled pixel counts, in units of full change of brightness
+_DENT = 0.6  # and so much more where the surface was pushed in: the outline hides it
+# A view that shows less than this share of the labelled surface that any view shows counts less.
+_SHOWN = 0.2
+_EXPOSED = 0.4  # and one that shows surface exposed by a cut, which is painted dark
 
 
 @dataclass(frozen=True)
@@ -60,26 +63,31 @@ def view(cloud: LabelledCloud) -> Floats:
     found = change(cloud)
     parts = _parts(cloud, found)
     radius = splat_radius(found.points, found.normals)
-    best, best_score = look_from(FRONT), 1e-9
-    for (elevation, counts), azimuth in product(_ELEVATIONS, _AZIMUTHS):
+    cameras, counts, measured = [], [], []
+    for (elevation, share), azimuth in product(_ELEVATIONS, _AZIMUTHS):
         height = np.deg2rad(elevation)
         level = np.cos(height) * np.array([np.sin(azimuth), -np.cos(azimuth)])
-        camera = look_from((*level, np.sin(height)))
-        score = _visible_change(parts, camera, radius)
-        score *= counts * (1 + _FRONT_BONUS * np.cos(azimuth))
-        if score > best_score * (1 + 1e-9):
-            best, best_score = camera, score
-    return best
+        cameras.append(look_from((*level, np.sin(height))))
+        counts.append(share * (1 + _FRONT_BONUS * np.cos(azimuth)))
+        measured.append(_visible_change(parts, cameras[-1], radius))
+    changed, labelled = np.array(measured).T
+    # the change alone would be seen from behind too
+    shown = np.minimum(1.0, labelled / max(_SHOWN * labelled.max(), 1e-12))
+    score = np.round((changed + labelled) * shown * counts, 9)  # of equal ones, the first
+    return cameras[int(score.argmax())] if score.any() else look_from(FRONT)
 
 
 def _parts(cloud: LabelledCloud, found: Change) -> tuple[_Part, _Part, _Part]:
     """Split what is drawn: unlabelled points, labelled ones, and what was there before."""
     labelled = cloud.labels > 0
     exposed = cloud.exposed
-    weight = np.where(exposed, _EXPOSED, _LABELS)
     moved = np.zeros_like(found.points)
     if cloud.displacement is not None:
         moved = np.nan_to_num(cloud.displacement.astype(np.float64))
+    # 1 where all moved inwards, as into a dent; a bend moves as much outwards
+    length = np.sqrt((moved**2).sum(axis=1)).sum()
+    inwards = max(-float((moved * found.normals).sum()) / max(length, 1e-12), 0.0)
+    weight = np.where(exposed, _EXPOSED, _LABELS + _DENT * inwards)
     nothing = np.zeros(len(found.before))
 
     def some(keep: NDArray[np.bool_], counts: Floats) -> _Part:
@@ -92,9 +100,12 @@ def _parts(cloud: LabelledCloud, found: Change) -> tuple[_Part, _Part, _Part]:
     )
 
 
-def _visible_change(parts: tuple[_Part, _Part, _Part], camera: Floats, radius: float) -> float:
+def _visible_change(
+    parts: tuple[_Part, _Part, _Part], camera: Floats, radius: float
+) -> tuple[float, float]:
     """Measure how much two pictures from there differ: an area, of full change of brightness.
 
+    Returns that, and the area of labelled surface that is seen, times what its pixels count.
     parts : the unchanged surface, what the defect left, and what was there before it.
     """
     from scipy.ndimage import uniform_filter  # noqa: PLC0415 - weight
@@ -115,7 +126,8 @@ def _visible_change(parts: tuple[_Part, _Part, _Part], camera: Floats, radius: f
     brightness = np.stack([with_defect[1], without[1]]).reshape(2, pixels, pixels)
     # a person does not see single pixels
     smooth = uniform_filter(brightness, (1, 3, 3), mode="nearest")
-    return float(np.abs(smooth[0] - smooth[1]).sum() + with_defect[2].sum()) / scale**2
+    area = 1 / scale**2
+    return area * float(np.abs(smooth[0] - smooth[1]).sum()), area * float(with_defect[2].sum())
 
 
 def _draw(
@@ -137,8 +149,9 @@ def _draw(
     front[pixel.ravel()] = order.repeat(len(square))  # the last one, which is the nearest, stays
     seen = np.flatnonzero(front >= 0)
     point = front[seen]
-    counts = part.weight * _crosswise(part.moved, camera)
-    picture[:, seen] = placed[point, 2], light(facing[point]), counts[point]
+    bright = light(facing[point])
+    counts = (part.weight * _crosswise(part.moved, camera))[point]
+    picture[:, seen] = placed[point, 2], bright, counts * bright  # colours are lost in the dark
     return picture
 
 
