@@ -58,6 +58,7 @@ def info_command(file: Path, as_json: bool) -> None:
     click.echo(f"content digest  {content['content_digest']}\n")
     for line in _aligned(content["table"]):
         click.echo(line)
+    click.echo("positive, the paper's word: normal test samples, which have no defect")
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:

@@ -214,12 +214,12 @@ def _print_comparison(result: LabelAgreement) -> None:
         for name, members in groups.items():
             row = summary(members)
             means = [row[figure]["mean"] for figure in FIGURES]
-            rows.append([name, row["objects"], row["marked"], *means, f"{row['missing']:,}"])
-        click.echo(text_table([kind, "objects", "marked", *FIGURES, "missing"], rows) + "\n")
+            rows.append([name, row["objects"], row["marked"], *means, f"{row['unmatched']:,}"])
+        click.echo(text_table([kind, "objects", "marked", *FIGURES, "unmatched"], rows) + "\n")
     click.echo(
         "Means over the objects where a figure is defined (kappa and IoU are not where nobody "
-        "labelled a point). Marked: objects with any hand label. Missing: points without a row in "
-        "the hand's file."
+        "labelled a point). Marked: objects with any hand label. Unmatched: points without a row "
+        "in the hand's file."
     )
     if result.unlabelled:
         click.echo(f"{result.unlabelled} samples have no hand labels and are not counted.")

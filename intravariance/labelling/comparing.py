@@ -90,14 +90,14 @@ def compare_labels(source: Path, data: Path, quiet: bool = False) -> LabelAgreem
 def summary(members: Iterable[SampleAgreement]) -> dict[str, Any]:
     """Return figures of a group: the mean over its objects (those where it is defined, counted
     beside it), and the same over all its points together. marked : objects with any hand label,
-    which on normal samples are false alarms.
+    which on normal samples are false alarms. unmatched : points without a row in the hand's file.
     """
     rows = list(members)
     together = pooled(row.counts for row in rows)
     result: dict[str, Any] = {
         "objects": len(rows),
         "marked": sum(row.counts.both + row.counts.hand_only > 0 for row in rows),
-        "missing": sum(row.missing for row in rows),
+        "unmatched": sum(row.missing for row in rows),
     }
     for name in FIGURES:
         values = [getattr(row.counts, name) for row in rows]

@@ -134,12 +134,12 @@ def _prepared_file(source: Source, candidate: Candidate, cache: Path, blender: D
         else:
             mesh, surface_error = read_and_repair(data, _format(candidate))
             if up == "y":
-                mesh = _y_up_to_z_up(mesh)
+                mesh = y_up_to_z_up(mesh)
         _store(path, mesh, surface_error)
     return path
 
 
-def _y_up_to_z_up(mesh: Mesh) -> Mesh:
+def y_up_to_z_up(mesh: Mesh) -> Mesh:
     """Return the mesh turned by 90 degrees about x: y becomes z, and z (the front) becomes -y."""
     x, y, z = mesh.vertices.T
     return mesh_from_arrays(np.stack([x, -z, y], axis=1), mesh.faces)

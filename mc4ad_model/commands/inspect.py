@@ -96,6 +96,9 @@ def inspect_command(
     click.echo(
         "Two-sample test, AUROC: 0.5 = cannot be told apart [control, far from the defects]\n"
         f"{text_table(*two_sample_table(result))}\n"
+        "In brackets the same test on unlabelled points far from the defects, where both are the "
+        "same product: it should be about 0.5, and where it is more, the sampling or the noise "
+        "tells the two apart, not the defects.\n"
         f"{click.format_filename(out)}: open {report.PAGE} in a browser"
     )
 

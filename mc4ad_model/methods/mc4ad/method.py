@@ -5,7 +5,8 @@
     templates.safetensors|json   points that clouds are registered to (data.frame = "registered")
     checkpoint-00000480.*        network, and ...-optimiser.* : to resume from; only the last
     metrics.jsonl                a line an epoch: losses and learning rate
-    timing.json                  seconds, steps and memory of the process that finished
+    timing.json                  seconds, steps and memory of the process that finished, and a note
+                                 where earlier ones had trained a part
 
 The network is always the one after the last epoch: nothing of a run is chosen by its test data.
 (The preset `quick` itself was chosen by test labels of another build, see docs/training.md.)

@@ -250,7 +250,16 @@ class Trainer:
     def trained(self, seconds: float, steps: int, stopped: bool) -> Trained:
         """Wait for all processes and hand the network over."""
         self._ranks.wait()
-        timing = {"seconds": seconds, "steps": steps, "memory_bytes": peak_memory()[0]}
+        timing: dict[str, Any] = {
+            "seconds": seconds,
+            "steps": steps,
+            "memory_bytes": peak_memory()[0],
+        }
+        if before := self.done.step - steps:
+            timing["note"] = (
+                f"seconds, steps and memory are of the last process alone; {before} steps were "
+                "trained by earlier ones, whose time is not counted here"
+            )
         return Trained(self.network, self.done.step, timing, stopped)
 
 
