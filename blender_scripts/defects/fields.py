@@ -7,8 +7,12 @@ from blender_scripts.surface import Surface, dot, unit
 
 
 def drawn(rng, severity, slight, severe):
-    """Draw a number from `slight` (severity 0) to `severe` (1); a fifth of the range is chance."""
-    return float(slight + (severe - slight) * (0.8 * severity + 0.2 * rng.random()))
+    """Draw a number from `slight` (severity 0) to `severe` (1); a tenth of the range is chance.
+
+    So the lengths of one defect do not move in lockstep, and a third of the severities is still a
+    band of sizes of its own.
+    """
+    return float(slight + (severe - slight) * (0.9 * severity + 0.1 * rng.random()))
 
 
 def smooth_step(x):
