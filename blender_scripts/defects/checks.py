@@ -6,8 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from mathutils.kdtree import KDTree
 
+from blender_scripts.defects.bending import no_bending
 from blender_scripts.defects.plausibility import implausible
+from blender_scripts.defects.scratch import no_scratch
 from blender_scripts.defects.swelling import no_swelling
+from blender_scripts.defects.twist import no_twist
 from blender_scripts.meshes import closed_problem, volume
 from blender_scripts.surface import Surface
 
@@ -87,8 +90,7 @@ def problem(kind, pristine, defect):
         distances = _distances(pristine, surface, labelled)
         departure = float(np.sqrt((distances * distances).mean()))
         reason = _deformation_problem(pristine, surface, defect, labelled, distances, limits)
-        if kind in ("bulge", "concavity"):
-            reason = reason or no_swelling(surface, defect)
+        reason = reason or _misnamed(kind, surface, defect)
         reason = reason or implausible(kind, surface, defect.displacement, labelled)
     if reason:
         return reason
@@ -98,6 +100,17 @@ def problem(kind, pristine, defect):
         return f"only {seen.mean():.0%} of the labelled surface can be seen"
     defect.parameters["departure"] = round(departure, 6)
     return ""
+
+
+def _misnamed(kind, surface, defect):
+    """Say why a deformation does not deserve the name of its type; return "" when it does."""
+    if kind in ("bulge", "concavity"):
+        return no_swelling(surface, defect)
+    if kind == "bending":
+        return no_bending(defect)
+    if kind == "twist":
+        return no_twist(defect)
+    return no_scratch(defect)
 
 
 def _distances(pristine, surface, labelled):

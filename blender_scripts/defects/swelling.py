@@ -7,14 +7,21 @@ material or, in a thin wall, than the hollow behind it. Only surface connected t
 the ellipsoid moves, so that a neighbouring leg or key does not, and the other side of a thin wall,
 as in sheet metal. Labelled is what moved.
 
-Of a sample that is called bulge or concavity, `no_swelling` asks that the surface comes to rest all
-around: in each of SECTORS directions about the seed it moves by less than REST of the greatest
-shift somewhere. So the rim of a plate does not droop, and no handle, spout or key moves as a whole,
-of which besides at most HALF_MOVED may move by more than half of the greatest shift. The topology
-stays; the general tests are those of `plausibility`.
+A sample that is called bulge or concavity has passed `no_swelling`, so that no rim droops and no
+handle, spout or key moves as a whole:
 
-Severity 0 .. 1: radius RADIUS, height or depth STEEPNESS of the radius; less where the material is
-too thin for that, but at least LOWEST.
+- the surface comes to rest all around: in each of SECTORS directions about the seed it moves by
+  less than REST of the greatest shift somewhere;
+- it is a surface and no rod: seen along the shift it fills FILLED of the patch (of a wall that
+  moves as a whole, FILLED_BY_WALL), each place weighted with its shift;
+- at most HALF_MOVED of the part (a connected piece of the product) moves by more than half of the
+  greatest shift.
+
+The topology stays; the general tests are those of `plausibility`.
+
+Severity 0 .. 1: radius RADIUS, height or depth STEEPNESS of the radius. The patch gets smaller, to
+SMALLEST of that radius, where no place drawn has room for it, and the shift less where the material
+is too thin for it, but at least LOWEST.
 """
 
 from dataclasses import dataclass
@@ -24,7 +31,7 @@ import numpy as np
 from blender_scripts.defects.fields import components, drawn, smooth_step
 from blender_scripts.defects.result import deformed, listed
 from blender_scripts.meshes import GeometryError
-from blender_scripts.surface import dot, tangents, unit
+from blender_scripts.surface import Surface, dot, tangents, unit
 
 RADIUS = (0.14, 0.30)
 STEEPNESS = (0.16, 0.44)
@@ -38,9 +45,16 @@ THIN = 0.12
 SHARE_OF_DEPTH, DEEPEST = 0.85, 2.5
 # The greatest shift as a share of that reach: steeper, the sides of the patch would be crushed.
 SHALLOW = 0.22
-# Places tried for one that can carry the whole height; the best of them is taken.
-PLACES = 6
+# Places tried for one that can carry the whole height; the best of them is taken. From PATIENCE on
+# each gets a patch smaller by the factor SMALLER.
+PLACES, PATIENCE, SMALLER, SMALLEST = 16, 6, 0.9, 0.4
 SECTORS, REST, HALF_MOVED = 12, 0.2, 0.5
+FILLED, FILLED_BY_WALL = 0.55, 0.75
+# The integral of the weight over a flat patch of radius 1.
+_MIDDLES = (np.arange(200) + 0.5) / 200
+FLAT_PATCH = float(
+    2 * np.pi * (_MIDDLES * (1 - smooth_step((_MIDDLES - FLAT) / (1 - FLAT)))).mean()
+)
 
 
 def bulge(surface, rng, severity):
@@ -55,25 +69,45 @@ def concavity(surface, rng, severity):
 
 def no_swelling(surface, defect):
     """Say why a deformed `Surface` is neither bulge nor concavity; return "" when it is."""
-    size = np.sqrt(dot(defect.displacement, defect.displacement))
+    shift, drawn_as = defect.displacement, defect.parameters
+    size = np.sqrt(dot(shift, shift))
+    pristine = Surface(surface.vertices - shift, surface.faces)
+    centre, direction = np.array(drawn_as["centre"]), np.array(drawn_as["direction"])
+    outward = direction if "height" in drawn_as else -direction
     share = size / size.max()
-    centre, direction = (np.array(defect.parameters[name]) for name in ("centre", "direction"))
-    touched = (share[surface.faces] > 0).any(axis=1)
-    border = np.unique(surface.faces[touched])
-    offset = surface.vertices[border] - defect.displacement[border] - centre
+    if _unrest(pristine, share, centre, outward) > REST:
+        return "the swelling does not come to rest all around"
+    filled = _filled(pristine, share, outward, drawn_as["radius"])
+    if filled < (FILLED_BY_WALL if drawn_as["whole_wall"] else FILLED):
+        return "the surface around the seed is too narrow"
+    piece = components(pristine.edges, len(pristine.vertices))[pristine.faces[:, 0]]
+    moved = share[pristine.faces].mean(axis=1) > 0.5
+    own = piece == piece[moved.argmax()]
+    if pristine.areas[own & moved].sum() > HALF_MOVED * pristine.areas[own].sum():
+        return "a whole part moves"
+    return ""
+
+
+def _unrest(surface, share, centre, direction):
+    """Return the share of the greatest shift (V,) that is left in the direction with most left."""
+    border = np.unique(surface.faces[(share[surface.faces] > 0).any(axis=1)])
+    offset = surface.vertices[border] - centre
     across, along = tangents(direction)
     angle = np.arctan2(dot(offset, along), dot(offset, across))
     sector = np.floor((angle / (2 * np.pi) + 0.5) * SECTORS).astype(np.int64) % SECTORS
     least = np.ones(SECTORS)
     np.minimum.at(least, sector, share[border])
-    if least.max() > REST:
-        return "the swelling does not come to rest all around"
-    piece = components(surface.edges, len(surface.vertices))[surface.faces[:, 0]]
-    moved = share[surface.faces].mean(axis=1) > 0.5
-    own = piece == piece[moved.argmax()]
-    if surface.areas[own & moved].sum() > HALF_MOVED * surface.areas[own].sum():
-        return "a whole part moves"
-    return ""
+    return float(least.max())
+
+
+def _filled(surface, share, direction, radius):
+    """Return the share of a flat patch of the radius that the surface fills, seen along direction.
+
+    Each place counts with its share (V,) of the greatest shift.
+    """
+    facing = np.clip(dot(surface.face_normals, direction), 0.0, None)
+    seen = (surface.areas * facing * share[surface.faces].mean(axis=1)).sum()
+    return float(seen / (FLAT_PATCH * radius**2))
 
 
 @dataclass(frozen=True)
@@ -81,6 +115,7 @@ class _Place:
     """A place for a swelling: seed (3,), direction (3,), weights (V,), the height it can carry."""
 
     point: np.ndarray
+    radius: float
     direction: np.ndarray
     weight: np.ndarray
     height: float
@@ -92,15 +127,16 @@ def _swelling(surface, rng, severity, outwards):
     height = radius * drawn(rng, severity, *STEEPNESS)
     aspect, turn = float(rng.uniform(1.0, 1.35)), rng.uniform(0, np.pi)
     best, reason = None, ""
-    for _ in range(PLACES):
+    for place in range(PLACES):
+        smaller = max(SMALLER ** max(place - PATIENCE + 1, 0), SMALLEST)
         try:
-            place = _place(surface, surface.seed(rng), radius, height, aspect, turn)
+            found = _place(surface, surface.seed(rng), smaller * radius, smaller * height, aspect, turn)
         except GeometryError as error:
             reason = str(error)
             continue
-        if best is None or place.height > best.height:
-            best = place
-        if best.height >= height:
+        if best is None or found.height > best.height:
+            best = found
+        if best.height >= smaller * height:
             break
     if best is None:
         raise GeometryError(reason)
@@ -113,7 +149,7 @@ def _swelling(surface, rng, severity, outwards):
         {
             "centre": listed(best.point),
             "direction": listed(direction),
-            "radius": radius,
+            "radius": best.radius,
             "height" if outwards else "depth": best.height,
             "aspect": aspect,
             "whole_wall": best.whole_wall,
@@ -137,7 +173,12 @@ def _place(surface, seed, radius, height, aspect, turn):
     distance = np.sqrt((u**2 + v**2) / radius**2 + (dot(offset, direction) / depth) ** 2)
     weight = 1 - smooth_step((distance - FLAT) / (1 - FLAT))
     weight[~_moving(surface, seed, direction, weight > 0, behind if whole_wall else 0.0)] = 0.0
-    return _Place(seed.point, direction, weight, min(height, SHALLOW * depth), whole_wall)
+    if _unrest(surface, weight, seed.point, direction) > REST:
+        raise GeometryError("the swelling does not come to rest all around")
+    filled = _filled(surface, weight, direction, radius)
+    if filled < (FILLED_BY_WALL if whole_wall else FILLED):
+        raise GeometryError("the surface around the seed is too narrow")
+    return _Place(seed.point, radius, direction, weight, min(height, SHALLOW * depth), whole_wall)
 
 
 def _moving(surface, seed, direction, inside, wall):
