@@ -12,8 +12,8 @@
    deformation gradient, stay between 1 / stretch and stretch of `STRAINS`;
 4. the moved region is continuous: across no edge does the displacement differ by more than the
    `slope` of `STRAINS` times the length of the edge, and the labelled surface is one piece: it
-   hangs together over faces with a common corner, or is the other side of the same wall. Of a
-   product that is bent or wrung, whose parts at one place of the axis all move alike, the largest
+   hangs together over labelled faces and those next to them (the edge of a groove hardly moves), or
+   is the other side of the same wall. Of a product that is bent or wrung, whose parts at one place of the axis all move alike, the largest
    piece is MAIN of the labelled surface at least.
 
 Slivers, triangles less than SLIVER high, are left out of tests 1 and 3: meshes from booleans are
@@ -155,8 +155,11 @@ def largest_piece(surface, labelled):
 
     Pieces smaller than LEFTOVER are not counted.
     """
-    faces = surface.faces[labelled]
-    piece = components(faces[:, [0, 1, 1, 2]].reshape(-1, 2), len(surface.vertices))[faces[:, 0]]
+    near = np.zeros(len(surface.vertices), dtype=bool)
+    near[surface.faces[labelled]] = True
+    linking = surface.faces[near[surface.faces].any(axis=1)]
+    piece = components(linking[:, [0, 1, 1, 2]].reshape(-1, 2), len(surface.vertices))
+    piece = piece[surface.faces[labelled, 0]]
     names, piece = np.unique(piece, return_inverse=True)
     area = np.bincount(piece, surface.areas[labelled])
     large = np.flatnonzero(area > LEFTOVER * area.sum())

@@ -89,9 +89,8 @@ def _groove(surface, path, half_width, depth):
     # along the line the next node is a step away, so that only its ends lie further off
     beyond = np.maximum(np.abs(dot(offset, np.cross(sides, normals))) - 0.5 * STEP, 0.0)
 
-    inside = np.clip(across, 0.0, 1.0)
-    lip = np.sin(np.pi * np.clip((across - 1) / (LIP_END - 1), 0.0, 1.0)) ** 2
-    profile = np.where(across < 1, smooth_step(inside) - 1, LIP * lip)
+    lip = LIP * np.sin(np.pi * np.clip((across - 1) / (LIP_END - 1), 0.0, 1.0))
+    profile = np.where(across < 1, -np.cos(0.5 * np.pi * across), lip)
     along = np.clip(path.arc[nearest] + np.clip(ahead, -STEP / 2, STEP / 2), 0.0, path.arc[-1])
     taper = np.minimum(along, path.arc[-1] - along) / (0.15 * path.arc[-1])
     amount = profile * smooth_step(taper) * (1 - smooth_step(beyond / half_width))
