@@ -151,7 +151,7 @@ def product(category, subcategory):
     return MADE[category, subcategory]
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from(
         [("cup", "coffee_mug"), ("keyboard", "trackpad_keyboard"), ("tap", "mixer_tap")]
