@@ -37,6 +37,8 @@ MAIN = 0.6
 # Products from booleans and repair have faces that all but touch, and coarse faces of a smooth bend
 # may cut this deep into each other.
 TOUCHING = 0.001
+# More pairs of faces than this do not only touch; the gap of each is not measured.
+MANY = 64
 # A wall is this thick at most, in unit-sphere radii.
 WALL = 0.25
 
@@ -202,6 +204,8 @@ def new_intersections(before, surface, moved):
     known = _overlaps(before, surface.faces, np.unique(pairs))
     codes = [item[:, 0] * len(surface.faces) + item[:, 1] for item in (pairs, known)]
     pairs = pairs[~np.isin(*codes)]
+    if len(pairs) > MANY:
+        return pairs
     apart = [_gap(before, surface.faces[one], surface.faces[other]) for one, other in pairs]
     return pairs[np.array(apart, dtype=float) >= TOUCHING]
 
