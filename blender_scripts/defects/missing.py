@@ -6,9 +6,11 @@ are visible from outside; those that stick out of their surroundings are likelie
 
 What makes it missing, and no hole (`no_bite`): the bite reaches over an edge. What went of the
 surface is one connected piece of each part that the bite touches (a hole through a wall takes two),
-no handle was added, and the untouched surface beside the bite's border looks to several sides: the
-mean of its normals, over the length of the border, is at most ONE_SIDED long (it is 1 around a pit
-in a plane, 0.7 around a bite in a square edge, less at corners, rims and handles).
+no handle was added, and the untouched surface beside the bite's border looks to several sides:
+the mean of its normals, over the length of the border, is at most ONE_SIDED long (it is 1 around a
+pit in a plane, 0.7 around a bite in a square edge, less at corners, rims and handles). At most the
+share FILLED of the bite is material: more than half of a bite in the middle of a side would be,
+whatever relief that side has.
 
 Severity 0 .. 1 sets the radius of the bite, RADIUS. Between LEAST and MOST of the volume goes.
 Labelled are the cut faces and the rim.
@@ -28,6 +30,7 @@ CANDIDATES = 48
 LUMPS, ROUGHNESS = 0.16, 0.045  # standard deviations, in shares of the radius
 LEAST, MOST = 0.0001, 0.30
 ONE_SIDED = 0.9
+FILLED = 0.5
 
 
 def missing(surface, rng, severity):
@@ -48,18 +51,22 @@ def missing(surface, rng, severity):
     result = cut_away(
         surface, (vertices, faces), {"centre": listed(centre), "radius": radius}, loose=0.2
     )
-    if reason := no_bite(surface, result):
-        raise GeometryError(reason)
     whole = volume(surface.vertices, surface.faces)
-    gone = 1 - volume(result.vertices, result.faces) / whole
+    taken = whole - volume(result.vertices, result.faces)
+    if reason := no_bite(surface, result, taken / volume(vertices, faces)):
+        raise GeometryError(reason)
+    gone = taken / whole
     if not LEAST <= gone <= MOST:
         raise GeometryError(f"the bite takes {gone:.1%} of the volume")
     result.parameters["volume_share"] = float(gone)
     return result
 
 
-def no_bite(surface, result):
-    """Say why a cut does not deserve the name `missing`; return "" when it does."""
+def no_bite(surface, result, filled):
+    """Say why a cut does not deserve the name `missing`; return "" when it does.
+
+    filled: the share of the cutter that was material.
+    """
     seen = change(surface, result)
     if not seen.simple:
         return "the bite's border would touch itself"
@@ -70,6 +77,8 @@ def no_bite(surface, result):
         return "a whole part would go"
     if edges.resultant() > ONE_SIDED:
         return "the bite would not reach over an edge"
+    if filled > FILLED:
+        return "the bite would be a pit in a side"
     return ""
 
 

@@ -21,7 +21,7 @@ class Change:
     none of them touches itself or another. exposed, removed : connected pieces of the exposed
     surface, and of the pristine surface that went (taken to have no handle of their own; defined
     where `simple`). genus : by how much the number of handles rose. solids : by how much the number
-    of connected solids rose. touched : parts that carry exposed surface, and solids that went whole.
+    of connected solids rose. touched : parts that carry exposed surface, and solids that went.
     """
 
     loops: int

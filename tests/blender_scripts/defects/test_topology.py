@@ -118,9 +118,10 @@ def test_a_pit_a_hole_through_and_a_bite_are_told_apart():
     assert no_hole(slab, through, UP, through=False) != ""
     for kind in (True, False):  # a notch is no hole
         assert no_hole(slab, bite, UP, through=kind) != ""
-    assert no_bite(slab, bite) == ""
-    assert "hole" in no_bite(slab, through)
-    assert "not reach over an edge" in no_bite(slab, pit)
+    assert no_bite(slab, bite, 0.3) == ""
+    assert "pit in a side" in no_bite(slab, bite, 0.6)
+    assert "hole" in no_bite(slab, through, 0.3)
+    assert "not reach over an edge" in no_bite(slab, pit, 0.3)
 
 
 def test_a_pit_over_an_edge_is_no_hole():
@@ -128,7 +129,7 @@ def test_a_pit_over_an_edge_is_no_hole():
     corner = cut(slab, (0.3, 0.3, 0.2), (0.2, 0.5, 0.1))  # one closed curve, like a pit
     assert change(slab, corner).loops == 1
     assert "over an edge" in no_hole(slab, corner, UP, through=False)
-    assert no_bite(slab, corner) == ""
+    assert no_bite(slab, corner, 0.3) == ""
 
 
 def test_a_break_loses_an_end_and_opens_no_window():
@@ -153,10 +154,10 @@ def test_a_break_loses_an_end_and_opens_no_window():
 
 def test_a_cut_through_a_ring_takes_its_handle():
     ring = surface(torus(48, 24))
-    gap = cut(ring, (0.4, 0.9, 0.9), (1.0, 0, 0))
+    gap = cut(ring, (0.9, 0.4, 0.9), (1.0, 0, 0))
     seen = change(ring, gap)
     assert (seen.loops, seen.exposed, seen.removed, seen.genus) == (2, 2, 1, -1)
-    assert no_bite(ring, gap) == ""
+    assert no_bite(ring, gap, 0.3) == ""
 
 
 def test_the_border_lies_between_exposed_and_untouched_faces():
