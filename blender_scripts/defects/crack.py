@@ -8,7 +8,8 @@ product. The crack goes through thin material and stays open below.
 What makes it a crack (`no_crack`): it is thin and long, its length at least THIN times the mean
 width of its mouth (what went of the surface, over twice the length where the crack goes through);
 it is jagged, the line along its middle at least JAGGED times as long as the smooth line that it
-follows; and the product stays in one piece: what the cut leaves loose is a crumb.
+follows; it is one: the share WHOLE of what it exposes is connected, so that it does not jump from
+slat to slat; and the product stays in one piece: what the cut leaves loose is a crumb.
 
 Severity 0 .. 1 sets the length LENGTH (at least SHORTEST where the surface is small), the width of
 the mouth, WIDTH, and the depth in solids, DEPTH; one to three branches of 0.25 .. 0.45 of the
@@ -21,7 +22,7 @@ from blender_scripts.defects.cutting import cut_away, tube
 from blender_scripts.defects.fields import drawn
 from blender_scripts.defects.paths import STEP, long_path, trace
 from blender_scripts.defects.result import listed
-from blender_scripts.defects.topology import solids
+from blender_scripts.defects.topology import parts, solids
 from blender_scripts.meshes import GeometryError, areas, boolean
 from blender_scripts.surface import Surface, unit
 
@@ -29,7 +30,7 @@ LENGTH = (0.50, 1.30)  # slight, severe
 WIDTH = (0.035, 0.085)
 DEPTH = (0.08, 0.24)
 SHORTEST = 0.30
-THIN, JAGGED = 5.0, 1.05
+THIN, JAGGED, WHOLE = 5.0, 1.05, 0.9
 # Thinner material than this is cracked through.
 THROUGH = 0.14
 ABOVE = 0.06  # the cutter stands this far out of the surface
@@ -52,7 +53,11 @@ def crack(surface, rng, severity):
         slant = np.radians(rng.uniform(35, 60)) * rng.choice([-1.0, 1.0])
         heading = np.cos(slant) * main.headings[at] + np.sin(slant) * main.sides[at]
         branch = trace(
-            surface, main.points[at], main.normals[at], heading, rng.uniform(0.25, 0.45) * length
+            surface,
+            main.points[at],
+            main.normals[at],
+            heading,
+            rng.uniform(0.25, 0.45) * main.arc[-1],
         )
         if branch.arc[-1] > 0.1:
             # lower and less deep than the main wedge: no two faces in one plane
@@ -92,6 +97,10 @@ def no_crack(surface, result, length, total, jagged):
         return f"the crack would be {length / width:.1f} times as long as wide"
     if jagged < JAGGED:
         return "the crack would be smooth"
+    _, piece = parts(result.faces[result.cut])
+    exposed = np.bincount(piece, size[result.cut])
+    if exposed.max() < WHOLE * exposed.sum():
+        return "the crack would jump over gaps"
     return ""
 
 
