@@ -3,9 +3,9 @@
 
 A part is one of two things. Either a connected solid of the product, not its largest; or, of what
 lies beyond a plane across an end of a main axis, one connected piece that protrudes: the section
-that joins it to the rest is at most WIDEST wide and has at most SLIM of the piece's area (a spout,
-a neck, a handle, a knob, a leg; not a slab of a box). Either has LEAST to MOST of the product's
-area. A product without such a part is refused.
+that joins it to the rest is at most WIDEST wide, each piece of it if it has several, and has at
+most SLIM of the part's area (a spout, a neck, a handle, a knob, a leg; not a slab of a box). Either
+has LEAST to MOST of the product's area. A product without such a part is refused.
 
 The part moves as a rigid body: along the section, or about the axis across it, and a hair into the
 rest, so that they stay one; a solid of its own moves in any direction and turns about its middle.
@@ -134,8 +134,10 @@ def _move_piece(surface, rng, shift, degrees):
     share = size[~cap].sum() / surface.areas.sum()
     if not LEAST <= share <= MOST:
         raise GeometryError("no part of a fitting size beyond the plane")
-    section = vertices[faces[cap]].reshape(-1, 3)
-    width = max(np.ptp(dot(section, side)) for side in (across, along))
+    section = faces[cap]
+    count, owner = parts(section)
+    places = np.stack([dot(vertices, side) for side in (across, along)], axis=1)[section]
+    width = max(np.ptp(places[owner == k], axis=(0, 1)).max() for k in range(count))
     if width > WIDEST or size[cap].sum() > SLIM * size[~cap].sum():
         raise GeometryError("what lies beyond the plane does not protrude")
     if solids(vertices, faces) != 1:
@@ -160,7 +162,7 @@ def _place(surface, rng):
     """Draw planes until a fitting piece lies beyond one: (axis (3,), level, box over the piece)."""
     reason = GeometryError("no plane was tried")
     for _ in range(PLANES):
-        axis, _ = pick_end(surface, rng, tilt=10.0, power=1.0)
+        axis, _ = pick_end(surface, rng, tilt=20.0, power=1.0)
         s = dot(surface.vertices, axis)
         level = float(s.max() - rng.uniform(*EXTENT) * np.ptp(s))
         try:
@@ -189,7 +191,7 @@ def _piece_block(surface, rng, axis, level):
     k = int(rng.choice(fitting))
     lowest = corners[owner == k].reshape(-1, 3)
     lowest = lowest[lowest[:, 2] < level + 0.05, :2]
-    if len(lowest) == 0 or np.ptp(lowest, axis=0).max() > WIDEST + 0.1:
+    if len(lowest) == 0 or np.ptp(lowest, axis=0).min() > WIDEST + 0.1:
         raise GeometryError("what lies beyond the plane does not protrude")
     low, high = lows[k] - 0.02, highs[k] + 0.02
     # both walls of a ring are one piece: a box around the outer wall holds the inner one
