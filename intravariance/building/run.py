@@ -37,6 +37,7 @@ from intravariance.sources import (
     BaseMesh,
     Choice,
     Up,
+    choice_notes,
     choose,
     load_base_mesh,
     parse_source,
@@ -45,7 +46,7 @@ from intravariance.sources import (
 from intravariance.verification.verify import failures
 
 _CODE = ("annotations", "blender_scripts", "intravariance")
-_PACKAGES = ("numpy", "scipy", "h5py", "trimesh", "point-cloud-utils")
+_PACKAGES = ("numpy", "scipy", "h5py", "point-cloud-utils")
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class BuildSettings:
     """Hold everything that decides the content of a dataset, and where to work.
 
     source : "procedural", "folder:PATH", "modelnet40:PATH" or "shapenet:PATH".
-    up : the axis that points up in the source's files, None for the layout's own.
+    up : the axis that points up in the source's files, None for the layout's own. follow_links :
+    whether links that lead out of the source's folder are followed.
     fill : take embedded designs where the source has too few meshes. skip_bad : leave out base
     meshes that cannot be used. blender : a Blender program, None for the bpy wheel.
     cache : folder for prepared base meshes.
@@ -64,6 +66,7 @@ class BuildSettings:
     source: str
     cache: Path
     up: Up | None = None
+    follow_links: bool = False
     fill: bool = False
     skip_bad: bool = False
     blender: Path | None = None
@@ -123,8 +126,10 @@ def build(
     result does not verify.
     """
     check_target(out, force)
-    source = parse_source(settings.source, settings.up)
+    source = parse_source(settings.source, settings.up, settings.follow_links)
     choices = choose(settings.specification, source, settings.samples.seed, settings.fill)
+    for note in choice_notes(settings.specification, source, choices):
+        say(f"base meshes: {note}", settings.quiet)
     with plain_disk_errors(out), locked_folder(out) as partial:
         bases, blender = _base_meshes(choices, settings, executor)
         metadata: dict[str, Any] = {

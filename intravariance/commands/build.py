@@ -29,7 +29,7 @@ from intravariance.executors.processes import ProcessExecutor
 from intravariance.files.atomic import check_target
 from intravariance.geometry.sampling import NOISE_VARIANCE, PoseKind
 from intravariance.progress import say
-from intravariance.sources import Source, Up, choose, parse_source
+from intravariance.sources import Source, Up, choice_notes, choose, parse_source
 
 _COLLATION = "anomaly_shapenet:"
 
@@ -49,6 +49,11 @@ _COLLATION = "anomaly_shapenet:"
     "--up",
     type=click.Choice(["y", "z"]),
     help="Axis that points up in the source's files.  [default: y in ShapeNet and glb, else z]",
+)
+@click.option(
+    "--follow-links",
+    is_flag=True,
+    help="Follow links that lead out of the source's folder (never done unasked).",
 )
 @click.option(
     "--fill",
@@ -88,6 +93,7 @@ def build_command(
     categories: tuple[str, ...],
     source: str,
     up: Up | None,
+    follow_links: bool,
     fill: str | None,
     skip_bad: bool,
     seed: int,
@@ -119,7 +125,9 @@ def build_command(
         return
     specification = _specification(group, spec).select(categories)
     if dry_run:
-        _print_plan(specification, parse_source(source, up), seed, fill is not None, as_json)
+        _print_plan(
+            specification, parse_source(source, up, follow_links), seed, fill is not None, as_json
+        )
         return
 
     settings = BuildSettings(
@@ -133,6 +141,7 @@ def build_command(
         source=source,
         cache=default_cache() if cache is None else cache,
         up=up,
+        follow_links=follow_links,
         fill=fill is not None,
         skip_bad=skip_bad,
         blender=blender,
@@ -239,11 +248,18 @@ def _print_plan(
     jobs = make_plan(specification, seed)
     choices = choose(specification, source, seed, fill)
     meshes = {f"{c.category}/{c.subcategory}": c.origin for c in choices}
+    notes = choice_notes(specification, source, choices)
     if as_json:
-        click.echo(json.dumps({"base_meshes": meshes, "samples": [asdict(job) for job in jobs]}))
+        click.echo(
+            json.dumps(
+                {"base_meshes": meshes, "notes": notes, "samples": [asdict(job) for job in jobs]}
+            )
+        )
         return
     for name, origin in meshes.items():
         click.echo(f"base mesh  {name}  {origin}")
+    for note in notes:
+        click.echo(f"base meshes: {note}", err=True)
     for job in jobs:
         severity = "" if job.severity is None else f"  severity {job.severity:.2f}"
         click.echo(

@@ -48,16 +48,16 @@ def read_glb(data: bytes) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         scene = _Scene(*_chunks(data))
         return scene.triangles()
     except _DAMAGE as error:
-        raise InputError(
-            f"it is not a valid GLB file ({type(error).__name__}: {error})"
-        ) from error
+        raise InputError(f"it is not a valid GLB file ({type(error).__name__}: {error})") from error
 
 
 def _chunks(data: bytes) -> tuple[dict[str, Any], bytes]:
     """Return the description and the bytes of the file's own buffer (4.4)."""
     magic, version, length = struct.unpack_from("<4sII", data)
     if magic != b"glTF" or version != 2:
-        raise InputError(f"it is not a valid GLB file (begins with {data[:4]!r}, version {version})")
+        raise InputError(
+            f"it is not a valid GLB file (begins with {data[:4]!r}, version {version})"
+        )
     if length > len(data):
         raise InputError(f"it is cut off: declares {length} bytes, holds {len(data)}")
     size, kind = struct.unpack_from("<I4s", data, 12)

@@ -29,7 +29,7 @@ def triangulate(
     """
     counts = np.array([len(polygon) for polygon in polygons], dtype=np.int64)
     corners = np.array([c for polygon in polygons for c in polygon], dtype=np.int64)
-    if len(corners) and not (0 <= corners.min() and corners.max() < len(vertices)):
+    if len(corners) and not (corners.min() >= 0 and corners.max() < len(vertices)):
         raise InputError(f"a face refers to a vertex outside 0..{len(vertices) - 1}")
     first_corner = np.cumsum(counts) - counts
     first_face = np.cumsum(np.maximum(counts - 2, 0)) - np.maximum(counts - 2, 0)
@@ -72,7 +72,8 @@ def _in_plane(ring: NDArray[np.float64]) -> NDArray[np.float64]:
     axis = int(np.argmax(np.abs(normal)))
     first, second = (axis + 1) % 3, (axis + 2) % 3
     flat = np.concatenate([np.zeros((1, 3)), arms])[:, [first, second]]
-    return flat if normal[axis] >= 0 else flat[:, ::-1]
+    turned: NDArray[np.float64] = flat if normal[axis] >= 0 else flat[:, ::-1]
+    return turned
 
 
 def _clip_ears(ring: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -112,9 +113,7 @@ def _is_ear(
     for corner in (a, b, c):
         own |= (reflex == corner).all(axis=1)
     others = reflex[~own]
-    inside = (
-        (_turn(a, b, others) >= 0) & (_turn(b, c, others) >= 0) & (_turn(c, a, others) >= 0)
-    )
+    inside = (_turn(a, b, others) >= 0) & (_turn(b, c, others) >= 0) & (_turn(c, a, others) >= 0)
     return not inside.any()
 
 

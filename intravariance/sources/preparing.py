@@ -117,12 +117,12 @@ def _prepared_file(source: Source, candidate: Candidate, cache: Path, blender: D
     if source.kind == "procedural":
         identity = [code_digest("blender_scripts/designs", "blender_scripts/meshes.py")]
         identity += [f"{name} {version}" for name, version in sorted(blender.versions().items())]
-        identity += [candidate.category, str(candidate.subcategory)]
+        identity += [candidate.category, candidate.product]
     else:
         data = source.read(candidate.name)
         up = source.up_axis(candidate.name)
         identity = [hashlib.sha256(data).hexdigest(), _format(candidate), f"up {up}"]
-        identity += [f"{name} {version(name)}" for name in ("trimesh", "point-cloud-utils")]
+        identity += [f"point-cloud-utils {version('point-cloud-utils')}"]
     identity += [f"numpy {version('numpy')}", code_digest(*_PREPARATION)]
     key = hashlib.sha256("\n".join(identity).encode()).hexdigest()
     path = cache / f"{key}.npz"
@@ -150,7 +150,7 @@ def _format(candidate: Candidate) -> str:
 
 
 def _design(candidate: Candidate, blender: DesignMaker) -> Mesh:
-    arrays = blender.design(candidate.category, str(candidate.subcategory))
+    arrays = blender.design(candidate.category, candidate.product)
     mesh = subdivide_long_edges(to_unit_sphere(mesh_from_arrays(*arrays)), MAX_EDGE)
     if problem := closed_problem(mesh):
         raise IntegrityError(f"the embedded design {candidate.name} has {problem}; report this")

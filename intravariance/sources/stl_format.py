@@ -53,11 +53,9 @@ def _read_text(data: bytes) -> NDArray[np.float64]:
     begun = len(re.findall(r"^\s*facet\b", text, re.MULTILINE))
     ended = len(re.findall(r"^\s*endfacet\b", text, re.MULTILINE))
     rows = re.findall(r"^\s*vertex\s+(\S+)\s+(\S+)\s+(\S+)\s*$", text, re.MULTILINE)
-    if begun != ended or not re.search(r"^\s*endsolid\b", text, re.MULTILINE):
-        raise InputError(
-            f"it is cut off: declares {begun} triangles, holds {ended}"
-            + ("" if re.search(r"^\s*endsolid\b", text, re.MULTILINE) else ", and no endsolid")
-        )
+    end = "" if re.search(r"^\s*endsolid\b", text, re.MULTILINE) else ", and no endsolid"
+    if begun != ended or end:
+        raise InputError(f"it is cut off: declares {begun} triangles, holds {ended}{end}")
     if len(rows) != 3 * begun:
         raise InputError(
             f"it is not a valid STL file: {begun} triangles have {len(rows)} vertices that can be "

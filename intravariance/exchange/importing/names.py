@@ -12,11 +12,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from annotations.vocabulary import NORMAL
+from intravariance.dataset.names import plain_name
 from intravariance.dataset.schema import TABLE
 from intravariance.exchange.importing.sample import ImportJob
 from intravariance.exchange.layouts import Scan
 from intravariance.seeds import generator
-from intravariance.sources.finding import plain_name
 
 _LONGEST_NAME = 60
 
