@@ -8,19 +8,17 @@ The two groups of the paper are `specifications/group1.toml` (Table 7) and
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from annotations.vocabulary import NORMAL, in_order
+from intravariance.dataset.names import plain_name
 from intravariance.errors import InputError
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
 GROUPS = (1, 2)
-# Names of categories, subcategories, defects and samples.
-PLAIN_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -93,14 +91,14 @@ class Specification:
                     f"every category of specification {self.name!r} is an extra; name those to "
                     f"build with --category: {', '.join(c.name for c in self.categories)}"
                 )
-        known = {n: c.name for c in self.categories for n in (c.name, *c.aliases)}
-        unknown = sorted(set(wanted) - known.keys())
+        known = {plain_name(n): c.name for c in self.categories for n in (c.name, *c.aliases)}
+        unknown = sorted(name for name in set(wanted) if plain_name(name) not in known)
         if unknown:
             raise InputError(
                 f"--category {', '.join(unknown)}: not in specification {self.name!r}, which has "
                 f"{', '.join(c.name for c in self.categories)}"
             )
-        chosen = {known[name] for name in wanted}
+        chosen = {known[plain_name(name)] for name in wanted}
         return replace(self, categories=tuple(c for c in self.categories if c.name in chosen))
 
     def to_dict(self) -> dict[str, Any]:

@@ -7,14 +7,21 @@ Every key, type and range is checked here; `intravariance.dataset.specification`
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from annotations.vocabulary import DEFECT_TYPES, NORMAL, in_order
 from intravariance.dataset.difficulty import MIXED, RANGES
-from intravariance.dataset.specification import PLAIN_NAME, Category, Specification
+from intravariance.dataset.names import (
+    PLAIN_NAME,
+    RESERVED,
+    composed,
+    name_problem,
+    plain_name,
+)
+from intravariance.dataset.specification import Category, Specification
 from intravariance.errors import InputError
 
 
@@ -58,7 +65,7 @@ def specification_from_dict(
     if not tables:
         raise InputError(f"{origin}: needs at least one [[category]]")
     specification = Specification(
-        name=reader.name("name"),
+        name=reader.plain("name"),
         title=reader.take("title", str, default=""),
         points=reader.range("points", int, 16, 10_000_000),
         severity=_severity(reader),
@@ -70,10 +77,17 @@ def specification_from_dict(
     )
     reader.finish()
     names = [n for c in specification.categories for n in (c.name, *c.aliases)]
-    repeated = sorted({n for n in names if names.count(n) > 1})
-    if repeated:
-        raise InputError(f"{origin}: category names must differ, found twice: {repeated}")
+    _check_different(f"{origin}: category names", names)
     return specification
+
+
+def _check_different(what: str, names: Sequence[str]) -> None:
+    """Raise InputError where two names differ in capitals, spaces or hyphens alone, or not."""
+    spellings: dict[str, list[str]] = {}
+    for name in names:
+        spellings.setdefault(plain_name(name), []).append(name)
+    if same := [", ".join(sorted(set(found))) for found in spellings.values() if len(found) > 1]:
+        raise InputError(f"{what} must differ, found twice: {'; '.join(same)}")
 
 
 def _severity(reader: _Reader) -> tuple[float, float]:
@@ -98,8 +112,8 @@ def _category(content: Any, origin: str, imported: bool) -> Category:
         raise InputError(f"{origin}: expected a [[category]] table, found {content!r}")
     reader = _Reader(content, origin)
     name = reader.name("name")
-    if name == "samples":
-        raise InputError(f"{origin}: name = 'samples' is taken: the file's table has it")
+    if plain_name(name) == RESERVED:
+        raise InputError(f"{origin}: name = {name!r} is taken: the file's table has it")
     reader.origin = f"{origin} ({name})"
     subcategories = reader.names("subcategories", required=True)
     defects = reader.take("defects", Mapping, default={})
@@ -114,7 +128,7 @@ def _category(content: Any, origin: str, imported: bool) -> Category:
                 f"letters, digits and underscores, a letter first, and not {NORMAL!r}"
             )
         _check_number(f"{reader.origin}: defects.{defect}", count, int, 0, 100_000)
-    meshes = reader.take("meshes", Mapping, default={})
+    meshes = {composed(n): p for n, p in reader.take("meshes", Mapping, default={}).items()}
     for subcategory, path in meshes.items():
         if subcategory not in subcategories or not isinstance(path, str):
             raise InputError(
@@ -123,7 +137,7 @@ def _category(content: Any, origin: str, imported: bool) -> Category:
             )
     if len(set(meshes.values())) < len(meshes):
         raise InputError(
-            f"{reader.origin}: meshes = {dict(meshes)}, expected a different file for each "
+            f"{reader.origin}: meshes = {meshes}, expected a different file for each "
             "subcategory: they are different products"
         )
     category = Category(
@@ -134,7 +148,7 @@ def _category(content: Any, origin: str, imported: bool) -> Category:
         defects={d: defects[d] for d in in_order(defects) if defects[d]},
         aliases=reader.names("aliases"),
         extra=reader.take("extra", bool, default=False),
-        meshes=dict(meshes),
+        meshes=meshes,
     )
     reader.finish()
     if category.templates < len(subcategories) and not imported:
@@ -164,7 +178,7 @@ class _Reader:
             raise InputError(f"{self.origin}: {key} = {value!r}, expected {kind.__name__.lower()}")
         return value
 
-    def name(self, key: str) -> str:
+    def plain(self, key: str) -> str:
         value: str = self.take(key, str, required=True)
         if not PLAIN_NAME.fullmatch(value):
             raise InputError(
@@ -173,17 +187,25 @@ class _Reader:
             )
         return value
 
+    def name(self, key: str) -> str:
+        return self._checked(key, self.take(key, str, required=True))
+
     def names(self, key: str, required: bool = False) -> tuple[str, ...]:
         values = self.take(key, list, default=[], required=required)
-        for value in values:
-            if not isinstance(value, str) or not PLAIN_NAME.fullmatch(value):
-                raise InputError(
-                    f"{self.origin}: {key} has {value!r}, expected names in lower-case letters, "
-                    "digits and underscores"
-                )
-        if len(set(values)) != len(values) or (required and not values):
-            raise InputError(f"{self.origin}: {key} = {list(values)}, expected different names")
-        return tuple(values)
+        names = tuple(self._checked(key, value) for value in values)
+        if required and not values:
+            raise InputError(f"{self.origin}: {key} = [], expected at least one name")
+        _check_different(f"{self.origin}: {key}", names)
+        return names
+
+    def _checked(self, key: str, value: Any) -> str:
+        name = composed(value) if isinstance(value, str) else ""
+        if problem := name_problem(name):
+            raise InputError(
+                f"{self.origin}: {key} has {value!r}, which is no name: {problem}; expected are "
+                "letters of any script, digits, spaces, hyphens and other signs that files may have"
+            )
+        return name
 
     def number(self, key: str, kind: type, low: float, high: float, default: Any = None) -> Any:
         value = self.take(key, object, default=default)

@@ -292,8 +292,8 @@ def _links(tree: Tree, folders: list[str], wanted: Callable[[str], bool]) -> lis
         return []
     shown = ", ".join(links[:3]) + (", ..." if len(links) > 3 else "")
     return [
-        f"{len(links)} links lead out of {tree.path} or to folders and are not followed "
-        f"({shown}); --follow-links follows them"
+        f"not followed: {len(links)} {'link' if len(links) == 1 else 'links'} to folders or out of "
+        f"{tree.path} ({shown}); --follow-links follows them"
     ]
 
 

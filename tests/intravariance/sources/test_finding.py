@@ -184,13 +184,13 @@ def test_links_that_are_not_followed_are_told_and_followed_on_demand(tmp_path):
     (tmp_path / "meshes/Cup").symlink_to(tmp_path / "outside")
     source = parse_source(f"folder:{tmp_path}/meshes")
     (note,) = source.left_out(category("bowl"))
-    assert note.startswith("3 links lead out")
+    assert note.startswith("not followed: 3 links to folders or out of")
     assert "bowl/file.off -> ../../outside/secret.off" in note
     assert "--follow-links" in note
     (note,) = source.left_out(category("cup"))
-    assert note.startswith("1 links")
+    assert note.startswith("not followed: 1 link to")
     assert f"Cup -> {tmp_path}/outside" in note
-    with pytest.raises(InputError, match=r"1 links lead out .*Cup"):
+    with pytest.raises(InputError, match=r"not followed: 1 link .*Cup"):
         choose(specification(cup=["one"]), source, 0)
 
     followed = parse_source(f"folder:{tmp_path}/meshes", follow_links=True)

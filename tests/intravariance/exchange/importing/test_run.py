@@ -181,7 +181,7 @@ def test_a_leak_is_shown_and_not_judged(tmp_path: Path) -> None:
         points, labels = ball(500 + number, rng, bump=0.3)
         files[f"test/scuff/{number}.txt"] = write_text(points, labels=labels, header=True)
     dataset = import_tree(write_tree(tmp_path / "Cups 2", files), tmp_path / "f.h5")
-    assert dataset.categories == ["cups_2"]
+    assert dataset.categories == ["Cups 2"]
     assert dataset.specification.defect_types() == ["scuff"]
     report = verify(dataset.path)
     assert report.passed
