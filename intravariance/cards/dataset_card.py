@@ -28,6 +28,7 @@ from annotations.vocabulary import (
 )
 from intravariance.cards.imported_card import imported_parts
 from intravariance.cards.labels import hand_labels, in_prose
+from intravariance.dataset.difficulty import BANDS
 from intravariance.dataset.specification import GROUPS, Specification
 from intravariance.dataset.specification_reader import load_group
 from intravariance.dataset.store import Dataset, Record, open_dataset
@@ -149,18 +150,16 @@ def _labels(dataset: Dataset, otherwise: str, made: str) -> dict[str, str]:
 def _tables(dataset: Dataset) -> dict[str, str]:
     """Show what is counted and measured sample by sample, as Markdown tables."""
     records = list(dataset)
-    sigma = float(dataset.metadata["identity"]["noise_sigma"])
-    defects = [_defect_row(name, records, sigma) for name in _defects(records)]
+    defects = [_defect_row(name, records) for name in _defects(records)]
     meshes: list[tuple[Cell, ...]] = [
         (category, subcategory, f"`{origin}`")
         for (category, subcategory), origin in _origins(records).items()
     ]
-    ratio = "largest distance / sigma (median)"
     return {
         "composition": composition_table(dataset),
         **_counts_of_points(records),
         "defect_table": _table(
-            ("defect", "samples", "labelled points (%)", "largest distance", ratio), defects
+            ("defect", "samples", *BANDS, "labelled points (%)", "largest distance", "snr"), defects
         ),
         "meshes_table": _table(("category", "subcategory", "mesh"), meshes),
         "vocabulary": _table(
@@ -298,12 +297,14 @@ def _spread(values: Sequence[float], digits: int) -> str:
     return " / ".join(f"{measure(values):.{digits}f}" for measure in _SPREAD) if values else "-"
 
 
-def _defect_row(defect: str, records: Iterable[Record], sigma: float) -> tuple[Cell, ...]:
+def _defect_row(defect: str, records: Iterable[Record]) -> tuple[Cell, ...]:
     own = [record for record in records if record.defect == defect]
     shares = [100 * record.n_anomalous / record.n_points for record in own]
     moved = [distance for record in own if (distance := _largest_distance(record)) > 0]
-    ratio = f"{np.median(moved) / sigma:.1f}" if moved and sigma > 0 else "-"
-    return defect, len(own), _spread(shares, 2), _spread(moved, 3), ratio
+    bands = Counter(record.difficulty for record in own)
+    snr = [record.snr for record in own if np.isfinite(record.snr)]
+    cells = [bands[name] or "-" for name in BANDS]
+    return defect, len(own), *cells, _spread(shares, 2), _spread(moved, 3), _spread(snr, 2)
 
 
 def _largest_distance(record: Record) -> float:

@@ -60,6 +60,9 @@ _MEANINGS = {
     "label": "Of the whole sample: 0 normal, 1 anomalous.",
     "n_points": "Number of points.",
     "n_anomalous": "Number of points labelled 1.",
+    "difficulty": "Of a defect: hard, medium or easy, after its severity; else empty.",
+    "snr": "Departure of a defect from the pristine surface over the noise; empty if unknown.",
+    "unit_radius": "Radius of the unit sphere in units of the base mesh's file; empty if unknown.",
     "points": "Points, posed and noisy, in radii of the unit-sphere frame.",
     "normals": "Unit normals of the noise-free surface, in the frame of the points.",
     "labels": "1 where a point is anomalous.",
@@ -71,7 +74,8 @@ _MEANINGS = {
     "digest": "SHA-256 of the sample's content.",
 }
 _TABLE = (
-    "id", "category", "subcategory", "split", "defect", "n_points", "n_anomalous", "digest"
+    "id", "category", "subcategory", "split", "defect", "n_points", "n_anomalous", "difficulty",
+    "snr", "unit_radius", "digest",
 )  # fmt: skip
 _TYPES = {
     "float32": "cr:Float32",
@@ -162,7 +166,9 @@ def samples_table(dataset: Dataset) -> bytes:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_TABLE)
-    writer.writerows([getattr(record, name) for name in _TABLE] for record in dataset)
+    for record in dataset:
+        values = [getattr(record, name) for name in _TABLE]
+        writer.writerow(["" if value != value else value for value in values])  # NaN: unknown
     return text.getvalue().encode()
 
 
@@ -233,7 +239,8 @@ def _record_set(name: str, about: str, fields: Sequence[Mapping[str, Any]]) -> d
 
 def _field(name: str, source: Mapping[str, Any], named: bool = False) -> dict[str, Any]:
     """Describe a column. named : defect is its name, not a number."""
-    shape, dtype = ARRAYS.get(name, ((), "int32" if name in COUNTS else ""))
+    plain = dict.fromkeys(COUNTS, "int32") | dict.fromkeys(("snr", "unit_radius"), "float64")
+    shape, dtype = ARRAYS.get(name, ((), plain.get(name, "")))
     kind = _TYPES.get(dtype, "sc:Text")
     if name in ("defect", "label") and not named:
         kind = "cr:Int64"

@@ -19,6 +19,7 @@ import pytest
 
 from intravariance.cards.dataset_card import dataset_card
 from intravariance.cards.terms import terms_of
+from intravariance.dataset.schema import DATASET_VERSION
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
 from intravariance.exchange.parquet import writing as parquet
@@ -152,18 +153,20 @@ def test_mlcroissant_reads_the_table_beside_the_dataset_file(
     judged: dict[str, dict[str, Any]], source: Path
 ) -> None:
     with open_dataset(source) as dataset:
-        assert judged["hdf5 bare"]["samples"] == [
-            {
-                name: getattr(record, name)
-                for name in (
-                    "id", "category", "subcategory", "split", "defect", "n_points", "n_anomalous",
-                    "digest",
-                )
-            }
-            for record in dataset
-        ]  # fmt: skip
+        found = judged["hdf5 bare"]["samples"]
+        names = (
+            "id", "category", "subcategory", "split", "defect", "n_points", "n_anomalous",
+            "difficulty", "snr", "unit_radius", "digest",
+        )  # fmt: skip
+        for row, record in zip(found, dataset, strict=True):
+            assert list(row) == list(names)
+            for name, value in row.items():
+                expected = getattr(record, name)
+                unknown = expected in ("",) or expected != expected
+                assert (value is None or value != value) if unknown else value == expected, name
         rows = list(csv.DictReader(samples_table(dataset).decode().splitlines()))
         assert [row["id"] for row in rows] == [record.id for record in dataset]
+        assert [row["difficulty"] for row in rows] == [record.difficulty for record in dataset]
 
 
 def test_every_file_has_its_checksum(files: dict[str, Path]) -> None:
@@ -190,7 +193,7 @@ def test_what_it_says_of_the_whole(files: dict[str, Path], source: Path) -> None
         assert content["name"] == "Uneven"
         assert content["license"] == "https://spdx.org/licenses/Apache-2.0.html"
         assert content["citeAs"].startswith("@article{liang2025mc4ad,")
-        assert content["version"] == f"1.0.0+{digest[:16]}"
+        assert content["version"] == f"{DATASET_VERSION}.0.0+{digest[:16]}"
         assert digest in content["description"]
         # no date but the publisher's
         text = re.sub(r'"sha256": "[0-9a-f]*"', "", path.read_text())
