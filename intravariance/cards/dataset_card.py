@@ -29,6 +29,7 @@ from annotations.vocabulary import (
 from intravariance.cards.imported_card import imported_parts
 from intravariance.cards.labels import hand_labels, in_prose
 from intravariance.dataset.difficulty import BANDS
+from intravariance.dataset.lengths import noise_text, sphere_radii
 from intravariance.dataset.specification import GROUPS, Specification
 from intravariance.dataset.specification_reader import load_group
 from intravariance.dataset.store import Dataset, Record, open_dataset
@@ -84,7 +85,8 @@ def rebuild_command(
     if sigma == math.sqrt(NOISE_VARIANCE):
         words += ["--noise-variance", str(NOISE_VARIANCE)]
     else:
-        words += ["--noise-sigma", str(sigma)]
+        given = identity["specification"].get("given", {}).get("noise_sigma")
+        words += ["--noise-sigma", str(sigma) if given is None else given]
     return shlex.join(words)
 
 
@@ -226,7 +228,12 @@ def _creation(dataset: Dataset) -> dict[str, Any]:
         if not amplitude
         else "that variation, the points drawn, the pose and the noise only",
         "pose": _POSES[identity["pose"]],
-        "noise": _noise_text(float(identity["noise_sigma"])),
+        "noise": _noise_text(
+            float(identity["noise_sigma"]),
+            noise_text(
+                identity, sphere_radii(dataset, {c.name: c.unit for c in specification.categories})
+            ),
+        ),
         "seed": identity["seed"],
         "command": _command_text(dataset),
         "discrepancies": discrepancies,
@@ -243,7 +250,7 @@ def _command_text(dataset: Dataset) -> str:
     return command
 
 
-def _noise_text(sigma: float) -> str:
+def _noise_text(sigma: float, both_units: str) -> str:
     default = math.sqrt(NOISE_VARIANCE)
     which = "neither reading, its maker chose another level"
     for reading, value in (("the first reading", default), ("the second reading", NOISE_VARIANCE)):
@@ -252,7 +259,7 @@ def _noise_text(sigma: float) -> str:
         f'The paper adds "Gaussian noise with a variance of {NOISE_VARIANCE}" and does not say in '
         f"which units. First reading, the default of `iv`: variance {NOISE_VARIANCE}, standard "
         f"deviation {default:.4f} radii on each stored coordinate. Second reading: standard "
-        f"deviation {NOISE_VARIANCE}. This file: standard deviation {sigma:.4g}, variance "
+        f"deviation {NOISE_VARIANCE}. This file: standard deviation {both_units}, variance "
         f"{sigma**2:.4g}; {which}. Noise of {default:.4f} is about as large as small defects: "
         "compare it with the distances under Composition. Labels, normals and displacement are "
         "those of the noise-free surface."

@@ -16,6 +16,7 @@ from intravariance.building.run import BuildResult, BuildSettings, build, defaul
 from intravariance.building.sample import SampleSettings
 from intravariance.commands.import_ import print_result
 from intravariance.commands.options import categories_option, jobs_option, json_option, quiet_option
+from intravariance.dataset.lengths import Length, parse_length
 from intravariance.dataset.specification import GROUPS, Specification
 from intravariance.dataset.specification_reader import (
     load_collation,
@@ -76,8 +77,8 @@ _COLLATION = "anomaly_shapenet:"
 )
 @click.option(
     "--noise-sigma",
-    type=click.FloatRange(min=0),
-    help="Standard deviation of that noise instead (the paper's other reading: 0.002).",
+    help="Standard deviation of that noise instead (the paper's other reading: 0.002), in radii of "
+    'each product, or with a unit, as "0.05 mm", where the specification tells that of the meshes.',
 )
 @click.option("--out", type=click.Path(path_type=Path), help="File to write.  [default: NAME.h5]")
 @click.option("--force", is_flag=True, help="Replace an existing file or unfinished build.")
@@ -99,7 +100,7 @@ def build_command(
     seed: int,
     pose: PoseKind,
     noise_variance: float | None,
-    noise_sigma: float | None,
+    noise_sigma: str | None,
     out: Path | None,
     force: bool,
     jobs: int | None,
@@ -119,7 +120,8 @@ def build_command(
         if given := [name for name, value in needless.items() if value is not None]:
             raise InputError(f"{given[0]} is of no use with --source {source}: there are no meshes")
         _collate(
-            specification, source, up or "z", seed, pose, _sigma(noise_variance, noise_sigma),
+            specification, source, up or "z", seed, pose,
+            _in_radii(_noise(specification, noise_variance, noise_sigma)),
             skip_bad, out, force, jobs, dry_run, as_json, quiet,
         )  # fmt: skip
         return
@@ -130,12 +132,13 @@ def build_command(
         )
         return
 
+    noise = _noise(specification, noise_variance, noise_sigma)
     settings = BuildSettings(
         specification=specification,
         samples=SampleSettings(
             seed=seed,
             pose=pose,
-            noise_sigma=_sigma(noise_variance, noise_sigma),
+            noise_sigma=math.nan if isinstance(noise, Length) else noise,
             tolerance=specification.tolerance,
         ),
         source=source,
@@ -146,6 +149,7 @@ def build_command(
         skip_bad=skip_bad,
         blender=blender,
         quiet=quiet,
+        noise=noise if isinstance(noise, Length) else None,
     )
     out = Path(f"{specification.name}.h5") if out is None else out
     try:
@@ -233,12 +237,27 @@ def _collate(
     print_result(result, as_json)
 
 
-def _sigma(variance: float | None, sigma: float | None) -> float:
+def _noise(
+    specification: Specification, variance: float | None, sigma: str | None
+) -> float | Length:
+    """Return the standard deviation that options, specification or the default ask for."""
     if variance is not None and sigma is not None:
         raise InputError("give --noise-variance or --noise-sigma, not both")
+    if variance is not None:
+        return math.sqrt(variance)
     if sigma is not None:
-        return sigma
-    return math.sqrt(NOISE_VARIANCE if variance is None else variance)
+        return parse_length("--noise-sigma", sigma)
+    if text := specification.given.get("noise_sigma"):
+        return parse_length("noise_sigma", text)
+    if specification.noise_sigma is not None:
+        return specification.noise_sigma
+    return math.sqrt(NOISE_VARIANCE)
+
+
+def _in_radii(noise: float | Length) -> float:
+    if isinstance(noise, Length):
+        raise InputError(f"noise of {noise}: clouds have no unit; give a number of radii")
+    return noise
 
 
 def _print_plan(

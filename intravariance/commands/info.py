@@ -17,6 +17,7 @@ from intravariance.cards.imported_card import known_noise
 from intravariance.cards.labels import hand_labels, in_short
 from intravariance.commands.options import file_argument, json_option
 from intravariance.dataset.difficulty import BANDS
+from intravariance.dataset.lengths import noise_text, sphere_radii
 from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.tables import text_table
 
@@ -36,7 +37,7 @@ def info_command(file: Path, as_json: bool) -> None:
     click.echo(f"samples         {content['samples']}")
     click.echo(f"points          {low} to {high} a sample")
     noise = (
-        f"variance {content['noise_variance']:.3g} (sigma {content['noise_sigma']:.3g}) "
+        f"variance {content['noise_variance']:.3g} (sigma {content['noise_text']}) "
         "on each coordinate"
     )
     if content["imported"]:
@@ -77,6 +78,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     imported = identity.get("imported", {})
     sizes = [record.n_points for record in dataset]
     sigma = float(identity["noise_sigma"])
+    units = {c.name: c.unit for c in dataset.specification.categories}
     defects = in_order(record.defect for record in dataset if record.defect != NORMAL)
     rows = [_row(dataset.filter(category=name), name, defects) for name in dataset.categories]
     return {
@@ -85,6 +87,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "points": [min(sizes), max(sizes)],
         "noise_variance": sigma * sigma,
         "noise_sigma": sigma,
+        "noise_text": noise_text(identity, sphere_radii(dataset, units)),
         "pose": identity.get("pose", ""),
         "source": identity["source"],
         "imported": dataset.imported,

@@ -21,6 +21,9 @@ SPLITS: tuple[Split, ...] = ("train", "test")
 GROUPS = (1, 2)
 
 
+LARGEST_TOLERANCE = 0.05  # radii
+
+
 @dataclass(frozen=True)
 class Category:
     """One class of the dataset; its subcategories are different products.
@@ -29,6 +32,7 @@ class Category:
     positives : normal test samples (the paper's word). defects : test samples of each type.
     aliases : other spellings accepted for the name. extra : built only when asked for by name.
     meshes : subcategory -> path inside the source, for who wants to choose base meshes by hand.
+    unit : of the mesh files' coordinates, a key of `lengths.UNITS`; "" where nobody says.
     """
 
     name: str
@@ -39,6 +43,7 @@ class Category:
     aliases: tuple[str, ...] = ()
     extra: bool = False
     meshes: Mapping[str, str] = field(default_factory=dict)
+    unit: str = ""
 
     @property
     def total(self) -> int:
@@ -62,7 +67,9 @@ class Specification:
     severity : range in [0, 1] from which each defect's severity is drawn (0 slight, 1 severe);
     `difficulty` in a file is a name for one (see `intravariance.dataset.difficulty`).
     tolerance : amplitude (unit-sphere radii) of the smooth manufacturing variation given to every
-    test sample, normal or not; 0 switches it off.
+    test sample, normal or not; 0 switches it off. noise_sigma : standard deviation (radii) of the
+    noise, None for what the command says. given : lengths in units of measure, as "0.05 mm" by the
+    name of the field; a file's other figures of them are then the largest of its products.
     """
 
     name: str
@@ -71,6 +78,8 @@ class Specification:
     categories: tuple[Category, ...]
     severity: tuple[float, float] = (0.0, 1.0)
     tolerance: float = 0.0
+    noise_sigma: float | None = None
+    given: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -105,4 +114,8 @@ class Specification:
         """Return the JSON-able form, which `specification_from_dict` reads back."""
         content: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         content["category"] = content.pop("categories")
+        for table in (content, *content["category"]):  # new keys leave old files' content as it is
+            for key in ("noise_sigma", "given", "unit"):
+                if table.get(key) in (None, "", {}):
+                    table.pop(key, None)
         return content

@@ -14,6 +14,7 @@ from typing import Any
 
 from annotations.vocabulary import DEFECT_TYPES, NORMAL, in_order
 from intravariance.dataset.difficulty import MIXED, RANGES
+from intravariance.dataset.lengths import UNITS, Length, parse_length
 from intravariance.dataset.names import (
     PLAIN_NAME,
     RESERVED,
@@ -21,8 +22,10 @@ from intravariance.dataset.names import (
     name_problem,
     plain_name,
 )
-from intravariance.dataset.specification import Category, Specification
+from intravariance.dataset.specification import LARGEST_TOLERANCE, Category, Specification
 from intravariance.errors import InputError
+
+_ABSENT = object()
 
 
 def load_group(number: int) -> Specification:
@@ -64,12 +67,17 @@ def specification_from_dict(
     tables = reader.take("category", list, required=True)
     if not tables:
         raise InputError(f"{origin}: needs at least one [[category]]")
+    given: dict[str, str] = {}
+    tolerance = reader.length("tolerance", LARGEST_TOLERANCE, given)
+    noise_sigma = reader.length("noise_sigma", 1.0, given)
     specification = Specification(
         name=reader.plain("name"),
         title=reader.take("title", str, default=""),
         points=reader.range("points", int, 16, 10_000_000),
         severity=_severity(reader),
-        tolerance=reader.number("tolerance", float, 0.0, 0.05, default=0.0),
+        tolerance=tolerance or 0.0,
+        noise_sigma=noise_sigma,
+        given=_given(reader) | given,
         categories=tuple(
             _category(table, f"{origin}: category {number}", imported)
             for number, table in enumerate(tables, start=1)
@@ -149,6 +157,7 @@ def _category(content: Any, origin: str, imported: bool) -> Category:
         aliases=reader.names("aliases"),
         extra=reader.take("extra", bool, default=False),
         meshes=meshes,
+        unit=_unit(reader),
     )
     reader.finish()
     if category.templates < len(subcategories) and not imported:
@@ -157,6 +166,23 @@ def _category(content: Any, origin: str, imported: bool) -> Category:
             f"of the {len(subcategories)} subcategories"
         )
     return category
+
+
+def _given(reader: _Reader) -> dict[str, str]:
+    """Take the lengths that a stored specification has from units of measure."""
+    table = reader.take("given", Mapping, default={})
+    for name, text in table.items():
+        if name not in ("noise_sigma", "tolerance") or not isinstance(text, str):
+            raise InputError(f"{reader.origin}: given.{name} = {text!r} is no length in a unit")
+        parse_length(f"{reader.origin}: given.{name}", text)
+    return dict(table)
+
+
+def _unit(reader: _Reader) -> str:
+    unit: str = reader.take("unit", str, default="")
+    if unit not in ("", *UNITS):
+        raise InputError(f"{reader.origin}: unit = {unit!r}, expected one of {', '.join(UNITS)}")
+    return unit
 
 
 class _Reader:
@@ -210,6 +236,20 @@ class _Reader:
     def number(self, key: str, kind: type, low: float, high: float, default: Any = None) -> Any:
         value = self.take(key, object, default=default)
         return _check_number(f"{self.origin}: {key}", value, kind, low, high)
+
+    def length(self, key: str, high: float, given: dict[str, str]) -> float | None:
+        """Take a number of radii, or put a text like "0.05 mm" into `given`; None for neither."""
+        value = self.take(key, object, default=_ABSENT)
+        if value is _ABSENT:
+            return None
+        if isinstance(value, str):
+            length = parse_length(f"{self.origin}: {key}", value)
+            if isinstance(length, Length):
+                given[key] = str(length)
+                return None
+            value = length
+        number: float = _check_number(f"{self.origin}: {key}", value, float, 0.0, high)
+        return number
 
     def range(
         self, key: str, kind: type, low: float, high: float, default: Any = None

@@ -28,7 +28,7 @@ from intravariance.sources.stl_format import read_stl
 
 try:
     import resource
-except ImportError:  # Windows: only the parent's wall clock limits the child there
+except ImportError:  # Windows: only the parent's patience limits the child there
     resource = None  # type: ignore[assignment]
 
 
@@ -49,7 +49,7 @@ def main(file_format: str, memory: int, seconds: int) -> int:
     result = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what native libraries print must not mix with the arrays
     try:
-        mesh, error = make_base_mesh(*read_triangles(sys.stdin.buffer.read(), file_format))
+        made = make_base_mesh(*read_triangles(sys.stdin.buffer.read(), file_format))
     except InputError as problem:
         print(" ".join(str(problem).split()), file=sys.stderr)
         return 2
@@ -57,7 +57,14 @@ def main(file_format: str, memory: int, seconds: int) -> int:
         print(f"it needs more than {memory / 2**30:.0f} GiB of memory", file=sys.stderr)
         return 2
     with result:
-        np.savez(result, vertices=mesh.vertices, faces=mesh.faces, surface_error=np.float64(error))
+        np.savez(
+            result,
+            vertices=made.mesh.vertices,
+            faces=made.mesh.faces,
+            surface_error=np.float64(made.surface_error),
+            unit_radius=np.float64(made.unit_radius),
+            repair=np.array(made.repair),
+        )
     return 0
 
 
