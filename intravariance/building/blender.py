@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from functools import lru_cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -240,6 +241,12 @@ class BlenderWorker:
         end = self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, end - size))
         return self._log.read().decode(errors="replace").strip()
+
+
+@lru_cache(maxsize=1)
+def blender_worker(executable: Path | None) -> BlenderWorker:
+    """Return this process's Blender: a worker process keeps one for all its tasks."""
+    return BlenderWorker(executable)
 
 
 def _why_not_started(output: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
-from intravariance.building.blender import BlenderWorker
+from intravariance.building.blender import blender_worker
 from intravariance.building.plan import SampleJob, make_plan
 from intravariance.building.sample import SampleSettings, make_sample
 from intravariance.dataset.lengths import UNITS, Length, parse_length
@@ -305,11 +305,6 @@ def _rejections(made: Iterable[Finished]) -> dict[str, int]:
 # meshes that it used last.
 
 
-@lru_cache(maxsize=1)
-def _blender(executable: Path | None) -> BlenderWorker:
-    return BlenderWorker(executable)
-
-
 @lru_cache(maxsize=8)
 def _base_mesh(path: Path) -> Mesh:
     return load_base_mesh(path)
@@ -317,7 +312,7 @@ def _base_mesh(path: Path) -> Mesh:
 
 def _prepare_mesh(task: _MeshTask) -> tuple[BaseMesh, list[str], str]:
     """Prepare a base mesh; return it, warnings, and the version of Blender, which samples need."""
-    blender = _blender(task.blender)
+    blender = blender_worker(task.blender)
     version = blender.versions()["blender"]
     base, warnings = prepare(task.choice, cache=task.cache, skip_bad=task.skip_bad, blender=blender)
     return base, warnings, version
@@ -326,7 +321,7 @@ def _prepare_mesh(task: _MeshTask) -> tuple[BaseMesh, list[str], str]:
 def _make_sample(task: _SampleTask) -> tuple[bytes, Finished]:
     """Make a sample; return the content of its shard, and what there is to know of it."""
     origin = f"{task.base.origin} sha256:{task.base.sha256}"
-    mesh, blender = _base_mesh(task.base.path), _blender(task.blender)
+    mesh, blender = _base_mesh(task.base.path), blender_worker(task.blender)
     radius = task.base.unit_radius or math.nan
     sample = make_sample(task.job, mesh, origin, task.settings, blender, radius)
     if task.base.repair != KEPT:

@@ -11,10 +11,14 @@ from pathlib import Path
 
 import click
 
+from intravariance.building.mesh_check import MeshCheck
+from intravariance.building.mesh_check import check_meshes as run_checks
 from intravariance.building.plan import make_plan
 from intravariance.building.run import BuildResult, BuildSettings, build, default_cache
 from intravariance.building.sample import SampleSettings
 from intravariance.commands.import_ import print_result
+from intravariance.commands.mesh_check import as_json as checks_json
+from intravariance.commands.mesh_check import table, unusable
 from intravariance.commands.options import categories_option, jobs_option, json_option, quiet_option
 from intravariance.dataset.lengths import Length, parse_length
 from intravariance.dataset.specification import GROUPS, Specification
@@ -30,7 +34,7 @@ from intravariance.executors.processes import ProcessExecutor
 from intravariance.files.atomic import check_target
 from intravariance.geometry.sampling import NOISE_VARIANCE, PoseKind
 from intravariance.progress import say
-from intravariance.sources import Source, Up, choice_notes, choose, parse_source
+from intravariance.sources import Choice, Up, choice_notes, choose, parse_source
 
 _COLLATION = "anomaly_shapenet:"
 
@@ -86,6 +90,11 @@ _COLLATION = "anomaly_shapenet:"
 @click.option("--blender", type=click.Path(path_type=Path), help="Blender program to use.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder for prepared base meshes.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and write nothing.")
+@click.option(
+    "--check-meshes",
+    is_flag=True,
+    help="With --dry-run: read and repair each base mesh, and try its defects in Blender.",
+)
 @json_option
 @quiet_option
 def build_command(
@@ -107,6 +116,7 @@ def build_command(
     blender: Path | None,
     cache: Path | None,
     dry_run: bool,
+    check_meshes: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -114,6 +124,8 @@ def build_command(
 
     Killed at any moment, the same command carries on and ends with the same content digest.
     """
+    if check_meshes and not dry_run:
+        raise InputError("--check-meshes goes with --dry-run: it checks before a build")
     if source.startswith(_COLLATION):
         specification = _collation(group, spec).select(categories)
         needless = {"--fill": fill, "--blender": blender, "--cache": cache}
@@ -126,12 +138,6 @@ def build_command(
         )  # fmt: skip
         return
     specification = _specification(group, spec).select(categories)
-    if dry_run:
-        _print_plan(
-            specification, parse_source(source, up, follow_links), seed, fill is not None, as_json
-        )
-        return
-
     noise = _noise(specification, noise_variance, noise_sigma)
     settings = BuildSettings(
         specification=specification,
@@ -151,6 +157,19 @@ def build_command(
         quiet=quiet,
         noise=noise if isinstance(noise, Length) else None,
     )
+    settings.check_units()
+    if dry_run:
+        choices = _choices(specification, source, up, follow_links, seed, fill is not None)
+        if check_meshes:
+            with ProcessExecutor(jobs) as executor:
+                checks = run_checks(
+                    specification, choices, seed, settings.cache, skip_bad, blender, executor, quiet
+                )
+            _print_checks(checks, as_json)
+        else:
+            _print_plan(specification, choices, seed, as_json)
+        return
+
     out = Path(f"{specification.name}.h5") if out is None else out
     try:
         with ProcessExecutor(jobs) as executor:
@@ -260,25 +279,39 @@ def _in_radii(noise: float | Length) -> float:
     return noise
 
 
-def _print_plan(
-    specification: Specification, source: Source, seed: int, fill: bool, as_json: bool
-) -> None:
+def _choices(
+    specification: Specification,
+    source: str,
+    up: Up | None,
+    follow_links: bool,
+    seed: int,
+    fill: bool,
+) -> list[Choice]:
+    """Choose the base meshes, and tell how."""
+    found = parse_source(source, up, follow_links)
+    choices = choose(specification, found, seed, fill)
+    for note in choice_notes(specification, found, choices):
+        say(f"base meshes: {note}")
+    return choices
 
+
+def _print_checks(checks: list[MeshCheck], as_json: bool) -> None:
+    """Print what was found; raises InputError where a build would stop."""
+    click.echo(json.dumps({"base_meshes": checks_json(checks)}) if as_json else table(checks))
+    if problems := unusable(checks):
+        raise InputError("a build would stop at these base meshes:\n  " + "\n  ".join(problems))
+
+
+def _print_plan(
+    specification: Specification, choices: list[Choice], seed: int, as_json: bool
+) -> None:
     jobs = make_plan(specification, seed)
-    choices = choose(specification, source, seed, fill)
     meshes = {f"{c.category}/{c.subcategory}": c.origin for c in choices}
-    notes = choice_notes(specification, source, choices)
     if as_json:
-        click.echo(
-            json.dumps(
-                {"base_meshes": meshes, "notes": notes, "samples": [asdict(job) for job in jobs]}
-            )
-        )
+        click.echo(json.dumps({"base_meshes": meshes, "samples": [asdict(job) for job in jobs]}))
         return
     for name, origin in meshes.items():
         click.echo(f"base mesh  {name}  {origin}")
-    for note in notes:
-        click.echo(f"base meshes: {note}", err=True)
     for job in jobs:
         severity = "" if job.severity is None else f"  severity {job.severity:.2f}"
         click.echo(

@@ -87,7 +87,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "points": [min(sizes), max(sizes)],
         "noise_variance": sigma * sigma,
         "noise_sigma": sigma,
-        "noise_text": noise_text(identity, sphere_radii(dataset, units)),
+        "noise_text": noise_text(identity, sphere_radii(dataset, units)) or f"{sigma:.3g}",
         "pose": identity.get("pose", ""),
         "source": identity["source"],
         "imported": dataset.imported,

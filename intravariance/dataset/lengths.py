@@ -80,14 +80,15 @@ def sphere_radii(rows: Iterable[_Row], units: Mapping[str, str]) -> dict[str, fl
 
 
 def noise_text(identity: Mapping[str, Any], radii: Mapping[str, float]) -> str:
-    """Write the noise in radii, and in mm where that is known: "0.0447 radii (1.2 to 2.3 mm)".
+    """Write the noise in radii and mm, "0.0447 radii (1.2 to 2.3 mm)"; "" where mm are not known.
 
     radii : of each product's unit sphere in mm.
     """
     sigmas = {product: noise_of(identity, product) for product in radii}
-    text = f"{_span(list(sigmas.values()))} radii"
     lengths = [sigma * radii[product] for product, sigma in sigmas.items()]
-    return f"{text} ({_span(lengths)} mm)" if all(map(math.isfinite, lengths)) else text
+    if not all(map(math.isfinite, lengths)):
+        return ""
+    return f"{_span(list(sigmas.values()))} radii ({_span(lengths)} mm)"
 
 
 def _span(values: Sequence[float]) -> str:

@@ -237,9 +237,8 @@ class _Verification:
         if estimates:
             low, high = min(estimates.values()), max(estimates.values())
             units = {c.name: c.unit for c in self.expected.specification.categories}
-            recorded = noise_text(
-                self.dataset.metadata["identity"], sphere_radii(self.dataset, units)
-            )
+            both = noise_text(self.dataset.metadata["identity"], sphere_radii(self.dataset, units))
+            recorded = both or f"{self.expected.noise_sigma:.4f}"
             note = f"sigma {low:.4f} to {high:.4f}, recorded {recorded}"
         problems = noise_problems(estimates, self.expected)
         missing = {
