@@ -258,8 +258,8 @@ def _noise_text(sigma: float, both_units: str) -> str:
         f'The paper adds "Gaussian noise with a variance of {NOISE_VARIANCE}" and does not say in '
         f"which units. First reading, the default of `iv`: variance {NOISE_VARIANCE}, standard "
         f"deviation {default:.4f} radii on each stored coordinate. Second reading: standard "
-        f"deviation {NOISE_VARIANCE}. This file: standard deviation {both_units or f'{sigma:.4g}'}, variance "
-        f"{sigma**2:.4g}; {which}. Noise of {default:.4f} is about as large as small defects: "
+        f"deviation {NOISE_VARIANCE}. This file: standard deviation "
+        f"{both_units or f'{sigma:.4g}'}, variance {sigma**2:.4g}; {which}. Noise of {default:.4f} is about as large as small defects: "
         "compare it with the distances under Composition. Labels, normals and displacement are "
         "those of the noise-free surface."
     )
