@@ -259,9 +259,9 @@ def _noise_text(sigma: float, both_units: str) -> str:
         f"which units. First reading, the default of `iv`: variance {NOISE_VARIANCE}, standard "
         f"deviation {default:.4f} radii on each stored coordinate. Second reading: standard "
         f"deviation {NOISE_VARIANCE}. This file: standard deviation "
-        f"{both_units or f'{sigma:.4g}'}, variance {sigma**2:.4g}; {which}. Noise of {default:.4f} is about as large as small defects: "
-        "compare it with the distances under Composition. Labels, normals and displacement are "
-        "those of the noise-free surface."
+        f"{both_units or f'{sigma:.4g}'}, variance {sigma**2:.4g}; {which}. "
+        f"Noise of {default:.4f} is about as large as small defects: compare it with the distances "
+        "under Composition. Labels, normals and displacement are those of the noise-free surface."
     )
 
 

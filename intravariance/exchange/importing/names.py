@@ -71,7 +71,7 @@ def name_scans(scans: Sequence[Scan], tree: str) -> tuple[list[ImportJob], dict[
 def valid_name(text: str, fallback: str) -> str:
     """Write a text as a plain name: lower-case letters, digits, underscores, a letter first."""
     plain = unicodedata.normalize("NFKD", plain_name(text)).encode("ascii", "ignore").decode()
-    name = re.sub(r"[^a-z0-9_]+", "_", plain).strip("_")[:_LONGEST_NAME]
+    name = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:_LONGEST_NAME]
     if not name:
         return fallback
     return name if name[0].isalpha() else f"n{name}"
