@@ -50,6 +50,7 @@ LIMITS = {
     "scratch": Limits(0.002, 0.25, 0.006, 0.4),
     "bending": Limits(0.020, 0.40, 0.008, 0.3),
     "twist": Limits(0.020, 0.40, 0.006, 0.3),
+    "misaligned": Limits(0.005, 0.40, 0.010, 0.3),
 }
 
 
@@ -71,15 +72,13 @@ def problem(kind, pristine, defect):
         return "nothing is left"
     if not np.isfinite(surface.vertices).all():
         return "vertices that are not finite"
-    labelled = defect.cut.copy()
-    if labelled.any():
+    size = np.linalg.norm(defect.displacement, axis=1)
+    labelled = defect.cut | (size[surface.faces].mean(axis=1) > DISPLACEMENT_THRESHOLD)
+    if defect.cut.any():
         found = closed_problem(surface.vertices, surface.faces)
         if found:
             return f"the cut left {found}"
         labelled |= _near_rim(surface, defect.rim)
-    else:
-        size = np.linalg.norm(defect.displacement, axis=1)
-        labelled = size[surface.faces].mean(axis=1) > DISPLACEMENT_THRESHOLD
     share = surface.areas[labelled].sum() / surface.areas.sum()
     if not limits.least <= share <= limits.most:
         return f"{share:.2%} of the area would be labelled"

@@ -124,7 +124,7 @@ def _drill(surface, seed, radius, wanted):
     around = np.cos(angles) * across + np.sin(angles) * along
     wide = 1.2 * radius + MARGIN
     heights, _ = surface.cast(seed.point + above * seed.normal + wide * around, -seed.normal)
-    if not np.ptp(heights) < 0.8 * wide:  # also where a ray meets nothing
+    if np.isinf(heights).any() or np.ptp(heights) > 0.8 * wide:
         return Drill(above, 0.0, 0.0, False, "the drill would slip off an edge")
     circle = np.r_[np.zeros((1, 3)), around[::2]]
     exits, thicknesses, next_entries = [], [], []
