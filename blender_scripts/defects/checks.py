@@ -90,7 +90,7 @@ def problem(kind, pristine, defect):
         departure = float(np.sqrt((distances * distances).mean()))
         reason = _deformation_problem(pristine, surface, defect, labelled, distances, limits)
     reason = reason or _hidden(surface, labelled, limits)
-    if not (reason or defect.cut.any()):
+    if not (reason or defect.cut.any() or kind == "misaligned"):
         reason = _misnamed(kind, surface, defect)
         reason = reason or implausible(kind, surface, defect.displacement, labelled)
     if reason:

@@ -19,7 +19,6 @@ import numpy as np
 
 from annotations.vocabulary import NORMAL, definition, in_order
 from intravariance.cards.terms import Terms, spdx, terms_from
-from intravariance.dataset.schema import DATASET_VERSION
 from intravariance.dataset.store import Dataset, Record
 from intravariance.tables import Cell, markdown_table
 
@@ -74,7 +73,7 @@ def imported_parts(dataset: Dataset) -> dict[str, str]:
 def identity_table(dataset: Dataset) -> str:
     """Show what a file records of how it was made, and with which software, as Markdown."""
     metadata = dataset.metadata
-    rows = [("content digest", dataset.digest), ("format version", DATASET_VERSION)]
+    rows = [("content digest", dataset.digest), ("format version", dataset.version)]
     plain = sorted(metadata["identity"].items())
     rows += [(key, value) for key, value in plain if not isinstance(value, dict | list)]
     rows += [(f"software: {k}", v) for k, v in sorted(metadata.get("software", {}).items())]

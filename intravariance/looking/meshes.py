@@ -71,12 +71,12 @@ def mesh_cloud(path: Path, name: str, up: Up | None = None) -> tuple[LabelledClo
     """
     suffix = path.suffix.lower()
     try:
-        mesh, error = read_and_repair(read_bytes(path), suffix.lstrip("."))
+        made = read_and_repair(read_bytes(path), suffix.lstrip("."))
     except InputError as problem:
         named = str(problem).startswith(str(path))
         raise problem if named else InputError(f"{path}: {problem}") from problem
     up = up or ("y" if suffix == ".glb" else "z")
-    mesh = to_unit_sphere(y_up_to_z_up(mesh) if up == "y" else mesh)
+    mesh = to_unit_sphere(y_up_to_z_up(made.mesh) if up == "y" else made.mesh)
     where = sample_surface(mesh, _POINTS, generator(0, name, "display"))
     cloud = LabelledCloud(
         name=name,
@@ -88,7 +88,7 @@ def mesh_cloud(path: Path, name: str, up: Up | None = None) -> tuple[LabelledClo
         normals=where.normals.astype(np.float32),
         labels=np.zeros(_POINTS, dtype=np.uint8),
     )
-    return cloud, [_described(mesh, error, up)]
+    return cloud, [_described(mesh, made.surface_error, up)]
 
 
 def mesh_sheet(

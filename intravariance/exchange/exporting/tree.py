@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,9 @@ def _side_file(records: Sequence[Record], entries: Sequence[Entry]) -> bytes:
             "defect": record.defect,
             "points": record.n_points,
             "anomalous": record.n_anomalous,
+            "difficulty": record.difficulty,
+            "snr": None if isnan(record.snr) else record.snr,
+            "unit_radius": None if isnan(record.unit_radius) else record.unit_radius,
             "digest": record.digest,
             "pose": record.pose.tolist(),
             "parameters": record.parameters,

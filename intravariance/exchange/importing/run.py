@@ -176,6 +176,11 @@ def plan_import(settings: ImportSettings) -> ImportPlan:
         f"{layout}: {len(jobs)} clouds of {len({job.category for job in jobs})} categories",
         settings.quiet,
     )
+    for old, new in renamed.items():
+        say(f"name rewritten: {old!r} is {new!r} in the file", settings.quiet)
+    if links := scans[0].tree.links_left_out(""):
+        shown = ", ".join(links[:3]) + (", ..." if len(links) > 3 else "")
+        say(f"not followed: {len(links)} links to folders or out of {settings.path} ({shown})")
     imported: dict[str, Any] = {"layout": layout, "tree": tree, "normalise": settings.normalise}
     imported |= exported_from(scans[0].tree)
     return ImportPlan(
