@@ -26,7 +26,7 @@ import psutil
 from intravariance.building.blender import BlenderWorker
 from intravariance.building.plan import SampleJob, make_plan
 from intravariance.building.sample import SampleSettings, make_sample
-from intravariance.dataset.specification import load_group
+from intravariance.dataset.specification_reader import load_group
 from intravariance.geometry.mesh import Mesh
 from intravariance.sources import choose, load_base_mesh, parse_source, prepare
 

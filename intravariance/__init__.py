@@ -17,12 +17,8 @@ from intravariance.errors import BackendUnavailable, InputError, IntegrityError,
 
 if TYPE_CHECKING:
     from intravariance.dataset.schema import Sample
-    from intravariance.dataset.specification import (
-        Category,
-        Specification,
-        load_group,
-        load_specification,
-    )
+    from intravariance.dataset.specification import Category, Specification
+    from intravariance.dataset.specification_reader import load_group, load_specification
     from intravariance.dataset.store import Dataset, Record, open_dataset
     from intravariance.geometry.mesh import Mesh
     from intravariance.seeds import generator, seed_of
@@ -60,8 +56,8 @@ _PLACES = {
     "Sample": "dataset.schema",
     "Specification": "dataset.specification",
     "generator": "seeds",
-    "load_group": "dataset.specification",
-    "load_specification": "dataset.specification",
+    "load_group": "dataset.specification_reader",
+    "load_specification": "dataset.specification_reader",
     "open_dataset": "dataset.store",
     "seed_of": "seeds",
     "verify": "verification.verify",

@@ -6,7 +6,8 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-from intravariance.dataset.specification import Category, Specification, specification_from_dict
+from intravariance.dataset.specification import Category, Specification
+from intravariance.dataset.specification_reader import specification_from_dict
 
 # A cube of side 2: corners in binary order of (x, y, z), faces outward.
 CUBE_VERTICES = [(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]
@@ -43,6 +44,7 @@ def write(folder: Path, *names: str) -> Path:
 
 def write_zip(path: Path, *names: str) -> Path:
     """Do the same as `write`, in an archive."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for number, name in enumerate(names):
             archive.writestr(name, box_off(1 + number / 10))

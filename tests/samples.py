@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from annotations.vocabulary import DISPLACEMENT_THRESHOLD, NORMAL
 from intravariance.building.plan import SampleJob, make_plan
+from intravariance.dataset.difficulty import difficulty_of, signal_to_noise
 from intravariance.dataset.schema import ARRAYS
 from intravariance.dataset.shards import assemble, write_shard
 from intravariance.dataset.specification import Category, Specification
@@ -114,10 +115,21 @@ def make_sample(
         parameters={
             "base_mesh": f"{source}:{job.category}/{job.subcategory} sha256:0",
             "seed": seed,
-            "severity": job.severity,
+            **_details(job, displacement, sigma),
         },
         mesh=mesh if job.split == "train" else None,
     )
+
+
+def _details(job: SampleJob, displacement: np.ndarray, sigma: float) -> dict[str, Any]:
+    """Say of a defective sample what the build says."""
+    if job.severity is None:
+        return {}
+    moved = displacement[displacement.any(axis=1) & np.isfinite(displacement).all(axis=1)]
+    departure = float(np.sqrt(3 * np.square(moved).mean())) if len(moved) else np.nan
+    snr = signal_to_noise(departure, sigma)
+    details = {"severity": job.severity, "difficulty": difficulty_of(job.severity)}
+    return details | ({} if snr is None else {"snr": snr})
 
 
 def metadata(
@@ -156,10 +168,8 @@ def make_dataset(
     folder = path.with_suffix(".shards")
     folder.mkdir()
     shards = []
-    samples = [make_sample(job, seed, sigma, source) for job in make_plan(specification, seed)]
-    if order is not None:
-        samples.sort(key=order)
-    for sample in samples:
+    samples = (make_sample(job, seed, sigma, source) for job in make_plan(specification, seed))
+    for sample in samples if order is None else sorted(samples, key=order):
         if change is not None:
             sample = change(sample, generator(seed, sample.id, "change"))
         shards.append(folder / f"{sample.id}.h5")

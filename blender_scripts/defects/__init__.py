@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The nine defects, and `make_defect`, which makes one and checks it.
+"""The defects, and `make_defect`, which makes one and checks it.
 
 Lengths are in units of the unit-sphere radius of the product (area centroid at 0, greatest
 distance from it 1); z is up.
@@ -14,6 +14,7 @@ from blender_scripts.defects.broken import broken
 from blender_scripts.defects.checks import problem
 from blender_scripts.defects.crack import crack
 from blender_scripts.defects.hole import hole
+from blender_scripts.defects.misaligned import misaligned
 from blender_scripts.defects.missing import missing
 from blender_scripts.defects.result import Defective, recorded
 from blender_scripts.defects.scratch import scratch
@@ -34,6 +35,7 @@ DEFECTS = {
     "scratch": scratch,
     "bending": bending,
     "twist": twist,
+    "misaligned": misaligned,
 }
 
 

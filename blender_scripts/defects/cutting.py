@@ -44,7 +44,7 @@ def cut_away(surface, cutter, parameters, loose=CRUMB):
         faces=faces,
         displacement=np.zeros_like(vertices),
         cut=cut,
-        rim=_rim(vertices, faces, cut),
+        rim=border_points(vertices, faces, cut),
         parameters={**parameters, "loose_pieces_dropped": dropped},
     )
 
@@ -84,7 +84,7 @@ def _without_loose_pieces(surface, vertices, faces, cut, loose):
     return faces[kept], cut[kept], int(drop.sum())
 
 
-def _rim(vertices, faces, cut):
+def border_points(vertices, faces, cut):
     """Return (K, 3) points along the edges between cut and untouched faces."""
     if not cut.any() or cut.all():
         return np.zeros((0, 3))

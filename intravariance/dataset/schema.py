@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from intravariance.dataset.difficulty import described
+from intravariance.dataset.names import LONGEST_ID, LONGEST_NAME, PLAIN_NAME, name_problem
 from intravariance.dataset.safety import (
     MAX_ATTRIBUTE_BYTES,
     attribute,
@@ -24,12 +26,16 @@ from intravariance.dataset.safety import (
     child_group,
     reading,
 )
-from intravariance.dataset.specification import PLAIN_NAME, SPLITS
+from intravariance.dataset.specification import SPLITS
 from intravariance.errors import InputError, IntegrityError
 from intravariance.geometry.mesh import Mesh, digest_arrays
 
 DATASET_FORMAT = "iv"
-DATASET_VERSION = 1
+DATASET_VERSION = 2
+# Files of version 1 have no _TABLE_DETAILS, which say nothing of their samples then.
+READ_VERSIONS = (1, DATASET_VERSION)
+# Of what a content digest counts: the same in all versions of the file.
+_CONTENT_VERSION = 1
 MAX_SAMPLES = 1_000_000
 MAX_ROWS = 10_000_000  # points, mesh vertices or faces of one sample
 ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -44,7 +50,9 @@ TABLE = "samples"
 # (measured on three categories of Group 2), which is not worth a slower reading.
 COMPRESSED = frozenset(ARRAYS) - {"points"} | {"vertices", "faces", TABLE}
 _TABLE_STRINGS = ("id", "category", "subcategory", "split", "defect", "digest")
+_NAMES = ("id", "category", "subcategory", "defect")
 _TABLE_NUMBERS = ("n_points", "n_anomalous")
+_TABLE_DETAILS = {"difficulty": "S", "snr": "f", "unit_radius": "f"}  # see `described`
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +103,7 @@ def content_digest(identity: Mapping[str, Any], digests: Mapping[str, str]) -> s
     The identity is the specification, source, seed, noise and so on. Neither the order of samples
     nor the software counts.
     """
-    content = canonical_json([DATASET_VERSION, identity, sorted(digests.items())])
+    content = canonical_json([_CONTENT_VERSION, identity, sorted(digests.items())])
     return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -107,11 +115,9 @@ def location(sample: Sample) -> str:
 def check_sample(sample: Sample) -> None:
     """Raise InputError when the sample cannot be stored as it is: names, dtypes, shapes."""
     what = f"sample {sample.id!r}"
-    for name in ("id", "category", "subcategory", "defect"):
-        if not PLAIN_NAME.fullmatch(getattr(sample, name)):
-            raise InputError(
-                f"{what}: {name} = {getattr(sample, name)!r}, expected {PLAIN_NAME.pattern}"
-            )
+    for name in _NAMES:
+        if problem := _name_problem(name, getattr(sample, name)):
+            raise InputError(f"{what}: {name} = {getattr(sample, name)!r} is no name: {problem}")
     if sample.split not in SPLITS or sample.category == TABLE:
         raise InputError(f"{what}: cannot store category {sample.category!r}, {sample.split!r}")
     expected = {name: (dtype, (len(sample.labels), *row)) for name, (dtype, row) in ARRAYS.items()}
@@ -148,13 +154,17 @@ def write_array(group: h5py.Group, name: str, array: NDArray[Any]) -> None:
 
 
 def write_text(group: h5py.Group, name: str, text: str) -> None:
-    """Write a fixed-length ASCII attribute, which every HDF5 tool prints."""
-    if len(text) > MAX_ATTRIBUTE_BYTES:
+    """Write a fixed-length attribute, which every HDF5 tool prints; ASCII where that is enough."""
+    content = text.encode()
+    if len(content) > MAX_ATTRIBUTE_BYTES:
         raise InputError(
-            f"{group.name}: {name} takes {len(text)} bytes, an HDF5 attribute holds at most "
+            f"{group.name}: {name} takes {len(content)} bytes, an HDF5 attribute holds at most "
             f"{MAX_ATTRIBUTE_BYTES}; use a shorter specification or fewer parameters"
         )
-    group.attrs[name] = np.bytes_(text)
+    if content.isascii():
+        group.attrs[name] = np.bytes_(content)
+    else:
+        group.attrs.create(name, content, dtype=h5py.string_dtype("utf-8", len(content)))
 
 
 def read_sample(group: h5py.Group, id: str, category: str, split: str, n_points: int) -> Sample:
@@ -223,46 +233,76 @@ def table_row(sample: Sample) -> dict[str, Any]:
         **{name: getattr(sample, name) for name in _TABLE_STRINGS},
         "n_points": len(sample.labels),
         "n_anomalous": int(np.count_nonzero(sample.labels)),
+        **described(sample.parameters),
     }
 
 
 def write_table(file: h5py.Group, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write the table of samples, one row a sample."""
-    widths = {name: max(len(row[name]) for row in rows) for name in _TABLE_STRINGS}
-    columns = [(name, f"S{width}") for name, width in widths.items()]
-    columns += [(name, "<i4") for name in _TABLE_NUMBERS]
-    table = np.array([tuple(row[name] for name, _ in columns) for row in rows], dtype=columns)
+    details = {name: "<f8" if kind == "f" else kind for name, kind in _TABLE_DETAILS.items()}
+    kinds = dict.fromkeys(_TABLE_STRINGS, "S") | dict.fromkeys(_TABLE_NUMBERS, "<i4") | details
+    texts = {n: [row[n].encode() for row in rows] for n, kind in kinds.items() if kind == "S"}
+    columns = [(n, _string_type(texts[n]) if n in texts else kind) for n, kind in kinds.items()]
+    table = np.zeros(len(rows), dtype=columns)
+    for name, _ in columns:
+        table[name] = texts[name] if name in texts else [row[name] for row in rows]
     write_array(file, TABLE, table)
 
 
-def read_table(file: h5py.Group) -> list[dict[str, Any]]:
-    """Read the table of samples; IntegrityError when its columns or names are not as written."""
+def _string_type(texts: Sequence[bytes]) -> np.dtype[Any]:
+    """Return HDF5's type of a column: ASCII where that is enough, as every reader takes it."""
+    encoding = "ascii" if all(text.isascii() for text in texts) else "utf-8"
+    return h5py.string_dtype(encoding, max(1, *map(len, texts)))  # type: ignore[no-any-return]
+
+
+def _name_problem(column: str, text: str) -> str:
+    """Tell why a text cannot stand in a column of _NAMES; "" where it can."""
+    if column == "defect":
+        return "" if PLAIN_NAME.fullmatch(text) else f"expected {PLAIN_NAME.pattern}"
+    return name_problem(text, LONGEST_ID if column == "id" else LONGEST_NAME)
+
+
+def read_table(file: h5py.Group, version: int = DATASET_VERSION) -> list[dict[str, Any]]:
+    """Read the table of samples of a file of a version.
+
+    Raises IntegrityError when its columns or names are not as written.
+    """
     what = f"{file.file.filename}: /{TABLE}"
     dataset = checked_dataset(file, TABLE, MAX_SAMPLES)
-    columns = [(name, dataset.dtype[name].kind) for name in dataset.dtype.names or ()]
-    expected = [(name, "S") for name in _TABLE_STRINGS] + [(name, "i") for name in _TABLE_NUMBERS]
-    if columns != expected or dataset.dtype.itemsize > 2048:
+    columns = {name: dataset.dtype[name].kind for name in dataset.dtype.names or ()}
+    first = dict.fromkeys(_TABLE_STRINGS, "S") | dict.fromkeys(_TABLE_NUMBERS, "i")
+    expected = [first, first | _TABLE_DETAILS][version - 1]
+    if list(columns.items()) != list(expected.items()) or dataset.dtype.itemsize > 2048:
         raise IntegrityError(f"{what}: has columns {dataset.dtype}")
+    kinds: dict[str, Callable[[Any], Any]] = {
+        "S": lambda value: value.decode("utf-8"),
+        "i": int,
+        "f": float,
+    }
     with reading(what):
-        rows = []
-        for values in dataset[()].tolist():
-            texts = [value.decode("ascii") for value in values[: len(_TABLE_STRINGS)]]
-            rows.append(
-                dict(zip(_TABLE_STRINGS, texts, strict=True))
-                | dict(zip(_TABLE_NUMBERS, map(int, values[len(_TABLE_STRINGS) :]), strict=True))
-            )
+        rows = [
+            described({})
+            | {
+                name: kinds[kind](value)
+                for (name, kind), value in zip(columns.items(), values, strict=True)
+            }
+            for values in dataset[()].tolist()
+        ]
     for row in rows:
-        named = all(
-            PLAIN_NAME.fullmatch(row[n]) for n in ("id", "category", "subcategory", "defect")
-        )
-        if not named or row["split"] not in SPLITS or not 0 < row["n_points"] <= MAX_ROWS:
+        if (
+            any(_name_problem(name, row[name]) for name in _NAMES)
+            or row["split"] not in SPLITS
+            or not 0 < row["n_points"] <= MAX_ROWS
+        ):
             raise IntegrityError(f"{what}: damaged row {row}")
     if len({row["id"] for row in rows}) != len(rows):
         raise IntegrityError(f"{what}: names a sample twice")
     return rows
 
 
-def header(metadata: Mapping[str, Any], digest: str) -> dict[str, Any]:
+def header(
+    metadata: Mapping[str, Any], digest: str, version: int = DATASET_VERSION
+) -> dict[str, Any]:
     """Return the file's attributes: all of `metadata` as JSON, and in plain what people look for.
 
     "header_digest" is the SHA-256 of the others: HDF5 keeps no checksum of attributes.
@@ -271,7 +311,7 @@ def header(metadata: Mapping[str, Any], digest: str) -> dict[str, Any]:
     sigma = float(identity["noise_sigma"])
     values: dict[str, Any] = {
         "format": DATASET_FORMAT,
-        "format_version": DATASET_VERSION,
+        "format_version": version,
         "metadata": canonical_json(metadata),
         "specification": canonical_json(identity["specification"]),
         "software": canonical_json(metadata.get("software", {})),

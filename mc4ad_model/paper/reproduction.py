@@ -16,7 +16,7 @@ from typing import Any
 
 from intravariance.building.run import BuildSettings, build, default_cache
 from intravariance.building.sample import SampleSettings
-from intravariance.dataset.specification import load_group
+from intravariance.dataset.specification_reader import load_group
 from intravariance.dataset.store import Dataset
 from intravariance.errors import InputError
 from intravariance.executors.processes import ProcessExecutor
@@ -149,10 +149,7 @@ def build_dataset(group: int, out: Path, quiet: bool) -> None:
     """
     specification = load_group(group).select()
     samples = SampleSettings(
-        seed=0,
-        pose="so3",
-        noise_sigma=math.sqrt(NOISE_VARIANCE),
-        tolerance=specification.tolerance,
+        seed=0, pose="so3", noise_sigma=math.sqrt(NOISE_VARIANCE), tolerance=specification.tolerance
     )
     say(f"building {out}: iv build --group {group} --out {out}", quiet)
     settings = BuildSettings(specification, samples, "procedural", default_cache(), quiet=quiet)

@@ -11,7 +11,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from intravariance.dataset.specification import GROUPS, load_group
+from intravariance.dataset.specification import GROUPS
+from intravariance.dataset.specification_reader import load_group
 from intravariance.geometry.densify import subdivide_long_edges
 from intravariance.geometry.mesh import mesh_from_arrays, to_unit_sphere, triangle_areas
 from intravariance.geometry.sampling import sample_surface

@@ -5,7 +5,7 @@ import json
 import re
 
 from intravariance import open_dataset
-from intravariance.dataset.specification import load_group
+from intravariance.dataset.specification_reader import load_group
 from tests import ROOT
 from tests.conftest import run_iv
 

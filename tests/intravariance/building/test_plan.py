@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu
 
 from intravariance.building.plan import make_plan
-from intravariance.dataset.specification import Category, Specification, load_group
+from intravariance.dataset.specification import Category, Specification
+from intravariance.dataset.specification_reader import load_group
 
 
 @pytest.mark.parametrize("group", [1, 2])

@@ -14,7 +14,7 @@ from scipy.stats import norm
 from annotations.vocabulary import NORMAL
 from intravariance.building.plan import SampleJob
 from intravariance.dataset.schema import ARRAYS
-from intravariance.dataset.specification import load_group
+from intravariance.dataset.specification_reader import load_group
 from intravariance.dataset.store import Sample
 from intravariance.verification.probes import PROBES, Measured, Probe, evaluate
 from intravariance.verification.verify import verify

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("pydantic")
-from intravariance.dataset.specification import load_group
+from intravariance.dataset.specification_reader import load_group
 from intravariance.errors import InputError
 from mc4ad_model.paper.printed_tables import (
     MC4AD,

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from annotations.vocabulary import NORMAL
 from intravariance.cards.dataset_card import dataset_card
 from intravariance.commands.build import build_command
-from intravariance.dataset.specification import load_collation, load_group
+from intravariance.dataset.specification_reader import load_collation, load_group
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
 from intravariance.exchange.importing.collation import CollationSettings, plan_collation

@@ -11,6 +11,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,18 @@ def test_global_random_state_and_threads_do_not_matter(tmp_path, whole):
     assert results(train_smaller(tmp_path / "again").folder) == results(whole)
 
 
+@pytest.mark.parametrize(("precision", "warned"), [("bfloat16", True), ("float32", False)])
+def test_bfloat16_on_a_processor_without_it_is_warned_of(
+    tmp_path, monkeypatch, capsys, precision, warned
+):
+    flags = tmp_path / "cpuinfo"
+    flags.write_text("flags : fpu avx2 fma\n")
+    monkeypatch.setattr("mc4ad_model.machine.precision.CPU_FLAGS", flags)
+    config = tiny(*SMALLER, f"training.precision={precision}", "training.epochs=1")
+    train(training_run(tmp_path, config), toys(), replace(cpu(), quiet=False))
+    assert ("has no bfloat16 arithmetic" in capsys.readouterr().err) == warned
+
+
 def test_what_a_finished_run_leaves(whole):
     names = {path.name for path in whole.iterdir()}
     assert names == {
@@ -122,6 +135,7 @@ def test_what_a_finished_run_leaves(whole):
     assert timing["steps"] == 4
     assert timing["seconds"] > 0
     assert timing["memory_bytes"] > 10**7
+    assert "note" not in timing
 
 
 def test_a_run_in_the_registered_frame_keeps_what_it_registers_to(tmp_path):
@@ -165,6 +179,8 @@ def test_interrupted_at_every_step(tmp_path, whole):
     for _ in range(3):
         stopped(tmp_path, 1)
     assert results(train_smaller(tmp_path).folder) == results(whole)
+    timing = json.loads((tmp_path / "timing.json").read_text())
+    assert timing["steps"] == 1 and "3 steps were trained by earlier ones" in timing["note"]
 
 
 def test_interrupted_in_its_last_step_a_run_is_finished_and_says_so(tmp_path, whole):

@@ -5,8 +5,10 @@ import tomllib
 import pytest
 
 from annotations.vocabulary import DEFECT_TYPES
-from intravariance.dataset.specification import (
-    GROUPS,
+from intravariance.building.plan import make_plan
+from intravariance.dataset.difficulty import BANDS, difficulty_of
+from intravariance.dataset.specification import GROUPS
+from intravariance.dataset.specification_reader import (
     load_group,
     load_specification,
     specification_from_dict,
@@ -77,6 +79,27 @@ def test_desk_is_an_extra_and_raido_an_alias():
         group.select(["bathtub"])
 
 
+def test_a_difficulty_is_a_name_for_a_range_of_severity():
+    def read(keys):
+        return specification_from_dict(tomllib.loads(keys + MINIMAL), "mine.toml")
+
+    assert read("").severity == read('difficulty = "mixed"').severity == (0, 1)
+    for name, (low, high) in BANDS.items():
+        specification = read(f'difficulty = "{name}"')
+        assert specification.severity == (low, high)
+        assert {
+            difficulty_of(job.severity) for job in make_plan(specification, 0) if job.severity
+        } == {name}
+        assert specification_from_dict(specification.to_dict(), "again") == specification
+    for keys, message in (
+        ('difficulty = "awkward"', r"mine\.toml: difficulty = 'awkward', expected one of hard, "),
+        ('difficulty = "hard"\nseverity = [0, 1]', r"both given.*'hard' is a name for severity"),
+        ("difficulty = 1", "difficulty = 1, expected str"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read(keys)
+
+
 def test_nothing_but_extras_is_an_error():
     content = tomllib.loads(MINIMAL)
     content["category"][0]["extra"] = True
@@ -118,12 +141,14 @@ def test_reads_a_users_file(tmp_path):
         (("bulge = 1", "bulge = -1"), "defects.bulge = -1"),
         (("[2000, 3000]", "[3000, 2000]"), "smallest is above largest"),
         (("[2000, 3000]", "[3000]"), r"expected \[smallest, largest\]"),
-        (('["tall"]', '["tall", "tall"]'), "expected different names"),
-        (('["tall"]', '["Tall One"]'), "lower-case letters"),
+        (('["tall"]', '["tall", "tall"]'), "subcategories must differ, found twice: tall"),
+        (('["tall"]', '["night-stand", "Night Stand"]'), "found twice: Night Stand, night-stand"),
+        (('["tall"]', '["Tall\\nOne"]'), r"which is no name: it has '\\n'"),
+        (('name = "mine"', 'name = "Mine"'), "lower-case letters"),
         (('["tall"]', '["tall", "wide"]'), "at least one for each of the 2 subcategories"),
         (("templates = 1", 'templates = 1\nmeshes = { wide = "a.off" }'), "meshes.wide"),
-        (('name = "vase"', 'name = "../vase"'), "lower-case letters"),
-        (('name = "vase"', 'name = "samples"'), "'samples' is taken"),
+        (('name = "vase"', 'name = "../vase"'), "is no name: it begins with a dot"),
+        (('name = "vase"', 'name = "Samples"'), "'Samples' is taken"),
         (
             (
                 '["tall"]\ntemplates = 1',
@@ -145,7 +170,7 @@ def test_a_wrong_file_is_named_with_key_and_remedy(tmp_path, change, message):
 def test_categories_must_differ(tmp_path):
     content = tomllib.loads(MINIMAL)
     content["category"] *= 2
-    with pytest.raises(InputError, match="found twice: \\['vase'\\]"):
+    with pytest.raises(InputError, match="names must differ, found twice: vase"):
         specification_from_dict(content, "mine.toml")
 
 

@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading specifications: the shipped ones, a user's TOML file, and the form stored in a file.
+
+Every key, type and range is checked here; `intravariance.dataset.specification` holds the result.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from annotations.vocabulary import DEFECT_TYPES, NORMAL, in_order
+from intravariance.dataset.difficulty import MIXED, RANGES
+from intravariance.dataset.lengths import UNITS, Length, parse_length
+from intravariance.dataset.names import (
+    PLAIN_NAME,
+    RESERVED,
+    composed,
+    name_problem,
+    plain_name,
+)
+from intravariance.dataset.specification import LARGEST_TOLERANCE, Category, Specification
+from intravariance.errors import InputError
+
+_ABSENT = object()
+
+
+def load_group(number: int) -> Specification:
+    """Load Group 1 (paper, Table 7) or Group 2 (Table 8), extra categories included."""
+    return _load_shipped(f"group{number}.toml")
+
+
+def load_collation() -> Specification:
+    """Load Group 1 with classes of Anomaly-ShapeNet as its subcategories."""
+    return _load_shipped("group1_anomaly_shapenet.toml")
+
+
+def _load_shipped(name: str) -> Specification:
+    resource = files("intravariance.dataset") / "specifications" / name
+    return specification_from_dict(tomllib.loads(resource.read_text(encoding="utf-8")), name)
+
+
+def load_specification(path: Path) -> Specification:
+    """Load a user's own specification; InputError names the file, the key and what is allowed."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"--spec {path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"--spec {path}: not a TOML file: {error}") from error
+    return specification_from_dict(content, str(path))
+
+
+def specification_from_dict(
+    content: Mapping[str, Any], origin: str, imported: bool = False
+) -> Specification:
+    """Check every key, type and range of a parsed TOML file (or of `to_dict`).
+
+    imported : of data that somebody else made. Defects may then have any name but "normal", and
+    there may be fewer templates than subcategories, or none.
+    Raises InputError naming `origin`, the key, the value and what is allowed.
+    """
+    reader = _Reader(content, origin)
+    tables = reader.take("category", list, required=True)
+    if not tables:
+        raise InputError(f"{origin}: needs at least one [[category]]")
+    given: dict[str, str] = {}
+    tolerance = reader.length("tolerance", LARGEST_TOLERANCE, given)
+    noise_sigma = reader.length("noise_sigma", 1.0, given)
+    specification = Specification(
+        name=reader.plain("name"),
+        title=reader.take("title", str, default=""),
+        points=reader.range("points", int, 16, 10_000_000),
+        severity=_severity(reader),
+        tolerance=tolerance or 0.0,
+        noise_sigma=noise_sigma,
+        given=_given(reader) | given,
+        categories=tuple(
+            _category(table, f"{origin}: category {number}", imported)
+            for number, table in enumerate(tables, start=1)
+        ),
+    )
+    reader.finish()
+    names = [n for c in specification.categories for n in (c.name, *c.aliases)]
+    _check_different(f"{origin}: category names", names)
+    return specification
+
+
+def _check_different(what: str, names: Sequence[str]) -> None:
+    """Raise InputError where two names differ in capitals, spaces or hyphens alone, or not."""
+    spellings: dict[str, list[str]] = {}
+    for name in names:
+        spellings.setdefault(plain_name(name), []).append(name)
+    if same := [", ".join(sorted(set(found))) for found in spellings.values() if len(found) > 1]:
+        raise InputError(f"{what} must differ, found twice: {'; '.join(same)}")
+
+
+def _severity(reader: _Reader) -> tuple[float, float]:
+    """Take the range of severity, or the difficulty that is a name for one."""
+    both = {"difficulty", "severity"} <= reader.left.keys()
+    difficulty = reader.take("difficulty", str, default=MIXED)
+    if difficulty not in RANGES:
+        raise InputError(
+            f"{reader.origin}: difficulty = {difficulty!r}, expected one of {', '.join(RANGES)}"
+        )
+    if both:
+        raise InputError(
+            f"{reader.origin}: difficulty and severity are both given; expected one of them: "
+            f"{difficulty!r} is a name for severity = {list(RANGES[difficulty])}"
+        )
+    low, high = reader.range("severity", float, 0.0, 1.0, default=list(RANGES[difficulty]))
+    return low, high
+
+
+def _category(content: Any, origin: str, imported: bool) -> Category:
+    if not isinstance(content, Mapping):
+        raise InputError(f"{origin}: expected a [[category]] table, found {content!r}")
+    reader = _Reader(content, origin)
+    name = reader.name("name")
+    if plain_name(name) == RESERVED:
+        raise InputError(f"{origin}: name = {name!r} is taken: the file's table has it")
+    reader.origin = f"{origin} ({name})"
+    subcategories = reader.names("subcategories", required=True)
+    defects = reader.take("defects", Mapping, default={})
+    for defect, count in defects.items():
+        if not imported and defect not in DEFECT_TYPES:
+            raise InputError(
+                f"{reader.origin}: unknown defect {defect!r}; known: {', '.join(DEFECT_TYPES)}"
+            )
+        if not PLAIN_NAME.fullmatch(defect) or defect == NORMAL:
+            raise InputError(
+                f"{reader.origin}: {defect!r} is no name of a defect; expected are lower-case "
+                f"letters, digits and underscores, a letter first, and not {NORMAL!r}"
+            )
+        _check_number(f"{reader.origin}: defects.{defect}", count, int, 0, 100_000)
+    meshes = {composed(n): p for n, p in reader.take("meshes", Mapping, default={}).items()}
+    for subcategory, path in meshes.items():
+        if subcategory not in subcategories or not isinstance(path, str):
+            raise InputError(
+                f"{reader.origin}: meshes.{subcategory}: expected one of the subcategories "
+                f"{', '.join(subcategories)} and a path inside the source"
+            )
+    if len(set(meshes.values())) < len(meshes):
+        raise InputError(
+            f"{reader.origin}: meshes = {meshes}, expected a different file for each "
+            "subcategory: they are different products"
+        )
+    category = Category(
+        name=name,
+        subcategories=subcategories,
+        templates=reader.number("templates", int, 0 if imported else 1, 100_000),
+        positives=reader.number("positives", int, 0, 100_000),
+        defects={d: defects[d] for d in in_order(defects) if defects[d]},
+        aliases=reader.names("aliases"),
+        extra=reader.take("extra", bool, default=False),
+        meshes=meshes,
+        unit=_unit(reader),
+    )
+    reader.finish()
+    if category.templates < len(subcategories) and not imported:
+        raise InputError(
+            f"{reader.origin}: templates = {category.templates}, expected at least one for each "
+            f"of the {len(subcategories)} subcategories"
+        )
+    return category
+
+
+def _given(reader: _Reader) -> dict[str, str]:
+    """Take the lengths that a stored specification has from units of measure."""
+    table = reader.take("given", Mapping, default={})
+    for name, text in table.items():
+        if name not in ("noise_sigma", "tolerance") or not isinstance(text, str):
+            raise InputError(f"{reader.origin}: given.{name} = {text!r} is no length in a unit")
+        parse_length(f"{reader.origin}: given.{name}", text)
+    return dict(table)
+
+
+def _unit(reader: _Reader) -> str:
+    unit: str = reader.take("unit", str, default="")
+    if unit not in ("", *UNITS):
+        raise InputError(f"{reader.origin}: unit = {unit!r}, expected one of {', '.join(UNITS)}")
+    return unit
+
+
+class _Reader:
+    """Takes keys out of a table one by one, so that what is left over is unknown."""
+
+    def __init__(self, content: Mapping[str, Any], origin: str) -> None:
+        self.left = dict(content)
+        self.taken: list[str] = []
+        self.origin = origin
+
+    def take(self, key: str, kind: type, default: Any = None, required: bool = False) -> Any:
+        self.taken.append(key)
+        if key not in self.left:
+            if required or default is None:
+                raise InputError(f"{self.origin}: the key {key!r} is missing")
+            return default
+        value = self.left.pop(key)
+        if not isinstance(value, kind):
+            raise InputError(f"{self.origin}: {key} = {value!r}, expected {kind.__name__.lower()}")
+        return value
+
+    def plain(self, key: str) -> str:
+        value: str = self.take(key, str, required=True)
+        if not PLAIN_NAME.fullmatch(value):
+            raise InputError(
+                f"{self.origin}: {key} = {value!r}, expected lower-case letters, digits and "
+                "underscores, a letter first"
+            )
+        return value
+
+    def name(self, key: str) -> str:
+        return self._checked(key, self.take(key, str, required=True))
+
+    def names(self, key: str, required: bool = False) -> tuple[str, ...]:
+        values = self.take(key, list, default=[], required=required)
+        names = tuple(self._checked(key, value) for value in values)
+        if required and not values:
+            raise InputError(f"{self.origin}: {key} = [], expected at least one name")
+        _check_different(f"{self.origin}: {key}", names)
+        return names
+
+    def _checked(self, key: str, value: Any) -> str:
+        name = composed(value) if isinstance(value, str) else ""
+        if problem := name_problem(name):
+            raise InputError(
+                f"{self.origin}: {key} has {value!r}, which is no name: {problem}; expected are "
+                "letters of any script, digits, spaces, hyphens and other signs that files may have"
+            )
+        return name
+
+    def number(self, key: str, kind: type, low: float, high: float, default: Any = None) -> Any:
+        value = self.take(key, object, default=default)
+        return _check_number(f"{self.origin}: {key}", value, kind, low, high)
+
+    def length(self, key: str, high: float, given: dict[str, str]) -> float | None:
+        """Take a number of radii, or put a text like "0.05 mm" into `given`; None for neither."""
+        value = self.take(key, object, default=_ABSENT)
+        if value is _ABSENT:
+            return None
+        if isinstance(value, str):
+            length = parse_length(f"{self.origin}: {key}", value)
+            if isinstance(length, Length):
+                given[key] = str(length)
+                return None
+            value = length
+        number: float = _check_number(f"{self.origin}: {key}", value, float, 0.0, high)
+        return number
+
+    def range(
+        self, key: str, kind: type, low: float, high: float, default: Any = None
+    ) -> tuple[Any, Any]:
+        value = self.take(key, list, default=default)
+        if len(value) != 2:
+            raise InputError(f"{self.origin}: {key} = {value!r}, expected [smallest, largest]")
+        first, last = (_check_number(f"{self.origin}: {key}", v, kind, low, high) for v in value)
+        if first > last:
+            raise InputError(f"{self.origin}: {key} = {value!r}, smallest is above largest")
+        return first, last
+
+    def finish(self) -> None:
+        if self.left:
+            raise InputError(
+                f"{self.origin}: unknown key {', '.join(map(repr, sorted(self.left)))}; "
+                f"allowed: {', '.join(sorted(self.taken))}"
+            )
+
+
+def _check_number(what: str, value: Any, kind: type, low: float, high: float) -> Any:
+    numeric = int if kind is int else (int, float)
+    if isinstance(value, bool) or not isinstance(value, numeric) or not low <= value <= high:
+        raise InputError(f"{what} = {value!r}, expected {kind.__name__} from {low} to {high}")
+    return kind(value)
