@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotations.vocabulary import NORMAL
+from blender_scripts.portable import normal
 from intravariance.building.blender import BlenderWorker, Defective
 from intravariance.building.plan import SampleJob
 from intravariance.dataset.difficulty import difficulty_of, signal_to_noise
@@ -81,9 +82,8 @@ def make_sample(
         settings.pose if job.split == "test" else "canonical",
         generator(settings.seed, job.id, "pose"),
     )
-    noise = generator(settings.seed, job.id, "noise").normal(
-        scale=settings.noise_sigma, size=where.points.shape
-    )
+    rng = generator(settings.seed, job.id, "noise")
+    noise = settings.noise_sigma * normal(rng, where.points.shape)
     return Sample(
         id=job.id,
         category=job.category,
