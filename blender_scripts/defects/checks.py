@@ -12,6 +12,7 @@ from blender_scripts.defects.scratch import no_scratch
 from blender_scripts.defects.swelling import no_swelling
 from blender_scripts.defects.twist import no_twist
 from blender_scripts.meshes import closed_problem, volume
+from blender_scripts.portable import norm
 from blender_scripts.surface import Surface
 
 # The same two numbers as in annotations/vocabulary.py, which Blender's Python cannot import.
@@ -72,7 +73,7 @@ def problem(kind, pristine, defect):
         return "nothing is left"
     if not np.isfinite(surface.vertices).all():
         return "vertices that are not finite"
-    size = np.linalg.norm(defect.displacement, axis=1)
+    size = norm(defect.displacement)
     labelled = defect.cut | (size[surface.faces].mean(axis=1) > DISPLACEMENT_THRESHOLD)
     if defect.cut.any():
         found = closed_problem(surface.vertices, surface.faces)
