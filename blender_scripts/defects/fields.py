@@ -13,7 +13,7 @@ def drawn(rng, severity, slight, severe):
     So the lengths of one defect do not move in lockstep, and a third of the severities is still a
     band of sizes of its own.
     """
-    return float(slight + (severe - slight) * (0.9 * severity + 0.1 * rng.random()))
+    return round(float(slight + (severe - slight) * (0.9 * severity + 0.1 * rng.random())), 9)
 
 
 def smooth_step(x):

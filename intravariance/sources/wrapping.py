@@ -69,7 +69,8 @@ def _cells(corners: NDArray[np.float64], voxel: float) -> NDArray[np.int64]:
     for count in np.unique(pieces):
         i, j = np.array([(i, j) for i in range(count + 1) for j in range(count + 1 - i)]).T
         weights = np.stack([i, j, count - i - j], axis=1) / count  # (L, 3)
-        points = (weights[None, :, :, None] * corners[pieces == count][:, None]).sum(axis=2)
+        some = corners[pieces == count][:, None]  # (f, 1, 3, 3)
+        points = sum(weights[:, k, None] * some[:, :, k] for k in range(3))  # (f, L, 3)
         cells.append(np.unique(np.floor(points.reshape(-1, 3) / voxel).astype(np.int64), axis=0))
     every: NDArray[np.int64] = np.unique(np.concatenate(cells), axis=0)
     return every
