@@ -13,13 +13,14 @@ from annotations.vocabulary import NORMAL
 from intravariance.building.blender import BlenderWorker, Defective
 from intravariance.building.plan import SampleJob
 from intravariance.dataset.store import Sample
-from intravariance.geometry.mesh import Mesh
+from intravariance.geometry.mesh import Mesh, triangle_areas
 from intravariance.geometry.sampling import (
     PoseKind,
     add_tolerance,
     apply_pose,
     interpolate,
     label_points,
+    points_for_area,
     random_pose,
     rotate,
     sample_surface,
@@ -32,14 +33,15 @@ class SampleSettings:
     """Hold what all samples of a build have in common.
 
     pose : of test samples; training samples stay in the canonical frame. noise_sigma : standard
-    deviation of the Gaussian noise on each stored coordinate, in unit-sphere radii. tolerance :
-    see `Specification`.
+    deviation of the Gaussian noise on each stored coordinate, in unit-sphere radii. tolerance,
+    points : see `Specification`.
     """
 
     seed: int
     pose: PoseKind
     noise_sigma: float
     tolerance: float
+    points: tuple[int, int]
 
 
 def make_sample(
@@ -63,7 +65,10 @@ def make_sample(
             job.defect, pristine, entropy(settings.seed, job.id, "defect"), job.severity
         )
     rng = generator(settings.seed, job.id, "surface")
-    where = sample_surface(defective.mesh, job.n_points, rng)
+    # rounded, so that no last bit decides on a point more
+    ratio = round(float(triangle_areas(defective.mesh).sum() / triangle_areas(base).sum()), 9)
+    count = points_for_area(job.n_points, ratio, settings.points)
+    where = sample_surface(defective.mesh, count, rng)
     displacement = interpolate(defective.displacement, defective.mesh, where)
     newly_exposed = defective.cut[where.face]
     labels = label_points(where.points, displacement, newly_exposed, defective.rim)

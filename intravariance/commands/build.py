@@ -129,6 +129,7 @@ def build_command(
             pose=pose,
             noise_sigma=_sigma(noise_variance, noise_sigma),
             tolerance=specification.tolerance,
+            points=specification.points,
         ),
         source=source,
         cache=default_cache() if cache is None else cache,

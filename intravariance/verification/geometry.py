@@ -29,6 +29,7 @@ from intravariance.geometry.template_surface import (
     sample_template,
     simulate,
 )
+from intravariance.verification.density import TemplateDensity
 
 # Points of a sample that are looked up; a mean over these is as good as one over all.
 _LOOKED_UP = 2_000
@@ -69,10 +70,11 @@ class Deviation:
 
 @dataclass(frozen=True)
 class _Product:
-    """A template's surface, the mean distances (K,) simulated at noise levels (K,), and the mean
-    cosine of the normals simulated at the level expected."""
+    """A template's surface, how densely points lie on it, the mean distances (K,) simulated at
+    noise levels (K,), and the mean cosine of the normals simulated at the level expected."""
 
     surface: TemplateSurface
+    density: TemplateDensity
     cosine: float
     sigmas: NDArray[np.float64]
     distances: NDArray[np.float64]
@@ -106,6 +108,11 @@ class CategoryGeometry:
         if self._tree is None and self._training:
             self._tree = cKDTree(np.concatenate(self._training))
         return self._tree
+
+    def density(self, sample: Sample) -> TemplateDensity | None:
+        """Return how densely points lie on a sample's template; None without a template."""
+        product = self._products.get(sample.subcategory)
+        return None if product is None else product.density
 
     def compare(self, sample: Sample) -> Fit | None:
         """Compare a sample with its template: fills `deviations` and `normals_problems`, and
@@ -145,7 +152,8 @@ class CategoryGeometry:
             [simulate(mesh, surface, sigma, self._rng) for sigma in sigmas]
         )
         cosine = float(np.interp(self._sigma, sigmas, cosines))
-        return _Product(surface, cosine, sigmas, distances)
+        density = TemplateDensity(surface, self._sigma, self._rng)
+        return _Product(surface, density, cosine, sigmas, distances)
 
     def _record(
         self, sample: Sample, product: _Product, distances: NDArray[np.float64], moved: bool

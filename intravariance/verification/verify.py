@@ -173,7 +173,8 @@ class _Verification:
             fitted = geometry.compare(sample)
             tree = geometry.training_tree()
             if self.probes and sample.split == "test" and tree is not None:
-                self.measured.append(measure(sample, self.places[sample.id], fitted, tree))
+                place, density = self.places[sample.id], geometry.density(sample)
+                self.measured.append(measure(sample, place, fitted, density, tree))
         if self.imported:
             return
         self.deviations += geometry.deviations

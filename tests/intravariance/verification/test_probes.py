@@ -68,6 +68,22 @@ def test_a_handful_of_samples_proves_nothing() -> None:
     assert first_probe(measured("a", np.arange(3.0) + 9, np.arange(3.0))).passed
 
 
+def test_a_probe_whose_interval_leaves_out_chance_passes_with_a_reason_alone() -> None:
+    others = dict.fromkeys(PROBES, float("nan"))
+    for offset, size in ((0.12, 1500), (0.95, 20), (0.0, 50)):
+        quantiles = norm.ppf((np.arange(size) + 0.5) / size)
+        items = measured("a", quantiles + offset, quantiles)
+        probe = first_probe(
+            [replace(i, values={**others, "points": i.values["points"]}) for i in items]
+        )
+        assert probe.passed
+        assert bool(probe.reason) == (not probe.low <= 0.5 <= probe.high)
+        assert bool(probe.reason) == bool(offset)
+    failed = first_probe(measured("a", np.arange(50.0) + 50, np.arange(50.0)))
+    assert not failed.passed
+    assert not failed.reason
+
+
 def test_samples_without_a_number_are_left_out() -> None:
     items = measured("a", np.array([1.0, np.nan]), np.array([0.0]))
     assert first_probe(items).auroc == 1
@@ -180,6 +196,17 @@ def evenly_spaced(sample: Sample, rng: np.random.Generator) -> Sample:
     return with_points(sample, points)
 
 
+def thinner_elsewhere(sample: Sample, rng: np.random.Generator) -> Sample:
+    """Keep the number of points, but put a sixth of those elsewhere on the defect."""
+    labelled, rest = np.flatnonzero(sample.labels), np.flatnonzero(sample.labels == 0)
+    moved = rng.choice(rest, len(rest) // 6, replace=False)
+    copied = np.arange(len(sample.labels))
+    copied[moved] = rng.choice(labelled, len(moved))
+    changed = {name: getattr(sample, name)[copied] for name in ARRAYS}
+    changed["points"][moved] += rng.normal(scale=0.0447, size=(len(moved), 3)).astype(np.float32)
+    return replace(sample, **changed)
+
+
 @pytest.mark.parametrize(
     ("change", "probes"),
     [
@@ -190,6 +217,7 @@ def evenly_spaced(sample: Sample, rng: np.random.Generator) -> Sample:
         (upright, {"pose angle"}),
         (far_put, {"pose offset", "stored centroid", "stored radius"}),
         (evenly_spaced, {"spacing"}),
+        (thinner_elsewhere, {"density"}),
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )
