@@ -61,6 +61,7 @@ from sparse_rivals import (
     training_step,
 )
 
+from mc4ad_model.machine.precision import bfloat16_is_native
 from mc4ad_model.methods.mc4ad.architectures import NetworkConfig
 from mc4ad_model.methods.mc4ad.network import CFPNet
 from mc4ad_model.sparse import Backend, CoordinatePyramid, Geometry, voxelise
@@ -100,7 +101,9 @@ class Run:
     @property
     def precisions(self) -> tuple[str, ...]:
         """Return the precisions that the device is measured in."""
-        return tuple(TOLERANCE) if self.device.type == "cuda" else ("float32", "bfloat16")
+        if self.device.type == "cuda":
+            return tuple(TOLERANCE)
+        return ("float32", "bfloat16") if bfloat16_is_native(self.device) else ("float32",)
 
     def synchronise(self) -> None:
         """Wait until the device has done its work."""

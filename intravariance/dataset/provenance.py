@@ -10,7 +10,7 @@ import hashlib
 import platform
 from collections.abc import Iterator
 from functools import lru_cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
@@ -33,10 +33,18 @@ def code_digest(*places: str) -> str:
 def software(*packages: str) -> dict[str, str]:
     """Return the versions of iv, of Python, and of the packages named, by name."""
     return {
-        "iv": version("intravariance"),
+        "iv": own_version(),
         "python": platform.python_version(),
         **{package: version(package) for package in packages},
     }
+
+
+def own_version() -> str:
+    """Return the version of iv, "source tree" where it runs without being installed."""
+    try:
+        return version("intravariance")
+    except PackageNotFoundError:
+        return "source tree"
 
 
 def _sources(entry: Traversable, name: str) -> Iterator[tuple[str, bytes]]:

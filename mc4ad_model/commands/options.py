@@ -43,7 +43,7 @@ device_option = click.option(
 )
 backend_option = click.option(
     "--backend",
-    type=click.Choice(["torch", "minkowski"]),
+    type=click.Choice(["torch", "triton", "minkowski"]),
     default="torch",
     show_default=True,
     help="Library that computes the sparse convolutions.",

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 class Machine:
     """The user's choices of how a run uses its machine.
 
-    device : "auto" (a GPU if there is one), "cpu" or "cuda"; backend : what computes the sparse
-    convolutions, "torch" or "minkowski"; workers : processes that make training samples, None for
-    one core less than there are, 4 at most; quiet : whether to leave out progress on stderr.
+    device : "auto" (a GPU if there is one), "cpu" or "cuda". backend : what computes the sparse
+    convolutions, "torch", "triton" or "minkowski". workers : processes that make training samples,
+    None for one core less than there are, 4 at most. quiet : whether to leave out progress on
+    stderr.
 
     The number of workers changes no result.
     """

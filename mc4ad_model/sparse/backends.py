@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Backends that compute the convolutions: torch alone, or an installed MinkowskiEngine.
+"""Backends that compute the convolutions: torch alone, Triton on a GPU, or MinkowskiEngine.
 
-Both take the same parameters and give the same rows in the same order, so a model can be trained
+All take the same parameters and give the same rows in the same order, so a model can be trained
 with one and run with the other.
 """
 
@@ -16,8 +16,9 @@ from mc4ad_model.sparse.convolution import sparse_convolution
 from mc4ad_model.sparse.coordinates import CoordinatePyramid
 from mc4ad_model.sparse.kernel_maps import Geometry
 from mc4ad_model.sparse.minkowski import MinkowskiBackend
+from mc4ad_model.sparse.triton_backend import TritonBackend
 
-BACKENDS = ("torch", "minkowski")
+BACKENDS = ("torch", "triton", "minkowski")
 
 
 class Backend(Protocol):
@@ -56,10 +57,12 @@ def get_backend(name: str = "torch") -> Backend:
     InputError
         There is no such backend.
     BackendUnavailable
-        MinkowskiEngine is not installed, or cannot be imported.
+        MinkowskiEngine or Triton is not installed or cannot be used here.
     """
     if name == "torch":
         return TorchBackend()
+    if name == "triton":
+        return TritonBackend()
     if name == "minkowski":
         return MinkowskiBackend()
     raise InputError(f"backend {name!r}: expected one of {', '.join(BACKENDS)}")

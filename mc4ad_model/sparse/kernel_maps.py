@@ -8,8 +8,11 @@ A convolution is y[o] = sum over k of x[o + offset_k] @ kernel[k]; missing voxel
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -99,7 +102,7 @@ class NeighbourTable:
     def __init__(self, table: Tensor, sources: int) -> None:
         self.table = table
         self.sources = sources
-        self._blocks: dict[int, list[PairBlock]] = {}
+        self._kept: dict[str, Any] = {}
 
     @property
     def offsets(self) -> int:
@@ -123,9 +126,15 @@ class NeighbourTable:
 
     def blocks(self, rows: int) -> list[PairBlock]:
         """Cut the pairs into blocks of `rows` target rows; the first call waits for the device."""
-        if rows not in self._blocks:
-            self._blocks[rows] = _pair_blocks(self.table, self.sources, rows)
-        return self._blocks[rows]
+        make = functools.partial(_pair_blocks, self.table, self.sources, rows)
+        blocks: list[PairBlock] = self.kept(f"blocks of {rows}", make)
+        return blocks
+
+    def kept(self, name: str, make: Callable[[], Any]) -> Any:
+        """Return another form of the table, made at the first call of its name and kept."""
+        if name not in self._kept:
+            self._kept[name] = make()
+        return self._kept[name]
 
 
 def _pair_blocks(table: Tensor, sources: int, rows: int) -> list[PairBlock]:

@@ -15,6 +15,7 @@ from intravariance.errors import InputError, IVError
 from intravariance.progress import say, track
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.machine.interruption import Interruption
+from mc4ad_model.machine.precision import slow_bfloat16
 from mc4ad_model.machine.ranks import Ranks
 from mc4ad_model.methods.mc4ad.configuration import TrainingConfig
 from mc4ad_model.methods.mc4ad.training_samples import (
@@ -51,6 +52,8 @@ def train(
     ranks = ranks or Ranks.here(machine)
     quiet = machine.quiet or not ranks.first
     device = machine.torch_device()
+    if run.config.training.precision == "bfloat16" and (warning := slow_bfloat16(device)):
+        say(f"{run.category}: {warning}", quiet)
     samples = TrainingSamples(templates, run.config, run.seed)
     per_epoch = steps_per_epoch(samples, run.config.training, ranks)
     total = per_epoch * run.config.training.epochs

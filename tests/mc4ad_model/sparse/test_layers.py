@@ -88,7 +88,7 @@ def test_a_layer_can_be_copied_and_printed():
 def test_backends_by_name():
     assert isinstance(get_backend("torch"), TorchBackend)
     assert get_backend().name == "torch"
-    with pytest.raises(InputError, match="'spconv': expected one of torch, minkowski"):
+    with pytest.raises(InputError, match="'spconv': expected one of torch, triton, minkowski"):
         get_backend("spconv")
 
 

@@ -11,6 +11,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,18 @@ def test_global_random_state_and_threads_do_not_matter(tmp_path, whole):
     torch.manual_seed(3)
     np.random.seed(3)  # noqa: NPY002
     assert results(train_smaller(tmp_path / "again").folder) == results(whole)
+
+
+@pytest.mark.parametrize(("precision", "warned"), [("bfloat16", True), ("float32", False)])
+def test_bfloat16_on_a_processor_without_it_is_warned_of(
+    tmp_path, monkeypatch, capsys, precision, warned
+):
+    flags = tmp_path / "cpuinfo"
+    flags.write_text("flags : fpu avx2 fma\n")
+    monkeypatch.setattr("mc4ad_model.machine.precision.CPU_FLAGS", flags)
+    config = tiny(*SMALLER, f"training.precision={precision}", "training.epochs=1")
+    train(training_run(tmp_path, config), toys(), replace(cpu(), quiet=False))
+    assert ("has no bfloat16 arithmetic" in capsys.readouterr().err) == warned
 
 
 def test_what_a_finished_run_leaves(whole):

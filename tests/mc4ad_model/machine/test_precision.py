@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+pytest.importorskip("torch", reason="torch is not installed: pip install '.[model]'")
+
+import torch
+
+from mc4ad_model.machine import precision
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("text", "native"),
+    [
+        ("flags\t\t: fpu avx2 avx512_bf16 fma\n", True),
+        ("flags\t\t: fpu avx2 fma\n", False),
+        ("Features\t: fp asimd bf16\n", True),
+        ("Features\t: fp asimd\n", False),
+        ("model name: unknown\n", True),
+    ],
+)
+def test_flags_of_a_processor(tmp_path, monkeypatch, text, native):
+    path = tmp_path / "cpuinfo"
+    path.write_text(text)
+    monkeypatch.setattr(precision, "CPU_FLAGS", path)
+    assert precision.bfloat16_is_native(CPU) == native
+    assert ("float32" in precision.slow_bfloat16(CPU)) != native
+
+
+def test_a_processor_that_cannot_be_read_counts_as_able(tmp_path, monkeypatch):
+    monkeypatch.setattr(precision, "CPU_FLAGS", tmp_path / "missing")
+    assert precision.slow_bfloat16(CPU) == ""

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Triton kernels, in Triton's interpreter where there is no CUDA device."""
+
+import os
+
+import pytest
+
+pytest.importorskip("torch", reason="torch is not installed: pip install '.[model]'")
+
+import torch
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported
+pytest.importorskip("triton", reason="Triton is not installed: pip install triton")
+
+from intravariance.errors import BackendUnavailable
+from mc4ad_model.methods.mc4ad.architectures import ARCHITECTURES
+from mc4ad_model.methods.mc4ad.network import CFPNet
+from mc4ad_model.sparse import CoordinatePyramid, Geometry, get_backend, sparse_convolution
+from mc4ad_model.sparse import triton_backend as backend_module
+from mc4ad_model.sparse.kernel_maps import NeighbourTable
+from mc4ad_model.sparse.tiles import make_pairs, make_tiles
+from mc4ad_model.sparse.triton_convolution import triton_convolution
+from tests.networks import sphere
+from tests.sparse_referees import (
+    name,
+    random_operands,
+    random_pyramid,
+    with_gradients,
+)
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+KERNELS = [Geometry(3, 1, 1), Geometry(3, 2, 2), Geometry(2, 1, 2), Geometry(2, 2, 1)]
+
+
+def lattice(*sizes, step=1):
+    """Return a full block of voxels, all of them neighbours."""
+    axes = [torch.arange(0, size * step, step) for size in (1, *sizes)]
+    return torch.cartesian_prod(*axes)
+
+
+CLOUDS = {
+    "random": random_pyramid((60, 5, 40), extent=4).coordinates(),
+    "one voxel": torch.tensor([[0, 3, -2, 1]]),
+    "no two are neighbours": lattice(4, 3, 2, step=4),
+    "all are neighbours": lattice(4, 4, 3),
+    "a row longer than a tile": lattice(1, 1, 37),
+}
+
+
+def compare(pyramid, geometry, channels, dtype=torch.float32, tolerance=1e-5):
+    features, kernel, gradient = random_operands(pyramid, geometry, channels)
+    there = CoordinatePyramid(pyramid.coordinates().to(DEVICE))
+
+    def run(convolve, pyramid, dtype, where):
+        operands = [x.detach().to(where, dtype).requires_grad_() for x in (features, kernel)]
+        output = convolve(*operands, pyramid.kernel_map(geometry))
+        return with_gradients(output, operands, gradient.to(where, dtype))
+
+    expected = run(sparse_convolution, pyramid, torch.float64, "cpu")
+    first = run(triton_convolution, there, dtype, DEVICE)
+    second = run(triton_convolution, there, dtype, DEVICE)
+    for found, again, right in zip(first, second, expected, strict=True):
+        assert torch.equal(found, again)
+        assert found.dtype == dtype
+        largest = right.abs().max().clamp(min=1e-30)
+        assert (found.double().cpu() - right).abs().max() / largest <= tolerance
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+@pytest.mark.parametrize("geometry", KERNELS, ids=name)
+def test_values_and_gradients_equal_the_referee(geometry, cloud):
+    compare(CoordinatePyramid(CLOUDS[cloud]), geometry, (16, 16))
+
+
+@pytest.mark.parametrize("channels", [(3, 5), (20, 33), (40, 8)])
+def test_channels_that_fill_no_tile(channels):
+    compare(CoordinatePyramid(CLOUDS["a row longer than a tile"]), Geometry(3, 1, 1), channels)
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float16, *([torch.bfloat16] if DEVICE == "cuda" else [])], ids=str
+)
+def test_half_precision_sums_in_float32(dtype):
+    """Triton's interpreter multiplies bfloat16 wrongly, so that this needs a device."""
+    pyramid = CoordinatePyramid(CLOUDS["all are neighbours"])
+    compare(pyramid, Geometry(3, 1, 1), (16, 16), dtype, tolerance=2e-2)
+
+
+@pytest.mark.parametrize("words", [1, 2, 3])
+@pytest.mark.parametrize("rows", [4, 16, 64])
+def test_tiles_hold_every_pair_once(words, rows):
+    table = CoordinatePyramid(CLOUDS["random"]).kernel_map(Geometry(3, 1, 1)).forward
+    found = set()
+    for tiles in make_tiles(table, rows, words):
+        order = tiles.order.view(-1, rows)
+        assert sorted(order.flatten().tolist())[: table.targets] == list(range(table.targets))
+        for tile, count in enumerate(tiles.counts.tolist()):
+            offsets = tiles.live[tile, :count].tolist()
+            assert offsets == sorted(set(offsets))
+            for row in order[tile][order[tile] < table.targets].tolist():
+                pairs = {(k, row) for k in offsets if table.table[k, row] != table.sources}
+                assert not pairs & found
+                found |= pairs
+    assert len(found) == table.pairs
+
+
+def test_pairs_are_the_rows_that_have_a_source():
+    table = CoordinatePyramid(CLOUDS["random"]).kernel_map(Geometry(3, 1, 1)).forward
+    pairs = make_pairs(table)
+    for k, count in enumerate(pairs.counts.tolist()):
+        expected = (table.table[k] != table.sources).nonzero()[:, 0].tolist()
+        assert pairs.targets[k, :count].tolist() == expected
+
+
+def test_another_form_of_a_table_is_made_once():
+    table, made = NeighbourTable(torch.zeros(1, 1, dtype=torch.int32), 1), []
+    for _ in range(2):
+        assert table.kept("form", lambda: made.append(1) or "made") == "made"
+    assert made == [1]
+
+
+def test_the_network_gives_the_same_with_either_backend():
+    config = ARCHITECTURES["released"]
+    config = type(config)(width=0.05, voxel_size=0.5)
+    clouds = [sphere(60).float().to(DEVICE)]
+    plain, ours = (CFPNet(config, name).to(DEVICE) for name in ("torch", "triton"))
+    expected, found = (network.predict(clouds)[0].combined for network in (plain, ours))
+    assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
+
+
+def test_a_kernel_that_disagrees_is_not_used(monkeypatch, capsys):
+    engine = backend_module._engine()
+
+    def wrong(features, kernel, kernel_map):
+        return 1.5 * triton_convolution(features, kernel, kernel_map)
+
+    monkeypatch.setattr(engine, "triton_convolution", wrong)
+    backend = get_backend("triton")
+    assert not backend.works
+    assert "differ from plain torch by 5.0e-01" in capsys.readouterr().err
+    pyramid = CoordinatePyramid(CLOUDS["random"].to(DEVICE))
+    features, kernel, _ = (
+        x.detach().to(DEVICE) for x in random_operands(pyramid, KERNELS[0], dtype=torch.float32)
+    )
+    expected = sparse_convolution(features, kernel, pyramid.kernel_map(KERNELS[0]))
+    assert torch.equal(backend.convolve(features, kernel, pyramid, KERNELS[0]), expected)
+
+
+def test_what_is_missing_is_named(monkeypatch):
+    monkeypatch.setattr(backend_module, "find_spec", lambda name: None)
+    with pytest.raises(BackendUnavailable, match=r"Triton is not installed.*--backend torch"):
+        get_backend("triton")
+    monkeypatch.undo()
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(BackendUnavailable, match=r"torch finds none.*--backend torch"):
+        get_backend("triton")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Old")
+    with pytest.raises(BackendUnavailable, match=r"Old has compute capability 7\.5.*8\.0"):
+        get_backend("triton")
