@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from annotations.vocabulary import DISPLACEMENT_THRESHOLD, NORMAL
 from intravariance.building.plan import SampleJob, make_plan
+from intravariance.dataset.difficulty import difficulty_of, signal_to_noise
 from intravariance.dataset.schema import ARRAYS
 from intravariance.dataset.shards import assemble, write_shard
 from intravariance.dataset.specification import Category, Specification
@@ -114,10 +115,21 @@ def make_sample(
         parameters={
             "base_mesh": f"{source}:{job.category}/{job.subcategory} sha256:0",
             "seed": seed,
-            "severity": job.severity,
+            **_details(job, displacement, sigma),
         },
         mesh=mesh if job.split == "train" else None,
     )
+
+
+def _details(job: SampleJob, displacement: np.ndarray, sigma: float) -> dict[str, Any]:
+    """Say of a defective sample what the build says."""
+    if job.severity is None:
+        return {}
+    moved = displacement[displacement.any(axis=1) & np.isfinite(displacement).all(axis=1)]
+    departure = float(np.sqrt(3 * np.square(moved).mean())) if len(moved) else np.nan
+    snr = signal_to_noise(departure, sigma)
+    details = {"severity": job.severity, "difficulty": difficulty_of(job.severity)}
+    return details | ({} if snr is None else {"snr": snr})
 
 
 def metadata(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from annotations.vocabulary import NORMAL
 from intravariance.building.blender import BlenderWorker, Defective
 from intravariance.building.plan import SampleJob
+from intravariance.dataset.difficulty import difficulty_of, signal_to_noise
 from intravariance.dataset.store import Sample
 from intravariance.geometry.mesh import Mesh, triangle_areas
 from intravariance.geometry.sampling import (
@@ -45,14 +46,20 @@ class SampleSettings:
 
 
 def make_sample(
-    job: SampleJob, base: Mesh, origin: str, settings: SampleSettings, blender: BlenderWorker
+    job: SampleJob,
+    base: Mesh,
+    origin: str,
+    settings: SampleSettings,
+    blender: BlenderWorker,
+    unit_radius: float = np.nan,
 ) -> Sample:
     """Make one sample.
 
     base : the pristine mesh of the job's subcategory in its unit-sphere frame; origin : where it
-    came from. Every random number is drawn from a generator derived from the seed, the job's id
-    and a purpose. Points, noise and pose are drawn in the same way for normal and defective
-    samples. Raises ImpossibleDefect or BlenderCrash (see `BlenderWorker.defect`).
+    came from; unit_radius : radius of the unit sphere in units of that file, NaN where nobody
+    knows. Every random number is drawn from a generator derived from the seed, the job's id and a
+    purpose. Points, noise and pose are drawn in the same way for normal and defective samples.
+    Raises ImpossibleDefect or BlenderCrash (see `BlenderWorker.defect`).
     """
     pristine = base
     if job.split == "test" and settings.tolerance > 0:
@@ -93,7 +100,9 @@ def make_sample(
         labels=labels,
         displacement=_float32(rotate(displacement, pose)),
         pose=pose,
-        parameters=_parameters(job, origin, settings, defective),
+        parameters=_parameters(
+            job, origin, settings, defective, unit_radius, _departure(defective, displacement)
+        ),
         mesh=base if job.split == "train" else None,
     )
 
@@ -109,17 +118,40 @@ def _without_defect(mesh: Mesh) -> Defective:
     )
 
 
+def _departure(defective: Defective, displacement: NDArray[np.float64]) -> float:
+    """Return how far a defect departs from the pristine surface, in unit-sphere radii.
+
+    displacement : (N, 3) of the sample's points. Of a cut, its depth, as the defect says; else the
+    root mean square of the points that moved. NaN where neither is known.
+    """
+    if "departure" in defective.parameters:
+        return float(defective.parameters["departure"])
+    squared = np.square(displacement).sum(axis=1)
+    moved = squared[squared > 0]  # not NaN, as where a cut exposed the surface
+    return float(np.sqrt(moved.mean())) if len(moved) else float("nan")
+
+
 def _parameters(
-    job: SampleJob, origin: str, settings: SampleSettings, defective: Defective
+    job: SampleJob,
+    origin: str,
+    settings: SampleSettings,
+    defective: Defective,
+    unit_radius: float,
+    departure: float,
 ) -> dict[str, Any]:
     parameters: dict[str, Any] = {"base_mesh": origin, "seed": settings.seed}
-    if job.defect != NORMAL:
-        parameters |= {
-            "severity": job.severity,
-            "defect": defective.parameters,
-            "rejections": defective.rejections,
-        }
-    return parameters
+    if np.isfinite(unit_radius):
+        parameters["unit_radius"] = float(unit_radius)
+    if job.severity is None:
+        return parameters
+    snr = signal_to_noise(departure, settings.noise_sigma)
+    return parameters | {
+        "severity": job.severity,
+        "difficulty": difficulty_of(job.severity),
+        **({} if snr is None else {"snr": snr}),
+        "defect": defective.parameters,
+        "rejections": defective.rejections,
+    }
 
 
 def _float32(array: NDArray[np.float64]) -> NDArray[np.float32]:

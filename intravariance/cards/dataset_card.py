@@ -28,7 +28,6 @@ from annotations.vocabulary import (
 )
 from intravariance.cards.imported_card import imported_parts
 from intravariance.cards.labels import hand_labels, in_prose
-from intravariance.dataset.schema import DATASET_VERSION
 from intravariance.dataset.specification import GROUPS, Specification
 from intravariance.dataset.specification_reader import load_group
 from intravariance.dataset.store import Dataset, Record, open_dataset
@@ -209,7 +208,7 @@ def _creation(dataset: Dataset) -> dict[str, Any]:
     identity = metadata["identity"]
     low, high = specification.points
     amplitude = specification.tolerance
-    rows = [("content digest", dataset.digest), ("format version", DATASET_VERSION)]
+    rows = [("content digest", dataset.digest), ("format version", dataset.version)]
     rows += [(k, v) for k, v in sorted(identity.items()) if not isinstance(v, dict | list)]
     rows += [(f"software: {k}", v) for k, v in sorted(metadata.get("software", {}).items())]
     discrepancies = ""

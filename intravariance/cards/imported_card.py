@@ -16,7 +16,6 @@ import numpy as np
 
 from annotations.vocabulary import NORMAL, definition, in_order
 from intravariance.cards.terms import Terms, spdx, terms_from
-from intravariance.dataset.schema import DATASET_VERSION
 from intravariance.dataset.store import Dataset, Record
 from intravariance.tables import Cell, markdown_table
 
@@ -72,7 +71,7 @@ def imported_parts(dataset: Dataset) -> dict[str, str]:
     records = list(dataset)
     defects = in_order(r.defect for r in records if r.defect != NORMAL)
     terms = imported_terms(imported)
-    rows = [("content digest", dataset.digest), ("format version", DATASET_VERSION)]
+    rows = [("content digest", dataset.digest), ("format version", dataset.version)]
     rows += [(k, v) for k, v in sorted(identity.items()) if not isinstance(v, dict | list)]
     software = dataset.metadata.get("software", {})
     rows += [(f"software: {k}", v) for k, v in sorted(software.items())]

@@ -10,7 +10,7 @@ import h5py
 from h5py import File  # noqa: TID251 - the one place
 
 from intravariance.dataset.safety import attribute, reading
-from intravariance.dataset.schema import DATASET_FORMAT, DATASET_VERSION
+from intravariance.dataset.schema import DATASET_FORMAT, READ_VERSIONS
 from intravariance.errors import InputError
 
 __all__ = ["File", "new_file", "open_file"]
@@ -41,9 +41,10 @@ def open_file(path: Path, expected: str) -> File:
         found, version = str(attribute(file, "format")), str(attribute(file, "format_version"))
         if found != expected:
             raise InputError(f"{path}: has format {found!r}, expected {expected!r}")
-        if version != str(DATASET_VERSION):
+        if version not in map(str, READ_VERSIONS):
             raise InputError(
-                f"{path}: has format version {version}, this iv reads {DATASET_VERSION}; "
+                f"{path}: has format version {version}, this iv reads "
+                f"{' and '.join(map(str, READ_VERSIONS))}; "
                 "install the iv that made it, or build the dataset again"
             )
     except BaseException:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from intravariance.dataset.difficulty import described
 from intravariance.dataset.safety import (
     MAX_ATTRIBUTE_BYTES,
     attribute,
@@ -29,7 +30,11 @@ from intravariance.errors import InputError, IntegrityError
 from intravariance.geometry.mesh import Mesh, digest_arrays
 
 DATASET_FORMAT = "iv"
-DATASET_VERSION = 1
+DATASET_VERSION = 2
+# Files of version 1 have no _TABLE_DETAILS, which say nothing of their samples then.
+READ_VERSIONS = (1, DATASET_VERSION)
+# Of what a content digest counts: the same in all versions of the file.
+_CONTENT_VERSION = 1
 MAX_SAMPLES = 1_000_000
 MAX_ROWS = 10_000_000  # points, mesh vertices or faces of one sample
 ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -45,6 +50,7 @@ TABLE = "samples"
 COMPRESSED = frozenset(ARRAYS) - {"points"} | {"vertices", "faces", TABLE}
 _TABLE_STRINGS = ("id", "category", "subcategory", "split", "defect", "digest")
 _TABLE_NUMBERS = ("n_points", "n_anomalous")
+_TABLE_DETAILS = {"difficulty": "S", "snr": "f", "unit_radius": "f"}  # see `described`
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +101,7 @@ def content_digest(identity: Mapping[str, Any], digests: Mapping[str, str]) -> s
     The identity is the specification, source, seed, noise and so on. Neither the order of samples
     nor the software counts.
     """
-    content = canonical_json([DATASET_VERSION, identity, sorted(digests.items())])
+    content = canonical_json([_CONTENT_VERSION, identity, sorted(digests.items())])
     return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -223,34 +229,48 @@ def table_row(sample: Sample) -> dict[str, Any]:
         **{name: getattr(sample, name) for name in _TABLE_STRINGS},
         "n_points": len(sample.labels),
         "n_anomalous": int(np.count_nonzero(sample.labels)),
+        **described(sample.parameters),
     }
 
 
 def write_table(file: h5py.Group, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write the table of samples, one row a sample."""
-    widths = {name: max(len(row[name]) for row in rows) for name in _TABLE_STRINGS}
-    columns = [(name, f"S{width}") for name, width in widths.items()]
-    columns += [(name, "<i4") for name in _TABLE_NUMBERS]
+    details = {name: "<f8" if kind == "f" else kind for name, kind in _TABLE_DETAILS.items()}
+    kinds = dict.fromkeys(_TABLE_STRINGS, "S") | dict.fromkeys(_TABLE_NUMBERS, "<i4") | details
+    columns = [
+        (name, f"S{max(1, *(len(row[name]) for row in rows))}" if kind == "S" else kind)
+        for name, kind in kinds.items()
+    ]
     table = np.array([tuple(row[name] for name, _ in columns) for row in rows], dtype=columns)
     write_array(file, TABLE, table)
 
 
-def read_table(file: h5py.Group) -> list[dict[str, Any]]:
-    """Read the table of samples; IntegrityError when its columns or names are not as written."""
+def read_table(file: h5py.Group, version: int = DATASET_VERSION) -> list[dict[str, Any]]:
+    """Read the table of samples of a file of a version.
+
+    Raises IntegrityError when its columns or names are not as written.
+    """
     what = f"{file.file.filename}: /{TABLE}"
     dataset = checked_dataset(file, TABLE, MAX_SAMPLES)
-    columns = [(name, dataset.dtype[name].kind) for name in dataset.dtype.names or ()]
-    expected = [(name, "S") for name in _TABLE_STRINGS] + [(name, "i") for name in _TABLE_NUMBERS]
-    if columns != expected or dataset.dtype.itemsize > 2048:
+    columns = {name: dataset.dtype[name].kind for name in dataset.dtype.names or ()}
+    first = dict.fromkeys(_TABLE_STRINGS, "S") | dict.fromkeys(_TABLE_NUMBERS, "i")
+    expected = [first, first | _TABLE_DETAILS][version - 1]
+    if list(columns.items()) != list(expected.items()) or dataset.dtype.itemsize > 2048:
         raise IntegrityError(f"{what}: has columns {dataset.dtype}")
+    kinds: dict[str, Callable[[Any], Any]] = {
+        "S": lambda value: value.decode("ascii"),
+        "i": int,
+        "f": float,
+    }
     with reading(what):
-        rows = []
-        for values in dataset[()].tolist():
-            texts = [value.decode("ascii") for value in values[: len(_TABLE_STRINGS)]]
-            rows.append(
-                dict(zip(_TABLE_STRINGS, texts, strict=True))
-                | dict(zip(_TABLE_NUMBERS, map(int, values[len(_TABLE_STRINGS) :]), strict=True))
-            )
+        rows = [
+            described({})
+            | {
+                name: kinds[kind](value)
+                for (name, kind), value in zip(columns.items(), values, strict=True)
+            }
+            for values in dataset[()].tolist()
+        ]
     for row in rows:
         named = all(
             PLAIN_NAME.fullmatch(row[n]) for n in ("id", "category", "subcategory", "defect")
@@ -262,7 +282,9 @@ def read_table(file: h5py.Group) -> list[dict[str, Any]]:
     return rows
 
 
-def header(metadata: Mapping[str, Any], digest: str) -> dict[str, Any]:
+def header(
+    metadata: Mapping[str, Any], digest: str, version: int = DATASET_VERSION
+) -> dict[str, Any]:
     """Return the file's attributes: all of `metadata` as JSON, and in plain what people look for.
 
     "header_digest" is the SHA-256 of the others: HDF5 keeps no checksum of attributes.
@@ -271,7 +293,7 @@ def header(metadata: Mapping[str, Any], digest: str) -> dict[str, Any]:
     sigma = float(identity["noise_sigma"])
     values: dict[str, Any] = {
         "format": DATASET_FORMAT,
-        "format_version": DATASET_VERSION,
+        "format_version": version,
         "metadata": canonical_json(metadata),
         "specification": canonical_json(identity["specification"]),
         "software": canonical_json(metadata.get("software", {})),

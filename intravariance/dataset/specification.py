@@ -61,7 +61,8 @@ class Specification:
     """A whole dataset.
 
     points : inclusive range of the number of points of a sample.
-    severity : range in [0, 1] from which each defect's severity is drawn (0 slight, 1 severe).
+    severity : range in [0, 1] from which each defect's severity is drawn (0 slight, 1 severe);
+    `difficulty` in a file is a name for one (see `intravariance.dataset.difficulty`).
     tolerance : amplitude (unit-sphere radii) of the smooth manufacturing variation given to every
     test sample, normal or not; 0 switches it off.
     """

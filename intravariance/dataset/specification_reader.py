@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from annotations.vocabulary import DEFECT_TYPES, NORMAL, in_order
+from intravariance.dataset.difficulty import MIXED, RANGES
 from intravariance.dataset.specification import PLAIN_NAME, Category, Specification
 from intravariance.errors import InputError
 
@@ -60,7 +61,7 @@ def specification_from_dict(
         name=reader.name("name"),
         title=reader.take("title", str, default=""),
         points=reader.range("points", int, 16, 10_000_000),
-        severity=reader.range("severity", float, 0.0, 1.0, default=[0.0, 1.0]),
+        severity=_severity(reader),
         tolerance=reader.number("tolerance", float, 0.0, 0.05, default=0.0),
         categories=tuple(
             _category(table, f"{origin}: category {number}", imported)
@@ -73,6 +74,23 @@ def specification_from_dict(
     if repeated:
         raise InputError(f"{origin}: category names must differ, found twice: {repeated}")
     return specification
+
+
+def _severity(reader: _Reader) -> tuple[float, float]:
+    """Take the range of severity, or the difficulty that is a name for one."""
+    both = {"difficulty", "severity"} <= reader.left.keys()
+    difficulty = reader.take("difficulty", str, default=MIXED)
+    if difficulty not in RANGES:
+        raise InputError(
+            f"{reader.origin}: difficulty = {difficulty!r}, expected one of {', '.join(RANGES)}"
+        )
+    if both:
+        raise InputError(
+            f"{reader.origin}: difficulty and severity are both given; expected one of them: "
+            f"{difficulty!r} is a name for severity = {list(RANGES[difficulty])}"
+        )
+    low, high = reader.range("severity", float, 0.0, 1.0, default=list(RANGES[difficulty]))
+    return low, high
 
 
 def _category(content: Any, origin: str, imported: bool) -> Category:

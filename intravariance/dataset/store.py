@@ -2,7 +2,8 @@
 """The dataset file: one HDF5 file, readable by any HDF5 tool.
 
     /samples                                table: id, category, subcategory, split, defect,
-                                            n_points, n_anomalous, digest; in the dataset's order
+                                            digest, n_points, n_anomalous, difficulty, snr,
+                                            unit_radius; in the dataset's order
     /<category>/<train|test>/<id>/points        (N, 3) float32, posed and noisy
     /<category>/<train|test>/<id>/normals       (N, 3) float32, of the noise-free surface
     /<category>/<train|test>/<id>/labels        (N,) uint8, 1 = anomalous
@@ -89,7 +90,7 @@ def structure(dataset: Dataset) -> list[str]:
 
 def _structure(dataset: Dataset) -> list[str]:
     file = dataset._handle.file()
-    header_values = header(dataset.metadata, dataset.digest)
+    header_values = header(dataset.metadata, dataset.digest, dataset.version)
     problems = unexpected(file, {TABLE, *dataset.categories}, set(header_values))
     problems += [
         f"attribute {name} contradicts the others"
@@ -154,6 +155,11 @@ class Dataset:
         return self._handle.digest
 
     @property
+    def version(self) -> int:
+        """The version of the file's format."""
+        return self._handle.version
+
+    @property
     def categories(self) -> list[str]:
         """The categories, in the file's order."""
         return list(dict.fromkeys(record.category for record in self._records))
@@ -215,7 +221,12 @@ class Record:
     """One sample of a file. Arrays are read from the file each time they are asked for.
 
     It can be pickled, and holds no array: a worker that gets many records of a file opens it once.
-    n_points : number of points; n_anomalous : those labelled 1. Other fields as in `Sample`.
+    n_points : number of points; n_anomalous : those labelled 1. difficulty : of a defect, "hard",
+    "medium" or "easy" after its severity; "" where there is none. snr : how far a defect departs
+    from the pristine surface (root mean square displacement, or depth of a cut) over the standard
+    deviation of the file's noise; NaN where there is no defect or no noise, or nobody knows.
+    unit_radius : radius of the unit sphere in units of the base mesh's file, NaN where not known.
+    Other fields as in `Sample`.
     """
 
     id: str
@@ -226,6 +237,9 @@ class Record:
     digest: str
     n_points: int
     n_anomalous: int
+    difficulty: str
+    snr: float
+    unit_radius: float
     _handle: _Handle = field(repr=False)
 
     @property
@@ -301,7 +315,7 @@ class _Handle:
         file = self.file()
         metadata = read_json(file, "metadata")
         with reading(f"{self.path}: metadata"):
-            expected = header(metadata, self.digest)["header_digest"]
+            expected = header(metadata, self.digest, self.version)["header_digest"]
         if str(attribute(file, "header_digest")) != expected:
             raise IntegrityError(
                 f"{self.path}: the file's attributes do not have the digest recorded"
@@ -309,9 +323,13 @@ class _Handle:
         return metadata
 
     @cached_property
+    def version(self) -> int:
+        return int(attribute(self.file(), "format_version"))
+
+    @cached_property
     def records(self) -> list[Record]:
         _ = self.metadata  # what is wrong with it is said first
-        return [Record(**row, _handle=self) for row in read_table(self.file())]
+        return [Record(**row, _handle=self) for row in read_table(self.file(), self.version)]
 
     def file(self) -> File:
         """Return the file, open in this process.

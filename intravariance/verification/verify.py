@@ -189,7 +189,7 @@ class _Verification:
             return None
         row = table_row(sample)
         self.digests[sample.id] = row["digest"]
-        differing = [name for name, value in row.items() if getattr(record, name) != value]
+        differing = [name for name, value in row.items() if not _same(getattr(record, name), value)]
         if differing:
             self._add("digests", [f"{sample.id}: not as recorded: {', '.join(differing)}"])
         self.twins.add(sample)
@@ -295,6 +295,11 @@ class _Twins:
 
     def problems(self) -> list[str]:
         return [f"{first} and {second} share points" for first, second in sorted(self._shared)]
+
+
+def _same(first: Any, second: Any) -> bool:
+    """Return whether two entries of the table of samples are equal, as two NaN are."""
+    return bool(first == second or (first != first and second != second))
 
 
 def _summary(problems: list[str]) -> str:

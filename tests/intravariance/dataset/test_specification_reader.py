@@ -5,6 +5,8 @@ import tomllib
 import pytest
 
 from annotations.vocabulary import DEFECT_TYPES
+from intravariance.building.plan import make_plan
+from intravariance.dataset.difficulty import BANDS, difficulty_of
 from intravariance.dataset.specification import GROUPS
 from intravariance.dataset.specification_reader import (
     load_group,
@@ -75,6 +77,27 @@ def test_desk_is_an_extra_and_raido_an_alias():
     assert [c.name for c in group.select(["raido", "desk"]).categories] == ["radio", "desk"]
     with pytest.raises(InputError, match=r"bathtub.*has cone, bowl"):
         group.select(["bathtub"])
+
+
+def test_a_difficulty_is_a_name_for_a_range_of_severity():
+    def read(keys):
+        return specification_from_dict(tomllib.loads(keys + MINIMAL), "mine.toml")
+
+    assert read("").severity == read('difficulty = "mixed"').severity == (0, 1)
+    for name, (low, high) in BANDS.items():
+        specification = read(f'difficulty = "{name}"')
+        assert specification.severity == (low, high)
+        assert {
+            difficulty_of(job.severity) for job in make_plan(specification, 0) if job.severity
+        } == {name}
+        assert specification_from_dict(specification.to_dict(), "again") == specification
+    for keys, message in (
+        ('difficulty = "awkward"', r"mine\.toml: difficulty = 'awkward', expected one of hard, "),
+        ('difficulty = "hard"\nseverity = [0, 1]', r"both given.*'hard' is a name for severity"),
+        ("difficulty = 1", "difficulty = 1, expected str"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read(keys)
 
 
 def test_nothing_but_extras_is_an_error():
