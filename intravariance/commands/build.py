@@ -130,6 +130,7 @@ def build_command(
             noise_sigma=_sigma(noise_variance, noise_sigma),
             tolerance=specification.tolerance,
             points=specification.points,
+            scan=specification.scan,
         ),
         source=source,
         cache=default_cache() if cache is None else cache,

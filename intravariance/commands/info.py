@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from intravariance.dataset.store import Dataset, open_dataset
 def info_command(file: Path, as_json: bool) -> None:
     """Show what a dataset file holds: counts as in Table 8 of the paper, noise, source, digest."""
     with open_dataset(file) as dataset:
-        content = describe(dataset)
+        content, dataset_scan = describe(dataset), dataset.specification.scan
     if as_json:
         click.echo(json.dumps(content))
         return
@@ -42,6 +43,8 @@ def info_command(file: Path, as_json: bool) -> None:
         noise = f"{added} what the imported clouds have, which {theirs}"
     click.echo(f"noise           {noise}")
     click.echo(f"pose            {content['pose']} (test samples)")
+    for sentence in dataset_scan.sentences():
+        click.echo(f"scan            {sentence}")
     click.echo(f"source          {content['source']}")
     if content["imported"]:
         click.echo(f"imported        yes; {content['skipped']} clouds left out, no meshes")
@@ -79,6 +82,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "noise_variance": sigma * sigma,
         "noise_sigma": sigma,
         "pose": identity.get("pose", ""),
+        "scan": asdict(dataset.specification.scan),
         "source": identity["source"],
         "imported": dataset.imported,
         "imported_noise_sigma": known_noise(imported) if dataset.imported else None,

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from annotations.vocabulary import NORMAL, in_order
+from intravariance.dataset.scan import ALL_SIDES, Scan
 from intravariance.errors import InputError
 
 Split = Literal["train", "test"]
@@ -65,6 +66,7 @@ class Specification:
     `difficulty` in a file is a name for one (see `intravariance.dataset.difficulty`).
     tolerance : amplitude (unit-sphere radii) of the smooth manufacturing variation given to every
     test sample, normal or not; 0 switches it off.
+    scan : how the products are scanned.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Specification:
     categories: tuple[Category, ...]
     severity: tuple[float, float] = (0.0, 1.0)
     tolerance: float = 0.0
+    scan: Scan = ALL_SIDES
 
     @property
     def total(self) -> int:

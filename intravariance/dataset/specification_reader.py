@@ -14,6 +14,7 @@ from typing import Any
 
 from annotations.vocabulary import DEFECT_TYPES, NORMAL, in_order
 from intravariance.dataset.difficulty import MIXED, RANGES
+from intravariance.dataset.scan import MOST_VIEWS, Scan
 from intravariance.dataset.specification import PLAIN_NAME, Category, Specification
 from intravariance.errors import InputError
 
@@ -63,6 +64,7 @@ def specification_from_dict(
         points=reader.range("points", int, 16, 10_000_000),
         severity=_severity(reader),
         tolerance=reader.number("tolerance", float, 0.0, 0.05, default=0.0),
+        scan=_scan(reader.take("scan", Mapping, default={}), f"{origin}: scan"),
         categories=tuple(
             _category(table, f"{origin}: category {number}", imported)
             for number, table in enumerate(tables, start=1)
@@ -91,6 +93,23 @@ def _severity(reader: _Reader) -> tuple[float, float]:
         )
     low, high = reader.range("severity", float, 0.0, 1.0, default=list(RANGES[difficulty]))
     return low, high
+
+
+def _scan(content: Mapping[str, Any], origin: str) -> Scan:
+    reader = _Reader(content, origin)
+    scan = Scan(
+        views=reader.number("views", int, 0, MOST_VIEWS, default=0),
+        incidence_noise=reader.number("incidence_noise", float, 0.0, 1.0, default=0.0),
+        density_variation=reader.number("density_variation", float, 0.0, 1.0, default=0.0),
+        outliers=reader.number("outliers", float, 0.0, 0.2, default=0.0),
+    )
+    reader.finish()
+    if scan.incidence_noise and not scan.views:
+        raise InputError(
+            f"{origin}: incidence_noise = {scan.incidence_noise}, expected 0 without viewpoints; "
+            "ask for them with views = 1 or more"
+        )
+    return scan
 
 
 def _category(content: Any, origin: str, imported: bool) -> Category:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -40,6 +41,22 @@ class SurfacePoints:
     weights: NDArray[np.float64]
     points: NDArray[np.float64]
     normals: NDArray[np.float64]
+
+    def take(self, chosen: NDArray[Any]) -> SurfacePoints:
+        """Return the points that an index or a mask chooses."""
+        return SurfacePoints(
+            self.face[chosen], self.weights[chosen], self.points[chosen], self.normals[chosen]
+        )
+
+
+def join(parts: Sequence[SurfacePoints]) -> SurfacePoints:
+    """Put points of one mesh together."""
+    return SurfacePoints(
+        *(
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("face", "weights", "points", "normals")
+        )
+    )
 
 
 def points_for_area(count: int, area_ratio: float, points: tuple[int, int]) -> int:

@@ -173,13 +173,14 @@ class CategoryGeometry:
         )
 
 
-def surface_problems(deviations: Iterable[Deviation], tolerance: float) -> list[str]:
+def surface_problems(deviations: Iterable[Deviation], expected: Expected) -> list[str]:
     """List samples, and kinds of them, whose points lie farther off the template than the noise."""
+    tolerance, growth = expected.specification.tolerance, expected.noise_growth
     problems = []
     pooled: dict[tuple[str, bool], list[Deviation]] = defaultdict(list)
     for item in deviations:
         pooled[item.defect, item.moved].append(item)
-        limit = item.expected * (1 + _SAMPLE_EXCESS) + tolerance + _ROOM
+        limit = item.expected * (growth + _SAMPLE_EXCESS) + tolerance + _ROOM
         if item.distance > limit:
             problems.append(
                 f"{item.id}: its {_kind(item.moved)} points lie {item.distance:.4f} from the "
@@ -187,7 +188,7 @@ def surface_problems(deviations: Iterable[Deviation], tolerance: float) -> list[
             )
     for (defect, moved), items in sorted(pooled.items()):
         distance = float(np.mean([item.distance for item in items]))
-        limit = float(np.mean([item.expected for item in items])) * (1 + _POOLED_EXCESS)
+        limit = float(np.mean([item.expected for item in items])) * (growth + _POOLED_EXCESS)
         limit += tolerance + _ROOM
         if len(items) >= _FEWEST_POOLED and distance > limit:
             problems.append(
@@ -207,13 +208,13 @@ def noise_estimates(deviations: Iterable[Deviation]) -> dict[str, float]:
 
 
 def noise_problems(estimates: dict[str, float], expected: Expected) -> list[str]:
-    """List the products whose noise is not the recorded one."""
+    """List the products whose noise is not the recorded one, or grown from it as it may."""
     sigma = expected.noise_sigma
     room = _SIGMA_EXCESS * sigma + _SIGMA_ROOM + expected.specification.tolerance
     return [
         f"{product}: noise sigma {estimate:.4f}, recorded {sigma:.4f} (room {room:.4f})"
         for product, estimate in estimates.items()
-        if abs(estimate - sigma) > room
+        if not sigma - room <= estimate <= sigma * expected.noise_growth + room
     ]
 
 

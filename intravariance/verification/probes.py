@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from annotations.vocabulary import NORMAL
 from intravariance.auroc import auroc
-from intravariance.dataset.sample_checks import unposed
+from intravariance.dataset.sample_checks import unposed, viewpoints
 from intravariance.dataset.schema import Sample
 from intravariance.geometry.template_surface import Fit
 from intravariance.verification.density import Coverage, TemplateDensity
@@ -70,6 +70,7 @@ PROBES: dict[str, ProbeKind] = {
     "spacing": ProbeKind(True, "mean nearest-neighbour distance of the normal points"),
     "density": ProbeKind(True, "points per area far from labels, against the template"),
     "raw distance": ProbeKind(True, "mean distance of the normal points to the training clouds"),
+    "viewpoint": ProbeKind(True, "height of the first viewpoint of the scan"),
     "area": ProbeKind(False, "template known: |log(points / density)|; defects change the area"),
     "spacing, relative": ProbeKind(False, "spacing x sqrt(points); defects change the area"),
     "radius": ProbeKind(False, "largest radius, pose undone; defects take away or add extremities"),
@@ -130,6 +131,7 @@ def measure(
     normal_some = normal[some]
     tree = cKDTree(points)
     neighbours = tree.query(points[some], k=2)[0][:, 1]
+    views = viewpoints(sample)
     coverage = density.coverage(points, sample.labels, tree) if density else Coverage()
     to_training = training_tree.query(points[some])[0]
     spacing = float(neighbours[normal_some].mean()) if normal_some.any() else np.nan
@@ -146,6 +148,7 @@ def measure(
         "noise": fitted.residual if fitted else np.nan,
         "spacing": spacing,
         "density": coverage.far,
+        "viewpoint": float(views[0, 2]) if len(views) else np.nan,
         "area": abs(float(np.log(len(points) / coverage.median))),
         "raw distance": float(to_training[normal_some].mean()) if normal_some.any() else np.nan,
         "spacing, relative": float(neighbours.mean() * np.sqrt(len(points))),
@@ -169,13 +172,12 @@ def evaluate(
         name: judged and kind.blind and (posed or name not in STORED)
         for name, kind in PROBES.items()
     }
-    blind = max(sum(must_be_blind.values()), 1)
+    tables = {name: table for name in PROBES if (table := _by_category(measured, name))}
+    blind = max(sum(must_be_blind[name] for name in tables), 1)
     deals: Deals = {}  # the same ones for every probe
     probes = []
-    for name, kind in PROBES.items():
-        table = _by_category(measured, name)
-        if not table:
-            continue
+    for name, table in tables.items():
+        kind = PROBES[name]
         pairs = np.array([len(pos) * len(neg) for pos, neg in table.values()], dtype=np.float64)
         weights = pairs / pairs.sum()
         each = [

@@ -20,7 +20,13 @@ from typing import Any
 import numpy as np
 
 from intravariance.dataset.label_origin import with_construction_labels
-from intravariance.dataset.sample_checks import ESSENTIAL, IMPORTED_CHECKS, SAMPLE_CHECKS, Expected
+from intravariance.dataset.sample_checks import (
+    ESSENTIAL,
+    IMPORTED_CHECKS,
+    SAMPLE_CHECKS,
+    Expected,
+    on_surface,
+)
 from intravariance.dataset.schema import table_row
 from intravariance.dataset.store import (
     Dataset,
@@ -168,6 +174,7 @@ class _Verification:
             sample = self._sample(record)
             if sample is None:
                 continue
+            sample = on_surface(sample, self.expected)
             if sample.split == "train":
                 geometry.add_template(sample)
             fitted = geometry.compare(sample)
@@ -225,12 +232,11 @@ class _Verification:
 
     def _geometry(self) -> None:
         """Check where points lie, and how noisy they are, over all samples."""
-        tolerance = self.expected.specification.tolerance
         moved = [d.distance / d.expected for d in self.deviations if d.moved]
         note = f"{len(self.deviations)} groups of points"
         if moved:
             note += f"; moved points taken back: {np.mean(moved):.2f} x the distance expected"
-        self._add("surface", surface_problems(self.deviations, tolerance), note)
+        self._add("surface", surface_problems(self.deviations, self.expected), note)
         estimates = noise_estimates(self.deviations)
         if estimates:
             low, high = min(estimates.values()), max(estimates.values())

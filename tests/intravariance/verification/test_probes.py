@@ -140,7 +140,7 @@ def test_at_the_size_of_group_2_ten_percent_fewer_points_fail_and_honest_ones_pa
 
 def failing(path: Path) -> set[str]:
     report = verify(path)
-    assert {probe.name for probe in report.probes} == set(PROBES)
+    assert {probe.name for probe in report.probes} == set(PROBES) - {"viewpoint"}
     return {probe.name for probe in report.probes if not probe.passed}
 
 
