@@ -81,6 +81,9 @@ PROBES: dict[str, ProbeKind] = {
 # With `--pose canonical` the cloud as stored is the cloud with its pose undone: these see what
 # "radius" and "centroid" see.
 STORED = ("stored centroid", "stored radius")
+# A scan from viewpoints shows defects where it sees squarely, and so densely: what is far from one
+# is seen less squarely. This probe knows the labels, and then sees them.
+BY_LABELS = ("density",)
 
 
 @dataclass(frozen=True)
@@ -168,8 +171,12 @@ def evaluate(
     judged : whether any must be; foreign data is as it is.
     """
     posed = any(item.values["pose angle"] or item.values["pose offset"] for item in measured)
+    scanned = any(np.isfinite(item.values["viewpoint"]) for item in measured)
     must_be_blind = {
-        name: judged and kind.blind and (posed or name not in STORED)
+        name: judged
+        and kind.blind
+        and (posed or name not in STORED)
+        and not (scanned and name in BY_LABELS)
         for name, kind in PROBES.items()
     }
     tables = {name: table for name in PROBES if (table := _by_category(measured, name))}

@@ -34,7 +34,7 @@ numbers = arrays(np.float64, st.integers(1, 20), elements=st.integers(-3, 3).map
 
 def measured(category: str, positive: np.ndarray, negative: np.ndarray) -> list[Measured]:
     return [
-        Measured(category, defective, dict.fromkeys(PROBES, float(value)))
+        Measured(category, defective, dict.fromkeys(PROBES, float(value)) | {"viewpoint": np.nan})
         for defective, values in ((True, positive), (False, negative))
         for value in values
     ]
@@ -90,6 +90,20 @@ def test_samples_without_a_number_are_left_out() -> None:
     assert (
         evaluate(measured("a", np.array([np.nan]), np.array([0.0])), np.random.default_rng()) == []
     )
+
+
+@pytest.mark.parametrize("viewpoint", [np.nan, 1.0])
+def test_density_far_from_labels_is_not_judged_where_viewpoints_see_squarely(
+    viewpoint: float,
+) -> None:
+    items = [
+        replace(item, values={**item.values, "density": item.defective, "viewpoint": viewpoint})
+        for item in measured("a", np.zeros(20), np.zeros(20))
+    ]
+    probes = {probe.name: probe for probe in evaluate(items, np.random.default_rng(0))}
+    assert probes["density"].auroc == 1
+    assert probes["density"].passed is bool(np.isfinite(viewpoint))
+    assert ("viewpoint" in probes) is bool(np.isfinite(viewpoint))
 
 
 @pytest.mark.parametrize(("angle", "offset", "blind"), [(0, 0, False), (1, 0, True), (0, 1, True)])
