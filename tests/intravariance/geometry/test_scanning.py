@@ -56,7 +56,7 @@ def test_a_scan_from_one_side_holds_what_is_seen_the_more_the_more_squarely():
     middle = (edges[1:] + edges[:-1]) / 2
     expected = (5 * middle - 1) / np.sqrt(26 - 10 * middle)
     np.testing.assert_allclose(counts / counts.sum(), expected / expected.sum(), rtol=0.07)
-    np.testing.assert_allclose(seen, cosine, atol=0.03)
+    np.testing.assert_allclose(seen, cosine, atol=0.07)  # of flat triangles
 
 
 def test_the_view_that_sees_most_squarely_counts():
