@@ -69,13 +69,14 @@ def test_a_handful_of_samples_proves_nothing() -> None:
 
 
 def test_a_probe_whose_interval_leaves_out_chance_passes_with_a_reason_alone() -> None:
-    others = dict.fromkeys(PROBES, float("nan"))
+    # a small effect in many samples; a larger one that may be chance, as one of many probes; none
     for offset, size in ((0.12, 1500), (0.95, 20), (0.0, 50)):
         quantiles = norm.ppf((np.arange(size) + 0.5) / size)
         items = measured("a", quantiles + offset, quantiles)
-        probe = first_probe(
-            [replace(i, values={**others, "points": i.values["points"]}) for i in items]
-        )
+        if size > 100:  # of the other probes nothing is known: they take long
+            others = dict.fromkeys(PROBES, float("nan"))
+            items = [replace(i, values={**others, "points": i.values["points"]}) for i in items]
+        probe = first_probe(items)
         assert probe.passed
         assert bool(probe.reason) == (not probe.low <= 0.5 <= probe.high)
         assert bool(probe.reason) == bool(offset)
@@ -97,7 +98,9 @@ def test_density_far_from_labels_is_not_judged_where_viewpoints_see_squarely(
     viewpoint: float,
 ) -> None:
     items = [
-        replace(item, values={**item.values, "density": item.defective, "viewpoint": viewpoint})
+        replace(
+            item, values={**item.values, "density": float(item.defective), "viewpoint": viewpoint}
+        )
         for item in measured("a", np.zeros(20), np.zeros(20))
     ]
     probes = {probe.name: probe for probe in evaluate(items, np.random.default_rng(0))}

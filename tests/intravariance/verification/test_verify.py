@@ -263,7 +263,7 @@ def other_product(sample: Sample) -> Sample:
         ("bulge", enormous, "size"),
         ("normal", other_pose, "surface"),
         ("normal", short_normals, "ranges"),
-        ("bulge", unturned_normals, "normals"),
+        ("missing", unturned_normals, "normals"),
         ("train", turned_over, "normals"),
         ("bulge", unknown_defect, "labels"),
         ("normal", few_points, "ranges"),
