@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The defect vocabulary of Anomaly-IntraVariance (paper, Tables 7 and 8) and what is labelled.
 
+The last, misaligned, is not in the paper's tables: it is for specifications of one's own.
+
 A label says which points differ from the pristine product. It comes from construction: from the
 displacement that the defect gave each surface point, or from the surface that a cut exposed.
 
@@ -29,8 +31,8 @@ RIM_WIDTH = 0.03
 
 @dataclass(frozen=True)
 class DefectType:
-    """name; kind: "deformation" moves surface, "cut" removes material, "other" is neither or both,
-    and only in foreign data; description."""
+    """name; kind: "deformation" moves surface, "cut" removes material, "other" is neither or both;
+    description."""
 
     name: str
     kind: Literal["deformation", "cut", "other"]
@@ -49,6 +51,9 @@ DEFECT_TYPES: dict[str, DefectType] = {
         DefectType("scratch", "deformation", "a long shallow groove along the surface"),
         DefectType("bending", "deformation", "one portion of the product bent to the side"),
         DefectType("twist", "deformation", "one portion of the product wrung about an axis"),
+        DefectType(
+            "misaligned", "other", "a part shifted or turned against the rest of the product"
+        ),
     )
 }
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The nine defects, and `make_defect`, which makes one and checks it.
+"""The defects, and `make_defect`, which makes one and checks it.
 
 Lengths are in units of the unit-sphere radius of the product (area centroid at 0, greatest
 distance from it 1); z is up.
@@ -14,8 +14,9 @@ from blender_scripts.defects.broken import broken
 from blender_scripts.defects.checks import problem
 from blender_scripts.defects.crack import crack
 from blender_scripts.defects.hole import hole
+from blender_scripts.defects.misaligned import misaligned
 from blender_scripts.defects.missing import missing
-from blender_scripts.defects.result import Defective
+from blender_scripts.defects.result import Defective, recorded
 from blender_scripts.defects.scratch import scratch
 from blender_scripts.defects.swelling import bulge, concavity
 from blender_scripts.defects.twist import twist
@@ -34,6 +35,7 @@ DEFECTS = {
     "scratch": scratch,
     "bending": bending,
     "twist": twist,
+    "misaligned": misaligned,
 }
 
 
@@ -67,6 +69,7 @@ def make_defect(kind, vertices, faces, rng, severity, attempts=20):
         except GeometryError as error:
             reason = str(error)
         if not reason:
+            defective.parameters = recorded(defective.parameters)
             return defective, rejections
         rejections.append(reason)
     counted = {reason: rejections.count(reason) for reason in rejections}

@@ -5,8 +5,14 @@ What lies beyond a rough surface across a random direction is removed: mostly ne
 (longer axes likelier), one time in three towards a corner. The fracture has the self-affine
 roughness of real ones: amplitude ~ wavelength ** 0.8, over four octaves.
 
-Severity 0 .. 1: 0.10 .. 0.30 of the extent along the direction goes (0.5 to 45 % of the volume).
-Roughness: standard deviation 0.020 .. 0.035. Labelled are the cut faces and the rim.
+What makes it broken (`no_break`): the product has lost its outermost end in that direction; of
+each part that the break goes through, one connected piece of surface went, so that a wall has no
+window; no handle was added; and the break runs across the material, not along a wall as a shaving
+would: the mean |cos| of the angles between the direction and the surface at the break's border is
+at most MOST_ALONG, and the piece is at least LEAST_DEEP times as deep as the break is wide.
+
+Severity 0 .. 1 sets the share of the extent along the direction that goes, EXTENT; LEAST to MOST
+of the volume. Labelled are the cut faces and the rim.
 """
 
 import numpy as np
@@ -15,17 +21,23 @@ from blender_scripts.defects.cutting import cut_away
 from blender_scripts.defects.fields import drawn, rough_noise
 from blender_scripts.defects.portion import main_axes, pick_end
 from blender_scripts.defects.result import listed
+from blender_scripts.defects.topology import border, change
 from blender_scripts.meshes import GeometryError, volume
-from blender_scripts.surface import dot, tangents, unit
+from blender_scripts.portable import dot
+from blender_scripts.surface import tangents, unit
 
-LEAST, MOST = 0.005, 0.45
+EXTENT = (0.05, 0.32)  # share of the extent along the direction: slight, severe
+ROUGHNESS = (0.020, 0.035)  # standard deviation of the fracture, in radii
+LEAST, MOST = 0.0005, 0.45
+MOST_ALONG = 0.75
+LEAST_DEEP = 0.2
 SPACING = 0.04
 
 
 def broken(surface, rng, severity):
-    """Break one end or corner off."""
-    share = drawn(rng, severity, 0.10, 0.30)
-    roughness = float(rng.uniform(0.020, 0.035))
+    """Break one end or corner off. Raises GeometryError where the result is not `broken`."""
+    share = drawn(rng, severity, *EXTENT)
+    roughness = float(rng.uniform(*ROUGHNESS))
     if rng.random() < 1 / 3:
         axes = main_axes(surface)
         signs = rng.choice([-1.0, 1.0], 3) * rng.uniform(0.5, 1.0, 3)
@@ -36,7 +48,9 @@ def broken(surface, rng, severity):
     noise = rough_noise(rng, 0.8)
 
     s = dot(surface.vertices, direction)
-    level = s.max() - share * np.ptp(s)
+    depth = share * np.ptp(s)
+    level = s.max() - depth
+    roughness = min(roughness, 0.2 * depth)  # a small piece has a small fracture
     cutter = _beyond(surface, direction, level, lambda points: roughness * noise(points))
     result = cut_away(
         surface,
@@ -49,12 +63,39 @@ def broken(surface, rng, severity):
         },
         loose=0.25,
     )
+    if reason := no_break(surface, result, direction):
+        raise GeometryError(reason)
     whole = volume(surface.vertices, surface.faces)
     gone = 1 - volume(result.vertices, result.faces) / whole
     if not LEAST <= gone <= MOST:
         raise GeometryError(f"{gone:.1%} of the volume would break off")
     result.parameters["volume_share"] = float(gone)
     return result
+
+
+def no_break(surface, result, direction):
+    """Say why a cut does not deserve the name `broken`; return "" when it does."""
+    reach = dot(surface.vertices, direction).max()
+    if dot(result.vertices, direction).max() > reach - 0.01:
+        return "the outermost end would stay"
+    seen = change(surface, result)
+    if not seen.simple:
+        return "the break's border would touch itself"
+    if seen.removed > seen.touched:
+        return "the break would open a window in a wall"
+    if seen.genus > 0:
+        return "the break would make a hole"
+    edges = border(result.vertices, result.faces, result.cut)
+    if len(edges.ends) == 0:
+        return "a whole part would go"
+    if edges.mean(edges.across(direction)) > MOST_ALONG:
+        return "the break would run along a wall"
+    points = result.vertices[edges.ends[:, 0]]
+    across, along = tangents(direction)
+    width = max(np.ptp(dot(points, side)) for side in (across, along))
+    if reach - edges.mean(dot(points, direction)) < LEAST_DEEP * width:
+        return "a shaving would go, no end or corner"
+    return ""
 
 
 def _beyond(surface, direction, level, height):

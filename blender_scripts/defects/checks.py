@@ -6,7 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from mathutils.kdtree import KDTree
 
+from blender_scripts.defects.bending import no_bending
+from blender_scripts.defects.plausibility import implausible
+from blender_scripts.defects.scratch import no_scratch
+from blender_scripts.defects.swelling import no_swelling
+from blender_scripts.defects.twist import no_twist
 from blender_scripts.meshes import closed_problem, volume
+from blender_scripts.portable import norm
 from blender_scripts.surface import Surface
 
 # The same two numbers as in annotations/vocabulary.py, which Blender's Python cannot import.
@@ -24,8 +30,8 @@ class Limits:
     """Limits that a defect of one type has to keep.
 
     least, most: labelled share of the whole area.
-    departure: deformations: a quarter of the labelled area is at least this far from the pristine
-    surface. Cuts: some of the removed or exposed surface is at least this far from what was there.
+    departure: see `problem`: the least departure of a cut; of a deformation, a quarter of the
+    labelled area is at least this far from the pristine surface.
     visible: share of the labelled area from which a sixth of the hemisphere is free.
     """
 
@@ -36,44 +42,66 @@ class Limits:
 
 
 LIMITS = {
-    "bulge": Limits(0.004, 0.40, 0.025, 0.4),
-    "concavity": Limits(0.004, 0.40, 0.025, 0.4),
-    "hole": Limits(0.004, 0.25, 0.020, 0.3),
-    "missing": Limits(0.006, 0.40, 0.040, 0.3),
-    "crack": Limits(0.006, 0.40, 0.008, 0.3),
-    "broken": Limits(0.004, 0.50, 0.040, 0.3),
-    "scratch": Limits(0.004, 0.25, 0.010, 0.4),
-    "bending": Limits(0.030, 0.55, 0.030, 0.3),
-    "twist": Limits(0.030, 0.55, 0.025, 0.3),
+    "bulge": Limits(0.002, 0.40, 0.008, 0.4),
+    "concavity": Limits(0.002, 0.40, 0.008, 0.4),
+    "hole": Limits(0.002, 0.25, 0.010, 0.3),
+    "missing": Limits(0.002, 0.40, 0.020, 0.3),
+    "crack": Limits(0.002, 0.40, 0.006, 0.3),
+    "broken": Limits(0.002, 0.40, 0.020, 0.3),
+    "scratch": Limits(0.002, 0.25, 0.006, 0.4),
+    "bending": Limits(0.020, 0.40, 0.008, 0.3),
+    "twist": Limits(0.020, 0.40, 0.006, 0.3),
+    "misaligned": Limits(0.005, 0.40, 0.010, 0.3),
 }
 
 
 def problem(kind, pristine, defect):
-    """Say why a `Defective` of the pristine `Surface` is not acceptable; return "" when it is."""
+    """Say why a `Defective` of the pristine `Surface` is not acceptable; return "" when it is.
+
+    An acceptable one gets `parameters["departure"]`, its size against which noise counts, in radii:
+
+    - deformations: root mean square, over the labelled area, of the distance between the labelled
+      surface and the pristine surface (sliding along the surface does not count), from 200 faces
+      spread over that area;
+    - cuts: the depth. The greater of two distances: the greatest of a removed part of the pristine
+      surface from what is left, and that which a tenth of the exposed surface exceeds from the
+      pristine surface.
+    """
     limits = LIMITS[kind]
     surface = Surface(defect.vertices, defect.faces)
     if len(surface.faces) == 0:
         return "nothing is left"
     if not np.isfinite(surface.vertices).all():
         return "vertices that are not finite"
-    labelled = defect.cut.copy()
-    if labelled.any():
+    size = norm(defect.displacement)
+    labelled = defect.cut | (size[surface.faces].mean(axis=1) > DISPLACEMENT_THRESHOLD)
+    if defect.cut.any():
         found = closed_problem(surface.vertices, surface.faces)
         if found:
             return f"the cut left {found}"
         labelled |= _near_rim(surface, defect.rim)
-    else:
-        size = np.linalg.norm(defect.displacement, axis=1)
-        labelled = size[surface.faces].mean(axis=1) > DISPLACEMENT_THRESHOLD
     share = surface.areas[labelled].sum() / surface.areas.sum()
     if not limits.least <= share <= limits.most:
         return f"{share:.2%} of the area would be labelled"
     if defect.cut.any():
-        reason = _cut_problem(pristine, surface, defect, limits)
+        departure = _cut_departure(pristine, surface, defect)
+        reason = _cut_problem(pristine, surface, departure, limits)
     else:
-        reason = _deformation_problem(pristine, surface, defect, labelled, limits)
+        distances = _distances(pristine, surface, labelled)
+        departure = float(np.sqrt((distances * distances).mean()))
+        reason = _deformation_problem(pristine, surface, defect, labelled, distances, limits)
+    reason = reason or _hidden(surface, labelled, limits)
+    if not (reason or defect.cut.any() or kind == "misaligned"):
+        reason = _misnamed(kind, surface, defect)
+        reason = reason or implausible(kind, surface, defect.displacement, labelled)
     if reason:
         return reason
+    defect.parameters["departure"] = round(departure, 6)
+    return ""
+
+
+def _hidden(surface, labelled, limits):
+    """Say that too little of the labelled surface can be seen; return "" when enough can."""
     chosen = surface.spread(labelled, 60)
     seen = surface.openness(surface.centres[chosen], surface.face_normals[chosen]) >= 1 / 6
     if seen.mean() < limits.visible:
@@ -81,17 +109,32 @@ def problem(kind, pristine, defect):
     return ""
 
 
-def _deformation_problem(pristine, surface, defect, labelled, limits):
+def _misnamed(kind, surface, defect):
+    """Say why a deformation does not deserve the name of its type; return "" when it does."""
+    if kind in ("bulge", "concavity"):
+        return no_swelling(surface, defect)
+    if kind == "bending":
+        return no_bending(defect)
+    if kind == "twist":
+        return no_twist(defect)
+    return no_scratch(defect)
+
+
+def _distances(pristine, surface, labelled):
+    """Return the distances (N,) of places spread over the labelled area from the pristine one."""
+    return pristine.distances(surface.centres[surface.spread(labelled, 200)])
+
+
+def _deformation_problem(pristine, surface, defect, labelled, distances, limits):
     """Say what is wrong with a deformation; return "" when nothing is."""
-    chosen = surface.spread(labelled, 200)
-    departure = float(np.quantile(pristine.distances(surface.centres[chosen]), 0.75))
-    if departure < limits.departure:
-        return f"the labelled surface departs by {departure:.3f} only"
+    typical = float(np.quantile(distances, 0.75))
+    if typical < limits.departure:
+        return f"the labelled surface departs by {typical:.3f} only"
     rest = surface.spread(~labelled, 60)
     if len(rest) and pristine.distances(surface.centres[rest]).max() > UNTOUCHED:
         return "unlabelled surface moved"
     before = Surface(defect.vertices - defect.displacement, defect.faces)
-    moved = np.unique(surface.faces[chosen])
+    moved = np.unique(surface.faces[surface.spread(labelled, 200)])
     if pristine.distances(before.vertices[moved]).max() > PRECISION:
         return "the displacement does not start on the pristine surface"
     if volume(surface.vertices, surface.faces) <= 0:
@@ -99,21 +142,25 @@ def _deformation_problem(pristine, surface, defect, labelled, limits):
     return ""
 
 
-def _cut_problem(pristine, surface, defect, limits):
+def _cut_problem(pristine, surface, departure, limits):
     """Say what is wrong with a cut; return "" when nothing is."""
     whole = volume(pristine.vertices, pristine.faces)
     if volume(surface.vertices, surface.faces) > whole * (1 - 1e-5):
         return "no material went"
+    if departure < limits.departure:
+        return f"the cut departs by {departure:.3f} only"
+    return ""
+
+
+def _cut_departure(pristine, surface, defect):
+    """Return the depth of a cut: see `problem`."""
     # what is not there any more, and what there was not before
     low = surface.vertices[surface.faces[defect.cut]].min(axis=(0, 1)) - 0.01
     high = surface.vertices[surface.faces[defect.cut]].max(axis=(0, 1)) + 0.01
     around = ((pristine.centres > low) & (pristine.centres < high)).all(axis=1)
     removed = surface.distances(pristine.centres[pristine.spread(around, 600)])
     exposed = pristine.distances(surface.centres[surface.spread(defect.cut, 200)])
-    departure = max(removed.max(initial=0.0), float(np.quantile(exposed, 0.9)))
-    if departure < limits.departure:
-        return f"the cut departs by {departure:.3f} only"
-    return ""
+    return max(removed.max(initial=0.0), float(np.quantile(exposed, 0.9)))
 
 
 def _near_rim(surface, rim):

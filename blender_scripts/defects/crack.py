@@ -5,9 +5,15 @@ A wedge that narrows downwards is cut along a jagged line on the surface. Both f
 themselves, the mouth narrows towards the ends, except where the crack reaches an edge of the
 product. The crack goes through thin material and stays open below.
 
-Severity 0 .. 1: length 0.55 .. 1.10 (at least 0.30 where the surface is small), width of the mouth
-0.045 .. 0.075, depth in solids 0.12 .. 0.20, one to three branches of 0.25 .. 0.45 of the length.
-Labelled are the cut faces and the rim.
+What makes it a crack (`no_crack`): it is thin and long, its length at least THIN times the mean
+width of its mouth (what went of the surface, over twice the length where the crack goes through);
+it is jagged, the line along its middle at least JAGGED times as long as the smooth line that it
+follows; it is one: the share WHOLE of what it exposes is connected, so that it does not jump from
+slat to slat; and the product stays in one piece: what the cut leaves loose is a crumb.
+
+Severity 0 .. 1 sets the length LENGTH (at least SHORTEST where the surface is small), the width of
+the mouth, WIDTH, and the depth in solids, DEPTH; one to three branches of 0.25 .. 0.45 of the
+length. Labelled are the cut faces and the rim.
 """
 
 import numpy as np
@@ -16,10 +22,16 @@ from blender_scripts.defects.cutting import cut_away, tube
 from blender_scripts.defects.fields import drawn
 from blender_scripts.defects.paths import STEP, long_path, trace
 from blender_scripts.defects.result import listed
-from blender_scripts.meshes import GeometryError, boolean
+from blender_scripts.defects.topology import parts, solids
+from blender_scripts.meshes import GeometryError, areas, boolean
+from blender_scripts.portable import cos, norm, power, sin
 from blender_scripts.surface import Surface, unit
 
+LENGTH = (0.50, 1.30)  # slight, severe
+WIDTH = (0.035, 0.085)
+DEPTH = (0.08, 0.24)
 SHORTEST = 0.30
+THIN, JAGGED, WHOLE = 5.0, 1.05, 0.9
 # Thinner material than this is cracked through.
 THROUGH = 0.14
 ABOVE = 0.06  # the cutter stands this far out of the surface
@@ -27,26 +39,34 @@ ABOVE = 0.06  # the cutter stands this far out of the surface
 
 def crack(surface, rng, severity):
     """Cut one branching crack at a random place that is visible from outside."""
-    length = drawn(rng, severity, 0.55, 1.10)
-    width = drawn(rng, severity, 0.045, 0.075)
-    depth = drawn(rng, severity, 0.12, 0.20)
+    length = drawn(rng, severity, *LENGTH)
+    width = drawn(rng, severity, *WIDTH)
+    depth = drawn(rng, severity, *DEPTH)
     branches = int(rng.integers(1, 4))
     main = long_path(surface, rng, length, SHORTEST, most_turning=0.8)
+    width = min(width, main.arc[-1] / (1.5 * THIN))
     depths = _depths(surface, main, depth)
-    cutter = _wedge(main, width, depths, rng, open_start=False)
+    cutter, jagged = _wedge(main, width, depths, rng, open_start=False)
+    total = main.arc[-1]
     for number in range(branches):
         share = (number + rng.uniform(0.6, 1.2)) / (branches + 0.8)
         at = int(np.clip(share, 0.15, 0.85) * (len(main.points) - 1))
         slant = np.radians(rng.uniform(35, 60)) * rng.choice([-1.0, 1.0])
-        heading = np.cos(slant) * main.headings[at] + np.sin(slant) * main.sides[at]
+        heading = cos(slant) * main.headings[at] + sin(slant) * main.sides[at]
         branch = trace(
-            surface, main.points[at], main.normals[at], heading, rng.uniform(0.25, 0.45) * length
+            surface,
+            main.points[at],
+            main.normals[at],
+            heading,
+            rng.uniform(0.25, 0.45) * main.arc[-1],
         )
         if branch.arc[-1] > 0.1:
             # lower and less deep than the main wedge: no two faces in one plane
-            wedge = _wedge(branch, 0.7 * width, 0.85 * _depths(surface, branch, depth), rng, True)
+            shallow = 0.85 * _depths(surface, branch, depth)
+            wedge, _ = _wedge(branch, 0.7 * width, shallow, rng, open_start=True)
+            total += branch.arc[-1]
             cutter = boolean(cutter, wedge, "UNION")[:2]
-    return cut_away(
+    result = cut_away(
         surface,
         cutter,
         {
@@ -58,6 +78,31 @@ def crack(surface, rng, severity):
             "branches": branches,
         },
     )
+    sides = 1 + float((depths < THROUGH).mean())
+    if reason := no_crack(surface, result, main.arc[-1], sides * total, jagged):
+        raise GeometryError(reason)
+    return result
+
+
+def no_crack(surface, result, length, total, jagged):
+    """Say why a cut does not deserve the name `crack`; return "" when it does.
+
+    length: of the main line. total: of all lines, on both sides of the wall where they go through.
+    jagged: how many times longer the line along the middle is than the smooth one.
+    """
+    if solids(result.vertices, result.faces) > solids(surface.vertices, surface.faces):
+        return "the crack would separate the product"
+    size = areas(result.vertices, result.faces)
+    width = (surface.areas.sum() - size[~result.cut].sum()) / total
+    if length < THIN * width:
+        return f"the crack would be {length / width:.1f} times as long as wide"
+    if jagged < JAGGED:
+        return "the crack would be smooth"
+    _, piece = parts(result.faces[result.cut])
+    exposed = np.bincount(piece, size[result.cut])
+    if exposed.max() < WHOLE * exposed.sum():
+        return "the crack would jump over gaps"
+    return ""
 
 
 def _depths(surface, path, wanted):
@@ -67,14 +112,17 @@ def _depths(surface, path, wanted):
     behind, _ = surface.cast(path.points - (inside + 0.005)[:, None] * path.normals, -path.normals)
     through = inside + np.minimum(0.04, 0.4 * np.where(np.isfinite(behind), behind, 1.0))
     depths = np.where(thin, through, np.minimum(wanted, 0.8 * inside))
-    bend = np.linalg.norm(np.diff(path.normals, axis=0, append=path.normals[-1:]), axis=1) / STEP
+    bend = norm(np.diff(path.normals, axis=0, append=path.normals[-1:])) / STEP
     depths = np.minimum(depths, 0.7 / np.maximum(bend, 1e-6))
     padded = np.r_[depths[:1], depths, depths[-1:]]
     return np.median(np.stack([padded[:-2], padded[1:-1], padded[2:]]), axis=0)
 
 
 def _wedge(path, width, depths, rng, open_start):
-    """Return the closed cutter along the path; `open_start` keeps the width of a branch's start."""
+    """Return (closed cutter along the path, how much longer its middle is than the path).
+
+    `open_start` keeps the width of a branch's start.
+    """
     count = len(path.points)
     arc = path.arc
     taper = np.ones(count)
@@ -82,7 +130,7 @@ def _wedge(path, width, depths, rng, open_start):
         taper = np.minimum(taper, (arc + 0.01) / (0.3 * arc[-1]))
     if not path.ends_free[1]:
         taper = np.minimum(taper, (arc[-1] - arc + 0.01) / (0.4 * arc[-1]))
-    taper = np.maximum(taper, 0.06) ** 0.7
+    taper = power(np.maximum(taper, 0.06), 0.7)
     # a random walk that is pulled back: long bends and sharp kinks, but no drift
     kinks = rng.uniform(-1, 1, count) * (np.arange(count) % 2 == 0)
     wander = 0.0
@@ -112,4 +160,6 @@ def _wedge(path, width, depths, rng, open_start):
     wedge = tube(np.stack(corners, axis=1))
     if Surface(*wedge).crosses_itself():
         raise GeometryError("the line of the crack turns too sharply")
-    return wedge
+    line = path.points + middle[:, None] * path.sides
+    jagged = norm(np.diff(line, axis=0)).sum() / arc[-1]
+    return wedge, float(jagged)

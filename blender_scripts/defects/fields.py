@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tools that the defects share: drawn numbers, smooth steps, rough noise, two sides of a wall."""
+"""Tools that the defects share: drawn and fitted numbers, smooth steps, rough noise."""
 
 import numpy as np
 
-from blender_scripts.surface import Surface, dot, unit
+from blender_scripts.portable import cos, dot, normal, power
+from blender_scripts.surface import unit
 
 
 def drawn(rng, severity, slight, severe):
-    """Draw a number from `slight` (severity 0) to `severe` (1); a fifth of the range is chance."""
-    return float(slight + (severe - slight) * (0.8 * severity + 0.2 * rng.random()))
+    """Draw a number from `slight` (severity 0) to `severe` (1); a tenth of the range is chance.
+
+    So the lengths of one defect do not move in lockstep, and a third of the severities is still a
+    band of sizes of its own.
+    """
+    return round(float(slight + (severe - slight) * (0.9 * severity + 0.1 * rng.random())), 9)
 
 
 def smooth_step(x):
@@ -17,9 +22,37 @@ def smooth_step(x):
     return x * x * x * (x * (6 * x - 15) + 10)
 
 
+def rms_departure(surface, points, displacement):
+    """Return the root mean square distance from the surface of displaced points (N, 3) of it."""
+    distances = surface.distances(points + displacement)
+    return float(np.sqrt((distances * distances).mean()))
+
+
+def fitted(departure, wanted, most):
+    """Return the amount, `most` at most, that makes a departure that grows with it as wanted.
+
+    departure : a function of the amount, about linear. Six evaluations come within a few percent.
+    """
+    low, low_value, high, high_value = 0.0, departure(0.0), most, departure(most)
+    if high_value <= wanted:
+        return most
+    for _ in range(4):
+        share = (wanted - low_value) / max(high_value - low_value, 1e-12)
+        middle = low + (high - low) * float(np.clip(share, 0.05, 0.95))
+        value = departure(middle)
+        if abs(value - wanted) < 0.02 * wanted:
+            return middle
+        if value < wanted:
+            low, low_value = middle, value
+        else:
+            high, high_value = middle, value
+    share = (wanted - low_value) / max(high_value - low_value, 1e-12)
+    return low + (high - low) * float(np.clip(share, 0.0, 1.0))
+
+
 def random_direction(rng):
     """Draw a vector (3,) uniformly on the unit sphere."""
-    return unit(rng.standard_normal(3))
+    return unit(normal(rng, 3))
 
 
 def rough_noise(rng, longest, octaves=4, roughness=0.8, waves=12):
@@ -28,10 +61,10 @@ def rough_noise(rng, longest, octaves=4, roughness=0.8, waves=12):
     Each octave is a sum of plane waves of random direction and phase; the wavelength starts at
     `longest` and halves, the amplitude goes with wavelength ** roughness.
     """
-    scale = 0.5 ** np.arange(octaves)
-    amplitude = scale**roughness
-    amplitude *= np.sqrt(2 / waves / (amplitude**2).sum())
-    directions = unit(rng.standard_normal((octaves, waves, 3)))
+    scale = np.ldexp(1.0, -np.arange(octaves))
+    amplitude = power(scale, roughness)
+    amplitude *= np.sqrt(2 / waves / np.square(amplitude).sum())
+    directions = unit(normal(rng, (octaves, waves, 3)))
     phases = rng.uniform(0, 2 * np.pi, (octaves, waves))
 
     def field(points):
@@ -39,7 +72,7 @@ def rough_noise(rng, longest, octaves=4, roughness=0.8, waves=12):
         for octave in range(octaves):
             frequency = 2 * np.pi / (longest * scale[octave])
             for direction, phase in zip(directions[octave], phases[octave], strict=True):
-                total += amplitude[octave] * np.cos(frequency * dot(points, direction) + phase)
+                total += amplitude[octave] * cos(frequency * dot(points, direction) + phase)
         return total
 
     return field
@@ -57,57 +90,3 @@ def components(edges, count):
         while not np.array_equal(jumped, labels):
             labels, jumped = jumped, jumped[jumped]
     return labels
-
-
-def patch_around(surface, face, wanted):
-    """Return (V,) bool: the `wanted` (V,) vertices connected to those of `face` by wanted ones."""
-    edges = surface.edges[wanted[surface.edges].all(axis=1)]
-    labels = components(edges, len(surface.vertices))
-    corners = surface.faces[face]
-    return wanted & np.isin(labels, labels[corners[wanted[corners]]])
-
-
-def wall_thickness(surface, vertices, direction, count=24):
-    """Return (K,) distances through the material along -direction, from some of the `vertices`."""
-    some = vertices[:: max(1, len(vertices) // count)]
-    distance, _ = surface.cast(surface.vertices[some], -direction)
-    return np.minimum(distance, 2.0)
-
-
-def carry_other_side(surface, displacement, reach):
-    """Return the displacement (V, 3) with the far side of a thin wall moved along.
-
-    A vertex moves with the displaced surface that it meets within `reach` behind it (through the
-    wall, along its inward normal), if that moves more than itself: walls keep their thickness.
-    """
-    size = np.linalg.norm(displacement, axis=1)
-    moving = size[surface.faces].max(axis=1) > 1e-6
-    near = Surface(surface.vertices, surface.faces[moving])
-    low = near.vertices[near.faces].min(axis=(0, 1)) - reach
-    high = near.vertices[near.faces].max(axis=(0, 1)) + reach
-    rows = np.flatnonzero(((surface.vertices > low) & (surface.vertices < high)).all(axis=1))
-    starts, inward = surface.vertices[rows], -surface.normals[rows]
-    distance, face = near.cast(starts, inward, reach)
-    met = face >= 0
-    rows, corners = rows[met], near.faces[face[met]]
-    point = starts[met] + inward[met] * distance[met, None]
-    weights = _barycentric(point, surface.vertices[corners])
-    carried = np.einsum("nc,ncd->nd", weights, displacement[corners])
-    more = np.linalg.norm(carried, axis=1) > size[rows]
-    # the wall is behind only where its far side looks the other way
-    behind = dot(surface.normals[rows], near.face_normals[face[met]]) < -0.3
-    chosen = more & behind
-    result = displacement.copy()
-    result[rows[chosen]] = carried[chosen]
-    return result
-
-
-def _barycentric(points, corners):
-    """Return (N, 3) weights of points (N, 3) in triangles (N, 3, 3), none negative."""
-    a, b, c = np.moveaxis(corners, 1, 0)
-    normal = np.cross(b - a, c - a)
-    squared = np.maximum(dot(normal, normal), 1e-30)
-    first = dot(np.cross(b - points, c - points), normal) / squared
-    second = dot(np.cross(c - points, a - points), normal) / squared
-    weights = np.clip(np.stack([first, second, 1 - first - second], axis=1), 0.0, None)
-    return weights / weights.sum(axis=1, keepdims=True)

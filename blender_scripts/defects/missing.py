@@ -1,11 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Missing: a part bitten off the product, preferably at an edge, a corner, a rim or a handle.
+"""Missing: a part bitten off the product at an edge, a corner, a rim or a handle.
 
 The bite is a lumpy ball with a rough surface, centred a little under the surface. Candidate places
 are visible from outside; those that stick out of their surroundings are likelier.
 
-Severity 0 .. 1: radius of the bite 0.17 .. 0.32. Between 0.3 and 30 % of the volume goes. Labelled
-are the cut faces and the rim.
+What makes it missing, and no hole (`no_bite`): the bite reaches over an edge. What went of the
+surface is one connected piece of each part that the bite touches (a hole through a wall takes two),
+no handle was added, and the untouched surface beside the bite's border looks to several sides:
+the mean of its normals, over the length of the border, is at most ONE_SIDED long (it is 1 around a
+pit in a plane, 0.7 around a bite in a square edge, less at corners, rims and handles). At most the
+share FILLED of the bite is material: more than half of a bite in the middle of a side would be,
+whatever relief that side has.
+
+Severity 0 .. 1 sets the radius of the bite, RADIUS. Between LEAST and MOST of the volume goes.
+Labelled are the cut faces and the rim.
 """
 
 import numpy as np
@@ -13,20 +21,25 @@ import numpy as np
 from blender_scripts.defects.cutting import ball, cut_away
 from blender_scripts.defects.fields import drawn, rough_noise
 from blender_scripts.defects.result import listed
+from blender_scripts.defects.topology import border, change
 from blender_scripts.meshes import GeometryError, volume
+from blender_scripts.portable import dot, exp, norm, random_rotation
 from blender_scripts.surface import unit
 
+RADIUS = (0.08, 0.32)  # slight, severe
 CANDIDATES = 48
 LUMPS, ROUGHNESS = 0.16, 0.045  # standard deviations, in shares of the radius
-LEAST, MOST = 0.003, 0.30
+LEAST, MOST = 0.0001, 0.30
+ONE_SIDED = 0.9
+FILLED = 0.5
 
 
 def missing(surface, rng, severity):
-    """Take one bite out of the product."""
-    radius = drawn(rng, severity, 0.17, 0.32)
+    """Take one bite out of the product. Raises GeometryError where the result is not `missing`."""
+    radius = drawn(rng, severity, *RADIUS)
     sunk = rng.uniform(0.1, 0.4)
     stretch = rng.uniform(0.8, 1.2, 3)
-    turn = np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    turn = random_rotation(rng)
     point, normal = _prominent_place(surface, rng)
     lumps = rough_noise(rng, 1.6, octaves=2)
     grain = rough_noise(rng, 0.4, octaves=3)
@@ -35,18 +48,39 @@ def missing(surface, rng, severity):
     size = 1 + LUMPS * lumps(directions) + ROUGHNESS * grain(directions)
     bite = directions * stretch * np.clip(size, 0.5, 1.6)[:, None]
     centre = point - sunk * radius * normal
-    vertices = centre + radius * np.einsum("ij,vj->vi", turn, bite)
-    if np.linalg.det(turn) < 0:
-        faces = faces[:, ::-1]
+    vertices = centre + radius * dot(bite[:, None], turn)
     result = cut_away(
         surface, (vertices, faces), {"centre": listed(centre), "radius": radius}, loose=0.2
     )
     whole = volume(surface.vertices, surface.faces)
-    gone = 1 - volume(result.vertices, result.faces) / whole
+    taken = whole - volume(result.vertices, result.faces)
+    if reason := no_bite(surface, result, taken / volume(vertices, faces)):
+        raise GeometryError(reason)
+    gone = taken / whole
     if not LEAST <= gone <= MOST:
         raise GeometryError(f"the bite takes {gone:.1%} of the volume")
     result.parameters["volume_share"] = float(gone)
     return result
+
+
+def no_bite(surface, result, filled):
+    """Say why a cut does not deserve the name `missing`; return "" when it does.
+
+    filled: the share of the cutter that was material.
+    """
+    seen = change(surface, result)
+    if not seen.simple:
+        return "the bite's border would touch itself"
+    if seen.genus > 0 or seen.removed > seen.touched:
+        return "the bite would be a hole"
+    edges = border(result.vertices, result.faces, result.cut)
+    if len(edges.ends) == 0:
+        return "a whole part would go"
+    if edges.resultant() > ONE_SIDED:
+        return "the bite would not reach over an edge"
+    if filled > FILLED:
+        return "the bite would be a pit in a side"
+    return ""
 
 
 def _prominent_place(surface, rng, reach=0.3):
@@ -56,11 +90,11 @@ def _prominent_place(surface, rng, reach=0.3):
     points = np.array([seed.point for seed in seeds])
     normals = np.array([seed.normal for seed in seeds])
     offsets = points[:, None] - others[None]
-    near = np.linalg.norm(offsets, axis=2) < reach
+    near = norm(offsets) < reach
     mean = (offsets * near[:, :, None]).sum(axis=1) / np.maximum(near.sum(axis=1), 1)[:, None]
     # on a plane the neighbours' mean is the point itself; at a corner or rim it lies inwards
-    prominence = np.linalg.norm(mean, axis=1) / reach
-    chances = np.exp(14 * (prominence - prominence.max()))
+    prominence = norm(mean) / reach
+    chances = exp(14 * (prominence - prominence.max()))
     chosen = rng.choice(CANDIDATES, p=chances / chances.sum())
     outwards = unit(mean[chosen]) + normals[chosen]
     return points[chosen], unit(outwards)

@@ -1,40 +1,44 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Scratch: a long, shallow, slightly curved V-groove with raised edges, as a hard point leaves.
+"""Scratch: a long, shallow, slightly curved groove with raised edges, as a hard point leaves.
 
 The mesh is refined along the line, the surface within half a width of it pressed in, and what is
-next to the groove raised a little. The far side of a thin wall moves along.
+next to the groove raised a little. What is less than HEIGHT above or below the line moves fully,
+so the far side of a thin wall does too, and what is FAR from it stays.
 
-Severity 0 .. 1: length 0.6 .. 1.1 (at least 0.35 where the surface is small), width 0.045 .. 0.07,
-depth 0.035 .. 0.06. Labelled is what moved.
+A sample that is called scratch has passed `no_scratch`: it is at least SLENDER times as long as
+wide. The topology stays; the general tests are those of `plausibility`.
+
+Severity 0 .. 1: length LENGTH (at least SHORTEST where the surface is small), width WIDTH, depth
+DEPTH. Labelled is what moved.
 """
 
 import numpy as np
 
-from blender_scripts.defects.fields import carry_other_side, drawn, smooth_step
+from blender_scripts.defects.fields import drawn, smooth_step
 from blender_scripts.defects.paths import STEP, long_path
 from blender_scripts.defects.result import deformed, listed
 from blender_scripts.meshes import GeometryError, subdivide_long_edges
-from blender_scripts.surface import Surface, dot
+from blender_scripts.portable import cos, dot, norm, sin
+from blender_scripts.surface import Surface, unit
 
-SHORTEST = 0.35
+LENGTH, WIDTH, DEPTH = (0.60, 1.10), (0.060, 0.090), (0.012, 0.032)
+SHORTEST, SLENDER = 0.35, 4.0
 FINEST = 0.010
 # The raised edge: its height in depths, and where it ends in half widths.
-LIP, LIP_END = 0.3, 2.0
-# Surface this far off the line's height is another part of the product.
-HEIGHT = 0.03
+LIP, LIP_END = 0.25, 2.0
+HEIGHT, FAR = 0.03, 0.12
 
 
 def scratch(surface, rng, severity):
     """Press one scratch into a random place that is visible from outside."""
-    length = drawn(rng, severity, 0.60, 1.10)
-    width = drawn(rng, severity, 0.045, 0.070)
-    depth = drawn(rng, severity, 0.035, 0.060)
+    length = drawn(rng, severity, *LENGTH)
+    width = drawn(rng, severity, *WIDTH)
+    depth = drawn(rng, severity, *DEPTH)
     path = long_path(surface, rng, length, SHORTEST, most_turning=0.6)
     fine = _refined(surface, path, 0.5 * width * LIP_END + 0.02)
     displacement = _groove(fine, path, 0.5 * width, depth)
-    if np.linalg.norm(displacement, axis=1).max() < 0.5 * depth:
+    if norm(displacement).max() < 0.5 * depth:
         raise GeometryError("the scratch misses the surface")
-    displacement = carry_other_side(fine, displacement, 1.7 * depth)
     return deformed(
         fine,
         displacement,
@@ -48,6 +52,13 @@ def scratch(surface, rng, severity):
     )
 
 
+def no_scratch(defect):
+    """Say why a `Defective` is no scratch; return "" when it is one."""
+    if defect.parameters["length"] < SLENDER * defect.parameters["width"]:
+        return "a groove that short is no scratch"
+    return ""
+
+
 def _refined(surface, path, reach):
     """Return the surface with short edges within `reach` of the path."""
     low, high = path.points.min(axis=0) - reach, path.points.max(axis=0) + reach
@@ -55,7 +66,7 @@ def _refined(surface, path, reach):
     def longest(points):
         limit = np.full(len(points), np.inf)
         rows = np.flatnonzero(((points > low) & (points < high)).all(axis=1))
-        near = path.squared_distances(points[rows]).min(axis=1) < reach**2
+        near = path.squared_distances(points[rows]).min(axis=1) < reach * reach
         limit[rows[near]] = FINEST
         return limit
 
@@ -71,18 +82,32 @@ def _groove(surface, path, half_width, depth):
         return np.zeros_like(surface.vertices)
     points = surface.vertices[rows]
     nearest = path.squared_distances(points).argmin(axis=1)
-    offset, normals = points - path.points[nearest], path.normals[nearest]
-    across = np.abs(dot(offset, path.sides[nearest])) / half_width
+    ahead = dot(points - path.points[nearest], path.headings[nearest])
+    middle, normals, sides = _between_nodes(path, nearest, ahead)
+    offset = points - middle
+    across = np.abs(dot(offset, sides)) / half_width
     height = np.abs(dot(offset, normals))
     # along the line the next node is a step away, so that only its ends lie further off
-    ahead = np.maximum(np.abs(dot(offset, path.headings[nearest])) - 0.5 * STEP, 0.0)
+    beyond = np.maximum(np.abs(dot(offset, np.cross(sides, normals))) - 0.5 * STEP, 0.0)
 
-    lip = LIP * np.sin(np.pi * np.clip((across - 1) / (LIP_END - 1), 0.0, 1.0))
-    profile = np.where(across < 1, across - 1, lip)
-    taper = np.minimum(path.arc, path.arc[-1] - path.arc) / (0.15 * path.arc[-1])
-    amount = profile * smooth_step(taper)[nearest] * (1 - smooth_step(ahead / half_width))
-    amount *= 1 - smooth_step((height - 0.5 * HEIGHT) / (0.5 * HEIGHT))
-    amount *= smooth_step(2 * dot(surface.normals[rows], normals))
+    lip = LIP * sin(np.pi * np.clip((across - 1) / (LIP_END - 1), 0.0, 1.0))
+    profile = np.where(across < 1, -cos(0.5 * np.pi * across), lip)
+    along = np.clip(path.arc[nearest] + np.clip(ahead, -STEP / 2, STEP / 2), 0.0, path.arc[-1])
+    taper = np.minimum(along, path.arc[-1] - along) / (0.15 * path.arc[-1])
+    amount = profile * smooth_step(taper) * (1 - smooth_step(beyond / half_width))
+    amount *= 1 - smooth_step((height - HEIGHT) / (FAR - HEIGHT))
     displacement = np.zeros_like(surface.vertices)
     displacement[rows] = depth * amount[:, None] * normals
     return displacement
+
+
+def _between_nodes(path, nearest, ahead):
+    """Return (points, unit normals, unit sides), (N, 3) each, of the line `ahead` (N,) of nodes."""
+    share = np.clip(np.abs(ahead) / STEP, 0.0, 0.5)[:, None]
+    other = np.clip(nearest + np.where(ahead < 0, -1, 1), 0, len(path.points) - 1)
+    points, normals, sides = (
+        (1 - share) * item[nearest] + share * item[other]
+        for item in (path.points, path.normals, path.sides)
+    )
+    normals = unit(normals)
+    return points, normals, unit(sides - dot(sides, normals)[:, None] * normals)

@@ -2,40 +2,60 @@
 """Bulge and concavity: a smooth local swelling outwards or inwards, which are one operation.
 
 A patch of the surface around a seed moves along the patch's mean normal. The shift is full in the
-middle and falls smoothly to 0 at the patch's elliptical border. Only surface connected to the seed
-inside the patch moves, so that a neighbouring leg or key does not; where the wall is thin its other
-side moves along, as in sheet metal. Labelled is what moved.
+middle and falls smoothly to 0 at the border of an ellipsoid, which reaches no deeper than the
+material or, in a thin wall, than the hollow behind it. Only surface connected to the seed inside
+the ellipsoid moves, so that a neighbouring leg or key does not, and the other side of a thin wall,
+as in sheet metal. Labelled is what moved.
 
-Severity 0 .. 1: radius 0.20 .. 0.38, height or depth 0.40 .. 0.50 of the radius (0.08 .. 0.19). A
-dent is less deep where the product is too thin for that, and either is less high where another part
-is in the way, but at least 0.05.
+A sample that is called bulge or concavity has passed `no_swelling`, so that no rim droops and no
+handle, spout or key moves as a whole:
+
+- the surface comes to rest all around: in each of SECTORS directions about the seed it moves by
+  less than REST of the greatest shift somewhere;
+- it is a surface and no rod: seen along the shift it fills FILLED of the patch (of a wall that
+  moves as a whole, FILLED_BY_WALL), each place weighted with its shift;
+- at most HALF_MOVED of the part (a connected piece of the product) moves by more than half of the
+  greatest shift.
+
+The topology stays; the general tests are those of `plausibility`.
+
+Severity 0 .. 1: radius RADIUS, height or depth STEEPNESS of the radius. The patch gets smaller, to
+SMALLEST of that radius, where no place drawn has room for it, and the shift less where the material
+is too thin for it, but at least LOWEST.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
-from blender_scripts.defects.fields import (
-    carry_other_side,
-    drawn,
-    patch_around,
-    smooth_step,
-    wall_thickness,
-)
+from blender_scripts.defects.fields import components, drawn, smooth_step
 from blender_scripts.defects.result import deformed, listed
 from blender_scripts.meshes import GeometryError
-from blender_scripts.surface import dot, tangents, unit
+from blender_scripts.portable import arctan2, cos, dot, sin
+from blender_scripts.surface import Surface, tangents, unit
+
+RADIUS = (0.14, 0.30)
+STEEPNESS = (0.16, 0.44)
+LOWEST = 0.012
 
 # The shift is full up to this share of the radius (a flat top shows better under noise).
 FLAT = 0.2
-# A wall (no rod) thinner than the first moves as a whole; one thinner than the second does so when
-# it is too thin for the dent.
-THIN, THIN_FOR_DENT = 0.12, 0.22
-# A dent takes at most this share of the thickness when the far side stays, and at least that depth.
-DEEPEST, SHALLOWEST = 0.65, 0.05
-# Share of the ellipse that the patch fills, seen along the direction: below the first the place is
-# too narrow to carry a swelling, below the second it is a rod.
-NARROW, ROD = 0.28, 0.42
-# The surface may run into itself by this much, as in the grooves of a fluted vase; nobody sees it.
-OVERLAP = 0.02
+# A wall thinner than this moves as a whole.
+THIN = 0.12
+# The ellipsoid reaches this share of the depth there is, and at most so many radii.
+SHARE_OF_DEPTH, DEEPEST = 0.85, 2.5
+# The greatest shift as a share of that reach: steeper, the sides of the patch would be crushed.
+SHALLOW = 0.22
+# Places tried for one that can carry the whole height; the best of them is taken. From PATIENCE on
+# each gets a patch smaller by the factor SMALLER.
+PLACES, PATIENCE, SMALLER, SMALLEST = 16, 6, 0.9, 0.4
+SECTORS, REST, HALF_MOVED = 12, 0.2, 0.5
+FILLED, FILLED_BY_WALL = 0.55, 0.75
+# The integral of the weight over a flat patch of radius 1.
+_MIDDLES = (np.arange(200) + 0.5) / 200
+FLAT_PATCH = float(
+    2 * np.pi * (_MIDDLES * (1 - smooth_step((_MIDDLES - FLAT) / (1 - FLAT)))).mean()
+)
 
 
 def bulge(surface, rng, severity):
@@ -48,98 +68,168 @@ def concavity(surface, rng, severity):
     return _swelling(surface, rng, severity, outwards=False)
 
 
+def no_swelling(surface, defect):
+    """Say why a deformed `Surface` is neither bulge nor concavity; return "" when it is."""
+    shift, drawn_as = defect.displacement, defect.parameters
+    size = np.sqrt(dot(shift, shift))
+    pristine = Surface(surface.vertices - shift, surface.faces)
+    centre, direction = np.array(drawn_as["centre"]), np.array(drawn_as["direction"])
+    outward = direction if "height" in drawn_as else -direction
+    share = size / size.max()
+    if _unrest(pristine, share, centre, outward) > REST:
+        return "the swelling does not come to rest all around"
+    filled = _filled(pristine, share, outward, drawn_as["radius"])
+    if filled < (FILLED_BY_WALL if drawn_as["whole_wall"] else FILLED):
+        return "the surface around the seed is too narrow"
+    piece = components(pristine.edges, len(pristine.vertices))[pristine.faces[:, 0]]
+    moved = share[pristine.faces].mean(axis=1) > 0.5
+    own = piece == piece[moved.argmax()]
+    if pristine.areas[own & moved].sum() > HALF_MOVED * pristine.areas[own].sum():
+        return "a whole part moves"
+    return ""
+
+
+def _unrest(surface, share, centre, direction):
+    """Return the share of the greatest shift (V,) that is left in the direction with most left."""
+    border = np.unique(surface.faces[(share[surface.faces] > 0).any(axis=1)])
+    offset = surface.vertices[border] - centre
+    across, along = tangents(direction)
+    angle = arctan2(dot(offset, along), dot(offset, across))
+    sector = np.floor((angle / (2 * np.pi) + 0.5) * SECTORS).astype(np.int64) % SECTORS
+    least = np.ones(SECTORS)
+    np.minimum.at(least, sector, share[border])
+    return float(least.max())
+
+
+def _filled(surface, share, direction, radius):
+    """Return the share of a flat patch of the radius that the surface fills, seen along direction.
+
+    Each place counts with its share (V,) of the greatest shift.
+    """
+    facing = np.clip(dot(surface.face_normals, direction), 0.0, None)
+    seen = (surface.areas * facing * share[surface.faces].mean(axis=1)).sum()
+    return float(seen / (FLAT_PATCH * radius**2))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A place for a swelling: seed (3,), direction (3,), weights (V,), the height it can carry."""
+
+    point: np.ndarray
+    radius: float
+    direction: np.ndarray
+    weight: np.ndarray
+    height: float
+    whole_wall: bool
+
+
 def _swelling(surface, rng, severity, outwards):
-    radius = drawn(rng, severity, 0.20, 0.38)
-    height = radius * drawn(rng, severity, 0.40, 0.50)
-    aspect = float(rng.uniform(1.0, 1.35))
-    turn = rng.uniform(0, np.pi)
-    seed = surface.seed(rng)
-
-    direction = _direction(surface, seed, radius)
-    weight = _falloff(surface, seed, direction, radius, aspect, turn)
-    weight *= smooth_step((dot(surface.normals, direction) + 0.6) / 0.6)
-    weight[~patch_around(surface, seed.face, weight > 0)] = 0.0
-    filled = _filled(surface, weight, direction, radius)
-    if filled < NARROW:
-        raise GeometryError("the surface around the seed is too narrow")
-
-    core = np.flatnonzero((weight > 0.3) & (dot(surface.normals, direction) > 0.3))
-    if len(core) == 0:
-        raise GeometryError("too few vertices to swell")
-    thickness = wall_thickness(surface, core, direction)
-    typical, thin = float(np.median(thickness)), float(np.quantile(thickness, 0.25))
-    too_deep = not outwards and height > DEEPEST * thin
-    whole_wall = filled > ROD and typical < (THIN_FOR_DENT if too_deep else THIN)
-    if too_deep and not whole_wall:
-        height = DEEPEST * thin
-        if height < SHALLOWEST:
-            raise GeometryError("too thin for a dent that is deep enough")
-
-    displacement = weight[:, None] * direction * (height if outwards else -height)
-    if whole_wall:
-        displacement = carry_other_side(surface, displacement, 2.0 * typical + 0.02)
-    room = _room(surface, displacement)
-    if room * height < SHALLOWEST:
-        raise GeometryError("the swelling would meet another part of the product")
-    displacement, height = room * displacement, room * height
+    radius = drawn(rng, severity, *RADIUS)
+    height = radius * drawn(rng, severity, *STEEPNESS)
+    aspect, turn = float(rng.uniform(1.0, 1.35)), rng.uniform(0, np.pi)
+    best, reason = None, ""
+    for place in range(PLACES):
+        smaller = max(SMALLER ** max(place - PATIENCE + 1, 0), SMALLEST)
+        try:
+            found = _place(
+                surface, surface.seed(rng), smaller * radius, smaller * height, aspect, turn
+            )
+        except GeometryError as error:
+            reason = str(error)
+            continue
+        if best is None or found.height > best.height:
+            best = found
+        if best.height >= smaller * height:
+            break
+    if best is None:
+        raise GeometryError(reason)
+    if best.height < LOWEST:
+        raise GeometryError("too thin for a swelling that is high enough")
+    direction = best.direction if outwards else -best.direction
     return deformed(
         surface,
-        displacement,
+        best.height * best.weight[:, None] * direction,
         {
-            "centre": listed(seed.point),
-            "direction": listed(direction if outwards else -direction),
-            "radius": radius,
-            "height" if outwards else "depth": height,
+            "centre": listed(best.point),
+            "direction": listed(direction),
+            "radius": best.radius,
+            "height" if outwards else "depth": best.height,
             "aspect": aspect,
-            "whole_wall": bool(whole_wall),
+            "whole_wall": best.whole_wall,
         },
     )
 
 
+def _place(surface, seed, radius, height, aspect, turn):
+    """Return the `_Place` for a swelling at the seed, at most `height` high.
+
+    The ellipsoid's long half-axis across the direction is radius * aspect ** 0.5.
+    """
+    direction = _direction(surface, seed, radius)
+    behind, hollow = _depths(surface, seed, direction, radius)
+    whole_wall = behind < THIN
+    depth = min(SHARE_OF_DEPTH * (behind + hollow * whole_wall), DEEPEST * radius)
+    offset = surface.vertices - seed.point
+    across, along = tangents(direction)
+    u = dot(offset, cos(turn) * across + sin(turn) * along) / np.sqrt(aspect)
+    v = dot(offset, cos(turn) * along - sin(turn) * across) * np.sqrt(aspect)
+    distance = np.sqrt((u**2 + v**2) / radius**2 + (dot(offset, direction) / depth) ** 2)
+    weight = 1 - smooth_step((distance - FLAT) / (1 - FLAT))
+    weight[~_moving(surface, seed, direction, weight > 0, behind if whole_wall else 0.0)] = 0.0
+    if _unrest(surface, weight, seed.point, direction) > REST:
+        raise GeometryError("the swelling does not come to rest all around")
+    filled = _filled(surface, weight, direction, radius)
+    if filled < (FILLED_BY_WALL if whole_wall else FILLED):
+        raise GeometryError("the surface around the seed is too narrow")
+    return _Place(seed.point, radius, direction, weight, min(height, SHALLOW * depth), whole_wall)
+
+
+def _moving(surface, seed, direction, inside, wall):
+    """Return (V,) bool: the vertices `inside` (V,) connected to the seed by others inside.
+
+    wall : with a thickness above 0, the pieces inside that lie up to twice so far behind the seed's
+    piece move with it.
+    """
+    edges = surface.edges[inside[surface.edges].all(axis=1)]
+    piece = components(edges, len(surface.vertices))
+    corners = surface.faces[seed.face]
+    own = inside & np.isin(piece, piece[corners[inside[corners]]])
+    if wall == 0 or not own.any():
+        return own
+    rows = np.flatnonzero(own & (dot(surface.normals, direction) > 0.3))
+    rows = rows[:: max(1, len(rows) // 60)]
+    distance, face = surface.cast(surface.vertices[rows], -surface.normals[rows], 2 * wall + 0.01)
+    met = surface.faces[face[np.isfinite(distance)]]
+    return own | (inside & np.isin(piece, piece[met[inside[met]]]))
+
+
 def _direction(surface, seed, radius):
     """Return the (3,) mean normal of the surface around the seed."""
-    close = np.linalg.norm(surface.vertices - seed.point, axis=1) < radius
+    offset = surface.centres - seed.point
+    close = np.flatnonzero(dot(offset, offset) < radius**2)
     direction = seed.normal
     for _ in range(2):  # the mean normal decides what is the front, and the front its mean normal
-        front = patch_around(surface, seed.face, close & (dot(surface.normals, direction) > 0.2))
-        own = front[surface.faces].all(axis=1)
-        direction = unit((surface.face_normals[own] * surface.areas[own, None]).sum(axis=0))
-    if own.sum() < 20 or not direction.any():
+        front = close[dot(surface.face_normals[close], direction) > 0.2]
+        direction = unit((surface.face_normals[front] * surface.areas[front, None]).sum(axis=0))
+    if len(front) < 20 or not direction.any():
         raise GeometryError("too few faces to swell")
     if surface.underneath(seed.point, direction):
         raise GeometryError("the swelling would be underneath")
     return direction
 
 
-def _falloff(surface, seed, direction, radius, aspect, turn):
-    """Return (V,) weights, 1 at the seed and 0 outside an ellipsoid.
+def _depths(surface, seed, direction, radius):
+    """Return (thickness of the material, depth of the hollow behind it) along -direction.
 
-    The ellipsoid's long half-axis is radius * aspect ** 0.5.
+    Both are the smallest quarter of what rays find that start around the seed.
     """
-    offset = surface.vertices - seed.point
-    across, along = tangents(direction)
-    u = dot(offset, np.cos(turn) * across + np.sin(turn) * along) / aspect**0.5
-    v = dot(offset, np.cos(turn) * along - np.sin(turn) * across) * aspect**0.5
-    distance = np.sqrt(u**2 + v**2 + dot(offset, direction) ** 2) / radius
-    return 1 - smooth_step((distance - FLAT) / (1 - FLAT))
-
-
-def _filled(surface, weight, direction, radius):
-    """Return the share of a disc of the radius that the patch fills, seen along direction."""
-    inside = weight[surface.faces].min(axis=1) > 0
-    facing = np.clip(dot(surface.face_normals[inside], direction), 0.0, None)
-    return float((surface.areas[inside] * facing).sum() / (np.pi * radius**2))
-
-
-def _room(surface, displacement):
-    """Return the share of the displacement, 1 at most, that stops short of other parts."""
-    size = np.linalg.norm(displacement, axis=1)
-    rows = np.flatnonzero(size > 0.3 * size.max())
-    movement = displacement[rows] / size[rows, None]
-    ahead = dot(surface.normals[rows], movement) > 0.3
-    rows, movement = (x[ahead][:: max(1, ahead.sum() // 40)] for x in (rows, movement))
-    free, face = surface.cast(surface.vertices[rows], movement)
-    # what is met may move out of the way (the next key, the far side of a rib)
-    evades = np.where(face >= 0, size[surface.faces[face]].mean(axis=1), 0.0)
-    approach = np.maximum(size[rows] - evades, 1e-9)
-    return float(np.minimum((free + OVERLAP) / approach, 1.0).min(initial=1.0))
+    offset = surface.centres - seed.point
+    front = dot(surface.face_normals, direction) > 0.3
+    front &= dot(offset, offset) < (0.5 * radius) ** 2
+    starts = surface.centres[surface.spread(front, 24)]
+    if len(starts) == 0:
+        raise GeometryError("too few faces to swell")
+    thickness = np.minimum(surface.cast(starts, -direction)[0], 2.0)
+    hollow = surface.cast(starts - thickness[:, None] * direction, -direction)[0]
+    hollow = np.minimum(hollow, 2.0)
+    return float(np.quantile(thickness, 0.25)), float(np.quantile(hollow, 0.25))

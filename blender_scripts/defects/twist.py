@@ -1,95 +1,137 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Twist: one portion of the product wrung about an axis, as a wet cloth is.
+"""Twist: one portion of the product wrung a little about an axis, as a wet cloth is.
 
-The portion is an end along a main axis. Its turn grows smoothly along the axis and stays constant
-beyond. Turning alone changes nothing on a solid of revolution, so the axis lies off the portion's
-middle and leans, and the cross-section is squeezed to an ellipse where it is being wrung, most in
-the middle of the ramp: the outline changes on every shape.
+The portion is an end along a main axis. Its turn grows smoothly over most of its length and stays
+constant beyond, about an axis through the portion's middle. Everything at one place along the axis
+turns alike, so that handles and thin shells follow and the product stays whole.
 
-Severity 0 .. 1: turn 32 .. 60 degrees, squeeze 0.24 .. 0.36. The portion has 0.30 .. 0.45 of the
-area and the ramp takes 0.55 .. 0.80 of its length; the axis is 0.20 .. 0.40 of the half width off
-the middle and leans 10 .. 18 degrees. Labelled is what moved.
+What is to be seen is how far the turned surface departs from the pristine surface: the root mean
+square of that distance over the labelled surface. The turn is made as large as the wanted departure
+takes, within TURN and GENTLE. Where that is not enough, most of all on a solid of revolution, whose
+turn about its own axis nobody sees, the portion moves off the axis as well, as far as is missing
+and no further: the smallest change that can be seen.
+
+A sample that is called twist has passed `no_twist`: a turn of at least LEAST_TURN, and an off-axis
+shift of at most MOST_SHIFT. The topology stays; the general tests are those of `plausibility`.
+
+Severity 0 .. 1: departure DEPARTURE. The portion has 0.26 .. 0.40 of the area and the ramp takes
+0.8 .. 1.0 of its length. Labelled is what moved.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
-from blender_scripts.defects.fields import drawn, smooth_step
+from blender_scripts.defects.fields import drawn, fitted, rms_departure, smooth_step
 from blender_scripts.defects.portion import pick_end, start_of_portion
 from blender_scripts.defects.result import deformed, listed
 from blender_scripts.meshes import GeometryError
-from blender_scripts.surface import dot, tangents, unit
+from blender_scripts.portable import cos, dot, sin
+from blender_scripts.surface import tangents
+
+DEPARTURE = (0.010, 0.036)
+# The least and the greatest turn, in degrees: less is no twist, more wrings no solid product.
+LEAST_TURN, TURN = 3.0, 20.0
+# The greatest movement per length along the axis, of the farthest point from it.
+GENTLE = 0.4
+# The greatest shift off the axis, in radii.
+MOST_SHIFT = 0.12
+
+
+@dataclass(frozen=True)
+class Wringing:
+    """What turns and how: the unit axis, a point on it, where the ramp starts and its length."""
+
+    along: np.ndarray
+    centre: np.ndarray
+    start: float
+    ramp: float
+    sideways: np.ndarray
+
+    def move(self, points, turn, shift):
+        """Return the displacement (N, 3) of points (N, 3) for a turn (radians) and a shift."""
+        step = smooth_step((dot(points, self.along) - self.start) / self.ramp)
+        offset = points - self.centre
+        offset = offset - dot(offset, self.along)[:, None] * self.along
+        angle = turn * step
+        turned = cos(angle)[:, None] * offset + sin(angle)[:, None] * np.cross(self.along, offset)
+        moved = turned - offset + shift * step[:, None] * self.sideways
+        moved[step == 0] = 0.0
+        return moved
 
 
 def twist(surface, rng, severity):
     """Wring one end of the product."""
-    turn = np.radians(drawn(rng, severity, 32.0, 60.0)) * rng.choice([-1.0, 1.0])
-    squeeze = drawn(rng, severity, 0.24, 0.36)
-    share, length = float(rng.uniform(0.30, 0.45)), rng.uniform(0.55, 0.80)
-    off_centre, lean = rng.uniform(0.20, 0.40), np.radians(rng.uniform(10.0, 18.0))
-    phase = rng.uniform(0, 2 * np.pi, 3)
+    wanted = drawn(rng, severity, *DEPARTURE)
+    share, length = float(rng.uniform(0.26, 0.40)), rng.uniform(0.8, 1.0)
+    sense, phase = rng.choice([-1.0, 1.0]), rng.uniform(0, 2 * np.pi)
     along, _ = pick_end(surface, rng, tilt=0.0, power=5.0)
-
     s = dot(surface.vertices, along)
     start = start_of_portion(surface, along, share)
-    ramp = length * (s.max() - start)
-    portion = s > start
-    if portion.sum() < 10:
-        raise GeometryError("nothing to twist there")
     across, upward = tangents(along)
-    middle, half_width = _middle(surface, s > start, along)
-    shift = np.cos(phase[0]) * across + np.sin(phase[0]) * upward
-    centre = middle + off_centre * half_width * shift
-    tilted = np.cos(phase[1]) * across + np.sin(phase[1]) * upward
-    axis = unit(along + np.tan(lean) * tilted)
-
-    step = np.clip((s[portion] - start) / ramp, 0.0, 1.0)
-    angle = turn * smooth_step(step)
-    narrow = squeeze * np.where(
-        step < 0.5, smooth_step(2 * step), 1 - 0.4 * smooth_step(2 * step - 1)
+    centre, farthest = _middle(surface, s > start, along)
+    wringing = Wringing(
+        along=along,
+        centre=centre,
+        start=start,
+        ramp=float(length * (s.max() - start)),
+        sideways=cos(phase) * across + sin(phase) * upward,
     )
-    offset = surface.vertices[portion] - centre
-    moved = _wrung(offset, axis, angle, narrow, phase[2])
-    displacement = np.zeros_like(surface.vertices)
-    displacement[portion] = moved - offset
+    turn, shift = _amounts(surface, wringing, wanted, farthest)
     return deformed(
         surface,
-        displacement,
+        wringing.move(surface.vertices, sense * turn, shift),
         {
-            "axis": listed(axis),
+            "axis": listed(along),
             "centre": listed(centre),
             "start": start,
             "portion": share,
-            "ramp": float(ramp),
-            "angle_degrees": float(np.degrees(turn)),
-            "squeeze": squeeze,
+            "ramp": wringing.ramp,
+            "angle_degrees": float(np.degrees(sense * turn)),
+            "shift": shift,
+            "towards": listed(wringing.sideways),
         },
     )
 
 
-def _wrung(offset, axis, angle, narrow, phase):
-    """Squeeze offsets (N, 3) from the axis by shares `narrow` (N,) and turn them by angle (N,).
+def no_twist(defect):
+    """Say why a `Defective` is no twist; return "" when it is one."""
+    turn, shift = abs(defect.parameters["angle_degrees"]), defect.parameters["shift"]
+    if turn < LEAST_TURN:
+        return f"a turn of {turn:.1f} degrees is no twist"
+    if shift > MOST_SHIFT:
+        return f"a shift of {shift:.3f} is no twist"
+    return ""
 
-    The direction of the squeeze is fixed in the material, at `phase` around the axis.
-    """
-    first, second = tangents(axis)
-    x, y, z = dot(offset, first), dot(offset, second), dot(offset, axis)
-    c, d = np.cos(phase), np.sin(phase)
-    p, q = (c * x + d * y) * (1 - narrow), (c * y - d * x) * (1 + 0.5 * narrow)
-    x, y = c * p - d * q, c * q + d * p
-    return (
-        (np.cos(angle) * x - np.sin(angle) * y)[:, None] * first
-        + (np.sin(angle) * x + np.cos(angle) * y)[:, None] * second
-        + z[:, None] * axis
-    )
+
+def _amounts(surface, wringing, wanted, farthest):
+    """Return (turn in radians, shift) that make the surface depart by `wanted`."""
+    some = surface.centres[
+        surface.spread(dot(surface.centres, wringing.along) > wringing.start, 100)
+    ]
+
+    def departure(turn, shift):
+        return rms_departure(surface, some, wringing.move(some, turn, shift))
+
+    steepest = GENTLE * wringing.ramp / 1.875  # the steepest place of the smooth step
+    most = min(np.radians(TURN), steepest / farthest)
+    turn = fitted(lambda x: departure(x, 0.0), wanted, most)
+    if departure(turn, 0.0) > 0.95 * wanted:
+        return turn, 0.0
+    most = min(MOST_SHIFT, steepest)
+    shift = fitted(lambda x: departure(turn, x), wanted, most)
+    if departure(turn, shift) < 0.75 * wanted:
+        raise GeometryError("wringing that portion changes too little")
+    return turn, shift
 
 
 def _middle(surface, portion, along):
-    """Return (middle (3,) of the portion, half its width across `along`)."""
+    """Return (middle (3,) of the portion, distance of its farthest point from the axis there)."""
     inside = portion[surface.faces].all(axis=1)
     weights = surface.areas[inside]
-    if weights.sum() == 0:
+    if inside.sum() < 10:
         raise GeometryError("nothing to twist there")
     middle = (weights[:, None] * surface.centres[inside]).sum(axis=0) / weights.sum()
-    offset = surface.centres[inside] - middle
+    offset = surface.vertices[portion] - middle
     offset = offset - dot(offset, along)[:, None] * along
-    return middle, float(np.sqrt((weights * dot(offset, offset)).sum() / weights.sum()))
+    return middle, float(np.sqrt(dot(offset, offset).max()))

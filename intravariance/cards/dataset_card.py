@@ -19,15 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from annotations.vocabulary import (
-    DEFECT_TYPES,
-    DISPLACEMENT_THRESHOLD,
-    NORMAL,
-    RIM_WIDTH,
-    in_order,
-)
-from intravariance.cards.imported_card import imported_parts
+from annotations.vocabulary import DEFECT_TYPES, DISPLACEMENT_THRESHOLD, NORMAL, RIM_WIDTH, in_order
+from intravariance.cards.imported_card import identity_table, imported_parts
 from intravariance.cards.labels import hand_labels, in_prose
+from intravariance.dataset.difficulty import BANDS
+from intravariance.dataset.lengths import noise_text, sphere_radii
 from intravariance.dataset.specification import GROUPS, Specification
 from intravariance.dataset.specification_reader import load_group
 from intravariance.dataset.store import Dataset, Record, open_dataset
@@ -83,7 +79,7 @@ def rebuild_command(
     if sigma == math.sqrt(NOISE_VARIANCE):
         words += ["--noise-variance", str(NOISE_VARIANCE)]
     else:
-        words += ["--noise-sigma", str(sigma)]
+        words += ["--noise-sigma", specification.given.get("noise_sigma", str(sigma))]
     return shlex.join(words)
 
 
@@ -149,18 +145,16 @@ def _labels(dataset: Dataset, otherwise: str, made: str) -> dict[str, str]:
 def _tables(dataset: Dataset) -> dict[str, str]:
     """Show what is counted and measured sample by sample, as Markdown tables."""
     records = list(dataset)
-    sigma = float(dataset.metadata["identity"]["noise_sigma"])
-    defects = [_defect_row(name, records, sigma) for name in _defects(records)]
+    defects = [_defect_row(name, records) for name in _defects(records)]
     meshes: list[tuple[Cell, ...]] = [
         (category, subcategory, f"`{origin}`")
         for (category, subcategory), origin in _origins(records).items()
     ]
-    ratio = "largest distance / sigma (median)"
     return {
         "composition": composition_table(dataset),
         **_counts_of_points(records),
         "defect_table": _table(
-            ("defect", "samples", "labelled points (%)", "largest distance", ratio), defects
+            ("defect", "samples", *BANDS, "labelled points (%)", "largest distance", "snr"), defects
         ),
         "meshes_table": _table(("category", "subcategory", "mesh"), meshes),
         "vocabulary": _table(
@@ -204,13 +198,9 @@ def composition_table(dataset: Dataset) -> str:
 
 def _creation(dataset: Dataset) -> dict[str, Any]:
     """Say how the file was made."""
-    metadata, specification = dataset.metadata, dataset.specification
-    identity = metadata["identity"]
+    identity, specification = dataset.metadata["identity"], dataset.specification
     low, high = specification.points
     amplitude = specification.tolerance
-    rows = [("content digest", dataset.digest), ("format version", dataset.version)]
-    rows += [(k, v) for k, v in sorted(identity.items()) if not isinstance(v, dict | list)]
-    rows += [(f"software: {k}", v) for k, v in sorted(metadata.get("software", {}).items())]
     discrepancies = ""
     if _paper_group(specification):
         template = Template(_template("paper_discrepancies.md"))
@@ -228,11 +218,16 @@ def _creation(dataset: Dataset) -> dict[str, Any]:
         if not amplitude
         else "that variation, the points drawn, the pose and the noise only",
         "pose": _POSES[identity["pose"]],
-        "noise": _noise_text(float(identity["noise_sigma"])),
+        "noise": _noise_text(
+            float(identity["noise_sigma"]),
+            noise_text(
+                identity, sphere_radii(dataset, {c.name: c.unit for c in specification.categories})
+            ),
+        ),
         "seed": identity["seed"],
         "command": _command_text(dataset),
         "discrepancies": discrepancies,
-        "identity": _table(("", ""), [(name, f"`{value}`") for name, value in rows]),
+        "identity": identity_table(dataset),
     }
 
 
@@ -245,7 +240,7 @@ def _command_text(dataset: Dataset) -> str:
     return command
 
 
-def _noise_text(sigma: float) -> str:
+def _noise_text(sigma: float, both_units: str) -> str:
     default = math.sqrt(NOISE_VARIANCE)
     which = "neither reading, its maker chose another level"
     for reading, value in (("the first reading", default), ("the second reading", NOISE_VARIANCE)):
@@ -254,10 +249,10 @@ def _noise_text(sigma: float) -> str:
         f'The paper adds "Gaussian noise with a variance of {NOISE_VARIANCE}" and does not say in '
         f"which units. First reading, the default of `iv`: variance {NOISE_VARIANCE}, standard "
         f"deviation {default:.4f} radii on each stored coordinate. Second reading: standard "
-        f"deviation {NOISE_VARIANCE}. This file: standard deviation {sigma:.4g}, variance "
-        f"{sigma**2:.4g}; {which}. Noise of {default:.4f} is about as large as small defects: "
-        "compare it with the distances under Composition. Labels, normals and displacement are "
-        "those of the noise-free surface."
+        f"deviation {NOISE_VARIANCE}. This file: standard deviation "
+        f"{both_units or f'{sigma:.4g}'}, variance {sigma**2:.4g}; {which}. "
+        f"Noise of {default:.4f} is about as large as small defects: compare it with the distances "
+        "under Composition. Labels, normals and displacement are those of the noise-free surface."
     )
 
 
@@ -299,12 +294,14 @@ def _spread(values: Sequence[float], digits: int) -> str:
     return " / ".join(f"{measure(values):.{digits}f}" for measure in _SPREAD) if values else "-"
 
 
-def _defect_row(defect: str, records: Iterable[Record], sigma: float) -> tuple[Cell, ...]:
+def _defect_row(defect: str, records: Iterable[Record]) -> tuple[Cell, ...]:
     own = [record for record in records if record.defect == defect]
     shares = [100 * record.n_anomalous / record.n_points for record in own]
     moved = [distance for record in own if (distance := _largest_distance(record)) > 0]
-    ratio = f"{np.median(moved) / sigma:.1f}" if moved and sigma > 0 else "-"
-    return defect, len(own), _spread(shares, 2), _spread(moved, 3), ratio
+    bands = Counter(record.difficulty for record in own)
+    snr = [record.snr for record in own if np.isfinite(record.snr)]
+    cells = [bands[name] or "-" for name in BANDS]
+    return defect, len(own), *cells, _spread(shares, 2), _spread(moved, 3), _spread(snr, 2)
 
 
 def _largest_distance(record: Record) -> float:

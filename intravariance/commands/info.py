@@ -6,7 +6,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import click
@@ -15,7 +17,10 @@ from annotations.vocabulary import NORMAL, in_order
 from intravariance.cards.imported_card import known_noise
 from intravariance.cards.labels import hand_labels, in_short
 from intravariance.commands.options import file_argument, json_option
+from intravariance.dataset.difficulty import BANDS
+from intravariance.dataset.lengths import noise_text, sphere_radii
 from intravariance.dataset.store import Dataset, open_dataset
+from intravariance.tables import text_table
 
 
 @click.command("info")
@@ -33,7 +38,7 @@ def info_command(file: Path, as_json: bool) -> None:
     click.echo(f"samples         {content['samples']}")
     click.echo(f"points          {low} to {high} a sample")
     noise = (
-        f"variance {content['noise_variance']:.3g} (sigma {content['noise_sigma']:.3g}) "
+        f"variance {content['noise_variance']:.3g} (sigma {content['noise_text']}) "
         "on each coordinate"
     )
     if content["imported"]:
@@ -59,20 +64,25 @@ def info_command(file: Path, as_json: bool) -> None:
     click.echo(f"seed            {content['seed']}")
     click.echo(f"made with       {', '.join(f'{k} {v}' for k, v in content['software'].items())}")
     click.echo(f"content digest  {content['content_digest']}\n")
-    for line in _aligned(content["table"]):
-        click.echo(line)
+    click.echo(_aligned(content["table"]))
+    click.echo("positive, the paper's word: normal test samples, which have no defect")
+    if content["difficulty"]:
+        click.echo(f"\n{_aligned(content['difficulty'])}")
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
     """Collect what `iv info` shows, JSON-able.
 
-    "table" has a row for each category and a last row "total".
+    "table" has a row for each category and a last row "total". "difficulty" has a row for each
+    defect: samples of each difficulty, and smallest, median and largest signal-to-noise (None where
+    it is not known); no rows where the file does not say.
     """
     metadata = dataset.metadata
     identity = metadata["identity"]
     imported = identity.get("imported", {})
     sizes = [record.n_points for record in dataset]
     sigma = float(identity["noise_sigma"])
+    units = {c.name: c.unit for c in dataset.specification.categories}
     defects = in_order(record.defect for record in dataset if record.defect != NORMAL)
     rows = [_row(dataset.filter(category=name), name, defects) for name in dataset.categories]
     return {
@@ -81,6 +91,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "points": [min(sizes), max(sizes)],
         "noise_variance": sigma * sigma,
         "noise_sigma": sigma,
+        "noise_text": noise_text(identity, sphere_radii(dataset, units)) or f"{sigma:.3g}",
         "pose": identity.get("pose", ""),
         "scan": asdict(dataset.specification.scan),
         "source": identity["source"],
@@ -93,6 +104,9 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "software": metadata.get("software", {}),
         "content_digest": dataset.digest,
         "table": [*rows, _row(dataset, "total", defects)],
+        "difficulty": [_difficulty(dataset.filter(defect=name), name) for name in defects]
+        if any(record.difficulty for record in dataset)
+        else [],
     }
 
 
@@ -109,14 +123,17 @@ def _row(dataset: Dataset, name: str, defects: list[str]) -> dict[str, Any]:
     }
 
 
-def _aligned(rows: list[dict[str, Any]]) -> list[str]:
-    """Align the first column to the left, numbers to the right."""
-    cells = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    return [
-        "  ".join(
-            cell.rjust(width) if column else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in cells
-    ]
+def _difficulty(dataset: Dataset, defect: str) -> dict[str, Any]:
+    found = Counter(record.difficulty for record in dataset)
+    snr = sorted(record.snr for record in dataset if isfinite(record.snr))
+    return {
+        "defect": defect,
+        **{name: found[name] for name in BANDS},
+        "snr_min": snr[0] if snr else None,
+        "snr_median": median(snr) if snr else None,
+        "snr_max": snr[-1] if snr else None,
+    }
+
+
+def _aligned(rows: list[dict[str, Any]]) -> str:
+    return text_table(list(rows[0]), [list(row.values()) for row in rows])

@@ -7,8 +7,8 @@ them over a file.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,11 @@ class Expected:
 
     specification: Specification
     noise_sigma: float
+    noise_sigmas: Mapping[str, float] = field(default_factory=dict)
+
+    def noise_of(self, product: str) -> float:
+        """Return the noise of a "category/subcategory"; `noise_sigma` where all have the same."""
+        return self.noise_sigmas.get(product, self.noise_sigma)
 
     @property
     def noise_growth(self) -> float:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from intravariance.dataset.label_origin import with_construction_labels
+from intravariance.dataset.lengths import noise_text, sphere_radii
 from intravariance.dataset.sample_checks import (
     ESSENTIAL,
     IMPORTED_CHECKS,
@@ -120,8 +121,10 @@ class _Verification:
         self.dataset = dataset
         self.probes = probes
         specification = dataset.specification
-        sigma = float(dataset.metadata["identity"]["noise_sigma"])
-        self.expected = Expected(specification, sigma)
+        identity = dataset.metadata["identity"]
+        self.expected = Expected(
+            specification, float(identity["noise_sigma"]), identity.get("noise_sigmas", {})
+        )
         self.imported = dataset.imported
         self.checks = IMPORTED_CHECKS if self.imported else SAMPLE_CHECKS
         self.problems: dict[str, list[str]] = {}
@@ -240,7 +243,10 @@ class _Verification:
         estimates = noise_estimates(self.deviations)
         if estimates:
             low, high = min(estimates.values()), max(estimates.values())
-            note = f"sigma {low:.4f} to {high:.4f}, recorded {self.expected.noise_sigma:.4f}"
+            units = {c.name: c.unit for c in self.expected.specification.categories}
+            both = noise_text(self.dataset.metadata["identity"], sphere_radii(self.dataset, units))
+            recorded = both or f"{self.expected.noise_sigma:.4f}"
+            note = f"sigma {low:.4f} to {high:.4f}, recorded {recorded}"
         problems = noise_problems(estimates, self.expected)
         missing = {
             f"{c.name}/{s}" for c in self.expected.specification.categories for s in c.subcategories

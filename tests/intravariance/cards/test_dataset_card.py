@@ -4,6 +4,7 @@ from __future__ import annotations
 import math
 import re
 import shlex
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from annotations.vocabulary import DISPLACEMENT_THRESHOLD, RIM_WIDTH
 from intravariance.cards.dataset_card import dataset_card, rebuild_command, size_category
 from intravariance.commands.build import build_command
 from intravariance.commands.card import card_command
+from intravariance.dataset.difficulty import BANDS
 from intravariance.dataset.specification_reader import load_group
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
@@ -88,11 +90,16 @@ def test_every_count_is_the_files(card: str, file: Path) -> None:
             shares = sorted(100 * float(r.labels.mean()) for r in group)
             row = next(row for row in found["defect samples"] if row[0] == defect)
             spread = f"{shares[0]:.2f} / {np.median(shares):.2f} / {shares[-1]:.2f}"
-            assert row[1:3] == [str(len(group)), spread]
+            bands = Counter(r.difficulty for r in group)
+            assert row[1:5] == [str(len(group)), *(str(bands[b] or "-") for b in BANDS)]
+            assert row[5] == spread
             moved = [np.linalg.norm(r.displacement, axis=1) for r in group]
             largest = sorted(float(np.nanmax(m)) for m in moved)
             expected = f"{largest[0]:.3f} / {np.median(largest):.3f} / {largest[-1]:.3f}"
-            assert row[3] == (expected if defect == "bulge" else "-")
+            assert row[6] == (expected if defect == "bulge" else "-")
+            snr = sorted(r.snr for r in group)
+            expected = f"{snr[0]:.2f} / {np.median(snr):.2f} / {snr[-1]:.2f}"
+            assert row[7] == (expected if defect == "bulge" else "-")
 
 
 def test_it_changes_with_the_file(card: str, tmp_path: Path) -> None:
@@ -176,7 +183,7 @@ def test_the_command_that_makes_it_again_is_understood_by_build(
     if options["noise_sigma"] is None:
         assert math.sqrt(options["noise_variance"]) == sigma
     else:
-        assert options["noise_sigma"] == sigma
+        assert float(options["noise_sigma"]) == sigma
 
 
 def test_the_command_for_ones_own_specification(card: str) -> None:

@@ -59,6 +59,12 @@ def test_info_counts_the_samples(file: Path) -> None:
         }
     assert content["table"][-1]["total"] == specification.total == content["samples"]
     assert content["noise_variance"] == pytest.approx(0.0447**2)
+    assert [row["defect"] for row in content["difficulty"]] == ["bulge", "missing"]
+    for row in content["difficulty"]:
+        assert row["hard"] + row["medium"] + row["easy"] == 6
+    bulge, missing = content["difficulty"]
+    assert 0 < bulge["snr_min"] <= bulge["snr_median"] <= bulge["snr_max"]
+    assert missing["snr_median"] is None, "these caps do not say how deep they are"
     low, high = content["points"]
     assert specification.points[0] <= low < high <= specification.points[1]
 
@@ -72,3 +78,4 @@ def test_info_as_text(file: Path) -> None:
     assert header.split()[-3:] == ["bulge", "missing", "total"]
     assert total.split() == ["total", "4", "4", "12", "6", "6", str(small_specification().total)]
     assert len(header) == len(total)
+    assert [line.split()[0] for line in lines[-3:]] == ["defect", "bulge", "missing"]

@@ -162,12 +162,14 @@ def test_reads_a_users_file(tmp_path):
         (("bulge = 1", "bulge = -1"), "defects.bulge = -1"),
         (("[2000, 3000]", "[3000, 2000]"), "smallest is above largest"),
         (("[2000, 3000]", "[3000]"), r"expected \[smallest, largest\]"),
-        (('["tall"]', '["tall", "tall"]'), "expected different names"),
-        (('["tall"]', '["Tall One"]'), "lower-case letters"),
+        (('["tall"]', '["tall", "tall"]'), "subcategories must differ, found twice: tall"),
+        (('["tall"]', '["night-stand", "Night Stand"]'), "found twice: Night Stand, night-stand"),
+        (('["tall"]', '["Tall\\nOne"]'), r"which is no name: it has '\\n'"),
+        (('name = "mine"', 'name = "Mine"'), "lower-case letters"),
         (('["tall"]', '["tall", "wide"]'), "at least one for each of the 2 subcategories"),
         (("templates = 1", 'templates = 1\nmeshes = { wide = "a.off" }'), "meshes.wide"),
-        (('name = "vase"', 'name = "../vase"'), "lower-case letters"),
-        (('name = "vase"', 'name = "samples"'), "'samples' is taken"),
+        (('name = "vase"', 'name = "../vase"'), "is no name: it begins with a dot"),
+        (('name = "vase"', 'name = "Samples"'), "'Samples' is taken"),
         (
             (
                 '["tall"]\ntemplates = 1',
@@ -189,7 +191,7 @@ def test_a_wrong_file_is_named_with_key_and_remedy(tmp_path, change, message):
 def test_categories_must_differ(tmp_path):
     content = tomllib.loads(MINIMAL)
     content["category"] *= 2
-    with pytest.raises(InputError, match="found twice: \\['vase'\\]"):
+    with pytest.raises(InputError, match="names must differ, found twice: vase"):
         specification_from_dict(content, "mine.toml")
 
 

@@ -77,7 +77,11 @@ def test_round_trip(layout: str, trees: dict[str, Path], dataset: Dataset) -> No
     scans = find_scans(READ_AS[layout], root)
     assert sorted(rows[scan.cloud]["id"] for scan in scans) == sorted(r.id for r in dataset)
     for scan in scans:
-        check_same(scan, dataset[rows[scan.cloud]["id"]])
+        row = rows[scan.cloud]
+        record = dataset[row["id"]]
+        check_same(scan, record)
+        assert row["difficulty"] == record.difficulty
+        assert row["snr"] == (None if np.isnan(record.snr) else record.snr)
 
 
 @settings(max_examples=8, deadline=None)

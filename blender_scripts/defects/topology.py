@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The topology of meshes, and what a cut changed in it: what tells a hole from a bite or a crack.
+
+A cut splits the pristine surface into what stays and what goes, and closes the product again with
+the surface that it exposed. Both what went and what is exposed end at the same closed curves.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from blender_scripts.defects.fields import components
+from blender_scripts.meshes import clean
+from blender_scripts.portable import dot, norm
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a cut did to a closed surface.
+
+    loops : closed curves along which the exposed meets the untouched surface. simple : whether
+    none of them touches itself or another. exposed, removed : connected pieces of the exposed
+    surface, and of the pristine surface that went (taken to have no handle of their own; defined
+    where `simple`). genus : by how much the number of handles rose. solids : by how much the number
+    of connected solids rose. touched : parts that carry exposed surface, and solids that went.
+    """
+
+    loops: int
+    simple: bool
+    exposed: int
+    removed: int
+    genus: int
+    solids: int
+    touched: int
+
+
+@dataclass(frozen=True)
+class Border:
+    """The edges (K,) between exposed and untouched surface.
+
+    ends (K, 2): vertex numbers. lengths (K,). normals (K, 3): of the untouched face at each.
+    """
+
+    ends: np.ndarray
+    lengths: np.ndarray
+    normals: np.ndarray
+
+    def mean(self, values):
+        """Average `values` (K,) over the length of the border."""
+        return float((values * self.lengths).sum() / self.lengths.sum())
+
+    def resultant(self):
+        """Return the length of the mean normal: 1 on a plane, 0.7 at both sides of an edge."""
+        return float(np.sqrt(sum(self.mean(self.normals[:, axis]) ** 2 for axis in range(3))))
+
+    def across(self, direction):
+        """Return |cos| (K,) of the angles between the normals and a unit direction (3,)."""
+        return np.abs(dot(self.normals, direction))
+
+
+def euler_characteristic(faces):
+    """Return vertices - edges + faces of a mesh (faces (F, 3)); unused vertices do not count."""
+    if len(faces) == 0:
+        return 0
+    return len(np.unique(faces)) - len(np.unique(_codes(faces))) + len(faces)
+
+
+def parts(faces):
+    """Return (number of connected parts, (F,) the number 0, 1, ... of the part of each face)."""
+    used, compact = np.unique(faces, return_inverse=True)
+    compact = compact.reshape(-1, 3)
+    labels = components(compact[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), len(used))
+    numbers, owner = np.unique(labels[compact[:, 0]], return_inverse=True)
+    return len(numbers), owner.reshape(-1)
+
+
+def genus(faces):
+    """Return the number of handles of a closed mesh, over all its parts: 0 ball, 1 ring."""
+    return parts(faces)[0] - euler_characteristic(faces) // 2
+
+
+def border(vertices, faces, cut):
+    """Return the `Border` of the exposed faces, `cut` (F,) bool."""
+    codes = _codes(faces).reshape(-1, 3)
+    untouched = codes[~cut].reshape(-1)
+    place = np.flatnonzero(np.isin(untouched, codes[cut]))
+    size = int(faces.max(initial=0)) + 1
+    ends = np.stack([untouched[place] // size, untouched[place] % size], axis=1)
+    corners = vertices[faces[~cut][place // 3]]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals /= np.maximum(norm(normals)[:, None], 1e-30)
+    lengths = norm(vertices[ends[:, 0]] - vertices[ends[:, 1]])
+    return Border(ends, lengths, normals)
+
+
+def loops(ends):
+    """Return (number of connected curves of edges (K, 2), whether each is a plain closed curve)."""
+    used, compact = np.unique(ends, return_inverse=True)
+    compact = compact.reshape(-1, 2)
+    count = len(np.unique(components(compact, len(used))))
+    return count, bool((np.bincount(compact.reshape(-1)) == 2).all())
+
+
+def solids(vertices, faces):
+    """Return the number of connected parts of a closed mesh that enclose material, no cavity."""
+    count, owner = parts(faces)
+    a, b, c = np.moveaxis(vertices[faces], 1, 0)
+    return int((np.bincount(owner, dot(a, np.cross(b, c)), count) > 0).sum())
+
+
+def change(surface, result):
+    """Return the `Change` from the pristine closed `Surface` to the `Defective` that a cut left."""
+    # vertices that lie together in single precision are one in the result of a boolean
+    vertices, before = clean(surface.vertices.astype(np.float32), surface.faces)
+    after, cut = result.faces, result.cut
+    count, simple = loops(border(result.vertices, after, cut).ends)
+    parts_before, (parts_after, owner) = parts(before)[0], parts(after)
+    euler_before, euler_after = euler_characteristic(before), euler_characteristic(after)
+    # what stays is common to both surfaces, and closed curves count nothing: the rest differs
+    went = euler_before - euler_after + euler_characteristic(after[cut])
+    more = solids(result.vertices, after) - solids(vertices, before)
+    return Change(
+        loops=count,
+        simple=simple,
+        exposed=parts(after[cut])[0],
+        removed=(went + count) // 2,
+        genus=(parts_after - euler_after // 2) - (parts_before - euler_before // 2),
+        solids=more,
+        touched=len(np.unique(owner[cut])) + max(0, -more),
+    )
+
+
+def _codes(faces):
+    """Return (3 F,) a number for each undirected edge: smaller end * size + greater end."""
+    ends = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
+    return ends[:, 0] * (int(faces.max(initial=0)) + 1) + ends[:, 1]
