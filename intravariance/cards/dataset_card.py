@@ -212,6 +212,7 @@ def _creation(dataset: Dataset) -> dict[str, Any]:
         "tolerance": "There is no manufacturing variation."
         if not amplitude
         else f"Every test sample has a smooth manufacturing variation of up to {amplitude} radii.",
+        "scan": "".join(f" {sentence}" for sentence in specification.scan.sentences()),
         "variation": ", with that variation" if amplitude else "",
         "differences": "the points drawn, the pose and the noise only"
         if not amplitude

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from intravariance.geometry.viewing import look_from
+from blender_scripts.portable import dot, eigenvectors
+from intravariance.geometry.viewing import look_from, sphere_directions
 
 Floats = NDArray[np.float64]
 
@@ -38,8 +39,8 @@ def estimated_normals(points: Floats) -> Floats:
         index = tree.query(points[part], k=min(_NEIGHBOURS, len(points)))[1]
         near = points[index]  # (C, K, 3)
         near -= near.mean(axis=1, keepdims=True)
-        # eigenvectors in increasing order of their values: the first is the normal
-        normals[part] = np.linalg.eigh(near.transpose(0, 2, 1) @ near)[1][:, :, 0]
+        moments = (near[:, :, :, None] * near[:, :, None]).sum(axis=1)  # (C, 3, 3)
+        normals[part] = eigenvectors(moments)[1][:, 2]  # in which they vary least
     return _turned_outwards(points, normals, _votes(points, normals))
 
 
@@ -60,7 +61,7 @@ def outward_normals(points: Floats, normals: Floats) -> tuple[Floats, bool]:
 
 def _turned_outwards(points: Floats, normals: Floats, votes: Floats) -> Floats:
     """Turn the normals that have votes against them, or that face the centroid without votes."""
-    away = np.einsum("ni,ni->n", normals, points - points.mean(axis=0))
+    away = dot(normals, points - points.mean(axis=0))
     turned = np.where(votes != 0, votes, away) < 0
     return np.where(turned[:, None], -normals, normals)
 
@@ -76,22 +77,14 @@ def _votes(points: Floats, normals: Floats) -> Floats:
     extent = float(np.ptp(points, axis=0).max())
     # a finer grid has cells without a point in front, through which the back is seen
     cell = max(2 * spacing, extent / 400, 1e-12)
-    for direction in _sphere_directions(_DIRECTIONS):
+    for direction in sphere_directions(_DIRECTIONS):
         camera = look_from(direction)
-        right, up, depth = np.einsum("ij,nj->in", camera, points)
+        right, up, depth = dot(camera[:, None], points)
         column = np.floor((right - right.min()) / cell).astype(np.intp)
         row = np.floor((up - up.min()) / cell).astype(np.intp)
         place = row * (column.max() + 1) + column
         nearest = np.full(int(place.max()) + 1, -np.inf)
         np.maximum.at(nearest, place, depth)
         in_front = np.clip(1 - (nearest[place] - depth) / (1.5 * cell), 0.0, 1.0)
-        votes += in_front**2 * np.einsum("nj,j->n", normals, direction)
+        votes += np.square(in_front) * dot(normals, direction)
     return votes
-
-
-def _sphere_directions(count: int) -> Floats:
-    """Return (count, 3) unit vectors, evenly over the sphere (a golden spiral)."""
-    height = 1 - (2 * np.arange(count) + 1) / count
-    turn = np.pi * (3 - np.sqrt(5)) * np.arange(count)
-    level = np.sqrt(1 - height**2)
-    return np.stack([level * np.cos(turn), level * np.sin(turn), height], axis=1)

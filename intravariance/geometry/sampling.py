@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -44,6 +45,48 @@ class SurfacePoints:
     weights: NDArray[np.float64]
     points: NDArray[np.float64]
     normals: NDArray[np.float64]
+
+    def take(self, chosen: NDArray[Any]) -> SurfacePoints:
+        """Return the points that an index or a mask chooses."""
+        return SurfacePoints(
+            self.face[chosen], self.weights[chosen], self.points[chosen], self.normals[chosen]
+        )
+
+
+def join(parts: Sequence[SurfacePoints]) -> SurfacePoints:
+    """Put points of one mesh together."""
+    return SurfacePoints(
+        *(
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("face", "weights", "points", "normals")
+        )
+    )
+
+
+def points_for_area(count: int, area_ratio: float, points: tuple[int, int]) -> int:
+    """Return how many points a surface has whose area is not that of the product as designed.
+
+    count : for the product as designed, drawn uniformly from the inclusive range `points`.
+    area_ratio : area of the surface over that of the product.
+
+    A scanner gives a density, not a number: where a defect takes away area, it gives fewer points,
+    and the rest of the product is covered as before. So the number follows the area. It stays
+    within `points`: the number is uniform on the part of the range that the ratio leaves (from
+    `low` or `low * area_ratio`, whichever is more, to `high` or `high * area_ratio`, whichever is
+    less), which is to draw the density among those that keep the number in range. Where that
+    leaves less than half of the range (on a logarithmic scale), and so where the user asks for one
+    number, the number stays as drawn.
+
+    The mean logarithm of the number less that of the density is that of the area, whatever the
+    rule: what a defect does to the area must show in the one or the other. This rule halves it
+    between both. On Group 2, over its range of 7,000 to 12,000, neither tells (AUROC of 0.51 and
+    0.49 on average; 0.50 and 0.48 with a number that does not follow).
+    """
+    low, high = points
+    if np.square(max(area_ratio, 1 / area_ratio)) >= high / low:
+        return count
+    first, last = low * max(area_ratio, 1.0), high * min(area_ratio, 1.0)
+    return round(first + (count - low) / (high - low) * (last - first))
 
 
 def sample_surface(mesh: Mesh, count: int, rng: np.random.Generator) -> SurfacePoints:

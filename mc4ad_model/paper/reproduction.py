@@ -149,7 +149,12 @@ def build_dataset(group: int, out: Path, quiet: bool) -> None:
     """
     specification = load_group(group).select()
     samples = SampleSettings(
-        seed=0, pose="so3", noise_sigma=math.sqrt(NOISE_VARIANCE), tolerance=specification.tolerance
+        seed=0,
+        pose="so3",
+        noise_sigma=math.sqrt(NOISE_VARIANCE),
+        tolerance=specification.tolerance,
+        points=specification.points,
+        scan=specification.scan,
     )
     say(f"building {out}: iv build --group {group} --out {out}", quiet)
     settings = BuildSettings(specification, samples, "procedural", default_cache(), quiet=quiet)

@@ -53,7 +53,9 @@ def test_a_misaligned_part_is_labelled_and_goes_back_where_it_was(blender):
     tap = to_unit_sphere(mesh_from_arrays(*blender.design("tap", "mixer_tap")))
     tap = subdivide_long_edges(tap, 0.05)
     job = SampleJob("tap_test_001", "tap", "mixer_tap", "test", "misaligned", 3000, 0.8)
-    sample = make_sample(job, tap, "design", SampleSettings(0, "canonical", 0.0, 0.0), blender)
+    sample = make_sample(
+        job, tap, "design", SampleSettings(0, "canonical", 0.0, 0.0, (2000, 30000)), blender
+    )
     moved = np.isfinite(sample.displacement).all(axis=1) & (sample.labels == 1)
     assert 0.01 < moved.mean() < 0.40
     assert not sample.displacement[sample.labels == 0].any()

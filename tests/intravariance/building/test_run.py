@@ -88,7 +88,7 @@ def test_one_worker_gives_the_same_content_as_all(command, small_file, tmp_path)
 
 def test_another_executor_gives_the_same_content(small_specification, cache, small_file, tmp_path):
     specification = load_specification(small_specification)
-    samples = SampleSettings(0, "so3", 0.002**0.5, specification.tolerance)
+    samples = SampleSettings(0, "so3", 0.002**0.5, specification.tolerance, specification.points)
     settings = BuildSettings(specification, samples, "procedural", cache, quiet=True)
     result = build(settings, tmp_path / "serial.h5", SerialExecutor())
     assert result.digest == digest(small_file)
