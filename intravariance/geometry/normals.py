@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from blender_scripts.portable import dot, eigenvectors
 from intravariance.geometry.viewing import look_from, sphere_directions
 
 Floats = NDArray[np.float64]
@@ -39,8 +38,8 @@ def estimated_normals(points: Floats) -> Floats:
         index = tree.query(points[part], k=min(_NEIGHBOURS, len(points)))[1]
         near = points[index]  # (C, K, 3)
         near -= near.mean(axis=1, keepdims=True)
-        moments = (near[:, :, :, None] * near[:, :, None]).sum(axis=1)  # (C, 3, 3)
-        normals[part] = eigenvectors(moments)[1][:, 2]  # in which they vary least
+        # eigenvectors in increasing order of their values: the first is the normal
+        normals[part] = np.linalg.eigh(near.transpose(0, 2, 1) @ near)[1][:, :, 0]
     return _turned_outwards(points, normals, _votes(points, normals))
 
 
@@ -61,7 +60,7 @@ def outward_normals(points: Floats, normals: Floats) -> tuple[Floats, bool]:
 
 def _turned_outwards(points: Floats, normals: Floats, votes: Floats) -> Floats:
     """Turn the normals that have votes against them, or that face the centroid without votes."""
-    away = dot(normals, points - points.mean(axis=0))
+    away = np.einsum("ni,ni->n", normals, points - points.mean(axis=0))
     turned = np.where(votes != 0, votes, away) < 0
     return np.where(turned[:, None], -normals, normals)
 
@@ -79,12 +78,12 @@ def _votes(points: Floats, normals: Floats) -> Floats:
     cell = max(2 * spacing, extent / 400, 1e-12)
     for direction in sphere_directions(_DIRECTIONS):
         camera = look_from(direction)
-        right, up, depth = dot(camera[:, None], points)
+        right, up, depth = np.einsum("ij,nj->in", camera, points)
         column = np.floor((right - right.min()) / cell).astype(np.intp)
         row = np.floor((up - up.min()) / cell).astype(np.intp)
         place = row * (column.max() + 1) + column
         nearest = np.full(int(place.max()) + 1, -np.inf)
         np.maximum.at(nearest, place, depth)
         in_front = np.clip(1 - (nearest[place] - depth) / (1.5 * cell), 0.0, 1.0)
-        votes += np.square(in_front) * dot(normals, direction)
+        votes += in_front**2 * np.einsum("nj,j->n", normals, direction)
     return votes
