@@ -25,6 +25,7 @@ def tool():
     path = ROOT / "tools" / "digest_environments.py"
     specification = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(specification)
+    sys.modules[path.stem] = module  # dataclasses look for it
     specification.loader.exec_module(module)
     return module
 
@@ -54,7 +55,7 @@ def test_another_environment_makes_the_same_samples(
     )
     assert result.returncode == 0, result.stderr
     found, expected = digests(out), digests(small_file)
-    assert len(found) == 12
+    assert len(found) == len(expected) > 6
     assert found == expected
 
 

@@ -63,9 +63,12 @@ def test_both_groups_are_published_at_both_noises(group, sigma):
         points=specification.points,
     )
     settings = BuildSettings(specification, samples, "procedural", Path("cache"))
-    identity = identity_digest(settings.identity("procedural"))
-    build = next(build for build in published_builds() if build.identity == identity)
+    products = {(c.name, s): samples for c in specification.categories for s in c.subcategories}
+    identity = settings.identity("procedural", products)
+    build = next(
+        build for build in published_builds() if build.identity == identity_digest(identity)
+    )
     assert f"Group {group}, seed 0" in build.title
     assert len(build.digest) == 64
     assert build.software["blender"].startswith("4.5")
-    assert compare({"identity": settings.identity("procedural")}, build.digest).same
+    assert compare({"identity": identity}, build.digest).same
