@@ -51,7 +51,7 @@ class Border:
 
     def resultant(self):
         """Return the length of the mean normal: 1 on a plane, 0.7 at both sides of an edge."""
-        return float(np.sqrt(sum(self.mean(self.normals[:, axis]) ** 2 for axis in range(3))))
+        return float(norm([self.mean(self.normals[:, axis]) for axis in range(3)]))
 
     def across(self, direction):
         """Return |cos| (K,) of the angles between the normals and a unit direction (3,)."""

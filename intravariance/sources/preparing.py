@@ -35,6 +35,7 @@ _DAMAGE = (
 LARGEST_ERROR = 0.05  # unit-sphere radii; a repaired mesh that is further off deserves a look
 
 _ARITHMETIC = "blender_scripts/portable.py"
+_DESIGNS = ("blender_scripts/designs", "blender_scripts/meshes.py", _ARITHMETIC)
 # The code that a prepared mesh depends on; the cache forgets what other code made.
 _PREPARATION = (
     _ARITHMETIC,
@@ -132,9 +133,7 @@ def _prepared_file(source: Source, candidate: Candidate, cache: Path, blender: D
     """Return the cache file of a candidate, made when it is missing or damaged."""
     data = b""
     if source.kind == "procedural":
-        identity = [
-            code_digest("blender_scripts/designs", "blender_scripts/meshes.py", _ARITHMETIC)
-        ]
+        identity = [code_digest(*_DESIGNS)]
         identity += [f"{name} {version}" for name, version in sorted(blender.versions().items())]
         identity += [candidate.category, candidate.product]
     else:

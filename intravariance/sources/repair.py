@@ -171,7 +171,8 @@ def _surface_points(mesh: Mesh) -> tuple[NDArray[np.float64], NDArray[np.float64
     rng = np.random.default_rng(0)
     chosen = rng.choice(len(areas), 10_000, p=areas / areas.sum())
     corners = mesh.vertices.astype(np.float64)[mesh.faces[chosen]]  # (10000, 3, 3)
-    weights = rng.dirichlet(np.ones(3), 10_000)  # uniform over a triangle
+    root, share = np.sqrt(rng.random(10_000)), rng.random(10_000)  # uniform over a triangle
+    weights = np.stack([1 - root, root * (1 - share), root * share], axis=1)
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals /= 2 * areas[chosen, None]
     return (weights[:, :, None] * corners).sum(axis=1), normals
