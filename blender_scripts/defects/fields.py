@@ -3,7 +3,8 @@
 
 import numpy as np
 
-from blender_scripts.surface import dot, unit
+from blender_scripts.portable import cos, dot, normal, power
+from blender_scripts.surface import unit
 
 
 def drawn(rng, severity, slight, severe):
@@ -12,7 +13,7 @@ def drawn(rng, severity, slight, severe):
     So the lengths of one defect do not move in lockstep, and a third of the severities is still a
     band of sizes of its own.
     """
-    return float(slight + (severe - slight) * (0.9 * severity + 0.1 * rng.random()))
+    return round(float(slight + (severe - slight) * (0.9 * severity + 0.1 * rng.random())), 9)
 
 
 def smooth_step(x):
@@ -30,13 +31,12 @@ def rms_departure(surface, points, displacement):
 def fitted(departure, wanted, most):
     """Return the amount, `most` at most, that makes a departure that grows with it as wanted.
 
-    departure : a function of the amount, about linear. Five evaluations come within a few percent.
+    departure : a function of the amount, about linear. Six evaluations come within a few percent.
     """
-    low, low_value, high = 0.0, departure(0.0), most
-    high_value = departure(high)
+    low, low_value, high, high_value = 0.0, departure(0.0), most, departure(most)
+    if high_value <= wanted:
+        return most
     for _ in range(4):
-        if high_value <= wanted:
-            break
         share = (wanted - low_value) / max(high_value - low_value, 1e-12)
         middle = low + (high - low) * float(np.clip(share, 0.05, 0.95))
         value = departure(middle)
@@ -46,12 +46,13 @@ def fitted(departure, wanted, most):
             low, low_value = middle, value
         else:
             high, high_value = middle, value
-    return high
+    share = (wanted - low_value) / max(high_value - low_value, 1e-12)
+    return low + (high - low) * float(np.clip(share, 0.0, 1.0))
 
 
 def random_direction(rng):
     """Draw a vector (3,) uniformly on the unit sphere."""
-    return unit(rng.standard_normal(3))
+    return unit(normal(rng, 3))
 
 
 def rough_noise(rng, longest, octaves=4, roughness=0.8, waves=12):
@@ -60,10 +61,10 @@ def rough_noise(rng, longest, octaves=4, roughness=0.8, waves=12):
     Each octave is a sum of plane waves of random direction and phase; the wavelength starts at
     `longest` and halves, the amplitude goes with wavelength ** roughness.
     """
-    scale = 0.5 ** np.arange(octaves)
-    amplitude = scale**roughness
-    amplitude *= np.sqrt(2 / waves / (amplitude**2).sum())
-    directions = unit(rng.standard_normal((octaves, waves, 3)))
+    scale = np.ldexp(1.0, -np.arange(octaves))
+    amplitude = power(scale, roughness)
+    amplitude *= np.sqrt(2 / waves / np.square(amplitude).sum())
+    directions = unit(normal(rng, (octaves, waves, 3)))
     phases = rng.uniform(0, 2 * np.pi, (octaves, waves))
 
     def field(points):
@@ -71,7 +72,7 @@ def rough_noise(rng, longest, octaves=4, roughness=0.8, waves=12):
         for octave in range(octaves):
             frequency = 2 * np.pi / (longest * scale[octave])
             for direction, phase in zip(directions[octave], phases[octave], strict=True):
-                total += amplitude[octave] * np.cos(frequency * dot(points, direction) + phase)
+                total += amplitude[octave] * cos(frequency * dot(points, direction) + phase)
         return total
 
     return field

@@ -13,8 +13,8 @@
 4. the moved region is continuous: across no edge does the displacement differ by more than the
    `slope` of `STRAINS` times the length of the edge, and the labelled surface is one piece: it
    hangs together over labelled faces and those next to them (the edge of a groove hardly moves), or
-   is the other side of the same wall. Of a product that is bent or wrung, whose parts at one place of the axis all move alike, the largest
-   piece is MAIN of the labelled surface at least.
+   is the other side of the same wall. Of a product that is bent or wrung, whose parts at one place
+   of the axis all move alike, the largest piece is MAIN of the labelled surface at least.
 
 Slivers, triangles less than SLIVER high, are left out of tests 1 and 3: meshes from booleans are
 full of them, nobody sees them, and the direction of their normal means nothing.
@@ -26,7 +26,8 @@ import numpy as np
 
 from blender_scripts.defects.fields import components
 from blender_scripts.meshes import areas
-from blender_scripts.surface import Surface, dot, unit
+from blender_scripts.portable import arccos, cos, dot
+from blender_scripts.surface import Surface, unit
 
 TURNED, FOLDED, KINKED = 90.0, 150.0, 30.0
 SLIVER = 0.002
@@ -37,6 +38,8 @@ MAIN = 0.6
 # Products from booleans and repair have faces that all but touch, and coarse faces of a smooth bend
 # may cut this deep into each other.
 TOUCHING = 0.001
+# More pairs of faces than this do not only touch; the gap of each is not measured.
+MANY = 64
 # A wall is this thick at most, in unit-sphere radii.
 WALL = 0.25
 
@@ -107,7 +110,7 @@ def turned_over(before, after, faces):
     before, after (V, 3): the vertices of the pristine and of the deformed surface. faces (F, 3).
     """
     cosine = dot(normals(before, faces), normals(after, faces))
-    return np.flatnonzero(cosine <= np.cos(np.radians(TURNED)) + 1e-12)
+    return np.flatnonzero(cosine <= cos(np.radians(TURNED)) + 1e-12)
 
 
 def folded(before, after, faces):
@@ -117,7 +120,7 @@ def folded(before, after, faces):
     for vertices in (before, after):
         own = normals(vertices, faces)
         cosine = np.clip(dot(own[first], own[second]), -1.0, 1.0)
-        angles.append(np.degrees(np.arccos(cosine)))
+        angles.append(np.degrees(arccos(cosine)))
     wrong = (angles[1] > FOLDED) & (angles[1] - angles[0] > KINKED)
     return np.stack([first[wrong], second[wrong]], axis=1)
 
@@ -202,6 +205,8 @@ def new_intersections(before, surface, moved):
     known = _overlaps(before, surface.faces, np.unique(pairs))
     codes = [item[:, 0] * len(surface.faces) + item[:, 1] for item in (pairs, known)]
     pairs = pairs[~np.isin(*codes)]
+    if len(pairs) > MANY:
+        return pairs
     apart = [_gap(before, surface.faces[one], surface.faces[other]) for one, other in pairs]
     return pairs[np.array(apart, dtype=float) >= TOUCHING]
 

@@ -19,14 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from annotations.vocabulary import (
-    DEFECT_TYPES,
-    DISPLACEMENT_THRESHOLD,
-    NORMAL,
-    RIM_WIDTH,
-    in_order,
-)
-from intravariance.cards.imported_card import imported_parts
+from annotations.vocabulary import DEFECT_TYPES, DISPLACEMENT_THRESHOLD, NORMAL, RIM_WIDTH, in_order
+from intravariance.cards.imported_card import identity_table, imported_parts
 from intravariance.cards.labels import hand_labels, in_prose
 from intravariance.dataset.difficulty import BANDS
 from intravariance.dataset.lengths import noise_text, sphere_radii
@@ -204,13 +198,9 @@ def composition_table(dataset: Dataset) -> str:
 
 def _creation(dataset: Dataset) -> dict[str, Any]:
     """Say how the file was made."""
-    metadata, specification = dataset.metadata, dataset.specification
-    identity = metadata["identity"]
+    identity, specification = dataset.metadata["identity"], dataset.specification
     low, high = specification.points
     amplitude = specification.tolerance
-    rows = [("content digest", dataset.digest), ("format version", dataset.version)]
-    rows += [(k, v) for k, v in sorted(identity.items()) if not isinstance(v, dict | list)]
-    rows += [(f"software: {k}", v) for k, v in sorted(metadata.get("software", {}).items())]
     discrepancies = ""
     if _paper_group(specification):
         template = Template(_template("paper_discrepancies.md"))
@@ -222,6 +212,7 @@ def _creation(dataset: Dataset) -> dict[str, Any]:
         "tolerance": "There is no manufacturing variation."
         if not amplitude
         else f"Every test sample has a smooth manufacturing variation of up to {amplitude} radii.",
+        "scan": "".join(f" {sentence}" for sentence in specification.scan.sentences()),
         "variation": ", with that variation" if amplitude else "",
         "differences": "the points drawn, the pose and the noise only"
         if not amplitude
@@ -236,7 +227,7 @@ def _creation(dataset: Dataset) -> dict[str, Any]:
         "seed": identity["seed"],
         "command": _command_text(dataset),
         "discrepancies": discrepancies,
-        "identity": _table(("", ""), [(name, f"`{value}`") for name, value in rows]),
+        "identity": identity_table(dataset),
     }
 
 

@@ -146,6 +146,8 @@ def build_command(
             pose=pose,
             noise_sigma=math.nan if isinstance(noise, Length) else noise,
             tolerance=specification.tolerance,
+            points=specification.points,
+            scan=specification.scan,
         ),
         source=source,
         cache=default_cache() if cache is None else cache,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
 from statistics import median
@@ -28,7 +29,7 @@ from intravariance.tables import text_table
 def info_command(file: Path, as_json: bool) -> None:
     """Show what a dataset file holds: counts as in Table 8 of the paper, noise, source, digest."""
     with open_dataset(file) as dataset:
-        content = describe(dataset)
+        content, dataset_scan = describe(dataset), dataset.specification.scan
     if as_json:
         click.echo(json.dumps(content))
         return
@@ -47,6 +48,8 @@ def info_command(file: Path, as_json: bool) -> None:
         noise = f"{added} what the imported clouds have, which {theirs}"
     click.echo(f"noise           {noise}")
     click.echo(f"pose            {content['pose']} (test samples)")
+    for sentence in dataset_scan.sentences():
+        click.echo(f"scan            {sentence}")
     click.echo(f"source          {content['source']}")
     if content["imported"]:
         click.echo(f"imported        yes; {content['skipped']} clouds left out, no meshes")
@@ -62,6 +65,7 @@ def info_command(file: Path, as_json: bool) -> None:
     click.echo(f"made with       {', '.join(f'{k} {v}' for k, v in content['software'].items())}")
     click.echo(f"content digest  {content['content_digest']}\n")
     click.echo(_aligned(content["table"]))
+    click.echo("positive, the paper's word: normal test samples, which have no defect")
     if content["difficulty"]:
         click.echo(f"\n{_aligned(content['difficulty'])}")
 
@@ -89,6 +93,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "noise_sigma": sigma,
         "noise_text": noise_text(identity, sphere_radii(dataset, units)) or f"{sigma:.3g}",
         "pose": identity.get("pose", ""),
+        "scan": asdict(dataset.specification.scan),
         "source": identity["source"],
         "imported": dataset.imported,
         "imported_noise_sigma": known_noise(imported) if dataset.imported else None,

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from annotations.vocabulary import NORMAL, in_order
 from intravariance.dataset.names import plain_name
+from intravariance.dataset.scan import ALL_SIDES, Scan
 from intravariance.errors import InputError
 
 Split = Literal["train", "test"]
@@ -70,6 +71,7 @@ class Specification:
     test sample, normal or not; 0 switches it off. noise_sigma : standard deviation (radii) of the
     noise, None for what the command says. given : lengths in units of measure, as "0.05 mm" by the
     name of the field; a file's other figures of them are then the largest of its products.
+    scan : how the products are scanned.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Specification:
     tolerance: float = 0.0
     noise_sigma: float | None = None
     given: Mapping[str, str] = field(default_factory=dict)
+    scan: Scan = ALL_SIDES
 
     @property
     def total(self) -> int:

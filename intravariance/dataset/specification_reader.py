@@ -22,6 +22,7 @@ from intravariance.dataset.names import (
     name_problem,
     plain_name,
 )
+from intravariance.dataset.scan import MOST_VIEWS, Scan
 from intravariance.dataset.specification import LARGEST_TOLERANCE, Category, Specification
 from intravariance.errors import InputError
 
@@ -78,6 +79,7 @@ def specification_from_dict(
         tolerance=tolerance or 0.0,
         noise_sigma=noise_sigma,
         given=_given(reader) | given,
+        scan=_scan(reader.take("scan", Mapping, default={}), f"{origin}: scan"),
         categories=tuple(
             _category(table, f"{origin}: category {number}", imported)
             for number, table in enumerate(tables, start=1)
@@ -113,6 +115,23 @@ def _severity(reader: _Reader) -> tuple[float, float]:
         )
     low, high = reader.range("severity", float, 0.0, 1.0, default=list(RANGES[difficulty]))
     return low, high
+
+
+def _scan(content: Mapping[str, Any], origin: str) -> Scan:
+    reader = _Reader(content, origin)
+    scan = Scan(
+        views=reader.number("views", int, 0, MOST_VIEWS, default=0),
+        incidence_noise=reader.number("incidence_noise", float, 0.0, 1.0, default=0.0),
+        density_variation=reader.number("density_variation", float, 0.0, 1.0, default=0.0),
+        outliers=reader.number("outliers", float, 0.0, 0.2, default=0.0),
+    )
+    reader.finish()
+    if scan.incidence_noise and not scan.views:
+        raise InputError(
+            f"{origin}: incidence_noise = {scan.incidence_noise}, expected 0 without viewpoints; "
+            "ask for them with views = 1 or more"
+        )
+    return scan
 
 
 def _category(content: Any, origin: str, imported: bool) -> Category:

@@ -33,8 +33,10 @@ _DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, InputError),
 )
 
+_ARITHMETIC = "blender_scripts/portable.py"
 # The code that a prepared mesh depends on; the cache forgets what other code made.
 _PREPARATION = (
+    _ARITHMETIC,
     "intravariance/sources",
     "intravariance/cloud_files/ply_format.py",
     *(f"intravariance/geometry/{name}.py" for name in ("densify", "mesh", "topology")),
@@ -129,7 +131,9 @@ def _prepared_file(source: Source, candidate: Candidate, cache: Path, blender: D
     """Return the cache file of a candidate, made when it is missing or damaged."""
     data = b""
     if source.kind == "procedural":
-        identity = [code_digest("blender_scripts/designs", "blender_scripts/meshes.py")]
+        identity = [
+            code_digest("blender_scripts/designs", "blender_scripts/meshes.py", _ARITHMETIC)
+        ]
         identity += [f"{name} {version}" for name, version in sorted(blender.versions().items())]
         identity += [candidate.category, candidate.product]
     else:
@@ -148,12 +152,12 @@ def _prepared_file(source: Source, candidate: Candidate, cache: Path, blender: D
         else:
             made = read_and_repair(data, _format(candidate))
             if up == "y":
-                made = replace(made, mesh=_y_up_to_z_up(made.mesh))
+                made = replace(made, mesh=y_up_to_z_up(made.mesh))
         _store(path, made)
     return path
 
 
-def _y_up_to_z_up(mesh: Mesh) -> Mesh:
+def y_up_to_z_up(mesh: Mesh) -> Mesh:
     """Return the mesh turned by 90 degrees about x: y becomes z, and z (the front) becomes -y."""
     x, y, z = mesh.vertices.T
     return mesh_from_arrays(np.stack([x, -z, y], axis=1), mesh.faces)

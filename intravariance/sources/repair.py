@@ -192,7 +192,7 @@ def _surface_points(mesh: Mesh) -> tuple[NDArray[np.float64], NDArray[np.float64
     weights = rng.dirichlet(np.ones(3), 10_000)  # uniform over a triangle
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals /= 2 * areas[chosen, None]
-    return np.einsum("nc,ncd->nd", weights, corners), normals
+    return (weights[:, :, None] * corners).sum(axis=1), normals
 
 
 def _thinned(mesh: Mesh) -> Iterator[Mesh]:
@@ -246,7 +246,7 @@ def _drawn_back(mesh: Mesh, outer: Mesh) -> Iterator[Mesh]:
         thinned = _decimate(outer, count)
         vertices = thinned.vertices.astype(np.float64)
         _, face, weights = point_cloud_utils.closest_points_on_mesh(vertices, *original)
-        nearest = np.einsum("nc,ncd->nd", weights, original[0][original[1][face]])
+        nearest = (weights[:, :, None] * original[0][original[1][face]]).sum(axis=1)
         yield mesh_from_arrays(nearest + OFFSET_KEPT * (vertices - nearest), thinned.faces)
         yield thinned
 

@@ -29,6 +29,7 @@ from intravariance.geometry.template_surface import (
     sample_template,
     simulate,
 )
+from intravariance.verification.density import TemplateDensity
 
 # Points of a sample that are looked up; a mean over these is as good as one over all.
 _LOOKED_UP = 2_000
@@ -69,11 +70,13 @@ class Deviation:
 
 @dataclass(frozen=True)
 class _Product:
-    """A template's surface, the noise of its samples, the mean distances (K,) simulated at noise
-    levels (K,), and the mean cosine of the normals simulated at the level expected."""
+    """A template's surface, the noise of its samples, how densely points lie on it, the mean
+    distances (K,) simulated at noise levels (K,), and the mean cosine of the normals simulated at
+    the level expected."""
 
     surface: TemplateSurface
     sigma: float
+    density: TemplateDensity
     cosine: float
     sigmas: NDArray[np.float64]
     distances: NDArray[np.float64]
@@ -108,6 +111,11 @@ class CategoryGeometry:
         if self._tree is None and self._training:
             self._tree = cKDTree(np.concatenate(self._training))
         return self._tree
+
+    def density(self, sample: Sample) -> TemplateDensity | None:
+        """Return how densely points lie on a sample's template; None without a template."""
+        product = self._products.get(sample.subcategory)
+        return None if product is None else product.density
 
     def compare(self, sample: Sample) -> Fit | None:
         """Compare a sample with its template: fills `deviations` and `normals_problems`, and
@@ -147,7 +155,8 @@ class CategoryGeometry:
             [simulate(mesh, surface, level, self._rng) for level in sigmas]
         )
         cosine = float(np.interp(sigma, sigmas, cosines))
-        return _Product(surface, sigma, cosine, sigmas, distances)
+        density = TemplateDensity(surface, sigma, self._rng)
+        return _Product(surface, sigma, density, cosine, sigmas, distances)
 
     def _record(
         self, sample: Sample, product: _Product, distances: NDArray[np.float64], moved: bool
@@ -167,13 +176,14 @@ class CategoryGeometry:
         )
 
 
-def surface_problems(deviations: Iterable[Deviation], tolerance: float) -> list[str]:
+def surface_problems(deviations: Iterable[Deviation], expected: Expected) -> list[str]:
     """List samples, and kinds of them, whose points lie farther off the template than the noise."""
+    tolerance, growth = expected.specification.tolerance, expected.noise_growth
     problems = []
     pooled: dict[tuple[str, bool], list[Deviation]] = defaultdict(list)
     for item in deviations:
         pooled[item.defect, item.moved].append(item)
-        limit = item.expected * (1 + _SAMPLE_EXCESS) + tolerance + _ROOM
+        limit = item.expected * (growth + _SAMPLE_EXCESS) + tolerance + _ROOM
         if item.distance > limit:
             problems.append(
                 f"{item.id}: its {_kind(item.moved)} points lie {item.distance:.4f} from the "
@@ -181,7 +191,7 @@ def surface_problems(deviations: Iterable[Deviation], tolerance: float) -> list[
             )
     for (defect, moved), items in sorted(pooled.items()):
         distance = float(np.mean([item.distance for item in items]))
-        limit = float(np.mean([item.expected for item in items])) * (1 + _POOLED_EXCESS)
+        limit = float(np.mean([item.expected for item in items])) * (growth + _POOLED_EXCESS)
         limit += tolerance + _ROOM
         if len(items) >= _FEWEST_POOLED and distance > limit:
             problems.append(
@@ -201,12 +211,12 @@ def noise_estimates(deviations: Iterable[Deviation]) -> dict[str, float]:
 
 
 def noise_problems(estimates: dict[str, float], expected: Expected) -> list[str]:
-    """List the products whose noise is not the recorded one."""
+    """List the products whose noise is not the recorded one, or grown from it as it may."""
     problems = []
     for product, estimate in estimates.items():
         sigma = expected.noise_of(product)
         room = _SIGMA_EXCESS * sigma + _SIGMA_ROOM + expected.specification.tolerance
-        if abs(estimate - sigma) > room:
+        if not sigma - room <= estimate <= sigma * expected.noise_growth + room:
             problems.append(
                 f"{product}: noise sigma {estimate:.4f}, recorded {sigma:.4f} (room {room:.4f})"
             )

@@ -21,7 +21,13 @@ import numpy as np
 
 from intravariance.dataset.label_origin import with_construction_labels
 from intravariance.dataset.lengths import noise_text, sphere_radii
-from intravariance.dataset.sample_checks import ESSENTIAL, IMPORTED_CHECKS, SAMPLE_CHECKS, Expected
+from intravariance.dataset.sample_checks import (
+    ESSENTIAL,
+    IMPORTED_CHECKS,
+    SAMPLE_CHECKS,
+    Expected,
+    on_surface,
+)
 from intravariance.dataset.schema import table_row
 from intravariance.dataset.store import (
     Dataset,
@@ -171,12 +177,14 @@ class _Verification:
             sample = self._sample(record)
             if sample is None:
                 continue
+            sample = on_surface(sample, self.expected)
             if sample.split == "train":
                 geometry.add_template(sample)
             fitted = geometry.compare(sample)
             tree = geometry.training_tree()
             if self.probes and sample.split == "test" and tree is not None:
-                self.measured.append(measure(sample, self.places[sample.id], fitted, tree))
+                place, density = self.places[sample.id], geometry.density(sample)
+                self.measured.append(measure(sample, place, fitted, density, tree))
         if self.imported:
             return
         self.deviations += geometry.deviations
@@ -227,12 +235,11 @@ class _Verification:
 
     def _geometry(self) -> None:
         """Check where points lie, and how noisy they are, over all samples."""
-        tolerance = self.expected.specification.tolerance
         moved = [d.distance / d.expected for d in self.deviations if d.moved]
         note = f"{len(self.deviations)} groups of points"
         if moved:
             note += f"; moved points taken back: {np.mean(moved):.2f} x the distance expected"
-        self._add("surface", surface_problems(self.deviations, tolerance), note)
+        self._add("surface", surface_problems(self.deviations, self.expected), note)
         estimates = noise_estimates(self.deviations)
         if estimates:
             low, high = min(estimates.values()), max(estimates.values())

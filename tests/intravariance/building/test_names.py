@@ -36,7 +36,7 @@ def dataset_file(tmp_path_factory: pytest.TempPathFactory, needs_blender: None) 
     specification = load_specification(folder / "names.toml")
     settings = BuildSettings(
         specification,
-        SampleSettings(0, "so3", 0.01, 0.0),
+        SampleSettings(0, "so3", 0.01, 0.0, specification.points),
         f"folder:{folder}/meshes",
         folder / "cache",
         quiet=True,

@@ -47,7 +47,7 @@ def meshes(folder: Path) -> Path:
 def settings(folder: Path, text: str = SPECIFICATION) -> BuildSettings:
     (folder / "sizes.toml").write_text(text)
     specification = load_specification(folder / "sizes.toml")
-    samples = SampleSettings(0, "so3", float("nan"), specification.tolerance)
+    samples = SampleSettings(0, "so3", float("nan"), specification.tolerance, specification.points)
     source = f"folder:{folder}/meshes"
     return BuildSettings(
         specification, samples, source, folder / "cache", quiet=True, noise=Length(0.1, "mm")

@@ -27,7 +27,7 @@ from intravariance.exchange.importing.sample import (
 from intravariance.exchange.layouts import find_scans
 from intravariance.executors.processes import ProcessExecutor
 from intravariance.executors.serial import SerialExecutor
-from intravariance.looking.preview import contact_sheet
+from intravariance.looking.preview import Drawing, contact_sheet
 from intravariance.verification.verify import verify
 from tests.foreign_trees import PLACE, UNIT, ball, real3d_tree, shapenet_class, write_tree
 
@@ -239,7 +239,7 @@ def test_info_card_and_preview_claim_nothing_unknown(real3d: Dataset) -> None:
         assert phrase not in card
     assert "`iv` added no noise" in card
     assert f"| sink | {FOREIGN_DEFECT_TYPES['sink'].description} |" in card
-    sheet = contact_sheet(real3d, size=80)
+    sheet = contact_sheet(real3d, Drawing(80))
     assert sheet.width >= 3 * 80  # template, bulge, sink
 
 
