@@ -130,7 +130,9 @@ def _swelling(surface, rng, severity, outwards):
     for place in range(PLACES):
         smaller = max(SMALLER ** max(place - PATIENCE + 1, 0), SMALLEST)
         try:
-            found = _place(surface, surface.seed(rng), smaller * radius, smaller * height, aspect, turn)
+            found = _place(
+                surface, surface.seed(rng), smaller * radius, smaller * height, aspect, turn
+            )
         except GeometryError as error:
             reason = str(error)
             continue
