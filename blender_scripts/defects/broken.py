@@ -25,7 +25,7 @@ from blender_scripts.defects.topology import border, change
 from blender_scripts.meshes import GeometryError, volume
 from blender_scripts.surface import dot, tangents, unit
 
-EXTENT = (0.025, 0.13)  # share of the extent along the direction: slight, severe
+EXTENT = (0.08, 0.26)  # share of the extent along the direction: slight, severe
 ROUGHNESS = (0.020, 0.035)  # standard deviation of the fracture, in radii
 LEAST, MOST = 0.0005, 0.45
 MOST_ALONG = 0.75

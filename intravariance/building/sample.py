@@ -95,9 +95,7 @@ def make_sample(
         labels=labels,
         displacement=_float32(rotate(displacement, pose)),
         pose=pose,
-        parameters=_parameters(
-            job, origin, settings, defective, unit_radius, _departure(defective, displacement)
-        ),
+        parameters=_parameters(job, origin, settings, defective, unit_radius),
         mesh=base if job.split == "train" else None,
     )
 
@@ -113,33 +111,19 @@ def _without_defect(mesh: Mesh) -> Defective:
     )
 
 
-def _departure(defective: Defective, displacement: NDArray[np.float64]) -> float:
-    """Return how far a defect departs from the pristine surface, in unit-sphere radii.
-
-    displacement : (N, 3) of the sample's points. Of a cut, its depth, as the defect says; else the
-    root mean square of the points that moved. NaN where neither is known.
-    """
-    if "departure" in defective.parameters:
-        return float(defective.parameters["departure"])
-    squared = np.square(displacement).sum(axis=1)
-    moved = squared[squared > 0]  # not NaN, as where a cut exposed the surface
-    return float(np.sqrt(moved.mean())) if len(moved) else float("nan")
-
-
 def _parameters(
     job: SampleJob,
     origin: str,
     settings: SampleSettings,
     defective: Defective,
     unit_radius: float,
-    departure: float,
 ) -> dict[str, Any]:
     parameters: dict[str, Any] = {"base_mesh": origin, "seed": settings.seed}
     if np.isfinite(unit_radius):
         parameters["unit_radius"] = float(unit_radius)
     if job.severity is None:
         return parameters
-    snr = signal_to_noise(departure, settings.noise_sigma)
+    snr = signal_to_noise(defective.parameters["departure"], settings.noise_sigma)
     return parameters | {
         "severity": job.severity,
         "difficulty": difficulty_of(job.severity),
