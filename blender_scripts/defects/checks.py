@@ -89,15 +89,22 @@ def problem(kind, pristine, defect):
         distances = _distances(pristine, surface, labelled)
         departure = float(np.sqrt((distances * distances).mean()))
         reason = _deformation_problem(pristine, surface, defect, labelled, distances, limits)
-        reason = reason or _misnamed(kind, surface, defect)
+    reason = reason or _hidden(surface, labelled, limits)
+    if not (reason or defect.cut.any()):
+        reason = _misnamed(kind, surface, defect)
         reason = reason or implausible(kind, surface, defect.displacement, labelled)
     if reason:
         return reason
+    defect.parameters["departure"] = round(departure, 6)
+    return ""
+
+
+def _hidden(surface, labelled, limits):
+    """Say that too little of the labelled surface can be seen; return "" when enough can."""
     chosen = surface.spread(labelled, 60)
     seen = surface.openness(surface.centres[chosen], surface.face_normals[chosen]) >= 1 / 6
     if seen.mean() < limits.visible:
         return f"only {seen.mean():.0%} of the labelled surface can be seen"
-    defect.parameters["departure"] = round(departure, 6)
     return ""
 
 

@@ -30,13 +30,12 @@ def rms_departure(surface, points, displacement):
 def fitted(departure, wanted, most):
     """Return the amount, `most` at most, that makes a departure that grows with it as wanted.
 
-    departure : a function of the amount, about linear. Five evaluations come within a few percent.
+    departure : a function of the amount, about linear. Six evaluations come within a few percent.
     """
-    low, low_value, high = 0.0, departure(0.0), most
-    high_value = departure(high)
+    low, low_value, high, high_value = 0.0, departure(0.0), most, departure(most)
+    if high_value <= wanted:
+        return most
     for _ in range(4):
-        if high_value <= wanted:
-            break
         share = (wanted - low_value) / max(high_value - low_value, 1e-12)
         middle = low + (high - low) * float(np.clip(share, 0.05, 0.95))
         value = departure(middle)
@@ -46,7 +45,8 @@ def fitted(departure, wanted, most):
             low, low_value = middle, value
         else:
             high, high_value = middle, value
-    return high
+    share = (wanted - low_value) / max(high_value - low_value, 1e-12)
+    return low + (high - low) * float(np.clip(share, 0.0, 1.0))
 
 
 def random_direction(rng):

@@ -13,8 +13,8 @@
 4. the moved region is continuous: across no edge does the displacement differ by more than the
    `slope` of `STRAINS` times the length of the edge, and the labelled surface is one piece: it
    hangs together over labelled faces and those next to them (the edge of a groove hardly moves), or
-   is the other side of the same wall. Of a product that is bent or wrung, whose parts at one place of the axis all move alike, the largest
-   piece is MAIN of the labelled surface at least.
+   is the other side of the same wall. Of a product that is bent or wrung, whose parts at one place
+   of the axis all move alike, the largest piece is MAIN of the labelled surface at least.
 
 Slivers, triangles less than SLIVER high, are left out of tests 1 and 3: meshes from booleans are
 full of them, nobody sees them, and the direction of their normal means nothing.
@@ -37,6 +37,8 @@ MAIN = 0.6
 # Products from booleans and repair have faces that all but touch, and coarse faces of a smooth bend
 # may cut this deep into each other.
 TOUCHING = 0.001
+# More pairs of faces than this do not only touch; the gap of each is not measured.
+MANY = 64
 # A wall is this thick at most, in unit-sphere radii.
 WALL = 0.25
 
@@ -202,6 +204,8 @@ def new_intersections(before, surface, moved):
     known = _overlaps(before, surface.faces, np.unique(pairs))
     codes = [item[:, 0] * len(surface.faces) + item[:, 1] for item in (pairs, known)]
     pairs = pairs[~np.isin(*codes)]
+    if len(pairs) > MANY:
+        return pairs
     apart = [_gap(before, surface.faces[one], surface.faces[other]) for one, other in pairs]
     return pairs[np.array(apart, dtype=float) >= TOUCHING]
 
