@@ -39,7 +39,8 @@ from blender_scripts.meshes import (
 from blender_scripts.surface import Surface, dot, tangents, unit
 
 SHIFT = (0.025, 0.12)  # radii: slight, severe
-TURN = (5.0, 30.0)  # degrees
+TURN = (5.0, 30.0)  # degrees, but no point of the part moves further than FARTHEST
+FARTHEST = 0.3
 EXTENT = (0.10, 0.45)  # share of the extent along the axis beyond the plane
 LEAST, MOST = 0.01, 0.35
 SLIM, WIDEST = 0.2, 0.6
@@ -111,6 +112,7 @@ def _move_solid(surface, rng, faces, shift, degrees):
     rows = np.unique(surface.faces[faces])
     centre = surface.vertices[rows].mean(axis=0)
     axis = random_direction(rng)
+    degrees = _limited(degrees, surface.vertices[rows] - centre, axis)
     motion = Motion(_rotation(axis, degrees), centre, shift * random_direction(rng))
     displacement = np.zeros_like(surface.vertices)
     displacement[rows] = motion.moved(surface.vertices[rows]) - surface.vertices[rows]
@@ -147,6 +149,7 @@ def _move_piece(surface, rng, shift, degrees):
     centre = np.einsum("f,fi->i", size[cap] / size[cap].sum(), corners)
     angle = rng.uniform(0, 2 * np.pi)
     sideways = np.cos(angle) * across + np.sin(angle) * along
+    degrees = _limited(degrees, vertices - centre, axis)
     motion = Motion(_rotation(axis, degrees), centre, shift * sideways - HAIR * axis)
     union = boolean(rest[:2], (motion.moved(vertices), faces), "UNION")
     overlap = volume(*rest[:2]) + volume(vertices, faces) - volume(*union[:2])
@@ -243,6 +246,12 @@ def _inside(surface, points):
     direction = unit(np.array([0.31, 0.17, 0.94]))
     _, face = surface.cast(points, direction)
     return (face >= 0) & (dot(surface.face_normals[face], direction) > 0)
+
+
+def _limited(degrees, arms, axis):
+    """Return the angle, less where an arm (N, 3) from the axis would carry FARTHEST away."""
+    reach = np.linalg.norm(arms - dot(arms, axis)[:, None] * axis, axis=1).max()
+    return float(min(degrees, np.degrees(FARTHEST / reach)))
 
 
 def _rotation(axis, degrees):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from blender_scripts.defects.fields import components
+from blender_scripts.meshes import clean
 from blender_scripts.surface import dot
 
 
@@ -109,13 +110,15 @@ def solids(vertices, faces):
 
 def change(surface, result):
     """Return the `Change` from the pristine closed `Surface` to the `Defective` that a cut left."""
-    before, after, cut = surface.faces, result.faces, result.cut
+    # vertices that lie together in single precision are one in the result of a boolean
+    vertices, before = clean(surface.vertices.astype(np.float32), surface.faces)
+    after, cut = result.faces, result.cut
     count, simple = loops(border(result.vertices, after, cut).ends)
     parts_before, (parts_after, owner) = parts(before)[0], parts(after)
     euler_before, euler_after = euler_characteristic(before), euler_characteristic(after)
     # what stays is common to both surfaces, and closed curves count nothing: the rest differs
     went = euler_before - euler_after + euler_characteristic(after[cut])
-    more = solids(result.vertices, after) - solids(surface.vertices, before)
+    more = solids(result.vertices, after) - solids(vertices, before)
     return Change(
         loops=count,
         simple=simple,

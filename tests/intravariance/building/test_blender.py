@@ -7,9 +7,12 @@ import stat
 import sys
 
 import numpy as np
+import point_cloud_utils
 import pytest
 
 from intravariance.building.blender import BlenderCrash, BlenderWorker, ImpossibleDefect
+from intravariance.building.plan import SampleJob
+from intravariance.building.sample import SampleSettings, make_sample
 from intravariance.errors import BackendUnavailable
 from intravariance.geometry.densify import subdivide_long_edges
 from intravariance.geometry.mesh import mesh_from_arrays, to_unit_sphere
@@ -44,6 +47,26 @@ def test_the_same_request_gives_the_same_defect_in_another_process(blender, cone
     assert here.parameters == there.parameters
     assert here.cut.any()
     assert len(here.rim)
+
+
+def test_a_misaligned_part_is_labelled_and_goes_back_where_it_was(blender):
+    tap = to_unit_sphere(mesh_from_arrays(*blender.design("tap", "mixer_tap")))
+    tap = subdivide_long_edges(tap, 0.05)
+    job = SampleJob("tap_test_001", "tap", "mixer_tap", "test", "misaligned", 3000, 0.8)
+    sample = make_sample(job, tap, "design", SampleSettings(0, "canonical", 0.0, 0.0), blender)
+    moved = np.isfinite(sample.displacement).all(axis=1) & (sample.labels == 1)
+    assert 0.01 < moved.mean() < 0.40
+    assert not sample.displacement[sample.labels == 0].any()
+    before = sample.points.astype(float) - np.nan_to_num(sample.displacement)
+    known = moved | (sample.labels == 0)
+    distance, _, _ = point_cloud_utils.closest_points_on_mesh(
+        before[known], tap.vertices.astype(float), tap.faces
+    )
+    assert distance.max() < 1e-5
+    distance, _, _ = point_cloud_utils.closest_points_on_mesh(
+        sample.points[moved].astype(float), tap.vertices.astype(float), tap.faces
+    )
+    assert np.median(distance) > 0.01
 
 
 def test_a_killed_worker_is_restarted_and_the_request_repeated(cone):
