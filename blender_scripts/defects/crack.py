@@ -26,10 +26,10 @@ from blender_scripts.defects.topology import parts, solids
 from blender_scripts.meshes import GeometryError, areas, boolean
 from blender_scripts.surface import Surface, unit
 
-LENGTH = (0.40, 1.80)  # slight, severe
+LENGTH = (0.30, 1.80)  # slight, severe
 WIDTH = (0.030, 0.150)
-DEPTH = (0.06, 0.26)
-SHORTEST = 0.30
+DEPTH = (0.04, 0.26)
+SHORTEST = 0.25
 THIN, JAGGED, WHOLE = 5.0, 1.05, 0.9
 # Thinner material than this is cracked through.
 THROUGH = 0.14
