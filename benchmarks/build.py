@@ -30,7 +30,9 @@ from intravariance.dataset.specification_reader import load_group
 from intravariance.geometry.mesh import Mesh
 from intravariance.sources import choose, load_base_mesh, parse_source, prepare
 
-SETTINGS = SampleSettings(seed=0, pose="so3", noise_sigma=0.002**0.5, tolerance=0.0)
+SETTINGS = SampleSettings(
+    seed=0, pose="so3", noise_sigma=0.002**0.5, tolerance=0.0, points=(7000, 12000)
+)
 
 
 def main() -> None:

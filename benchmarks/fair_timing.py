@@ -24,17 +24,15 @@ OTHERS = 0.1  # share of the machine that other processes may take
 REPEATS = 3
 
 
-def medians(
-    calls: dict[str, Call], samples: int, synchronise: Call
-) -> tuple[dict[str, float], str]:
+def medians(calls: dict[str, Call], samples: int) -> tuple[dict[str, float], str]:
     """Return median seconds of each call, taking turns; and "*" if others were at work.
 
-    samples : blocks of each call. synchronise : waits until the device has done its work.
+    samples : blocks of each call.
     """
     counts = {}
     for name, call in calls.items():
         call()  # maps, buffers, threads
-        counts[name] = max(1, math.ceil(BLOCK / block(call, 1, synchronise)[0]))
+        counts[name] = max(1, math.ceil(BLOCK / block(call, 1)[0]))
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     disturbed = 0.0
     for _ in range(samples):
@@ -43,7 +41,7 @@ def medians(
             while len(attempts) <= REPEATS and (not attempts or attempts[-1][1] > OTHERS):
                 if attempts:
                     time.sleep(0.5)  # they may be done then
-                attempts.append(block(call, counts[name], synchronise))
+                attempts.append(block(call, counts[name]))
             best = min(attempts, key=lambda attempt: attempt[1])
             disturbed = max(disturbed, best[1])
             seconds[name].append(best[0])
@@ -53,13 +51,11 @@ def medians(
     return middle, "*" if disturbed > OTHERS else ""
 
 
-def block(call: Call, count: int, synchronise: Call) -> tuple[float, float]:
+def block(call: Call, count: int) -> tuple[float, float]:
     """Return (seconds of a call, share of the machine that other processes took meanwhile)."""
-    synchronise()
     busy, own, start = busy_seconds(), time.process_time(), time.perf_counter()
     for _ in range(count):
         call()
-    synchronise()
     elapsed = time.perf_counter() - start
     others = (busy_seconds() - busy) - (time.process_time() - own)
     return elapsed / count, others / elapsed / psutil.cpu_count()

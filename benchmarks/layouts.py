@@ -5,8 +5,8 @@
     python benchmarks/layouts.py --clouds 1000 --layout real3d-ad     1.2 GB, a quarter of an hour
     python benchmarks/layouts.py --normals FILE     how true the normals of exported templates are
 
-A dataset of spheres with bulges is made once, by the store's own functions; an eighth of them are
-templates, but at most four, and half of the others have a defect. Each figure comes from a process
+A dataset of balls with bulges is made once, as tests make theirs; an eighth of them are templates,
+but at most four, and half of the others have a defect. Each figure comes from a process
 of its own, which is warm: imports are not counted, opening the file is. "plain" reads the same file
 and writes the same clouds and labels, without checks, checksums or meshes with faces, with Open3D's
 writers and `numpy.savetxt` or `numpy.save`, and reads them with Open3D's readers and
@@ -34,17 +34,17 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from the source tree
+
 from annotations.vocabulary import NORMAL
-from intravariance.dataset.shards import assemble, write_shard
 from intravariance.dataset.specification import Category, Specification
-from intravariance.dataset.store import Dataset, Sample, open_dataset
+from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.exchange.exporting.tree import write_tree
 from intravariance.exchange.importing.run import ImportSettings, import_dataset
 from intravariance.exchange.layouts import WRITERS, ExportOptions, detect_layout, find_scans
 from intravariance.exchange.layouts.template_meshes import normal_faces, vertex_normals
-from intravariance.executors.processes import ProcessExecutor
-from intravariance.executors.serial import SerialExecutor
-from intravariance.geometry.mesh import Mesh
+from intravariance.executors.processes import local_executor
+from tests.samples import make_dataset
 
 SIGMA = 0.002
 
@@ -107,55 +107,13 @@ def row(layout: str, what: str, jobs: int, ours: dict, plain: dict) -> None:
 
 
 def make_file(path: Path, clouds: int, points: int) -> Path:
-    """Make a dataset of noisy spheres."""
+    """Make a dataset of noisy balls, some with a bulge."""
     templates = max(1, min(4, clouds // 8))
     defective = (clouds - templates) // 2
-    defects = {"bulge": defective}
     positives = clouds - templates - defective
-    category = Category("ball", ("round",), templates, positives, defects)
-    specification = Specification("spheres", "Spheres", (points, points), (category,))
-    shards = path.with_suffix(".shards")
-    shards.mkdir()
-    paths = []
-    for number in range(clouds):
-        paths.append(shards / f"{number}.h5")
-        bulged = number >= clouds - defective
-        write_shard(paths[-1], sphere(number, points, number < templates, bulged))
-    identity = {
-        "specification": specification.to_dict(),
-        "source": "procedural",
-        "seed": 0,
-        "pose": "canonical",
-        "noise_sigma": SIGMA,
-    }
-    assemble(path, paths, {"identity": identity, "software": {}})
-    return path
-
-
-def sphere(number: int, points: int, template: bool, bulged: bool) -> Sample:
-    """Make a sample; a bulge lies around the point that was drawn first."""
-    rng = np.random.default_rng(number)
-    normals = rng.normal(size=(points, 3))
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    near = np.linalg.norm(normals - normals[0], axis=1)
-    labels = ((near < 0.3) & bulged).astype(np.uint8)
-    displacement = (0.1 * labels * np.exp(-((near / 0.2) ** 2)))[:, None] * normals
-    noise = rng.normal(scale=SIGMA, size=normals.shape)
-    corners = np.array([(1, 0, 0), (0, 1, 0), (0, 0, 1), (-1, -1, -1)], dtype=np.float32)
-    faces = np.array([(0, 1, 2), (0, 3, 1), (1, 3, 2), (2, 3, 0)], dtype=np.int32)
-    return Sample(
-        id=f"ball_{number:04d}",
-        category="ball",
-        subcategory="round",
-        split="train" if template else "test",
-        defect="bulge" if bulged else NORMAL,
-        points=(normals + displacement + noise).astype(np.float32),
-        normals=normals.astype(np.float32),
-        labels=labels,
-        displacement=displacement.astype(np.float32),
-        pose=np.eye(4),
-        mesh=Mesh(corners, faces) if template else None,
-    )
+    category = Category("ball", ("round_ball",), templates, positives, {"bulge": defective})
+    specification = Specification("balls", "Balls", (points, points), (category,))
+    return make_dataset(path, specification, sigma=SIGMA)
 
 
 def run_task(task: str, layout: str, file: Path, folder: Path, jobs: int) -> dict:
@@ -182,7 +140,7 @@ def write(layout: str, file: Path, folder: Path, jobs: int) -> dict:
     start = time.perf_counter()
     with open_dataset(file) as dataset:
         options = ExportOptions(rules.spellings[0], rules.delimiters[0], SIGMA)
-        with SerialExecutor() if jobs == 1 else ProcessExecutor(jobs) as executor:
+        with local_executor(jobs) as executor:
             written = write_tree(WRITERS[layout], dataset, folder, options, executor, quiet=True)
     return figures(start, written.samples, written.bytes, jobs)
 
@@ -207,7 +165,7 @@ def import_tree(layout: str, file: Path, folder: Path, jobs: int) -> dict:
     """Time `iv import` as a whole: read, normals estimated, stored, verified."""
     out = file.with_name("imported.h5")
     start = time.perf_counter()
-    with ProcessExecutor(jobs) as executor:
+    with local_executor(jobs) as executor:
         result = import_dataset(ImportSettings("auto", folder, quiet=True), out, executor)
     found = figures(start, result.specification.total, out.stat().st_size, jobs)
     out.unlink()

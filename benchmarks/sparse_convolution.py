@@ -5,7 +5,6 @@
     python benchmarks/sparse_convolution.py --quick                two minutes
     python benchmarks/sparse_convolution.py --only network --threads 2
     python benchmarks/sparse_convolution.py --data group2.h5       real samples
-    python benchmarks/sparse_convolution.py --device cuda          with TF32 too
 
 1. layers: one convolution, forward and forward + backward (gradients of features and kernel), its
    kernel map built before; the outputs and gradients of every row are compared first.
@@ -15,7 +14,8 @@
 Methods take turns (see `fair_timing`); a figure is the median of five blocks. Each number of
 threads runs in a process of its own (OpenBLAS and OpenMP read it when they are loaded). Rivals that
 are not installed are left out: MinkowskiEngine is built as in docs/minkowski.md, Open3D's CPU wheel
-is `open3d-cpu`. The tables go to stdout as Markdown, progress to stderr.
+is `open3d-cpu`. The tables go to stdout as Markdown, progress to stderr. A CUDA device has a
+benchmark of its own, `benchmarks/gpu.py`.
 """
 
 from __future__ import annotations
@@ -31,35 +31,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import sparse_rivals as subjects
 import torch
 from fair_timing import Table, medians, milliseconds
-from sparse_rivals import (
-    DOWN,
-    MINKOWSKI,
-    NAMES,
-    OPEN3D,
-    OURS,
-    STEM,
-    SUBMANIFOLD,
-    UP,
-    VOXEL_SIZE,
-    Call,
-    agree,
-    available_backends,
-    compare_layers,
-    computing_in,
-    coordinates,
-    dense,
-    first_convolutions,
-    iv_maps,
-    layer_operands,
-    layers,
-    minkowski_maps,
-    network_clouds,
-    open3d_works,
-    run_layer,
-    training_step,
-)
+from sparse_rivals import DOWN, MINKOWSKI, NAMES, OPEN3D, OURS, STEM, SUBMANIFOLD, UP, Call
 
 from mc4ad_model.machine.precision import bfloat16_is_native
 from mc4ad_model.methods.mc4ad.architectures import NetworkConfig
@@ -70,7 +45,7 @@ SECTIONS = ("layers", "maps", "network")
 # Variables that load OpenMP, OpenBLAS (MinkowskiEngine) and MKL (torch) with so many threads.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 # Largest difference between methods, relative to the largest value.
-TOLERANCE = {"float32": 1e-4, "TF32": 1e-2, "bfloat16": 5e-2}
+TOLERANCE = 1e-4
 GEMM = ("aten::mm", "aten::addmm", "aten::addmm_", "aten::bmm", "aten::baddbmm")
 
 
@@ -78,7 +53,6 @@ GEMM = ("aten::mm", "aten::addmm", "aten::addmm_", "aten::bmm", "aten::baddbmm")
 class Run:
     """The conditions under which one process measures."""
 
-    device: torch.device
     threads: int
     quick: bool
     data: Path | None
@@ -98,21 +72,7 @@ class Run:
         """Return the numbers of channels to measure."""
         return (32, 128) if self.quick else (32, 64, 128)
 
-    @property
-    def precisions(self) -> tuple[str, ...]:
-        """Return the precisions that the device is measured in."""
-        if self.device.type == "cuda":
-            return tuple(TOLERANCE)
-        return ("float32", "bfloat16") if bfloat16_is_native(self.device) else ("float32",)
-
-    def synchronise(self) -> None:
-        """Wait until the device has done its work."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-
     def __str__(self) -> str:
-        if self.device.type == "cuda":
-            return torch.cuda.get_device_name(self.device)
         return "1 thread" if self.threads == 1 else f"{self.threads} threads"
 
 
@@ -122,18 +82,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS)
-    parser.add_argument("--threads", nargs="+", type=int, default=None, help="default: 1 2")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], help="default: 1 2")
     parser.add_argument(
         "--data", type=Path, help="a dataset of `iv build`; default: a wavy surface"
     )
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
-    if options.device == "cuda" and not torch.cuda.is_available():
-        raise SystemExit("--device cuda: torch finds no CUDA device")
-    threads = options.threads or ([os.cpu_count()] if options.device == "cuda" else [1, 2])
+    threads = options.threads
     if len(threads) == 1 and all(os.environ.get(name) == str(threads[0]) for name in THREADS):
-        run = Run(torch.device(options.device), threads[0], options.quick, options.data)
+        run = Run(threads[0], options.quick, options.data)
         torch.set_num_threads(run.threads)
         measure(run, options.only)
         return
@@ -146,24 +103,23 @@ def main() -> None:
 
 
 def measure(run: Run, sections: Sequence[str]) -> None:
-    """Print the tables of one process."""
-    backends = available_backends(run.device)
-    open3d = "layers" in sections and open3d_works(run.device)
-    for precision in run.precisions:
-        # MinkowskiEngine knows no bfloat16, and neither rival TF32 as torch's switch has it. On the
-        # CPU bfloat16 is for the network alone.
-        layered = "layers" in sections and (precision == "float32" or run.device.type == "cuda")
-        rivals = backends if precision == "float32" else {OURS: backends[OURS]}
-        with computing_in(precision, run.device):
-            if layered:
-                measure_layers(run, precision, rivals, open3d and precision == "float32")
-            if "maps" in sections and precision == "float32":
-                measure_maps(run, rivals)
-            if "network" in sections:
+    """Print the tables of one process; bfloat16 is for the network alone, and no rival knows it."""
+    backends = subjects.available_backends()
+    if "layers" in sections:
+        measure_layers(run, backends, subjects.open3d_works())
+    if "maps" in sections:
+        measure_maps(run, backends)
+    if "network" in sections:
+        cpu = torch.device("cpu")
+        measured = {"float32": backends, "bfloat16": {OURS: backends[OURS]}}
+        if not bfloat16_is_native(cpu):
+            del measured["bfloat16"]
+        for precision, rivals in measured.items():
+            with subjects.computing_in(precision, cpu):
                 measure_network(run, precision, rivals)
 
 
-def measure_layers(run: Run, precision: str, backends: dict[str, Backend], open3d: bool) -> None:
+def measure_layers(run: Run, backends: dict[str, Backend], open3d: bool) -> None:
     """Measure forward and forward + backward of one convolution."""
     names = [*backends, *([OPEN3D] if open3d else [])]
     rivals = names[1:]
@@ -177,21 +133,21 @@ def measure_layers(run: Run, precision: str, backends: dict[str, Backend], open3
     cases += [(geometry, run.sizes[:2][-1]) for geometry in (DOWN, UP)]
     smallest: dict[str, tuple[float, str]] = {}
     for geometry, size in cases:
-        pyramid = CoordinatePyramid(coordinates(size, run.data).to(run.device))
-        methods = layers(backends, open3d, pyramid, geometry)
+        pyramid = CoordinatePyramid(subjects.coordinates(size, run.data))
+        methods = subjects.layers(backends, open3d, pyramid, geometry)
         pairs = pyramid.kernel_map(geometry).forward.pairs
         voxels = pyramid.size(geometry.target_stride)
         for channels in run.channels:
-            operands = layer_operands(pyramid, geometry, channels)
-            compare_layers(methods, pyramid, geometry, operands, TOLERANCE[precision])
+            operands = subjects.layer_operands(pyramid, geometry, channels)
+            subjects.compare_layers(methods, pyramid, geometry, operands, TOLERANCE)
             rows = max(1, pairs // geometry.offsets)
             for backward in (False, True):
                 calls: dict[str, Call] = {
-                    name: functools.partial(run_layer, layer, operands, backward)
+                    name: functools.partial(subjects.run_layer, layer, operands, backward)
                     for name, layer in methods.items()
                 }
-                calls["dense"] = dense(rows, channels, backward, precision, run.device)
-                seconds, mark = medians(calls, run.samples, run.synchronise)
+                calls["dense"] = subjects.dense(rows, channels, backward)
+                seconds, mark = medians(calls, run.samples)
                 work = 2 * channels**2 * (3 if backward else 1) / 1e9
                 rate = work * pairs / seconds[OURS]
                 dense_rate = work * rows / seconds["dense"]
@@ -206,7 +162,7 @@ def measure_layers(run: Run, precision: str, backends: dict[str, Backend], open3
                     smallest[name] = min(smallest.get(name, here), here)
                 row += [f"{rate:.1f}", f"{dense_rate:.1f}", f"{rate / dense_rate:.0%}"]
                 table.add(row)
-    print(f"\n### Layers, {run}, {precision}\n\n{table}")
+    print(f"\n### Layers, {run}, float32\n\n{table}")
     for name, (ratio, where) in smallest.items():
         print(f"\nSmallest {name} / iv: {ratio:.2f} ({where}).")
     sys.stdout.flush()
@@ -227,17 +183,17 @@ def measure_maps(run: Run, backends: dict[str, Backend]) -> None:
     of_network += [Geometry(2, 2 * fine, fine) for fine in (8, 4, 2, 1)] + [SUBMANIFOLD]
     cases = {NAMES[g]: [g] for g in (SUBMANIFOLD, STEM, DOWN)}
     cases["all of CFP-Net"] = of_network
-    builders = {OURS: iv_maps, MINKOWSKI: minkowski_maps}
+    builders = {OURS: subjects.iv_maps, MINKOWSKI: subjects.minkowski_maps}
     for size in run.sizes:
-        voxels = coordinates(size, run.data).to(run.device)
+        voxels = subjects.coordinates(size, run.data)
         for label, geometries in cases.items():
             calls: dict[str, Call] = {}
             for name in names:
                 calls[name] = functools.partial(builders[name], voxels, geometries)
                 calls[f"{name} first"] = functools.partial(
-                    first_convolutions, backends[name], voxels, geometries
+                    subjects.first_convolutions, backends[name], voxels, geometries
                 )
-            seconds, mark = medians(calls, run.samples, run.synchronise)
+            seconds, mark = medians(calls, run.samples)
             row = [label + mark, f"{len(voxels):,}"]
             row += [milliseconds(seconds[name]) for name in names]
             row += [milliseconds(seconds[f"{name} first"]) for name in names]
@@ -250,76 +206,51 @@ def measure_maps(run: Run, backends: dict[str, Backend]) -> None:
 
 def measure_network(run: Run, precision: str, backends: dict[str, Backend]) -> None:
     """Measure inference and training step of CFP-Net, from points to forces."""
-    cuda, names = run.device.type == "cuda", list(backends)
+    names = list(backends)
     table = Table(
         ["clouds", "points", "voxels", "pass"]
         + [f"{name} ms" for name in names]
         + ["MinkowskiEngine / iv"] * (len(names) > 1)
         + ["iv clouds/s", "iv outside GEMM"]
-        + ["device busy", "peak MiB"] * cuda
     )
-    for clouds in network_clouds(run.device, run.data, run.quick):
+    for clouds in subjects.network_clouds(run.data, run.quick):
         networks = {
-            name: CFPNet(NetworkConfig.named("released"), backend=backend.name).to(run.device)
+            name: CFPNet(NetworkConfig.named("released"), backend=backend.name)
             for name, backend in backends.items()
         }
         forces = {name: torch.cat([f.combined for f in network.predict(clouds)])
                   for name, network in networks.items()}  # fmt: skip
         for name in names:
             # Rounding grows through 24 layers.
-            agree(f"CFP-Net, {name}", forces[name], forces[OURS].float(), 1e-3)
-        size = len(voxelise(clouds, VOXEL_SIZE).coordinates)
+            subjects.agree(f"CFP-Net, {name}", forces[name], forces[OURS].float(), 1e-3)
+        size = len(voxelise(clouds, subjects.VOXEL_SIZE).coordinates)
         passes: dict[str, dict[str, Call]] = {
             "inference": {
                 name: functools.partial(network.predict, clouds)
                 for name, network in networks.items()
             },
             "training step": {
-                name: training_step(network, clouds) for name, network in networks.items()
+                name: subjects.training_step(network, clouds) for name, network in networks.items()
             },
         }
         for label, calls in passes.items():
-            seconds, mark = medians(calls, run.samples, run.synchronise)
+            seconds, mark = medians(calls, run.samples)
             row = [f"{len(clouds)}", f"{sum(map(len, clouds)):,}", f"{size:,}", label + mark]
             row += [milliseconds(seconds[name]) for name in names]
             if len(names) > 1:
                 row.append(f"{seconds[MINKOWSKI] / seconds[OURS]:.2f}")
-            gemm, total = profile(run, calls[OURS])
-            row += [f"{len(clouds) / seconds[OURS]:.1f}", f"{1 - gemm / total:.0%}"]
-            if cuda:
-                row += [f"{total / seconds[OURS]:.0%}", f"{peak_memory(calls[OURS]):.0f}"]
+            row += [f"{len(clouds) / seconds[OURS]:.1f}", f"{outside_products(calls[OURS]):.0%}"]
             table.add(row)
     print(f"\n### CFP-Net, {run}, {precision}\n\n{table}", flush=True)
 
 
-def profile(run: Run, call: Call) -> tuple[float, float]:
-    """Return (seconds in matrix products, seconds in all operations) of a call, on the device."""
-    cuda = run.device.type == "cuda"
-    activities = [torch.profiler.ProfilerActivity.CPU]
-    if cuda:
-        activities.append(torch.profiler.ProfilerActivity.CUDA)
+def outside_products(call: Call) -> float:
+    """Return the share of a call's time that is not spent in matrix products."""
     call()
-    with torch.profiler.profile(activities=activities) as profiler:
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
         call()
-        run.synchronise()
-    gemm = total = 0.0
-    for event in profiler.key_averages():
-        own = event.self_device_time_total if cuda else event.self_cpu_time_total
-        if event.key in GEMM:
-            gemm += own
-        # On CUDA the kernels, but neither what starts them nor the ranges around them.
-        kernel = event.device_type.name == "CUDA" and not event.is_user_annotation
-        if kernel or not cuda:
-            total += own
-    return gemm / 1e6, total / 1e6
-
-
-def peak_memory(call: Call) -> float:
-    """Return the peak MiB of tensors on the device during a call, the network's own included."""
-    torch.cuda.reset_peak_memory_stats()
-    call()
-    torch.cuda.synchronize()
-    return torch.cuda.max_memory_allocated() / 2**20
+    times = {event.key: event.self_cpu_time_total for event in profiler.key_averages()}
+    return 1 - sum(times.get(key, 0.0) for key in GEMM) / sum(times.values())
 
 
 def processor() -> str:

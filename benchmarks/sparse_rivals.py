@@ -40,30 +40,28 @@ Call = Callable[[], object]
 Layer = Callable[[Tensor, Tensor], Tensor]
 
 
-def available_backends(device: torch.device) -> dict[str, Backend]:
-    """Return our backend and, if it is installed and runs on the device, MinkowskiEngine's."""
+def available_backends() -> dict[str, Backend]:
+    """Return our backend and, if it is installed and runs, MinkowskiEngine's."""
     backends = {OURS: get_backend("torch")}
     try:
         backend = get_backend("minkowski")
-        corners = torch.tensor([[0, 0, 0, 0], [0, 0, 0, 1]], dtype=torch.int32, device=device)
-        features, kernel = torch.ones(2, 4, device=device), torch.ones(27, 4, 4, device=device)
-        backend.convolve(features, kernel, CoordinatePyramid(corners), Geometry(3, 1, 1))
+        corners = CoordinatePyramid(torch.tensor([[0, 0, 0, 0], [0, 0, 0, 1]], dtype=torch.int32))
+        backend.convolve(torch.ones(2, 4), torch.ones(27, 4, 4), corners, Geometry(3, 1, 1))
     except (BackendUnavailable, RuntimeError) as error:
-        _skip(MINKOWSKI, device, error)
+        _skip(MINKOWSKI, error)
     else:
         backends[MINKOWSKI] = backend
     return backends
 
 
-def open3d_works(device: torch.device) -> bool:
-    """Tell whether Open3D's `sparse_conv` is installed and runs on the device."""
+def open3d_works() -> bool:
+    """Tell whether Open3D's `sparse_conv` is installed and runs."""
     try:
-        neighbours = torch.zeros(1, 27, dtype=torch.int32, device=device)
-        one = torch.ones(1, 4, device=device)
-        open3d_layer(neighbours, sources=1)(one, torch.ones(27, 4, 4, device=device))
+        layer = open3d_layer(torch.zeros(1, 27, dtype=torch.int32), sources=1)
+        layer(torch.ones(1, 4), torch.ones(27, 4, 4))
     # Its import raises Exception itself where it was built for another torch.
     except Exception as error:
-        _skip(OPEN3D, device, error)
+        _skip(OPEN3D, error)
         return False
     return True
 
@@ -83,7 +81,7 @@ def open3d_layer(by_target: Tensor, sources: int) -> Layer:
     offset = present.nonzero()[:, 1].to(torch.uint8)
     splits = torch.nn.functional.pad(present.sum(1).cumsum(0), (1, 0))
     edge = round(by_target.shape[1] ** (1 / 3))
-    none = torch.zeros(0, device=by_target.device)  # no weights of voxels and neighbours
+    none = torch.zeros(0)  # no weights of voxels and neighbours
 
     def layer(features: Tensor, kernel: Tensor) -> Tensor:
         # Open3D's (z, y, x) rows, x fastest, are MinkowskiEngine's order.
@@ -119,9 +117,10 @@ def minkowski_maps(coordinates: Tensor, geometries: Sequence[Geometry]) -> None:
     """Build MinkowskiEngine's kernel maps of new coordinates, without our adapter."""
     import MinkowskiEngine as ME  # noqa: PLC0415 - weight
 
-    kind = ME.CoordinateMapType.CUDA if coordinates.is_cuda else ME.CoordinateMapType.CPU
     threads = torch.get_num_threads()  # it sets those of the whole process
-    manager = ME.CoordinateManager(D=3, num_threads=threads, coordinate_map_type=kind)
+    manager = ME.CoordinateManager(
+        D=3, num_threads=threads, coordinate_map_type=ME.CoordinateMapType.CPU
+    )
     keys = {1: manager.insert_and_map(coordinates, [1, 1, 1])[0]}
     for geometry in geometries:
         source, target = geometry.source_stride, geometry.target_stride
@@ -209,19 +208,14 @@ def layer_operands(
     return features.requires_grad_(), kernel.requires_grad_(), gradient
 
 
-def dense(rows: int, channels: int, backward: bool, precision: str, device: torch.device) -> Call:
+def dense(rows: int, channels: int, backward: bool) -> Call:
     """Make a call of an average kernel offset's matrix product, on rows that lie ready.
 
     [rows, C] @ [C, C]; with `backward` those of the two gradients too.
     """
-    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     generator = torch.Generator().manual_seed(0)
-    x, gradient, y, of_x = (
-        torch.randn(rows, channels, generator=generator).to(device, dtype) for _ in range(4)
-    )
-    matrix, of_matrix = (
-        torch.randn(channels, channels, generator=generator).to(device, dtype) for _ in range(2)
-    )
+    x, gradient, y, of_x = (torch.randn(rows, channels, generator=generator) for _ in range(4))
+    matrix, of_matrix = (torch.randn(channels, channels, generator=generator) for _ in range(2))
 
     def products() -> None:
         torch.mm(x, matrix, out=y)
@@ -240,8 +234,8 @@ def first_convolutions(backend: Backend, voxels: Tensor, geometries: Sequence[Ge
     pyramid = CoordinatePyramid(voxels)
     for geometry in geometries:
         inputs = 3 if geometry == STEM else 32
-        features = torch.ones(pyramid.size(geometry.source_stride), inputs, device=voxels.device)
-        kernel = torch.ones(geometry.offsets, inputs, 32, device=voxels.device)
+        features = torch.ones(pyramid.size(geometry.source_stride), inputs)
+        kernel = torch.ones(geometry.offsets, inputs, 32)
         # The stem's features are points: no gradient goes there.
         leaves = [kernel.requires_grad_()]
         if geometry != STEM:
@@ -314,20 +308,18 @@ def coordinates(voxels: int, data: Path | None) -> Tensor:
     return voxelise(clouds, VOXEL_SIZE).coordinates
 
 
-def network_clouds(device: torch.device, data: Path | None, quick: bool) -> Iterator[list[Tensor]]:
+def network_clouds(data: Path | None, quick: bool) -> Iterator[list[Tensor]]:
     """Yield the batches that CFP-Net is measured on."""
     if data is not None:
         for count in (1, 4):
-            yield [cloud.to(device) for cloud in real_clouds(data)[:count]]
+            yield real_clouds(data)[:count]
         return
     sizes = [(1, 5_000)] if quick else [(1, 5_000), (1, 15_000), (4, 5_000)]
-    if device.type == "cuda":
-        sizes.append((1, 12_500))  # 25,000 points
     for count, size in sizes:
-        yield [wavy_cloud(size, seed).to(device) for seed in range(count)]
+        yield [wavy_cloud(size, seed) for seed in range(count)]
 
 
-def _skip(name: str, device: torch.device, error: Exception) -> None:
+def _skip(name: str, error: Exception) -> None:
     """Say that a rival is left out, and why."""
     reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    print(f"\n{name} is left out, it does not run here on {device.type}: {reason}", flush=True)
+    print(f"\n{name} is left out, it does not run here: {reason}", flush=True)

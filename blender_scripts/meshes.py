@@ -9,6 +9,8 @@ are not bit-reproducible from run to run.
 import bpy
 import numpy as np
 
+from blender_scripts.portable import dot, norm
+
 CUTTER_ATTRIBUTE = "cutter"
 
 
@@ -98,13 +100,13 @@ def flip_flat_faces(vertices, faces, marks, tolerance=1e-5):
     such a face. `marks` (F,): both faces take the neighbour's.
     """
     faces, marks = faces.copy(), marks.copy()
-    extent = np.linalg.norm(np.ptp(vertices, axis=0))
+    extent = norm(np.ptp(vertices, axis=0))
     for _ in range(10):  # a row of such faces takes a turn each
         area = areas(vertices, faces)
         # no face can be flat whose area is above this: lengths are needed of few faces only
-        flat = np.flatnonzero(area <= tolerance * extent**2)
+        flat = np.flatnonzero(area <= tolerance * extent * extent)
         corners = vertices[faces[flat]]
-        lengths = np.linalg.norm(corners - np.roll(corners, -1, axis=1), axis=2)  # 0-1, 1-2, 2-0
+        lengths = norm(corners - np.roll(corners, -1, axis=1))  # 0-1, 1-2, 2-0
         thin = area[flat] <= tolerance * lengths.max(axis=1) * lengths.min(axis=1)
         flat, lengths = flat[thin], lengths[thin]
         if len(flat) == 0:
@@ -196,7 +198,7 @@ def subdivide_long_edges(vertices, faces, longest, marks=None, rounds=64):
         codes = corners[:, 0] * len(vertices) + corners[:, 1]
         unique, index = np.unique(codes, return_inverse=True)
         ends = np.stack([unique // len(vertices), unique % len(vertices)], axis=1)
-        lengths = np.linalg.norm(vertices[ends[:, 0]] - vertices[ends[:, 1]], axis=1)
+        lengths = norm(vertices[ends[:, 0]] - vertices[ends[:, 1]])
         long = lengths > (longest(vertices[ends].mean(axis=1)) if callable(longest) else longest)
         if not long.any():
             break
@@ -231,9 +233,7 @@ def _split_faces(faces, middles, vertices, marks):
     whole = np.argmax(middles[two] < 0, axis=1)
     a, b, c, ab, bc = _rotate(faces[two], middles[two], (whole + 1) % 3)
     add(two, (ab, b, bc))
-    short = np.linalg.norm(vertices[a] - vertices[bc], axis=1) < np.linalg.norm(
-        vertices[ab] - vertices[c], axis=1
-    )
+    short = norm(vertices[a] - vertices[bc]) < norm(vertices[ab] - vertices[c])
     add(two, (a, ab, np.where(short, bc, c)), (np.where(short, a, ab), bc, c))
     return np.concatenate(pieces), np.concatenate(owners)
 
@@ -251,7 +251,7 @@ def without_short_edges(vertices, faces, shortest):
     tried = set()
     while True:
         sides = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
-        lengths = np.linalg.norm(vertices[sides[:, 0]] - vertices[sides[:, 1]], axis=1)
+        lengths = norm(vertices[sides[:, 0]] - vertices[sides[:, 1]])
         order = np.argsort(lengths, kind="stable")[: np.count_nonzero(lengths < shortest)]
         short = [pair for pair in map(tuple, sides[order].tolist()) if pair not in tried]
         if not short:
@@ -271,7 +271,7 @@ def _can_move(vertices, faces, kept, gone):
         np.cross(c[:, 1] - c[:, 0], c[:, 2] - c[:, 0])
         for c in (vertices[faces], vertices[np.where(faces == gone, kept, faces)])
     )
-    return bool((np.einsum("ij,ij->i", before, after) > 0).all())
+    return bool((dot(before, after) > 0).all())
 
 
 def closed_problem(vertices, faces):
@@ -301,15 +301,13 @@ def closed_problem(vertices, faces):
 def areas(vertices, faces):
     """Return the (F,) area of each triangle."""
     corners = np.asarray(vertices, dtype=np.float64)[faces]
-    return 0.5 * np.linalg.norm(
-        np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1
-    )
+    return 0.5 * norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
 
 
 def volume(vertices, faces):
     """Return the signed volume enclosed by a closed mesh."""
     a, b, c = np.moveaxis(np.asarray(vertices, dtype=np.float64)[faces], 1, 0)
-    return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6)
+    return float(dot(a, np.cross(b, c)).sum() / 6)
 
 
 def vertex_normals(vertices, faces):
@@ -322,4 +320,4 @@ def vertex_normals(vertices, faces):
             total[:, axis] += np.bincount(
                 faces[:, corner], weights=normal[:, axis], minlength=len(vertices)
             )
-    return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-30)
+    return total / np.maximum(norm(total)[:, None], 1e-30)

@@ -11,6 +11,7 @@ import numpy as np
 from mathutils.bvhtree import BVHTree
 
 from blender_scripts.meshes import GeometryError, areas, closed_problem, vertex_normals
+from blender_scripts.portable import cos, dot, norm, sin
 
 # Rays start this far off the surface, so that they do not meet the face they leave.
 RAY_OFFSET = 1e-4
@@ -131,7 +132,7 @@ class Surface:
         faces = np.minimum(faces, len(self.faces) - 1)
         u, v = np.sqrt(rng.random(count)), rng.random(count)
         weights = np.stack([1 - u, u * (1 - v), u * v], axis=1)
-        return np.einsum("nc,ncd->nd", weights, self.vertices[self.faces[faces]]), faces
+        return (weights[:, :, None] * self.vertices[self.faces[faces]]).sum(axis=1), faces
 
     def spread(self, wanted, count):
         """Pick at most `count` of the faces `wanted` (F,) bool, evenly spread over their area."""
@@ -163,16 +164,7 @@ class Surface:
 
 def unit(vectors):
     """Scale vectors (..., 3) to length 1 (a zero vector stays zero)."""
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return vectors / np.maximum(lengths, 1e-30)
-
-
-def dot(a, b):
-    """Return the (...,) scalar products of vectors (..., 3).
-
-    Written out: BLAS, which `@` calls, may round differently from one number of threads to another.
-    """
-    return a[..., 0] * b[..., 0] + a[..., 1] * b[..., 1] + a[..., 2] * b[..., 2]
+    return vectors / np.maximum(norm(vectors)[..., None], 1e-30)
 
 
 def tangents(normals):
@@ -185,10 +177,10 @@ def tangents(normals):
 def _hemisphere(count, widest):
     """Return (count, 3) directions about +z, evenly spread up to `widest` degrees off it."""
     steps = (np.arange(count) + 0.5) / count
-    z = 1 - steps * (1 - np.cos(np.radians(widest)))
-    angle = np.pi * (1 + 5**0.5) * np.arange(count)
-    around = np.sqrt(1 - z**2)
-    return np.stack([around * np.cos(angle), around * np.sin(angle), z], axis=1)
+    z = 1 - steps * (1 - cos(np.radians(widest)))
+    angle = np.pi * (1 + np.sqrt(5)) * np.arange(count)
+    around = np.sqrt(1 - np.square(z))
+    return np.stack([around * cos(angle), around * sin(angle), z], axis=1)
 
 
 HEMISPHERE = _hemisphere(12, 75.0)

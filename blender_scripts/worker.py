@@ -4,7 +4,9 @@
 Started by `iv` as `python worker.py` (with the bpy wheel) or `blender --background --python
 worker.py`; the environment variable IV_BLENDER_SOCKET holds the number of the inherited socket.
 The worker answers one job at a time and ends when the other side closes the socket, or when a job
-takes longer than IV_BLENDER_SECONDS: nobody is left to stop it when `iv` itself was killed.
+takes more than IV_BLENDER_SECONDS of processor time: a busy machine takes longer for a job and
+must not fail on it. IV_BLENDER_PATIENCE is the same in seconds of wall time, for a job that waits
+for ever: nobody is left to stop it when `iv` itself was killed.
 """
 
 import os
@@ -54,20 +56,26 @@ def answer(header, arrays):
 def main():
     """Serve until the other side closes the socket."""
     connection = Connection(int(os.environ["IV_BLENDER_SOCKET"]))
-    seconds = int(os.environ["IV_BLENDER_SECONDS"])
+    seconds = float(os.environ["IV_BLENDER_SECONDS"])
+    patience = int(os.environ["IV_BLENDER_PATIENCE"])
     while True:
         try:
             message = connection.recv_bytes()
         except EOFError:
             return
-        signal.alarm(seconds)  # ends the process, also when it is inside Blender's own code
+        header, arrays = unpack(message)
+        if header["request"] != "versions":
+            # Both end the process, also when it is inside Blender's own code.
+            signal.setitimer(signal.ITIMER_PROF, seconds)
+            signal.alarm(patience)
         try:
-            reply = answer(*unpack(message))
+            reply = answer(header, arrays)
         except GeometryError as error:
             reply = pack({"error": "geometry", "message": str(error)})
         except Exception:
             reply = pack({"error": "exception", "message": traceback.format_exc()})
         connection.send_bytes(reply)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
 
 

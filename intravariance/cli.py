@@ -83,7 +83,10 @@ def _commands() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group="intravariance.commands")}
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+)
 @click.version_option(version("intravariance"), prog_name="iv")
 def main() -> None:
     """Build, check and read Anomaly-IntraVariance, a 3D anomaly-detection dataset."""

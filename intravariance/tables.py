@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables for people: aligned text for a terminal, Markdown for a document."""
+"""Tables: aligned text for a terminal, Markdown for a document, CSV for programs."""
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Iterable, Sequence
 
@@ -32,6 +34,13 @@ def markdown_table(heading: Sequence[str], rows: Iterable[Sequence[Cell]]) -> st
     table = [list(heading), rules or ["---"] * len(heading), *lines]
     escaped = ([cell.replace("|", r"\|") for cell in row] for row in table)
     return "\n".join(f"| {' | '.join(row)} |" for row in escaped)
+
+
+def csv_table(heading: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
+    """Format a table as CSV, each line ended by a line feed; None is empty."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows([heading, *rows])
+    return text.getvalue()
 
 
 def show(value: Cell) -> str:

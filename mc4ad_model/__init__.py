@@ -41,24 +41,15 @@ __all__ = [
 ]
 
 # They are imported when first used: `import mc4ad_model` works without the extra `model`.
-_PLACES = {
-    "METHODS": "methods",
-    "Aggregation": "methods.method",
-    "CategoryEvaluation": "evaluation.evaluate",
-    "FittedOn": "methods.method",
-    "Machine": "machine.device",
-    "Method": "methods.method",
-    "Prediction": "methods.method",
-    **dict.fromkeys(
-        ("STRICT", "Count", "Positive", "Settings", "Share", "Weight"), "methods.settings"
-    ),
-    "Template": "methods.templates",
-    "Templates": "methods.templates",
-    "evaluate_category": "evaluation.evaluate",
-    "method_class": "methods",
-    "method_names": "methods",
-    "read_templates": "methods.templates",
+_NAMES = {
+    "evaluation.evaluate": ("CategoryEvaluation", "evaluate_category"),
+    "machine.device": ("Machine",),
+    "methods": ("METHODS", "method_class", "method_names"),
+    "methods.method": ("Aggregation", "FittedOn", "Method", "Prediction"),
+    "methods.settings": ("STRICT", "Count", "Positive", "Settings", "Share", "Weight"),
+    "methods.templates": ("Template", "Templates", "read_templates"),
 }
+_PLACES = {name: module for module, names in _NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:

@@ -25,14 +25,14 @@ points = [2000, 2600]
 name = "cone"
 subcategories = ["traffic_cone", "funnel"]
 templates = 2
-positives = 4
-defects = { bulge = 2, hole = 1, crack = 1, twist = 1, scratch = 1 }
+positives = 2
+defects = { bulge = 1, hole = 1, crack = 1, twist = 1, scratch = 1 }
 [[category]]
 name = "vase"
 subcategories = ["handled_vase", "square_vase"]
 templates = 2
-positives = 4
-defects = { concavity = 2, missing = 2, broken = 1, bending = 1 }
+positives = 2
+defects = { concavity = 1, missing = 1, broken = 1, bending = 1 }
 """
 
 

@@ -44,6 +44,7 @@ def write(folder: Path, *names: str) -> Path:
 
 def write_zip(path: Path, *names: str) -> Path:
     """Do the same as `write`, in an archive."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for number, name in enumerate(names):
             archive.writestr(name, box_off(1 + number / 10))

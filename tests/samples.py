@@ -168,10 +168,8 @@ def make_dataset(
     folder = path.with_suffix(".shards")
     folder.mkdir()
     shards = []
-    samples = [make_sample(job, seed, sigma, source) for job in make_plan(specification, seed)]
-    if order is not None:
-        samples.sort(key=order)
-    for sample in samples:
+    samples = (make_sample(job, seed, sigma, source) for job in make_plan(specification, seed))
+    for sample in samples if order is None else sorted(samples, key=order):
         if change is not None:
             sample = change(sample, generator(seed, sample.id, "change"))
         shards.append(folder / f"{sample.id}.h5")

@@ -16,7 +16,7 @@ from blender_scripts.defects.crack import crack
 from blender_scripts.defects.hole import hole
 from blender_scripts.defects.misaligned import misaligned
 from blender_scripts.defects.missing import missing
-from blender_scripts.defects.result import Defective
+from blender_scripts.defects.result import Defective, recorded
 from blender_scripts.defects.scratch import scratch
 from blender_scripts.defects.swelling import bulge, concavity
 from blender_scripts.defects.twist import twist
@@ -69,6 +69,7 @@ def make_defect(kind, vertices, faces, rng, severity, attempts=20):
         except GeometryError as error:
             reason = str(error)
         if not reason:
+            defective.parameters = recorded(defective.parameters)
             return defective, rejections
         rejections.append(reason)
     counted = {reason: rejections.count(reason) for reason in rejections}

@@ -24,7 +24,8 @@ from blender_scripts.defects.fields import drawn, fitted, rms_departure
 from blender_scripts.defects.portion import pick_end, start_of_portion
 from blender_scripts.defects.result import deformed, listed
 from blender_scripts.meshes import GeometryError
-from blender_scripts.surface import dot, unit
+from blender_scripts.portable import cos, dot, sin
+from blender_scripts.surface import unit
 
 DEPARTURE = (0.004, 0.018)
 LEAST_ANGLE, MOST_ANGLE = 1.0, 30.0
@@ -56,8 +57,8 @@ class Arc:
         v = dot(points, self.sideways) - self.middle
         turned = np.minimum(u / radius, angle)
         straight = np.maximum(u - radius * angle, 0.0)
-        new_u = (radius - v) * np.sin(turned) + straight * np.cos(turned)
-        new_v = radius - (radius - v) * np.cos(turned) + straight * np.sin(turned)
+        new_u = (radius - v) * sin(turned) + straight * cos(turned)
+        new_v = radius - (radius - v) * cos(turned) + straight * sin(turned)
         moved = (new_u - u)[:, None] * self.along + (new_v - v)[:, None] * self.sideways
         moved[u == 0] = 0.0
         return moved
@@ -119,7 +120,7 @@ def _side(along, axes, rng):
     if flat and choice < 0.8:
         towards = thin * (1.0 if turn < np.pi else -1.0)
     else:
-        towards = np.cos(turn) * axes.directions[1] + np.sin(turn) * axes.directions[2]
+        towards = cos(turn) * axes.directions[1] + sin(turn) * axes.directions[2]
         if abs(dot(towards, along)) > 0.7:
             towards = axes.directions[0]
     return unit(towards - along * dot(towards, along))

@@ -23,7 +23,8 @@ from blender_scripts.defects.portion import main_axes, pick_end
 from blender_scripts.defects.result import listed
 from blender_scripts.defects.topology import border, change
 from blender_scripts.meshes import GeometryError, volume
-from blender_scripts.surface import dot, tangents, unit
+from blender_scripts.portable import dot
+from blender_scripts.surface import tangents, unit
 
 EXTENT = (0.08, 0.26)  # share of the extent along the direction: slight, severe
 ROUGHNESS = (0.020, 0.035)  # standard deviation of the fracture, in radii

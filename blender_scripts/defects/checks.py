@@ -12,6 +12,7 @@ from blender_scripts.defects.scratch import no_scratch
 from blender_scripts.defects.swelling import no_swelling
 from blender_scripts.defects.twist import no_twist
 from blender_scripts.meshes import closed_problem, volume
+from blender_scripts.portable import norm
 from blender_scripts.surface import Surface
 
 # The same two numbers as in annotations/vocabulary.py, which Blender's Python cannot import.
@@ -72,7 +73,7 @@ def problem(kind, pristine, defect):
         return "nothing is left"
     if not np.isfinite(surface.vertices).all():
         return "vertices that are not finite"
-    size = np.linalg.norm(defect.displacement, axis=1)
+    size = norm(defect.displacement)
     labelled = defect.cut | (size[surface.faces].mean(axis=1) > DISPLACEMENT_THRESHOLD)
     if defect.cut.any():
         found = closed_problem(surface.vertices, surface.faces)
@@ -90,7 +91,7 @@ def problem(kind, pristine, defect):
         departure = float(np.sqrt((distances * distances).mean()))
         reason = _deformation_problem(pristine, surface, defect, labelled, distances, limits)
     reason = reason or _hidden(surface, labelled, limits)
-    if not (reason or defect.cut.any()):
+    if not (reason or defect.cut.any() or kind == "misaligned"):
         reason = _misnamed(kind, surface, defect)
         reason = reason or implausible(kind, surface, defect.displacement, labelled)
     if reason:

@@ -24,6 +24,7 @@ from blender_scripts.defects.paths import STEP, long_path, trace
 from blender_scripts.defects.result import listed
 from blender_scripts.defects.topology import parts, solids
 from blender_scripts.meshes import GeometryError, areas, boolean
+from blender_scripts.portable import cos, norm, power, sin
 from blender_scripts.surface import Surface, unit
 
 LENGTH = (0.30, 1.80)  # slight, severe
@@ -53,7 +54,7 @@ def crack(surface, rng, severity):
         share = (number + rng.uniform(0.6, 1.2)) / (branches + 0.8)
         at = int(np.clip(share, 0.15, 0.85) * (len(main.points) - 1))
         slant = np.radians(rng.uniform(35, 60)) * rng.choice([-1.0, 1.0])
-        heading = np.cos(slant) * main.headings[at] + np.sin(slant) * main.sides[at]
+        heading = cos(slant) * main.headings[at] + sin(slant) * main.sides[at]
         branch = trace(
             surface,
             main.points[at],
@@ -113,7 +114,7 @@ def _depths(surface, path, wanted):
     behind, _ = surface.cast(path.points - (inside + 0.005)[:, None] * path.normals, -path.normals)
     through = inside + np.minimum(0.04, 0.4 * np.where(np.isfinite(behind), behind, 1.0))
     depths = np.where(thin, through, np.minimum(wanted, 0.8 * inside))
-    bend = np.linalg.norm(np.diff(path.normals, axis=0, append=path.normals[-1:]), axis=1) / STEP
+    bend = norm(np.diff(path.normals, axis=0, append=path.normals[-1:])) / STEP
     depths = np.minimum(depths, 0.7 / np.maximum(bend, 1e-6))
     padded = np.r_[depths[:1], depths, depths[-1:]]
     return np.median(np.stack([padded[:-2], padded[1:-1], padded[2:]]), axis=0)
@@ -131,7 +132,7 @@ def _wedge(path, width, depths, rng, open_start):
         taper = np.minimum(taper, (arc + 0.01) / (0.3 * arc[-1]))
     if not path.ends_free[1]:
         taper = np.minimum(taper, (arc[-1] - arc + 0.01) / (0.4 * arc[-1]))
-    taper = np.maximum(taper, 0.06) ** 0.7
+    taper = power(np.maximum(taper, 0.06), 0.7)
     # a random walk that is pulled back: long bends and sharp kinks, but no drift
     rough = min(width, ROUGHEST)
     kinks = rng.uniform(-1, 1, count) * (np.arange(count) % 2 == 0)
@@ -163,5 +164,5 @@ def _wedge(path, width, depths, rng, open_start):
     if Surface(*wedge).crosses_itself():
         raise GeometryError("the line of the crack turns too sharply")
     line = path.points + middle[:, None] * path.sides
-    jagged = np.linalg.norm(np.diff(line, axis=0), axis=1).sum() / arc[-1]
+    jagged = norm(np.diff(line, axis=0)).sum() / arc[-1]
     return wedge, float(jagged)

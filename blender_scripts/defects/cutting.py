@@ -14,6 +14,7 @@ from blender_scripts.meshes import (
     ring_faces,
     subdivide_long_edges,
 )
+from blender_scripts.portable import dot, norm
 
 RIM_SPACING = 0.005
 # A piece that a cut leaves loose is a crumb below this share of the area: it falls off.
@@ -53,7 +54,7 @@ def _without_short_edges(vertices, faces, cut):
     near = np.zeros(len(vertices), dtype=bool)
     near[faces[cut]] = True
     edges = faces[near[faces].any(axis=1)][:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
-    length = np.linalg.norm(vertices[edges[:, 0]] - vertices[edges[:, 1]], axis=1)
+    length = norm(vertices[edges[:, 0]] - vertices[edges[:, 1]])
     faces = components(edges[length < SHORT_EDGE], len(vertices))[faces]
     a, b, c = faces.T
     kept = (a != b) & (b != c) & (c != a)
@@ -94,7 +95,7 @@ def border_points(vertices, faces, cut):
 
     shared = np.intersect1d(codes(faces[cut]), codes(faces[~cut]))
     a, b = vertices[shared // len(vertices)], vertices[shared % len(vertices)]
-    count = np.maximum(np.ceil(np.linalg.norm(b - a, axis=1) / RIM_SPACING), 1).astype(int)
+    count = np.maximum(np.ceil(norm(b - a) / RIM_SPACING), 1).astype(int)
     row = np.repeat(np.arange(len(count)), count)
     step = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
     share = (step / count[row])[:, None]
@@ -121,15 +122,15 @@ def tube(rings):
 
 def ball(levels):
     """Return an icosahedron on the unit sphere, every face split in four `levels` times."""
-    golden = (1 + 5**0.5) / 2
+    golden = (1 + np.sqrt(5)) / 2
     corners = np.array(
         [(-1, golden, 0), (1, golden, 0), (-1, -golden, 0), (1, -golden, 0)], dtype=float
     )
     vertices = np.concatenate([np.roll(corners, shift, axis=1) for shift in range(3)])
-    distance = np.linalg.norm(vertices[:, None] - vertices[None], axis=2)
+    distance = norm(vertices[:, None] - vertices[None])
     near = np.abs(distance - 2.0) < 1e-6
     faces = [
-        (i, j, k) if np.linalg.det(vertices[[i, j, k]]) > 0 else (i, k, j)
+        (i, j, k) if dot(vertices[i], np.cross(vertices[j], vertices[k])) > 0 else (i, k, j)
         for i in range(12)
         for j in range(i + 1, 12)
         for k in range(j + 1, 12)
@@ -137,4 +138,4 @@ def ball(levels):
     ]
     # flat faces split evenly: every edge of length 2 ends up as 2 / 2 ** levels
     vertices, faces = subdivide_long_edges(vertices, np.array(faces), 2.02 / 2**levels)
-    return vertices / np.linalg.norm(vertices, axis=1, keepdims=True), faces
+    return vertices / norm(vertices)[:, None], faces

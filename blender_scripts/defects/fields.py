@@ -3,7 +3,8 @@
 
 import numpy as np
 
-from blender_scripts.surface import dot, unit
+from blender_scripts.portable import cos, dot, normal, power
+from blender_scripts.surface import unit
 
 
 def drawn(rng, severity, slight, severe):
@@ -12,7 +13,7 @@ def drawn(rng, severity, slight, severe):
     So the lengths of one defect do not move in lockstep, and a third of the severities is still a
     band of sizes of its own.
     """
-    return float(slight + (severe - slight) * (0.9 * severity + 0.1 * rng.random()))
+    return round(float(slight + (severe - slight) * (0.9 * severity + 0.1 * rng.random())), 9)
 
 
 def smooth_step(x):
@@ -51,7 +52,7 @@ def fitted(departure, wanted, most):
 
 def random_direction(rng):
     """Draw a vector (3,) uniformly on the unit sphere."""
-    return unit(rng.standard_normal(3))
+    return unit(normal(rng, 3))
 
 
 def rough_noise(rng, longest, octaves=4, roughness=0.8, waves=12):
@@ -60,10 +61,10 @@ def rough_noise(rng, longest, octaves=4, roughness=0.8, waves=12):
     Each octave is a sum of plane waves of random direction and phase; the wavelength starts at
     `longest` and halves, the amplitude goes with wavelength ** roughness.
     """
-    scale = 0.5 ** np.arange(octaves)
-    amplitude = scale**roughness
-    amplitude *= np.sqrt(2 / waves / (amplitude**2).sum())
-    directions = unit(rng.standard_normal((octaves, waves, 3)))
+    scale = np.ldexp(1.0, -np.arange(octaves))
+    amplitude = power(scale, roughness)
+    amplitude *= np.sqrt(2 / waves / np.square(amplitude).sum())
+    directions = unit(normal(rng, (octaves, waves, 3)))
     phases = rng.uniform(0, 2 * np.pi, (octaves, waves))
 
     def field(points):
@@ -71,7 +72,7 @@ def rough_noise(rng, longest, octaves=4, roughness=0.8, waves=12):
         for octave in range(octaves):
             frequency = 2 * np.pi / (longest * scale[octave])
             for direction, phase in zip(directions[octave], phases[octave], strict=True):
-                total += amplitude[octave] * np.cos(frequency * dot(points, direction) + phase)
+                total += amplitude[octave] * cos(frequency * dot(points, direction) + phase)
         return total
 
     return field

@@ -24,6 +24,7 @@ from blender_scripts.defects.fields import drawn
 from blender_scripts.defects.result import listed
 from blender_scripts.defects.topology import border, change
 from blender_scripts.meshes import GeometryError
+from blender_scripts.portable import cos, sin
 from blender_scripts.surface import tangents
 
 RADIUS = (0.045, 0.17)  # slight, severe
@@ -49,14 +50,14 @@ def hole(surface, rng, severity):
     across, along = tangents(seed.normal)
     levels = np.linspace(-drill.below, drill.above, 8)
     waves = sum(
-        np.cos(count * angles[None] + phase + 6 * levels[:, None])
+        cos(count * angles[None] + phase + 6 * levels[:, None])
         for count, phase in zip((2, 3, 5, 7), phases, strict=True)
     )
     rings = (
         seed.point
         + levels[:, None, None] * seed.normal
-        + (radius * (1 + IRREGULARITY * waves / 2**0.5))[:, :, None]
-        * (np.cos(angles)[:, None] * across + np.sin(angles)[:, None] * along)
+        + (radius * (1 + IRREGULARITY * waves / np.sqrt(2)))[:, :, None]
+        * (cos(angles)[:, None] * across + sin(angles)[:, None] * along)
     )
     result = cut_away(
         surface,
@@ -121,7 +122,7 @@ def _drill(surface, seed, radius, wanted):
     above = float(min(0.05 + 0.6 * radius, 0.8 * free[0]))
     angles = np.linspace(0, 2 * np.pi, 12, endpoint=False)[:, None]
     across, along = tangents(seed.normal)
-    around = np.cos(angles) * across + np.sin(angles) * along
+    around = cos(angles) * across + sin(angles) * along
     wide = 1.2 * radius + MARGIN
     heights, _ = surface.cast(seed.point + above * seed.normal + wide * around, -seed.normal)
     if np.isinf(heights).any() or np.ptp(heights) > 0.8 * wide:

@@ -36,7 +36,8 @@ from blender_scripts.meshes import (
     subdivide_long_edges,
     volume,
 )
-from blender_scripts.surface import Surface, dot, tangents, unit
+from blender_scripts.portable import cos, dot, norm, sin
+from blender_scripts.surface import Surface, tangents, unit
 
 SHIFT = (0.025, 0.12)  # radii: slight, severe
 TURN = (5.0, 30.0)  # degrees, but no point of the part moves further than FARTHEST
@@ -61,12 +62,12 @@ class Motion:
 
     def moved(self, points):
         """Return the points (N, 3) after the motion."""
-        return np.einsum("ij,nj->ni", self.turn, points - self.centre) + self.centre + self.shift
+        return dot((points - self.centre)[:, None], self.turn) + self.centre + self.shift
 
     def came_from(self, points):
         """Return where the points (N, 3) were before the motion."""
         back = points - self.centre - self.shift
-        return np.einsum("ji,nj->ni", self.turn, back) + self.centre
+        return dot(back[:, None], self.turn.T) + self.centre
 
 
 def misaligned(surface, rng, severity):
@@ -146,9 +147,9 @@ def _move_piece(surface, rng, shift, degrees):
         raise GeometryError("what lies beyond the plane is not one part")
     rest = boolean((surface.vertices, surface.faces), block)
     corners = vertices[faces[cap]].mean(axis=1)
-    centre = np.einsum("f,fi->i", size[cap] / size[cap].sum(), corners)
+    centre = ((size[cap] / size[cap].sum())[:, None] * corners).sum(axis=0)
     angle = rng.uniform(0, 2 * np.pi)
-    sideways = np.cos(angle) * across + np.sin(angle) * along
+    sideways = cos(angle) * across + sin(angle) * along
     degrees = _limited(degrees, vertices - centre, axis)
     motion = Motion(_rotation(axis, degrees), centre, shift * sideways - HAIR * axis)
     union = boolean(rest[:2], (motion.moved(vertices), faces), "UNION")
@@ -207,7 +208,7 @@ def _piece_block(surface, rng, axis, level):
     vertices, box_faces = box((1, 1, 1))
     local = (low + high) / 2 + vertices * (high - low)
     frame = np.stack([across, along, axis])
-    return np.einsum("vk,ki->vi", local, frame), box_faces
+    return dot(local[:, None], frame.T), box_faces
 
 
 def _labelled(union, motion, axis, level, parameters):
@@ -250,16 +251,16 @@ def _inside(surface, points):
 
 def _limited(degrees, arms, axis):
     """Return the angle, less where an arm (N, 3) from the axis would carry FARTHEST away."""
-    reach = np.linalg.norm(arms - dot(arms, axis)[:, None] * axis, axis=1).max()
+    reach = norm(arms - dot(arms, axis)[:, None] * axis).max()
     return float(min(degrees, np.degrees(FARTHEST / reach)))
 
 
 def _rotation(axis, degrees):
     """Return the rotation (3, 3) about a unit axis (3,)."""
     x, y, z = axis
-    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    c, s = cos(np.radians(degrees)), sin(np.radians(degrees))
     turn = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return cos * np.eye(3) + sin * turn + (1 - cos) * axis[:, None] * axis[None, :]
+    return c * np.eye(3) + s * turn + (1 - c) * axis[:, None] * axis[None, :]
 
 
 def _parameters(part, axis, shift, degrees, centre):

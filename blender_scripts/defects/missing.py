@@ -23,7 +23,8 @@ from blender_scripts.defects.fields import drawn, rough_noise
 from blender_scripts.defects.result import listed
 from blender_scripts.defects.topology import border, change
 from blender_scripts.meshes import GeometryError, volume
-from blender_scripts.surface import dot, unit
+from blender_scripts.portable import dot, exp, norm, random_rotation
+from blender_scripts.surface import unit
 
 RADIUS = (0.055, 0.23)  # slight, severe
 CANDIDATES = 48
@@ -38,7 +39,7 @@ def missing(surface, rng, severity):
     radius = drawn(rng, severity, *RADIUS)
     sunk = rng.uniform(0.1, 0.4)
     stretch = rng.uniform(0.8, 1.2, 3)
-    turn = _turn(rng)
+    turn = random_rotation(rng)
     point, normal = _prominent_place(surface, rng)
     lumps = rough_noise(rng, 1.6, octaves=2)
     grain = rough_noise(rng, 0.4, octaves=3)
@@ -47,7 +48,7 @@ def missing(surface, rng, severity):
     size = 1 + LUMPS * lumps(directions) + ROUGHNESS * grain(directions)
     bite = directions * stretch * np.clip(size, 0.5, 1.6)[:, None]
     centre = point - sunk * radius * normal
-    vertices = centre + radius * np.einsum("ij,vj->vi", turn, bite)
+    vertices = centre + radius * dot(bite[:, None], turn)
     result = cut_away(
         surface, (vertices, faces), {"centre": listed(centre), "radius": radius}, loose=0.2
     )
@@ -82,13 +83,6 @@ def no_bite(surface, result, filled):
     return ""
 
 
-def _turn(rng):
-    """Draw a rotation (3, 3), uniformly."""
-    first, second = unit(rng.standard_normal((2, 3)))
-    second = unit(second - first * dot(first, second))
-    return np.stack([first, second, np.cross(first, second)], axis=1)
-
-
 def _prominent_place(surface, rng, reach=0.3):
     """Draw (point (3,), normal (3,)) of a visible place, likelier where the product sticks out."""
     others, _ = surface.draw(rng, 800)
@@ -96,11 +90,11 @@ def _prominent_place(surface, rng, reach=0.3):
     points = np.array([seed.point for seed in seeds])
     normals = np.array([seed.normal for seed in seeds])
     offsets = points[:, None] - others[None]
-    near = np.linalg.norm(offsets, axis=2) < reach
+    near = norm(offsets) < reach
     mean = (offsets * near[:, :, None]).sum(axis=1) / np.maximum(near.sum(axis=1), 1)[:, None]
     # on a plane the neighbours' mean is the point itself; at a corner or rim it lies inwards
-    prominence = np.linalg.norm(mean, axis=1) / reach
-    chances = np.exp(14 * (prominence - prominence.max()))
+    prominence = norm(mean) / reach
+    chances = exp(14 * (prominence - prominence.max()))
     chosen = rng.choice(CANDIDATES, p=chances / chances.sum())
     outwards = unit(mean[chosen]) + normals[chosen]
     return points[chosen], unit(outwards)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from blender_scripts.meshes import GeometryError
-from blender_scripts.surface import dot, tangents, unit
+from blender_scripts.portable import cos, dot, norm, sin
+from blender_scripts.surface import tangents, unit
 
 STEP = 0.02
 # A step up or down (a key, a moulding) larger than this ends the line.
@@ -37,11 +38,11 @@ class Path:
     @property
     def arc(self):
         """Return (K,) lengths along the line from its start."""
-        return np.r_[0.0, np.cumsum(np.linalg.norm(np.diff(self.points, axis=0), axis=1))]
+        return np.r_[0.0, np.cumsum(norm(np.diff(self.points, axis=0)))]
 
     def squared_distances(self, points):
         """Return (N, K) squared distances of points (N, 3) from the points of the line."""
-        return sum((points[:, None, axis] - self.points[:, axis]) ** 2 for axis in range(3))
+        return sum(np.square(points[:, None, axis] - self.points[:, axis]) for axis in range(3))
 
 
 def trace(surface, point, normal, direction, length, turning=0.0):
@@ -95,7 +96,7 @@ def long_path(surface, rng, length, shortest, most_turning):
         seed = surface.seed(rng)
         angle = rng.uniform(0, 2 * np.pi)
         across, along = tangents(seed.normal)
-        direction = np.cos(angle) * across + np.sin(angle) * along
+        direction = cos(angle) * across + sin(angle) * along
         turning = rng.uniform(-most_turning, most_turning)
         path = both_ways(surface, seed, direction, length, turning)
         if longest is None or path.arc[-1] > longest.arc[-1]:

@@ -26,7 +26,8 @@ import numpy as np
 
 from blender_scripts.defects.fields import components
 from blender_scripts.meshes import areas
-from blender_scripts.surface import Surface, dot, unit
+from blender_scripts.portable import arccos, cos, dot
+from blender_scripts.surface import Surface, unit
 
 TURNED, FOLDED, KINKED = 90.0, 150.0, 30.0
 SLIVER = 0.002
@@ -109,7 +110,7 @@ def turned_over(before, after, faces):
     before, after (V, 3): the vertices of the pristine and of the deformed surface. faces (F, 3).
     """
     cosine = dot(normals(before, faces), normals(after, faces))
-    return np.flatnonzero(cosine <= np.cos(np.radians(TURNED)) + 1e-12)
+    return np.flatnonzero(cosine <= cos(np.radians(TURNED)) + 1e-12)
 
 
 def folded(before, after, faces):
@@ -119,7 +120,7 @@ def folded(before, after, faces):
     for vertices in (before, after):
         own = normals(vertices, faces)
         cosine = np.clip(dot(own[first], own[second]), -1.0, 1.0)
-        angles.append(np.degrees(np.arccos(cosine)))
+        angles.append(np.degrees(arccos(cosine)))
     wrong = (angles[1] > FOLDED) & (angles[1] - angles[0] > KINKED)
     return np.stack([first[wrong], second[wrong]], axis=1)
 

@@ -5,8 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from blender_scripts import portable
 from blender_scripts.defects.fields import random_direction
-from blender_scripts.surface import dot, unit
+from blender_scripts.portable import dot, eigenvectors, tan
+from blender_scripts.surface import unit
+
+# Two moments are equal when they differ by less than this share of the largest.
+ROUND = 0.01
 
 
 @dataclass(frozen=True)
@@ -18,14 +23,39 @@ class Axes:
 
 
 def main_axes(surface):
-    """Return the axes of the ellipsoid of inertia of the surface, the longest first."""
+    """Return the axes of the ellipsoid of inertia of the surface, the longest first.
+
+    Moments that are nearly equal say nothing of directions (a bowl, a ring): those axes are as
+    near to the axes of the mesh's own frame as they can be.
+    """
     weights = surface.areas / surface.areas.sum()
-    centred = surface.centres - np.einsum("f,fi->i", weights, surface.centres)
-    _, vectors = np.linalg.eigh(np.einsum("f,fi,fj->ij", weights, centred, centred))
-    directions = vectors.T[::-1]
-    extents = np.ptp(np.einsum("vi,ki->vk", surface.vertices, directions), axis=0)
+    centred = surface.centres - (weights[:, None] * surface.centres).sum(axis=0)
+    moments = [[(weights * a * b).sum() for a in centred.T] for b in centred.T]
+    values, vectors = eigenvectors(moments)
+    directions = _by_rule(vectors, -np.diff(values) < ROUND * values[0])
+    places = dot(surface.vertices[:, None], directions)
+    extents = np.round(np.ptp(places, axis=0), 9)
     order = np.argsort(-extents, kind="stable")
     return Axes(directions[order], extents[order])
+
+
+def _by_rule(vectors, equal):
+    """Return main axes (3, 3) in rows that depend on the mesh alone.
+
+    vectors : (3, 3) eigenvectors in rows; equal (2,) : whether the first and second, and the second
+    and third moments are nearly equal.
+    """
+    if equal.all():
+        return np.eye(3)
+    if equal.any():
+        axis = vectors[2 if equal[0] else 0]
+        across = np.eye(3)[np.argmin(np.round(np.abs(axis), 6))]
+        first = unit(across - axis * dot(across, axis))
+        pair = np.array([first, np.cross(axis, first)])
+        vectors = np.vstack([pair, axis] if equal[0] else [axis, pair])
+    # of the two ways of an axis, that of its largest part
+    largest = np.argmax(np.round(np.abs(vectors), 6), axis=1)
+    return vectors * np.sign(vectors[np.arange(3), largest])[:, None]
 
 
 def pick_end(surface, rng, tilt, power):
@@ -35,9 +65,9 @@ def pick_end(surface, rng, tilt, power):
     `tilt` degrees off.
     """
     axes = main_axes(surface)
-    chances = axes.extents**power
+    chances = portable.power(axes.extents, power)
     axis = axes.directions[rng.choice(3, p=chances / chances.sum())]
-    sideways = np.tan(np.radians(rng.uniform(0, tilt))) * random_direction(rng)
+    sideways = tan(np.radians(rng.uniform(0, tilt))) * random_direction(rng)
     return unit(axis * rng.choice([-1.0, 1.0]) + sideways), axes
 
 

@@ -27,7 +27,12 @@ class Defective:
 
 
 def deformed(surface, displacement, parameters):
-    """Make the `Defective` of a surface whose vertices moved by `displacement` (V, 3)."""
+    """Make the `Defective` of a surface whose vertices moved by `displacement` (V, 3).
+
+    The displacement is rounded to multiples of 2^-24, about what single precision holds at radius
+    1: near 0 it would hold the arithmetic's own errors.
+    """
+    displacement = np.ldexp(np.rint(np.ldexp(displacement, 24)), -24)
     return Defective(
         vertices=surface.vertices + displacement,
         faces=surface.faces,
@@ -36,6 +41,15 @@ def deformed(surface, displacement, parameters):
         rim=np.zeros((0, 3)),
         parameters=parameters,
     )
+
+
+def recorded(value):
+    """Return parameters with every float, also in lists, rounded to 9 digits."""
+    if isinstance(value, dict):
+        return {key: recorded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [recorded(item) for item in value]
+    return round(value, 9) if isinstance(value, float) else value
 
 
 def listed(vector):

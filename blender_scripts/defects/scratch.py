@@ -18,7 +18,8 @@ from blender_scripts.defects.fields import drawn, smooth_step
 from blender_scripts.defects.paths import STEP, long_path
 from blender_scripts.defects.result import deformed, listed
 from blender_scripts.meshes import GeometryError, subdivide_long_edges
-from blender_scripts.surface import Surface, dot, unit
+from blender_scripts.portable import cos, dot, norm, sin
+from blender_scripts.surface import Surface, unit
 
 LENGTH, WIDTH, DEPTH = (0.60, 1.30), (0.080, 0.150), (0.018, 0.050)
 SHORTEST, SLENDER = 0.35, 4.0
@@ -36,7 +37,7 @@ def scratch(surface, rng, severity):
     path = long_path(surface, rng, length, SHORTEST, most_turning=0.6)
     fine = _refined(surface, path, 0.5 * width * LIP_END + 0.02)
     displacement = _groove(fine, path, 0.5 * width, depth)
-    if np.linalg.norm(displacement, axis=1).max() < 0.5 * depth:
+    if norm(displacement).max() < 0.5 * depth:
         raise GeometryError("the scratch misses the surface")
     return deformed(
         fine,
@@ -65,7 +66,7 @@ def _refined(surface, path, reach):
     def longest(points):
         limit = np.full(len(points), np.inf)
         rows = np.flatnonzero(((points > low) & (points < high)).all(axis=1))
-        near = path.squared_distances(points[rows]).min(axis=1) < reach**2
+        near = path.squared_distances(points[rows]).min(axis=1) < reach * reach
         limit[rows[near]] = FINEST
         return limit
 
@@ -89,8 +90,8 @@ def _groove(surface, path, half_width, depth):
     # along the line the next node is a step away, so that only its ends lie further off
     beyond = np.maximum(np.abs(dot(offset, np.cross(sides, normals))) - 0.5 * STEP, 0.0)
 
-    lip = LIP * np.sin(np.pi * np.clip((across - 1) / (LIP_END - 1), 0.0, 1.0))
-    profile = np.where(across < 1, -np.cos(0.5 * np.pi * across), lip)
+    lip = LIP * sin(np.pi * np.clip((across - 1) / (LIP_END - 1), 0.0, 1.0))
+    profile = np.where(across < 1, -cos(0.5 * np.pi * across), lip)
     along = np.clip(path.arc[nearest] + np.clip(ahead, -STEP / 2, STEP / 2), 0.0, path.arc[-1])
     taper = np.minimum(along, path.arc[-1] - along) / (0.15 * path.arc[-1])
     amount = profile * smooth_step(taper) * (1 - smooth_step(beyond / half_width))

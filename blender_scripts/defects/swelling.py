@@ -31,7 +31,8 @@ import numpy as np
 from blender_scripts.defects.fields import components, drawn, smooth_step
 from blender_scripts.defects.result import deformed, listed
 from blender_scripts.meshes import GeometryError
-from blender_scripts.surface import Surface, dot, tangents, unit
+from blender_scripts.portable import arctan2, cos, dot, sin
+from blender_scripts.surface import Surface, tangents, unit
 
 RADIUS = (0.14, 0.30)
 STEEPNESS = (0.16, 0.44)
@@ -93,7 +94,7 @@ def _unrest(surface, share, centre, direction):
     border = np.unique(surface.faces[(share[surface.faces] > 0).any(axis=1)])
     offset = surface.vertices[border] - centre
     across, along = tangents(direction)
-    angle = np.arctan2(dot(offset, along), dot(offset, across))
+    angle = arctan2(dot(offset, along), dot(offset, across))
     sector = np.floor((angle / (2 * np.pi) + 0.5) * SECTORS).astype(np.int64) % SECTORS
     least = np.ones(SECTORS)
     np.minimum.at(least, sector, share[border])
@@ -170,8 +171,8 @@ def _place(surface, seed, radius, height, aspect, turn):
     depth = min(SHARE_OF_DEPTH * (behind + hollow * whole_wall), DEEPEST * radius)
     offset = surface.vertices - seed.point
     across, along = tangents(direction)
-    u = dot(offset, np.cos(turn) * across + np.sin(turn) * along) / aspect**0.5
-    v = dot(offset, np.cos(turn) * along - np.sin(turn) * across) * aspect**0.5
+    u = dot(offset, cos(turn) * across + sin(turn) * along) / np.sqrt(aspect)
+    v = dot(offset, cos(turn) * along - sin(turn) * across) * np.sqrt(aspect)
     distance = np.sqrt((u**2 + v**2) / radius**2 + (dot(offset, direction) / depth) ** 2)
     weight = 1 - smooth_step((distance - FLAT) / (1 - FLAT))
     weight[~_moving(surface, seed, direction, weight > 0, behind if whole_wall else 0.0)] = 0.0

@@ -11,7 +11,7 @@ import numpy as np
 
 from blender_scripts.defects.fields import components
 from blender_scripts.meshes import clean
-from blender_scripts.surface import dot
+from blender_scripts.portable import dot, norm
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ def border(vertices, faces, cut):
     ends = np.stack([untouched[place] // size, untouched[place] % size], axis=1)
     corners = vertices[faces[~cut][place // 3]]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-30)
-    lengths = np.linalg.norm(vertices[ends[:, 0]] - vertices[ends[:, 1]], axis=1)
+    normals /= np.maximum(norm(normals)[:, None], 1e-30)
+    lengths = norm(vertices[ends[:, 0]] - vertices[ends[:, 1]])
     return Border(ends, lengths, normals)
 
 

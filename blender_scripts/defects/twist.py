@@ -26,7 +26,8 @@ from blender_scripts.defects.fields import drawn, fitted, rms_departure, smooth_
 from blender_scripts.defects.portion import pick_end, start_of_portion
 from blender_scripts.defects.result import deformed, listed
 from blender_scripts.meshes import GeometryError
-from blender_scripts.surface import dot, tangents
+from blender_scripts.portable import cos, dot, sin
+from blender_scripts.surface import tangents
 
 DEPARTURE = (0.003, 0.017)
 # The least and the greatest turn, in degrees: less is no twist, more wrings no solid product.
@@ -53,9 +54,7 @@ class Wringing:
         offset = points - self.centre
         offset = offset - dot(offset, self.along)[:, None] * self.along
         angle = turn * step
-        turned = np.cos(angle)[:, None] * offset + np.sin(angle)[:, None] * np.cross(
-            self.along, offset
-        )
+        turned = cos(angle)[:, None] * offset + sin(angle)[:, None] * np.cross(self.along, offset)
         moved = turned - offset + shift * step[:, None] * self.sideways
         moved[step == 0] = 0.0
         return moved
@@ -76,7 +75,7 @@ def twist(surface, rng, severity):
         centre=centre,
         start=start,
         ramp=float(length * (s.max() - start)),
-        sideways=np.cos(phase) * across + np.sin(phase) * upward,
+        sideways=cos(phase) * across + sin(phase) * upward,
     )
     turn, shift = _amounts(surface, wringing, wanted, farthest)
     return deformed(
@@ -132,7 +131,7 @@ def _middle(surface, portion, along):
     weights = surface.areas[inside]
     if inside.sum() < 10:
         raise GeometryError("nothing to twist there")
-    middle = np.einsum("f,fi->i", weights, surface.centres[inside]) / weights.sum()
+    middle = (weights[:, None] * surface.centres[inside]).sum(axis=0) / weights.sum()
     offset = surface.vertices[portion] - middle
     offset = offset - dot(offset, along)[:, None] * along
     return middle, float(np.sqrt(dot(offset, offset).max()))

@@ -11,6 +11,7 @@ import importlib
 import numpy as np
 
 from blender_scripts.meshes import without_short_edges
+from blender_scripts.portable import norm
 
 # Booleans leave edges so short that float32 coordinates cannot hold the faces at them; this share
 # of the diagonal is far below any detail.
@@ -31,7 +32,7 @@ def build(category, subcategory):
     """
     vertices, faces = designs_of(category)[subcategory]()
     vertices = vertices - [0, 0, vertices[:, 2].min()]
-    diagonal = np.linalg.norm(np.ptp(vertices, axis=0))
+    diagonal = norm(np.ptp(vertices, axis=0))
     return without_short_edges(vertices, faces, SHORTEST_EDGE * diagonal)
 
 

@@ -10,10 +10,11 @@ import bpy  # first: with bpy as a module, bmesh can be imported only after it
 # isort: split
 import bmesh
 import numpy as np
-from mathutils import Matrix, Vector
+from mathutils import Vector
 from mathutils.geometry import tessellate_polygon
 
 from blender_scripts import meshes
+from blender_scripts.portable import cos, dot, norm, sin
 
 
 def box(size, centre=(0, 0, 0), bevel=0.0, segments=2):
@@ -48,7 +49,7 @@ def cylinder(radius, height, centre=(0, 0, 0), axis="z", bevel=0.0, segments=48,
 def sphere(radius, centre=(0, 0, 0), segments=32):
     """Make a UV sphere (`radius` may be three semi-axes)."""
     angles = np.linspace(-np.pi / 2, np.pi / 2, segments // 2 + 1)
-    profile = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    profile = np.stack([cos(angles), sin(angles)], axis=1)
     profile[[0, -1], 0] = 0
     vertices, faces = lathe(profile, segments)
     return move((vertices * np.broadcast_to(radius, 3), faces), centre)
@@ -57,7 +58,7 @@ def sphere(radius, centre=(0, 0, 0), segments=32):
 def torus(radius, thickness, centre=(0, 0, 0), axis="z", segments=48, rings=16):
     """Make a ring: `radius` from the axis to the middle of a tube of radius `thickness`."""
     angles = np.linspace(0, 2 * np.pi, rings, endpoint=False)
-    profile = np.stack([radius + thickness * np.cos(angles), thickness * np.sin(angles)], axis=1)
+    profile = np.stack([radius + thickness * cos(angles), thickness * sin(angles)], axis=1)
     return move(turn_to(lathe(profile, segments, closed=True), axis), centre)
 
 
@@ -71,13 +72,13 @@ def lathe(profile, segments=64, closed=False, radius_at=None):
     for flutes and facets.
     """
     profile = np.asarray(profile, dtype=float)
-    keep = np.r_[True, np.linalg.norm(np.diff(profile, axis=0), axis=1) > 1e-9]
+    keep = np.r_[True, norm(np.diff(profile, axis=0)) > 1e-9]
     profile = profile[keep]
     angles = np.linspace(0, 2 * np.pi, segments, endpoint=False)
     radius, z = profile[:, :1], profile[:, 1:]
     factor = 1.0 if radius_at is None else radius_at(angles[None, :], radius, z)
     rings = np.stack(
-        np.broadcast_arrays(radius * factor * np.cos(angles), radius * factor * np.sin(angles), z),
+        np.broadcast_arrays(radius * factor * cos(angles), radius * factor * sin(angles), z),
         axis=-1,
     )  # (K, S, 3)
     faces = meshes.ring_faces(len(profile), segments, closed)
@@ -108,15 +109,15 @@ def sweep(path, radius, segments=16, closed=False):
     count = len(path)
     around = np.roll(path, -1, axis=0) - np.roll(path, 1, axis=0)
     tangents = around if closed else np.gradient(path, axis=0)
-    tangents /= np.linalg.norm(tangents, axis=1, keepdims=True)
+    tangents /= norm(tangents)[:, None]
     start = np.eye(3)[np.argmin(np.abs(tangents[0]))]
     normals = [np.cross(tangents[0], start)]
     for tangent in tangents[1:]:
-        normals.append(normals[-1] - tangent * (normals[-1] @ tangent))
-    normals = np.array([n / np.linalg.norm(n) for n in normals])
+        normals.append(normals[-1] - tangent * dot(normals[-1], tangent))
+    normals = np.array([n / norm(n) for n in normals])
     angles = np.linspace(0, 2 * np.pi, segments, endpoint=False)
-    ring = np.cos(angles)[None, :, None] * normals[:, None] + (
-        np.sin(angles)[None, :, None] * np.cross(tangents, normals)[:, None]
+    ring = cos(angles)[None, :, None] * normals[:, None] + (
+        sin(angles)[None, :, None] * np.cross(tangents, normals)[:, None]
     )
     rings = path[:, None] + np.broadcast_to(radius, count)[:, None, None] * ring
     faces = [meshes.ring_faces(count, segments, closed)]
@@ -135,8 +136,8 @@ def arc(centre, radius, start, stop, count=16, plane="xz"):
     """
     angles = np.radians(np.linspace(start, stop, count))
     points = np.zeros((count, 3))
-    points[:, "xyz".index(plane[0])] = np.cos(angles) * radius
-    points[:, "xyz".index(plane[1])] = np.sin(angles) * radius
+    points[:, "xyz".index(plane[0])] = cos(angles) * radius
+    points[:, "xyz".index(plane[1])] = sin(angles) * radius
     return points + np.asarray(centre, dtype=float)
 
 
@@ -156,8 +157,8 @@ def smooth(points, count=64):
     return 0.5 * (
         2 * p1
         + (p2 - p0) * t
-        + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2
-        + (3 * p1 - p0 - 3 * p2 + p3) * t**3
+        + (2 * p0 - 5 * p1 + 4 * p2 - p3) * np.square(t)
+        + (3 * p1 - p0 - 3 * p2 + p3) * np.square(t) * t
     )
 
 
@@ -167,14 +168,14 @@ def rounded_rectangle(width, depth, radius, count=6):
     for corner, (x, y) in enumerate([(1, 1), (-1, 1), (-1, -1), (1, -1)]):
         angles = np.radians(np.linspace(90 * corner, 90 * corner + 90, count))
         centre = np.array([x * (width / 2 - radius), y * (depth / 2 - radius)])
-        points.append(centre + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1))
+        points.append(centre + radius * np.stack([cos(angles), sin(angles)], axis=1))
     return np.concatenate(points)
 
 
 def regular_polygon(sides, radius, turn=0.0):
     """Return a counter-clockwise (sides, 2) outline; `turn` in degrees."""
     angles = np.linspace(0, 2 * np.pi, sides, endpoint=False) + np.radians(turn)
-    return radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    return radius * np.stack([cos(angles), sin(angles)], axis=1)
 
 
 def move(mesh, offset):
@@ -185,9 +186,13 @@ def move(mesh, offset):
 def rotate(mesh, axis, degrees, about=(0, 0, 0)):
     """Turn the mesh about an axis ("x", "y", "z" or a vector) through the point `about`."""
     direction = np.eye(3)["xyz".index(axis)] if isinstance(axis, str) else np.asarray(axis, float)
-    matrix = np.array(Matrix.Rotation(np.radians(degrees), 3, Vector(direction)))
+    direction = direction / norm(direction)
     about = np.asarray(about, dtype=float)
-    return (mesh[0] - about) @ matrix.T + about, mesh[1]
+    offset = mesh[0] - about
+    along = dot(offset, direction)[:, None] * direction
+    across = np.cross(direction, offset)
+    angle = np.radians(degrees)
+    return along + cos(angle) * (offset - along) + sin(angle) * across + about, mesh[1]
 
 
 def scale(mesh, factors, about=(0, 0, 0)):
@@ -283,7 +288,7 @@ def _triangulated(vertices, polygons):
         normal = _newell(vertices[list(polygon)])
         for triangle in tessellate_polygon([points]):
             a, b, c = (polygon[i] for i in triangle)
-            turn = np.cross(vertices[b] - vertices[a], vertices[c] - vertices[a]) @ normal
+            turn = dot(np.cross(vertices[b] - vertices[a], vertices[c] - vertices[a]), normal)
             triangles.append((a, b, c) if turn > 0 else (a, c, b))
     return vertices, np.array(triangles)
 

@@ -8,12 +8,14 @@ state stay on their side. Nothing here imports bpy.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import struct
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from functools import lru_cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,8 @@ from intravariance.geometry.mesh import Mesh, mesh_from_arrays
 SYSTEM_LIBRARIES = "libxrender1 libxfixes3 libxi6 libxkbcommon0 libsm6 libgl1"
 OLDEST_BLENDER = (4, 5)  # the first with the MANIFOLD boolean solver
 START_TIMEOUT = 120.0  # seconds; a cold start from a slow disk takes 10
-REQUEST_TIMEOUT = 180.0  # seconds; the slowest defect seen took 5
+REQUEST_TIMEOUT = 180.0  # seconds of processor time; the slowest defect seen took 5
+PATIENCE = 20  # wall time for each second of these, for a Blender that only waits
 TRIES = 3
 
 
@@ -63,12 +66,19 @@ class BlenderWorker:
     """One Blender process, started at the first request.
 
     executable : a Blender program; None uses the bpy wheel of this Python.
-    timeout : seconds a request may take before the process is killed and the request retried.
+    timeout : seconds of processor time that a request may take before the process ends and the
+    request is retried. patience : seconds by the clock for each of these.
     """
 
-    def __init__(self, executable: Path | None = None, timeout: float = REQUEST_TIMEOUT) -> None:
+    def __init__(
+        self,
+        executable: Path | None = None,
+        timeout: float = REQUEST_TIMEOUT,
+        patience: float = PATIENCE,
+    ) -> None:
         self.executable = executable
         self.timeout = timeout
+        self.patience = patience * timeout
         self.restarts = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
@@ -141,7 +151,7 @@ class BlenderWorker:
             try:
                 return self._exchange(message)
             except (EOFError, OSError) as error:  # TimeoutError is an OSError
-                failure = str(error) or "it ended without an answer"
+                failure = str(error) or self._ending()
                 self.close()
                 self.restarts += 1
         raise BlenderCrash(
@@ -149,14 +159,24 @@ class BlenderWorker:
             f"{self._last_output() or '(none)'}"
         )
 
+    def _ending(self) -> str:
+        """Tell how a process that closed its socket ended."""
+        try:
+            ended = self._process.wait(timeout=10) if self._process is not None else None
+        except subprocess.TimeoutExpired:
+            ended = None
+        if ended == -signal.SIGPROF:
+            return f"no answer within {self.timeout:g} s of processor time"
+        return "it ended without an answer"
+
     def _exchange(self, message: bytes) -> bytes:
         if self._connection is None:
             self._start()
         assert self._connection is not None
-        late = f"no answer within {self.timeout:g} s"
+        late = f"no answer within {self.patience:g} s"
         try:
             self._connection.send_bytes(message)
-            if not self._connection.poll(self.timeout):
+            if not self._connection.poll(self.patience):
                 raise TimeoutError(late)
             return self._connection.recv_bytes()
         except BlockingIOError:  # it stopped in the middle of a message (see `_start`)
@@ -165,7 +185,7 @@ class BlenderWorker:
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
         # A message is larger than the socket's buffer: a Blender that hangs must not block us.
-        limit = struct.pack("ll", max(1, round(self.timeout)), 0)  # struct timeval
+        limit = struct.pack("ll", max(1, round(self.patience)), 0)  # struct timeval
         for direction in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
             ours.setsockopt(socket.SOL_SOCKET, direction, limit)
         script = str(Path(blender_scripts.__file__).parent / "worker.py")
@@ -176,7 +196,8 @@ class BlenderWorker:
         # Blender's own threads would compete with the other workers; results do not depend on it.
         environment = os.environ | {
             "IV_BLENDER_SOCKET": str(theirs.fileno()),
-            "IV_BLENDER_SECONDS": str(round(self.timeout) + 10),
+            "IV_BLENDER_SECONDS": str(self.timeout),
+            "IV_BLENDER_PATIENCE": str(round(self.patience) + 10),
             "OPENBLAS_NUM_THREADS": "1",
         }
         try:
@@ -220,6 +241,12 @@ class BlenderWorker:
         end = self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, end - size))
         return self._log.read().decode(errors="replace").strip()
+
+
+@lru_cache(maxsize=1)
+def blender_worker(executable: Path | None) -> BlenderWorker:
+    """Return this process's Blender: a worker process keeps one for all its tasks."""
+    return BlenderWorker(executable)
 
 
 def _why_not_started(output: str) -> str:

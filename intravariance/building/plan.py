@@ -22,6 +22,8 @@ class SampleJob:
     id : "<category>_<split>_<number>"; test samples are numbered in a random order, so that
     neither the id nor the place in the file says anything of the label.
     defect : "normal" or a defect type. severity : in [0, 1], None for normal samples.
+    n_points : of the product as designed; a defect that changes its area changes the number with
+    it (`geometry.sampling.points_for_area`).
     """
 
     id: str
@@ -55,6 +57,11 @@ def _split_jobs(
         if its_split == split
         for subcategory in _spread(count, loads[defect == NORMAL], rng)
     ]
+    points = _numbers_of_points(
+        [defect for _, defect in wanted],
+        specification.points,
+        generator(seed, specification.name, category.name, split, "n_points"),
+    )
     # Rank, not defect, decides the number: a random order carries nothing of the label.
     order = rng.permutation(len(wanted))
     jobs = []
@@ -68,7 +75,7 @@ def _split_jobs(
                 subcategory=subcategory,
                 split=split,
                 defect=defect,
-                n_points=_n_points(specification, seed, identity),
+                n_points=points[index],
                 severity=None if defect == NORMAL else _severity(specification, seed, identity),
             )
         )
@@ -88,9 +95,22 @@ def _spread(count: int, load: dict[str, int], rng: np.random.Generator) -> list[
     return dealt
 
 
-def _n_points(specification: Specification, seed: int, identity: str) -> int:
-    low, high = specification.points
-    return int(generator(seed, identity, "n_points").integers(low, high, endpoint=True))
+def _numbers_of_points(
+    defects: list[str], points: tuple[int, int], rng: np.random.Generator
+) -> list[int]:
+    """Draw a number of points for each sample, uniformly from the inclusive range `points`.
+
+    Each kind of sample, normal or with a certain defect, is spread evenly over the range. So the
+    number tells nothing in the file at hand, and not only on average over many files.
+    """
+    low, high = points
+    numbers = dict[int, int]()
+    for kind in dict.fromkeys(defects):
+        places = [place for place, defect in enumerate(defects) if defect == kind]
+        shares = (rng.permutation(len(places)) + rng.random(len(places))) / len(places)
+        for place, share in zip(places, shares, strict=True):
+            numbers[place] = min(low + int(share * (high - low + 1)), high)
+    return [numbers[place] for place in range(len(defects))]
 
 
 def _severity(specification: Specification, seed: int, identity: str) -> float:

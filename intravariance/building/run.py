@@ -6,21 +6,23 @@ While it runs, everything lies in a folder beside the target; see `dataset.work_
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from platformdirs import user_cache_path
 
-from intravariance.building.blender import BlenderWorker
+from intravariance.building.blender import blender_worker
 from intravariance.building.plan import SampleJob, make_plan
 from intravariance.building.sample import SampleSettings, make_sample
+from intravariance.dataset.lengths import UNITS, Length, parse_length
 from intravariance.dataset.provenance import code_digest, software
 from intravariance.dataset.shards import Finished, finished, shard_bytes
-from intravariance.dataset.specification import Specification
+from intravariance.dataset.specification import LARGEST_TOLERANCE, Specification
 from intravariance.dataset.work_folder import (
     claim,
     finish,
@@ -37,15 +39,17 @@ from intravariance.sources import (
     BaseMesh,
     Choice,
     Up,
+    choice_notes,
     choose,
     load_base_mesh,
     parse_source,
     prepare,
 )
+from intravariance.sources.repair import KEPT
 from intravariance.verification.verify import failures
 
 _CODE = ("annotations", "blender_scripts", "intravariance")
-_PACKAGES = ("numpy", "scipy", "h5py", "trimesh", "point-cloud-utils")
+_PACKAGES = ("numpy", "scipy", "h5py", "point-cloud-utils")
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,12 @@ class BuildSettings:
     """Hold everything that decides the content of a dataset, and where to work.
 
     source : "procedural", "folder:PATH", "modelnet40:PATH" or "shapenet:PATH".
-    up : the axis that points up in the source's files, None for the layout's own.
+    up : the axis that points up in the source's files, None for the layout's own. follow_links :
+    whether links that lead out of the source's folder are followed.
     fill : take embedded designs where the source has too few meshes. skip_bad : leave out base
     meshes that cannot be used. blender : a Blender program, None for the bpy wheel.
-    cache : folder for prepared base meshes.
+    cache : folder for prepared base meshes. noise : in a unit of measure; `samples` has the number
+    of radii where it is None.
     """
 
     specification: Specification
@@ -64,25 +70,81 @@ class BuildSettings:
     source: str
     cache: Path
     up: Up | None = None
+    follow_links: bool = False
     fill: bool = False
     skip_bad: bool = False
     blender: Path | None = None
     quiet: bool = False
+    noise: Length | None = None
 
-    def identity(self, source_label: str) -> dict[str, Any]:
+    def identity(
+        self, source_label: str, products: Mapping[tuple[str, str], SampleSettings]
+    ) -> dict[str, Any]:
         """Return what decides the content, as JSON-able data.
 
-        It is stored in the file, and part of its digest. The base meshes themselves are named, with
-        their hashes, by the samples' parameters.
+        products : settings of each (category, subcategory). It is stored in the file, and part of
+        its digest. The base meshes themselves are named, with their hashes, by the samples'
+        parameters. Of lengths that differ from product to product, as they are given in a unit of
+        measure, it has the largest number of radii ("noise_sigmas" has the noise of each).
         """
+        tolerance = max(product.tolerance for product in products.values())
+        given = {} if self.noise is None else {"noise_sigma": str(self.noise)}
+        specification = replace(
+            self.specification,
+            tolerance=tolerance,
+            noise_sigma=None,
+            given={k: v for k, v in self.specification.given.items() if k == "tolerance"} | given,
+        )
+        sigmas = {f"{c}/{s}": product.noise_sigma for (c, s), product in products.items()}
         return {
-            "specification": self.specification.to_dict(),
+            "specification": specification.to_dict(),
             "source": source_label,
             "up": self.up,
             "seed": self.samples.seed,
             "pose": self.samples.pose,
-            "noise_sigma": self.samples.noise_sigma,
+            "noise_sigma": max(sigmas.values()),
+            **({} if self.noise is None else {"noise_sigmas": sigmas}),
         }
+
+    def check_units(self) -> None:
+        """Raise InputError where a length has a unit of measure and a category's meshes have none.
+
+        Embedded designs have none either.
+        """
+        given = {**self.specification.given}
+        if self.noise is not None:
+            given["noise_sigma"] = str(self.noise)
+        lacking = [c.name for c in self.specification.categories if not c.unit]
+        if given and (lacking or self.source == "procedural" or self.fill):
+            lengths = ", ".join(f"{name} = {text}" for name, text in sorted(given.items()))
+            raise InputError(
+                f"{lengths}: in radii this is another number for each mesh, and "
+                + (
+                    f"nobody says which unit the mesh files of {', '.join(lacking)} have; give "
+                    f'each [[category]] its unit = "mm" (or {", ".join(UNITS)})'
+                    if lacking and self.source != "procedural"
+                    else "embedded designs have no unit; give the length in radii"
+                )
+            )
+
+    def of_product(self, base: BaseMesh) -> SampleSettings:
+        """Return the settings of a product's samples, with its own lengths in radii."""
+        (unit,) = {c.unit for c in self.specification.categories if c.name == base.category}
+        radius = base.unit_radius or math.nan
+        settings = self.samples
+        if self.noise is not None:
+            settings = replace(settings, noise_sigma=self.noise.in_radii(radius, unit))
+        if text := self.specification.given.get("tolerance"):
+            tolerance = parse_length("tolerance", text)
+            assert isinstance(tolerance, Length)
+            amplitude = tolerance.in_radii(radius, unit)
+            if amplitude > LARGEST_TOLERANCE:
+                raise InputError(
+                    f"tolerance = {text} is {amplitude:.3g} radii of {base.category}/"
+                    f"{base.subcategory}, at most {LARGEST_TOLERANCE} are allowed"
+                )
+            settings = replace(settings, tolerance=amplitude)
+        return settings
 
 
 @dataclass(frozen=True)
@@ -123,12 +185,16 @@ def build(
     result does not verify.
     """
     check_target(out, force)
-    source = parse_source(settings.source, settings.up)
+    settings.check_units()
+    source = parse_source(settings.source, settings.up, settings.follow_links)
     choices = choose(settings.specification, source, settings.samples.seed, settings.fill)
+    for note in choice_notes(settings.specification, source, choices):
+        say(f"base meshes: {note}", settings.quiet)
     with plain_disk_errors(out), locked_folder(out) as partial:
         bases, blender = _base_meshes(choices, settings, executor)
+        products = {product: settings.of_product(base) for product, base in bases.items()}
         metadata: dict[str, Any] = {
-            "identity": settings.identity(source.label),
+            "identity": settings.identity(source.label, products),
             "software": software(*_PACKAGES) | {"blender": blender},
         }
         claim(
@@ -139,7 +205,7 @@ def build(
         )
         jobs = make_plan(settings.specification, settings.samples.seed)
         shards = {job.id: partial / "samples" / f"{job.id}.h5" for job in jobs}
-        made = _make_samples(jobs, bases, shards, settings, executor, partial)
+        made = _make_samples(jobs, bases, products, shards, settings, executor, partial)
         digest = finish(
             partial, list(shards.values()), metadata, out, failures, force, settings.quiet
         )
@@ -191,6 +257,7 @@ def _describe(bases: dict[tuple[str, str], BaseMesh]) -> dict[str, str]:
 def _make_samples(
     jobs: list[SampleJob],
     bases: dict[tuple[str, str], BaseMesh],
+    products: dict[tuple[str, str], SampleSettings],
     shards: dict[str, Path],
     settings: BuildSettings,
     executor: Executor,
@@ -202,8 +269,9 @@ def _make_samples(
     if made:
         say(f"carrying on: {len(made)} of {len(jobs)} samples exist", settings.quiet)
     tasks = [
-        _SampleTask(job, bases[job.category, job.subcategory], settings.samples, settings.blender)
+        _SampleTask(job, bases[product], products[product], settings.blender)
         for job in jobs
+        for product in [(job.category, job.subcategory)]
         if found[job.id] is None
     ]
     failed = []
@@ -237,11 +305,6 @@ def _rejections(made: Iterable[Finished]) -> dict[str, int]:
 # meshes that it used last.
 
 
-@lru_cache(maxsize=1)
-def _blender(executable: Path | None) -> BlenderWorker:
-    return BlenderWorker(executable)
-
-
 @lru_cache(maxsize=8)
 def _base_mesh(path: Path) -> Mesh:
     return load_base_mesh(path)
@@ -249,7 +312,7 @@ def _base_mesh(path: Path) -> Mesh:
 
 def _prepare_mesh(task: _MeshTask) -> tuple[BaseMesh, list[str], str]:
     """Prepare a base mesh; return it, warnings, and the version of Blender, which samples need."""
-    blender = _blender(task.blender)
+    blender = blender_worker(task.blender)
     version = blender.versions()["blender"]
     base, warnings = prepare(task.choice, cache=task.cache, skip_bad=task.skip_bad, blender=blender)
     return base, warnings, version
@@ -258,6 +321,10 @@ def _prepare_mesh(task: _MeshTask) -> tuple[BaseMesh, list[str], str]:
 def _make_sample(task: _SampleTask) -> tuple[bytes, Finished]:
     """Make a sample; return the content of its shard, and what there is to know of it."""
     origin = f"{task.base.origin} sha256:{task.base.sha256}"
-    mesh, blender = _base_mesh(task.base.path), _blender(task.blender)
-    sample = make_sample(task.job, mesh, origin, task.settings, blender)
+    mesh, blender = _base_mesh(task.base.path), blender_worker(task.blender)
+    radius = task.base.unit_radius or math.nan
+    sample = make_sample(task.job, mesh, origin, task.settings, blender, radius)
+    if task.base.repair != KEPT:
+        repair = {"repair": task.base.repair, "surface_error": task.base.surface_error}
+        sample = replace(sample, parameters=sample.parameters | repair)
     return shard_bytes(sample), finished(sample)

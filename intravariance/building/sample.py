@@ -3,29 +3,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from annotations.vocabulary import NORMAL
-from intravariance.building.blender import BlenderWorker, Defective
+from intravariance.building.blender import BlenderWorker, Defective, ImpossibleDefect
 from intravariance.building.plan import SampleJob
+from intravariance.building.scan import Scanned, draw_scanner, glance, scan_surface, shows_defect
 from intravariance.dataset.difficulty import difficulty_of, signal_to_noise
+from intravariance.dataset.scan import ALL_SIDES, Scan
 from intravariance.dataset.store import Sample
 from intravariance.geometry.mesh import Mesh
 from intravariance.geometry.sampling import (
     PoseKind,
     add_tolerance,
     apply_pose,
-    interpolate,
-    label_points,
+    points_for_area,
     random_pose,
     rotate,
-    sample_surface,
 )
+from intravariance.geometry.scanning import Scanner
 from intravariance.seeds import entropy, generator
+
+# Defects drawn for one set of viewpoints, and in all, until the scan shows one.
+_DRAWS_A_VIEW = 12
+_DRAWS = 5 * _DRAWS_A_VIEW
 
 
 @dataclass(frozen=True)
@@ -33,14 +38,16 @@ class SampleSettings:
     """Hold what all samples of a build have in common.
 
     pose : of test samples; training samples stay in the canonical frame. noise_sigma : standard
-    deviation of the Gaussian noise on each stored coordinate, in unit-sphere radii. tolerance :
-    see `Specification`.
+    deviation of the Gaussian noise on each stored coordinate, in unit-sphere radii. tolerance,
+    points, scan : see `Specification`.
     """
 
     seed: int
     pose: PoseKind
     noise_sigma: float
     tolerance: float
+    points: tuple[int, int]
+    scan: Scan = ALL_SIDES
 
 
 def make_sample(
@@ -63,26 +70,13 @@ def make_sample(
     if job.split == "test" and settings.tolerance > 0:
         rng = generator(settings.seed, job.id, "tolerance")
         pristine = add_tolerance(base, settings.tolerance, rng)
-    defective = _without_defect(pristine)
-    if job.defect != NORMAL:
-        assert job.severity is not None
-        defective = blender.defect(
-            job.defect, pristine, entropy(settings.seed, job.id, "defect"), job.severity
-        )
-    rng = generator(settings.seed, job.id, "surface")
-    where = sample_surface(defective.mesh, job.n_points, rng)
-    displacement = interpolate(defective.displacement, defective.mesh, where)
-    newly_exposed = defective.cut[where.face]
-    labels = label_points(where.points, displacement, newly_exposed, defective.rim)
-    displacement[labels == 0] = 0
-    displacement[newly_exposed] = np.nan
-
+    defective, scanner, scanned = _scanned(job, base, pristine, settings, blender)
     pose = random_pose(
         settings.pose if job.split == "test" else "canonical",
         generator(settings.seed, job.id, "pose"),
     )
     noise = generator(settings.seed, job.id, "noise").normal(
-        scale=settings.noise_sigma, size=where.points.shape
+        scale=settings.noise_sigma, size=scanned.points.shape
     )
     return Sample(
         id=job.id,
@@ -90,13 +84,59 @@ def make_sample(
         subcategory=job.subcategory,
         split=job.split,
         defect=job.defect,
-        points=_float32(apply_pose(where.points, pose) + noise),
-        normals=_float32(rotate(where.normals, pose)),
-        labels=labels,
-        displacement=_float32(rotate(displacement, pose)),
+        points=_float32(apply_pose(scanned.points, pose) + noise * scanned.noise_factor),
+        normals=_float32(rotate(scanned.normals, pose)),
+        labels=scanned.labels,
+        displacement=_float32(rotate(scanned.displacement, pose)),
         pose=pose,
-        parameters=_parameters(job, origin, settings, defective, unit_radius),
+        parameters=_parameters(job, origin, settings, defective, unit_radius)
+        | ({"viewpoints": scanner.views.tolist()} if len(scanner.views) else {}),
         mesh=base if job.split == "train" else None,
+    )
+
+
+def _scanned(
+    job: SampleJob, base: Mesh, pristine: Mesh, settings: SampleSettings, blender: BlenderWorker
+) -> tuple[Defective, Scanner, Scanned]:
+    """Make the product defective and scan it.
+
+    The viewpoints of defective samples are drawn as those of normal ones. Where they do not show
+    the defect it is the defect that is drawn again, so that viewpoints tell nothing of it. Only
+    where they show none of many are they drawn again too.
+    """
+    seed, scan = settings.seed, settings.scan
+    if job.split == "train":
+        scan = replace(scan, views=0, incidence_noise=0.0)
+    rejections: list[str] = []
+    for attempt in range(_DRAWS):
+        if attempt % _DRAWS_A_VIEW == 0:
+            scanner = draw_scanner(base, scan, seed, job.id, attempt // _DRAWS_A_VIEW)
+            rng = generator(seed, job.id, "glance")
+            whole = glance(_without_defect(base), scanner, rng)
+        defective = _defective(job, pristine, seed, attempt, blender)
+        seen = glance(defective, scanner, generator(seed, job.id, "glance"))
+        # rounded, so that no last bit decides on a point more
+        ratio = round(seen.area / whole.area, 9)
+        count = points_for_area(job.n_points, ratio, settings.points)
+        scanned = scan_surface(defective, count, scan, scanner, seed, job.id)
+        rejections += defective.rejections
+        if job.defect == NORMAL or scan == ALL_SIDES or shows_defect(seen, scanned):
+            return replace(defective, rejections=rejections), scanner, scanned
+        rejections.append(f"the viewpoints see {seen.shown:.0%} of it")
+    raise ImpossibleDefect(
+        f"{job.defect}: none of {_DRAWS} draws can be seen well enough in the scan; ask for more "
+        "points or viewpoints"
+    )
+
+
+def _defective(
+    job: SampleJob, pristine: Mesh, seed: int, attempt: int, blender: BlenderWorker
+) -> Defective:
+    if job.severity is None:
+        return _without_defect(pristine)
+    again = (f"again {attempt}",) if attempt else ()
+    return blender.defect(
+        job.defect, pristine, entropy(seed, job.id, "defect", *again), job.severity
     )
 
 

@@ -19,16 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from annotations.vocabulary import (
-    DEFECT_TYPES,
-    DISPLACEMENT_THRESHOLD,
-    NORMAL,
-    RIM_WIDTH,
-    in_order,
-)
-from intravariance.cards.imported_card import imported_parts
+from annotations.vocabulary import DEFECT_TYPES, DISPLACEMENT_THRESHOLD, NORMAL, RIM_WIDTH, in_order
+from intravariance.cards.imported_card import identity_table, imported_parts
 from intravariance.cards.labels import hand_labels, in_prose
 from intravariance.dataset.difficulty import BANDS
+from intravariance.dataset.lengths import noise_text, sphere_radii
 from intravariance.dataset.specification import GROUPS, Specification
 from intravariance.dataset.specification_reader import load_group
 from intravariance.dataset.store import Dataset, Record, open_dataset
@@ -84,7 +79,7 @@ def rebuild_command(
     if sigma == math.sqrt(NOISE_VARIANCE):
         words += ["--noise-variance", str(NOISE_VARIANCE)]
     else:
-        words += ["--noise-sigma", str(sigma)]
+        words += ["--noise-sigma", specification.given.get("noise_sigma", str(sigma))]
     return shlex.join(words)
 
 
@@ -203,13 +198,9 @@ def composition_table(dataset: Dataset) -> str:
 
 def _creation(dataset: Dataset) -> dict[str, Any]:
     """Say how the file was made."""
-    metadata, specification = dataset.metadata, dataset.specification
-    identity = metadata["identity"]
+    identity, specification = dataset.metadata["identity"], dataset.specification
     low, high = specification.points
     amplitude = specification.tolerance
-    rows = [("content digest", dataset.digest), ("format version", dataset.version)]
-    rows += [(k, v) for k, v in sorted(identity.items()) if not isinstance(v, dict | list)]
-    rows += [(f"software: {k}", v) for k, v in sorted(metadata.get("software", {}).items())]
     discrepancies = ""
     if _paper_group(specification):
         template = Template(_template("paper_discrepancies.md"))
@@ -221,16 +212,22 @@ def _creation(dataset: Dataset) -> dict[str, Any]:
         "tolerance": "There is no manufacturing variation."
         if not amplitude
         else f"Every test sample has a smooth manufacturing variation of up to {amplitude} radii.",
+        "scan": "".join(f" {sentence}" for sentence in specification.scan.sentences()),
         "variation": ", with that variation" if amplitude else "",
         "differences": "the points drawn, the pose and the noise only"
         if not amplitude
         else "that variation, the points drawn, the pose and the noise only",
         "pose": _POSES[identity["pose"]],
-        "noise": _noise_text(float(identity["noise_sigma"])),
+        "noise": _noise_text(
+            float(identity["noise_sigma"]),
+            noise_text(
+                identity, sphere_radii(dataset, {c.name: c.unit for c in specification.categories})
+            ),
+        ),
         "seed": identity["seed"],
         "command": _command_text(dataset),
         "discrepancies": discrepancies,
-        "identity": _table(("", ""), [(name, f"`{value}`") for name, value in rows]),
+        "identity": identity_table(dataset),
     }
 
 
@@ -243,7 +240,7 @@ def _command_text(dataset: Dataset) -> str:
     return command
 
 
-def _noise_text(sigma: float) -> str:
+def _noise_text(sigma: float, both_units: str) -> str:
     default = math.sqrt(NOISE_VARIANCE)
     which = "neither reading, its maker chose another level"
     for reading, value in (("the first reading", default), ("the second reading", NOISE_VARIANCE)):
@@ -252,10 +249,10 @@ def _noise_text(sigma: float) -> str:
         f'The paper adds "Gaussian noise with a variance of {NOISE_VARIANCE}" and does not say in '
         f"which units. First reading, the default of `iv`: variance {NOISE_VARIANCE}, standard "
         f"deviation {default:.4f} radii on each stored coordinate. Second reading: standard "
-        f"deviation {NOISE_VARIANCE}. This file: standard deviation {sigma:.4g}, variance "
-        f"{sigma**2:.4g}; {which}. Noise of {default:.4f} is about as large as small defects: "
-        "compare it with the distances under Composition. Labels, normals and displacement are "
-        "those of the noise-free surface."
+        f"deviation {NOISE_VARIANCE}. This file: standard deviation "
+        f"{both_units or f'{sigma:.4g}'}, variance {sigma**2:.4g}; {which}. "
+        f"Noise of {default:.4f} is about as large as small defects: compare it with the distances "
+        "under Composition. Labels, normals and displacement are those of the noise-free surface."
     )
 
 

@@ -8,8 +8,11 @@ layout need not be theirs, and the card says so.
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -29,39 +32,11 @@ class Origin:
     bibtex: str
 
 
-ORIGINS = {
-    "anomaly-shapenet": Origin(
-        "Anomaly-ShapeNet",
-        "CC BY 4.0",
-        """@inproceedings{li2024anomalyshapenet,
-  title     = {Towards Scalable 3D Anomaly Detection and Localization: A Benchmark via 3D Anomaly
-               Synthesis and A Self-Supervised Learning Network},
-  author    = {Li, Wenqiao and others},
-  booktitle = {CVPR},
-  year      = {2024}
-}""",
-    ),
-    "real3d-ad": Origin(
-        "Real3D-AD",
-        "CC BY 4.0",
-        """@inproceedings{liu2023real3d,
-  title     = {Real3D-AD: A Dataset of Point Cloud Anomaly Detection},
-  author    = {Liu, Jiaqi and others},
-  booktitle = {NeurIPS Datasets and Benchmarks},
-  year      = {2023}
-}""",
-    ),
-    "mvtec-3d-ad": Origin(
-        "MVTec 3D-AD",
-        "CC BY-NC-SA 4.0",
-        """@inproceedings{bergmann2022mvtec3d,
-  title     = {The MVTec 3D-AD Dataset for Unsupervised 3D Anomaly Detection and Localization},
-  author    = {Bergmann, Paul and others},
-  booktitle = {VISAPP},
-  year      = {2022}
-}""",
-    ),
-}
+@cache
+def origins() -> dict[str, Origin]:
+    """Return the public data sets whose layouts we read, by the layout's name."""
+    text = (files(__package__) / "templates" / "origins.toml").read_text(encoding="utf-8")
+    return {layout: Origin(**entry) for layout, entry in tomllib.loads(text).items()}
 
 
 def imported_parts(dataset: Dataset) -> dict[str, str]:
@@ -71,10 +46,6 @@ def imported_parts(dataset: Dataset) -> dict[str, str]:
     records = list(dataset)
     defects = in_order(r.defect for r in records if r.defect != NORMAL)
     terms = imported_terms(imported)
-    rows = [("content digest", dataset.digest), ("format version", dataset.version)]
-    rows += [(k, v) for k, v in sorted(identity.items()) if not isinstance(v, dict | list)]
-    software = dataset.metadata.get("software", {})
-    rows += [(f"software: {k}", v) for k, v in sorted(software.items())]
     return {
         "license": terms.front_matter(),
         "whose": _whose(imported),
@@ -95,8 +66,18 @@ def imported_parts(dataset: Dataset) -> dict[str, str]:
         ),
         "licence_text": terms.licence,
         "citation": terms.citation,
-        "identity": markdown_table(("", ""), [(name, f"`{value}`") for name, value in rows]),
+        "identity": identity_table(dataset),
     }
+
+
+def identity_table(dataset: Dataset) -> str:
+    """Show what a file records of how it was made, and with which software, as Markdown."""
+    metadata = dataset.metadata
+    rows = [("content digest", dataset.digest), ("format version", dataset.version)]
+    plain = sorted(metadata["identity"].items())
+    rows += [(key, value) for key, value in plain if not isinstance(value, dict | list)]
+    rows += [(f"software: {k}", v) for k, v in sorted(metadata.get("software", {}).items())]
+    return markdown_table(("", ""), [(name, f"`{value}`") for name, value in rows])
 
 
 def imported_terms(imported: Mapping[str, Any]) -> Terms:
@@ -109,7 +90,7 @@ def imported_terms(imported: Mapping[str, Any]) -> Terms:
     front = {"license": "other", "license_name": "that-of-the-data"}
     licence = "The clouds and labels are somebody else's: their licence applies."
     citation = "Please cite the makers of the data."
-    if origin := ORIGINS.get(imported["layout"]):
+    if origin := origins().get(imported["layout"]):
         front["license_link"] = spdx(origin.licence.replace(" ", "-"))
         licence += f" The public data set in this layout, {origin.name}, is under {origin.licence}."
         citation += f" If it is {origin.name}:\n\n```bibtex\n{origin.bibtex}\n```"

@@ -11,11 +11,16 @@ from pathlib import Path
 
 import click
 
+from intravariance.building.mesh_check import MeshCheck
+from intravariance.building.mesh_check import check_meshes as run_checks
 from intravariance.building.plan import make_plan
 from intravariance.building.run import BuildResult, BuildSettings, build, default_cache
 from intravariance.building.sample import SampleSettings
 from intravariance.commands.import_ import print_result
+from intravariance.commands.mesh_check import as_json as checks_json
+from intravariance.commands.mesh_check import table, unusable
 from intravariance.commands.options import categories_option, jobs_option, json_option, quiet_option
+from intravariance.dataset.lengths import Length, parse_length
 from intravariance.dataset.specification import GROUPS, Specification
 from intravariance.dataset.specification_reader import (
     load_collation,
@@ -29,7 +34,7 @@ from intravariance.executors.processes import ProcessExecutor
 from intravariance.files.atomic import check_target
 from intravariance.geometry.sampling import NOISE_VARIANCE, PoseKind
 from intravariance.progress import say
-from intravariance.sources import Source, Up, choose, parse_source
+from intravariance.sources import Choice, Up, choice_notes, choose, parse_source
 
 _COLLATION = "anomaly_shapenet:"
 
@@ -49,6 +54,11 @@ _COLLATION = "anomaly_shapenet:"
     "--up",
     type=click.Choice(["y", "z"]),
     help="Axis that points up in the source's files.  [default: y in ShapeNet and glb, else z]",
+)
+@click.option(
+    "--follow-links",
+    is_flag=True,
+    help="Follow links that lead out of the source's folder (never done unasked).",
 )
 @click.option(
     "--fill",
@@ -71,8 +81,8 @@ _COLLATION = "anomaly_shapenet:"
 )
 @click.option(
     "--noise-sigma",
-    type=click.FloatRange(min=0),
-    help="Standard deviation of that noise instead (the paper's other reading: 0.002).",
+    help="Standard deviation of that noise instead (the paper's other reading: 0.002), in radii of "
+    'each product, or with a unit, as "0.05 mm", where the specification tells that of the meshes.',
 )
 @click.option("--out", type=click.Path(path_type=Path), help="File to write.  [default: NAME.h5]")
 @click.option("--force", is_flag=True, help="Replace an existing file or unfinished build.")
@@ -80,6 +90,11 @@ _COLLATION = "anomaly_shapenet:"
 @click.option("--blender", type=click.Path(path_type=Path), help="Blender program to use.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder for prepared base meshes.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and write nothing.")
+@click.option(
+    "--check-meshes",
+    is_flag=True,
+    help="With --dry-run: read and repair each base mesh, and try its defects in Blender.",
+)
 @json_option
 @quiet_option
 def build_command(
@@ -88,18 +103,20 @@ def build_command(
     categories: tuple[str, ...],
     source: str,
     up: Up | None,
+    follow_links: bool,
     fill: str | None,
     skip_bad: bool,
     seed: int,
     pose: PoseKind,
     noise_variance: float | None,
-    noise_sigma: float | None,
+    noise_sigma: str | None,
     out: Path | None,
     force: bool,
     jobs: int | None,
     blender: Path | None,
     cache: Path | None,
     dry_run: bool,
+    check_meshes: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -107,37 +124,54 @@ def build_command(
 
     Killed at any moment, the same command carries on and ends with the same content digest.
     """
+    if check_meshes and not dry_run:
+        raise InputError("--check-meshes goes with --dry-run: it checks before a build")
     if source.startswith(_COLLATION):
         specification = _collation(group, spec).select(categories)
         needless = {"--fill": fill, "--blender": blender, "--cache": cache}
         if given := [name for name, value in needless.items() if value is not None]:
             raise InputError(f"{given[0]} is of no use with --source {source}: there are no meshes")
         _collate(
-            specification, source, up or "z", seed, pose, _sigma(noise_variance, noise_sigma),
+            specification, source, up or "z", seed, pose,
+            _in_radii(_noise(specification, noise_variance, noise_sigma)),
             skip_bad, out, force, jobs, dry_run, as_json, quiet,
         )  # fmt: skip
         return
     specification = _specification(group, spec).select(categories)
-    if dry_run:
-        _print_plan(specification, parse_source(source, up), seed, fill is not None, as_json)
-        return
-
+    noise = _noise(specification, noise_variance, noise_sigma)
     settings = BuildSettings(
         specification=specification,
         samples=SampleSettings(
             seed=seed,
             pose=pose,
-            noise_sigma=_sigma(noise_variance, noise_sigma),
+            noise_sigma=math.nan if isinstance(noise, Length) else noise,
             tolerance=specification.tolerance,
+            points=specification.points,
+            scan=specification.scan,
         ),
         source=source,
         cache=default_cache() if cache is None else cache,
         up=up,
+        follow_links=follow_links,
         fill=fill is not None,
         skip_bad=skip_bad,
         blender=blender,
         quiet=quiet,
+        noise=noise if isinstance(noise, Length) else None,
     )
+    settings.check_units()
+    if dry_run:
+        choices = _choices(specification, source, up, follow_links, seed, fill is not None)
+        if check_meshes:
+            with ProcessExecutor(jobs) as executor:
+                checks = run_checks(
+                    specification, choices, seed, settings.cache, skip_bad, blender, executor, quiet
+                )
+            _print_checks(checks, as_json)
+        else:
+            _print_plan(specification, choices, seed, as_json)
+        return
+
     out = Path(f"{specification.name}.h5") if out is None else out
     try:
         with ProcessExecutor(jobs) as executor:
@@ -224,20 +258,56 @@ def _collate(
     print_result(result, as_json)
 
 
-def _sigma(variance: float | None, sigma: float | None) -> float:
+def _noise(
+    specification: Specification, variance: float | None, sigma: str | None
+) -> float | Length:
+    """Return the standard deviation that options, specification or the default ask for."""
     if variance is not None and sigma is not None:
         raise InputError("give --noise-variance or --noise-sigma, not both")
+    if variance is not None:
+        return math.sqrt(variance)
     if sigma is not None:
-        return sigma
-    return math.sqrt(NOISE_VARIANCE if variance is None else variance)
+        return parse_length("--noise-sigma", sigma)
+    if text := specification.given.get("noise_sigma"):
+        return parse_length("noise_sigma", text)
+    if specification.noise_sigma is not None:
+        return specification.noise_sigma
+    return math.sqrt(NOISE_VARIANCE)
+
+
+def _in_radii(noise: float | Length) -> float:
+    if isinstance(noise, Length):
+        raise InputError(f"noise of {noise}: clouds have no unit; give a number of radii")
+    return noise
+
+
+def _choices(
+    specification: Specification,
+    source: str,
+    up: Up | None,
+    follow_links: bool,
+    seed: int,
+    fill: bool,
+) -> list[Choice]:
+    """Choose the base meshes, and tell how."""
+    found = parse_source(source, up, follow_links)
+    choices = choose(specification, found, seed, fill)
+    for note in choice_notes(specification, found, choices):
+        say(f"base meshes: {note}")
+    return choices
+
+
+def _print_checks(checks: list[MeshCheck], as_json: bool) -> None:
+    """Print what was found; raises InputError where a build would stop."""
+    click.echo(json.dumps({"base_meshes": checks_json(checks)}) if as_json else table(checks))
+    if problems := unusable(checks):
+        raise InputError("a build would stop at these base meshes:\n  " + "\n  ".join(problems))
 
 
 def _print_plan(
-    specification: Specification, source: Source, seed: int, fill: bool, as_json: bool
+    specification: Specification, choices: list[Choice], seed: int, as_json: bool
 ) -> None:
-
     jobs = make_plan(specification, seed)
-    choices = choose(specification, source, seed, fill)
     meshes = {f"{c.category}/{c.subcategory}": c.origin for c in choices}
     if as_json:
         click.echo(json.dumps({"base_meshes": meshes, "samples": [asdict(job) for job in jobs]}))

@@ -8,17 +8,13 @@ from pathlib import Path
 import click
 
 from intravariance.cards.dataset_card import dataset_card
-from intravariance.commands.options import file_argument, force_option
+from intravariance.commands.options import file_argument, force_option, path_option
 from intravariance.files.atomic import check_target, write_file
 
 
 @click.command("card")
 @file_argument
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="File to write, e.g. DATASET_CARD.md.  [default: print it]",
-)
+@path_option("--out", "File to write, e.g. DATASET_CARD.md.  [default: print it]")
 @force_option
 def card_command(file: Path, out: Path | None, force: bool) -> None:
     """Write the dataset card (Markdown) of a dataset file.

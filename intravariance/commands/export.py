@@ -5,42 +5,33 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import click
 
-from intravariance.commands.options import (
-    categories_option,
-    choose_categories,
-    file_argument,
-    jobs_option,
-    json_option,
-    quiet_option,
-)
+from intravariance.commands import options
+from intravariance.commands.options import choose_categories
 from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError, IVError
-from intravariance.exchange.exporting.tree import write_tree
+from intravariance.exchange.exporting.tree import Written, write_tree
 from intravariance.exchange.layouts import WRITERS, ExportOptions
 from intravariance.exchange.layouts.entries import CrackSpelling, Delimiter
 from intravariance.exchange.parquet.writing import PARQUET_LAYOUT, write_parquet
-from intravariance.executors.processes import ProcessExecutor
-from intravariance.executors.serial import SerialExecutor
+from intravariance.executors.processes import local_executor
 
 _DELIMITERS: dict[str, Delimiter] = {"comma": ",", "space": " "}
 
 
 @click.command("export")
-@file_argument
+@options.file_argument
 @click.option(
     "--layout",
     type=click.Choice([*WRITERS, PARQUET_LAYOUT]),
     required=True,
     help="Folders to write.",
 )
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Folder to write; a new one."
-)
-@categories_option
+@options.path_option("--out", "Folder to write; a new one.", required=True)
+@options.categories_option
 @click.option(
     "--spelling",
     type=click.Choice(get_args(CrackSpelling)),
@@ -55,9 +46,9 @@ _DELIMITERS: dict[str, Delimiter] = {"comma": ",", "space": " "}
 @click.option(
     "--force", is_flag=True, help="Replace an earlier export in which nothing was changed."
 )
-@jobs_option
-@json_option
-@quiet_option
+@options.jobs_option
+@options.json_option
+@options.quiet_option
 def export_command(
     file: Path,
     layout: str,
@@ -81,22 +72,26 @@ def export_command(
             if layout == PARQUET_LAYOUT:
                 _refuse(layout, spelling is not None and "--spelling")
                 _refuse(layout, gt_delimiter is not None and "--gt-delimiter")
-                result = _parquet(part, out, force, quiet)
+                written = write_parquet(part, out, force=force, quiet=quiet)
             else:
-                result = _tree(part, layout, out, spelling, gt_delimiter, force, jobs, quiet)
+                written = _tree(part, layout, out, spelling, gt_delimiter, force, jobs, quiet)
         except KeyboardInterrupt:
             raise IVError(f"interrupted; nothing was written to {out}") from None
+    beside: dict[str, list[str]] = {}
+    for content, place in written.holds.items():
+        beside.setdefault(place, []).append(content)
+    left_out = beside.pop("", [])
     if as_json:
-        click.echo(json.dumps(result))
+        size = {"samples": written.samples, "files": written.files, "bytes": written.bytes}
+        about = {"path": str(out), "layout": layout, **size}
+        click.echo(json.dumps({**about, "beside": beside, "left_out": left_out}))
         return
-    for place, contents in result["beside"].items():
+    for place, contents in beside.items():
         click.echo(f"in {place}: {', '.join(contents)}")
-    click.echo(f"left out: {', '.join(result['left_out']) or 'nothing'}")
-    path = click.format_filename(out)
-    megabytes = result["bytes"] / 1e6
+    click.echo(f"left out: {', '.join(left_out) or 'nothing'}")
     click.echo(
-        f"{path}: {result['samples']} samples in {result['files']} files, {megabytes:.1f} MB, "
-        f"layout {layout}"
+        f"{click.format_filename(out)}: {written.samples} samples in {written.files} files, "
+        f"{written.bytes / 1e6:.1f} MB, layout {layout}"
     )
 
 
@@ -109,8 +104,8 @@ def _tree(
     force: bool,
     jobs: int | None,
     quiet: bool,
-) -> dict[str, Any]:
-    """Write a tree, and return what is printed of it."""
+) -> Written:
+    """Write a tree, where the layout takes these options."""
     chosen = WRITERS[layout]
     rules = chosen.RULES
     delimiter = None if gt_delimiter is None else _DELIMITERS[gt_delimiter]
@@ -121,34 +116,8 @@ def _tree(
         delimiter or rules.delimiters[0],
         float(dataset.metadata["identity"]["noise_sigma"]),
     )
-    with SerialExecutor() if jobs == 1 else ProcessExecutor(jobs) as executor:
-        written = write_tree(chosen, dataset, out, options, executor, force=force, quiet=quiet)
-    beside: dict[str, list[str]] = {}
-    for content, place in written.holds.items():
-        if place:
-            beside.setdefault(place, []).append(content)
-    return {
-        "path": str(out),
-        "layout": layout,
-        "samples": written.samples,
-        "files": written.files,
-        "bytes": written.bytes,
-        "beside": beside,
-        "left_out": [content for content, place in written.holds.items() if not place],
-    }
-
-
-def _parquet(dataset: Dataset, out: Path, force: bool, quiet: bool) -> dict[str, Any]:
-    written = write_parquet(dataset, out, force=force, quiet=quiet)
-    return {
-        "path": str(out),
-        "layout": PARQUET_LAYOUT,
-        "samples": written.samples,
-        "files": written.files,
-        "bytes": written.bytes,
-        "beside": {},
-        "left_out": [],
-    }
+    with local_executor(jobs) as executor:
+        return write_tree(chosen, dataset, out, options, executor, force=force, quiet=quiet)
 
 
 def _refuse(layout: str, option: str | Literal[False]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from intravariance.commands.options import jobs_option, json_option, quiet_option
+from intravariance.commands import options
 from intravariance.errors import IVError
 from intravariance.exchange.importing.run import (
     ImportResult,
@@ -18,27 +18,26 @@ from intravariance.exchange.importing.run import (
     no_use,
     restores,
 )
-from intravariance.executors.processes import ProcessExecutor
+from intravariance.executors.processes import local_executor
 
 
 @click.command("import")
 @click.argument("layout")
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write (.h5).")
+@click.argument("path", type=options.PATH)
+@options.path_option("--out", "File to write (.h5).", required=True)
 @click.option("--name", default="", help="Name of the dataset.  [default: that of the folder]")
 @click.option(
     "--normalise",
     type=click.Choice(["auto", "none"]),
     default="auto",
-    show_default=True,
     help="auto: clouds of a category whose training clouds do not fill the unit ball about 0 are "
     "centred, and divided by one length. none: all coordinates are kept.",
 )
 @click.option("--skip-bad", is_flag=True, help="Leave out clouds that cannot be used.")
 @click.option("--force", is_flag=True, help="Replace an existing file or unfinished import.")
-@jobs_option
-@json_option
-@quiet_option
+@options.jobs_option
+@options.json_option
+@options.quiet_option
 def import_command(
     layout: str,
     path: Path,
@@ -63,7 +62,7 @@ def import_command(
     if jobs not in (None, 1) and restores(settings):
         raise no_use("--jobs")
     try:
-        with ProcessExecutor(jobs) as executor:
+        with local_executor(jobs) as executor:
             result = import_dataset(settings, out, executor, force)
     except KeyboardInterrupt:
         raise IVError("interrupted; run the same command again") from None
@@ -73,17 +72,14 @@ def import_command(
 def print_result(result: ImportResult, as_json: bool) -> None:
     """Print one line, and one on stderr for each cloud that was left out; or JSON."""
     if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "path": str(result.path),
-                    "content_digest": result.digest,
-                    "samples": result.specification.total,
-                    "specification": result.specification.to_dict(),
-                    "skipped": result.skipped,
-                }
-            )
-        )
+        content = {
+            "path": str(result.path),
+            "content_digest": result.digest,
+            "samples": result.specification.total,
+            "specification": result.specification.to_dict(),
+            "skipped": result.skipped,
+        }
+        click.echo(json.dumps(content))
         return
     for reason in result.skipped.values():
         click.echo(f"skipped  {reason}", err=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
 from statistics import median
@@ -17,6 +18,7 @@ from intravariance.cards.imported_card import known_noise
 from intravariance.cards.labels import hand_labels, in_short
 from intravariance.commands.options import file_argument, json_option
 from intravariance.dataset.difficulty import BANDS
+from intravariance.dataset.lengths import noise_text, sphere_radii
 from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.tables import text_table
 
@@ -27,7 +29,7 @@ from intravariance.tables import text_table
 def info_command(file: Path, as_json: bool) -> None:
     """Show what a dataset file holds: counts as in Table 8 of the paper, noise, source, digest."""
     with open_dataset(file) as dataset:
-        content = describe(dataset)
+        content, dataset_scan = describe(dataset), dataset.specification.scan
     if as_json:
         click.echo(json.dumps(content))
         return
@@ -36,7 +38,7 @@ def info_command(file: Path, as_json: bool) -> None:
     click.echo(f"samples         {content['samples']}")
     click.echo(f"points          {low} to {high} a sample")
     noise = (
-        f"variance {content['noise_variance']:.3g} (sigma {content['noise_sigma']:.3g}) "
+        f"variance {content['noise_variance']:.3g} (sigma {content['noise_text']}) "
         "on each coordinate"
     )
     if content["imported"]:
@@ -46,6 +48,8 @@ def info_command(file: Path, as_json: bool) -> None:
         noise = f"{added} what the imported clouds have, which {theirs}"
     click.echo(f"noise           {noise}")
     click.echo(f"pose            {content['pose']} (test samples)")
+    for sentence in dataset_scan.sentences():
+        click.echo(f"scan            {sentence}")
     click.echo(f"source          {content['source']}")
     if content["imported"]:
         click.echo(f"imported        yes; {content['skipped']} clouds left out, no meshes")
@@ -61,6 +65,7 @@ def info_command(file: Path, as_json: bool) -> None:
     click.echo(f"made with       {', '.join(f'{k} {v}' for k, v in content['software'].items())}")
     click.echo(f"content digest  {content['content_digest']}\n")
     click.echo(_aligned(content["table"]))
+    click.echo("positive, the paper's word: normal test samples, which have no defect")
     if content["difficulty"]:
         click.echo(f"\n{_aligned(content['difficulty'])}")
 
@@ -77,6 +82,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     imported = identity.get("imported", {})
     sizes = [record.n_points for record in dataset]
     sigma = float(identity["noise_sigma"])
+    units = {c.name: c.unit for c in dataset.specification.categories}
     defects = in_order(record.defect for record in dataset if record.defect != NORMAL)
     rows = [_row(dataset.filter(category=name), name, defects) for name in dataset.categories]
     return {
@@ -85,7 +91,9 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "points": [min(sizes), max(sizes)],
         "noise_variance": sigma * sigma,
         "noise_sigma": sigma,
+        "noise_text": noise_text(identity, sphere_radii(dataset, units)) or f"{sigma:.3g}",
         "pose": identity.get("pose", ""),
+        "scan": asdict(dataset.specification.scan),
         "source": identity["source"],
         "imported": dataset.imported,
         "imported_noise_sigma": known_noise(imported) if dataset.imported else None,

@@ -8,29 +8,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 
 from annotations.merging import RULES, Rule
-from intravariance.commands.options import (
-    categories_option,
-    choose_categories,
-    file_argument,
-    force_option,
-    json_option,
-    quiet_option,
-)
+from intravariance.commands import options
+from intravariance.commands.options import PATH, choose_categories, path_option
 from intravariance.dataset.store import Dataset, Record, open_dataset
-from intravariance.errors import InputError, IVError
+from intravariance.errors import InputError, IVError, first_of
 from intravariance.files.folders import check_folder
 from intravariance.labelling.comparing import FIGURES, LabelAgreement, compare_labels, summary
 from intravariance.labelling.giving_out import CloudFormat, give_out
 from intravariance.labelling.manifest import MANIFEST, CloudFrame
 from intravariance.labelling.relabelling import Relabelling, relabel
 from intravariance.progress import say
+from intravariance.tables import Cell, text_table
 
-_PATH = click.Path(path_type=Path)
 _COUNTS = ("matched", "missing", "extra", "repeated", "ambiguous", "added", "removed")
 
 
@@ -40,29 +33,27 @@ def labels_command() -> None:
 
 
 @labels_command.command("export")
-@file_argument
-@click.option("--out", type=_PATH, required=True, help="Folder to make.")
-@categories_option
+@options.file_argument
+@path_option("--out", "Folder to make.", required=True)
+@options.categories_option
 @click.option("--sample", "samples", multiple=True, help="Only this one; may be repeated.")
 @click.option(
     "--format",
     "kind",
     type=click.Choice(["ply", "txt"]),
     default="ply",
-    show_default=True,
     help="Binary PLY, or text with a header line.",
 )
 @click.option(
     "--frame",
     type=click.Choice(["upright", "stored"]),
     default="upright",
-    show_default=True,
     help="Undo the pose of each sample, or leave it.",
 )
 @click.option("--blind", is_flag=True, help="All labels 0: the annotator must not see ours.")
 @click.option("--force", is_flag=True, help="Replace a folder in which nothing was edited.")
-@quiet_option
-@json_option
+@options.quiet_option
+@options.json_option
 def export_command(
     file: Path,
     out: Path,
@@ -91,21 +82,20 @@ def export_command(
 
 
 @labels_command.command("import")
-@click.argument("folder", type=_PATH)
-@click.option("--data", type=_PATH, required=True, help="The dataset file that was given out.")
-@click.option("--out", type=_PATH, required=True, help="Dataset file to write (.h5).")
+@click.argument("folder", type=PATH)
+@path_option("--data", "The dataset file that was given out.", required=True)
+@path_option("--out", "Dataset file to write (.h5).", required=True)
 @click.option(
     "--rule",
     type=click.Choice(list(RULES)),
     default="hand",
-    show_default=True,
     help="Which labels count where both are known.",
 )
 @click.option("--annotator", help="Who labelled; recorded in the file.")
 @click.option("--skip-bad", is_flag=True, help="Leave out files that cannot be used.")
-@force_option
-@quiet_option
-@json_option
+@options.force_option
+@options.quiet_option
+@options.json_option
 def import_command(
     folder: Path,
     data: Path,
@@ -133,11 +123,11 @@ def import_command(
 
 
 @labels_command.command("compare")
-@click.argument("source", metavar="FOLDER_OR_FILE", type=_PATH)
-@click.option("--data", type=_PATH, required=True, help="Dataset file with construction labels.")
+@click.argument("source", metavar="FOLDER_OR_FILE", type=PATH)
+@path_option("--data", "Dataset file with construction labels.", required=True)
 @click.option("--csv", "as_csv", is_flag=True, help="Print a line for each sample as CSV.")
-@json_option
-@quiet_option
+@options.json_option
+@options.quiet_option
 @click.pass_context
 def compare_command(
     ctx: click.Context, source: Path, data: Path, as_csv: bool, as_json: bool, quiet: bool
@@ -215,25 +205,21 @@ def _print_relabelling(result: Relabelling) -> None:
 
 def _print_names(what: str, names: list[str]) -> None:
     if names:
-        more = f", and {len(names) - 5} more" if len(names) > 5 else ""
-        click.echo(f"{what}: {len(names)} ({', '.join(names[:5])}{more})")
+        click.echo(f"{what}: {len(names)} ({first_of(names, 5)})")
 
 
 def _print_comparison(result: LabelAgreement) -> None:
     for kind, groups in result.groups().items():
-        width = max(len(kind), *map(len, groups))
-        heads = "  ".join(f"{name:>9}" for name in FIGURES)
-        click.echo(f"{kind:{width}}  objects  marked  {heads}  missing")
+        rows: list[list[Cell]] = []
         for name, members in groups.items():
             row = summary(members)
-            cells = "  ".join(f"{_figure(row[n]['mean']):>9}" for n in FIGURES)
-            objects = f"{row['objects']:>7}  {row['marked']:>6}"
-            click.echo(f"{name:{width}}  {objects}  {cells}  {row['missing']:>7,}")
-        click.echo()
+            means = [row[figure]["mean"] for figure in FIGURES]
+            rows.append([name, row["objects"], row["marked"], *means, f"{row['unmatched']:,}"])
+        click.echo(text_table([kind, "objects", "marked", *FIGURES, "unmatched"], rows) + "\n")
     click.echo(
         "Means over the objects where a figure is defined (kappa and IoU are not where nobody "
-        "labelled a point). Marked: objects with any hand label. Missing: points without a row in "
-        "the hand's file."
+        "labelled a point). Marked: objects with any hand label. Unmatched: points without a row "
+        "in the hand's file."
     )
     if result.unlabelled:
         click.echo(f"{result.unlabelled} samples have no hand labels and are not counted.")
@@ -247,7 +233,3 @@ def _print_comparison(result: LabelAgreement) -> None:
             "The hand could see the construction labels, so agreement is no independent figure: "
             "give clouds out with --blind for that."
         )
-
-
-def _figure(value: Any) -> str:
-    return "-" if value is None else f"{value:.3f}"

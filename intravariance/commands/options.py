@@ -1,21 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options that several commands have, on this floor and above, so that they mean the same."""
+"""Options that several commands have, on this floor and above, so that they mean the same.
+
+`iv` shows the default of every option that has one (`show_default` of its context).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
+from click.decorators import FC
 
 from intravariance.dataset.store import Dataset
 from intravariance.errors import InputError
 
-file_argument = click.argument("file", type=click.Path(path_type=Path))
+PATH = click.Path(path_type=Path)
+
+file_argument = click.argument("file", type=PATH)
 categories_option = click.option(
     "--category", "categories", multiple=True, help="Only this category; may be repeated."
 )
 force_option = click.option("--force", is_flag=True, help="Replace an existing file.")
+report_force_option = click.option(
+    "--force", is_flag=True, help="Replace an earlier report in which nothing was changed."
+)
 jobs_option = click.option(
     "--jobs",
     type=click.IntRange(min=1),
@@ -23,6 +33,18 @@ jobs_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 quiet_option = click.option("--quiet", is_flag=True, help="No progress.")
+
+
+def path_option(name: str, help: str, **more: Any) -> Callable[[FC], FC]:
+    """Make an option that takes a file or a folder."""
+    return click.option(name, type=PATH, help=help, **more)
+
+
+def number_option(
+    name: str, default: int, low: int, high: int | None = None, help: str | None = None
+) -> Callable[[FC], FC]:
+    """Make an option that takes a whole number from `low` to `high`, both included."""
+    return click.option(name, type=click.IntRange(low, high), default=default, help=help)
 
 
 def choose_categories(dataset: Dataset, names: Sequence[str]) -> list[str]:

@@ -50,6 +50,7 @@ def _print(report: Report) -> None:
             click.echo(
                 f"{probe.name:{width}}  {verdict:6}  {probe.auroc:.3f} "
                 f"({probe.low:.3f} to {probe.high:.3f})  {probe.description}"
+                + (f" [{probe.reason}]" if probe.reason else "")
             )
     count = len(report.failures())
     click.echo("\nall passed" if not count else f"\n{count} failed")

@@ -22,10 +22,20 @@ from intravariance.dataset.store import DATASET_SUFFIXES, Dataset, Record, open_
 from intravariance.errors import InputError
 from intravariance.files.atomic import check_target, write_file
 from intravariance.looking.cloud import LabelledCloud, upright
+from intravariance.looking.meshes import MESH_SUFFIXES, is_mesh, mesh_cloud
 from intravariance.looking.page import Note, page
 from intravariance.looking.panels import panel
 from intravariance.looking.pictures import Colouring, png
+from intravariance.looking.pristine import (
+    NOISE_FREE_LAYER,
+    surface_of,
+    template_of,
+    without_noise,
+)
 from intravariance.looking.scans import UNLABELLED, scan_cloud
+from intravariance.looking.splats import Floats
+from intravariance.looking.viewpoint import view
+from intravariance.sources import Up
 
 # Splats of more points than this only add to the time that a picture takes.
 _PICTURE_POINTS = 200_000
@@ -33,12 +43,13 @@ _PICTURE_POINTS = 200_000
 
 @dataclass(frozen=True)
 class _Sight:
-    """What is to be seen: a cloud, a template to compare with, the noise, and remarks."""
+    """What is to be seen: a cloud, a template to compare with, the noise, remarks, a camera."""
 
     cloud: LabelledCloud
     template: LabelledCloud | None
     layer: float
     notes: list[str]
+    camera: Floats | None = None
 
 
 @click.command("view")
@@ -70,6 +81,16 @@ class _Sight:
     type=click.Path(path_type=Path),
     help="Anomaly scores: .txt, .csv or .npy, one for each point in the order of FILE.",
 )
+@click.option(
+    "--noise-free",
+    is_flag=True,
+    help="Draw the surface that a dataset's sample was drawn from, as far as the file tells it.",
+)
+@click.option(
+    "--up",
+    type=click.Choice(["y", "z"]),
+    help="Axis that points up in a mesh.  [default: y in glb, else z]",
+)
 @force_option
 def view_command(
     target: str,
@@ -78,13 +99,17 @@ def view_command(
     colour: Colouring | None,
     labels: Path | None,
     scores: Path | None,
+    noise_free: bool,
+    up: Up | None,
     force: bool,
 ) -> None:
-    """Look at one point cloud: of a dataset file, or a file of your own.
+    """Look at one point cloud or mesh: of a dataset file, or a file of your own.
 
     SAMPLE is a sample's name, CATEGORY or CATEGORY/DEFECT; without it, the first defective sample
     of the dataset. Your own clouds may be .ply .pcd .txt .xyz .asc .csv .npy or .obj; they are
-    scaled to a radius of 1, and given normals when they have none.
+    scaled to a radius of 1, and given normals when they have none. Meshes (.stl .off .glb, and .ply
+    and .obj with faces) are shown as `iv build` takes them: closed and repaired. A sample is seen
+    from the side from which its defect shows most.
     """
     if out is not None:
         _check_out(out, colour)
@@ -93,13 +118,23 @@ def view_command(
     if path.suffix.lower() in DATASET_SUFFIXES:
         if labels is not None:
             raise InputError(f"--labels {labels}: {path} has its own; leave the option out")
-        sight = _from_dataset(path, sample, scores)
+        if up is not None:
+            raise InputError(f"--up {up} is for meshes; {path} is a dataset file")
+        sight = _from_dataset(path, sample, scores, noise_free)
     else:
+        if noise_free:
+            raise InputError(f"--noise-free: nothing is known of the noise in {path}")
         if sample:
             raise InputError(
                 f"{target}: {path.name} is one cloud and has no samples; name it alone"
             )
-        sight = _from_cloud_file(path, labels, scores, html=out is not None and _is_page(out))
+        if labels is None and scores is None and is_mesh(path):
+            cloud, notes = mesh_cloud(path, path.stem, up)
+            sight = _Sight(cloud, None, 0.0, notes)
+        elif up is not None:
+            raise InputError(f"--up {up} is for meshes; {path} is read as a cloud")
+        else:
+            sight = _from_cloud_file(path, labels, scores, html=out is not None and _is_page(out))
     if out is None:
         out = Path(f"{sight.cloud.name}.png")
         check_target(out, force)
@@ -185,31 +220,40 @@ def _is_page(out: Path) -> bool:
     return out.suffix.lower() == ".html"
 
 
-def _from_dataset(path: Path, sample: str, scores: Path | None) -> _Sight:
+def _from_dataset(path: Path, sample: str, scores: Path | None, noise_free: bool) -> _Sight:
+    if noise_free and scores is not None:
+        raise InputError("--noise-free, --scores: scores are of the points; leave one out")
     with open_dataset(path) as dataset:
         record = choose_sample(dataset, sample)
         sigma = float(dataset.metadata["identity"]["noise_sigma"])
         found = None if scores is None else read_scores(scores, record.n_points)
-        same = (record.category, record.subcategory, "train")
-        templates = [r for r in dataset if (r.category, r.subcategory, r.split) == same]
-        return _Sight(
-            cloud=upright(record, found),
-            template=upright(templates[0]) if templates and templates[0].id != record.id else None,
-            layer=3 * sigma,
-            notes=[
-                "imported; noise and pose as in the data set"
-                if dataset.imported
-                else f"noise sigma {sigma:.4g}, pose undone; lengths in radii of the product"
-            ],
-        )
+        template = template_of(dataset, record)
+        surface = surface_of(template)
+        clouds = [upright(record, found, surface)]
+        if template is not None and template.id != record.id:
+            clouds.append(upright(template, pristine=surface))
+        layer, noise = 3 * sigma, f"noise sigma {sigma:.4g}"
+        camera = view(clouds[0])
+        if noise_free:
+            clouds, layer = [without_noise(cloud) for cloud in clouds], NOISE_FREE_LAYER
+            share = 100 * record.n_anomalous / record.n_points
+            noise += (
+                f", drawn without it; {record.n_points:,} points in the file, {share:.1f} % of "
+            )
+            noise += "them labelled"
+        note = f"{noise}, pose undone; lengths in radii of the product"
+        if dataset.imported:
+            note = "imported; noise and pose as in the data set"
+            note += ", the noise averaged away" if noise_free else ""
+        return _Sight(clouds[0], clouds[1] if clouds[1:] else None, layer, [note], camera)
 
 
 def _from_cloud_file(path: Path, labels: Path | None, scores: Path | None, html: bool) -> _Sight:
 
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(
-            f"{path}: expected a dataset file ({' '.join(DATASET_SUFFIXES)}) or a point cloud "
-            f"({' '.join(SUFFIXES)})"
+            f"{path}: expected a dataset file ({' '.join(DATASET_SUFFIXES)}), a point cloud "
+            f"({' '.join(SUFFIXES)}) or a mesh ({' '.join(MESH_SUFFIXES)})"
         )
     scan = read_cloud(path)
     if labels is not None:
@@ -222,10 +266,11 @@ def _from_cloud_file(path: Path, labels: Path | None, scores: Path | None, html:
 
 def _picture(sight: _Sight, size: int, colour: Colouring | None) -> bytes:
     shown: Sequence[Colouring] | None = None if colour is None else [colour]
-    if colour is None and sight.cloud.defect == UNLABELLED:
+    plain = sight.cloud.defect == UNLABELLED or sight.cloud.displacement is None
+    if colour is None and plain and not sight.cloud.labels.any():
         shown = ["surface"] if sight.cloud.scores is None else ["surface", "scores"]
     template = sight.template if colour is None else None
-    picture = panel(sight.cloud, template, size, sight.layer, shown=shown, lines=sight.notes)
+    picture = panel(sight.cloud, template, size, sight.layer, sight.camera, shown, sight.notes)
     return png(picture)
 
 

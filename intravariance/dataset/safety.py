@@ -107,7 +107,7 @@ def attribute(item: h5py.Group, name: str) -> Any:
             raise IntegrityError(f"{what}: refused, {size} bytes of type {dtype}")
         value = item.attrs[name]
         if isinstance(value, bytes):
-            return value.decode("ascii")
+            return value.decode("utf-8")
         return value
 
 

@@ -7,15 +7,16 @@ them over a file.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from annotations.vocabulary import DEFECT_TYPES, DISPLACEMENT_THRESHOLD, NORMAL
-from intravariance.dataset.schema import Sample
+from intravariance.dataset.schema import ARRAYS, Sample
 from intravariance.dataset.specification import Specification
+from intravariance.geometry.scanning import LEAST_COSINE, noise_factor
 
 # float32 coordinates near 1 are exact to 6e-8; products of a rotation to a little more.
 _ROUNDING = 1e-5
@@ -36,6 +37,24 @@ class Expected:
 
     specification: Specification
     noise_sigma: float
+    noise_sigmas: Mapping[str, float] = field(default_factory=dict)
+
+    def noise_of(self, product: str) -> float:
+        """Return the noise of a "category/subcategory"; `noise_sigma` where all have the same."""
+        return self.noise_sigmas.get(product, self.noise_sigma)
+
+    @property
+    def noise_growth(self) -> float:
+        """By how much noise may be larger where a surface is seen at the largest angle."""
+        return float(noise_factor(LEAST_COSINE, self.specification.scan.incidence_noise))
+
+
+def on_surface(sample: Sample, expected: Expected) -> Sample:
+    """Return the sample without its stray points, where the specification asks for some."""
+    if not expected.specification.scan.outliers:
+        return sample
+    kept = sample.normals.any(axis=1)
+    return replace(sample, **{name: getattr(sample, name)[kept] for name in ARRAYS})
 
 
 def unposed(vectors: NDArray[np.float32], pose: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -60,13 +79,21 @@ def finite(sample: Sample, expected: Expected) -> str:
 
 
 def ranges(sample: Sample, expected: Expected) -> str:
-    """Check that labels are 0 or 1, normals of length 1, and the number of points allowed."""
+    """Check that labels are 0 or 1, normals of length 1, and the numbers of points allowed.
+
+    Stray points have no normal.
+    """
     low, high = expected.specification.points
     if not low <= len(sample.labels) <= high:
         return f"{len(sample.labels)} points, expected {low} to {high}"
     if sample.labels.max() > 1:
         return f"label {sample.labels.max()}, expected 0 or 1"
-    worst = float(np.abs(np.linalg.norm(sample.normals, axis=1) - 1).max())
+    surface = on_surface(sample, expected)
+    strays = len(sample.labels) - len(surface.labels)
+    wanted = round(expected.specification.scan.outliers * len(sample.labels))
+    if strays != wanted:
+        return f"{strays} points without a normal, which are stray, expected {wanted}"
+    worst = float(np.abs(np.linalg.norm(surface.normals, axis=1) - 1).max())
     return "" if worst < 1e-3 else f"a normal of length {1 + worst:.3f} or {1 - worst:.3f}"
 
 
@@ -83,9 +110,11 @@ def pose(sample: Sample, expected: Expected) -> str:
 
 def size(sample: Sample, expected: Expected) -> str:
     """Check that the product, with its pose undone, is of about unit radius."""
-    radius = float(np.linalg.norm(unposed(sample.points, sample.pose), axis=1).max())
+    points = on_surface(sample, expected).points
+    radius = float(np.linalg.norm(unposed(points, sample.pose), axis=1).max())
     largest = _LARGEST_RADIUS[NORMAL if sample.defect == NORMAL else "defective"]
-    largest += expected.specification.tolerance + _NOISE_REACH * expected.noise_sigma + _ROUNDING
+    largest += expected.specification.tolerance + _ROUNDING
+    largest += _NOISE_REACH * expected.noise_sigma * expected.noise_growth
     if not _SMALLEST_RADIUS <= radius <= largest:
         return f"radius {radius:.3f}, expected {_SMALLEST_RADIUS} to {largest:.3f}"
     return ""
@@ -151,12 +180,32 @@ def point_order(sample: Sample, expected: Expected) -> str:
     return f"labelled points are not in random order (z = {score:.1f})"
 
 
+def viewpoints(sample: Sample) -> NDArray[np.float64]:
+    """Return the (K, 3) viewpoints that a sample was scanned from, unit-sphere frame.
+
+    None where it was not scanned so, or where what is recorded is no such list.
+    """
+    try:
+        found = np.asarray(sample.parameters.get("viewpoints", []), dtype=np.float64)
+        return found.reshape(-1, 3)
+    except (TypeError, ValueError):
+        return np.zeros((0, 3))
+
+
+def scan(sample: Sample, expected: Expected) -> str:
+    """Check that a test sample has as many viewpoints as the specification asks for."""
+    found = len(viewpoints(sample))
+    wanted = expected.specification.scan.views if sample.split == "test" else 0
+    return "" if found == wanted else f"{found} viewpoints recorded, expected {wanted}"
+
+
 SampleCheck = Callable[[Sample, Expected], str]
 SAMPLE_CHECKS: dict[str, SampleCheck] = {
     "finite values": finite,
     "ranges": ranges,
     "pose": pose,
     "size": size,
+    "scan": scan,
     "split": split,
     "labels": labels,
     "point order": point_order,

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intravariance.dataset.difficulty import described
+from intravariance.dataset.names import LONGEST_ID, LONGEST_NAME, PLAIN_NAME, name_problem
 from intravariance.dataset.safety import (
     MAX_ATTRIBUTE_BYTES,
     attribute,
@@ -25,7 +26,7 @@ from intravariance.dataset.safety import (
     child_group,
     reading,
 )
-from intravariance.dataset.specification import PLAIN_NAME, SPLITS
+from intravariance.dataset.specification import SPLITS
 from intravariance.errors import InputError, IntegrityError
 from intravariance.geometry.mesh import Mesh, digest_arrays
 
@@ -49,6 +50,7 @@ TABLE = "samples"
 # (measured on three categories of Group 2), which is not worth a slower reading.
 COMPRESSED = frozenset(ARRAYS) - {"points"} | {"vertices", "faces", TABLE}
 _TABLE_STRINGS = ("id", "category", "subcategory", "split", "defect", "digest")
+_NAMES = ("id", "category", "subcategory", "defect")
 _TABLE_NUMBERS = ("n_points", "n_anomalous")
 _TABLE_DETAILS = {"difficulty": "S", "snr": "f", "unit_radius": "f"}  # see `described`
 
@@ -113,11 +115,9 @@ def location(sample: Sample) -> str:
 def check_sample(sample: Sample) -> None:
     """Raise InputError when the sample cannot be stored as it is: names, dtypes, shapes."""
     what = f"sample {sample.id!r}"
-    for name in ("id", "category", "subcategory", "defect"):
-        if not PLAIN_NAME.fullmatch(getattr(sample, name)):
-            raise InputError(
-                f"{what}: {name} = {getattr(sample, name)!r}, expected {PLAIN_NAME.pattern}"
-            )
+    for name in _NAMES:
+        if problem := _name_problem(name, getattr(sample, name)):
+            raise InputError(f"{what}: {name} = {getattr(sample, name)!r} is no name: {problem}")
     if sample.split not in SPLITS or sample.category == TABLE:
         raise InputError(f"{what}: cannot store category {sample.category!r}, {sample.split!r}")
     expected = {name: (dtype, (len(sample.labels), *row)) for name, (dtype, row) in ARRAYS.items()}
@@ -154,13 +154,17 @@ def write_array(group: h5py.Group, name: str, array: NDArray[Any]) -> None:
 
 
 def write_text(group: h5py.Group, name: str, text: str) -> None:
-    """Write a fixed-length ASCII attribute, which every HDF5 tool prints."""
-    if len(text) > MAX_ATTRIBUTE_BYTES:
+    """Write a fixed-length attribute, which every HDF5 tool prints; ASCII where that is enough."""
+    content = text.encode()
+    if len(content) > MAX_ATTRIBUTE_BYTES:
         raise InputError(
-            f"{group.name}: {name} takes {len(text)} bytes, an HDF5 attribute holds at most "
+            f"{group.name}: {name} takes {len(content)} bytes, an HDF5 attribute holds at most "
             f"{MAX_ATTRIBUTE_BYTES}; use a shorter specification or fewer parameters"
         )
-    group.attrs[name] = np.bytes_(text)
+    if content.isascii():
+        group.attrs[name] = np.bytes_(content)
+    else:
+        group.attrs.create(name, content, dtype=h5py.string_dtype("utf-8", len(content)))
 
 
 def read_sample(group: h5py.Group, id: str, category: str, split: str, n_points: int) -> Sample:
@@ -237,12 +241,25 @@ def write_table(file: h5py.Group, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write the table of samples, one row a sample."""
     details = {name: "<f8" if kind == "f" else kind for name, kind in _TABLE_DETAILS.items()}
     kinds = dict.fromkeys(_TABLE_STRINGS, "S") | dict.fromkeys(_TABLE_NUMBERS, "<i4") | details
-    columns = [
-        (name, f"S{max(1, *(len(row[name]) for row in rows))}" if kind == "S" else kind)
-        for name, kind in kinds.items()
-    ]
-    table = np.array([tuple(row[name] for name, _ in columns) for row in rows], dtype=columns)
+    texts = {n: [row[n].encode() for row in rows] for n, kind in kinds.items() if kind == "S"}
+    columns = [(n, _string_type(texts[n]) if n in texts else kind) for n, kind in kinds.items()]
+    table = np.zeros(len(rows), dtype=columns)
+    for name, _ in columns:
+        table[name] = texts[name] if name in texts else [row[name] for row in rows]
     write_array(file, TABLE, table)
+
+
+def _string_type(texts: Sequence[bytes]) -> np.dtype[Any]:
+    """Return HDF5's type of a column: ASCII where that is enough, as every reader takes it."""
+    encoding = "ascii" if all(text.isascii() for text in texts) else "utf-8"
+    return h5py.string_dtype(encoding, max(1, *map(len, texts)))  # type: ignore[no-any-return]
+
+
+def _name_problem(column: str, text: str) -> str:
+    """Tell why a text cannot stand in a column of _NAMES; "" where it can."""
+    if column == "defect":
+        return "" if PLAIN_NAME.fullmatch(text) else f"expected {PLAIN_NAME.pattern}"
+    return name_problem(text, LONGEST_ID if column == "id" else LONGEST_NAME)
 
 
 def read_table(file: h5py.Group, version: int = DATASET_VERSION) -> list[dict[str, Any]]:
@@ -258,7 +275,7 @@ def read_table(file: h5py.Group, version: int = DATASET_VERSION) -> list[dict[st
     if list(columns.items()) != list(expected.items()) or dataset.dtype.itemsize > 2048:
         raise IntegrityError(f"{what}: has columns {dataset.dtype}")
     kinds: dict[str, Callable[[Any], Any]] = {
-        "S": lambda value: value.decode("ascii"),
+        "S": lambda value: value.decode("utf-8"),
         "i": int,
         "f": float,
     }
@@ -272,10 +289,11 @@ def read_table(file: h5py.Group, version: int = DATASET_VERSION) -> list[dict[st
             for values in dataset[()].tolist()
         ]
     for row in rows:
-        named = all(
-            PLAIN_NAME.fullmatch(row[n]) for n in ("id", "category", "subcategory", "defect")
-        )
-        if not named or row["split"] not in SPLITS or not 0 < row["n_points"] <= MAX_ROWS:
+        if (
+            any(_name_problem(name, row[name]) for name in _NAMES)
+            or row["split"] not in SPLITS
+            or not 0 < row["n_points"] <= MAX_ROWS
+        ):
             raise IntegrityError(f"{what}: damaged row {row}")
     if len({row["id"] for row in rows}) != len(rows):
         raise IntegrityError(f"{what}: names a sample twice")

@@ -8,19 +8,21 @@ The two groups of the paper are `specifications/group1.toml` (Table 7) and
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from annotations.vocabulary import NORMAL, in_order
+from intravariance.dataset.names import plain_name
+from intravariance.dataset.scan import ALL_SIDES, Scan
 from intravariance.errors import InputError
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
 GROUPS = (1, 2)
-# Names of categories, subcategories, defects and samples.
-PLAIN_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+LARGEST_TOLERANCE = 0.05  # radii
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Category:
     positives : normal test samples (the paper's word). defects : test samples of each type.
     aliases : other spellings accepted for the name. extra : built only when asked for by name.
     meshes : subcategory -> path inside the source, for who wants to choose base meshes by hand.
+    unit : of the mesh files' coordinates, a key of `lengths.UNITS`; "" where nobody says.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Category:
     aliases: tuple[str, ...] = ()
     extra: bool = False
     meshes: Mapping[str, str] = field(default_factory=dict)
+    unit: str = ""
 
     @property
     def total(self) -> int:
@@ -64,7 +68,10 @@ class Specification:
     severity : range in [0, 1] from which each defect's severity is drawn (0 slight, 1 severe);
     `difficulty` in a file is a name for one (see `intravariance.dataset.difficulty`).
     tolerance : amplitude (unit-sphere radii) of the smooth manufacturing variation given to every
-    test sample, normal or not; 0 switches it off.
+    test sample, normal or not; 0 switches it off. noise_sigma : standard deviation (radii) of the
+    noise, None for what the command says. given : lengths in units of measure, as "0.05 mm" by the
+    name of the field; a file's other figures of them are then the largest of its products.
+    scan : how the products are scanned.
     """
 
     name: str
@@ -73,6 +80,9 @@ class Specification:
     categories: tuple[Category, ...]
     severity: tuple[float, float] = (0.0, 1.0)
     tolerance: float = 0.0
+    noise_sigma: float | None = None
+    given: Mapping[str, str] = field(default_factory=dict)
+    scan: Scan = ALL_SIDES
 
     @property
     def total(self) -> int:
@@ -93,18 +103,22 @@ class Specification:
                     f"every category of specification {self.name!r} is an extra; name those to "
                     f"build with --category: {', '.join(c.name for c in self.categories)}"
                 )
-        known = {n: c.name for c in self.categories for n in (c.name, *c.aliases)}
-        unknown = sorted(set(wanted) - known.keys())
+        known = {plain_name(n): c.name for c in self.categories for n in (c.name, *c.aliases)}
+        unknown = sorted(name for name in set(wanted) if plain_name(name) not in known)
         if unknown:
             raise InputError(
                 f"--category {', '.join(unknown)}: not in specification {self.name!r}, which has "
                 f"{', '.join(c.name for c in self.categories)}"
             )
-        chosen = {known[name] for name in wanted}
+        chosen = {known[plain_name(name)] for name in wanted}
         return replace(self, categories=tuple(c for c in self.categories if c.name in chosen))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON-able form, which `specification_from_dict` reads back."""
         content: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         content["category"] = content.pop("categories")
+        for table in (content, *content["category"]):  # new keys leave old files' content as it is
+            for key in ("noise_sigma", "given", "unit"):
+                if table.get(key) in (None, "", {}):
+                    table.pop(key, None)
         return content

@@ -7,15 +7,26 @@ Every key, type and range is checked here; `intravariance.dataset.specification`
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from annotations.vocabulary import DEFECT_TYPES, NORMAL, in_order
 from intravariance.dataset.difficulty import MIXED, RANGES
-from intravariance.dataset.specification import PLAIN_NAME, Category, Specification
+from intravariance.dataset.lengths import UNITS, Length, parse_length
+from intravariance.dataset.names import (
+    PLAIN_NAME,
+    RESERVED,
+    composed,
+    name_problem,
+    plain_name,
+)
+from intravariance.dataset.scan import MOST_VIEWS, Scan
+from intravariance.dataset.specification import LARGEST_TOLERANCE, Category, Specification
 from intravariance.errors import InputError
+
+_ABSENT = object()
 
 
 def load_group(number: int) -> Specification:
@@ -57,12 +68,18 @@ def specification_from_dict(
     tables = reader.take("category", list, required=True)
     if not tables:
         raise InputError(f"{origin}: needs at least one [[category]]")
+    given: dict[str, str] = {}
+    tolerance = reader.length("tolerance", LARGEST_TOLERANCE, given)
+    noise_sigma = reader.length("noise_sigma", 1.0, given)
     specification = Specification(
-        name=reader.name("name"),
+        name=reader.plain("name"),
         title=reader.take("title", str, default=""),
         points=reader.range("points", int, 16, 10_000_000),
         severity=_severity(reader),
-        tolerance=reader.number("tolerance", float, 0.0, 0.05, default=0.0),
+        tolerance=tolerance or 0.0,
+        noise_sigma=noise_sigma,
+        given=_given(reader) | given,
+        scan=_scan(reader.take("scan", Mapping, default={}), f"{origin}: scan"),
         categories=tuple(
             _category(table, f"{origin}: category {number}", imported)
             for number, table in enumerate(tables, start=1)
@@ -70,10 +87,17 @@ def specification_from_dict(
     )
     reader.finish()
     names = [n for c in specification.categories for n in (c.name, *c.aliases)]
-    repeated = sorted({n for n in names if names.count(n) > 1})
-    if repeated:
-        raise InputError(f"{origin}: category names must differ, found twice: {repeated}")
+    _check_different(f"{origin}: category names", names)
     return specification
+
+
+def _check_different(what: str, names: Sequence[str]) -> None:
+    """Raise InputError where two names differ in capitals, spaces or hyphens alone, or not."""
+    spellings: dict[str, list[str]] = {}
+    for name in names:
+        spellings.setdefault(plain_name(name), []).append(name)
+    if same := [", ".join(sorted(set(found))) for found in spellings.values() if len(found) > 1]:
+        raise InputError(f"{what} must differ, found twice: {'; '.join(same)}")
 
 
 def _severity(reader: _Reader) -> tuple[float, float]:
@@ -93,13 +117,30 @@ def _severity(reader: _Reader) -> tuple[float, float]:
     return low, high
 
 
+def _scan(content: Mapping[str, Any], origin: str) -> Scan:
+    reader = _Reader(content, origin)
+    scan = Scan(
+        views=reader.number("views", int, 0, MOST_VIEWS, default=0),
+        incidence_noise=reader.number("incidence_noise", float, 0.0, 1.0, default=0.0),
+        density_variation=reader.number("density_variation", float, 0.0, 1.0, default=0.0),
+        outliers=reader.number("outliers", float, 0.0, 0.2, default=0.0),
+    )
+    reader.finish()
+    if scan.incidence_noise and not scan.views:
+        raise InputError(
+            f"{origin}: incidence_noise = {scan.incidence_noise}, expected 0 without viewpoints; "
+            "ask for them with views = 1 or more"
+        )
+    return scan
+
+
 def _category(content: Any, origin: str, imported: bool) -> Category:
     if not isinstance(content, Mapping):
         raise InputError(f"{origin}: expected a [[category]] table, found {content!r}")
     reader = _Reader(content, origin)
     name = reader.name("name")
-    if name == "samples":
-        raise InputError(f"{origin}: name = 'samples' is taken: the file's table has it")
+    if plain_name(name) == RESERVED:
+        raise InputError(f"{origin}: name = {name!r} is taken: the file's table has it")
     reader.origin = f"{origin} ({name})"
     subcategories = reader.names("subcategories", required=True)
     defects = reader.take("defects", Mapping, default={})
@@ -114,7 +155,7 @@ def _category(content: Any, origin: str, imported: bool) -> Category:
                 f"letters, digits and underscores, a letter first, and not {NORMAL!r}"
             )
         _check_number(f"{reader.origin}: defects.{defect}", count, int, 0, 100_000)
-    meshes = reader.take("meshes", Mapping, default={})
+    meshes = {composed(n): p for n, p in reader.take("meshes", Mapping, default={}).items()}
     for subcategory, path in meshes.items():
         if subcategory not in subcategories or not isinstance(path, str):
             raise InputError(
@@ -123,7 +164,7 @@ def _category(content: Any, origin: str, imported: bool) -> Category:
             )
     if len(set(meshes.values())) < len(meshes):
         raise InputError(
-            f"{reader.origin}: meshes = {dict(meshes)}, expected a different file for each "
+            f"{reader.origin}: meshes = {meshes}, expected a different file for each "
             "subcategory: they are different products"
         )
     category = Category(
@@ -134,7 +175,8 @@ def _category(content: Any, origin: str, imported: bool) -> Category:
         defects={d: defects[d] for d in in_order(defects) if defects[d]},
         aliases=reader.names("aliases"),
         extra=reader.take("extra", bool, default=False),
-        meshes=dict(meshes),
+        meshes=meshes,
+        unit=_unit(reader),
     )
     reader.finish()
     if category.templates < len(subcategories) and not imported:
@@ -143,6 +185,23 @@ def _category(content: Any, origin: str, imported: bool) -> Category:
             f"of the {len(subcategories)} subcategories"
         )
     return category
+
+
+def _given(reader: _Reader) -> dict[str, str]:
+    """Take the lengths that a stored specification has from units of measure."""
+    table = reader.take("given", Mapping, default={})
+    for name, text in table.items():
+        if name not in ("noise_sigma", "tolerance") or not isinstance(text, str):
+            raise InputError(f"{reader.origin}: given.{name} = {text!r} is no length in a unit")
+        parse_length(f"{reader.origin}: given.{name}", text)
+    return dict(table)
+
+
+def _unit(reader: _Reader) -> str:
+    unit: str = reader.take("unit", str, default="")
+    if unit not in ("", *UNITS):
+        raise InputError(f"{reader.origin}: unit = {unit!r}, expected one of {', '.join(UNITS)}")
+    return unit
 
 
 class _Reader:
@@ -164,7 +223,7 @@ class _Reader:
             raise InputError(f"{self.origin}: {key} = {value!r}, expected {kind.__name__.lower()}")
         return value
 
-    def name(self, key: str) -> str:
+    def plain(self, key: str) -> str:
         value: str = self.take(key, str, required=True)
         if not PLAIN_NAME.fullmatch(value):
             raise InputError(
@@ -173,21 +232,43 @@ class _Reader:
             )
         return value
 
+    def name(self, key: str) -> str:
+        return self._checked(key, self.take(key, str, required=True))
+
     def names(self, key: str, required: bool = False) -> tuple[str, ...]:
         values = self.take(key, list, default=[], required=required)
-        for value in values:
-            if not isinstance(value, str) or not PLAIN_NAME.fullmatch(value):
-                raise InputError(
-                    f"{self.origin}: {key} has {value!r}, expected names in lower-case letters, "
-                    "digits and underscores"
-                )
-        if len(set(values)) != len(values) or (required and not values):
-            raise InputError(f"{self.origin}: {key} = {list(values)}, expected different names")
-        return tuple(values)
+        names = tuple(self._checked(key, value) for value in values)
+        if required and not values:
+            raise InputError(f"{self.origin}: {key} = [], expected at least one name")
+        _check_different(f"{self.origin}: {key}", names)
+        return names
+
+    def _checked(self, key: str, value: Any) -> str:
+        name = composed(value) if isinstance(value, str) else ""
+        if problem := name_problem(name):
+            raise InputError(
+                f"{self.origin}: {key} has {value!r}, which is no name: {problem}; expected are "
+                "letters of any script, digits, spaces, hyphens and other signs that files may have"
+            )
+        return name
 
     def number(self, key: str, kind: type, low: float, high: float, default: Any = None) -> Any:
         value = self.take(key, object, default=default)
         return _check_number(f"{self.origin}: {key}", value, kind, low, high)
+
+    def length(self, key: str, high: float, given: dict[str, str]) -> float | None:
+        """Take a number of radii, or put a text like "0.05 mm" into `given`; None for neither."""
+        value = self.take(key, object, default=_ABSENT)
+        if value is _ABSENT:
+            return None
+        if isinstance(value, str):
+            length = parse_length(f"{self.origin}: {key}", value)
+            if isinstance(length, Length):
+                given[key] = str(length)
+                return None
+            value = length
+        number: float = _check_number(f"{self.origin}: {key}", value, float, 0.0, high)
+        return number
 
     def range(
         self, key: str, kind: type, low: float, high: float, default: Any = None

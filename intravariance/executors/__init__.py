@@ -7,11 +7,12 @@ executors/serial.py       this process, one task after another
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
 from intravariance.errors import IVError
+from intravariance.progress import track
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -41,3 +42,17 @@ class Executor(Protocol):
         traceback: TracebackType | None,
         /,
     ) -> None: ...
+
+
+def run_all(
+    executor: Executor,
+    function: Callable[[Task], Result],
+    tasks: Collection[Task],
+    label: str,
+    quiet: bool,
+) -> Iterator[tuple[Task, Result]]:
+    """Yield (task, result) as tasks finish, with progress; raise the first IVError of a task."""
+    for task, result in track(executor.run(function, tasks), len(tasks), label, quiet):
+        if isinstance(result, IVError):
+            raise result
+        yield task, result

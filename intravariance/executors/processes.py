@@ -15,7 +15,8 @@ from multiprocessing.connection import wait as wait_for
 from typing import Self
 
 from intravariance.errors import IVError
-from intravariance.executors import Result, Task
+from intravariance.executors import Executor, Result, Task
+from intravariance.executors.serial import SerialExecutor
 
 # A worker killed from outside (out of memory, say) breaks the whole pool; its tasks are given to
 # a new pool this many times.
@@ -30,6 +31,11 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def local_executor(jobs: int | None) -> Executor:
+    """Make the executor that `--jobs` asks for: this process alone for 1, or worker processes."""
+    return SerialExecutor() if jobs == 1 else ProcessExecutor(jobs)
 
 
 class ProcessExecutor:
@@ -105,9 +111,7 @@ def _open_pool(jobs: int) -> ProcessPoolExecutor:
     # One thread per worker: the parallelism is over samples. Spawned workers inherit this.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     return ProcessPoolExecutor(
-        max_workers=jobs,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
+        max_workers=jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
     )
 
 

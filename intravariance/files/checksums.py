@@ -62,24 +62,6 @@ def read_checksums(folder: Path) -> dict[str, str]:
     return listed
 
 
-def check_checksums(folder: Path) -> list[str]:
-    """Tell what is missing, changed or not listed, a line each; nothing when all is as written.
-
-    Raises InputError as `read_checksums` does.
-    """
-    listed = read_checksums(folder)
-    problems = []
-    present = set(files_in(folder))
-    for name in sorted(listed.keys() | present):
-        if name not in present:
-            problems.append(f"{name}: missing")
-        elif name not in listed:
-            problems.append(f"{name}: not in {NAME}")
-        elif sha256_of(folder / name) != listed[name]:
-            problems.append(f"{name}: changed")
-    return problems
-
-
 def files_in(folder: Path) -> list[str]:
     """List the files in a folder and its subfolders: sorted names, from the folder.
 

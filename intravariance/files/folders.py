@@ -21,7 +21,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from intravariance.errors import InputError
+from intravariance.errors import InputError, first_of
 from intravariance.files.atomic import write_file
 from intravariance.files.checksums import NAME, read_checksums, sha256_of, write_checksums
 from intravariance.progress import say
@@ -64,10 +64,9 @@ def check_folder(out: Path, record: str, force: bool, unlisted: Unlisted = _noth
     if not force:
         raise InputError(f"--out {out} exists. Choose another name, or replace it with --force.")
     if found := _not_as_written(out, unlisted):
-        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         raise InputError(
             f"--out {out}: not replaced, also not with --force, since files in it were added or "
-            f"changed: {', '.join(found[:_SHOWN])}{more}. Choose another name, or move them away."
+            f"changed: {first_of(found, _SHOWN)}. Choose another name, or move them away."
         )
 
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Folders and .zip archives of foreign files, read in place and not trusted.
 
-A folder is never left, through `..` or symbolic links. An archive's members are never unpacked to
+A folder is never left, through `..` or symbolic links, unless links are to be followed: then its
+links alone may lead out. An archive's members are never unpacked to
 disk, and no more is read of one than `LARGEST_FILE` bytes, whatever size it declares.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -38,15 +40,21 @@ class Tree(Protocol):
     def read(self, name: str) -> bytes:
         """Read the bytes of a file. Raises InputError when it cannot or may not be read."""
 
+    def links_left_out(self, under: str, below: bool = True) -> list[str]:
+        """List the links in `under` (and below) that are not followed, and where each leads."""
 
-def open_tree(path: Path) -> Tree:
+
+def open_tree(path: Path, follow_links: bool = False) -> Tree:
     """Give the tree of an existing folder or .zip file."""
-    return ZipTree(path) if path.is_file() else FolderTree(path)
+    return ZipTree(path) if path.is_file() else FolderTree(path, follow_links)
 
 
 @dataclass(frozen=True)
 class FolderTree:
+    """follow_links : whether links may lead out of the folder, and links to folders count."""
+
     path: Path
+    follow_links: bool = False
 
     def folders(self, under: str) -> list[str]:
         folder = self.path / under
@@ -55,21 +63,48 @@ class FolderTree:
         try:
             with os.scandir(folder) as entries:
                 return sorted(
-                    e.name for e in entries if e.is_dir(follow_symlinks=False) and _shown(e.name)
+                    entry.name
+                    for entry in entries
+                    if entry.is_dir(follow_symlinks=self.follow_links) and _shown(entry.name)
                 )
         except OSError as error:
             raise InputError(f"{folder} cannot be read ({error.strerror})") from error
 
     def files(self, under: str) -> list[str]:
-        names = []
-        for folder, subfolders, files in os.walk(self.path / under):  # links are not followed
-            subfolders[:] = [name for name in subfolders if _shown(name)]
-            names += [
-                Path(folder, name)
-                for name in files
-                if _shown(name) and self.contains(Path(folder, name))
-            ]
+        names = (path for path in self._walk(self.path / under) if self.contains(path))
         return sorted(name.relative_to(self.path).as_posix() for name in names)
+
+    def links_left_out(self, under: str, below: bool = True) -> list[str]:
+        paths = self._walk(self.path / under) if below else (self.path / under).iterdir()
+        return sorted(
+            f"{path.relative_to(self.path).as_posix()} -> {os.readlink(path)}"
+            for path in paths
+            if path.is_symlink() and not self.contains(path) and not self._enters(path)
+        )
+
+    def _enters(self, path: Path) -> bool:
+        """Tell whether it is a folder to look into."""
+        return path.is_dir() and (self.follow_links or not path.is_symlink())
+
+    def _walk(self, folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
+        """Yield what is shown in a folder and below, but for the folders that are entered.
+
+        above : real paths of the folders on the way here; none is entered again through a link.
+        """
+        real = os.path.realpath(folder)
+        if real in above or not folder.is_dir():
+            return
+        try:
+            with os.scandir(folder) as entries:
+                names = sorted(entry.name for entry in entries if _shown(entry.name))
+        except OSError as error:
+            raise InputError(f"{folder} cannot be read ({error.strerror})") from error
+        for name in names:
+            path = folder / name
+            if self._enters(path):
+                yield from self._walk(path, (*above, real))
+            else:
+                yield path
 
     def read(self, name: str) -> bytes:
         path = self.path / name
@@ -85,9 +120,9 @@ class FolderTree:
     def contains(self, path: Path) -> bool:
         """Tell whether it is a plain file in here: opening a pipe would wait for ever."""
         resolved = Path(os.path.realpath(path))  # Path.resolve raises on a link to itself
-        return resolved.is_relative_to(self.path.resolve()) and (
-            resolved.is_file() or not resolved.exists()
-        )
+        named = Path(os.path.normpath(path)) if self.follow_links else resolved
+        root = Path(os.path.normpath(self.path)) if self.follow_links else self.path.resolve()
+        return named.is_relative_to(root) and (resolved.is_file() or not resolved.exists())
 
 
 @dataclass(frozen=True)
@@ -102,6 +137,9 @@ class ZipTree:
     def files(self, under: str) -> list[str]:
         prefix = f"{under}/" if under else ""
         return [name for name in _zip_members(self.path) if name.startswith(prefix)]
+
+    def links_left_out(self, under: str, below: bool = True) -> list[str]:
+        return []  # an archive's links are files that hold a name, and no meshes
 
     def read(self, name: str) -> bytes:
         where = f"{self.path}: {name}"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from blender_scripts.portable import dot, norm
 from intravariance.errors import InputError
 from intravariance.geometry.mesh import Mesh, mesh_from_arrays
 from intravariance.geometry.topology import directed_edges
@@ -87,13 +88,13 @@ class _Edges:
         a, b, c, d = start[side], end[side], apex[side], apex[twin]
         ab, ac, ad = (vertices[corner] - vertices[a] for corner in (b, c, d))
         normal = _cross(ab, ac) + _cross(ad, ab)
-        normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-300)
-        length = np.linalg.norm(ab, axis=1)
-        size = np.sqrt(np.maximum.reduce([_dot(v, v) for v in (ab, ac, ad)]))
-        departure = np.maximum(np.abs(_dot(ac, normal)), np.abs(_dot(ad, normal)))
+        normal /= np.maximum(norm(normal)[:, None], 1e-300)
+        length = norm(ab)
+        size = np.sqrt(np.maximum.reduce([dot(v, v) for v in (ab, ac, ad)]))
+        departure = np.maximum(np.abs(dot(ac, normal)), np.abs(dot(ad, normal)))
         flat = departure < _FLAT * size
         # two faces folded onto each other lie in one plane too
-        flat &= (_dot(_cross(ab, ac), normal) >= 0) & (_dot(_cross(ad, ab), normal) >= 0)
+        flat &= (dot(_cross(ab, ac), normal) >= 0) & (dot(_cross(ad, ab), normal) >= 0)
         return cls(side, twin, (a, b, c, d), ab, ac, ad, normal, length, size, flat)
 
     def longest_of_a_face(self) -> NDArray[np.bool_]:
@@ -113,12 +114,12 @@ def _turn_flat_edges(vertices: Vectors, faces: Indices) -> Indices:
         a, b, c, d = edges.corners
         ab, ac, ad, normal = edges.ab, edges.ac, edges.ad, edges.normal
         # the angles opposite the edge add up to more than 180 degrees: cot + cot < 0
-        cotangents = _dot(ac, ac - ab) * _dot(_cross(ad, ab), normal)
-        cotangents += _dot(ad, ad - ab) * _dot(_cross(ab, ac), normal)
-        smallest = 1e-9 * edges.size**2  # twice the area of each new face, at least
-        wanted = edges.flat & (cotangents < -1e-7 * edges.size**4)
-        wanted &= _dot(_cross(ad, ac), normal) > smallest
-        wanted &= _dot(_cross(ab - ad, ac - ad), normal) > smallest
+        cotangents = dot(ac, ac - ab) * dot(_cross(ad, ab), normal)
+        cotangents += dot(ad, ad - ab) * dot(_cross(ab, ac), normal)
+        smallest = 1e-9 * np.square(edges.size)  # twice the area of each new face, at least
+        wanted = edges.flat & (cotangents < -1e-7 * np.square(np.square(edges.size)))
+        wanted &= dot(_cross(ad, ac), normal) > smallest
+        wanted &= dot(_cross(ab - ad, ac - ad), normal) > smallest
         # only an edge that waits, or one of a face that changes now, can be turned next
         among = np.zeros(len(vertices), dtype=bool)
         among[np.concatenate([corner[wanted] for corner in edges.corners])] = True
@@ -173,7 +174,7 @@ def _split_faces(faces: Indices, cuts: Indices, vertices: Vectors) -> Indices:
     two = faces[count == 2], cuts[count == 2]
     a, b, c, ab, bc = _turned(*two, (np.argmax(two[1] < 0, axis=1) + 1) % 3)
     diagonals = vertices[a] - vertices[bc], vertices[ab] - vertices[c]
-    short = np.linalg.norm(diagonals[0], axis=1) < np.linalg.norm(diagonals[1], axis=1)
+    short = norm(diagonals[0]) < norm(diagonals[1])
     add((ab, b, bc), (a, ab, np.where(short, bc, c)), (np.where(short, a, ab), bc, c))
     return np.concatenate(pieces)
 
@@ -184,11 +185,6 @@ def _turned(faces: Indices, cuts: Indices, start: Indices) -> tuple[Indices, ...
     corners = np.take_along_axis(faces, turn, axis=1)
     cuts = np.take_along_axis(cuts, turn, axis=1)
     return (*corners.T, cuts[:, 0], cuts[:, 1])
-
-
-def _dot(a: Vectors, b: Vectors) -> Vectors:
-    """Return (E,) scalar products."""
-    return np.asarray(np.einsum("ij,ij->i", a, b))
 
 
 def _cross(a: Vectors, b: Vectors) -> Vectors:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from blender_scripts.portable import norm
 from intravariance.errors import InputError
 
 
@@ -47,7 +48,7 @@ def triangle_areas(mesh: Mesh) -> NDArray[np.float64]:
     """Return the (F,) float64 area of each triangle."""
     corners = mesh.vertices.astype(np.float64)[mesh.faces]  # (F, 3, 3)
     edges = corners[:, 1:] - corners[:, :1]  # (F, 2, 3)
-    return np.asarray(0.5 * np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1))
+    return np.asarray(0.5 * norm(np.cross(edges[:, 0], edges[:, 1])))
 
 
 def to_unit_sphere(mesh: Mesh) -> Mesh:
@@ -62,7 +63,7 @@ def to_unit_sphere(mesh: Mesh) -> Mesh:
     vertices = mesh.vertices.astype(np.float64)
     centroid = np.average(vertices[mesh.faces].mean(axis=1), axis=0, weights=areas)
     centred = vertices - centroid
-    radius = np.linalg.norm(centred, axis=1).max()
+    radius = norm(centred).max()
     return mesh_from_arrays(centred / radius, mesh.faces)
 
 

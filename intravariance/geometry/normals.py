@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from intravariance.geometry.viewing import look_from
+from intravariance.geometry.viewing import look_from, sphere_directions
 
 Floats = NDArray[np.float64]
 
@@ -76,7 +76,7 @@ def _votes(points: Floats, normals: Floats) -> Floats:
     extent = float(np.ptp(points, axis=0).max())
     # a finer grid has cells without a point in front, through which the back is seen
     cell = max(2 * spacing, extent / 400, 1e-12)
-    for direction in _sphere_directions(_DIRECTIONS):
+    for direction in sphere_directions(_DIRECTIONS):
         camera = look_from(direction)
         right, up, depth = np.einsum("ij,nj->in", camera, points)
         column = np.floor((right - right.min()) / cell).astype(np.intp)
@@ -87,11 +87,3 @@ def _votes(points: Floats, normals: Floats) -> Floats:
         in_front = np.clip(1 - (nearest[place] - depth) / (1.5 * cell), 0.0, 1.0)
         votes += in_front**2 * np.einsum("nj,j->n", normals, direction)
     return votes
-
-
-def _sphere_directions(count: int) -> Floats:
-    """Return (count, 3) unit vectors, evenly over the sphere (a golden spiral)."""
-    height = 1 - (2 * np.arange(count) + 1) / count
-    turn = np.pi * (3 - np.sqrt(5)) * np.arange(count)
-    level = np.sqrt(1 - height**2)
-    return np.stack([level * np.cos(turn), level * np.sin(turn), height], axis=1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Camera axes of a viewer."""
+"""Where viewers stand, and their camera axes."""
 
 from __future__ import annotations
 
@@ -19,3 +19,11 @@ def look_from(direction: ArrayLike, up: ArrayLike = (0.0, 0.0, 1.0)) -> NDArray[
         right = np.cross((0.0, 1.0, 0.0), towards)
     right /= np.linalg.norm(right)
     return np.stack([right, np.cross(towards, right), towards])
+
+
+def sphere_directions(count: int) -> NDArray[np.float64]:
+    """Return (count, 3) unit vectors, evenly over the sphere (a golden spiral)."""
+    height = 1 - (2 * np.arange(count) + 1) / count
+    turn = np.pi * (3 - np.sqrt(5)) * np.arange(count)
+    level = np.sqrt(1 - height**2)
+    return np.stack([level * np.cos(turn), level * np.sin(turn), height], axis=1)

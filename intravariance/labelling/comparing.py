@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError
 from intravariance.labelling.taking_back import find_edited, read_edited
 from intravariance.progress import track
+from intravariance.tables import csv_table
 
 FIGURES = ("iou", "kappa", "precision", "recall")
 
@@ -68,11 +67,7 @@ class LabelAgreement:
     def to_csv(self) -> str:
         """Write a line for each sample; what is not defined is empty."""
         rows = [_row(sample) for sample in self.samples]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        return text.getvalue()
+        return csv_table(list(rows[0]), (row.values() for row in rows))
 
 
 def compare_labels(source: Path, data: Path, quiet: bool = False) -> LabelAgreement:
@@ -95,14 +90,14 @@ def compare_labels(source: Path, data: Path, quiet: bool = False) -> LabelAgreem
 def summary(members: Iterable[SampleAgreement]) -> dict[str, Any]:
     """Return figures of a group: the mean over its objects (those where it is defined, counted
     beside it), and the same over all its points together. marked : objects with any hand label,
-    which on normal samples are false alarms.
+    which on normal samples are false alarms. unmatched : points without a row in the hand's file.
     """
     rows = list(members)
     together = pooled(row.counts for row in rows)
     result: dict[str, Any] = {
         "objects": len(rows),
         "marked": sum(row.counts.both + row.counts.hand_only > 0 for row in rows),
-        "missing": sum(row.missing for row in rows),
+        "unmatched": sum(row.missing for row in rows),
     }
     for name in FIGURES:
         values = [getattr(row.counts, name) for row in rows]

@@ -24,13 +24,11 @@ from intravariance.dataset.work_folder import (
     locked_folder,
     plain_disk_errors,
 )
-from intravariance.errors import InputError
+from intravariance.errors import InputError, first_of
 from intravariance.files.atomic import check_target
 from intravariance.labelling.taking_back import Edited, HandLabels, find_edited, read_hand
 from intravariance.progress import track
 from intravariance.verification.verify import failures
-
-_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -82,11 +80,7 @@ def relabel(
     check_target(out, force)
     if out.exists() and data.exists() and os.path.samefile(out, data):
         raise InputError(f"--out {out}: is the dataset itself; hand labels go into a new file")
-    with (
-        open_dataset(data) as dataset,
-        plain_disk_errors(out),
-        locked_folder(out) as partial,
-    ):
+    with open_dataset(data) as dataset, plain_disk_errors(out), locked_folder(out) as partial:
         edited = find_edited(folder, dataset)
         if not edited.files:
             raise InputError(
@@ -121,7 +115,10 @@ def _write(
         shards.append(partial / "samples" / f"{sample.id}.h5")
         write_shard(shards[-1], sample)
     if skipped and not skip_bad:
-        raise InputError(_problems(skipped))
+        raise InputError(
+            f"{len(skipped)} edited files cannot be used; mend them, or leave them out with "
+            f"--skip-bad{_listed(skipped)}"
+        )
     if not outcomes:
         raise InputError(f"none of the edited files can be used{_listed(skipped)}")
     metadata = _metadata(dataset, outcomes, rule, annotator)
@@ -207,14 +204,5 @@ def _metadata(
     return metadata
 
 
-def _problems(skipped: dict[str, str]) -> str:
-    return (
-        f"{len(skipped)} edited files cannot be used; mend them, or leave them out with "
-        f"--skip-bad{_listed(skipped)}"
-    )
-
-
 def _listed(skipped: dict[str, str]) -> str:
-    shown = "".join(f"\n  {problem}" for problem in list(skipped.values())[:_SHOWN])
-    more = f"\n  and {len(skipped) - _SHOWN} more" if len(skipped) > _SHOWN else ""
-    return f":{shown}{more}"
+    return ":\n  " + first_of(skipped.values(), 20, "\n  ")

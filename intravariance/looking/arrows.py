@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from intravariance.looking.cloud import LabelledCloud
-from intravariance.looking.rendering import Floats, Viewport, depth_map
+from intravariance.looking.splats import Floats, Viewport, depth_map
 
 _SPACING = 18  # arrows side by side, if they covered the whole width
 _FINE = 4  # drawn this much larger, then reduced: smooth edges

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,18 @@ from intravariance.geometry.sampling import rotate
 # "dataset": made in Blender, from a dataset file; "generator": a pseudo-anomaly; "scan": from a
 # file of the user's.
 CloudSource = Literal["dataset", "generator", "scan"]
+
+
+@dataclass(frozen=True, eq=False)
+class PristineSurface:
+    """A product without a defect, sampled densely, in the frame of the clouds.
+
+    points, normals : (S, 3) float64. tree : k-d tree of both together (see `pristine`).
+    """
+
+    points: NDArray[np.float64]
+    normals: NDArray[np.float64]
+    tree: Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +53,8 @@ class LabelledCloud:
         exposed; None when nothing is known of it, as of scans.
     scores
         (N,) float32 of a detector, higher is more anomalous; None without one.
+    pristine
+        The product without the defect; None where it is unknown.
     """
 
     name: str
@@ -53,6 +67,7 @@ class LabelledCloud:
     labels: NDArray[np.uint8]
     displacement: NDArray[np.float32] | None = None
     scores: NDArray[np.float32] | None = None
+    pristine: PristineSurface | None = None
 
     @property
     def normal(self) -> bool:
@@ -73,11 +88,24 @@ class LabelledCloud:
             return np.full(len(self.points), np.nan)
         return np.asarray(np.linalg.norm(self.displacement.astype(np.float64), axis=1))
 
+    def thinned(self, count: int) -> LabelledCloud:
+        """Return the cloud with at most `count` points, taken evenly from their order."""
+        if len(self.points) <= count:
+            return self
+        keep = np.linspace(0, len(self.points) - 1, count).astype(int)
+        arrays = ("points", "normals", "labels", "displacement", "scores")
+        values = {name: getattr(self, name) for name in arrays}
+        return replace(self, **{k: v[keep] for k, v in values.items() if v is not None})
 
-def upright(record: Record, scores: NDArray[np.float32] | None = None) -> LabelledCloud:
+
+def upright(
+    record: Record,
+    scores: NDArray[np.float32] | None = None,
+    pristine: PristineSurface | None = None,
+) -> LabelledCloud:
     """Load a sample of a dataset file with its pose undone, in the unit-sphere frame.
 
-    scores : (N,) of a detector, in the file's order of points.
+    scores : (N,) of a detector, in the file's order of points. pristine : of its template.
     """
     sample = record.load()
     turn_back = np.eye(4)
@@ -97,6 +125,7 @@ def upright(record: Record, scores: NDArray[np.float32] | None = None) -> Labell
         labels=sample.labels,
         displacement=turned(sample.displacement) if _displacement_known(sample) else None,
         scores=scores,
+        pristine=pristine,
     )
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's vermilion and blue
 _ANOMALOUS, _NORMAL = "#D55E00", "#0072B2"
 _INCHES, _DOTS = (6.4, 3.9), 150
+_FEWEST = 20  # bins
 _AXES = (0.11, 0.25, 0.86, 0.6)  # left, bottom, width, height, as shares of the figure
 
 
@@ -65,9 +66,11 @@ def object_histogram(
 
 
 def edges(scores: ArrayLike, most: int = 80) -> NDArray[np.float64]:
-    """Return borders (B + 1,) of equal bins over the range of all scores (S,), `most` bins at most.
+    """Return borders (B + 1,) of equal bins that hold all scores (S,), `most` bins at most.
 
-    Their number is the square root of that of the scores; one bin when all scores are equal.
+    There are at least twice as many as the square root of the number of scores, and at least 20, so
+    that the few objects of a category do not fall into a handful of bars. Borders are multiples of
+    1, 2 or 5 times a power of ten. One bin when all scores are equal.
     """
     values = np.asarray(scores, dtype=np.float64)
     if not len(values):
@@ -76,7 +79,17 @@ def edges(scores: ArrayLike, most: int = 80) -> NDArray[np.float64]:
     if not high > low:
         reach = max(abs(low), 1.0) / 2
         return np.array([low - reach, low + reach])
-    return np.linspace(low, high, int(np.clip(np.sqrt(len(values)), 8, most)) + 1)
+    # a step is shorter than asked for by a factor of 2.5 at most; both ends may need one more
+    wanted = min(max(2 * np.sqrt(len(values)), _FEWEST), (most - 2) / 2.5)
+    longest = (high - low) / wanted
+    power = 10.0 ** np.floor(np.log10(longest))
+    step = power * max(factor for factor in (1, 2, 5) if factor * power <= longest or factor == 1)
+    first, last = np.floor(low / step), np.ceil(high / step)
+    if not last - first <= most:  # the scores differ by less than such borders can tell
+        return np.linspace(low, high, most + 1)
+    borders = step * np.arange(first, last + 1)
+    borders[0], borders[-1] = min(borders[0], low), max(borders[-1], high)
+    return np.asarray(borders)
 
 
 def _histogram(

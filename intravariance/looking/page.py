@@ -31,13 +31,13 @@ from numpy.typing import NDArray
 
 from intravariance.errors import BackendUnavailable, InputError
 from intravariance.looking.cloud import LabelledCloud
-from intravariance.looking.rendering import (
+from intravariance.looking.colours import (
     ANOMALY_COLOUR,
     EXPOSED_COLOUR,
     NORMAL_COLOUR,
     scalar_colours,
-    splat_radius,
 )
+from intravariance.looking.splats import splat_radius
 from intravariance.seeds import generator
 
 DISPLAY_POINTS = 12_000
@@ -185,6 +185,7 @@ def pack_cloud(cloud: LabelledCloud, chosen: NDArray[np.intp]) -> tuple[dict[str
         "spacing": splat_radius(points, cloud.normals[chosen]),
         "centre": centre.tolist(),
         "radius": radius,
+        "reach": float(np.linalg.norm(points - centre, axis=1).max()) / radius,
     }
     return entry, b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
 

@@ -25,9 +25,9 @@ from intravariance.looking.pictures import (
     scale_of,
     score_scale,
     shared_viewport,
-    view,
 )
-from intravariance.looking.rendering import Floats, Viewport
+from intravariance.looking.splats import Floats, Viewport
+from intravariance.looking.viewpoint import view
 
 _HEADINGS: dict[Colouring, str] = {
     "surface": "surface",
@@ -63,7 +63,7 @@ def panel(
     lines
         More text below the title.
     """
-    camera = view(cloud, layer, sideways=True) if camera is None else camera
+    camera = view(cloud) if camera is None else camera
     both = [cloud] if template is None else [cloud, template]
     viewport = shared_viewport(both, camera, size)
     shown = _known(cloud) if shown is None else shown
@@ -98,7 +98,7 @@ def heat_map_sheet(
     common = score_scale(clouds) if scaling == "shared" else None
     tiles: list[Tile | None] = []
     for cloud in clouds:
-        viewport = shared_viewport([cloud], view(cloud, layer), size)
+        viewport = shared_viewport([cloud], view(cloud), size)
         tiles.append(_tile(cloud, "labels", size, layer, viewport))
         tiles.append(_tile(cloud, "scores", size, layer, viewport, common))
     across = 2 * min(columns, max(len(clouds), 1))

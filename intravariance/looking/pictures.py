@@ -11,43 +11,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from itertools import product
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from intravariance.geometry.viewing import look_from
 from intravariance.looking.arrows import draw_arrows
 from intravariance.looking.cloud import LabelledCloud
-from intravariance.looking.rendering import (
-    Array,
-    Floats,
-    Viewport,
-    fit_viewport,
-    heat_colours,
-    label_colours,
-    render,
-    scalar_colours,
-    splat_radius,
-    visible,
-)
+from intravariance.looking.colours import heat_colours, label_colours, scalar_colours
+from intravariance.looking.rendering import render
+from intravariance.looking.splats import Floats, Viewport, fit_viewport, splat_radius
+from intravariance.looking.viewpoint import view
 
 # "surface": one grey. "labels": grey, orange, and dark red where a cut exposed the surface.
 # "displacement": labelled points by how far they were moved. "scores": a detector's, as heat.
 Colouring = Literal["surface", "labels", "displacement", "scores"]
 
-FRONT = (0.75, -1.6, 0.9)  # three-quarter view from the front, slightly above
 INK, FAINT = (25, 25, 25), (110, 110, 110)
 
-_AZIMUTHS = np.deg2rad(np.arange(0, 360, 30))  # 0 is the front
-_ELEVATIONS = np.deg2rad([20, 50])
-_BELOW = np.deg2rad([-25])
-_FRONT_BONUS = 0.2
-# A view from below is taken only when less than this share of the labels is seen from above.
-_ENOUGH = 0.25
-_VIEW_POINTS = 20_000  # of a larger cloud: they decide as well where to look from
 # Colours end at these shares of the scores: a single wild point must not wash out the others.
 _SCORE_SHARES = (0.005, 0.995)
 
@@ -78,65 +60,6 @@ class TileRow:
 
     tiles: Sequence[Tile | None]
     title: str = ""
-
-
-# --- where to look from
-
-
-def best_view(
-    points: Array,
-    normals: Array,
-    labels: Array,
-    layer: float = 0.0,
-    displacement: Array | None = None,
-) -> Floats:
-    """Find the camera (see `look_from`) that sees the most labelled points, and most squarely.
-
-    Tried are 12 directions around at 20 and 50 degrees of elevation; each point seen counts with
-    the cosine between its normal and the direction. Views from the front count a little more:
-    people know products from there. Tried too are views from 25 degrees below when little can
-    be seen from above. displacement : (N, 3); a point counts less when it moved towards the
-    viewer or away, for that cannot be seen.
-    """
-    radius = splat_radius(points, normals)
-    best, best_score, best_seen = look_from(FRONT), 0.0, 0
-    for elevations in (_ELEVATIONS, _BELOW):
-        if elevations is _BELOW and best_seen >= _ENOUGH * np.count_nonzero(labels):
-            break
-        for elevation, azimuth in product(elevations, _AZIMUTHS):
-            level = np.cos(elevation) * np.array([np.sin(azimuth), -np.cos(azimuth)])
-            camera = look_from((*level, np.sin(elevation)))
-            seen = visible(points, normals, camera, layer=layer, radius=radius) & (labels > 0)
-            weight = (normals[seen].astype(np.float64) * camera[2]).sum(axis=1)
-            if displacement is not None:
-                weight *= _crosswise(displacement[seen], camera)
-            score = float(weight.sum()) * (1 + _FRONT_BONUS * np.cos(azimuth))
-            if score > best_score + 1e-9:
-                best, best_score, best_seen = camera, score, np.count_nonzero(seen)
-    return best
-
-
-def _crosswise(displacement: Array, camera: Floats) -> Floats:
-    """Return (N,) shares of movements (N, 3) that lie in the picture; 1 where one is unknown."""
-    moved = np.nan_to_num(displacement.astype(np.float64))
-    length = np.linalg.norm(moved, axis=1)
-    depth = np.abs((moved * camera[2]).sum(axis=1))
-    share = np.sqrt(np.clip(1 - (depth / np.maximum(length, 1e-12)) ** 2, 0.0, 1.0))
-    return np.where(length > 0, share, 1.0)
-
-
-def view(cloud: LabelledCloud, layer: float = 0.0, sideways: bool = False) -> Floats:
-    """Choose the camera for a cloud: `best_view`, or the front of one without labels.
-
-    sideways : prefer views in which movements are seen from the side, for arrows.
-    """
-    if not cloud.labels.any():
-        return look_from(FRONT)
-    some = np.linspace(0, len(cloud.points) - 1, min(len(cloud.points), _VIEW_POINTS)).astype(int)
-    displacement = cloud.displacement[some] if sideways and cloud.displacement is not None else None
-    return best_view(
-        cloud.points[some], cloud.normals[some], cloud.labels[some], layer, displacement
-    )
 
 
 def shared_viewport(clouds: Sequence[LabelledCloud], camera: Floats, size: int) -> Viewport:
@@ -214,7 +137,7 @@ def paint(
     if viewport is not None:
         camera = viewport.camera
     elif camera is None:
-        camera = view(cloud, layer)
+        camera = view(cloud)
     scale = scale or scale_of([cloud], colouring)
     viewport = viewport or shared_viewport([cloud], camera, size)
     radius = splat_radius(cloud.points, cloud.normals)

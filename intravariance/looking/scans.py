@@ -15,7 +15,7 @@ from annotations.vocabulary import NORMAL
 from intravariance.cloud_files import PointCloud
 from intravariance.geometry.normals import estimated_normals, outward_normals
 from intravariance.looking.cloud import LabelledCloud
-from intravariance.looking.rendering import Floats
+from intravariance.looking.splats import Floats
 from intravariance.seeds import generator
 
 # Stands in the place of a defect in a cloud without labels.

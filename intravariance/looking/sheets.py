@@ -19,8 +19,8 @@ from intravariance.looking.pictures import (
     draw_sheet,
     paint,
     scale_of,
-    view,
 )
+from intravariance.looking.viewpoint import view
 
 _MEANINGS: dict[Colouring, str] = {
     "surface": "plain surface",
@@ -64,12 +64,12 @@ def comparison_sheet(
     for heading, clouds in rows:
         tiles = []
         for cloud in clouds:
-            camera = view(cloud, layer, sideways=arrows)
+            camera = view(cloud)
             picture = paint(cloud, colouring, size, layer, camera, scale=scale, arrows=arrows)
             tiles.append(Tile(picture, caption(cloud), cloud.name))
         drawn.append(TileRow(tiles, heading))
     meaning = _MEANINGS[colouring] + ("; arrows: from where points came" if arrows else "")
-    seen = f"{meaning}; %: points labelled; each seen from where most labelled points show"
+    seen = f"{meaning}; %: points labelled; each seen from where the change shows most"
     return draw_sheet(drawn, size, title, [*lines, seen], scale=scale)
 
 

@@ -5,7 +5,7 @@
 makes it a closed mesh in the unit sphere and keeps it in a cache.
 """
 
-from intravariance.sources.choosing import Choice, choose
+from intravariance.sources.choosing import Choice, choice_notes, choose
 from intravariance.sources.finding import Candidate, Source, Up, parse_source
 from intravariance.sources.preparing import BaseMesh, load_base_mesh, prepare
 
@@ -15,6 +15,7 @@ __all__ = [
     "Choice",
     "Source",
     "Up",
+    "choice_notes",
     "choose",
     "load_base_mesh",
     "parse_source",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from intravariance.dataset.names import plain_name
 from intravariance.dataset.specification import Category, Specification
 from intravariance.errors import InputError
 from intravariance.seeds import generator
@@ -15,12 +16,14 @@ from intravariance.sources.finding import Candidate, Procedural, Source
 class Choice:
     """The base mesh of one subcategory, first the one chosen, then reserves for `--skip-bad`.
 
-    No mesh is offered to two subcategories.
+    No mesh is offered to two subcategories. dealt : whether the seed dealt it, for want of a file
+    or folder of the subcategory's name.
     """
 
     category: str
     subcategory: str
     offers: tuple[tuple[Source, Candidate], ...]
+    dealt: bool = False
 
     @property
     def origin(self) -> str:
@@ -39,9 +42,9 @@ def choose(
     """Choose a base mesh for every subcategory, in the order of the specification.
 
     A mesh that the specification names (`meshes`) is the only one considered. Else, where the
-    source has a folder of the subcategory's name, the seed picks one of that folder; where it has
-    none, the seed deals out the category's other files. `fill` takes embedded designs where there
-    are too few, and as the last reserve.
+    source has a folder or file of the subcategory's name, it is of these, and the seed picks one;
+    where it has none, the seed deals out the category's other files (`Choice.dealt`). `fill` takes
+    embedded designs where there are too few, and as the last reserve.
 
     Raises one InputError that lists every category with too few meshes.
     """
@@ -49,14 +52,17 @@ def choose(
     shortages: list[str] = []
     for category in specification.categories:
         offers = _offers(category, source, seed)
-        designs = {c.subcategory: c for c in Procedural().candidates(category)} if fill else {}
+        designs = {c.product: c for c in Procedural().candidates(category)} if fill else {}
         missing = []
         for subcategory in category.subcategories:
             found = [(source, candidate) for candidate in offers[subcategory]]
+            dealt = bool(found) and not _is_own(category, subcategory, found[0][1])
             if subcategory in designs and subcategory not in category.meshes:
                 found.append((Procedural(), designs[subcategory]))
             if found:
-                choices.append(Choice(category.name, subcategory, tuple(dict.fromkeys(found))))
+                choices.append(
+                    Choice(category.name, subcategory, tuple(dict.fromkeys(found)), dealt)
+                )
             else:
                 missing.append(subcategory)
         if missing:
@@ -64,6 +70,7 @@ def choose(
                 f"  {category.name}: {len(category.subcategories) - len(missing)} of "
                 f"{len(category.subcategories)} found, missing {', '.join(missing)}; "
                 f"looked in {source.where(category)}"
+                + "".join(f"\n    {note}" for note in source.left_out(category))
             )
     if shortages:
         advice = (
@@ -75,15 +82,35 @@ def choose(
     return choices
 
 
+def choice_notes(specification: Specification, source: Source, choices: list[Choice]) -> list[str]:
+    """Tell of what the source has and is not read, and which meshes the seed dealt out."""
+    notes = [
+        f"{category.name}: {note}"
+        for category in specification.categories
+        for note in source.left_out(category)
+    ]
+    return notes + [
+        f"{choice.category}/{choice.subcategory} is {choice.origin}: dealt by the seed, no file or "
+        "folder has its name"
+        for choice in choices
+        if choice.dealt
+    ]
+
+
+def _is_own(category: Category, subcategory: str, candidate: Candidate) -> bool:
+    return subcategory in category.meshes or candidate.product == plain_name(subcategory)
+
+
 def _offers(category: Category, source: Source, seed: int) -> dict[str, list[Candidate]]:
     """Return the candidates of each subcategory in the order in which they are to be tried."""
     candidates = source.candidates(category)
     named = {name: _named(category, name, source, candidates) for name in category.meshes}
     taken = set(named.values())
-    own = {
-        subcategory: [c for c in candidates if c.subcategory == subcategory and c not in taken]
-        for subcategory in category.subcategories
-    }
+    products = {plain_name(subcategory): subcategory for subcategory in category.subcategories}
+    own: dict[str, list[Candidate]] = {subcategory: [] for subcategory in category.subcategories}
+    for candidate in candidates:
+        if candidate.product in products and candidate not in taken:
+            own[products[candidate.product]].append(candidate)
     offers = {name: [candidate] for name, candidate in named.items()}
     dealt = []
     for subcategory in category.subcategories:
@@ -97,7 +124,7 @@ def _offers(category: Category, source: Source, seed: int) -> dict[str, list[Can
     pool = (
         []
         if source.kind == "procedural"
-        else [c for c in candidates if c.subcategory not in own and c not in taken]
+        else [c for c in candidates if c.product not in products and c not in taken]
     )
     pool = _shuffled(pool, seed, category.name)
     for index, subcategory in enumerate(dealt):

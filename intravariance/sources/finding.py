@@ -9,8 +9,8 @@
                       or <synset>.zip files with either inside
 
 PATH is a folder or a .zip file. Links to folders are not followed, links to files only where they
-stay inside PATH. Research-only terms apply to ModelNet40 and ShapeNet, which this
-project neither has nor downloads.
+stay inside PATH; `--follow-links` follows all. Research-only terms apply to ModelNet40 and
+ShapeNet, which this project neither has nor downloads.
 """
 
 from __future__ import annotations
@@ -18,30 +18,27 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import Literal, Protocol
 
+from intravariance.dataset.names import plain_name
 from intravariance.dataset.specification import Category
 from intravariance.errors import InputError
 from intravariance.files.trees import FolderTree, Tree, ZipTree, open_tree
+from intravariance.sources.synsets import similar_names, synsets
 
 Up = Literal["y", "z"]
 FORMATS = ("off", "obj", "ply", "stl", "glb")
 FORMS = "procedural, folder:PATH, modelnet40:PATH, shapenet:PATH (PATH is a folder or a .zip file)"
 
-# ShapeNetCore's 55 classes have these of ours. It has mugs for cups and faucets for taps; buckets,
-# vases, radios, night stands, desks, cones, doors and consoles are no classes of their own there.
-SYNSETS = {
-    "bottle": "02876657",
-    "bowl": "02880940",
-    "cap": "02954340",
-    "cup": "03797390",
-    "helmet": "03513137",
-    "keyboard": "03085013",
-    "microphone": "03759954",
-    "tap": "03325088",
+# What lies beside meshes and is none: it is left out without a word.
+COMPANIONS = {
+    *("mtl", "png", "jpg", "jpeg", "bmp", "tga", "tif", "tiff", "gif", "webp", "dds", "hdr", "exr"),
+    *("txt", "md", "json", "csv", "tsv", "xml", "yaml", "yml", "toml", "html", "pdf", "license"),
 }
 
 
@@ -49,11 +46,12 @@ SYNSETS = {
 class Candidate:
     """One mesh that a source offers.
 
-    subcategory : None where the layout has none. name : path inside the source, with "/".
+    name : path inside the source, with "/". product : what the layout calls it, as a plain name:
+    its folder in the category's, else the file's stem; ShapeNet's number of the model.
     """
 
     category: str
-    subcategory: str | None
+    product: str
     name: str
 
 
@@ -71,6 +69,9 @@ class Source(Protocol):
     def where(self, category: Category) -> str:
         """Return where the meshes of a category are looked for, for error messages."""
 
+    def left_out(self, category: Category) -> list[str]:
+        """Tell of what is there for a category and is not read: links, files of other kinds."""
+
     def up_axis(self, name: str) -> Up:
         """Return which axis of a candidate's file points up."""
 
@@ -78,11 +79,11 @@ class Source(Protocol):
         """Read the file of a candidate. Raises InputError when it cannot or may not be read."""
 
 
-def parse_source(text: str, up: Up | None = None) -> Source:
+def parse_source(text: str, up: Up | None = None, follow_links: bool = False) -> Source:
     """Return the source that `--source` names. Raises InputError for other forms and missing paths.
 
-    up : the axis that points up in the files; None takes the layout's own: y in ShapeNet and in
-    glb files (both by their specification), z elsewhere.
+    follow_links : also out of the folder. up : the axis that points up in the files; None takes the
+    layout's own: y in ShapeNet and in glb files (both by their specification), z elsewhere.
     """
     if text == "procedural":
         if up is not None:
@@ -100,7 +101,7 @@ def parse_source(text: str, up: Up | None = None) -> Source:
     if not path.is_dir() and not (path.is_file() and path.suffix.lower() == ".zip"):
         found = "a file of another kind" if path.exists() else "nothing"
         raise InputError(f"--source {text}: expected a folder or a .zip file, found {found}")
-    return _KINDS[kind](path, up)
+    return _KINDS[kind](path, up, follow_links)
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,9 @@ class Procedural:
     def where(self, category: Category) -> str:
         return f"the embedded designs of {category.name}"
 
+    def left_out(self, category: Category) -> list[str]:
+        return []
+
     def up_axis(self, name: str) -> Up:
         return "z"
 
@@ -133,31 +137,48 @@ class Folder:
 
     path: Path
     up: Up | None = None
+    follow_links: bool = False
     kind = "folder"
+
+    @property
+    def tree(self) -> Tree:
+        """Return the tree of the folder or archive."""
+        return open_tree(self.path, self.follow_links)
 
     @property
     def label(self) -> str:
         return f"{self.kind}:{self.path.resolve().name}"
 
     def candidates(self, category: Category) -> list[Candidate]:
-        tree = open_tree(self.path)
+        tree = self.tree
         found = []
         for folder in category_folders(tree, category):
             for name in tree.files(folder):
                 if PurePosixPath(name).suffix.lower().lstrip(".") in FORMATS:
-                    parents = PurePosixPath(name).relative_to(folder).parts[:-1]
-                    subcategory = plain_name(parents[0]) if parents else None
-                    found.append(Candidate(category.name, subcategory, name))
+                    inside = PurePosixPath(name).relative_to(folder).with_suffix("")
+                    found.append(Candidate(category.name, plain_name(inside.parts[0]), name))
         return sorted(found, key=lambda candidate: candidate.name)
 
     def where(self, category: Category) -> str:
         return f"{self.path}/{category.name} (files {' '.join(FORMATS)})"
 
+    def left_out(self, category: Category) -> list[str]:
+        folders = category_folders(self.tree, category)
+        kinds = Counter(
+            PurePosixPath(name).suffix.lower() or "(no ending)"
+            for folder in folders
+            for name in self.tree.files(folder)
+            if PurePosixPath(name).suffix.lower().lstrip(".") not in (*FORMATS, *COMPANIONS)
+        )
+        names = _names(category)
+        links = _links(self.tree, folders, lambda name: plain_name(name) in names)
+        return links + _unread_kinds(kinds)
+
     def up_axis(self, name: str) -> Up:
         return self.up or ("y" if name.lower().endswith(".glb") else "z")
 
     def read(self, name: str) -> bytes:
-        return open_tree(self.path).read(name)
+        return self.tree.read(name)
 
 
 @dataclass(frozen=True)
@@ -167,10 +188,10 @@ class ModelNet40(Folder):
     kind = "modelnet40"
 
     def candidates(self, category: Category) -> list[Candidate]:
-        tree = open_tree(self.path)
+        tree = self.tree
         inside = re.compile(r".*/(train|test)/[^/]+\.off", re.IGNORECASE)
         return [
-            Candidate(category.name, None, name)
+            Candidate(category.name, plain_name(PurePosixPath(name).stem), name)
             for folder in category_folders(tree, category)
             for name in tree.files(folder)
             if inside.fullmatch(name)
@@ -178,6 +199,11 @@ class ModelNet40(Folder):
 
     def where(self, category: Category) -> str:
         return f"{self.path}/{category.name}/{{train,test}}/*.off"
+
+    def left_out(self, category: Category) -> list[str]:
+        folders = category_folders(self.tree, category)
+        names = _names(category)
+        return _links(self.tree, folders, lambda name: plain_name(name) in names)
 
 
 @dataclass(frozen=True)
@@ -187,23 +213,34 @@ class ShapeNet(Folder):
     kind = "shapenet"
 
     def candidates(self, category: Category) -> list[Candidate]:
-        synset = SYNSETS.get(category.name)
-        if synset is None:
-            return []
-        tree = open_tree(self.path)
-        names = [name for root in _roots(tree) for name in tree.files(f"{root}{synset}")]
+        model = re.compile(r".+/([^/]+)/(model\.obj|models/model_normalized\.obj)")
+        names = sorted(name for synset in _synsets(category) for name in self._files(synset))
+        found = [match for match in map(model.fullmatch, names) if match]
+        return [Candidate(category.name, plain_name(match[1]), match[0]) for match in found]
+
+    def _files(self, synset: str) -> list[str]:
+        names = [name for root in _roots(self.tree) for name in self.tree.files(f"{root}{synset}")]
         archive = self.path / f"{synset}.zip"
         unpacked = bool(names)  # with the archive still beside it: the same models
-        if not unpacked and archive.is_file() and FolderTree(self.path).contains(archive):
+        folder = FolderTree(self.path, self.follow_links)
+        if not unpacked and archive.is_file() and folder.contains(archive):
             names = [f"{archive.name}/{name}" for name in ZipTree(archive).files("")]
-        model = re.compile(r".+/(model\.obj|models/model_normalized\.obj)")
-        return [Candidate(category.name, None, n) for n in sorted(names) if model.fullmatch(n)]
+        return names
 
     def where(self, category: Category) -> str:
-        synset = SYNSETS.get(category.name)
-        if synset is None:
-            return f"ShapeNet has no class {category.name}"
-        return f"{self.path}/{synset} (ShapeNet's class for {category.name})"
+        found = _synsets(category)
+        if not found:
+            similar = ", ".join(similar_names(category.name)) or "none"
+            return (
+                f"{self.path}: ShapeNet has no class {category.name} (similar: {similar}); a "
+                "synset's number, for example 03001627, is taken as a name or alias too"
+            )
+        return f"{self.path}/{' '.join(found)} (ShapeNet's class for {category.name})"
+
+    def left_out(self, category: Category) -> list[str]:
+        synsets = _synsets(category)
+        folders = [f"{root}{synset}" for root in _roots(self.tree) for synset in synsets]
+        return _links(self.tree, folders, lambda name: name.removesuffix(".zip") in synsets)
 
     def up_axis(self, name: str) -> Up:
         return self.up or "y"
@@ -218,14 +255,9 @@ class ShapeNet(Folder):
 _KINDS = {"folder": Folder, "modelnet40": ModelNet40, "shapenet": ShapeNet}
 
 
-def plain_name(text: str) -> str:
-    """Write a folder's name as the specification writes names: "Night-Stand" is night_stand."""
-    return re.sub(r"[\s-]+", "_", text.casefold())
-
-
 def category_folders(tree: Tree, category: Category) -> list[str]:
     """List the folders named like the category or an alias, at the root or in its only folder."""
-    names = {category.name, *category.aliases}
+    names = _names(category)
     for root in _roots(tree):
         folders = [f for f in tree.folders(root.rstrip("/")) if plain_name(f) in names]
         if folders:  # what lies below is a subcategory, also when it has the same name
@@ -237,3 +269,36 @@ def _roots(tree: Tree) -> list[str]:
     """Return the root, and the one folder that archives often have around everything."""
     folders = tree.folders("")
     return ["", f"{folders[0]}/"] if len(folders) == 1 else [""]
+
+
+def _names(category: Category) -> set[str]:
+    return {plain_name(name) for name in (category.name, *category.aliases)}
+
+
+def _synsets(category: Category) -> list[str]:
+    return synsets(plain_name(name) for name in (category.name, *category.aliases))
+
+
+def _links(tree: Tree, folders: list[str], wanted: Callable[[str], bool]) -> list[str]:
+    """Tell of links that are not followed: beside a category's folders, and in them."""
+    beside = [
+        link
+        for root in _roots(tree)
+        for link in tree.links_left_out(root.rstrip("/"), below=False)
+        if wanted(PurePosixPath(link.partition(" -> ")[0]).name)
+    ]
+    links = [*beside, *(link for folder in folders for link in tree.links_left_out(folder))]
+    if not links:
+        return []
+    shown = ", ".join(links[:3]) + (", ..." if len(links) > 3 else "")
+    return [
+        f"not followed: {len(links)} {'link' if len(links) == 1 else 'links'} to folders or out of "
+        f"{tree.path} ({shown}); --follow-links follows them"
+    ]
+
+
+def _unread_kinds(kinds: Counter[str]) -> list[str]:
+    if not kinds:
+        return []
+    counted = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
+    return [f"files of kinds that are not read: {counted} (read are {' '.join(FORMATS)})"]

@@ -9,16 +9,16 @@ break after the keyword.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from intravariance.errors import InputError
+from intravariance.sources.polygons import triangulate
 
 
 def read_off(data: bytes) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return (V, 3) vertices and (F, 3) faces; polygons are cut into fans, colours are ignored.
+    """Return (V, 3) vertices and (F, 3) faces; colours are ignored.
 
     Raises InputError when the file is not OFF, is cut off or has an index out of range.
     """
@@ -39,19 +39,10 @@ def read_off(data: bytes) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
             )
         rows = [line.split()[:3] for line in lines[1 : 1 + n_vertices]]
         vertices = np.array(rows, dtype=np.float64).reshape(n_vertices, 3)
-        faces = [
-            triangle
-            for line in lines[1 + n_vertices : 1 + n_vertices + n_faces]
-            for triangle in fan(_corners(line))
-        ]
-        return vertices, np.array(faces, dtype=np.int64).reshape(-1, 3)
+        polygons = [_corners(row) for row in lines[1 + n_vertices : 1 + n_vertices + n_faces]]
+        return vertices, triangulate(vertices, polygons)
     except (ValueError, IndexError, OverflowError) as error:
         raise InputError(f"it is not a valid OFF file ({error})") from error
-
-
-def fan(corners: Sequence[int]) -> list[tuple[int, int, int]]:
-    """Return the triangles of a polygon, all with its first corner."""
-    return [(corners[0], corners[k], corners[k + 1]) for k in range(1, len(corners) - 1)]
 
 
 def _corners(line: str) -> list[int]:

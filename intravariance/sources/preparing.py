@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -24,6 +25,7 @@ from intravariance.geometry.topology import MAX_EDGE, closed_problem
 from intravariance.sources.choosing import Choice, origin
 from intravariance.sources.finding import Candidate, Source
 from intravariance.sources.isolation import read_and_repair
+from intravariance.sources.repair import KEPT, Repaired
 
 # What reading a damaged .npz file raises; zipfile takes some damage for encryption (RuntimeError).
 _DAMAGE = (
@@ -32,8 +34,10 @@ _DAMAGE = (
 )
 LARGEST_ERROR = 0.05  # unit-sphere radii; a repaired mesh that is further off deserves a look
 
+_ARITHMETIC = "blender_scripts/portable.py"
 # The code that a prepared mesh depends on; the cache forgets what other code made.
 _PREPARATION = (
+    _ARITHMETIC,
     "intravariance/sources",
     "intravariance/cloud_files/ply_format.py",
     *(f"intravariance/geometry/{name}.py" for name in ("densify", "mesh", "topology")),
@@ -46,7 +50,9 @@ class BaseMesh:
 
     origin : where it comes from, e.g. "folder:bowl/soup.obj". sha256 : of its arrays.
     surface_error : 95th percentile of the distance from the surface in the file to it (unit-sphere
-    radii, see `repair.surface_error`); 0 where the surface was kept. path : its file in the cache.
+    radii, see `repair.surface_error`); 0 where the surface was kept. unit_radius : radius of the
+    unit sphere in units of the file, None for embedded designs. repair : what was done to close it,
+    and how finely. path : its file in the cache.
     """
 
     category: str
@@ -54,6 +60,8 @@ class BaseMesh:
     origin: str
     sha256: str
     surface_error: float
+    unit_radius: float | None
+    repair: str
     path: Path
 
 
@@ -83,16 +91,25 @@ def prepare(
             if not skip_bad or isinstance(error, _CacheError):
                 break
             continue
-        mesh, surface_error = _load(path)
-        digest = digest_arrays(vertices=mesh.vertices, faces=mesh.faces)
+        made = _load(path)
         name = origin(source, candidate)
         warnings = [f"skipped base mesh {reason}" for reason in skipped]
-        if surface_error > LARGEST_ERROR:
-            warnings.append(f"repairing base mesh {name} moved its surface by {surface_error:.2f}")
-        return (
-            BaseMesh(choice.category, choice.subcategory, name, digest, surface_error, path),
-            warnings,
+        if made.surface_error > LARGEST_ERROR:
+            warnings.append(
+                f"repairing base mesh {name} ({made.repair}) moved its surface by "
+                f"{made.surface_error:.2f}"
+            )
+        base = BaseMesh(
+            category=choice.category,
+            subcategory=choice.subcategory,
+            origin=name,
+            sha256=digest_arrays(vertices=made.mesh.vertices, faces=made.mesh.faces),
+            surface_error=made.surface_error,
+            unit_radius=made.unit_radius if math.isfinite(made.unit_radius) else None,
+            repair=made.repair,
+            path=path,
         )
+        return base, warnings
     tried = "\n".join(f"  {reason}" for reason in skipped)
     advice = "Leave bad files out with --skip-bad, or add other meshes."
     if skip_bad:
@@ -104,7 +121,7 @@ def prepare(
 
 def load_base_mesh(path: Path) -> Mesh:
     """Read a prepared mesh from the cache. Raises IntegrityError when the file is damaged."""
-    return _load(path)[0]
+    return _load(path).mesh
 
 
 class _CacheError(InputError):
@@ -115,14 +132,16 @@ def _prepared_file(source: Source, candidate: Candidate, cache: Path, blender: D
     """Return the cache file of a candidate, made when it is missing or damaged."""
     data = b""
     if source.kind == "procedural":
-        identity = [code_digest("blender_scripts/designs", "blender_scripts/meshes.py")]
+        identity = [
+            code_digest("blender_scripts/designs", "blender_scripts/meshes.py", _ARITHMETIC)
+        ]
         identity += [f"{name} {version}" for name, version in sorted(blender.versions().items())]
-        identity += [candidate.category, str(candidate.subcategory)]
+        identity += [candidate.category, candidate.product]
     else:
         data = source.read(candidate.name)
         up = source.up_axis(candidate.name)
         identity = [hashlib.sha256(data).hexdigest(), _format(candidate), f"up {up}"]
-        identity += [f"{name} {version(name)}" for name in ("trimesh", "point-cloud-utils")]
+        identity += [f"point-cloud-utils {version('point-cloud-utils')}"]
     identity += [f"numpy {version('numpy')}", code_digest(*_PREPARATION)]
     key = hashlib.sha256("\n".join(identity).encode()).hexdigest()
     path = cache / f"{key}.npz"
@@ -130,16 +149,16 @@ def _prepared_file(source: Source, candidate: Candidate, cache: Path, blender: D
         load_base_mesh(path)
     except IntegrityError:
         if source.kind == "procedural":
-            mesh, surface_error = _design(candidate, blender), 0.0
+            made = Repaired(_design(candidate, blender), 0.0, float("nan"), KEPT)
         else:
-            mesh, surface_error = read_and_repair(data, _format(candidate))
+            made = read_and_repair(data, _format(candidate))
             if up == "y":
-                mesh = _y_up_to_z_up(mesh)
-        _store(path, mesh, surface_error)
+                made = replace(made, mesh=y_up_to_z_up(made.mesh))
+        _store(path, made)
     return path
 
 
-def _y_up_to_z_up(mesh: Mesh) -> Mesh:
+def y_up_to_z_up(mesh: Mesh) -> Mesh:
     """Return the mesh turned by 90 degrees about x: y becomes z, and z (the front) becomes -y."""
     x, y, z = mesh.vertices.T
     return mesh_from_arrays(np.stack([x, -z, y], axis=1), mesh.faces)
@@ -150,23 +169,17 @@ def _format(candidate: Candidate) -> str:
 
 
 def _design(candidate: Candidate, blender: DesignMaker) -> Mesh:
-    arrays = blender.design(candidate.category, str(candidate.subcategory))
+    arrays = blender.design(candidate.category, candidate.product)
     mesh = subdivide_long_edges(to_unit_sphere(mesh_from_arrays(*arrays)), MAX_EDGE)
     if problem := closed_problem(mesh):
         raise IntegrityError(f"the embedded design {candidate.name} has {problem}; report this")
     return mesh
 
 
-def _store(path: Path, mesh: Mesh, surface_error: float) -> None:
+def _store(path: Path, made: Repaired) -> None:
     """Write a cache file whole or not at all."""
     archive = io.BytesIO()
-    np.savez(
-        archive,
-        vertices=mesh.vertices,
-        faces=mesh.faces,
-        surface_error=np.float64(surface_error),
-        sha256=np.array(_file_digest(mesh, surface_error)),
-    )
+    np.savez(archive, sha256=np.array(_file_digest(made)), **_arrays(made))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, archive.getvalue())
@@ -177,20 +190,29 @@ def _store(path: Path, mesh: Mesh, surface_error: float) -> None:
         ) from error
 
 
-def _load(path: Path) -> tuple[Mesh, float]:
+def _load(path: Path) -> Repaired:
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            surface_error, unit_radius = map(float, arrays["figures"])
             mesh = mesh_from_arrays(arrays["vertices"], arrays["faces"])
-            surface_error = float(arrays["surface_error"])
+            repair = arrays["repair"].tobytes().decode()
+            made = Repaired(mesh, surface_error, unit_radius, repair)
             expected = str(arrays["sha256"])
     except _DAMAGE as error:
         raise IntegrityError(f"{path} is missing or damaged ({error}); build again") from error
-    if _file_digest(mesh, surface_error) != expected:
+    if _file_digest(made) != expected:
         raise IntegrityError(f"{path} is damaged (its SHA-256 differs); build again")
-    return mesh, surface_error
+    return made
 
 
-def _file_digest(mesh: Mesh, surface_error: float) -> str:
-    return digest_arrays(
-        vertices=mesh.vertices, faces=mesh.faces, surface_error=np.array([surface_error])
-    )
+def _file_digest(made: Repaired) -> str:
+    return digest_arrays(**_arrays(made))
+
+
+def _arrays(made: Repaired) -> dict[str, NDArray[Any]]:
+    return {
+        "vertices": made.mesh.vertices,
+        "faces": made.mesh.faces,
+        "figures": np.array([made.surface_error, made.unit_radius]),
+        "repair": np.frombuffer(made.repair.encode(), dtype=np.uint8),
+    }

@@ -5,24 +5,27 @@ A mesh that is a solid already is kept as it is, unless much of it is hidden ins
 (a bottle drawn as solid glass, solid drink and solid cap). Any other (ModelNet40 and ShapeNet have
 hardly a closed one) is rebuilt as the outer surface of what it encloses, with
 `make_mesh_watertight` of point-cloud-utils: J. Huang, H. Su, L. Guibas, "Robust Watertight
-Manifold Surface Generation Method for ShapeNet Models", 2018.
+Manifold Surface Generation Method for ShapeNet Models", 2018. Where that leaves no solid, the mesh
+is wrapped (`wrapping`). What was done is told with the mesh (`Repaired.repair`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import point_cloud_utils
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from intravariance.errors import InputError
 from intravariance.geometry.densify import subdivide_long_edges
 from intravariance.geometry.mesh import Mesh, mesh_from_arrays, to_unit_sphere, triangle_areas
-from intravariance.geometry.topology import MAX_EDGE, closed_problem, directed_edges, signed_volumes
+from intravariance.geometry.topology import MAX_EDGE, closed_problem, signed_volumes
+from intravariance.sources.parts import components
+from intravariance.sources.wrapping import VOXELS, wrap
 
 MAX_FACES = 60_000  # of a prepared mesh; Blender takes about 1 s for a defect on as many
 # To which larger meshes are thinned out before long edges are split. Collapsing edges now and then
@@ -33,25 +36,74 @@ SMALLEST_PART = 1e-3  # share of the area; a rebuilt mesh's smaller components a
 RESOLUTIONS = (20_000, 5_000)  # leaves of the octree; the coarser when the finer gave no solid
 MOST_BURIED = 0.05  # share of a kept mesh's area that may lie inside its other parts
 ENCLOSED = 0.03  # depth (unit sphere) from which an original surface counts as swallowed
+KEPT = "kept"
 OFFSET_KEPT = 0.25  # share kept of the outward offset that the octree gives a rebuilt surface
 
 
-def make_base_mesh(vertices: NDArray[Any], faces: NDArray[Any]) -> tuple[Mesh, float]:
+@dataclass(frozen=True)
+class Repaired:
+    """A mesh in the unit-sphere frame, and what became of the file's.
+
+    surface_error : see `surface_error`; 0 where the surface was kept. unit_radius : of the unit
+    sphere, in units of the file, to 6 digits. repair : KEPT, or what was done and how finely.
+    """
+
+    mesh: Mesh
+    surface_error: float
+    unit_radius: float
+    repair: str
+
+
+def make_base_mesh(vertices: NDArray[Any], faces: NDArray[Any]) -> Repaired:
     """Make a closed, outward-facing mesh in the unit-sphere frame, no edge longer than MAX_EDGE.
 
     vertices : (V, 3) float, faces : (F, 3) int, in any state and unit.
-    Returns the mesh and its surface error: see `surface_error`; 0 when the surface was kept.
     Raises InputError when there is no usable surface.
     """
-    mesh = to_unit_sphere(clean(vertices, faces))
-    kept = _keep(mesh)
-    if kept is not None:
-        return kept
-    for rebuilt in _rebuild(mesh):
-        finished = _finish(to_unit_sphere(rebuilt))
+    cleaned = clean(vertices, faces)
+    mesh = to_unit_sphere(cleaned)
+    for changed, error, repair in _attempts(mesh):
+        framed = to_unit_sphere(changed) if repair != KEPT else changed
+        finished = _finish(framed)
         if finished is not None:
-            return finished, surface_error(mesh, rebuilt)
-    raise InputError("it could not be repaired into a closed surface")
+            radius = extent(vertices, faces) * _scale(cleaned, mesh) * _scale(changed, framed)
+            return Repaired(finished, float(f"{error():.6g}"), float(f"{radius:.6g}"), repair)
+    raise InputError(
+        "it could not be repaired into a closed surface, neither by make_mesh_watertight nor by "
+        "wrapping it"
+    )
+
+
+def _attempts(mesh: Mesh) -> Iterator[tuple[Mesh, Callable[[], float], str]]:
+    """Yield what may become the base mesh, best first, its error, and what was done.
+
+    The next is for when one is no solid. The error is a function: it takes a second.
+    """
+    outward = _point_outwards(mesh)
+    if not closed_problem(outward) and buried_share(outward) <= MOST_BURIED:
+        yield outward, lambda: 0.0, KEPT
+        for thinned in _thinned(outward):
+            yield thinned, partial(surface_error, outward, thinned), "thinned out"
+    for resolution in RESOLUTIONS:
+        for rebuilt in _rebuild(mesh, resolution):
+            done = f"made watertight, octree of {resolution:,} leaves"
+            yield rebuilt, partial(surface_error, mesh, rebuilt), done
+    for voxel in VOXELS:
+        for skin in _drawn_back(mesh, wrap(mesh, voxel)):
+            yield skin, partial(surface_error, mesh, skin), f"wrapped, voxels of {voxel} radii"
+
+
+def extent(vertices: NDArray[Any], faces: NDArray[Any]) -> float:
+    """Return the largest extent along an axis of the vertices in use; may be infinite."""
+    used = np.asarray(vertices, dtype=np.float64)[np.unique(faces)]
+    with np.errstate(over="ignore"):
+        return float((used.max(axis=0) - used.min(axis=0)).max())
+
+
+def _scale(mesh: Mesh, scaled: Mesh) -> float:
+    """Return how many times larger a mesh is than the same one scaled."""
+    before, after = (np.ptp(m.vertices.astype(np.float64), axis=0).max() for m in (mesh, scaled))
+    return float(before / after)
 
 
 def clean(vertices: NDArray[Any], faces: NDArray[Any]) -> Mesh:
@@ -122,27 +174,17 @@ def _surface_points(mesh: Mesh) -> tuple[NDArray[np.float64], NDArray[np.float64
     weights = rng.dirichlet(np.ones(3), 10_000)  # uniform over a triangle
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals /= 2 * areas[chosen, None]
-    return np.einsum("nc,ncd->nd", weights, corners), normals
+    return (weights[:, :, None] * corners).sum(axis=1), normals
 
 
-def _keep(mesh: Mesh) -> tuple[Mesh, float] | None:
-    """Return the mesh itself where it is a solid, thinned out where it has too many faces."""
-    mesh = _point_outwards(mesh)
-    if closed_problem(mesh) or buried_share(mesh) > MOST_BURIED:
-        return None
-    finished = _finish(mesh)
-    if finished is not None:
-        return finished, 0.0
+def _thinned(mesh: Mesh) -> Iterator[Mesh]:
+    """Yield a solid that has too many faces with fewer."""
     try:
         fine = subdivide_long_edges(mesh, MAX_EDGE)
     except InputError:
-        return None
+        return
     for count in FACE_COUNTS:
-        thinned = _decimate(fine, count)
-        finished = _finish(to_unit_sphere(thinned))
-        if finished is not None:
-            return finished, surface_error(mesh, thinned)
-    return None
+        yield _decimate(fine, count)
 
 
 def _finish(mesh: Mesh) -> Mesh | None:
@@ -172,33 +214,28 @@ def _point_outwards(mesh: Mesh) -> Mesh:
     return mesh_from_arrays(mesh.vertices, faces)
 
 
-def components(mesh: Mesh) -> NDArray[np.int64]:
-    """Return (F,) number of the connected component (through shared vertices) of each face."""
-    start, end = directed_edges(mesh.faces)
-    shape = (len(mesh.vertices), len(mesh.vertices))
-    graph = coo_array((np.ones(len(start), dtype=np.int8), (start, end)), shape=shape)
-    _, labels = connected_components(graph, directed=False)
-    _, numbers = np.unique(labels[mesh.faces[:, 0]], return_inverse=True)
-    return numbers  # type: ignore[no-any-return]
+def _rebuild(mesh: Mesh, resolution: int) -> Iterator[Mesh]:
+    """Make watertight versions in the same frame, best first."""
+    vertices, faces = _original(mesh)
+    watertight = point_cloud_utils.make_mesh_watertight(vertices, faces, resolution, seed=0)
+    yield from _drawn_back(mesh, _without_specks(mesh_from_arrays(*watertight)))
 
 
-def _rebuild(mesh: Mesh) -> Iterator[Mesh]:
-    """Make watertight versions in the same frame, best first.
+def _drawn_back(mesh: Mesh, outer: Mesh) -> Iterator[Mesh]:
+    """Yield a surface around a mesh with fewer faces, most of its offset taken back, or none."""
+    original = _original(mesh)
+    for count in FACE_COUNTS:
+        thinned = _decimate(outer, count)
+        vertices = thinned.vertices.astype(np.float64)
+        _, face, weights = point_cloud_utils.closest_points_on_mesh(vertices, *original)
+        nearest = (weights[:, :, None] * original[0][original[1][face]]).sum(axis=1)
+        yield mesh_from_arrays(nearest + OFFSET_KEPT * (vertices - nearest), thinned.faces)
+        yield thinned
 
-    The next is for when one is no solid.
-    """
+
+def _original(mesh: Mesh) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     solid_faces = mesh.faces[triangle_areas(mesh) > 0]  # others give NaN closest points
-    original = mesh.vertices.astype(np.float64), solid_faces.astype(np.int64)
-    for resolution in RESOLUTIONS:
-        watertight = point_cloud_utils.make_mesh_watertight(*original, resolution, seed=0)
-        outer = _without_specks(mesh_from_arrays(*watertight))
-        for count in FACE_COUNTS:
-            thinned = _decimate(outer, count)
-            vertices = thinned.vertices.astype(np.float64)
-            _, face, weights = point_cloud_utils.closest_points_on_mesh(vertices, *original)
-            nearest = np.einsum("nc,ncd->nd", weights, original[0][original[1][face]])
-            yield mesh_from_arrays(nearest + OFFSET_KEPT * (vertices - nearest), thinned.faces)
-            yield thinned
+    return mesh.vertices.astype(np.float64), solid_faces.astype(np.int64)
 
 
 def _decimate(mesh: Mesh, count: int) -> Mesh:

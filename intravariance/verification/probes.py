@@ -14,6 +14,10 @@ A defect changes the product, so some numbers differ honestly: a missing part ta
 area, bending moves the centre. The probes that must be blind therefore look at points labelled
 normal, relative to the template's surface, or at the cloud as stored, in its random pose. The
 naive forms with the pose undone, which no detector gets to see, are reported for information.
+
+So is the area, as any detector that knows the template and the pose can tell it: from the number of
+points over their density where no defect is. No rule for the number takes that away, it only must
+not show in the number or in the density alone (`geometry.sampling.points_for_area`).
 """
 
 from __future__ import annotations
@@ -27,9 +31,10 @@ from numpy.typing import NDArray
 
 from annotations.vocabulary import NORMAL
 from intravariance.auroc import auroc
-from intravariance.dataset.sample_checks import unposed
+from intravariance.dataset.sample_checks import unposed, viewpoints
 from intravariance.dataset.schema import Sample
 from intravariance.geometry.template_surface import Fit
+from intravariance.verification.density import Coverage, TemplateDensity
 
 FAMILY_ERROR = 0.02
 LARGEST_DEVIATION = 0.05
@@ -63,7 +68,10 @@ PROBES: dict[str, ProbeKind] = {
     "scale": ProbeKind(True, "scale of the normal points against the template"),
     "noise": ProbeKind(True, "spread of the normal points about the template"),
     "spacing": ProbeKind(True, "mean nearest-neighbour distance of the normal points"),
+    "density": ProbeKind(True, "points per area far from labels, against the template"),
     "raw distance": ProbeKind(True, "mean distance of the normal points to the training clouds"),
+    "viewpoint": ProbeKind(True, "height of the first viewpoint of the scan"),
+    "area": ProbeKind(False, "template known: |log(points / density)|; defects change the area"),
     "spacing, relative": ProbeKind(False, "spacing x sqrt(points); defects change the area"),
     "radius": ProbeKind(False, "largest radius, pose undone; defects take away or add extremities"),
     "centroid": ProbeKind(False, "offset of the centroid, pose undone; defects move it"),
@@ -73,6 +81,9 @@ PROBES: dict[str, ProbeKind] = {
 # With `--pose canonical` the cloud as stored is the cloud with its pose undone: these see what
 # "radius" and "centroid" see.
 STORED = ("stored centroid", "stored radius")
+# A scan from viewpoints shows defects where it sees squarely, and so densely: what is far from one
+# is seen less squarely. This probe knows the labels, and then sees them.
+BY_LABELS = ("density",)
 
 
 @dataclass(frozen=True)
@@ -87,7 +98,8 @@ class Measured:
 @dataclass(frozen=True)
 class Probe:
     """auroc with its 99 % interval (low, high), the permutation test's p_value, the AUROC of each
-    category; passed : False only for a blind probe that is not blind."""
+    category; passed : False only for a blind probe that is not blind. reason : why a blind probe
+    passed although its interval leaves out 0.5, else ""."""
 
     name: str
     description: str
@@ -97,14 +109,22 @@ class Probe:
     high: float
     p_value: float
     passed: bool
+    reason: str
     categories: dict[str, float]
 
 
-def measure(sample: Sample, place: int, fitted: Fit | None, training_tree: Any) -> Measured:
+def measure(
+    sample: Sample,
+    place: int,
+    fitted: Fit | None,
+    density: TemplateDensity | None,
+    training_tree: Any,
+) -> Measured:
     """Measure one test sample.
 
-    place : its place in the file. fitted : its normal points against its template, None when that
-    cannot be known. training_tree : k-d tree of the unposed training clouds of the category.
+    place : its place in the file. fitted : its normal points against its template, density : how
+    densely points lie on its template, None when that cannot be known. training_tree : k-d tree of
+    the unposed training clouds of the category.
     """
     from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
 
@@ -112,7 +132,10 @@ def measure(sample: Sample, place: int, fitted: Fit | None, training_tree: Any) 
     normal = sample.labels == 0
     some = np.linspace(0, len(points) - 1, min(len(points), _LOOKED_UP)).astype(int)
     normal_some = normal[some]
-    neighbours = cKDTree(points).query(points[some], k=2)[0][:, 1]
+    tree = cKDTree(points)
+    neighbours = tree.query(points[some], k=2)[0][:, 1]
+    views = viewpoints(sample)
+    coverage = density.coverage(points, sample.labels, tree) if density else Coverage()
     to_training = training_tree.query(points[some])[0]
     spacing = float(neighbours[normal_some].mean()) if normal_some.any() else np.nan
     cosine = np.clip((np.trace(sample.pose[:3, :3]) - 1) / 2, -1, 1)
@@ -127,6 +150,9 @@ def measure(sample: Sample, place: int, fitted: Fit | None, training_tree: Any) 
         "scale": fitted.scale if fitted else np.nan,
         "noise": fitted.residual if fitted else np.nan,
         "spacing": spacing,
+        "density": coverage.far,
+        "viewpoint": float(views[0, 2]) if len(views) else np.nan,
+        "area": abs(float(np.log(len(points) / coverage.median))),
         "raw distance": float(to_training[normal_some].mean()) if normal_some.any() else np.nan,
         "spacing, relative": float(neighbours.mean() * np.sqrt(len(points))),
         "radius": float(np.linalg.norm(points, axis=1).max()),
@@ -145,17 +171,20 @@ def evaluate(
     judged : whether any must be; foreign data is as it is.
     """
     posed = any(item.values["pose angle"] or item.values["pose offset"] for item in measured)
+    scanned = any(np.isfinite(item.values["viewpoint"]) for item in measured)
     must_be_blind = {
-        name: judged and kind.blind and (posed or name not in STORED)
+        name: judged
+        and kind.blind
+        and (posed or name not in STORED)
+        and not (scanned and name in BY_LABELS)
         for name, kind in PROBES.items()
     }
-    blind = max(sum(must_be_blind.values()), 1)
+    tables = {name: table for name in PROBES if (table := _by_category(measured, name))}
+    blind = max(sum(must_be_blind[name] for name in tables), 1)
     deals: Deals = {}  # the same ones for every probe
     probes = []
-    for name, kind in PROBES.items():
-        table = _by_category(measured, name)
-        if not table:
-            continue
+    for name, table in tables.items():
+        kind = PROBES[name]
         pairs = np.array([len(pos) * len(neg) for pos, neg in table.values()], dtype=np.float64)
         weights = pairs / pairs.sum()
         each = [
@@ -171,6 +200,8 @@ def evaluate(
         )
         p_value = _p_value(value, table, weights, deals, rng)
         seen = abs(value - 0.5) > LARGEST_DEVIATION and p_value < FAMILY_ERROR / blind
+        passed = not (must_be_blind[name] and seen)
+        excluded = must_be_blind[name] and not low <= 0.5 <= high
         probes.append(
             Probe(
                 name=name,
@@ -180,11 +211,23 @@ def evaluate(
                 low=float(low),
                 high=float(high),
                 p_value=p_value,
-                passed=not (must_be_blind[name] and seen),
+                passed=passed,
+                reason=_reason(value, p_value, blind) if passed and excluded else "",
                 categories=dict(zip(table, each, strict=True)),
             )
         )
     return probes
+
+
+def _reason(value: float, p_value: float, blind: int) -> str:
+    """Say why a probe is called blind although its interval leaves out 0.5."""
+    if abs(value - 0.5) <= LARGEST_DEVIATION:
+        return f"0.5 is outside, but not by more than {LARGEST_DEVIATION} from the AUROC"
+    chance = 1 - _INTERVAL**blind
+    return (
+        f"0.5 is outside, as for one of {blind} probes in {chance:.0%} of honest files; "
+        f"shuffled labels are as far with p = {p_value:.4f}, not below {FAMILY_ERROR / blind:.4f}"
+    )
 
 
 def _p_value(

@@ -20,7 +20,14 @@ from typing import Any
 import numpy as np
 
 from intravariance.dataset.label_origin import with_construction_labels
-from intravariance.dataset.sample_checks import ESSENTIAL, IMPORTED_CHECKS, SAMPLE_CHECKS, Expected
+from intravariance.dataset.lengths import noise_text, sphere_radii
+from intravariance.dataset.sample_checks import (
+    ESSENTIAL,
+    IMPORTED_CHECKS,
+    SAMPLE_CHECKS,
+    Expected,
+    on_surface,
+)
 from intravariance.dataset.schema import table_row
 from intravariance.dataset.store import (
     Dataset,
@@ -114,8 +121,10 @@ class _Verification:
         self.dataset = dataset
         self.probes = probes
         specification = dataset.specification
-        sigma = float(dataset.metadata["identity"]["noise_sigma"])
-        self.expected = Expected(specification, sigma)
+        identity = dataset.metadata["identity"]
+        self.expected = Expected(
+            specification, float(identity["noise_sigma"]), identity.get("noise_sigmas", {})
+        )
         self.imported = dataset.imported
         self.checks = IMPORTED_CHECKS if self.imported else SAMPLE_CHECKS
         self.problems: dict[str, list[str]] = {}
@@ -168,12 +177,14 @@ class _Verification:
             sample = self._sample(record)
             if sample is None:
                 continue
+            sample = on_surface(sample, self.expected)
             if sample.split == "train":
                 geometry.add_template(sample)
             fitted = geometry.compare(sample)
             tree = geometry.training_tree()
             if self.probes and sample.split == "test" and tree is not None:
-                self.measured.append(measure(sample, self.places[sample.id], fitted, tree))
+                place, density = self.places[sample.id], geometry.density(sample)
+                self.measured.append(measure(sample, place, fitted, density, tree))
         if self.imported:
             return
         self.deviations += geometry.deviations
@@ -224,16 +235,18 @@ class _Verification:
 
     def _geometry(self) -> None:
         """Check where points lie, and how noisy they are, over all samples."""
-        tolerance = self.expected.specification.tolerance
         moved = [d.distance / d.expected for d in self.deviations if d.moved]
         note = f"{len(self.deviations)} groups of points"
         if moved:
             note += f"; moved points taken back: {np.mean(moved):.2f} x the distance expected"
-        self._add("surface", surface_problems(self.deviations, tolerance), note)
+        self._add("surface", surface_problems(self.deviations, self.expected), note)
         estimates = noise_estimates(self.deviations)
         if estimates:
             low, high = min(estimates.values()), max(estimates.values())
-            note = f"sigma {low:.4f} to {high:.4f}, recorded {self.expected.noise_sigma:.4f}"
+            units = {c.name: c.unit for c in self.expected.specification.categories}
+            both = noise_text(self.dataset.metadata["identity"], sphere_radii(self.dataset, units))
+            recorded = both or f"{self.expected.noise_sigma:.4f}"
+            note = f"sigma {low:.4f} to {high:.4f}, recorded {recorded}"
         problems = noise_problems(estimates, self.expected)
         missing = {
             f"{c.name}/{s}" for c in self.expected.specification.categories for s in c.subcategories

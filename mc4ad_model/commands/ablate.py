@@ -9,53 +9,34 @@ from pathlib import Path
 
 import click
 
-from intravariance.commands.options import (
-    categories_option,
-    choose_categories,
-    json_option,
-    quiet_option,
-)
+from intravariance.commands import options as common
+from intravariance.commands.options import choose_categories
 from intravariance.dataset.store import open_dataset
-from intravariance.files.atomic import write_file
 from intravariance.progress import say
 from intravariance.tables import Cell, text_table
-from mc4ad_model.commands.options import (
-    backend_option,
-    changes_option,
-    data_option,
-    device_option,
-    preset_option,
-    seeds_option,
-    workers_option,
-)
+from mc4ad_model.commands import options
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods import method_class
-from mc4ad_model.methods.saved_files import writing
-from mc4ad_model.paper.ablation import Ablation, Plan, plan_grid, run_ablation
+from mc4ad_model.methods.saved_files import write_json
+from mc4ad_model.paper.ablation import MEASURED, Ablation, Plan, plan_grid, run_ablation
 from mc4ad_model.runs.experiments import parse_seeds
-
-TABLE = "table.json"
 
 
 @click.command("ablate")
 @click.argument("grid")
-@data_option
-@preset_option
-@changes_option
-@categories_option
-@seeds_option
-@click.option(
+@options.data_option
+@options.preset_option
+@options.changes_option
+@common.categories_option
+@options.seeds_option
+@common.path_option(
     "--out",
-    type=click.Path(path_type=Path),
-    help="Folder for the runs; grids of one preset and dataset may share it.  "
+    "Folder for the runs; grids of one preset and dataset may share it.  "
     "[default: runs/ablation-NAME-PRESET]",
 )
-@device_option
-@backend_option
-@workers_option
 @click.option("--dry-run", is_flag=True, help="Print the planned runs, train nothing.")
-@json_option
-@quiet_option
+@common.json_option
+@options.training_options
 def ablate_command(
     grid: str,
     data: Path,
@@ -64,12 +45,9 @@ def ablate_command(
     categories: tuple[str, ...],
     seeds: str,
     out: Path | None,
-    device: str,
-    backend: str,
-    workers: int | None,
     dry_run: bool,
     as_json: bool,
-    quiet: bool,
+    machine: Machine,
 ) -> None:
     """Train and evaluate the variants of GRID and compare them with the paper's.
 
@@ -78,7 +56,6 @@ def ablate_command(
 
     Killed at any moment, the same command carries on.
     """
-
     plan, numbers = plan_grid(grid, preset, changes), parse_seeds(seeds)
     with open_dataset(data) as dataset:
         chosen = choose_categories(dataset, categories)
@@ -87,35 +64,25 @@ def ablate_command(
         if dry_run:
             click.echo(_planned(plan, chosen, numbers, folder, as_json))
             return
-        machine = Machine(device, backend, workers, quiet)
         found = run_ablation(plan, dataset, chosen, numbers, folder, machine)
-    click.echo(json.dumps(found.to_dict(), allow_nan=False) if as_json else _as_text(found))
-    content = json.dumps(found.to_dict(), indent=2, allow_nan=False) + "\n"
-    with writing(folder / f"{grid}-{TABLE}"):
-        write_file(folder / f"{grid}-{TABLE}", content.encode(), force=True)
-    say(f"table: {folder / f'{grid}-{TABLE}'}", quiet)
+    content, table = found.to_dict(), folder / f"{grid}-table.json"
+    click.echo(json.dumps(content, allow_nan=False) if as_json else _as_text(found))
+    write_json(table, content)
+    say(f"table: {table}", machine.quiet)
 
 
 def _planned(
     plan: Plan, categories: Sequence[str], seeds: Sequence[int], folder: Path, as_json: bool
 ) -> str:
     """Return the runs, and which are trained already."""
-
     runs, last = [], method_class("mc4ad").files[0]
     for variant in plan.variants:
         for seed in seeds:
             path = folder / variant.folder / f"seed-{seed}"
             done = sum((path / name / last).is_file() for name in categories)
-            runs.append(
-                {
-                    "variant": variant.name,
-                    "changes": list(variant.changes),
-                    "seed": seed,
-                    "folder": str(path),
-                    "categories": list(categories),
-                    "trained": done,
-                }
-            )
+            run = {"variant": variant.name, "changes": list(variant.changes), "seed": seed}
+            run |= {"folder": str(path), "categories": list(categories), "trained": done}
+            runs.append(run)
     if as_json:
         return json.dumps({"grid": plan.grid, "remarks": list(plan.remarks), "runs": runs})
     rows: list[list[Cell]] = [
@@ -134,15 +101,15 @@ def _planned(
 
 
 def _as_text(found: Ablation) -> str:
-
     printed = dict(found.published.rows) if found.published else {}
     heading = ["variant", "O-AUROC", "P-AUROC", "mean rank", "FPS", "parameters"]
     if printed:
         heading += ["paper: O-AUROC", "P-AUROC", "FPS"]
     rows: list[list[Cell]] = []
     for line, rank in zip(found.lines, found.mean_ranks(), strict=True):
-        row: list[Cell] = [line.variant, str(line.o_auroc), str(line.p_auroc), f"{rank:.2f}"]
-        row += [f"{line.fps.mean:.1f}", f"{line.parameters:,}" if line.parameters else None]
+        o_auroc, p_auroc, fps = map(line.spread, MEASURED.values())
+        row: list[Cell] = [line.variant, str(o_auroc), str(p_auroc), f"{rank:.2f}"]
+        row += [f"{fps.mean:.1f}", f"{line.parameters:,}" if line.parameters else None]
         if printed:
             theirs = printed.get(line.variant)
             row += [theirs.o_auroc, theirs.p_auroc] if theirs else [None, None]

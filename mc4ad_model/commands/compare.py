@@ -9,62 +9,30 @@ from pathlib import Path
 
 import click
 
-from intravariance.commands.options import (
-    categories_option,
-    json_option,
-    quiet_option,
-)
+from intravariance.commands import options as common
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
 from intravariance.files.folders import check_folder, new_folder, write_member
 from intravariance.progress import track
 from intravariance.tables import text_table
-from mc4ad_model.commands.options import (
-    points_option,
-    size_option,
-)
+from mc4ad_model.commands import options
 from mc4ad_model.evaluation.results import Results, read_results
-from mc4ad_model.reports.evaluation_report import (
-    PAGE,
-    RANKING,
-    RECORD,
-    Compared,
-    compare,
-    comparison_page,
-    find_results,
-    pictures,
-    ranking_csv,
-    record,
-)
+from mc4ad_model.reports import evaluation_report as report
 
 
 @click.command("compare")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    help="The dataset file that was evaluated on.  [default: its name, in the current folder]",
+@click.argument("run", type=common.PATH)
+@common.path_option(
+    "--data", "The dataset file that was evaluated on.  [default: its name, in the current folder]"
 )
-@categories_option
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="Folder for pictures and page.  [default: comparison, in RUN]",
-)
-@click.option(
-    "--samples",
-    type=click.IntRange(1, 100),
-    default=4,
-    show_default=True,
-    help="Samples of each kind: detected, missed, false alarm, located, mislocated.",
-)
-@size_option
-@points_option
-@click.option(
-    "--force", is_flag=True, help="Replace an earlier report in which nothing was changed."
-)
-@json_option
-@quiet_option
+@common.categories_option
+@common.path_option("--out", "Folder for pictures and page.  [default: comparison, in RUN]")
+@options.samples_option("Samples of each kind: detected, missed, false alarm, located, mislocated.")
+@options.size_option
+@options.points_option
+@common.report_force_option
+@common.json_option
+@common.quiet_option
 def compare_command(
     run: Path,
     data: Path | None,
@@ -83,23 +51,26 @@ def compare_command(
     false alarms; writes heat maps beside ground truth, score histograms, and a page with all test
     samples, to open in any browser.
     """
-
-    results = _choose([read_results(folder) for folder in find_results(run)], categories, run)
+    results = _choose(
+        [read_results(folder) for folder in report.find_results(run)], categories, run
+    )
     out = run / "comparison" if out is None else out
-    check_folder(out, RECORD, force)
+    check_folder(out, report.RECORD, force)
     with open_dataset(_dataset(data, results)) as dataset:
-        compared = [compare(one, dataset, samples) for one in results]
-    with new_folder(out, RECORD, force) as folder:
-        write_member(folder, RECORD, record(compared))
+        compared = [report.compare(one, dataset, samples) for one in results]
+    with new_folder(out, report.RECORD, force) as folder:
+        write_member(folder, report.RECORD, report.record(compared))
         for one in track(compared, len(compared), "pictures", quiet):
-            for name, picture in pictures(one, size):
+            for name, picture in report.pictures(one, size):
                 write_member(folder, name, picture)
-        write_member(folder, RANKING, ranking_csv(compared))
-        write_member(folder, PAGE, comparison_page(compared, points))
+        write_member(folder, report.RANKING, report.ranking_csv(compared))
+        write_member(folder, report.PAGE, report.comparison_page(compared, points))
     if as_json:
         click.echo(_as_json(compared))
         return
-    click.echo(f"{_as_text(compared)}\n\n{click.format_filename(out)}: open {PAGE} in a browser")
+    click.echo(
+        f"{_as_text(compared)}\n\n{click.format_filename(out)}: open {report.PAGE} in a browser"
+    )
 
 
 def _choose(results: list[Results], categories: tuple[str, ...], run: Path) -> list[Results]:
@@ -126,7 +97,7 @@ def _dataset(data: Path | None, results: list[Results]) -> Path:
     return found
 
 
-def _as_json(compared: list[Compared]) -> str:
+def _as_json(compared: list[report.Compared]) -> str:
     content = {
         one.category: [
             {"kind": item.kind, "value": item.value, "sample": asdict(item.sample)}
@@ -137,20 +108,12 @@ def _as_json(compared: list[Compared]) -> str:
     return json.dumps(content, allow_nan=False)
 
 
-def _as_text(compared: list[Compared]) -> str:
+def _as_text(compared: list[report.Compared]) -> str:
     heading = ["kind", "sample", "product", "defect", "object score", "value"]
     tables = []
     for one in compared:
         rows: list[list[str | float]] = [
-            [
-                item.kind,
-                item.sample.id,
-                item.sample.subcategory,
-                item.sample.defect,
-                item.sample.object_score,
-                item.value,
-            ]
-            for item in one.ranking
+            [item.kind, *item.cells, item.value] for item in one.ranking
         ]
         tables.append(f"{one.category}\n{text_table(heading, rows)}")
     tables.append(

@@ -11,27 +11,26 @@ from typing import Any
 
 import click
 
-from intravariance.commands.options import (
-    categories_option,
-    choose_categories,
-    json_option,
-    quiet_option,
-)
+from annotations.agreement import mean
+from intravariance.commands import options as common
+from intravariance.commands.options import choose_categories
 from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError
 from intravariance.progress import say
 from intravariance.tables import Cell, show, text_table
-from mc4ad_model.commands.options import (
-    backend_option,
-    data_option,
-    device_option,
-)
+from mc4ad_model.commands import options
 from mc4ad_model.evaluation.evaluate import CategoryEvaluation, check_records
 from mc4ad_model.evaluation.results import check_results_folder, describe
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods import method_class, method_names
 from mc4ad_model.methods.method import OBJECT_RULES, ObjectRule
-from mc4ad_model.runs.jobs import default_folder, evaluate_into, evaluated_records, train_runs
+from mc4ad_model.runs.jobs import (
+    check_evaluable,
+    default_folder,
+    evaluate_into,
+    evaluated_records,
+    train_runs,
+)
 from mc4ad_model.runs.run_folder import Run, find_runs
 
 # Heading, and where the number is found; the mean over categories is unweighted, as in the paper.
@@ -64,14 +63,8 @@ class _Group:
 
 
 @click.command("evaluate")
-@data_option
-@click.option(
-    "--run",
-    "folders",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Folder that `iv train` wrote; may be repeated.",
-)
+@options.data_option
+@common.path_option("--run", "Folder that `iv train` wrote; may be repeated.", multiple=True)
 @click.option(
     "--method",
     "methods",
@@ -80,12 +73,11 @@ class _Group:
     help="Evaluate this method with its default settings; may be repeated. Each category is first "
     "trained in runs/, as `iv train --method` does, unless it is already; mc4ad takes minutes.",
 )
-@categories_option
-@click.option(
+@common.categories_option
+@common.path_option(
     "--out",
-    type=click.Path(path_type=Path),
-    help="Folder for the results, one in it for each category, and with several methods one for "
-    "each of them.  [default: evaluation, in the category's own folder of the run]",
+    "Folder for the results, one in it for each category, and with several methods one for each of "
+    "them.  [default: evaluation, in the category's own folder of the run]",
 )
 @click.option("--force", is_flag=True, help="Replace existing results.")
 @click.option(
@@ -95,46 +87,36 @@ class _Group:
     help="Object score instead of the method's: the largest point score, the mean, or the mean of "
     "the highest.",
 )
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Seed of the bootstrap intervals.",
-)
-@device_option
-@backend_option
-@json_option
-@quiet_option
+@common.number_option("--seed", 0, 0, help="Seed of the bootstrap intervals.")
+@common.json_option
+@options.scoring_options
 def evaluate_command(
     data: Path,
-    folders: tuple[Path, ...],
+    run: tuple[Path, ...],
     methods: tuple[str, ...],
     categories: tuple[str, ...],
     out: Path | None,
     force: bool,
     rule: ObjectRule | None,
     seed: int,
-    device: str,
-    backend: str,
     as_json: bool,
-    quiet: bool,
+    machine: Machine,
 ) -> None:
     """Evaluate methods on a dataset's test samples: detection and force error.
 
     Give runs of `iv train`, names of methods, or both: several share one table. Writes each
     sample's scores and each point's, from which all numbers can be computed again.
     """
-    if not folders and not methods:
+    if not run and not methods:
         raise InputError("nothing to evaluate: give --run FOLDER, --method NAME, or both")
-    machine = Machine(device, backend, quiet=quiet)
     with open_dataset(data) as dataset:
-        groups = [_Group(folder, _choose(folder, categories)) for folder in folders]
-        for group in groups:
-            _check_group(group, dataset)
+        groups = [_Group(folder, _choose(folder, categories)) for folder in run]
+        # whatever can be wrong is found before the first training or evaluation, which take time
+        check_evaluable([one for group in groups for one in group.runs], dataset, machine)
         groups += [_trained(name, dataset, categories, machine) for name in methods]
         targets = _targets(groups, out)
-        _check_everything(groups, targets, dataset, machine, force)
+        for target in targets.values():
+            check_results_folder(target, force)
         found = {
             name: [
                 evaluate_into(targets[run.folder], run, dataset, rule, seed, machine)
@@ -144,7 +126,7 @@ def evaluate_command(
         }
         text = _as_json(found, dataset, _named(groups)) if as_json else _as_text(found)
     click.echo(text)
-    say(f"results: {', '.join(map(str, targets.values()))}", quiet)
+    say(f"results: {', '.join(map(str, targets.values()))}", machine.quiet)
 
 
 def _choose(folder: Path, categories: Sequence[str]) -> tuple[Run, ...]:
@@ -167,7 +149,9 @@ def _trained(method: str, dataset: Dataset, categories: Sequence[str], machine: 
         check_records(evaluated_records(dataset, category))
     train_runs(dataset, chosen, method, settings, 0, folder, machine)
     runs = {run.category: run for run in find_runs(folder)}
-    return _Group(folder, tuple(runs[category] for category in chosen))
+    group = _Group(folder, tuple(runs[category] for category in chosen))
+    check_evaluable(group.runs, dataset, machine)
+    return group
 
 
 def _named(groups: Sequence[_Group]) -> dict[str, _Group]:
@@ -191,46 +175,6 @@ def _targets(groups: Sequence[_Group], out: Path | None) -> dict[Path, Path]:
     return found
 
 
-def _check_group(group: _Group, dataset: Dataset) -> None:
-    """Raise InputError when the runs are of another group of categories than the dataset."""
-    name = dataset.specification.name
-    for run in group.runs:
-        trained = run.identity.get("specification", {}).get("name")
-        if trained != name:
-            raise InputError(
-                f"--run {run.folder}: was trained on {trained}, but {dataset.path} holds {name}; "
-                f"evaluate on a build of {trained}, or train on {dataset.path}"
-            )
-    present = dataset.categories
-    if missing := [run.category for run in group.runs if run.category not in present]:
-        raise InputError(
-            f"--run {group.folder}: {dataset.path} has no category {', '.join(missing)}; it has "
-            f"{', '.join(present)}. Choose some with --category."
-        )
-
-
-def _check_everything(
-    groups: Sequence[_Group],
-    targets: dict[Path, Path],
-    dataset: Dataset,
-    machine: Machine,
-    force: bool,
-) -> None:
-    """Find whatever can be wrong before the first evaluation, which takes its time."""
-    runs = [run for group in groups for run in group.runs]
-    for run in runs:
-        check_records(evaluated_records(dataset, run.category))
-        run.load_method(machine)
-        check_results_folder(targets[run.folder], force)
-    if others := [run.category for run in runs if run.data_digest != dataset.digest]:
-        say(f"trained on another build than {dataset.path}: {', '.join(others)}", machine.quiet)
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
-
-
 def _as_json(
     found: dict[str, list[CategoryEvaluation]], dataset: Dataset, groups: dict[str, _Group]
 ) -> str:
@@ -248,7 +192,7 @@ def _plain(found: Sequence[CategoryEvaluation], runs: Sequence[Run]) -> dict[str
             one.category: {"metrics": asdict(one.metrics), "cost": asdict(one.cost)}
             for one in found
         },
-        "mean": {name: _mean([value(one) for one in found]) for name, value in _COLUMNS.items()},
+        "mean": {name: mean([value(one) for one in found]) for name, value in _COLUMNS.items()},
     }
 
 
@@ -258,7 +202,7 @@ def _as_text(found: dict[str, list[CategoryEvaluation]]) -> str:
         own: list[list[Cell]] = [
             [one.category, *(value(one) for value in _COLUMNS.values())] for one in each
         ]
-        own.append(["mean", *(_mean([value(one) for one in each]) for value in _COLUMNS.values())])
+        own.append(["mean", *(mean([value(one) for one in each]) for value in _COLUMNS.values())])
         rows += own if len(found) == 1 else [[name, *row] for row in own]
     heading = ["category", *_COLUMNS] if len(found) == 1 else ["method", "category", *_COLUMNS]
     parts = [
@@ -305,7 +249,7 @@ def _defects(found: Sequence[CategoryEvaluation]) -> str:
         parts = [one.metrics.defects.get(name) for name in names]
         columns.append([(part.o_auroc, part.p_auroc) if part else (None, None) for part in parts])
         rows.append([one.category, *map(_pair, columns[-1])])
-    means = [_pair(map(_mean, zip(*column, strict=True))) for column in zip(*columns, strict=True)]
+    means = [_pair(map(mean, zip(*column, strict=True))) for column in zip(*columns, strict=True)]
     return text_table(["category", *names], [*rows, ["mean", *means]])
 
 

@@ -4,33 +4,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from intravariance.commands.options import (
-    categories_option,
-    jobs_option,
-    json_option,
-    quiet_option,
-)
+from intravariance.commands import options as common
 from intravariance.dataset.store import DATASET_SUFFIXES, Dataset, open_dataset
-from intravariance.errors import InputError
-from intravariance.executors.processes import ProcessExecutor
+from intravariance.executors.processes import local_executor
 from intravariance.files.folders import new_folder
-from intravariance.looking.realism.tables import to_dict
+from intravariance.looking.realism.tables import two_sample_table
 from intravariance.looking.realism.two_sample import load_open3d
 from intravariance.progress import say
 from intravariance.tables import text_table
-from mc4ad_model.commands.options import (
-    changes_option,
-    points_option,
-    preset_option,
-    size_option,
-)
+from mc4ad_model.commands import options
 from mc4ad_model.methods.mc4ad.anomalies import GENERATORS
-from mc4ad_model.methods.mc4ad.configuration import GeneratorName, RunConfig
+from mc4ad_model.methods.mc4ad.configuration import RunConfig
 from mc4ad_model.reports import inspection_report as report
 from mc4ad_model.reports.inspection import plan
 
@@ -39,43 +28,31 @@ _LOUD = 0.01
 
 
 @click.command("inspect")
-@click.argument("file", type=click.Path(path_type=Path))
-@categories_option
-@click.option(
+@common.file_argument
+@common.categories_option
+@common.path_option(
     "--real",
-    type=click.Path(path_type=Path),
-    help="Defects to compare with: another dataset file, or a folder of scans "
-    "(docs/layouts.md).  [default: those of FILE]",
+    "Defects to compare with: another dataset file, or a folder of scans (docs/layouts.md).  "
+    "[default: those of FILE]",
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="Folder for the report.  [default: NAME-inspection]",
-)
+@common.path_option("--out", "Folder for the report.  [default: NAME-inspection]")
 @click.option(
     "--generator",
     "generators",
     multiple=True,
+    type=click.Choice(list(GENERATORS)),
     help="Only this generator; may be repeated.  [default: all]",
 )
-@preset_option
-@changes_option
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option(
-    "--samples",
-    type=click.IntRange(1, 100),
-    default=4,
-    show_default=True,
-    help="Clouds of each kind in pictures and page; the figures are of all.",
-)
-@size_option
-@points_option
-@jobs_option
-@click.option(
-    "--force", is_flag=True, help="Replace an earlier report in which nothing was changed."
-)
-@json_option
-@quiet_option
+@options.preset_option
+@options.changes_option
+@common.number_option("--seed", 0, 0)
+@options.samples_option("Clouds of each kind in pictures and page; the figures are of all.")
+@options.size_option
+@options.points_option
+@common.jobs_option
+@common.report_force_option
+@common.json_option
+@common.quiet_option
 def inspect_command(
     file: Path,
     categories: tuple[str, ...],
@@ -99,44 +76,35 @@ def inspect_command(
     the preset makes them. The report says whether a classifier can tell them apart, and how far
     they are in size, shape and direction; the page shows them side by side in any browser.
     """
-
     load_open3d()  # what is missing is said before the work begins
     config = RunConfig.load(preset, changes).anomalies
-    names = _generators(generators)
+    names = [name for name in GENERATORS if not generators or name in generators]
     out = Path(f"{file.stem}-inspection") if out is None else out
-    with open_dataset(file) as dataset, ProcessExecutor(jobs) as executor:
+    with open_dataset(file) as dataset, local_executor(jobs) as executor:
         chosen = dataset.filter(category=categories) if categories else dataset
         tasks = plan(dataset, chosen.categories, config, names, real, seed)
         _say_noise(dataset, real, quiet)
         about = report.record(dataset, preset, changes, None if real is None else real.name, seed)
         with new_folder(out, report.RECORD, force) as folder:
-            drawing = report.Drawing(samples, size, points)
+            drawing = report.Drawing(samples, size, points, 3 * about["noise_sigma"])
             result = report.write(folder, about, dataset, tasks, drawing, executor, quiet)
     for line in report.warnings(result):
         say(f"note: {line}")
     if as_json:
-        click.echo(json.dumps(to_dict(result), allow_nan=False))
+        click.echo(json.dumps(asdict(result), allow_nan=False))
         return
-    columns, rows = report.two_sample_rows(result)
     click.echo(
         "Two-sample test, AUROC: 0.5 = cannot be told apart [control, far from the defects]\n"
-        f"{text_table(columns, rows)}\n"
+        f"{text_table(*two_sample_table(result))}\n"
+        "In brackets the same test on unlabelled points far from the defects, where both are the "
+        "same product: it should be about 0.5, and where it is more, the sampling or the noise "
+        "tells the two apart, not the defects.\n"
         f"{click.format_filename(out)}: open {report.PAGE} in a browser"
     )
 
 
-def _generators(names: Sequence[str]) -> list[GeneratorName]:
-
-    if unknown := [name for name in names if name not in GENERATORS]:
-        raise InputError(
-            f"--generator {', '.join(unknown)}: expected one of {', '.join(GENERATORS)}"
-        )
-    return [name for name in GENERATORS if not names or name in names]
-
-
 def _say_noise(dataset: Dataset, real: Path | None, quiet: bool) -> None:
     """Say when noise hides what is to be compared, or is what would be compared."""
-
     sigma = float(dataset.metadata["identity"]["noise_sigma"])
     if sigma > _LOUD:
         say(

@@ -3,24 +3,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
+from functools import partial, wraps
+from typing import Any
 
 import click
 
+from intravariance.commands.options import number_option, path_option, quiet_option
+from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods import DEFAULT_METHOD, method_names
 
-data_option = click.option(
-    "--data", required=True, type=click.Path(path_type=Path), help="Dataset file."
-)
+Command = Callable[..., None]
+
+data_option = path_option("--data", "Dataset file.", required=True)
 method_option = click.option(
-    "--method",
-    type=click.Choice(method_names()),
-    default=DEFAULT_METHOD,
-    show_default=True,
-    help="Detection method.",
+    "--method", type=click.Choice(method_names()), default=DEFAULT_METHOD, help="Detection method."
 )
 _PRESETS = "quick (minutes a category on a CPU), released, paper, or a TOML file."
-preset_option = click.option("--preset", default="quick", show_default=True, help=_PRESETS)
+preset_option = click.option("--preset", default="quick", help=_PRESETS)
 method_preset_option = click.option(
     "--preset", help=f"A preset of mc4ad: {_PRESETS}  [default: quick]"
 )
@@ -31,40 +31,50 @@ changes_option = click.option(
     metavar="SECTION.KEY=VALUE",
     help="Change a setting; may be repeated. Methods without sections take KEY=VALUE.",
 )
-seeds_option = click.option(
-    "--seeds", default="0,1,2", show_default=True, help="Seeds, separated by commas."
+seeds_option = click.option("--seeds", default="0,1,2", help="Seeds, separated by commas.")
+size_option = number_option("--size", 240, 64, 2048, "Pixels of each picture of a cloud.")
+points_option = number_option(
+    "--points", 8000, 100, help="Points of a cloud that the page shows at most."
 )
-device_option = click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="auto: a GPU if there is one.",
-)
-backend_option = click.option(
-    "--backend",
-    type=click.Choice(["torch", "triton", "minkowski"]),
-    default="torch",
-    show_default=True,
-    help="Library that computes the sparse convolutions.",
-)
-size_option = click.option(
-    "--size",
-    type=click.IntRange(64, 2048),
-    default=240,
-    show_default=True,
-    help="Pixels of each picture of a cloud.",
-)
-points_option = click.option(
-    "--points",
-    type=click.IntRange(min=100),
-    default=8000,
-    show_default=True,
-    help="Points of a cloud that the page shows at most.",
-)
-workers_option = click.option(
-    "--workers",
-    type=click.IntRange(min=0),
-    help="Processes that make samples; the result does not depend on them.  [default: cores - 1, "
-    "4 at most]",
-)
+samples_option = partial(number_option, "--samples", 4, 1, 100)
+_MACHINE = {
+    "device": click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        help="auto: a GPU if there is one.",
+    ),
+    "backend": click.option(
+        "--backend",
+        type=click.Choice(["torch", "triton", "minkowski"]),
+        default="torch",
+        help="Library that computes the sparse convolutions.",
+    ),
+    "workers": click.option(
+        "--workers",
+        type=click.IntRange(min=0),
+        help="Processes that make samples; the result does not depend on them.  [default: cores - "
+        "1, 4 at most]",
+    ),
+    "quiet": quiet_option,
+}
+
+
+def machine_options(*names: str) -> Callable[[Command], Command]:
+    """Add the options of `Machine` with these names; the command takes them as one `machine`."""
+
+    def decorated(command: Command) -> Command:
+        @wraps(command)
+        def run(**given: Any) -> None:
+            machine = Machine(**{name: given.pop(name) for name in names})
+            command(machine=machine, **given)
+
+        for name in reversed(names):
+            run = _MACHINE[name](run)
+        return run
+
+    return decorated
+
+
+training_options = machine_options("device", "backend", "workers", "quiet")
+scoring_options = machine_options("device", "backend", "quiet")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import reduce
 from operator import add
@@ -13,30 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import click
+from numpy.typing import NDArray
 
 from annotations.vocabulary import NORMAL
-from intravariance.commands.options import (
-    categories_option,
-    choose_categories,
-    json_option,
-    quiet_option,
-)
+from intravariance.commands import options as common
+from intravariance.commands.options import choose_categories
 from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError
-from intravariance.progress import say
 from intravariance.tables import Cell, text_table
-from mc4ad_model.commands.options import (
-    backend_option,
-    data_option,
-    device_option,
-)
-from mc4ad_model.evaluation.evaluate import check_records
+from mc4ad_model.commands import options
 from mc4ad_model.evaluation.results import describe
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods.templates import read_templates
 from mc4ad_model.quality_control.cascade import Scores, calibration_clouds, score_objects
 from mc4ad_model.quality_control.gain import StageComparison, Timing, compare_stages
-from mc4ad_model.runs.jobs import evaluated_records
+from mc4ad_model.runs.jobs import check_evaluable, evaluated_records
 from mc4ad_model.runs.run_folder import Run, find_runs
 
 # Heading, and the field of `StageComparison`.
@@ -52,41 +43,35 @@ _COLUMNS = {
 
 
 @click.command("quality-control")
-@data_option
+@options.data_option
+@common.path_option(
+    "--pruned",
+    "Run of the fast network V_P, which `iv train --set network.arch=pruned` wrote, with 1.5 times "
+    "the preset's training.learning_rate (paper, A.5).",
+    required=True,
+)
+@common.path_option("--full", "Run of the thorough network V_O.", required=True)
+@common.categories_option
 @click.option(
-    "--pruned", required=True, type=click.Path(path_type=Path),
-    help="Run of the fast network V_P, which `iv train --set network.arch=pruned` wrote, with 1.5 "
-    "times the preset's training.learning_rate (paper, A.5).",
-)  # fmt: skip
+    "--share",
+    "shares",
+    multiple=True,
+    type=click.FloatRange(0, 1),
+    default=(0.25,),
+    help="Share b that V_P accepts; may be repeated.",
+)
 @click.option(
-    "--full", required=True, type=click.Path(path_type=Path),
-    help="Run of the thorough network V_O.",
-)  # fmt: skip
-@categories_option
-@click.option(
-    "--share", "shares", multiple=True, type=click.FloatRange(0, 1), default=(0.25,),
-    show_default=True, help="Share b that V_P accepts; may be repeated.",
-)  # fmt: skip
-@click.option(
-    "--calibrate", is_flag=True,
+    "--calibrate",
+    is_flag=True,
     help="Accept by a threshold from normal products made of the templates, so that a share b of "
     "these is accepted, instead of the lowest b of the batch.",
-)  # fmt: skip
-@click.option(
-    "--clouds", type=click.IntRange(min=1), default=48, show_default=True,
-    help="Normal products to calibrate with, in each category.",
-)  # fmt: skip
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Seed of these products.",
 )
-@device_option
-@backend_option
-@json_option
-@quiet_option
+@common.number_option(
+    "--clouds", 48, 1, help="Normal products to calibrate with, in each category."
+)
+@common.number_option("--seed", 0, 0, help="Seed of these products.")
+@common.json_option
+@options.scoring_options
 def quality_control_command(
     data: Path,
     pruned: Path,
@@ -96,31 +81,24 @@ def quality_control_command(
     calibrate: bool,
     clouds: int,
     seed: int,
-    device: str,
-    backend: str,
     as_json: bool,
-    quiet: bool,
+    machine: Machine,
 ) -> None:
     """Hierarchical quality control: a fast network accepts what is surely normal, the full one
     judges the rest. Says what it costs in detection, and whether it saves time here.
     """
-
-    machine = Machine(device, backend, quiet=quiet)
     with open_dataset(data) as dataset:
-        pairs = _pairs(dataset, pruned, full, categories)
         found: list[StageComparison] = []
-        for first, second in pairs:
-            calibration = clouds if calibrate else 0
-            found += _compare(first, second, dataset, shares, calibration, seed, machine)
+        for pair in _pairs(dataset, pruned, full, categories, machine):
+            found += _compare(pair, dataset, shares, clouds if calibrate else 0, seed, machine)
         text = _as_json(found, dataset, calibrate) if as_json else _as_text(found, calibrate)
     click.echo(text)
 
 
 def _pairs(
-    dataset: Dataset, pruned: Path, full: Path, categories: Sequence[str]
+    dataset: Dataset, pruned: Path, full: Path, categories: Sequence[str], machine: Machine
 ) -> list[tuple[Run, Run]]:
     """Return a run of each kind for each category; everything that can be wrong is found here."""
-
     runs = [{run.category: run for run in find_runs(folder)} for folder in (pruned, full)]
     chosen = choose_categories(dataset, categories)
     if not categories:
@@ -132,51 +110,42 @@ def _pairs(
         raise InputError(
             f"--pruned {pruned} and --full {full}: no category of {dataset.path} is in both"
         )
-    name = dataset.specification.name
-    for run in (kind[category] for category in chosen for kind in runs):
-        if (trained := run.identity.get("specification", {}).get("name")) != name:
-            raise InputError(
-                f"{run.folder}: was trained on {trained}, but {dataset.path} holds {name}"
-            )
-        run.load_method()
-    for category in chosen:
-        check_records(evaluated_records(dataset, category))
+    check_evaluable([kind[category] for category in chosen for kind in runs], dataset, machine)
     return [(runs[0][category], runs[1][category]) for category in chosen]
 
 
 def _compare(
-    first: Run, second: Run, dataset: Dataset, shares: Sequence[float], clouds: int, seed: int,
+    pair: tuple[Run, Run],
+    dataset: Dataset,
+    shares: Sequence[float],
+    clouds: int,
+    seed: int,
     machine: Machine,
-) -> list[StageComparison]:  # fmt: skip
-    """One category, for each share."""
+) -> list[StageComparison]:
+    """One category, for each share; clouds : to calibrate with, 0 for none."""
+    category = pair[0].category
+    scorers = [run.load_method(machine) for run in pair]
 
-    for run in (first, second):
-        if run.data_digest != dataset.digest:
-            say(f"{run.folder}: was trained on another build than {dataset.path}", machine.quiet)
-    scorers = {name: run.load_method(machine) for name, run in (("V_P", first), ("V_O", second))}
-    records = evaluated_records(dataset, first.category)
-    calibration: tuple[Scores, Scores] | None = None
+    def both(points: Callable[[], Iterable[NDArray[Any]]], count: int, what: str) -> list[Scores]:
+        return [
+            score_objects(points(), count, scorer, f"{name} on {what}", machine.quiet)
+            for name, scorer in zip(("V_P", "V_O"), scorers, strict=True)
+        ]
+
+    records = evaluated_records(dataset, category)
+    calibration = None
     if clouds:
-        data = read_templates(dataset, first.category)
+        data = read_templates(dataset, category)
         pose = dataset.metadata["identity"].get("pose", "so3")
-        calibration = tuple(  # type: ignore[assignment]
-            score_objects(
-                calibration_clouds(data, pose, clouds, seed), clouds, scorer,
-                f"{name} on normal {first.category}", machine.quiet,
-            )
-            for name, scorer in scorers.items()
-        )  # fmt: skip
-    scores = [
-        score_objects(
-            (record.points for record in records), len(records), scorer,
-            f"{name} on {first.category}", machine.quiet,
+        first, second = both(
+            lambda: calibration_clouds(data, pose, clouds, seed), clouds, f"normal {category}"
         )
-        for name, scorer in scorers.items()
-    ]  # fmt: skip
+        calibration = first, second
+    scores = both(lambda: (record.points for record in records), len(records), category)
     labels = [record.labels for record in records]
     anomalous = [record.defect != NORMAL for record in records]
     return [
-        compare_stages(first.category, labels, anomalous, scores[0], scores[1], share, calibration)
+        compare_stages(category, labels, anomalous, scores[0], scores[1], share, calibration)
         for share in shares
     ]
 
@@ -195,7 +164,6 @@ def _mean(found: Sequence[StageComparison], share: float, field: str) -> float:
 
 
 def _as_json(found: Sequence[StageComparison], dataset: Dataset, calibrated: bool) -> str:
-
     rows = [asdict(one) for one in found]
     for row in rows:  # a share of 0 accepts nothing; JSON has no infinity
         if row["threshold"] is not None and not math.isfinite(row["threshold"]):
@@ -229,7 +197,6 @@ def _speeds(timing: Timing) -> dict[str, float]:
 
 
 def _as_text(found: Sequence[StageComparison], calibrated: bool) -> str:
-
     timings = _timings(found)
     rows: list[list[Cell]] = []
     for share, timing in timings.items():

@@ -8,29 +8,16 @@ from pathlib import Path
 
 import click
 
-from intravariance.commands.options import (
-    categories_option,
-    choose_categories,
-    json_option,
-    quiet_option,
-)
+from intravariance.commands import options as common
+from intravariance.commands.options import choose_categories
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
-from intravariance.files.atomic import write_file
 from intravariance.progress import say
 from intravariance.tables import markdown_table, text_table
-from mc4ad_model.commands.options import (
-    backend_option,
-    changes_option,
-    device_option,
-    method_option,
-    method_preset_option,
-    seeds_option,
-    workers_option,
-)
+from mc4ad_model.commands import options
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods import method_class
-from mc4ad_model.methods.saved_files import writing
+from mc4ad_model.methods.saved_files import write_json
 from mc4ad_model.paper.printed_tables import METRICS
 from mc4ad_model.paper.reproduction import Reproduction, build_dataset, reproduce, table_rows
 from mc4ad_model.runs.experiments import parse_seeds
@@ -39,34 +26,24 @@ from mc4ad_model.runs.experiments import parse_seeds
 @click.command("reproduce")
 @click.argument("table", type=click.Choice(["table19"]))
 @click.option(
-    "--group",
-    type=click.Choice(["1", "2"]),
-    default="2",
-    show_default=True,
-    help="Part of the table: Group 1 or Group 2.",
+    "--group", type=click.Choice(["1", "2"]), default="2", help="Part of the table: Group 1 or 2."
 )
-@method_option
-@method_preset_option
-@changes_option
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    help="Dataset file.  [default: groupN.h5 in the folder of --out; built if it is not there]",
+@options.method_option
+@options.method_preset_option
+@options.changes_option
+@common.path_option(
+    "--data", "Dataset file.  [default: groupN.h5 in the folder of --out; built if it is not there]"
 )
-@categories_option
-@seeds_option
-@click.option(
+@common.categories_option
+@options.seeds_option
+@common.path_option(
     "--out",
-    type=click.Path(path_type=Path),
-    help="Folder for the runs.  [default: runs/table19-groupN-LABEL, LABEL being the preset or the "
+    "Folder for the runs.  [default: runs/table19-groupN-LABEL, LABEL being the preset or the "
     "method]",
 )
-@device_option
-@backend_option
-@workers_option
-@json_option
+@common.json_option
 @click.option("--markdown", is_flag=True, help="Print the tables as Markdown.")
-@quiet_option
+@options.training_options
 def reproduce_command(
     table: str,
     group: str,
@@ -77,12 +54,9 @@ def reproduce_command(
     categories: tuple[str, ...],
     seeds: str,
     out: Path | None,
-    device: str,
-    backend: str,
-    workers: int | None,
     as_json: bool,
     markdown: bool,
-    quiet: bool,
+    machine: Machine,
 ) -> None:
     """Train and evaluate every category with several seeds; our table beside the published one.
 
@@ -98,19 +72,14 @@ def reproduce_command(
         data = folder / f"group{group}.h5"
         if not data.exists():
             _make(folder)
-            build_dataset(part, data, quiet)
+            build_dataset(part, data, machine.quiet)
     with open_dataset(data) as dataset:
         chosen = choose_categories(dataset, categories)
-        machine = Machine(device, backend, workers, quiet)
         found = reproduce(part, dataset, chosen, method, settings, numbers, folder, machine)
-    if as_json:
-        click.echo(json.dumps(found.to_dict(), allow_nan=False))
-    else:
-        click.echo(_as_text(found, markdown))
-    content = json.dumps(found.to_dict(), indent=2, allow_nan=False) + "\n"
-    with writing(folder / f"{table}.json"):
-        write_file(folder / f"{table}.json", content.encode(), force=True)
-    say(f"table: {folder / f'{table}.json'}", quiet)
+    content, file = found.to_dict(), folder / f"{table}.json"
+    click.echo(json.dumps(content, allow_nan=False) if as_json else _as_text(found, markdown))
+    write_json(file, content)
+    say(f"table: {file}", machine.quiet)
 
 
 def _make(folder: Path) -> None:

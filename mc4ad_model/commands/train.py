@@ -8,21 +8,10 @@ from pathlib import Path
 
 import click
 
-from intravariance.commands.options import (
-    choose_categories,
-    json_option,
-    quiet_option,
-)
+from intravariance.commands import options as common
+from intravariance.commands.options import choose_categories
 from intravariance.dataset.store import open_dataset
-from mc4ad_model.commands.options import (
-    backend_option,
-    changes_option,
-    data_option,
-    device_option,
-    method_option,
-    method_preset_option,
-    workers_option,
-)
+from mc4ad_model.commands import options
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.machine.ranks import Ranks
 from mc4ad_model.methods import method_class
@@ -30,32 +19,27 @@ from mc4ad_model.runs.jobs import default_folder, train_runs
 
 
 @click.command("train")
-@data_option
+@options.data_option
 @click.option(
     "--category",
     "categories",
     multiple=True,
     default=("all",),
-    show_default=True,
     help="Category to train for; may be repeated. all: each of the file's.",
 )
-@method_option
-@method_preset_option
-@changes_option
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option(
+@options.method_option
+@options.method_preset_option
+@options.changes_option
+@common.number_option("--seed", 0, 0)
+@common.path_option(
     "--out",
-    type=click.Path(path_type=Path),
-    help="Folder for the run, one in it for each category.  [default: "
-    "runs/NAME-LABEL-SEED, LABEL being the preset or the method]",
+    "Folder for the run, one in it for each category.  [default: runs/NAME-LABEL-SEED, LABEL being "
+    "the preset or the method]",
 )
 @click.option("--force", is_flag=True, help="Start anew where a run exists.")
-@device_option
-@backend_option
-@workers_option
 @click.option("--dry-run", is_flag=True, help="Print the resolved configuration, train nothing.")
-@json_option
-@quiet_option
+@common.json_option
+@options.training_options
 def train_command(
     data: Path,
     categories: tuple[str, ...],
@@ -65,12 +49,9 @@ def train_command(
     seed: int,
     out: Path | None,
     force: bool,
-    device: str,
-    backend: str,
-    workers: int | None,
     dry_run: bool,
     as_json: bool,
-    quiet: bool,
+    machine: Machine,
 ) -> None:
     """Train a method on the templates of a dataset, for one category after another.
 
@@ -81,15 +62,10 @@ def train_command(
     if dry_run:
         click.echo(json.dumps(settings.to_mapping(), indent=2))
         return
-    machine = Machine(device, backend, workers, quiet)
     with open_dataset(data) as dataset:
         folder = out or default_folder(dataset, method, settings, seed)
         chosen = choose_categories(dataset, () if "all" in categories else categories)
         folders = train_runs(dataset, chosen, method, settings, seed, folder, machine, force)
-    if not Ranks.here(machine).first:
-        return
-    if as_json:
-        click.echo(json.dumps({category: str(folder) for category, folder in folders.items()}))
-    else:
-        for folder in folders.values():
-            click.echo(folder)
+    if Ranks.here(machine).first:
+        paths = {category: str(folder) for category, folder in folders.items()}
+        click.echo(json.dumps(paths) if as_json else "\n".join(paths.values()))

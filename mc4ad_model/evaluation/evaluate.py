@@ -153,8 +153,9 @@ def _evaluate(
     seconds = time.perf_counter() - start
     prediction = checked_prediction(prediction, len(points), record.id)
     scores, force = prediction.points, prediction.force
-    objects = {
-        one: predicted_object_score(prediction, scorer.aggregation, one) for one in OBJECT_RULES
+    by_rule: dict[str, Any] = {
+        f"object_{one}": predicted_object_score(prediction, scorer.aggregation, one)
+        for one in OBJECT_RULES
     }
     labels = record.labels
     both = 0 < record.n_anomalous < record.n_points
@@ -167,9 +168,7 @@ def _evaluate(
         n_points=record.n_points,
         n_anomalous=record.n_anomalous,
         object_score=predicted_object_score(prediction, scorer.aggregation, rule),
-        object_max=objects["max"],
-        object_mean=objects["mean"],
-        object_top=objects["top"],
+        **by_rule,
         p_auroc=metrics.auroc(labels, scores) if both else None,
         seconds=seconds,
         **_force_columns(labels, record.displacement, force),

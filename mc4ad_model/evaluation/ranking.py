@@ -40,6 +40,12 @@ class Placed:
     sample: SampleRow
     value: float
 
+    @property
+    def cells(self) -> tuple[str, str, str, float]:
+        """Return the sample's id, product, defect and score, for a table."""
+        row = self.sample
+        return row.id, row.subcategory, row.defect, row.object_score
+
 
 def outscored(score: float, others: Sequence[float]) -> float:
     """Share of other scores below one, ties counted half; the mean over objects is the AUROC."""

@@ -19,8 +19,8 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -28,6 +28,7 @@ from intravariance.dataset.store import Dataset, Record
 from intravariance.errors import InputError, IntegrityError, IVError
 from intravariance.files.checksums import sha256_of
 from intravariance.files.folders import check_folder, new_folder, write_member
+from intravariance.tables import csv_table
 from mc4ad_model.evaluation.category_metrics import (
     CategoryMetrics,
     DefectMetrics,
@@ -36,6 +37,7 @@ from mc4ad_model.evaluation.category_metrics import (
     category_metrics,
 )
 from mc4ad_model.evaluation.evaluate import CategoryEvaluation, Cost
+from mc4ad_model.methods.saved_files import read_json
 
 EVALUATION_FORMAT = "intravariance-evaluation"
 EVALUATION_VERSION = 1
@@ -111,7 +113,8 @@ def write_results(
         There are results (with `force`: that were changed), or they cannot be written.
     """
     check_results_folder(folder, force)
-    samples = _to_csv(evaluation.rows)
+    rows = (vars(row).values() for row in evaluation.rows)
+    samples = csv_table(list(_COLUMNS), rows).encode()
     import safetensors.numpy  # noqa: PLC0415 - weight
 
     points = safetensors.numpy.save(evaluation.point_scores)
@@ -146,7 +149,9 @@ def read_results(folder: Path) -> Results:
     import safetensors.numpy  # noqa: PLC0415 - weight
 
     path = folder / METRICS_FILE
-    content = _read_json(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; make it with `iv evaluate`")
+    content = read_json(path, EVALUATION_FORMAT, [EVALUATION_VERSION])
     parts = {}
     for name in (SAMPLES_FILE, POINTS_FILE):
         try:
@@ -226,15 +231,6 @@ def describe(dataset: Dataset) -> dict[str, str]:
     }
 
 
-def _to_csv(rows: Sequence[SampleRow]) -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    names = [field.name for field in fields(SampleRow)]
-    writer.writerow(names)
-    writer.writerows([getattr(row, name) for name in names] for row in rows)  # None becomes ""
-    return text.getvalue().encode()
-
-
 def _from_csv(content: bytes) -> tuple[SampleRow, ...]:
     kinds: dict[Any, Callable[[str], Any]] = {
         str: str, int: int, float: float,
@@ -262,30 +258,13 @@ def _metrics(content: Mapping[str, Any]) -> CategoryMetrics:
     return CategoryMetrics(**values)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error}; make it with `iv evaluate`") from error
-    except ValueError as error:
-        raise IntegrityError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(content, dict) or content.get("format") != EVALUATION_FORMAT:
-        raise InputError(f'{path}: expected "format": "{EVALUATION_FORMAT}"; this is another file')
-    if (version := content.get("version")) != EVALUATION_VERSION:
-        raise InputError(
-            f"{path}: format version {version!r}, but this program reads {EVALUATION_VERSION}; "
-            "use the version of intravariance that wrote it"
-        )
-    return content
-
-
 def _digests_of_earlier_version(folder: Path) -> dict[str, str]:
     """Return name -> SHA-256 of results without SHA256SUMS, from what `metrics.json` says.
 
     Nothing says its own, so it is taken as it is where it is one of ours.
     """
     try:
-        stated = _read_json(folder / METRICS_FILE)["sha256"]
+        stated = read_json(folder / METRICS_FILE, EVALUATION_FORMAT)["sha256"]
         tables = {name: str(stated[name]) for name in (SAMPLES_FILE, POINTS_FILE)}
     except (IVError, LookupError, TypeError):
         return {}

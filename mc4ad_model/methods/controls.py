@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass as validated
 from intravariance.seeds import seed_of
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods.method import Aggregation, FittedOn, Prediction
-from mc4ad_model.methods.saved_files import METHOD_FORMAT, read_json, reading, save_json, writing
+from mc4ad_model.methods.saved_files import METHOD_FORMAT, read_json, reading, save_json
 from mc4ad_model.methods.settings import STRICT, Settings
 from mc4ad_model.methods.templates import Templates
 
@@ -58,8 +58,7 @@ class Constant:
     def save(self, folder: Path) -> None:
         """Write what it was fitted on."""
         assert self.fitted_on is not None
-        with writing(folder / _SAVED):
-            save_json(folder / _SAVED, {"fitted_on": vars(self.fitted_on)})
+        save_json(folder / _SAVED, {"fitted_on": vars(self.fitted_on)})
 
     def load(self, folder: Path) -> None:
         """Read what it was fitted on. Errors as of `Method.load`."""

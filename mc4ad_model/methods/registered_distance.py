@@ -23,7 +23,7 @@ from mc4ad_model.methods.method import Aggregation, FittedOn, ObjectRule, Predic
 from mc4ad_model.methods.saved_files import load_arrays, reading, save_arrays, writing
 from mc4ad_model.methods.settings import STRICT, Count, Settings, Share
 from mc4ad_model.methods.templates import Templates, check_scale, registration_points
-from mc4ad_model.registration.poses import Registration
+from mc4ad_model.registration.poses import DEFAULT_NOISE, Registration, saved_noise
 
 _TEMPLATES = "templates"
 _REMEDY = "Bring the data to this scale; `iv import` does, unless told --normalise none."
@@ -60,6 +60,7 @@ class RegisteredDistance:
         self.aggregation = Aggregation(settings.object, settings.top_share)
         self.fitted_on: FittedOn | None = None
         self._templates: dict[str, NDArray[np.float32]] = {}
+        self._noise_sigma = DEFAULT_NOISE
         self._registration: Registration | None = None
 
     def check(self, templates: Templates) -> None:
@@ -72,11 +73,11 @@ class RegisteredDistance:
         """Draw points of the templates' surfaces."""
         seed = seed_of(rng)
         self.fitted_on = FittedOn(templates.category, seed, templates.data_digest)
-        self._adopt(registration_points(templates, seed))
+        self._adopt(registration_points(templates, seed), templates.noise_sigma)
 
-    def _adopt(self, points: dict[str, NDArray[np.float32]]) -> None:
-        self._templates = points
-        self._registration = Registration([points[name] for name in sorted(points)])
+    def _adopt(self, points: dict[str, NDArray[np.float32]], noise_sigma: float) -> None:
+        self._templates, self._noise_sigma = points, noise_sigma
+        self._registration = Registration([points[name] for name in sorted(points)], noise_sigma)
 
     def score(self, points: NDArray[np.float32]) -> Prediction:
         """Register the cloud and measure; `force` is the mean offset in the stored frame."""
@@ -95,7 +96,7 @@ class RegisteredDistance:
         """Write the templates' points."""
         assert self.fitted_on is not None
         with writing(folder / _TEMPLATES):
-            description = {"fitted_on": vars(self.fitted_on)}
+            description = {"fitted_on": vars(self.fitted_on), "noise_sigma": self._noise_sigma}
             save_arrays(folder / _TEMPLATES, self._templates, description)
 
     def load(self, folder: Path) -> None:
@@ -108,4 +109,5 @@ class RegisteredDistance:
         )
         if not arrays or any(a.ndim != 2 or a.shape[1] != 3 for a in arrays.values()):
             raise InputError(f"{where}: expected the points (S, 3) of at least one template")
-        self._adopt(cast("dict[str, NDArray[np.float32]]", arrays))
+        noise_sigma = saved_noise(description, folder / _TEMPLATES)
+        self._adopt(cast("dict[str, NDArray[np.float32]]", arrays), noise_sigma)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,7 @@ def read_pair(path: str | Path) -> tuple[bytes, dict[str, Any]]:
             half = f"; {other.name} alone is not a checkpoint" if other.is_file() else ""
             raise InputError(f"{file} does not exist{half}")
     description = read_json(json_file, TENSORS_FORMAT)
+    del description["version"]
     content = table.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     if (stated := description.pop("sha256", None)) != digest:
@@ -80,8 +81,8 @@ def read_pair(path: str | Path) -> tuple[bytes, dict[str, Any]]:
     return content, description
 
 
-def read_json(path: Path, expected: str, version: int = VERSION) -> dict[str, Any]:
-    """Read a JSON file of ours, without the fields that say its format and version.
+def read_json(path: Path, expected: str, versions: Collection[int] = (VERSION,)) -> dict[str, Any]:
+    """Read a JSON file of ours, without the field that says its format.
 
     Raises
     ------
@@ -98,18 +99,24 @@ def read_json(path: Path, expected: str, version: int = VERSION) -> dict[str, An
         raise IntegrityError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(content, dict) or content.pop("format", None) != expected:
         raise InputError(f'{path}: expected "format": "{expected}"; this is another file')
-    if (found := content.pop("version", None)) != version:
+    if (found := content.get("version")) not in versions:
         raise InputError(
-            f"{path}: format version {found!r}, but this program reads {version}; "
-            "use the version of intravariance that wrote it"
+            f"{path}: format version {found!r}, but this program reads "
+            f"{', '.join(map(str, versions))}; use the version of intravariance that wrote it"
         )
     return content
 
 
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write plain values, in place of what is there; InputError where the disk refuses."""
+    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    with writing(path):
+        write_file(path, text.encode(), force=True)
+
+
 def save_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write plain values that `read_json(path, METHOD_FORMAT)` gives back."""
-    header = {**values, "format": METHOD_FORMAT, "version": VERSION}
-    write_file(path, (json.dumps(header, indent=2) + "\n").encode(), force=True)
+    write_json(path, {**values, "format": METHOD_FORMAT, "version": VERSION})
 
 
 def save_arrays(

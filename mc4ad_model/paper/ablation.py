@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ablations: grids of variants of a preset, each trained and evaluated with several seeds.
 
-The grids are those of the paper's Tables 3, 9 and 10, and one of all pseudo-anomaly generators. A
-variant is a list of changes to the preset, applied one after another. Variants whose resolved
-configurations are equal share one run, also between grids with the same folder; the folder's name
-says how its configuration differs from the preset's:
+The grids (`grids.toml`) are those of the paper's Tables 3, 9 and 10, and one of all pseudo-anomaly
+generators. A variant is a list of changes to the preset, applied one after another. Variants whose
+resolved configurations are equal share one run, also between grids with the same folder; the
+folder's name says how its configuration differs from the preset's:
 
     OUT/base/seed-0/CATEGORY/                          the preset as it is
     OUT/loss.symmetry=0.0/seed-0/CATEGORY/             V1
@@ -15,8 +15,10 @@ repeated.
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib import resources
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -45,72 +47,18 @@ from mc4ad_model.runs.jobs import evaluated_records
 
 Grid = Mapping[str, tuple[str, ...]]
 
-# The preset's network with half its levels. Of "released" it is the architecture "pruned".
-_PRUNED = ("network.layers=4", "network.decoder_channels=[192, 192, 192, 128]")
-
-# Variant to changes, as `iv train --set` takes them; names are the paper's.
 GRIDS: dict[str, Grid] = {
-    # Table 3, above
-    "losses": {
-        "V1": ("loss.symmetry=0.0",),
-        "V2": ("loss.direction=0.0",),
-        "V3": ("loss.distance=0.0",),
-        "V4": ("anomalies.generator=norm_as",),
-        "full": (),
-    },
-    # Table 3, below. Without MC-Skip the decoder must see the encoder by concatenation.
-    "architecture": {
-        "w/o MC-Skip": ("network.mc_skip=false", "network.concatenate=true"),
-        "Out = 3": ("network.out_channels=3",),
-        "Layer_2": ("network.layers=2",),
-        "Layer_4": ("network.layers=4",),
-        "Layer_6": ("network.layers=6",),
-        "Layer_8": ("network.layers=8",),
-        "V_P": _PRUNED,
-    },
-    # Table 9a. As in the released code the first half of the patches, which are compact, are
-    # candidates.
-    "patches": {
-        "16": ("anomalies.patches=16", "anomalies.candidates=8"),
-        "32": ("anomalies.patches=32", "anomalies.candidates=16"),
-        "64": ("anomalies.patches=64", "anomalies.candidates=32"),
-        "128": ("anomalies.patches=128", "anomalies.candidates=64"),
-    },
-    # Table 9b: lambda
-    "normal-share": {
-        "[0.900, 1]": ("anomalies.normal_share=[0.9, 1.0]",),
-        "[0.925, 1]": ("anomalies.normal_share=[0.925, 1.0]",),
-        "[0.950, 1]": ("anomalies.normal_share=[0.95, 1.0]",),
-        "[0.975, 1]": ("anomalies.normal_share=[0.975, 1.0]",),
-    },
-    # Table 9c: sigma
-    "attenuation": {
-        "[0, 0.02]": ("anomalies.attenuation=[0.0, 0.02]",),
-        "[0, 0.04]": ("anomalies.attenuation=[0.0, 0.04]",),
-        "[0, 0.08]": ("anomalies.attenuation=[0.0, 0.08]",),
-        "[0, 0.16]": ("anomalies.attenuation=[0.0, 0.16]",),
-    },
-    # Table 9d: gamma
-    "magnitude": {
-        "[0, 0.06]": ("anomalies.magnitude=[0.0, 0.06]",),
-        "[0.03, 0.09]": ("anomalies.magnitude=[0.03, 0.09]",),
-        "[0.06, 0.12]": ("anomalies.magnitude=[0.06, 0.12]",),
-        "[0.09, 0.15]": ("anomalies.magnitude=[0.09, 0.15]",),
-    },
-    # Table 10; `SHARES` are made of these two
-    "accept": {"V_O": (), "V_P": _PRUNED},
-    # not in the paper
-    "generators": {
-        "da_gen_paper": ("anomalies.generator=da_gen_paper",),
-        "da_gen_radial": ("anomalies.generator=da_gen_radial",),
-        "da_gen_released": ("anomalies.generator=da_gen_released",),
-        "da_gen_prerelease": ("anomalies.generator=da_gen_prerelease",),
-        "norm_as": ("anomalies.generator=norm_as",),
-        "norm_as_signed": ("anomalies.generator=norm_as_signed",),
-    },
+    grid: {name: tuple(changes) for name, changes in variants.items()}
+    for grid, variants in tomllib.loads(
+        resources.files(__package__).joinpath("grids.toml").read_text(encoding="utf-8")
+    ).items()
 }
+# What V_P is, in the grids "architecture" and "accept".
+_PRUNED = GRIDS["accept"]["V_P"]
 
 SHARES = {"b = 0.15": 0.15, "b = 0.20": 0.2, "b = 0.25": 0.25, "b = 0.30": 0.3, "b = 0.35": 0.35}
+# Name in results -> field of `CategoryOutcome`.
+MEASURED = {"o_auroc": "o_auroc", "p_auroc": "p_auroc", "fps": "objects_per_second"}
 # Paper A.5: V_P is trained with 1.5e-3, the other networks with 1e-3.
 _PRUNED_RATE = 1.5
 # Grids over a parameter of DA-Gen, and the generators that have it.
@@ -152,17 +100,9 @@ class Line:
     changes: tuple[str, ...]
     outcomes: tuple[CategoryOutcome, ...]
 
-    @property
-    def o_auroc(self) -> Spread:
-        return average(self.outcomes, "o_auroc")
-
-    @property
-    def p_auroc(self) -> Spread:
-        return average(self.outcomes, "p_auroc")
-
-    @property
-    def fps(self) -> Spread:
-        return average(self.outcomes, "objects_per_second")
+    def spread(self, field: str) -> Spread:
+        """Return the spread of a field of the outcomes."""
+        return average(self.outcomes, field)
 
     @property
     def parameters(self) -> int | None:
@@ -209,9 +149,7 @@ class Ablation:
     def _line(self, line: Line) -> dict[str, Any]:
         return {
             "changes": list(line.changes),
-            "o_auroc": asdict(line.o_auroc),
-            "p_auroc": asdict(line.p_auroc),
-            "fps": asdict(line.fps),
+            **{name: asdict(line.spread(field)) for name, field in MEASURED.items()},
             "parameters": line.parameters,
             "outcomes": [asdict(one) for one in line.outcomes],
         }

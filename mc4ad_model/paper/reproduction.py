@@ -153,6 +153,8 @@ def build_dataset(group: int, out: Path, quiet: bool) -> None:
         pose="so3",
         noise_sigma=math.sqrt(NOISE_VARIANCE),
         tolerance=specification.tolerance,
+        points=specification.points,
+        scan=specification.scan,
     )
     say(f"building {out}: iv build --group {group} --out {out}", quiet)
     settings = BuildSettings(specification, samples, "procedural", default_cache(), quiet=quiet)

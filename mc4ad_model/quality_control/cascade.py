@@ -157,10 +157,7 @@ def calibrated_threshold(normal: ArrayLike, share: float) -> float:
 
 
 def cascade(
-    first: Scores,
-    accepted: NDArray[np.bool_],
-    second: Scores,
-    reference: Reference | None = None,
+    first: Scores, accepted: NDArray[np.bool_], second: Scores, reference: Reference | None = None
 ) -> Scores:
     """Return what both stages say of B objects together.
 

@@ -9,7 +9,8 @@ comparison of two numbers for each object, is not counted.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from operator import add
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -40,13 +41,7 @@ class Timing:
     saved: float
 
     def __add__(self, other: Timing) -> Timing:
-        return Timing(
-            self.objects + other.objects,
-            self.accepted + other.accepted,
-            self.first + other.first,
-            self.second + other.second,
-            self.saved + other.saved,
-        )
+        return Timing(*map(add, astuple(self), astuple(other)))
 
     @property
     def both(self) -> float:

@@ -14,8 +14,6 @@ The pictures are those of the paper's Figures 3 and 6 (histograms) and 4, 8 and 
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,6 +27,7 @@ from intravariance.looking.histograms import object_histogram, point_histogram
 from intravariance.looking.page import Note, page
 from intravariance.looking.panels import heat_map_sheet
 from intravariance.looking.pictures import png
+from intravariance.tables import csv_table
 from mc4ad_model.evaluation.ranking import KINDS, Kind, Placed, rank
 from mc4ad_model.evaluation.results import METRICS_FILE, Results, evaluated_samples
 
@@ -110,18 +109,11 @@ def pictures(compared: Compared, size: int) -> Iterator[tuple[str, bytes]]:
         )
         yield picture_name(category, kind), png(sheet)
     rows = compared.results.evaluation.rows
-    yield (
-        picture_name(category, "points"),
-        point_histogram(list(compared.clouds.values()), f"{category}: points"),
-    )
-    yield (
-        picture_name(category, "objects"),
-        object_histogram(
-            [row.object_score for row in rows],
-            [row.anomalous for row in rows],
-            f"{category}: objects",
-        ),
-    )
+    points = point_histogram(list(compared.clouds.values()), f"{category}: points")
+    yield picture_name(category, "points"), points
+    scores, truth = [row.object_score for row in rows], [row.anomalous for row in rows]
+    objects = object_histogram(scores, truth, f"{category}: objects")
+    yield picture_name(category, "objects"), objects
 
 
 def picture_name(category: str, what: str) -> str:
@@ -147,15 +139,12 @@ def comparison_page(compared: Sequence[Compared], display_points: int) -> bytes:
             title=f"{one.category}: what to look at",
             columns=("kind", "sample", "product", "defect", "object score", "value", "of"),
             rows=[
-                (
-                    item.kind, item.sample.id, item.sample.subcategory, item.sample.defect,
-                    item.sample.object_score, f"{item.value:.3f}", _VALUES[item.kind],
-                )
+                (item.kind, *item.cells, f"{item.value:.3f}", _VALUES[item.kind])
                 for item in one.ranking
             ],
         )
         for one in compared
-    ]  # fmt: skip
+    ]
     dataset = compared[0].results.dataset
     title = f"Evaluation on {dataset['file']} ({dataset['specification']})"
     return page(title, clouds, notes, display_points=display_points)
@@ -163,15 +152,10 @@ def comparison_page(compared: Sequence[Compared], display_points: int) -> bytes:
 
 def ranking_csv(compared: Sequence[Compared]) -> bytes:
     """One line for each place: category, kind, place from 1 on, and the sample's."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["category", "kind", "place", "id", "subcategory", "defect", "object_score", "value"]
-    )
+    heading = ["category", "kind", "place", "id", "subcategory", "defect", "object_score", "value"]
+    rows: list[list[object]] = []
     for one in compared:
         for kind in KINDS:
             for place, item in enumerate([i for i in one.ranking if i.kind == kind], start=1):
-                row = item.sample
-                sample = [row.id, row.subcategory, row.defect, row.object_score]
-                writer.writerow([one.category, kind, place, *sample, item.value])
-    return text.getvalue().encode()
+                rows.append([one.category, kind, place, *item.cells, item.value])
+    return csv_table(heading, rows).encode()

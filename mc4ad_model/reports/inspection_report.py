@@ -13,19 +13,16 @@ The same file, options and seed give the same bytes, whatever the number of proc
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from annotations.vocabulary import NORMAL
 from intravariance.dataset.provenance import software
 from intravariance.dataset.store import Dataset, Record
-from intravariance.errors import IVError
-from intravariance.executors import Executor
+from intravariance.executors import Executor, run_all
 from intravariance.files.folders import write_member
 from intravariance.looking.cloud import LabelledCloud, upright
 from intravariance.looking.page import Note, page
@@ -33,7 +30,6 @@ from intravariance.looking.panels import panel
 from intravariance.looking.pictures import png
 from intravariance.looking.realism.comparison import (
     ALL,
-    GeneratorComparison,
     MeasuredDefect,
     Realism,
     compare_generators,
@@ -41,10 +37,11 @@ from intravariance.looking.realism.comparison import (
 )
 from intravariance.looking.realism.figure import figure
 from intravariance.looking.realism.measures import QUANTITIES
-from intravariance.looking.realism.tables import CSV_FIELDS, csv_rows, markdown, to_dict
+from intravariance.looking.realism.tables import CSV_FIELDS, csv_rows, markdown, two_sample_table
 from intravariance.looking.sheets import comparison_sheet
-from intravariance.progress import say, track
+from intravariance.progress import say
 from intravariance.seeds import generator
+from intravariance.tables import csv_table
 from mc4ad_model.reports.inspection import (
     SampleTask,
     Task,
@@ -60,44 +57,34 @@ SHEETS, PANELS = "sheets", "panels"
 
 
 @dataclass(frozen=True)
-class Shown:
-    """Clouds of one category to look at: templates, then some of each kind."""
-
-    category: str
-    templates: list[LabelledCloud]
-    kinds: dict[str, list[LabelledCloud]]
-
-
-@dataclass(frozen=True, eq=False)
-class SheetTask:
-    """A contact sheet to draw: templates, and tasks by what they are examples of; pixels and layer
-    of the pictures."""
-
-    category: str
-    templates: tuple[Record, ...]
-    kinds: dict[str, tuple[Task, ...]]
-    size: int
-    layer: float
-
-
-@dataclass(frozen=True)
-class PanelTask:
-    """A panel to draw: a task, what it is an example of, pixels and layer of the pictures."""
-
-    task: Task
-    label: str
-    size: int
-    layer: float
-
-
-@dataclass(frozen=True)
 class Drawing:
     """samples : clouds of each kind to show. size : pixels of a picture. points : of a cloud on the
-    page, at most."""
+    page, at most. layer : of the pictures."""
 
     samples: int
     size: int
     points: int
+    layer: float
+
+
+@dataclass(frozen=True, eq=False)
+class SheetTask:
+    """A contact sheet to draw: templates, and tasks by what they are examples of."""
+
+    category: str
+    templates: tuple[Record, ...]
+    kinds: dict[str, tuple[Task, ...]]
+    drawing: Drawing
+
+
+@dataclass(frozen=True)
+class PanelTask:
+    """A panel to draw: its file's name, a task, and what that is an example of."""
+
+    name: str
+    task: Task
+    label: str
+    drawing: Drawing
 
 
 def write(
@@ -114,24 +101,26 @@ def write(
     Raises
     ------
     IVError
-        A cloud cannot be made, measured or drawn.
+        A cloud cannot be made, measured or drawn: that of the first task that failed.
     """
     write_member(folder, RECORD, (json.dumps(about, indent=1) + "\n").encode())
-    layer = 3 * about["noise_sigma"]
     objects = measure_all(tasks, about["seed"], executor, quiet)
     say("comparing", quiet)
     result = compare_generators(objects, generator(about["seed"], "inspection", "realism"))
     write_member(folder, FIGURE, figure(objects))
     for name, content in tables(result, heading(about)).items():
         write_member(folder, name, content)
-    for name, picture in draw_panels(tasks, drawing.size, layer, executor, quiet):
-        write_member(folder, f"{PANELS}/{name}", picture)
-    shown = []
-    for part, sheet in look_at_all(dataset, tasks, drawing, layer, executor, quiet):
-        write_member(folder, f"{SHEETS}/{part.category}.png", sheet)
-        shown.append(part)
+    panels = panel_tasks(tasks, drawing)
+    for panel_task, picture in run_all(executor, draw_panel, panels, "panels", quiet):
+        write_member(folder, f"{PANELS}/{panel_task.name}", picture)
+    sheets = sheet_tasks(dataset, tasks, drawing)
+    shown: dict[str, list[LabelledCloud]] = {sheet.category: [] for sheet in sheets}
+    for sheet, found in run_all(executor, draw_sheet, sheets, "contact sheets", quiet):
+        shown[sheet.category], picture = found
+        write_member(folder, f"{SHEETS}/{sheet.category}.png", picture)
     title = f"{about['file']}: pseudo-anomalies and real defects"
-    write_member(folder, PAGE, report_page(title, shown, result, drawing.points))
+    clouds = [cloud for category in shown.values() for cloud in category]
+    write_member(folder, PAGE, page(title, clouds, notes(result), display_points=drawing.points))
     return result
 
 
@@ -144,116 +133,58 @@ def kinds(tasks: Tasks) -> dict[str, list[Task]]:
 
 
 def measure_all(tasks: Tasks, seed: int, executor: Executor, quiet: bool) -> list[MeasuredDefect]:
-    """Make and measure every cloud, in worker processes; sorted by name.
-
-    Raises
-    ------
-    IVError
-        A cloud cannot be made or measured: that of the first task that failed.
-    """
+    """Make and measure every cloud, in worker processes; sorted by name. Errors as of `write`."""
     work = [(task, name, seed) for name, group in kinds(tasks).items() for task in group]
-    objects = []
-    for _, result in track(executor.run(examine_task, work), len(work), "measuring", quiet):
-        if isinstance(result, IVError):
-            raise result
-        objects.append(result)
+    objects = [found for _, found in run_all(executor, examine_task, work, "measuring", quiet)]
     return sorted(objects, key=lambda item: item.name)
 
 
-def look_at_all(
-    dataset: Dataset,
-    tasks: Tasks,
-    drawing: Drawing,
-    layer: float,
-    executor: Executor,
-    quiet: bool,
-) -> Iterator[tuple[Shown, bytes]]:
-    """For each category, in the file's order: templates and some clouds of each kind, made again
-    in worker processes, and their contact sheet (PNG).
-
-    Raises
-    ------
-    IVError
-        A cloud cannot be made.
-    """
-    work = []
+def sheet_tasks(dataset: Dataset, tasks: Tasks, drawing: Drawing) -> list[SheetTask]:
+    """List a sheet for each category, in the file's order: templates, some clouds of each kind."""
+    found = []
     for category in dict.fromkeys(task.category for task in tasks.pseudo):
         records = [r for r in dataset.filter(category=category) if r.split == "train"]
         groups = kinds(tasks.category(category))
         chosen = {name: tuple(to_show(group, drawing.samples)) for name, group in groups.items()}
-        work.append(SheetTask(category, tuple(records), chosen, drawing.size, layer))
-    done = {}
-    for task, result in track(executor.run(look_at, work), len(work), "contact sheets", quiet):
-        if isinstance(result, IVError):
-            raise result
-        done[task.category] = result
-    for task in work:
-        yield done[task.category]
+        found.append(SheetTask(category, tuple(records), chosen, drawing))
+    return found
 
 
-def look_at(task: SheetTask) -> tuple[Shown, bytes]:
+def draw_sheet(task: SheetTask) -> tuple[list[LabelledCloud], bytes]:
     """Return the clouds of one category and their contact sheet; what worker processes run."""
     templates = [upright(record) for record in task.templates]
     clouds = {name: [make(one, name) for one in group] for name, group in task.kinds.items()}
     widest = max(4, *(len(group) for group in clouds.values()))
     picture = comparison_sheet(
         [(NORMAL, templates[:widest]), *clouds.items()],
-        task.size,
+        task.drawing.size,
         "displacement",
-        task.layer,
+        task.drawing.layer,
         arrows=True,
         title=task.category,
     )
-    return Shown(task.category, templates, clouds), png(picture)
+    return [cloud for group in (templates, *clouds.values()) for cloud in group], png(picture)
 
 
-def panel_tasks(tasks: Tasks, size: int, layer: float) -> dict[str, PanelTask]:
-    """File name below PANELS -> panel: one for each category and kind."""
-    found = {}
-    for category in dict.fromkeys(task.category for task in (*tasks.real, *tasks.pseudo)):
-        for name, group in kinds(tasks.category(category)).items():
-            chosen = to_show(group, 1)[0]
-            found[f"{category}_{name}.png"] = PanelTask(chosen, name, size, layer)
-    return found
+def panel_tasks(tasks: Tasks, drawing: Drawing) -> list[PanelTask]:
+    """List a panel for each category and kind."""
+    return [
+        PanelTask(f"{category}_{name}.png", to_show(group, 1)[0], name, drawing)
+        for category in dict.fromkeys(task.category for task in (*tasks.real, *tasks.pseudo))
+        for name, group in kinds(tasks.category(category)).items()
+    ]
 
 
 def draw_panel(task: PanelTask) -> bytes:
     """Return the panel (PNG); what worker processes run."""
-    what = task.task
+    what, drawing = task.task, task.drawing
     template = upright(what.template) if isinstance(what, SampleTask) and what.template else None
-    return png(panel(make(what, task.label), template, task.size, task.layer))
-
-
-def draw_panels(
-    tasks: Tasks, size: int, layer: float, executor: Executor, quiet: bool
-) -> Iterator[tuple[str, bytes]]:
-    """(file name, PNG) as they are finished; IVError when one cannot be drawn."""
-    names = {task: name for name, task in panel_tasks(tasks, size, layer).items()}
-    for task, result in track(executor.run(draw_panel, names), len(names), "panels", quiet):
-        if isinstance(result, IVError):
-            raise result
-        yield names[task], result
-
-
-def report_page(title: str, shown: Sequence[Shown], result: Realism, display_points: int) -> bytes:
-    """Return the page: clouds of all categories, and the tables below them."""
-    clouds = [
-        cloud
-        for part in shown
-        for group in (part.templates, *part.kinds.values())
-        for cloud in group
-    ]
-    return page(title, clouds, notes(result), display_points=display_points)
+    return png(panel(make(what, task.label), template, drawing.size, drawing.layer))
 
 
 def notes(result: Realism) -> list[Note]:
     """Return the two-sample test and the nearest generators, as tables."""
-    defects = list(dict.fromkeys(item.defect for item in result.comparisons))
-    rows = []
-    for name in dict.fromkeys(item.generator for item in result.comparisons):
-        found = {item.defect: item for item in result.comparisons if item.generator == name}
-        rows.append([name, *(_cell(found[defect]) for defect in defects)])
-    best = [item for item in result.nearest if item.defect == ALL]
+    titles = {name: quantity.label for name, quantity in QUANTITIES.items()}
     return [
         Note(
             "Can a classifier tell them apart?",
@@ -261,8 +192,7 @@ def notes(result: Realism) -> list[Note]:
             "cannot tell a pseudo-anomaly from a real defect, 1 that it always can. In brackets: "
             "the same far from the defects, which should be about 0.5."
             + "".join(f"\nNote: {line}" for line in warnings(result)),
-            ("", *defects),
-            rows,
+            *two_sample_table(result),
         ),
         Note(
             "Nearest to all real defects",
@@ -270,8 +200,13 @@ def notes(result: Realism) -> list[Note]:
             "in realism.md and realism.csv.",
             ("measure", "generator", "AUROC or distance"),
             [
-                [_title(item.criterion), item.generator + ("*" if item.clear else ""), item.value]
-                for item in best
+                [
+                    titles.get(item.criterion, item.criterion),
+                    item.generator + ("*" if item.clear else ""),
+                    item.value,
+                ]
+                for item in result.nearest
+                if item.defect == ALL
             ],
         ),
     ]
@@ -319,33 +254,10 @@ def warnings(result: Realism) -> list[str]:
 
 def tables(result: Realism, heading: str) -> dict[str, bytes]:
     """File name -> content: realism.md, .csv and .json. heading : from `heading`."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, CSV_FIELDS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(csv_rows(result))
-    content = json.dumps(to_dict(result), indent=1, allow_nan=False) + "\n"
+    rows = csv_table(CSV_FIELDS, (row.values() for row in csv_rows(result)))
+    content = json.dumps(asdict(result), indent=1, allow_nan=False) + "\n"
     return {
         "realism.md": "\n\n".join([heading, *warnings(result), markdown(result)]).encode(),
-        "realism.csv": text.getvalue().encode(),
+        "realism.csv": rows.encode(),
         "realism.json": content.encode(),
     }
-
-
-def two_sample_rows(result: Realism) -> tuple[list[str], list[list[str]]]:
-    """Heading and rows of the table generator x defect type, for a terminal."""
-    first = notes(result)[0]
-    return list(first.columns), [[str(cell) for cell in row] for row in first.rows]
-
-
-def _title(criterion: str) -> str:
-    quantity = QUANTITIES.get(criterion)
-    if quantity is None:
-        return criterion
-    return f"{quantity.title} [{quantity.unit}]" if quantity.unit else quantity.title
-
-
-def _cell(item: GeneratorComparison) -> str:
-    if item.two_sample is None:
-        return "-"
-    control = "-" if item.control is None else f"{item.control.auroc:.2f}"
-    return f"{item.two_sample.auroc:.2f} [{control}]"

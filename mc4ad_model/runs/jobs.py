@@ -12,7 +12,7 @@ from intravariance.dataset.provenance import software
 from intravariance.dataset.store import Dataset, Record
 from intravariance.errors import InputError
 from intravariance.progress import say
-from mc4ad_model.evaluation.evaluate import CategoryEvaluation, evaluate_category
+from mc4ad_model.evaluation.evaluate import CategoryEvaluation, check_records, evaluate_category
 from mc4ad_model.evaluation.results import check_results_folder, write_results
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.machine.ranks import Ranks
@@ -79,12 +79,7 @@ def default_folder(dataset: Dataset, method: str, settings: Settings, seed: int)
 
 
 def evaluate_into(
-    folder: Path,
-    run: Run,
-    dataset: Dataset,
-    rule: ObjectRule | None,
-    seed: int,
-    machine: Machine,
+    folder: Path, run: Run, dataset: Dataset, rule: ObjectRule | None, seed: int, machine: Machine
 ) -> CategoryEvaluation:
     """Evaluate a run on its category of a dataset, and write the results into a folder, in place of
     what is there.
@@ -116,6 +111,35 @@ def evaluate_into(
     }
     write_results(folder, found, dataset, seed, origin, force=True)
     return found
+
+
+def check_evaluable(runs: Sequence[Run], dataset: Dataset, machine: Machine) -> None:
+    """Find what would keep runs from being evaluated on a dataset; say what is another build's.
+
+    Raises
+    ------
+    InputError
+        One was trained on another group of categories, the dataset does not have its category, or
+        no test samples of both kinds of it, or its training is unfinished or damaged.
+    """
+    name = dataset.specification.name
+    for run in runs:
+        if (trained := run.identity.get("specification", {}).get("name")) != name:
+            raise InputError(
+                f"{run.folder}: was trained on {trained}, but {dataset.path} holds {name}; "
+                f"evaluate on a build of {trained}, or train on {dataset.path}"
+            )
+    if missing := [run for run in runs if run.category not in dataset.categories]:
+        raise InputError(
+            f"{missing[0].folder.parent}: {dataset.path} has no category "
+            f"{', '.join(run.category for run in missing)}; it has "
+            f"{', '.join(dataset.categories)}. Choose some with --category."
+        )
+    for run in runs:
+        check_records(evaluated_records(dataset, run.category))
+        run.load_method(machine)
+    if others := [str(run.folder) for run in runs if run.data_digest != dataset.digest]:
+        say(f"trained on another build than {dataset.path}: {', '.join(others)}", machine.quiet)
 
 
 def _torch() -> list[str]:

@@ -23,13 +23,12 @@ from typing import Any
 
 from intravariance.dataset.provenance import software
 from intravariance.errors import InputError
-from intravariance.files.atomic import write_file
 from intravariance.seeds import generator
 from mc4ad_model.evaluation.results import check_results_folder
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods import DEFAULT_METHOD, method_class
 from mc4ad_model.methods.method import FittedOn, Method
-from mc4ad_model.methods.saved_files import reading, writing
+from mc4ad_model.methods.saved_files import read_json, reading, write_json
 from mc4ad_model.methods.settings import Settings
 from mc4ad_model.methods.templates import Templates
 
@@ -126,9 +125,7 @@ class Run:
             **self.described,
             "environment": self.environment,
         }
-        text = json.dumps(content, indent=2) + "\n"
-        with writing(self.folder / RUN):
-            write_file(self.folder / RUN, text.encode(), force=True)
+        write_json(self.folder / RUN, content)
 
     def _methods_files(self) -> tuple[str, ...]:
         """Patterns of what the method of the run that is there wrote, the last file first."""
@@ -200,18 +197,9 @@ def read_run(folder: Path) -> Run:
     path = folder / RUN
     if not path.is_file():
         raise InputError(f"{folder}: no training run; make one with `iv train`")
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not valid JSON, it is damaged: {error}") from error
-    if not isinstance(content, dict) or content.get("format") != RUN_FORMAT:
-        raise InputError(f'{path}: expected "format": "{RUN_FORMAT}"; this is another file')
-    if (found := content.get("version")) not in (1, VERSION):
-        raise InputError(
-            f"{path}: format version {found!r}, but this program reads 1 to {VERSION}; "
-            "use the version of intravariance that wrote it"
-        )
-    if found == 1:
+    with reading():
+        content = read_json(path, RUN_FORMAT, range(1, VERSION + 1))
+    if content["version"] == 1:
         content["method"] = DEFAULT_METHOD
     kinds = {
         "category": str, "seed": int, "method": str, "config": dict, "data_digest": str,

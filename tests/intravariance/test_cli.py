@@ -28,15 +28,11 @@ def test_help_lists_every_command_and_imports_nothing_heavy():
         assert f"  {entry.name}" in result.stdout
 
 
-def test_every_command_has_a_summary_and_answers_help():
+def test_every_command_has_a_summary():
     names = {entry.name for entry in entry_points(group="intravariance.commands")}
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert names >= set(declared["project"]["entry-points"]["intravariance.commands"])
     assert names == set(cli.SUMMARIES)
-    for name in sorted(names):
-        result = run_iv(name, "--help")
-        assert result.returncode == 0, result.stderr
-        assert result.stdout.startswith("Usage: ")
 
 
 @pytest.mark.parametrize("arguments", [["bluid"], ["build", "--grup", "2"], ["build"], ["verify"]])
@@ -74,14 +70,17 @@ def test_a_command_whose_packages_are_missing_names_the_extra(tmp_path):
     assert result.stderr.startswith("iv: error: ") and ".[model]" in result.stderr
 
 
-@pytest.mark.parametrize("command", sorted(cli.SUMMARIES))
-def test_help_needs_no_extra(command):
+def test_every_help_is_answered_without_any_extra():
     extras = ("torch", "safetensors", "sklearn", "open3d", "matplotlib", "k3d", "pyarrow", "bpy")
     script = (
         f"import sys\nsys.modules.update(dict.fromkeys({extras}))\n"
-        f"from intravariance.cli import main\nmain(['{command}', '--help'])"
+        "from intravariance.cli import main\n"
+        f"for name in {sorted(cli.SUMMARIES)}:\n"
+        "    main([name, '--help'], standalone_mode=False, prog_name='iv')\n"
     )
     result = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
+    for name in cli.SUMMARIES:
+        assert f"Usage: iv {name} " in result.stdout

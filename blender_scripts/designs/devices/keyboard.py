@@ -5,6 +5,7 @@ import numpy as np
 
 from blender_scripts import meshes
 from blender_scripts.designs import shapes
+from blender_scripts.portable import arcsin, arctan2, cos, sin
 
 # Key widths in units of the pitch, left to right and back to front; a negative width is a gap.
 FUNCTION_ROW = (1, -1, *(1,) * 4, -0.5, *(1,) * 4, -0.5, *(1,) * 4)
@@ -74,7 +75,7 @@ def _wedge_case(width, depth, front, back, bevel):
     The deck frame has its origin at the middle of the front edge, x to the right, y up the slope.
     """
     outline = [(0, 0), (depth, 0), (depth, back), (0, front)]
-    angle = np.degrees(np.arctan2(back - front, depth))
+    angle = np.degrees(arctan2(back - front, depth))
 
     def on_deck(mesh):
         return shapes.move(shapes.rotate(mesh, "x", angle), (0, 0, front))
@@ -149,7 +150,7 @@ def tenkeyless_keyboard(pitch=1.9, key_height=1.4, step=0.22, front=2.8, back=4.
     knob = shapes.lathe(
         [(0, -0.6), (2, -0.6), (2, 0.4), (1.7, 0.6), (1.7, 2.0), (1.3, 2.3), (0, 2.3)],
         segments=48,
-        radius_at=lambda angle, radius, z: 1 + 0.06 * np.sign(np.cos(12 * angle + 0.4)) * (z > 0.5),
+        radius_at=lambda angle, radius, z: 1 + 0.06 * np.sign(cos(12 * angle + 0.4)) * (z > 0.5),
     )
     knob = shapes.move(knob, (left + 16.75 * pitch, base + 5.85 * pitch, 0))
     top = on_deck(shapes.join(shapes.move(caps, (left, base, -well)), knob))
@@ -168,7 +169,7 @@ def split_ergonomic_keyboard(pitch=1.9, tent=14.0, splay=8.0, gap=3.0, outer_hei
     half = shapes.move(shapes.rotate(half, "z", -splay), (-gap, 0, 0))
     halves = shapes.join(half, shapes.mirror(half, "x"))
     halves = shapes.difference(halves, shapes.box((90, 90, 40), (0, 0, -20)))
-    level = outer_height + 8.4 * pitch * np.sin(np.radians(tent)) - 2.2
+    level = outer_height + 8.4 * pitch * sin(np.radians(tent)) - 2.2
     bridge = shapes.box((2 * gap + 5, 7, 1.8), (0, 3.2, level), bevel=0.5)
     buttons = shapes.join(
         *(shapes.cylinder(0.9, 1.2, (0, y, level + 1), bevel=0.2, segments=24) for y in (1.6, 4.8))
@@ -231,7 +232,7 @@ def trackpad_keyboard(pitch=1.8, key_height=0.6, thickness=1.3, pad=8.6, tube=1.
     for x in ((pad_x[0], middle - 0.2), (middle + 0.2, pad_x[1])):
         parts.append(shapes.span(x, (edge, edge + 2.1), (0.2, thickness / 2 + 0.6), 0.2, 2))
     slab = shapes.union(slab, shapes.join(*parts))
-    slab = shapes.rotate(slab, "x", np.degrees(np.arcsin((2 * tube - thickness) / depth)))
+    slab = shapes.rotate(slab, "x", np.degrees(arcsin((2 * tube - thickness) / depth)))
     profile = [(0, 0), (0.7, 0), (0.8, 0.1), (0.8, 0.6), (1, 0.9), (1, 2.4)]
     profile += [(0.86, 2.5), (0.86, 3.0), (1, 3.1), (1, width / 2)]
     profile = np.array(profile) * (tube, 1) - (0, width / 2)

@@ -16,6 +16,7 @@ from blender_scripts.designs.shapes import (
     torus,
     union,
 )
+from blender_scripts.portable import arctan, arctan2, cos, exp, log, norm, power, sin
 
 
 def handheld_microphone(length=19.0, head=3.3, grip=2.3, foot=1.5):
@@ -26,7 +27,7 @@ def handheld_microphone(length=19.0, head=3.3, grip=2.3, foot=1.5):
     profile += [(grip - 0.1, neck - 2.6), (grip, neck - 2.2), (grip, neck - 1.4)]
     profile += [(grip + 0.4, neck - 1.2), (grip + 0.4, neck - 0.3), (grip + 0.1, neck), (0, neck)]
     pins = [
-        cylinder(0.2, 1.2, (0.45 * np.cos(a), 0.45 * np.sin(a), 0.9), segments=12)
+        cylinder(0.2, 1.2, (0.45 * cos(a), 0.45 * sin(a), 0.9), segments=12)
         for a in np.radians([30, 150, 270])
     ]
     plate = extrude(rounded_rectangle(4.2, 1.7, 0.8), 1.4, axis="y", bevel=0.2)
@@ -50,14 +51,15 @@ def _mesh_ball(radius, cells=12, relief=0.26):
     segments = 8 * cells
     # Rows evenly spaced in Mercator's latitude: the wires then follow the mesh's diagonals.
     mercator = np.arange(-14, 32) * 2 * np.pi / segments
-    latitude = np.r_[-np.pi / 2, 2 * np.arctan(np.exp(mercator)) - np.pi / 2, np.pi / 2]
-    profile = radius * np.stack([np.cos(latitude), np.sin(latitude)], axis=1)
+    latitude = np.r_[-np.pi / 2, 2 * arctan(exp(mercator)) - np.pi / 2, np.pi / 2]
+    profile = radius * np.stack([cos(latitude), sin(latitude)], axis=1)
     profile[[0, -1], 0] = 0
     vertices, faces = lathe(profile, segments)
     x, y, z = vertices.T / radius
-    mercator = np.arctanh(np.clip(z, -0.999, 0.999))
-    wires = [np.cos(cells / 2 * (np.arctan2(y, x) + s * mercator)) ** 8 for s in (-1, 1)]
-    fade = np.clip((np.hypot(x, y) - 0.15) / 0.3, 0, 1)
+    z = np.clip(z, -0.999, 0.999)
+    mercator = 0.5 * log((1 + z) / (1 - z))
+    wires = [power(np.abs(cos(cells / 2 * (arctan2(y, x) + s * mercator))), 8) for s in (-1, 1)]
+    fade = np.clip((norm(vertices[:, :2] / radius) - 0.15) / 0.3, 0, 1)
     return vertices * (1 - relief / radius * fade * (1 - np.max(wires, axis=0)))[:, None], faces
 
 
@@ -74,7 +76,7 @@ def _condenser(radius, height, joint=11.6):
 
     def slotted(angle, r, z):
         inside = (z > joint + 1.65) & (r > 0.63 * radius)
-        return 1 - 0.6 / np.maximum(r, 1) * inside * (np.sin(16 * angle + 0.3) > 0)
+        return 1 - 0.6 / np.maximum(r, 1) * inside * (sin(16 * angle + 0.3) > 0)
 
     ring = torus(radius - 0.05, 0.4, (0, 0, top - 0.4), rings=8)
     return union(lathe(outline, 64, radius_at=slotted), ring)
@@ -90,11 +92,11 @@ def _shock_mount(radius, ring, levels):
         start, stop = np.radians(30 * k + 15 + np.array([-9, 9]) * (-1) ** k)
         reach = np.linspace(radius, ring, 5)[:, None]
         turn = np.linspace(start, stop, 5)[:, None]
-        path = np.concatenate([reach * np.cos(turn), reach * np.sin(turn), 0 * turn], axis=1)
+        path = np.concatenate([reach * cos(turn), reach * sin(turn), 0 * turn], axis=1)
         cords += [move(sweep(path, 0.28, 6), (0, 0, z)) for z in levels]
     post = lathe([(0, 0), *((0.42, z) for z in np.linspace(0, tall, 8)), (0, tall)], 8)
     posts = [
-        move(post, (ring * np.cos(a), ring * np.sin(a), levels[0]))
+        move(post, (ring * cos(a), ring * sin(a), levels[0]))
         for a in np.radians([33, 147, 213, 327])
     ]
     plate = box((2.4, 1.0, tall + 1.6), (0, ring + 0.5, np.mean(levels)), bevel=0.25, segments=1)

@@ -5,6 +5,7 @@ import numpy as np
 
 from blender_scripts.designs import shapes
 from blender_scripts.designs.shapes import boxes, steps
+from blender_scripts.portable import cos, power, sin, tan
 
 # The bars of a seven-segment figure: middle (x, y) in half widths and quarter heights of the
 # figure, then whether it lies flat; and which of these bars each digit from 0 to 9 lights.
@@ -94,7 +95,7 @@ def cathedral_radio(width=29.0, depth=19.0, height=40.0):
 def clock_radio(width=27.0, depth=15.0, height=10.5, time="10:58"):
     """Model a bedside wedge: a sunk display with big figures, a snooze bar, buttons, grilles."""
     half, lean = width / 2, 22.0
-    foot, brow = -depth / 2, -depth / 2 + height * np.tan(np.radians(lean))
+    foot, brow = -depth / 2, -depth / 2 + height * tan(np.radians(lean))
     side = [(foot, 0), (-foot, 0), (-foot, 0.72 * height), (0.75 * -foot, height), (brow, height)]
     body = shapes.extrude(side, width, axis="x", bevel=0.6)
 
@@ -184,7 +185,7 @@ def _knob(radius, height, ridges):
     return shapes.lathe(
         [*profile, (0, height)],
         segments=2 * ridges,
-        radius_at=lambda angle, r, z: 1 + 0.06 * np.cos(ridges * angle) * (r > 0),
+        radius_at=lambda angle, r, z: 1 + 0.06 * cos(ridges * angle) * (r > 0),
     )
 
 
@@ -221,8 +222,8 @@ def _arch(width, low, spring, top, count=7):
 
     Its sides go up from `low` to `spring`.
     """
-    t = np.sin(np.linspace(0, np.pi / 2, count))
-    x, z = width / 2 * (1 - t**2) ** 0.62, spring + (top - spring) * t
+    t = sin(np.linspace(0, np.pi / 2, count))
+    x, z = width / 2 * power(1 - np.square(t), 0.62), spring + (top - spring) * t
     right = np.concatenate([[(width / 2, low)], np.c_[x, z]])
     return np.concatenate([right, (right * (-1, 1))[-2::-1]])
 

@@ -20,6 +20,7 @@ from blender_scripts.designs.shapes import (
     turn_to,
     union,
 )
+from blender_scripts.portable import cos, sin
 
 
 def mixer_tap(height=30.0, reach=12.0, pipe=1.5, body=2.8):
@@ -88,7 +89,7 @@ def _cross_head():
     hub = [(0, -1.0), (1.3, -1.0), (1.5, -0.5), (1.5, 1.2), (1.2, 1.6), (0.95, 1.6), (0.95, 1.9)]
     hub += [(0.6, 2.25), (0, 2.35)]
     turns = np.radians(np.linspace(0, 150, 8))
-    ball = np.stack([0.9 * np.sin(turns[::-1]), 3.6 + 0.9 * np.cos(turns[::-1])], axis=1)
+    ball = np.stack([0.9 * sin(turns[::-1]), 3.6 + 0.9 * cos(turns[::-1])], axis=1)
     arm = [(0.62, 1.0), (0.5, 2.5), *ball[:-1], (0, 4.5)]
     bar = turn_to(lathe([*((r, -z) for r, z in arm[::-1]), *arm], 16), "x")
     return union(lathe(hub, 32), bar, rotate(bar, "z", 90))

@@ -5,6 +5,7 @@ import numpy as np
 
 from blender_scripts.designs import shapes
 from blender_scripts.designs.shapes import boxes, steps
+from blender_scripts.portable import cos, sin
 
 
 def crossed_lid_console(width=32.0, depth=27.0, height=9.0, ridge=1.7):
@@ -115,7 +116,7 @@ def tower_console(width=15.0, height=30.0, rings=4):
     spots = [(0.0, 0.0)]
     for ring in range(1, rings + 1):
         turns = np.linspace(0, 2 * np.pi, 6 * ring, endpoint=False) + 0.3 * ring
-        spots += [(1.42 * ring * np.cos(t), 1.42 * ring * np.sin(t)) for t in turns]
+        spots += [(1.42 * ring * cos(t), 1.42 * ring * sin(t)) for t in turns]
     cuts = [shapes.cylinder(0.5, 4, (x, y, height - 0.5), segments=6) for x, y in spots]
     cuts.append(shapes.span((-4.9, -4.1), (-half - 1, -half + 1.6), (13, 26)))
     cuts.append(shapes.span((3.4, 5.4), (-half - 1, -half + 1.2), (5, 6)))
@@ -141,7 +142,7 @@ def _from_front(outline, depth, bevel=0.0):
 def _waisted(width, height, waist, count=13):
     """Return the (2 * count, 2) outline from z 0 to the height, its sides bowed in by `waist`."""
     z = np.linspace(0, height, count)
-    x = width / 2 - waist * (1 - (2 * z / height - 1) ** 2)
+    x = width / 2 - waist * (1 - np.square(2 * z / height - 1))
     return np.concatenate([np.c_[x, z], np.c_[-x, z][::-1]])
 
 

@@ -18,6 +18,7 @@ from blender_scripts.designs.shapes import (
     sweep,
     union,
 )
+from blender_scripts.portable import arctan2, cos, exp, norm, power, sin
 
 DOME = 2.4  # exponent of the baseball cap's superelliptic dome: 2 is an ellipsoid
 
@@ -58,16 +59,18 @@ def _panelled_crown(radii, height, wall):
     """Model a hollow dome with a raised seam between each two of its six panels."""
     width = radii[0]
     angles = np.radians(np.linspace(0, 90, 22))
-    curve = np.stack([np.cos(angles), np.sin(angles)], axis=1).clip(0) ** (2 / DOME)
+    curve = power(np.stack([cos(angles), sin(angles)], axis=1).clip(0), 2 / DOME)
     inner = (curve * (width - wall, height - wall))[::-3]
     vertices, faces = lathe(np.concatenate([inner, curve * (width, height)]), 120)
     x, y, z = vertices.T
-    outside = (np.hypot(x, y) / width) ** DOME + (z / height) ** DOME > 0.98
+    outside = (
+        power(norm(vertices[:, :2]) / width, DOME) + power(np.maximum(z, 0) / height, DOME) > 0.98
+    )
     seams = np.radians([30, 90, 150])
-    distance = np.abs(np.outer(x, np.sin(seams)) - np.outer(y, np.cos(seams))).min(axis=1)
+    distance = np.abs(np.outer(x, sin(seams)) - np.outer(y, cos(seams))).min(axis=1)
     normals = vertices / np.square([width, width, height])
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    ridge = 0.45 * np.exp(-((distance / 0.5) ** 2)) * outside
+    normals /= norm(normals)[:, None]
+    ridge = 0.45 * exp(-np.square(distance / 0.5)) * outside
     vertices = vertices + ridge[:, None] * normals
     vertices[:, 1] *= radii[1] / width
     return vertices, faces
@@ -78,10 +81,10 @@ def _baseball_peak(radii, reach):
     side, out = np.linspace(-1, 1, 41)[:, None], np.linspace(0, 1, 29)
     root = _ellipse(radii - 0.5, np.radians(-90 + 64 * side), 0)
     upper = np.repeat(root, len(out), axis=1)
-    share = out * (1 - np.abs(side) ** 2.1)
+    share = out * (1 - power(np.abs(side), 2.1))
     upper[..., 1] -= reach * share + 0.3 * out
-    stitches = 0.2 * np.cos(2 * np.pi * 4 * out) * (out > 0.12)
-    upper[..., 2] = 1.2 - share**0.6 * (0.6 + 0.06 * upper[..., 0] ** 2) + stitches
+    stitches = 0.2 * cos(2 * np.pi * 4 * out) * (out > 0.12)
+    upper[..., 2] = 1.2 - power(share, 0.6) * (0.6 + 0.06 * np.square(upper[..., 0])) + stitches
     lower = upper - (0, 0, 0.9)
     lower[..., 2] -= stitches
     return _slab(upper, lower)
@@ -110,8 +113,8 @@ def _glossy_peak(radii):
     side, out = np.linspace(-1, 1, 33)[:, None], np.linspace(0, 1, 10)
     root = _ellipse(radii - 0.5, np.radians(-90 + 62 * side), 0)
     spread = _ellipse((1.0, 1.0), np.radians(-90 + 62 * side), 0)
-    upper = root + spread * (out * (5.2 * (1 - np.abs(side) ** 2.5) + 0.4))[..., None]
-    upper[..., 2] = 1.3 - 3.4 * out**1.4 * (1 - np.abs(side) ** 3) + 0.35 * (out > 0.85)
+    upper = root + spread * (out * (5.2 * (1 - power(np.abs(side), 2.5)) + 0.4))[..., None]
+    upper[..., 2] = 1.3 - 3.4 * power(out, 1.4) * (1 - power(np.abs(side), 3)) + 0.35 * (out > 0.85)
     return _slab(upper, upper - (0, 0, 0.9))
 
 
@@ -120,7 +123,7 @@ def _badge(radius):
     dish = [(0, 0), (radius, 0), (radius, 1.0), (radius - 0.3, 1.3), (radius - 0.6, 1.0), (0, 1.0)]
     points = np.radians(np.linspace(90, 450, 10, endpoint=False))
     reach = np.where(np.arange(10) % 2, 0.32, 0.78)[:, None] * radius
-    star = extrude(reach * np.stack([np.cos(points), np.sin(points)], axis=1), 1.2, (0, 0, 1))
+    star = extrude(reach * np.stack([cos(points), sin(points)], axis=1), 1.2, (0, 0, 1))
     return rotate(union(lathe(dish, 40), star), "x", 90)
 
 
@@ -147,14 +150,14 @@ def _slab(upper, lower):
 
 def _ellipse(radii, angle, z):
     """Return points of an elliptic cylinder about z; `angle` in radians, arrays broadcast."""
-    x, y = radii[0] * np.cos(angle), radii[1] * np.sin(angle)
+    x, y = radii[0] * cos(angle), radii[1] * sin(angle)
     return np.stack(np.broadcast_arrays(x, y, z), axis=-1)
 
 
 def _outward(part, radii, degrees, z):
     """Turn a part made along y across an elliptic wall and move it onto the wall."""
     angle = np.radians(degrees)
-    normal = np.degrees(np.arctan2(np.sin(angle) / radii[1], np.cos(angle) / radii[0]))
+    normal = np.degrees(arctan2(sin(angle) / radii[1], cos(angle) / radii[0]))
     return move(rotate(part, "z", normal - 90), _ellipse(radii, angle, z))
 
 

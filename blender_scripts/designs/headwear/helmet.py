@@ -19,6 +19,7 @@ from blender_scripts.designs.shapes import (
     smooth,
     union,
 )
+from blender_scripts.portable import cos, norm, power, sin
 
 EYES = 13.0  # height of the motorcycle helmet's widest level
 
@@ -28,7 +29,7 @@ def hard_hat(width=21.0, length=25.0, height=13.0, peak=4.5, wall=1.0):
     across, along = width / 2, length / 2
     ribs = []
     for x, wide in ((-4.7, 1.6), (0, 2.8), (4.7, 1.6)):
-        section = np.sqrt(1 - (x / across) ** 2)
+        section = np.sqrt(1 - np.square(x / across))
         ribs.append(_rib(along * section, height * section, (x, 0, 0), wide, (28, 152)))
     pocket = box((2.4, 5.0, 3.8), (across + 0.4, 0.8, 2.5), bevel=0.4)
     slot = box((0.8, 3.0, 5.0), (across + 0.5, 0.8, 4.0))
@@ -58,14 +59,14 @@ def motorcycle_helmet(width=24.0, length=28.0, height=24.0, wall=1.4):
 def _brimmed_dome(across, along, height, peak, wall):
     """Model a hollow dome whose brim is longer in front and makes a rain gutter elsewhere."""
     angles = np.radians(np.linspace(90, 0, 19))[:, None]
-    inner = np.c_[np.cos(angles) * (across - wall), np.sin(angles) * (height - wall)]
-    outer = np.c_[np.cos(angles) * across, np.sin(angles) * height][-2::-1]
+    inner = np.c_[cos(angles) * (across - wall), sin(angles) * (height - wall)]
+    outer = np.c_[cos(angles) * across, sin(angles) * height][-2::-1]
     brim = [(1.4, -0.6), (2.3, -0.4), (2.5, 0), (2.5, 1.4), (1.7, 1.5), (1.4, 0.6), (0.1, 0.6)]
     inner[0, 0] = outer[-1, 0] = 0
     vertices, faces = lathe(np.concatenate([inner, np.add(brim, (across, 0)), outer]), 96)
     x, y, z = vertices.T
-    radius = np.maximum(np.hypot(x, y), 1e-9)
-    front = np.clip(-y / radius, 0, 1) ** 2.5 * np.clip((radius - across) / 1.4, 0, 1)
+    radius = np.maximum(norm(np.stack([x, y], axis=-1)), 1e-9)
+    front = power(np.clip(-y / radius, 0, 1), 2.5) * np.clip((radius - across) / 1.4, 0, 1)
     z -= front * (0.8 + 0.9 * (z > 1))
     return np.stack([x, y * (along / across) - peak * front, z], axis=1), faces
 
@@ -74,7 +75,7 @@ def _full_face(across, along, height, wall):
     """Model a hollow egg, open below, whose lower front reaches forward as the chin bar."""
     foot = 0.8 * across
     angles = np.radians(np.linspace(0, 90, 18))
-    dome = np.stack([across * np.cos(angles), EYES + (height - EYES) * np.sin(angles)], axis=1)
+    dome = np.stack([across * cos(angles), EYES + (height - EYES) * sin(angles)], axis=1)
     neck = smooth([(foot, 0.2), (0.92 * across, 5), (across, EYES)], 12)[:-1]
     outer = np.concatenate([neck, dome])
     middle = (0, EYES - 1)
@@ -85,10 +86,10 @@ def _full_face(across, along, height, wall):
     vertices, faces = lathe(np.concatenate([inner, roll, outer]), 64)
     x, y, z = vertices.T
     low = np.clip((EYES - z) / 7, 0, 1)
-    low = low**2 * (3 - 2 * low) * (1 - 0.07 * np.clip(5 - z, 0, 6))
+    low = np.square(low) * (3 - 2 * low) * (1 - 0.07 * np.clip(5 - z, 0, 6))
     front = np.clip(-y / across, 0, 1)
     x = x * (1 - 0.14 * low * front)
-    return np.stack([x, y * (along / across) - 3.2 * low * front**1.5, z], axis=1), faces
+    return np.stack([x, y * (along / across) - 3.2 * low * power(front, 1.5), z], axis=1), faces
 
 
 def _rib(half_length, height, centre, width, span):
@@ -97,7 +98,7 @@ def _rib(half_length, height, centre, width, span):
     span : its first and last angle in degrees from +y.
     """
     angles = np.radians(np.linspace(*span, 17))
-    arch = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    arch = np.stack([cos(angles), sin(angles)], axis=1)
     ramp = np.minimum(1, 7 * np.linspace(0, 1, 17) * np.linspace(1, 0, 17))[:, None]
     top = arch * (half_length, height) + arch * (1.1 * ramp - 0.1)
     bottom = arch * (half_length - 0.7, height - 0.7)
@@ -109,7 +110,7 @@ def _spoiler():
     outline = [(6.5, 22.4), (11.8, 18.4), (16.0, 18.2), (16.4, 19.3), (9.5, 23.4)]
     vertices, faces = extrude(outline, 13, axis="x", bevel=0.4, segments=1)
     vertices, faces = meshes.subdivide_long_edges(vertices, faces, 2.5)
-    bend = vertices[:, :1] ** 2
+    bend = np.square(vertices[:, :1])
     return vertices - bend * (0, 0.02, 0.045), faces
 
 

@@ -20,6 +20,7 @@ from blender_scripts.designs.shapes import (
     union,
 )
 from blender_scripts.designs.vessels.profiles import refined, strap
+from blender_scripts.portable import cos
 
 
 def wine_bottle(height=30.0, radius=4.3, wall=0.95):
@@ -59,7 +60,7 @@ def spray_bottle(radius=5.4, flatness=0.64):
     def waist(angle, r, z):
         """Scale the radius to ribs around the waist."""
         where = np.clip((z - 12) / 0.6, 0, 1) * np.clip((17.6 - z) / 0.6, 0, 1)
-        return 1 + 0.06 * where * np.cos(2 * np.pi * (z - 12) / 1.87)
+        return 1 + 0.06 * where * cos(2 * np.pi * (z - 12) / 1.87)
 
     body = scale(lathe(side, 72, radius_at=waist), (flatness, 1, 1))
     label = extrude(
@@ -73,7 +74,7 @@ def spray_bottle(radius=5.4, flatness=0.64):
     collar = lathe(
         refined([(0, 21.4), (2.5, 21.4), (2.7, 21.7), (2.5, 24.2), (2.2, 24.5), (0, 24.5)], 0.7),
         72,
-        radius_at=lambda angle, r, z: 1 + 0.07 * np.cos(12 * angle) * (r > 2),
+        radius_at=lambda angle, r, z: 1 + 0.07 * cos(12 * angle) * (r > 2),
     )
     # the head's side view, (y, z); its nozzle points to -y
     outline = smooth(

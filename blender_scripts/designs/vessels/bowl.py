@@ -16,6 +16,7 @@ from blender_scripts.designs.shapes import (
     union,
 )
 from blender_scripts.designs.vessels.profiles import hollow, refined, strap
+from blender_scripts.portable import arcsin, arctan, arctan2, cos, exp, power, sin
 
 
 def soup_bowl(radius=8.0, height=7.5, wall=0.75, ribs=20):
@@ -25,8 +26,8 @@ def soup_bowl(radius=8.0, height=7.5, wall=0.75, ribs=20):
     foot = [(0, 0.7), (3.0, 0.7), (3.3, 0), (4.4, 0), (4.7, 0.3), (4.7, 1.2)]
 
     def gadroons(angle, r, z):
-        where = np.sin(np.pi * np.clip((z - 1.8) / 4.2, 0, 1))
-        return 1 + 0.035 * where * (2 * np.abs(np.cos(ribs / 2 * angle)) - 1)
+        where = sin(np.pi * np.clip((z - 1.8) / 4.2, 0, 1))
+        return 1 + 0.035 * where * (2 * np.abs(cos(ribs / 2 * angle)) - 1)
 
     body = lathe(refined(hollow(curve, wall, foot), 0.8), 120, radius_at=gadroons)
     loop = [(radius - 0.5, 6.0), (radius + 2.4, 6.2), (radius + 3.6, 5.0), (radius + 2.6, 3.6)]
@@ -40,9 +41,9 @@ def mixing_bowl(radius=10.0, height=12.5, wall=0.9):
     curve = np.concatenate([[(0, 0), (0.62 * radius, 0)], smooth(side, 20)])
 
     def spout(angle, r, z):
-        aside = np.angle(np.exp(1j * (angle + np.pi / 2)))
+        aside = arctan2(cos(angle), -sin(angle))
         rise = np.clip((z - 0.5 * height) / (0.5 * height), 0, 1.05)
-        return 1 + 0.26 * rise**2 * np.exp(-((aside / 0.27) ** 2))
+        return 1 + 0.26 * np.square(rise) * exp(-np.square(aside / 0.27))
 
     body = lathe(refined(hollow(curve, wall, bead=0.35), 1.1), 96, radius_at=spout)
     bands = [torus(radius * (0.66 + 0.034 * z), 0.5, (0, 0, z), segments=64) for z in (2.6, 4.4)]
@@ -56,10 +57,10 @@ def pet_bowl(radius=11.0, height=6.5, rim=8.2):
     profile = [(0, 1.2), (radius - 3.5, 1.2), (radius - 2.2, 0), (radius, 0), (radius, 1.0)]
     profile += [(rim, height - 0.4), (rim - 0.4, height), (rim - 1.2, height)]
     profile += [(rim - 1.6, height - 0.4), (rim - 2.0, 3.0), (rim - 2.5, 2.3), (rim - 3.2, 2.1)]
-    slope = np.degrees(np.arctan((radius - rim) / (height - 1.4)))
+    slope = np.degrees(arctan((radius - rim) / (height - 1.4)))
     bone = extrude(_bone_outline(2.3, 0.72, 1.08), 2.6, axis="y", bevel=0.25)
     pad = scale(_post(1.4, 0, -0.7), (1.15, 1, 0.8), (0, 0, -0.7))
-    paw = join(pad, *(_post(0.66, x, 1.8 - 0.45 * x**2) for x in (-1.75, -0.6, 0.6, 1.75)))
+    paw = join(pad, *(_post(0.66, x, 1.8 - 0.45 * x * x) for x in (-1.75, -0.6, 0.6, 1.75)))
     relief = []
     for turn, part in ((0, bone), (90, paw), (180, bone), (270, paw)):
         upright = move(rotate(part, "x", -slope), (0, 0.6 - (radius + rim) / 2, height / 2 + 0.2))
@@ -72,8 +73,8 @@ def _bone_outline(x, z, radius):
 
     Its lobes have the given radius and lie at (+-x, +-z).
     """
-    angles = np.radians(np.linspace(-np.degrees(np.arcsin(z / radius)), 180, 16))
-    lobe = np.stack([x + radius * np.cos(angles), z + radius * np.sin(angles)], axis=1)
+    angles = np.radians(np.linspace(-np.degrees(arcsin(z / radius)), 180, 16))
+    lobe = np.stack([x + radius * cos(angles), z + radius * sin(angles)], axis=1)
     back = lobe[:0:-1]  # without the crotch, which two lobes share
     outline = np.concatenate([lobe, back * (-1, 1), -lobe, back * (1, -1)])
     return outline[::-1, ::-1]
@@ -94,12 +95,12 @@ def fluted_bowl(radius=9.6, height=10.5, wall=0.8, lobes=12):
         return np.clip((z - 3.8) / (height - 3.8), 0, 1)
 
     def flutes(angle, r, z):
-        return 1 + 0.17 * share(z) ** 0.7 * (np.abs(np.cos(lobes / 2 * angle)) - 0.6)
+        return 1 + 0.17 * power(share(z), 0.7) * (np.abs(cos(lobes / 2 * angle)) - 0.6)
 
     vertices, faces = lathe(refined(hollow(curve, wall, foot), 0.9), 120, radius_at=flutes)
-    angle = np.arctan2(vertices[:, 1], vertices[:, 0])
-    wave = np.abs(np.cos(lobes / 2 * angle)) - 0.6
-    vertices[:, 2] += 1.1 * share(vertices[:, 2]) ** 2 * wave
+    angle = arctan2(vertices[:, 1], vertices[:, 0])
+    wave = np.abs(cos(lobes / 2 * angle)) - 0.6
+    vertices[:, 2] += 1.1 * np.square(share(vertices[:, 2])) * wave
     return vertices, faces
 
 

@@ -18,6 +18,7 @@ from blender_scripts.designs.shapes import (
     union,
 )
 from blender_scripts.designs.vessels.profiles import cushion, hollow, refined
+from blender_scripts.portable import arctan2, cos, exp, sin
 
 
 def pail(top=13.5, bottom=9.8, height=25.0, wall=1.1):
@@ -38,7 +39,7 @@ def pail(top=13.5, bottom=9.8, height=25.0, wall=1.1):
     seam = sweep([(0, radius(z), z) for z in np.linspace(2.5, pivot + 1, 12)], 1.0, 12)
     reach = radius(pivot) + 2.05  # clear of the rim
     angles = np.linspace(-0.04, np.pi + 0.04, 40)
-    wire = np.stack([reach * np.cos(angles), 0 * angles, pivot + 18 * np.sin(angles)], axis=1)
+    wire = np.stack([reach * cos(angles), 0 * angles, pivot + 18 * sin(angles)], axis=1)
     grip = cylinder(1.5, 9, (0, 0, pivot + 17.6), axis="x", bevel=0.4, segments=24)
     handle = rotate(union(sweep(wire, 0.65, 12), grip), "x", -20, (0, 0, pivot))
     return union(body, join(*hoops), seam, join(*ears), handle)
@@ -53,9 +54,9 @@ def mop_bucket(length=17.0, slimness=0.68, height=24.0, wall=1.5):
     profile = refined(hollow(curve, wall, bumper, bead=0.4), 2) + np.array([0, floor])
 
     def plan(angle, r, z):
-        aside = np.angle(np.exp(1j * (angle + np.pi / 2)))
+        aside = arctan2(cos(angle), -sin(angle))
         rise = np.clip((z - floor - 0.55 * height) / (0.45 * height), 0, 1.05)
-        return cushion(angle, r, z) + 0.26 * rise**2 * np.exp(-((aside / 0.3) ** 2))
+        return cushion(angle, r, z) + 0.26 * np.square(rise) * exp(-np.square(aside / 0.3))
 
     tub = scale(lathe(profile, 88, radius_at=plan), (slimness, 1, 1))
     casters = [move(_caster(floor), (x, y, 0)) for x in (-7.2, 7.2) for y in (-10.4, 10.4)]

@@ -20,6 +20,7 @@ from blender_scripts.designs.shapes import (
     union,
 )
 from blender_scripts.designs.vessels.profiles import refined
+from blender_scripts.portable import cos, exp, power, sin
 
 
 def traffic_cone(height=70.0, base=42.0, wall=2.6):
@@ -54,9 +55,11 @@ def ice_cream_cone(height=11.0, radius=4.0, lines=8):
 
     def waffle(angle, r, z):
         turns, climb = lines * angle, 3.3 * z
-        crest = np.maximum(np.cos(turns + climb), np.cos(turns - climb))
+        crest = np.maximum(cos(turns + climb), cos(turns - climb))
         fade = np.clip((height - 0.6 - z) / 0.5, 0, 1) * np.clip(z / 2, 0, 1)
-        return 1 + fade * 0.44 * np.clip((crest - 0.3) / 0.65, 0, 1) ** 1.5 / np.maximum(r, 1.0)
+        return 1 + fade * 0.44 * power(np.clip((crest - 0.3) / 0.65, 0, 1), 1.5) / np.maximum(
+            r, 1.0
+        )
 
     z = np.linspace(0, height, 56)
     side = np.stack([0.5 + (radius - 0.5) * z / height, z], axis=1)
@@ -66,7 +69,7 @@ def ice_cream_cone(height=11.0, radius=4.0, lines=8):
     lower, upper = height + 3.2, height + 7.6
     drips, drops = [], []
     for degrees, length in ((-128, 3.8), (-62, 2.4), (35, 3.2), (150, 2.6)):
-        out = np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))])
+        out = np.array([cos(np.radians(degrees)), sin(np.radians(degrees))])
         low = height - length
         course = [(radius + 0.5, lower - 1.4), (radius + 0.5, height + 0.5)]
         course += [(radius + 0.25, height - 0.9), (radius * low / height + 0.3, low)]
@@ -86,12 +89,12 @@ def ice_cream_cone(height=11.0, radius=4.0, lines=8):
 def _scoop(radius, lobes):
     """Model a ball of ice cream with a lumpy skirt round its lower half."""
     angles = np.radians(np.linspace(-75, 90, 28))
-    ball = radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    ball[:, 0] += 0.15 * radius * np.exp(-(((ball[:, 1] / radius + 0.42) / 0.16) ** 2))
+    ball = radius * np.stack([cos(angles), sin(angles)], axis=1)
+    ball[:, 0] += 0.15 * radius * exp(-np.square((ball[:, 1] / radius + 0.42) / 0.16))
 
     def lumps(angle, r, z):
-        where = np.exp(-(((z / radius + 0.42) / 0.25) ** 2))
-        return 1 + 0.05 * where * (np.cos(lobes * angle) + 0.5 * np.cos((lobes - 4) * angle + 1))
+        where = exp(-np.square((z / radius + 0.42) / 0.25))
+        return 1 + 0.05 * where * (cos(lobes * angle) + 0.5 * cos((lobes - 4) * angle + 1))
 
     ball[-1, 0] = 0
     return lathe(np.concatenate([[(0, ball[0, 1])], ball]), 80, radius_at=lumps)
@@ -122,7 +125,7 @@ def rocket_nose(height=60.0, radius=12.0):
     """Model the nose of a rocket: blunt ogive, stepped interstage rings, four swept fins."""
     start = 0.4 * height
     rise = np.linspace(0, 0.96, 24)
-    ogive = np.stack([radius * (1 - rise**1.8), start + (height - start) * rise], axis=1)
+    ogive = np.stack([radius * (1 - power(rise, 1.8)), start + (height - start) * rise], axis=1)
     tip = [(1.5, height - 0.8), (1.5, height + 0.6), (0.9, height + 1.4), (0, height + 1.5)]
     outer = radius + 2.2
     steps = [(0, 0), (radius - 2.5, 0), (radius - 0.5, 4), (radius - 0.5, 5.5), (outer, 5.5)]

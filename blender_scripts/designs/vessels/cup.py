@@ -12,6 +12,7 @@ from blender_scripts.designs.shapes import (
     union,
 )
 from blender_scripts.designs.vessels.profiles import hollow, refined, strap
+from blender_scripts.portable import cos
 
 
 def coffee_mug(radius=4.3, height=10.4, wall=0.6, facets=12):
@@ -22,7 +23,7 @@ def coffee_mug(radius=4.3, height=10.4, wall=0.6, facets=12):
 
     def faceted(angle, r, z):
         where = np.clip((z - 1.6) / 0.5, 0, 1) * np.clip((5.9 - z) / 0.5, 0, 1)
-        return 1 + 0.07 * where * (2 * np.abs(np.cos(facets / 2 * angle)) - 1.4)
+        return 1 + 0.07 * where * (2 * np.abs(cos(facets / 2 * angle)) - 1.4)
 
     body = lathe(refined(hollow(curve, wall, foot, bead=0.08), 0.6), 96, radius_at=faceted)
     band = torus(radius, 0.38, (0, 0, 6.5), segments=72)
@@ -37,7 +38,7 @@ def tea_cup(radius=4.9, height=7.4, wall=0.55, lobes=10):
 
     def scallops(angle, r, z):
         rise = np.clip((z - base - 1.5) / 4, 0, 1)
-        return 1 + 0.09 * rise * (np.abs(np.cos(lobes / 2 * angle)) - 0.6)
+        return 1 + 0.09 * rise * (np.abs(cos(lobes / 2 * angle)) - 0.6)
 
     curve = [(0, 1.0), (1.9, 1.05), (3.2, 2.2), (3.7, 4), (4.0, 5.6), (radius, height)]
     foot = [(0, 0), (2.3, 0), (2.4, 0.3), (1.9, 0.9), (2.2, 1.3)]
@@ -47,7 +48,7 @@ def tea_cup(radius=4.9, height=7.4, wall=0.55, lobes=10):
     handle = union(strap(loop, 0.8, 1.2, 40), sphere((0.9, 0.65, 0.55), (6.4, 0, 7.8), 20))
 
     def petals(angle, r, z):
-        return 1 + 0.07 * np.clip((r - 5) / 3, 0, 1) * (np.abs(np.cos(lobes / 2 * angle)) - 0.6)
+        return 1 + 0.07 * np.clip((r - 5) / 3, 0, 1) * (np.abs(cos(lobes / 2 * angle)) - 0.6)
 
     top = smooth([(2.6, 1.3), (4.6, 1.4), (6.8, 2.0), (8.8, 3.0)], 12)
     under = smooth([(9.0, 2.6), (7.0, 1.3), (5.2, 0.6), (4.8, 0)], 12)

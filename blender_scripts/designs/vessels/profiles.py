@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from blender_scripts.designs.shapes import scale, smooth, sweep
+from blender_scripts.portable import arccos, cos, norm, sin, tan
 
 
 def refined(profile, longest):
@@ -17,7 +18,7 @@ def refined(profile, longest):
     profile = np.asarray(profile, dtype=float)
     pieces = [profile[:1]]
     for start, stop in pairwise(profile):
-        count = max(1, int(np.ceil(np.linalg.norm(stop - start) / longest - 1e-9)))
+        count = max(1, int(np.ceil(norm(stop - start) / longest - 1e-9)))
         pieces.append(start + (stop - start) * np.arange(1, count + 1)[:, None] / count)
     return np.concatenate(pieces)
 
@@ -32,14 +33,14 @@ def hollow(outside, wall, foot=(), bead=0.0, count=10):
     """
     outside = np.asarray(outside, dtype=float)
     along = np.gradient(outside, axis=0)
-    along /= np.linalg.norm(along, axis=1, keepdims=True)
+    along /= norm(along)[:, None]
     outward = np.stack([along[:, 1], -along[:, 0]], axis=1)
     inside = (outside - wall * outward)[::-1]
     radius = wall / 2 + bead
-    start = -np.arccos(wall / radius - 1)  # where the lip's circle leaves the outside
+    start = -arccos(wall / radius - 1)  # where the lip's circle leaves the outside
     angles = np.linspace(start, np.pi, count)[:-1, None]
-    lip = inside[0] + radius * ((1 + np.cos(angles)) * outward[-1] + np.sin(angles) * along[-1])
-    below = (outside[-1] - outside) @ along[-1] > -radius * np.sin(start) + 1e-9
+    lip = inside[0] + radius * ((1 + cos(angles)) * outward[-1] + sin(angles) * along[-1])
+    below = ((outside[-1] - outside) * along[-1]).sum(axis=1) > -radius * sin(start) + 1e-9
     outside = outside[below]
     if len(foot):
         past = np.argmax(outside[:, 0] > foot[-1][0])
@@ -54,7 +55,7 @@ def cushion(angle, r, z):
     Sides without any bulge would leave slivers where a boolean cuts them.
     """
     aside = (angle + np.pi / 4) % (np.pi / 2) - np.pi / 4  # from the middle of the side
-    return np.minimum((1 + 0.07 * (1 - np.tan(aside) ** 2)) / np.cos(aside), 1.28)
+    return np.minimum((1 + 0.07 * (1 - np.square(tan(aside)))) / cos(aside), 1.28)
 
 
 def strap(points, thickness, width, count=32, segments=16):

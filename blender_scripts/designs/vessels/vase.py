@@ -17,6 +17,7 @@ from blender_scripts.designs.shapes import (
     union,
 )
 from blender_scripts.designs.vessels.profiles import cushion, hollow, refined, strap
+from blender_scripts.portable import arctan, cos, sin
 
 
 def _flutes(count, depth, bottom, top):
@@ -25,7 +26,7 @@ def _flutes(count, depth, bottom, top):
     def radius_at(angle, r, z):
         share = np.clip((z - bottom) / (top - bottom), 0, 1)
         where = np.clip(4 * share, 0, 1) * np.clip(4 * (1 - share), 0, 1)
-        crest = np.sqrt(np.cos(count / 2 * angle) ** 2 + 0.04)  # |cos|, rounded
+        crest = np.sqrt(np.square(cos(count / 2 * angle)) + 0.04)  # |cos|, rounded
         return 1 + depth * where * (2 * crest - 1.4)
 
     return radius_at
@@ -76,7 +77,7 @@ def gourd_vase(height=30.0, wall=1.05, ridges=8, winding=0.13):
     profile = refined(hollow(curve, wall, foot, bead=0.3), 1.1)
     (x, y, z), faces = (part.T for part in lathe(profile, 96, radius_at=both))
     turn = winding * z  # straight flutes wound up: the faces follow the ridges
-    wound = np.stack([x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn), z])
+    wound = np.stack([x * cos(turn) - y * sin(turn), x * sin(turn) + y * cos(turn), z])
     collar = torus(3.9, 1.1, (0, 0, 16.2))
     knot = [sphere((1.5, 1.0, 1.2), (0, y, 16.2), 20) for y in (-4.9, 4.9)]
     return union((wound.T, faces.T), collar, join(*knot))
@@ -101,7 +102,7 @@ def square_vase(height=30.0, bottom=4.2, top=6.6, wall=1.2):
         np.insert(refined([*corners, corners[0]], 1.0)[:-1], 1, 0.0, axis=1), 0.75, 12, closed=True
     )
     lozenge = extrude(regular_polygon(4, 1.0) * (5.0, 1.9), 2.2, axis="y", bevel=0.4)
-    relief = rotate(join(frame, lozenge), "x", np.degrees(np.arctan(slope)))
+    relief = rotate(join(frame, lozenge), "x", np.degrees(arctan(slope)))
     relief = move(relief, (0, -1.05 * (bottom + top) / 2 - 0.1, (low + high) / 2))
     return union(body, join(*(rotate(relief, "z", 90 * k) for k in range(4))))
 

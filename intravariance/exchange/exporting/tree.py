@@ -14,7 +14,7 @@ from typing import Any
 from intravariance.cards.dataset_card import dataset_card
 from intravariance.cards.terms import Terms, terms_of
 from intravariance.dataset.store import Dataset, Record
-from intravariance.errors import InputError, IntegrityError, IVError
+from intravariance.errors import InputError, IntegrityError
 from intravariance.exchange.exporting.parts import digest_and_metadata
 from intravariance.exchange.exporting.tree_card import README, tree_card
 from intravariance.exchange.layouts import WRITERS
@@ -26,13 +26,12 @@ from intravariance.exchange.layouts.entries import (
     doubts,
     problems,
 )
+from intravariance.exchange.layouts.scan import shown_problems
 from intravariance.exchange.layouts.side_file import SIDE_FILE
-from intravariance.executors import Executor
+from intravariance.executors import Executor, run_all
 from intravariance.files.checksums import write_checksums
 from intravariance.files.folders import check_folder, new_folder, write_member
-from intravariance.progress import say, track
-
-_SHOWN_PROBLEMS = 10
+from intravariance.progress import say
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def write_tree(
     path = os.path.normpath(out.absolute())
     found = problems(layout.RULES, records, path)
     if found:
-        shown = "\n  ".join(found[:_SHOWN_PROBLEMS])
+        shown = shown_problems(found)
         raise InputError(f"--out {out} cannot be in the layout {layout.LAYOUT_NAME}:\n  {shown}")
     check_folder(out, EXPORT_RECORD, force)
     for doubt in doubts(layout.RULES, records, path):
@@ -88,15 +87,12 @@ def write_tree(
     if digest != dataset.digest:
         about["part_of"] = dataset.digest
     with new_folder(out, EXPORT_RECORD, force) as folder:
-        tasks = (
+        tasks = [
             _Task(record, layout.LAYOUT_NAME, entry, options)
             for record, entry in zip(records, entries, strict=True)
-        )
+        ]
         write_member(folder, EXPORT_RECORD, _record(layout, options, about, terms))
-        results = executor.run(_content, tasks)
-        for _, content in track(results, len(entries), "exporting", quiet):
-            if isinstance(content, IVError):
-                raise content
+        for _, content in run_all(executor, _content, tasks, "exporting", quiet):
             for name, data in content.items():
                 write_member(folder, name, data)
         beside = layout.lists(records, entries)

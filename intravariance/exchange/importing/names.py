@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names of an imported file: categories, subcategories and defects as the store writes them, ids.
 
-Different names stay different: where two become the same, the later gets a number behind it.
+Categories and subcategories keep their names, but for what no name may have; defects become plain
+words. Different names stay different: where two become the same, the later gets a number behind it.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from annotations.vocabulary import NORMAL
+from intravariance.dataset.names import as_name, plain_name
 from intravariance.dataset.schema import TABLE
 from intravariance.exchange.importing.sample import ImportJob
 from intravariance.exchange.layouts import Scan
 from intravariance.seeds import generator
-from intravariance.sources.finding import plain_name
 
 _LONGEST_NAME = 60
 
@@ -27,11 +28,17 @@ def name_scans(scans: Sequence[Scan], tree: str) -> tuple[list[ImportJob], dict[
     Ids are "<category>_<split>_<number>"; numbers are dealt at random, so that neither the id nor
     the place in the file says anything of the label, as in our own files.
     """
-    fallback = valid_name(tree, "objects")
-    categories = _valid_names([s.category or fallback for s in scans], {TABLE})
-    subcategories = _valid_names([s.subcategory for s in scans if s.subcategory], set())
-    defects = {NORMAL: NORMAL} | _valid_names(
-        [s.defect for s in scans if s.defect != NORMAL], {NORMAL}
+    fallback = as_name(tree) or "objects"
+    categories = _different(
+        [s.category or fallback for s in scans], lambda name: as_name(name) or "unnamed", {TABLE}
+    )
+    subcategories = _different(
+        [s.subcategory for s in scans if s.subcategory], lambda name: as_name(name) or "unnamed"
+    )
+    defects = {NORMAL: NORMAL} | _different(
+        [s.defect for s in scans if s.defect != NORMAL],
+        lambda name: valid_name(name, "defect"),
+        {NORMAL},
     )
     grouped: dict[tuple[str, str], list[Scan]] = {
         (name, split): [] for name in categories.values() for split in ("train", "test")
@@ -64,7 +71,7 @@ def name_scans(scans: Sequence[Scan], tree: str) -> tuple[list[ImportJob], dict[
 def valid_name(text: str, fallback: str) -> str:
     """Write a text as a plain name: lower-case letters, digits, underscores, a letter first."""
     plain = unicodedata.normalize("NFKD", plain_name(text)).encode("ascii", "ignore").decode()
-    name = re.sub(r"[^a-z0-9_]+", "_", plain).strip("_")[:_LONGEST_NAME]
+    name = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:_LONGEST_NAME]
     if not name:
         return fallback
     return name if name[0].isalpha() else f"n{name}"
@@ -76,16 +83,21 @@ def tree_name(path: Path) -> str:
     return name.removesuffix(path.suffix) if path.is_file() else name
 
 
-def _valid_names(names: Iterable[str], taken: set[str]) -> dict[str, str]:
-    """Return valid names for names; different ones stay different, and none is already taken."""
-    valid: dict[str, str] = {}
+def _different(
+    names: Iterable[str], renamed: Callable[[str], str], taken: Iterable[str] = ()
+) -> dict[str, str]:
+    """Return the new names; different ones stay different, and none is already taken.
+
+    Names that differ in capitals, spaces or hyphens alone count as the same.
+    """
+    new: dict[str, str] = {}
     used = set(taken)
     for name in dict.fromkeys(names):
-        wanted = new = valid_name(name, "unnamed")
+        wanted = free = renamed(name)
         number = 1
-        while new in used:
+        while plain_name(free) in used:
             number += 1
-            new = f"{wanted}_{number}"
-        used.add(new)
-        valid[name] = new
-    return valid
+            free = f"{wanted}_{number}"
+        used.add(plain_name(free))
+        new[name] = free
+    return new

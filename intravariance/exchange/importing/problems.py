@@ -21,13 +21,8 @@ def refusal(bad: dict[str, str], count: int, kept_samples: str) -> InputError:
     """Return the error of an import, of so many clouds. kept_samples : how it ends."""
     return InputError(
         f"{len(bad)} of {count} clouds cannot be used; --skip-bad leaves them out:\n"
-        f"{shown(bad)}{kept_samples}"
+        f"  {shown_problems(bad.values())}{kept_samples}"
     )
-
-
-def shown(bad: dict[str, str]) -> str:
-    """Show the first twenty reasons, a line each, and how many more there are."""
-    return f"  {shown_problems(list(bad.values()))}"
 
 
 def record_of(skipped: dict[str, str]) -> dict[str, Any]:

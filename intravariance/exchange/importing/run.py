@@ -34,14 +34,13 @@ from intravariance.dataset.work_folder import (
     locked_folder,
     plain_disk_errors,
 )
-from intravariance.errors import InputError, IVError
+from intravariance.errors import InputError
 from intravariance.exchange.importing.exported_from import exported_from
 from intravariance.exchange.importing.names import name_scans, tree_name, valid_name
 from intravariance.exchange.importing.problems import (
     file_and_reason,
     record_of,
     refusal,
-    shown,
     without_root,
 )
 from intravariance.exchange.importing.sample import (
@@ -53,11 +52,12 @@ from intravariance.exchange.importing.sample import (
     measure_extent,
 )
 from intravariance.exchange.layouts import READERS, detect_layout, find_scans
+from intravariance.exchange.layouts.scan import shown_problems
 from intravariance.exchange.parquet.reading import is_parquet_export, restore_dataset
 from intravariance.exchange.parquet.writing import PARQUET_LAYOUT
-from intravariance.executors import Executor
+from intravariance.executors import Executor, run_all
 from intravariance.files.atomic import check_target, write_whole
-from intravariance.progress import say, track
+from intravariance.progress import say
 from intravariance.verification.verify import failures
 
 Normalise = Literal["auto", "none"]
@@ -176,6 +176,11 @@ def plan_import(settings: ImportSettings) -> ImportPlan:
         f"{layout}: {len(jobs)} clouds of {len({job.category for job in jobs})} categories",
         settings.quiet,
     )
+    for old, new in renamed.items():
+        say(f"name rewritten: {old!r} is {new!r} in the file", settings.quiet)
+    if links := scans[0].tree.links_left_out(""):
+        shown = ", ".join(links[:3]) + (", ..." if len(links) > 3 else "")
+        say(f"not followed: {len(links)} links to folders or out of {settings.path} ({shown})")
     imported: dict[str, Any] = {"layout": layout, "tree": tree, "normalise": settings.normalise}
     imported |= exported_from(scans[0].tree)
     return ImportPlan(
@@ -216,7 +221,8 @@ def run_import(
             raise refusal(bad, len(its_jobs), kept(partial))
         if not made:
             raise InputError(
-                f"{plan.root}: none of its clouds can be used; {shown(skipped)}{kept(partial)}"
+                f"{plan.root}: none of its clouds can be used:\n"
+                f"  {shown_problems(skipped.values())}{kept(partial)}"
             )
         chosen = [job for job in its_jobs if job.id in made]
         specification = found_specification(plan, chosen, made)
@@ -303,12 +309,10 @@ def _frames(
             for job in plan.jobs
             if job.scan.split == split and job.group not in extents
         }
-        results = executor.run(measure_extent, [job.scan for job in scans.values()])
+        asked = [job.scan for job in scans.values()]
         label = "sizes of training clouds" if split == "train" else "sizes of test clouds"
         bad: dict[str, str] = {}
-        for scan, result in track(results, len(scans), label, quiet):
-            if isinstance(result, IVError):
-                raise result
+        for scan, result in run_all(executor, measure_extent, asked, label, quiet):
             if isinstance(result, BadScan):
                 bad[scan.id] = without_root(result.reason, plan.root)
             else:
@@ -339,9 +343,7 @@ def _make_shards(
         say(f"carrying on: {len(made)} of {len(jobs)} samples exist", quiet)
     left = [job for job in jobs if job.id not in made]
     bad: dict[str, str] = {}
-    for job, result in track(executor.run(make_shard, left), len(left), "clouds", quiet):
-        if isinstance(result, IVError):
-            raise result
+    for job, result in run_all(executor, make_shard, left, "clouds", quiet):
         if isinstance(result, BadScan):
             bad[job.scan.id] = without_root(result.reason, root)
         else:

@@ -52,12 +52,7 @@ from intravariance.exchange.layouts.class_folders import (
     scans_of,
 )
 from intravariance.exchange.layouts.entries import Entry, ExportOptions, Numbers, Rules
-from intravariance.exchange.layouts.scan import (
-    FOREIGN_SPELLINGS,
-    Scan,
-    check_problems,
-    in_order,
-)
+from intravariance.exchange.layouts.scan import FOREIGN_SPELLINGS, Scan, check_problems, in_order
 from intravariance.exchange.layouts.template_meshes import write_obj
 from intravariance.files.trees import Tree
 

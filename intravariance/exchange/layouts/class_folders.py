@@ -112,19 +112,8 @@ def scans_of(
                     f"{tree.path / name}: its ground truth is missing, expected as {stem}.txt in "
                     f"the folder GT or gt of {folder.path}"
                 )
-            scans.append(
-                Scan(
-                    f"{folder.name}/{stem}",
-                    category,
-                    subcategory,
-                    split,
-                    defect,
-                    name,
-                    truth,
-                    tree,
-                    read_scan,
-                )
-            )
+            product = (category, subcategory, split, defect)
+            scans.append(Scan(f"{folder.name}/{stem}", *product, name, truth, tree, read_scan))
     problems += [
         f"{tree.path / folder.truth[stem]}: there is no cloud {stem} in {folder.path}/test"
         for stem in sorted(unused)

@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from annotations.vocabulary import NORMAL
 from intravariance.cloud_files import SUFFIXES, PointCloud, parse_labels
 from intravariance.cloud_files.npy import parse_array
+from intravariance.dataset.names import composed, plain_name
 from intravariance.dataset.specification import Split
 from intravariance.errors import InputError
 from intravariance.exchange.layouts.scan import (
@@ -44,7 +45,6 @@ from intravariance.exchange.layouts.scan import (
     parse_member,
 )
 from intravariance.files.trees import Tree
-from intravariance.sources.finding import plain_name
 
 LAYOUT_NAME = "folder"
 UNNAMED_DEFECT = "anomaly"
@@ -167,11 +167,11 @@ def _place(folders: tuple[str, ...], split: bool) -> tuple[str, Split, str] | No
         case ("train", *rest) if [_defect(name) for name in rest] in ([], [NORMAL]):
             return "", "train", NORMAL
         case (category, "train", *rest) if [_defect(name) for name in rest] in ([], [NORMAL]):
-            return plain_name(category), "train", NORMAL
+            return composed(category), "train", NORMAL
         case ("test", *rest) if len(rest) < 2:
             return "", "test", _defect(rest[0]) if rest else UNNAMED_DEFECT
         case (category, "test", *rest) if len(rest) < 2:
-            return plain_name(category), "test", _defect(rest[0]) if rest else UNNAMED_DEFECT
+            return composed(category), "test", _defect(rest[0]) if rest else UNNAMED_DEFECT
     return None
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -14,10 +14,9 @@ import numpy as np
 from annotations.vocabulary import NORMAL
 from intravariance.cloud_files import PointCloud, parse_cloud
 from intravariance.dataset.specification import Split
-from intravariance.errors import InputError
+from intravariance.errors import InputError, first_of
 from intravariance.files.trees import Tree
 
-_SHOWN_PROBLEMS = 20
 # How other data sets write the project's defects.
 FOREIGN_SPELLINGS = {"crak": "crack"}
 
@@ -120,8 +119,6 @@ def check_problems(
         raise InputError(f"{root} is not in the layout {layout}:\n  {shown_problems(problems)}")
 
 
-def shown_problems(problems: list[str]) -> str:
+def shown_problems(problems: Iterable[str]) -> str:
     """Show the first twenty problems, a line each, and how many more there are."""
-    more = len(problems) - _SHOWN_PROBLEMS
-    rest = [f"and {more} more"] if more > 0 else []
-    return "\n  ".join(problems[:_SHOWN_PROBLEMS] + rest)
+    return first_of(problems, 20, "\n  ")

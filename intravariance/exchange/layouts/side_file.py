@@ -12,7 +12,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from intravariance.dataset.specification import PLAIN_NAME
+from intravariance.dataset.names import name_problem
 from intravariance.errors import InputError
 from intravariance.exchange.layouts.scan import Scan, in_order, shown_problems
 from intravariance.files.trees import Tree
@@ -67,9 +67,7 @@ def _read(tree: Tree, path: Path) -> dict[str, tuple[str, str]]:
                 f"{path}: line {number} is no JSON object with file, category and subcategory "
                 f"({type(error).__name__}: {error})"
             ) from error
-        if not all(isinstance(name, str) for name in names) or not all(
-            PLAIN_NAME.fullmatch(name) for name in names[1:]
-        ):
+        if not all(isinstance(name, str) for name in names) or any(map(name_problem, names[1:])):
             raise InputError(f"{path}: line {number} has a category or subcategory that is no name")
         products[names[0]] = (names[1], names[2])
     return products

@@ -160,10 +160,7 @@ def samples_of(rows: pa.Table, defects: Sequence[str], what: str) -> list[Sample
 
 
 def _sample(
-    row: Mapping[str, Any],
-    arrays: Mapping[str, NDArray[Any]],
-    defects: Sequence[str],
-    what: str,
+    row: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], defects: Sequence[str], what: str
 ) -> Sample:
     where = f"{what}: sample {row['id']!r}"
     try:

@@ -28,7 +28,7 @@ from intravariance.exchange.exporting.parts import digest_and_metadata
 from intravariance.exchange.exporting.tree import Written
 from intravariance.exchange.layouts.entries import EXPORT_RECORD
 from intravariance.exchange.parquet.card import parquet_card
-from intravariance.exchange.parquet.croissant import Publication, croissant_for_parquet
+from intravariance.exchange.parquet.croissant import croissant_for_parquet
 from intravariance.exchange.parquet.table import ARRAYS, defect_names, schema, table
 from intravariance.files.atomic import replacing
 from intravariance.files.checksums import write_checksums
@@ -69,19 +69,12 @@ class _File:
         return [record for group in self.groups for record in group]
 
 
-def write_parquet(
-    dataset: Dataset,
-    out: Path,
-    publication: Publication | None = None,
-    force: bool = False,
-    quiet: bool = True,
-) -> Written:
+def write_parquet(dataset: Dataset, out: Path, force: bool = False, quiet: bool = True) -> Written:
     """Write the folder `out`, which appears only when complete.
 
     dataset : a whole file, or whole categories of it (`Dataset.filter(category=...)`), which
-    become a dataset with a content digest of its own. publication : where and when it is
-    published, for the Croissant file. force : replace an earlier export. quiet : no progress on
-    stderr. One row group is in memory at a time.
+    become a dataset with a content digest of its own. force : replace an earlier export. quiet : no
+    progress on stderr. One row group is in memory at a time.
 
     Raises InputError when `out` exists (with `force`: when it is no earlier export), or part of a
     category is missing; IntegrityError when a sample is not what the file's table says. Needs
@@ -102,9 +95,7 @@ def write_parquet(
             pass
         card = parquet_card(dataset, digest, {file.name: file.records for file in files}, folder)
         say("checksums", quiet)
-        croissant = croissant_for_parquet(
-            folder, card, content["metadata"], digest, defects, publication
-        )
+        croissant = croissant_for_parquet(folder, card, content["metadata"], digest, defects)
         write_member(folder, "README.md", card.encode())
         write_member(folder, "croissant.json", croissant.encode())
         names = write_checksums(folder)

@@ -7,6 +7,10 @@ const SPREAD = 1.75; // diameter of a point as a multiple of the spacing of the 
 // Noise drives points apart in depth, which is no gap in the surface: the diameter in the display
 // frame is at most what covers the surfaces of our products, of N points, LARGEST / sqrt(N).
 const LARGEST = 7.5;
+// Radius of the ball that a camera frames: noise and bulges leave the unit ball, and points are
+// drawn as discs around their places. A stray point may be cut off.
+const DISC = 0.06;
+const FRAMED = Math.min(Math.max(1, ...index.clouds.map((about) => about.reach)) + DISC, 1.5);
 const OBJECT = 1; // identifier of the cloud within K3D; each pane has a K3D of its own
 const UNMOVED = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
 const SOURCES = { dataset: "Made in Blender", generator: "Pseudo-anomalies", scan: "Scans" };
@@ -228,7 +232,7 @@ class Pane {
   // Look at the middle of the display frame from a direction, so that the unit ball fits.
   lookFrom(direction) {
     const { width, height } = this.k3d.getWorld();
-    const away = 1.02 / Math.sin((FIELD_OF_VIEW * Math.PI) / 360) / Math.min(1, width / height);
+    const away = FRAMED / Math.sin((FIELD_OF_VIEW * Math.PI) / 360) / Math.min(1, width / height);
     const length = Math.hypot(...direction);
     this.k3d.setCamera([...direction.map((value) => (away * value) / length), 0, 0, 0, 0, 0, 1]);
   }

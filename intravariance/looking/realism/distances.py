@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,18 +82,9 @@ def distance(
     n_real, n_pseudo = len(first), len(second)
     if min(n_real, n_pseudo) < FEWEST_OBJECTS:
         return None
-    boots = _wasserstein(
-        first,
-        second,
-        _resample(n_real, n_real, resamples, rng),
-        _resample(n_pseudo, n_pseudo, resamples, rng),
-    )
-    chance = _wasserstein(
-        first,
-        first,
-        _resample(n_real, n_real, resamples, rng),
-        _resample(n_real, n_pseudo, resamples, rng),
-    )
+    draw = partial(_resample, resamples=resamples, rng=rng)
+    boots = _wasserstein(first, second, draw(n_real, n_real), draw(n_pseudo, n_pseudo))
+    chance = _wasserstein(first, first, draw(n_real, n_real), draw(n_real, n_pseudo))
     tail = (1 - _LEVEL) / 2
     low, high = np.quantile(boots, (tail, 1 - tail)).tolist()
     value = _wasserstein(first, second, np.ones((1, n_real)), np.ones((1, n_pseudo)))
@@ -134,10 +126,7 @@ def _wasserstein(first: Floats, second: Floats, weights: Floats, others: Floats)
     values = np.concatenate([first, second])
     order = np.argsort(values, kind="stable")
     steps = np.concatenate(
-        [
-            weights / weights.sum(axis=1, keepdims=True),
-            -others / others.sum(axis=1, keepdims=True),
-        ],
+        [weights / weights.sum(axis=1, keepdims=True), -others / others.sum(axis=1, keepdims=True)],
         axis=1,
     )[:, order]
     gap = np.abs(np.cumsum(steps, axis=1)[:, :-1])  # (B, n + m - 1)

@@ -44,8 +44,7 @@ def figure(objects: Iterable[MeasuredDefect], dpi: int = 110) -> bytes:
     for number, (name, quantity) in enumerate(QUANTITIES.items()):
         axis = axes.flat[number]
         _boxes(axis, name, groups, styles)
-        unit = f" [{quantity.unit}]" if quantity.unit else ""
-        axis.set_title(f"{quantity.title}{unit}", fontsize=11)
+        axis.set_title(quantity.label, fontsize=11)
         axis.set_xlabel(quantity.meaning, fontsize=8, color="#444444")
         if number % _COLUMNS:
             axis.tick_params(labelleft=False)
@@ -76,14 +75,8 @@ def _boxes(axis: Any, measure: str, groups: Groups, styles: Styles) -> None:
         values = [getattr(item.measures, measure) for item in members]
         known = [value for value in values if value is not None]
         if not known:
-            axis.annotate(
-                "not defined",
-                (0.02, position),
-                xycoords=("axes fraction", "data"),
-                va="center",
-                fontsize=8,
-                color="#777777",
-            )
+            place = {"xycoords": ("axes fraction", "data"), "va": "center"}
+            axis.annotate("not defined", (0.02, position), fontsize=8, color="#777777", **place)
             continue
         _box(axis, position, np.array(known), styles[name][0])
     labels = [f"{name} ({len(members)})" for name, (_, members) in groups.items()]

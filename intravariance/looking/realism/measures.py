@@ -92,6 +92,11 @@ class Quantity:
     unit: str
     meaning: str
 
+    @property
+    def label(self) -> str:
+        """Return the title, with the unit where there is one."""
+        return f"{self.title} [{self.unit}]" if self.unit else self.title
+
 
 QUANTITIES: dict[str, Quantity] = {
     "magnitude_mean": Quantity("mean displacement", "radii", "how far the surface was moved"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A realism comparison as JSON, CSV and Markdown."""
+"""A realism comparison as CSV and Markdown; `dataclasses.asdict` gives its JSON form."""
 
 from __future__ import annotations
 
@@ -16,12 +16,6 @@ from intravariance.looking.realism.distances import Distance
 from intravariance.looking.realism.measures import QUANTITIES
 from intravariance.looking.realism.two_sample import TwoSample
 from intravariance.tables import markdown_table
-
-
-def to_dict(result: Realism) -> dict[str, Any]:
-    """Convert to a JSON-able dict; None where undefined."""
-    return asdict(result)
-
 
 CSV_FIELDS = (
     "generator", "defect", "measure", "unit", "value", "low", "high", "reference", "scale",
@@ -52,48 +46,50 @@ def csv_rows(result: Realism) -> list[dict[str, Any]]:
     return rows
 
 
+def two_sample_table(result: Realism, interval: bool = False) -> tuple[list[str], list[list[str]]]:
+    """Return heading and rows: AUROC and [control] of each generator and defect type."""
+    return _table(result, lambda item: _test(item, interval))
+
+
 def markdown(result: Realism) -> str:
     """Write the tables as Markdown: the two-sample test with its control, then each measure."""
-    defects = list(dict.fromkeys(item.defect for item in result.comparisons))
-    generators = list(dict.fromkeys(item.generator for item in result.comparisons))
-    at = {(item.generator, item.defect): item for item in result.comparisons}
     radii = {c.two_sample.radius for c in result.comparisons if c.two_sample}
     said = f" FPFH radius {min(radii):g}." if radii else ""
     parts = [
         "### Two-sample test\n\nAUROC with its 95 % interval; 0.5: cannot be told apart, below: "
         f"chance. In brackets the control far from the defects.{said}\n",
-        _table(generators, defects, lambda g, d: _test_cell(at[g, d])),
+        markdown_table(*two_sample_table(result, interval=True)),
     ]
     for name, quantity in QUANTITIES.items():
-        unit = f" [{quantity.unit}]" if quantity.unit else ""
         parts += [
-            f"\n### {quantity.title.capitalize()}{unit}\n\nWasserstein-1 distance with its 95 % "
+            f"\n### {quantity.label.capitalize()}\n\nWasserstein-1 distance with its 95 % "
             "interval; in brackets what chance alone gives.\n",
-            _table(generators, defects, lambda g, d, name=name: _cell(at[g, d].distances[name])),
+            markdown_table(*_table(result, lambda item, name=name: _cell(item.distances[name]))),
         ]
     parts += ["\n### Nearest generator\n\n*: its interval lies below all others.\n"]
     best = {(item.criterion, item.defect): item for item in result.nearest}
-    criteria = [TWO_SAMPLE, *QUANTITIES]
-    title = {name: quantity.title for name, quantity in QUANTITIES.items()}
-    parts.append(
-        _table(
-            criteria, defects, lambda c, d: _best_cell(best.get((c, d))), lambda c: title.get(c, c)
-        )
-    )
-    return "\n".join(parts) + "\n"
+    titles = {TWO_SAMPLE: TWO_SAMPLE} | {name: one.title for name, one in QUANTITIES.items()}
+    defects = dict.fromkeys(item.defect for item in result.comparisons)
+    rows = [[titles[c], *(_best(best.get((c, defect))) for defect in defects)] for c in titles]
+    return "\n".join([*parts, markdown_table(["", *defects], rows)]) + "\n"
 
 
-def _table(rows: list[str], columns: list[str], cell: Any, head: Any = str) -> str:
-    lines = ([head(row), *(cell(row, column) for column in columns)] for row in rows)
-    return markdown_table(["", *columns], lines)
+def _table(result: Realism, cell: Any) -> tuple[list[str], list[list[str]]]:
+    """Return heading and rows of a table with a cell for each generator and defect type."""
+    rows: dict[str, dict[str, str]] = {}
+    for item in result.comparisons:
+        rows.setdefault(item.generator, {})[item.defect] = cell(item)
+    heading = dict.fromkeys(item.defect for item in result.comparisons)
+    return ["", *heading], [[name, *row.values()] for name, row in rows.items()]
 
 
-def _test_cell(item: GeneratorComparison) -> str:
-    if item.two_sample is None:
-        return "-"
+def _test(item: GeneratorComparison, interval: bool) -> str:
     test, control = item.two_sample, item.control
+    if test is None:
+        return "-"
     beside = "-" if control is None else f"{control.auroc:.2f}"
-    return f"{test.auroc:.2f} ({test.low:.2f} to {test.high:.2f}) [{beside}]"
+    between = f" ({test.low:.2f} to {test.high:.2f})" if interval else ""
+    return f"{test.auroc:.2f}{between} [{beside}]"
 
 
 def _cell(item: Distance | None) -> str:
@@ -102,5 +98,5 @@ def _cell(item: Distance | None) -> str:
     return f"{item.value:.3g} ({item.low:.3g} to {item.high:.3g}) [{item.reference:.3g}]"
 
 
-def _best_cell(item: Nearest | None) -> str:
+def _best(item: Nearest | None) -> str:
     return "-" if item is None else item.generator + ("*" if item.clear else "")

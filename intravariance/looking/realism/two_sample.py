@@ -342,10 +342,7 @@ def _fit(objects: list[_Object], weights: list[float]) -> Any:
     )
     model = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=500))
     model.fit(
-        rows,
-        sides,
-        standardscaler__sample_weight=weight,
-        logisticregression__sample_weight=weight,
+        rows, sides, standardscaler__sample_weight=weight, logisticregression__sample_weight=weight
     )
     return model.decision_function
 

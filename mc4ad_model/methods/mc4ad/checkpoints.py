@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from intravariance.errors import InputError, IntegrityError
+from intravariance.errors import InputError, IntegrityError, first_of
 from mc4ad_model.methods.mc4ad.architectures import NetworkConfig
 from mc4ad_model.methods.mc4ad.network import CFPNet
 from mc4ad_model.methods.saved_files import pair_names, read_pair, write_pair
@@ -159,6 +159,4 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def _some(names: Iterable[str]) -> str:
     """Return the first few of some names, for a message."""
-    every = sorted(names)
-    rest = f" and {len(every) - NAMED} more" if len(every) > NAMED else ""
-    return (", ".join(every[:NAMED]) or "nothing") + rest
+    return first_of(sorted(names), NAMED) or "nothing"

@@ -5,7 +5,8 @@
     templates.safetensors|json   points that clouds are registered to (data.frame = "registered")
     checkpoint-00000480.*        network, and ...-optimiser.* : to resume from; only the last
     metrics.jsonl                a line an epoch: losses and learning rate
-    timing.json                  seconds, steps and memory of the process that finished
+    timing.json                  seconds, steps and memory of the process that finished, and a note
+                                 where earlier ones had trained a part
 
 The network is always the one after the last epoch: nothing of a run is chosen by its test data.
 (The preset `quick` itself was chosen by test labels of another build, see docs/training.md.)
@@ -13,7 +14,6 @@ The network is always the one after the last epoch: nothing of a run is chosen b
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -22,16 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intravariance.errors import InputError, IVError
-from intravariance.files.atomic import write_file
 from intravariance.seeds import seed_of
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.machine.ranks import Ranks
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
 from mc4ad_model.methods.method import FittedOn, Prediction
-from mc4ad_model.methods.saved_files import load_arrays, reading, save_arrays, writing
+from mc4ad_model.methods.saved_files import load_arrays, reading, save_arrays, write_json, writing
 from mc4ad_model.methods.settings import Settings
 from mc4ad_model.methods.templates import Templates, check_scale, registration_points
-from mc4ad_model.registration.poses import Registration
+from mc4ad_model.registration.poses import DEFAULT_NOISE, Registration, saved_noise
 
 if TYPE_CHECKING:
     from mc4ad_model.methods.mc4ad.network import CFPNet
@@ -56,6 +55,7 @@ class MC4AD:
         self._machine = machine or Machine()
         self._network: CFPNet | None = None
         self._templates: dict[str, NDArray[np.float32]] = {}
+        self._noise_sigma = DEFAULT_NOISE
         self._registration: Registration | None = None
         self._steps = 0
         self._timing: dict[str, Any] | None = None
@@ -73,12 +73,7 @@ class MC4AD:
 
     def check(self, templates: Templates) -> None:
         """Check what would keep a training from its end. Errors as of `Method.check`."""
-        from mc4ad_model.methods.mc4ad.training import (  # noqa: PLC0415 - weight
-            steps_per_epoch,
-        )
-        from mc4ad_model.methods.mc4ad.training_samples import (  # noqa: PLC0415 - weight
-            TrainingSamples,
-        )
+        from mc4ad_model.methods.mc4ad import training, training_samples  # noqa: PLC0415 - weight
         from mc4ad_model.sparse import get_backend  # noqa: PLC0415 - weight
 
         self._machine.torch_device()
@@ -96,8 +91,8 @@ class MC4AD:
                 'Take another frame than data.frame = "registered": --set data.frame=own '
                 "--set data.rotation=so3",
             )
-        samples = TrainingSamples(templates, self.settings, seed=0)
-        steps_per_epoch(samples, self.settings.training, Ranks.here(self._machine))
+        samples = training_samples.TrainingSamples(templates, self.settings, seed=0)
+        training.steps_per_epoch(samples, self.settings.training, Ranks.here(self._machine))
 
     def fit(
         self, templates: Templates, rng: np.random.Generator, folder: Path | None = None
@@ -108,31 +103,27 @@ class MC4AD:
         from the seed of `rng` and nothing is drawn from it. Interrupted in its last step, a
         training is saved in its folder before it says so.
         """
-        from mc4ad_model.methods.mc4ad.training import train  # noqa: PLC0415 - weight
-        from mc4ad_model.methods.mc4ad.training_state import (  # noqa: PLC0415 - weight
-            TrainingRun,
-        )
+        from mc4ad_model.methods.mc4ad import training, training_state  # noqa: PLC0415 - weight
 
         self.check(templates)
-        self.fitted_on = FittedOn(templates.category, seed_of(rng), templates.data_digest)
+        on = self.fitted_on = FittedOn(templates.category, seed_of(rng), templates.data_digest)
         ranks = Ranks.here(self._machine)
         with tempfile.TemporaryDirectory() as temporary:
-            run = TrainingRun(folder or Path(temporary), self.settings, self.fitted_on)
+            run = training_state.TrainingRun(folder or Path(temporary), self.settings, on)
             if self.settings.data.frame == "registered":
-                self._templates = registration_points(templates, self.fitted_on.seed)
-                self._register()
+                self._register(registration_points(templates, on.seed), templates.noise_sigma)
                 if ranks.first:
                     self._save_templates(run.folder)
-            done = train(run, templates, self._machine, ranks)
+            done = training.train(run, templates, self._machine, ranks)
         self._network, self._steps, self._timing = done.network.eval(), done.step, done.timing
         if done.stopped:  # nothing is lost, but another category is not begun
             if folder is not None and ranks.first:
                 self.save(folder)
             raise IVError(f"{templates.category}: interrupted, but trained to its end")
 
-    def _register(self) -> None:
-        points = self._templates
-        self._registration = Registration([points[name] for name in sorted(points)])
+    def _register(self, points: dict[str, NDArray[np.float32]], noise_sigma: float) -> None:
+        self._templates, self._noise_sigma = points, noise_sigma
+        self._registration = Registration([points[name] for name in sorted(points)], noise_sigma)
 
     def score(self, points: NDArray[np.float32]) -> Prediction:
         """Predict the force on each point; its norm is the point's score."""
@@ -150,10 +141,9 @@ class MC4AD:
         if self._templates and not (folder / f"{TEMPLATES}.json").is_file():
             self._save_templates(folder)
         metadata = {"step": self._steps, **vars(on)}
+        if self._timing is not None:
+            write_json(folder / TIMING, self._timing)
         with writing(folder / NETWORK):
-            if self._timing is not None:
-                text = json.dumps(self._timing, indent=2) + "\n"
-                write_file(folder / TIMING, text.encode(), force=True)
             save_checkpoint(folder / NETWORK, self.network, metadata, force=True)
         for path in folder.glob("checkpoint-*"):
             path.unlink()
@@ -161,7 +151,8 @@ class MC4AD:
     def _save_templates(self, folder: Path) -> None:
         assert self.fitted_on is not None
         with writing(folder / TEMPLATES):
-            save_arrays(folder / TEMPLATES, self._templates, {"category": self.fitted_on.category})
+            description = {"category": self.fitted_on.category, "noise_sigma": self._noise_sigma}
+            save_arrays(folder / TEMPLATES, self._templates, description)
 
     def load(self, folder: Path) -> None:
         """Take up the network, onto the machine's device. Errors as of `Method.load`."""
@@ -173,8 +164,8 @@ class MC4AD:
                 path, self._machine.backend, expected=self.settings.network
             )
             if self.settings.data.frame == "registered":
-                self._templates, _ = load_arrays(folder / TEMPLATES)
-                self._register()
+                points, description = load_arrays(folder / TEMPLATES)
+                self._register(points, saved_noise(description, folder / TEMPLATES))
         self.fitted_on = FittedOn.from_mapping(metadata, f"{path}.json: metadata")
         self._network, self._steps = network.to(self._machine.torch_device()).eval(), 0
         self._steps = int(metadata.get("step", 0))

@@ -18,11 +18,7 @@ from mc4ad_model.machine.interruption import Interruption
 from mc4ad_model.machine.precision import slow_bfloat16
 from mc4ad_model.machine.ranks import Ranks
 from mc4ad_model.methods.mc4ad.configuration import TrainingConfig
-from mc4ad_model.methods.mc4ad.training_samples import (
-    CollatedBatch,
-    TrainingSamples,
-    load_batches,
-)
+from mc4ad_model.methods.mc4ad.training_samples import CollatedBatch, TrainingSamples, load_batches
 from mc4ad_model.methods.mc4ad.training_state import Trained, Trainer, TrainingRun
 from mc4ad_model.methods.templates import Templates
 

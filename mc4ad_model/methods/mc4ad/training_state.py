@@ -206,7 +206,7 @@ class Trainer:
         optimiser = self._run.folder / f"{name}-optimiser"
         with writing(optimiser):
             write_tensors(optimiser, state, {"category": self._run.category}, force=True)
-        metadata = {"step": self.done.step, "sums": self.done.sums, **self._identity()}
+        metadata = {"step": self.done.step, "sums": self.done.sums, **vars(self._run.on)}
         with writing(self._run.folder / name):
             save_checkpoint(self._run.folder / name, self.network, metadata, force=True)
         for path in self._run.folder.glob(f"{CHECKPOINT}-*"):
@@ -223,7 +223,7 @@ class Trainer:
         with reading():
             network, metadata = load_checkpoint(path, self._backend, self._config.network)
             tensors, _ = read_tensors(self._run.folder / f"{name}-optimiser")
-        own = self._identity()
+        own = vars(self._run.on)
         if any(metadata.get(key) != value for key, value in own.items()):
             raise InputError(f"{path}.json: another run's checkpoint; expected one of {own}")
         step, sums = metadata.get("step"), metadata.get("sums")
@@ -250,12 +250,17 @@ class Trainer:
     def trained(self, seconds: float, steps: int, stopped: bool) -> Trained:
         """Wait for all processes and hand the network over."""
         self._ranks.wait()
-        timing = {"seconds": seconds, "steps": steps, "memory_bytes": peak_memory()[0]}
+        timing: dict[str, Any] = {
+            "seconds": seconds,
+            "steps": steps,
+            "memory_bytes": peak_memory()[0],
+        }
+        if before := self.done.step - steps:
+            timing["note"] = (
+                f"seconds, steps and memory are of the last process alone; {before} steps were "
+                "trained by earlier ones, whose time is not counted here"
+            )
         return Trained(self.network, self.done.step, timing, stopped)
-
-    def _identity(self) -> dict[str, Any]:
-        on = self._run.on
-        return {"category": on.category, "seed": on.seed, "data_digest": on.data_digest}
 
 
 def last_checkpoint(folder: Path) -> str | None:

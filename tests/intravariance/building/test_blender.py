@@ -53,7 +53,9 @@ def test_a_misaligned_part_is_labelled_and_goes_back_where_it_was(blender):
     tap = to_unit_sphere(mesh_from_arrays(*blender.design("tap", "mixer_tap")))
     tap = subdivide_long_edges(tap, 0.05)
     job = SampleJob("tap_test_001", "tap", "mixer_tap", "test", "misaligned", 3000, 0.8)
-    sample = make_sample(job, tap, "design", SampleSettings(0, "canonical", 0.0, 0.0), blender)
+    sample = make_sample(
+        job, tap, "design", SampleSettings(0, "canonical", 0.0, 0.0, (2000, 30000)), blender
+    )
     moved = np.isfinite(sample.displacement).all(axis=1) & (sample.labels == 1)
     assert 0.01 < moved.mean() < 0.40
     assert not sample.displacement[sample.labels == 0].any()
@@ -82,13 +84,13 @@ def test_a_killed_worker_is_restarted_and_the_request_repeated(cone):
 def test_a_request_that_always_takes_too_long_is_reported_with_its_parameters(cone):
     with (
         BlenderWorker(timeout=0.001) as worker,
-        pytest.raises(BlenderCrash, match=r"no answer within 0.001 s.*'defect': 'crack'"),
+        pytest.raises(BlenderCrash, match=r"within 0.001 s of processor time.*'defect': 'crack'"),
     ):
         worker.defect("crack", cone, [7, 8], 0.5)
 
 
 def test_a_worker_that_stops_listening_is_restarted(cone):
-    with BlenderWorker(timeout=5) as worker:
+    with BlenderWorker(timeout=5, patience=1) as worker:
         worker.versions()
         os.kill(worker._process.pid, signal.SIGSTOP)
         large = subdivide_long_edges(cone, 0.02)  # more than a socket's buffer holds

@@ -66,3 +66,11 @@ def test_neither_points_nor_order_tell_the_label():
         values = np.array(statistic)
         p = mannwhitneyu(values[defective], values[~defective]).pvalue
         assert p > 1e-4
+
+
+def test_every_kind_of_sample_is_spread_evenly_over_the_numbers_of_points():
+    jobs = make_plan(load_group(2).select(["vase"]), 0)
+    for kind, count in {"normal": 32, "missing": 12, "bulge": 8, "crack": 4, "twist": 8}.items():
+        numbers = [j.n_points for j in jobs if j.split == "test" and j.defect == kind]
+        stratum = (np.array(numbers) - 7000) * count // 5001
+        assert sorted(stratum) == list(range(count))

@@ -183,7 +183,7 @@ def test_the_command_that_makes_it_again_is_understood_by_build(
     if options["noise_sigma"] is None:
         assert math.sqrt(options["noise_variance"]) == sigma
     else:
-        assert options["noise_sigma"] == sigma
+        assert float(options["noise_sigma"]) == sigma
 
 
 def test_the_command_for_ones_own_specification(card: str) -> None:

@@ -156,7 +156,7 @@ def test_what_is_refused_before_anything_is_written(file: Path, here: Path) -> N
     for arguments, message in (
         (["missing.h5"], "no such file"),
         (["missing.ply"], r"missing\.ply"),
-        (["part.step"], r"part\.step: expected a dataset file \(\.h5 \.hdf5\) or a point cloud"),
+        (["part.step"], r"part\.step: expected a dataset file \(\.h5 \.hdf5\), a point cloud"),
         (["hole.txt"], r"hole\.txt.*line 2"),
         (["empty.txt"], r"empty\.txt.*empty"),
         (["part.ply:one"], r"part\.ply is one cloud and has no samples"),

@@ -7,6 +7,7 @@ import pytest
 from annotations.vocabulary import DEFECT_TYPES
 from intravariance.building.plan import make_plan
 from intravariance.dataset.difficulty import BANDS, difficulty_of
+from intravariance.dataset.scan import ALL_SIDES, Scan
 from intravariance.dataset.specification import GROUPS
 from intravariance.dataset.specification_reader import (
     load_group,
@@ -116,6 +117,19 @@ def test_survives_json(group):
     assert again == specification
 
 
+def test_the_scan_survives_json_and_is_all_sides_unless_asked_for(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(MINIMAL)
+    assert load_specification(path).scan == ALL_SIDES
+    assert not ALL_SIDES.sentences()
+    options = "views = 2\nincidence_noise = 0.3\ndensity_variation = 0.2\noutliers = 0.01\n"
+    path.write_text(MINIMAL.replace("[[category]]", f"[scan]\n{options}[[category]]", 1))
+    specification = load_specification(path)
+    assert specification.scan == Scan(2, 0.3, 0.2, 0.01)
+    assert len(specification.scan.sentences()) == 4
+    assert specification_from_dict(specification.to_dict(), "json") == specification
+
+
 def test_reads_a_users_file(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(MINIMAL)
@@ -134,6 +148,13 @@ def test_reads_a_users_file(tmp_path):
         (('name = "mine"', 'nmae = "mine"'), "'name' is missing"),
         (("points", "pionts"), "'points' is missing"),
         (("templates = 1", "templates = 1\nsize = 3"), "unknown key 'size'; allowed: .*templates"),
+        (("[[category]]", "[scan]\nviews = -1\n[[category]]"), "scan: views = -1, expected int"),
+        (("[[category]]", "[scan]\nview = 1\n[[category]]"), "unknown key 'view'; .*views"),
+        (("[[category]]", "[scan]\noutliers = 0.5\n[[category]]"), "scan: outliers = 0.5"),
+        (
+            ("[[category]]", "[scan]\nincidence_noise = 0.5\n[[category]]"),
+            "incidence_noise = 0.5, expected 0 without viewpoints",
+        ),
         (("templates = 1", "templates = 0"), "templates = 0, expected int from 1"),
         (("templates = 1", "templates = true"), "templates = True"),
         (("positives = 2", "positives = 2.5"), "positives = 2.5, expected int"),
@@ -141,12 +162,14 @@ def test_reads_a_users_file(tmp_path):
         (("bulge = 1", "bulge = -1"), "defects.bulge = -1"),
         (("[2000, 3000]", "[3000, 2000]"), "smallest is above largest"),
         (("[2000, 3000]", "[3000]"), r"expected \[smallest, largest\]"),
-        (('["tall"]', '["tall", "tall"]'), "expected different names"),
-        (('["tall"]', '["Tall One"]'), "lower-case letters"),
+        (('["tall"]', '["tall", "tall"]'), "subcategories must differ, found twice: tall"),
+        (('["tall"]', '["night-stand", "Night Stand"]'), "found twice: Night Stand, night-stand"),
+        (('["tall"]', '["Tall\\nOne"]'), r"which is no name: it has '\\n'"),
+        (('name = "mine"', 'name = "Mine"'), "lower-case letters"),
         (('["tall"]', '["tall", "wide"]'), "at least one for each of the 2 subcategories"),
         (("templates = 1", 'templates = 1\nmeshes = { wide = "a.off" }'), "meshes.wide"),
-        (('name = "vase"', 'name = "../vase"'), "lower-case letters"),
-        (('name = "vase"', 'name = "samples"'), "'samples' is taken"),
+        (('name = "vase"', 'name = "../vase"'), "is no name: it begins with a dot"),
+        (('name = "vase"', 'name = "Samples"'), "'Samples' is taken"),
         (
             (
                 '["tall"]\ntemplates = 1',
@@ -168,7 +191,7 @@ def test_a_wrong_file_is_named_with_key_and_remedy(tmp_path, change, message):
 def test_categories_must_differ(tmp_path):
     content = tomllib.loads(MINIMAL)
     content["category"] *= 2
-    with pytest.raises(InputError, match="found twice: \\['vase'\\]"):
+    with pytest.raises(InputError, match="names must differ, found twice: vase"):
         specification_from_dict(content, "mine.toml")
 
 

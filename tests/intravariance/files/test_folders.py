@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from intravariance.errors import InputError
-from intravariance.files.checksums import check_checksums, read_checksums
+from intravariance.files.checksums import read_checksums
 from intravariance.files.folders import is_temporary, new_folder, write_member
+from tests.checksums import check_checksums
 
 RECORD = "record.json"
 

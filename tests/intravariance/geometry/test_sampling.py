@@ -2,10 +2,13 @@
 import numpy as np
 import pytest
 import trimesh
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 from scipy.stats import chisquare, kstest
 
 from annotations.vocabulary import DISPLACEMENT_THRESHOLD, RIM_WIDTH
+from intravariance.auroc import auroc
 from intravariance.geometry.mesh import mesh_from_arrays
 from intravariance.geometry.sampling import (
     LARGEST_SHIFT,
@@ -13,6 +16,7 @@ from intravariance.geometry.sampling import (
     apply_pose,
     interpolate,
     label_points,
+    points_for_area,
     random_pose,
     rotate,
     sample_surface,
@@ -110,3 +114,41 @@ def test_tolerance_is_smooth_and_bounded(amplitude):
     strain = np.linalg.norm(moved[edges[:, 0]] - moved[edges[:, 1]], axis=1)
     # wave numbers up to 6: neighbouring vertices move nearly together
     assert (strain <= 1.01 * 6 * amplitude * sphere.edges_unique_length + 1e-6).all()
+
+
+ratios = st.floats(0.4, 2.5)
+
+
+@given(count=st.integers(7000, 12000), ratio=ratios)
+@settings(deadline=None)
+def test_the_number_of_points_follows_the_area_within_the_range(count, ratio):
+    number = points_for_area(count, ratio, (7000, 12000))
+    assert 7000 <= number <= 12000
+    assert points_for_area(count, 1.0, (7000, 12000)) == count
+    density = number / ratio
+    if max(ratio, 1 / ratio) < (12000 / 7000) ** 0.5:
+        # the density lies in the range too, and both are nearer to it than the ratio
+        assert 7000 - 1 <= density <= 12000 + 2
+        assert (number - count) * (ratio - 1) >= -1e-6
+        assert (density - count) * (ratio - 1) <= 1
+    else:
+        assert number == count
+
+
+@given(count=st.integers(100, 110), ratio=ratios)
+def test_a_narrow_range_of_points_is_kept(count, ratio):
+    assert points_for_area(500, ratio, (500, 500)) == 500
+    assert 100 <= points_for_area(count, ratio, (100, 110)) <= 110
+
+
+@pytest.mark.parametrize("ratio", [0.93, 1.06])
+def test_area_shows_as_little_in_the_number_as_in_the_density(ratio):
+    counts = np.arange(7000, 12001)
+    numbers = np.array([points_for_area(int(n), ratio, (7000, 12000)) for n in counts])
+    labels = np.arange(2 * len(counts)) < len(counts)
+    tells = [
+        abs(auroc(labels, np.concatenate([values, counts])) - 0.5)
+        for values in (numbers, numbers / ratio, counts / ratio)
+    ]
+    assert tells[0] < 0.7 * tells[2]
+    assert tells[1] < 0.7 * tells[2]

@@ -110,3 +110,10 @@ def test_every_score_falls_into_a_bin(values: np.ndarray) -> None:
     borders = edges(values)
     assert (np.diff(borders) > 0).all() and len(borders) <= 81
     assert np.histogram(values, borders)[0].sum() == len(values)
+
+
+def test_few_objects_have_narrow_bins_with_round_borders() -> None:
+    borders = edges([0.0163, 0.0312, 0.0699])
+    assert 20 <= len(borders) - 1 <= 50
+    np.testing.assert_allclose(np.diff(borders), 0.002, rtol=1e-9)
+    np.testing.assert_allclose(borders / 0.002, np.rint(borders / 0.002), atol=1e-6)

@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 from intravariance.errors import BackendUnavailable, InputError
 from intravariance.looking.cloud import LabelledCloud
 from intravariance.looking.page import Note, display_choice, pack_cloud, page
+from tests.intravariance.looking.test_panels import bulge
 from tests.page_clouds import CLOUDS, HOSTILE, ball, carried, unpack
+
+
+def test_the_reach_of_a_cloud_is_that_of_its_farthest_point() -> None:
+    cloud = bulge(reach=0.3)
+    entry, _ = pack_cloud(cloud, np.arange(len(cloud.points)))
+    assert entry["radius"] == 1.0  # of the unit ball, which the bulge leaves
+    assert entry["reach"] == pytest.approx(np.linalg.norm(cloud.points, axis=1).max(), rel=1e-6)
 
 
 @settings(max_examples=30, deadline=None)

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from intravariance.looking.cloud import LabelledCloud
+from intravariance.looking.colours import ANOMALY_COLOUR
 from intravariance.looking.page import Note, page
-from intravariance.looking.rendering import ANOMALY_COLOUR
 from tests.browser import Visit, chromium
 from tests.page_clouds import CLOUDS, HOSTILE, ball, carried
 

@@ -10,25 +10,19 @@ from PIL import Image
 from intravariance.geometry.viewing import look_from
 from intravariance.looking.arrows import choose_arrows, draw_arrows
 from intravariance.looking.cloud import LabelledCloud
+from intravariance.looking.colours import heat_colours
 from intravariance.looking.panels import heat_map_sheet, panel
 from intravariance.looking.pictures import (
-    best_view,
     displacement_scale,
     numbers,
     paint,
     score_scale,
     shared_viewport,
     shortened,
-    view,
     wrapped,
 )
-from intravariance.looking.rendering import (
-    depth_map,
-    fit_viewport,
-    heat_colours,
-    render,
-    splat_radius,
-)
+from intravariance.looking.rendering import render
+from intravariance.looking.splats import depth_map, fit_viewport, splat_radius
 from tests.intravariance.looking.test_rendering import is_blank, is_orange
 from tests.samples import sphere_points
 
@@ -137,23 +131,6 @@ def test_depth_map_of_a_ball_is_its_near_half() -> None:
     assert known.sum() > 0.98 * inner.sum()
     np.testing.assert_allclose(depth[known], np.sqrt(1 - np.hypot(x, y)[known] ** 2), atol=0.03)
     assert np.isneginf(depth[np.hypot(x, y) > 1.1]).all()
-
-
-# --- where to look from
-
-
-def test_sideways_views_see_movement_from_the_side() -> None:
-    cloud = bulge(side=(0, -1, 0))
-    along, across = (abs(float(view(cloud, 0, flag)[2] @ (0, -1, 0))) for flag in (False, True))
-    assert along > 0.9 > across
-    assert np.allclose(view(ball()), look_from((0.75, -1.6, 0.9)))
-
-
-def test_a_defect_underneath_is_seen_from_below() -> None:
-    cloud = ball()
-    camera = best_view(cloud.points, cloud.normals, cloud.points[:, 2] < -0.8)
-    assert camera[2, 2] == pytest.approx(np.sin(np.deg2rad(-25)))
-    assert best_view(cloud.points, cloud.normals, cloud.points[:, 2] > 0.8)[2, 2] > 0
 
 
 # --- arrows

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,10 +13,10 @@ from PIL import Image
 from intravariance.commands.preview import preview_command
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
-from intravariance.looking.pictures import best_view
-from intravariance.looking.preview import choose_samples, contact_sheet
-from tests.intravariance.looking.test_rendering import is_orange
-from tests.samples import UNEVEN, make_dataset, sphere_points
+from intravariance.executors.processes import ProcessExecutor
+from intravariance.looking.preview import Drawing, choose_samples, contact_sheet
+from tests.intravariance.looking.test_rendering import is_blank, is_orange
+from tests.samples import UNEVEN, make_dataset
 
 SIZE = 96
 
@@ -52,7 +53,7 @@ def cells(sheet: Image.Image, rows: int, columns: int) -> list[list[np.ndarray]]
 
 def test_a_row_each_category_and_labels_only_on_defects(file: Path) -> None:
     with open_dataset(file) as dataset:
-        sheet = contact_sheet(dataset, SIZE)
+        sheet = contact_sheet(dataset, Drawing(SIZE))
     ball, bead = cells(sheet, rows=2, columns=3)  # template, bulge, missing
     for template in (ball[0], bead[0]):
         assert (template < 250).any() and not is_orange(template).any()
@@ -63,7 +64,7 @@ def test_a_row_each_category_and_labels_only_on_defects(file: Path) -> None:
 
 def test_samples_columns_and_category_filter(file: Path) -> None:
     with open_dataset(file) as dataset:
-        sheet = contact_sheet(dataset.filter(category="bead"), SIZE, samples=2)
+        sheet = contact_sheet(dataset.filter(category="bead"), Drawing(SIZE), samples=2)
     ((template, bulge, empty, missing, other),) = cells(sheet, rows=1, columns=5)
     assert not is_orange(template).any()
     assert is_orange(bulge).any() and is_orange(missing).any() and is_orange(other).any()
@@ -73,7 +74,7 @@ def test_samples_columns_and_category_filter(file: Path) -> None:
 
 def test_displacement_colours_are_a_scale_on_a_bulge_and_dark_red_where_cut(file: Path) -> None:
     with open_dataset(file) as dataset:
-        sheet = contact_sheet(dataset.filter(category="bead"), SIZE, colouring="displacement")
+        sheet = contact_sheet(dataset.filter(category="bead"), Drawing(SIZE, "displacement"))
     ((_, bulge, missing),) = cells(sheet, rows=1, columns=3)
     # moved most is violet (little green), exposed surface is dark red (little blue)
     red, green, blue = np.moveaxis(bulge.astype(int), 2, 0)
@@ -81,24 +82,47 @@ def test_displacement_colours_are_a_scale_on_a_bulge_and_dark_red_where_cut(file
     assert is_orange(missing).any()
 
 
-def test_the_same_file_gives_the_same_picture(file: Path) -> None:
+def test_the_same_file_gives_the_same_picture_in_any_number_of_processes(file: Path) -> None:
     pictures = []
-    for _ in range(2):
+    for executor in (None, ProcessExecutor(1)):
         with open_dataset(file) as dataset:
-            pictures.append(contact_sheet(dataset.filter(category="bead"), SIZE).tobytes())
+            part = dataset.filter(category="bead")
+            pictures.append(contact_sheet(part, Drawing(SIZE), executor=executor).tobytes())
     assert pictures[0] == pictures[1]
 
 
-def test_best_view_finds_the_labelled_side() -> None:
-    points = sphere_points(3000, np.random.default_rng(0))
-    for side in ((1, 0, 0), (0, 1, 0), (-1, 0, 0), (0, -1, 0)):
-        labels = points @ np.array(side) > 0.9
-        camera = best_view(points, points, labels)
-        assert camera[2] @ np.array(side) > np.cos(np.deg2rad(35))
-    from_above = best_view(points, points, points[:, 2] > 0.9)
-    assert from_above[2, 2] == pytest.approx(np.sin(np.deg2rad(50)))
-    # nothing to see, because it lies underneath: the front
-    assert best_view(points, points, points[:, 2] < -0.99)[2, 1] < 0
+def test_all_samples_have_a_row_each_category_and_type(file: Path) -> None:
+    with open_dataset(file) as dataset:
+        sheet = contact_sheet(dataset, Drawing(SIZE), samples=None)
+        counts = Counter((r.category, r.defect) for r in dataset if r.defect != "normal")
+    pixels = np.asarray(sheet)
+    assert pixels.shape[1] == max(counts.values()) * SIZE
+    row = 14 + 10 + SIZE + 3 * 11 + 4  # heading, tile, caption
+    top = pixels.shape[0] - len(counts) * row
+    shown = [
+        sum(
+            bool(is_orange(pixels[y + 24 : y + 24 + SIZE, x : x + SIZE]).any())
+            for x in range(0, pixels.shape[1], SIZE)
+        )
+        for y in range(top, pixels.shape[0], row)
+    ]
+    rows = [("ball", "bulge"), ("bead", "bulge"), ("bead", "missing")]
+    assert shown == [counts[row] for row in rows]
+
+
+def test_noise_free_pictures_show_the_products_outline(tmp_path: Path) -> None:
+    noisy = make_dataset(tmp_path / "noisy.h5", UNEVEN, sigma=0.0447)
+    rough = []
+    for noise_free in (False, True):
+        with open_dataset(noisy) as dataset:
+            part = dataset.filter(category="bead")  # a ball
+            sheet = contact_sheet(part, Drawing(SIZE, noise_free=noise_free))
+        template = ~is_blank(cells(sheet, rows=1, columns=3)[0][0])
+        y, x = np.nonzero(template)
+        radius = np.sqrt(len(y) / np.pi)  # of the disc of the same area
+        away = np.hypot(y - y.mean(), x - x.mean())
+        rough.append(away.max() / radius)
+    assert rough[1] < 1.04 < rough[0]
 
 
 def test_choose_samples_takes_the_median_or_spreads_evenly() -> None:
@@ -138,4 +162,12 @@ def test_command_refuses_what_it_cannot_use(file: Path, tmp_path: Path) -> None:
         run(file, "--out", tmp_path / "sheet.png", "--category", "cube")
     with pytest.raises(InputError, match="no such file"):
         run(tmp_path / "missing.h5")
+    with pytest.raises(InputError, match=r"part\.doc: expected a dataset file"):
+        run(tmp_path / "part.doc")
+    with pytest.raises(InputError, match="drawn alone"):
+        run(file, file)
+    with pytest.raises(InputError, match="--up y is for meshes"):
+        run(file, "--out", tmp_path / "sheet.png", "--up", "y")
+    with pytest.raises(InputError, match="--category, --all: for dataset files"):
+        run("part.stl", "--out", tmp_path / "sheet.png", "--category", "ball", "--all")
     assert list(tmp_path.iterdir()) == []

@@ -9,16 +9,15 @@ from hypothesis.extra.numpy import arrays
 from scipy.spatial.transform import Rotation
 
 from intravariance.geometry.viewing import look_from
-from intravariance.looking.rendering import (
+from intravariance.looking.colours import (
     ANOMALY_COLOUR,
     EXPOSED_COLOUR,
     NORMAL_COLOUR,
     label_colours,
-    render,
     scalar_colours,
-    splat_radius,
-    visible,
 )
+from intravariance.looking.rendering import render
+from intravariance.looking.splats import splat_radius
 from tests.samples import sphere_points
 
 FRONT = look_from((0, -1, 0))
@@ -122,19 +121,6 @@ def test_a_nearer_wall_hides_a_farther_one(nearer_first: bool) -> None:
     orange = is_orange(picture)
     assert orange[35:65, 35:65].all()
     assert not orange[:20].any() and not is_blank(picture[10:20, 10:90]).any()
-    seen = visible(points, normals, FRONT)
-    assert seen[labels].all()
-    # the far wall is hidden behind the near one, and seen around it
-    behind = np.abs(points[:, [0, 2]]).max(axis=1) < 0.4
-    assert not seen[~labels & behind].any()
-    assert seen[~labels & (np.abs(points[:, 0]) > 0.7)].all()
-
-
-def test_visible_points_of_a_sphere_are_its_near_half() -> None:
-    points = sphere()
-    seen = visible(points, points, FRONT)
-    assert not seen[points[:, 1] > 0].any()
-    assert seen[points[:, 1] < -0.3].mean() > 0.99
 
 
 def test_a_layer_averages_noise_away() -> None:
@@ -176,13 +162,10 @@ def test_a_groove_is_darker_than_the_surface_around_it() -> None:
 def test_no_points_one_point_and_one_seen_from_behind() -> None:
     nothing = np.zeros((0, 3))
     assert is_blank(render(nothing, nothing, nothing, FRONT, 64)).all()
-    assert visible(nothing, nothing, FRONT).shape == (0,)
     point, towards = np.full((1, 3), 0.3), np.array([(0.0, -1.0, 0.0)])
     one = render(point, towards, label_colours(np.ones(1)), FRONT, 64)
     assert is_orange(one)[32, 32]
     assert is_blank(render(point, -towards, label_colours(np.ones(1)), FRONT, 64)).all()
-    assert visible(point, towards, FRONT).tolist() == [True]
-    assert visible(point, -towards, FRONT).tolist() == [False]
 
 
 def test_coincident_points_do_not_break_it() -> None:
@@ -194,8 +177,8 @@ def test_coincident_points_do_not_break_it() -> None:
 @pytest.mark.parametrize("count", [1000, 4000, 16000])
 def test_splat_radius_follows_the_density(count: int) -> None:
     points = sphere(count)
-    # a disc holds the point itself and 6 neighbours: 6 = density * pi * r^2, density = n / (4 pi)
-    expected = np.sqrt(6 * 4 / count)
+    # a disc holds the point itself and 8 neighbours: 8 = density * pi * r^2, density = n / (4 pi)
+    expected = np.sqrt(8 * 4 / count)
     assert splat_radius(points, points) == pytest.approx(expected, rel=0.12)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from intravariance.dataset.specification_reader import load_group
 from intravariance.errors import InputError
-from intravariance.sources import choose, parse_source
+from intravariance.sources import choice_notes, choose, parse_source
 from tests.meshes_on_disk import specification, write
 
 PRODUCTS = specification(bowl=["soup_bowl", "pet_bowl"], vase=["tall", "short", "round"])
@@ -58,6 +58,29 @@ def test_a_folder_of_the_subcategory_comes_first(folder):
     offered = offers(choose(PRODUCTS, parse_source(f"folder:{folder}"), 0))
     assert sorted(offered["short"]) == ["vase/short/x.off", "vase/short/y.off"]
     assert sorted(offered["tall"] + offered["round"]) == sorted([*VASES, "vase/other/z.off"])
+
+
+def test_a_loose_file_of_the_subcategorys_name_is_its_mesh(folder):
+    write(folder, "vase/Short.obj", "bowl/soup-bowl.ply", "bowl/soup_bowl.x/deep.off")
+    source = parse_source(f"folder:{folder}")
+    for seed in range(5):
+        choices = choose(PRODUCTS, source, seed)
+        offered = offers(choices)
+        assert offered["short"] == ["vase/Short.obj"]
+        assert offered["soup_bowl"] == ["bowl/soup-bowl.ply"]
+        assert sorted(offered["pet_bowl"]) == [*BOWLS, "bowl/soup_bowl.x/deep.off"]
+        assert [c.subcategory for c in choices if c.dealt] == ["pet_bowl", "tall", "round"]
+
+
+def test_what_the_seed_dealt_is_told(folder):
+    write(folder, "vase/short.obj")
+    source = parse_source(f"folder:{folder}")
+    choices = choose(named("bowl/c.off"), source, 0)
+    told = choice_notes(named("bowl/c.off"), source, choices)
+    assert [note.split(" is ")[0] for note in told] == ["bowl/soup_bowl", "vase/tall", "vase/round"]
+    assert all(f" is {c.origin}: dealt by the seed" in "".join(told) for c in choices if c.dealt)
+    designs = parse_source("procedural")
+    assert choice_notes(load_group(2), designs, choose(load_group(2), designs, 0)) == []
 
 
 def test_a_named_mesh_is_the_only_one_and_nobody_elses(folder):

@@ -5,19 +5,22 @@ import multiprocessing
 import os
 import struct
 import zipfile
+from dataclasses import replace
 
 import pytest
 
+from intravariance.dataset.names import plain_name
 from intravariance.dataset.specification_reader import load_group
 from intravariance.errors import InputError
 from intravariance.files.trees import FolderTree, ZipTree, open_tree
-from intravariance.sources import parse_source
-from tests.meshes_on_disk import box_off, category, write, write_zip
+from intravariance.sources import choose, parse_source
+from intravariance.sources.synsets import SYNSETS
+from tests.meshes_on_disk import box_off, category, specification, write, write_zip
 
 
 def found(source, name, *subcategories):
     candidates = parse_source(source).candidates(category(name, *subcategories))
-    return [(candidate.subcategory, candidate.name) for candidate in candidates]
+    return [(candidate.product, candidate.name) for candidate in candidates]
 
 
 @pytest.mark.parametrize("text", ["", "proc", "folder", "folder:", "modelnet10:x", "/meshes"])
@@ -58,8 +61,8 @@ def test_folder_layout(tmp_path, pack):
     )
     assert found(f"folder:{path}", "bowl") == [
         ("soup_bowl", "Bowl/Soup-Bowl/deep/c.glb"),
-        (None, "Bowl/a.stl"),
-        (None, "Bowl/b.OFF"),
+        ("a", "Bowl/a.stl"),
+        ("b", "Bowl/b.OFF"),
     ]
     assert found(f"folder:{path}", "door") == []
 
@@ -77,13 +80,13 @@ def test_one_folder_around_everything_and_aliases(tmp_path):
 
 def test_a_subcategory_named_like_its_category_is_listed_once(tmp_path):
     path = write(tmp_path / "meshes", "bowl/bowl/a.off", "bowl/b.off")
-    assert found(f"folder:{path}", "bowl") == [(None, "bowl/b.off"), ("bowl", "bowl/bowl/a.off")]
+    assert found(f"folder:{path}", "bowl") == [("b", "bowl/b.off"), ("bowl", "bowl/bowl/a.off")]
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_name_that_an_archive_holds_twice_is_one_mesh(tmp_path):
     path = write_zip(tmp_path / "x.zip", "bowl/a.off", "bowl/a.off")
-    assert found(f"folder:{path}", "bowl") == [(None, "bowl/a.off")]
+    assert found(f"folder:{path}", "bowl") == [("a", "bowl/a.off")]
     assert parse_source(f"folder:{path}").read("bowl/a.off") == box_off(1.1).encode()
 
 
@@ -101,8 +104,8 @@ def test_modelnet40_layout(tmp_path, pack, root):
         f"__MACOSX/{root}vase/train/vase_0001.off",
     )
     assert found(f"modelnet40:{path}", "vase") == [
-        (None, f"{root}vase/test/vase_0476.off"),
-        (None, f"{root}vase/train/vase_0001.off"),
+        ("vase_0476", f"{root}vase/test/vase_0476.off"),
+        ("vase_0001", f"{root}vase/train/vase_0001.off"),
     ]
 
 
@@ -111,7 +114,9 @@ def test_modelnet40_layout(tmp_path, pack, root):
 def test_shapenet_layouts(tmp_path, pack, tail):
     names = [f"ShapeNetCore/02880940/{i}/{tail}" for i in ("b1", "a2")]
     path = pack(tmp_path / "s.zip", *names, "ShapeNetCore/02880940/a2/images/texture.obj")
-    assert found(f"shapenet:{path}", "bowl") == [(None, name) for name in sorted(names)]
+    assert found(f"shapenet:{path}", "bowl") == [
+        (name.split("/")[2], name) for name in sorted(names)
+    ]
 
 
 def test_shapenet_as_archives_for_each_synset(tmp_path):
@@ -169,6 +174,78 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path):
     for name in ("bowl/file.off", "../outside/secret.off", str(tmp_path / "outside/secret.off")):
         with pytest.raises(InputError, match="outside"):
             tree.read(name)
+
+
+def test_links_that_are_not_followed_are_told_and_followed_on_demand(tmp_path):
+    write(tmp_path, "outside/secret.off", "outside/deep/b.off", "meshes/bowl/a.off")
+    (tmp_path / "meshes/bowl/file.off").symlink_to("../../outside/secret.off")
+    (tmp_path / "meshes/bowl/folder").symlink_to(tmp_path / "outside")
+    (tmp_path / "meshes/bowl/round").symlink_to(".")  # a folder inside itself ends
+    (tmp_path / "meshes/Cup").symlink_to(tmp_path / "outside")
+    source = parse_source(f"folder:{tmp_path}/meshes")
+    (note,) = source.left_out(category("bowl"))
+    assert note.startswith("not followed: 3 links to folders or out of")
+    assert "bowl/file.off -> ../../outside/secret.off" in note
+    assert "--follow-links" in note
+    (note,) = source.left_out(category("cup"))
+    assert note.startswith("not followed: 1 link to")
+    assert f"Cup -> {tmp_path}/outside" in note
+    with pytest.raises(InputError, match=r"not followed: 1 link .*Cup"):
+        choose(specification(cup=["one"]), source, 0)
+
+    followed = parse_source(f"folder:{tmp_path}/meshes", follow_links=True)
+    assert followed.left_out(category("bowl")) == []
+    assert [c.name for c in followed.candidates(category("bowl"))] == [
+        "bowl/a.off",
+        "bowl/file.off",
+        "bowl/folder/deep/b.off",
+        "bowl/folder/secret.off",
+    ]
+    assert [c.name for c in followed.candidates(category("cup"))] == [
+        "Cup/deep/b.off",
+        "Cup/secret.off",
+    ]
+    assert followed.read("bowl/file.off") == box_off(1.0).encode()
+    for name in ("../outside/secret.off", str(tmp_path / "outside/secret.off")):
+        with pytest.raises(InputError, match="outside"):
+            followed.read(name)
+
+
+def test_shapenet_archives_and_models_behind_links(tmp_path):
+    write_zip(tmp_path / "blobs/1f", "03001627/a/models/model_normalized.obj")
+    (tmp_path / "snapshot").mkdir()
+    (tmp_path / "snapshot/03001627.zip").symlink_to("../blobs/1f")
+    source = parse_source(f"shapenet:{tmp_path}/snapshot")
+    assert source.candidates(category("chair")) == []
+    assert "03001627.zip -> ../blobs/1f" in source.left_out(category("chair"))[0]
+    followed = parse_source(f"shapenet:{tmp_path}/snapshot", follow_links=True)
+    (candidate,) = followed.candidates(category("chair"))
+    assert followed.read(candidate.name) == box_off(1.0).encode()
+
+
+def test_files_of_kinds_that_are_not_read_are_counted(tmp_path):
+    write(tmp_path, "bowl/a.off", "bowl/a.STEP", "bowl/x/b.step", "bowl/c.3mf", "cup/d.fbx")
+    write(tmp_path, "bowl/a.mtl", "bowl/wood.PNG", "bowl/LICENSE.txt", "bowl/.hidden.step")
+    (note,) = parse_source(f"folder:{tmp_path}").left_out(category("bowl"))
+    assert note.startswith("files of kinds that are not read: 1 .3mf, 2 .step (read are off")
+
+
+@pytest.mark.parametrize(
+    ("name", "synset"),
+    [("chair", "03001627"), ("flower pot", "03991062"), ("Trash-Bin", "02747177"),
+     ("03001627", "03001627"), ("tap", "03325088"), ("cup", "03797390")],
+)  # fmt: skip
+def test_every_class_of_shapenet_has_a_name_and_a_number(tmp_path, name, synset):
+    write(tmp_path, f"{synset}/m1/models/model_normalized.obj")
+    wanted = replace(category("any"), name=name)
+    assert [c.product for c in parse_source(f"shapenet:{tmp_path}").candidates(wanted)] == ["m1"]
+
+
+def test_the_classes_of_shapenet_are_55_and_two_of_version_1():
+    assert len(SYNSETS) == 55 + 2
+    names = [name for names in SYNSETS.values() for name in names]
+    assert len(set(names)) == len(names)
+    assert all(name == plain_name(name) for name in names)
 
 
 def test_a_link_to_itself_is_named(tmp_path):

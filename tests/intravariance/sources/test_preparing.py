@@ -11,6 +11,7 @@ from intravariance.geometry.mesh import digest_arrays, mesh_from_arrays
 from intravariance.geometry.topology import closed_problem
 from intravariance.sources import choose, load_base_mesh, parse_source, prepare
 from intravariance.sources.preparing import _store
+from intravariance.sources.repair import Repaired
 from tests.meshes_on_disk import (
     CUBE_TRIANGLES,
     CUBE_VERTICES,
@@ -82,7 +83,7 @@ def test_what_points_up_in_the_file_points_along_z_and_nothing_is_mirrored(tmp_p
 
 def test_a_damaged_directory_of_a_cache_file_is_found_or_harmless(tmp_path):
     cube = mesh_from_arrays(np.array(CUBE_VERTICES), np.array(CUBE_TRIANGLES))
-    _store(tmp_path / "x.npz", cube, 0.0)
+    _store(tmp_path / "x.npz", Repaired(cube, 0.0, 1.5, "kept"))
     data = (tmp_path / "x.npz").read_bytes()
     harmless = 0
     places = range(data.index(b"PK\x01\x02"), len(data))

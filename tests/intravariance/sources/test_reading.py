@@ -10,11 +10,18 @@ import pytest
 import trimesh
 
 from intravariance.errors import InputError
-from intravariance.geometry.mesh import Mesh
+from intravariance.geometry.mesh import Mesh, to_unit_sphere
 from intravariance.geometry.topology import MAX_EDGE, closed_problem, signed_volume
 from intravariance.sources.isolation import read_and_repair
+from intravariance.sources.parts import components
 from intravariance.sources.reading import read_triangles
-from intravariance.sources.repair import MAX_FACES, clean, components, make_base_mesh
+from intravariance.sources.repair import (
+    MAX_FACES,
+    _attempts,
+    _finish,
+    clean,
+    make_base_mesh,
+)
 from tests.meshes_on_disk import CUBE_QUADS, CUBE_TRIANGLES, CUBE_VERTICES, obj_text, off_text
 
 CUBE_VOLUME = 8 / 3**1.5  # of the cube inscribed in the unit sphere
@@ -46,7 +53,8 @@ def ply_bytes(vertices, faces, order: str) -> bytes:
 
 def prepare(text: str | bytes, file_format: str) -> tuple[Mesh, float]:
     data = text if isinstance(text, bytes) else text.encode()
-    return make_base_mesh(*read_triangles(data, file_format))
+    made = make_base_mesh(*read_triangles(data, file_format))
+    return made.mesh, made.surface_error
 
 
 def assert_prepared(mesh: Mesh) -> None:
@@ -126,6 +134,21 @@ def test_polygons_of_any_size_in_one_file(name):
     assert error == 0
 
 
+@pytest.mark.parametrize("scale", [1e-12, 0.0254, 1.0, 37.5, 1e300])
+def test_the_unit_of_the_file_is_kept(scale):
+    corners = np.array(CUBE_VERTICES) * scale + scale * np.array([5, -3, 2])
+    closed = make_base_mesh(corners, np.array(CUBE_TRIANGLES))
+    assert closed.unit_radius == pytest.approx(np.sqrt(3) * scale, rel=1e-5)
+    assert closed.repair == "kept"
+
+
+def test_the_unit_of_a_rebuilt_mesh_is_that_of_its_surface(open_box):
+    bare = make_base_mesh(np.array(CUBE_VERTICES) * 25.4, np.array(CUBE_TRIANGLES[:10]))
+    # the file's corners, in radii, lie on the rebuilt surface again: same scale, other centre
+    assert np.ptp(bare.mesh.vertices, axis=0) * bare.unit_radius == pytest.approx(50.8, rel=0.02)
+    assert bare.repair.startswith("made watertight")
+
+
 def test_several_objects_are_one_mesh_and_materials_are_not_opened(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "trap.mtl").mkdir()  # opening it would fail
@@ -185,6 +208,17 @@ def test_an_open_box_becomes_a_solid_that_hugs_it(open_box):
     assert signed_volume(mesh) < 0.2 * CUBE_VOLUME
 
 
+def test_the_second_repair_gives_a_solid_that_hugs_the_open_box_too(open_box):
+    mesh = to_unit_sphere(clean(np.array(CUBE_VERTICES), np.array(CUBE_TRIANGLES[:10])))
+    attempts = list(_attempts(mesh))
+    assert [done for _, _, done in attempts][-1] == "wrapped, voxels of 0.03 radii"
+    skins = [attempt for attempt in attempts if "voxels of 0.015" in attempt[2]]
+    skin, error, _ = skins[0]
+    assert_prepared(_finish(to_unit_sphere(skin)))
+    assert error() < 0.02
+    assert signed_volume(skin) < 0.2 * CUBE_VOLUME
+
+
 def test_crossing_sheets_become_a_solid():
     sheets = [(0, 1, 3, 2), (0, 4, 7, 3), (0, 5, 7, 2)]
     mesh, error = prepare(off_text(faces=sheets), "off")
@@ -194,10 +228,11 @@ def test_crossing_sheets_become_a_solid():
 
 def test_a_solid_with_too_many_faces_is_thinned_out():
     sphere = trimesh.creation.icosphere(subdivisions=6)  # 81,920 faces
-    mesh, error = make_base_mesh(sphere.vertices, sphere.faces)
-    assert_prepared(mesh)
-    assert error < 0.002
-    assert signed_volume(mesh) == pytest.approx(4 / 3 * np.pi, rel=0.01)
+    made = make_base_mesh(sphere.vertices, sphere.faces)
+    assert_prepared(made.mesh)
+    assert made.surface_error < 0.002
+    assert made.repair == "thinned out"
+    assert signed_volume(made.mesh) == pytest.approx(4 / 3 * np.pi, rel=0.01)
 
 
 def test_cleaning_keeps_one_of_faces_that_lie_on_each_other():
@@ -277,16 +312,17 @@ def test_damaged_files_raise_nothing_but_input_errors(name):
 
 
 def test_the_child_repairs_to_the_same_arrays_as_this_process(open_box):
-    mesh, error = read_and_repair(off_text(faces=CUBE_QUADS[:5]).encode(), "off")
-    assert np.array_equal(mesh.vertices, open_box[0].vertices)
-    assert np.array_equal(mesh.faces, open_box[0].faces)
-    assert error == open_box[1]
+    made = read_and_repair(off_text(faces=CUBE_QUADS[:5]).encode(), "off")
+    assert np.array_equal(made.mesh.vertices, open_box[0].vertices)
+    assert np.array_equal(made.mesh.faces, open_box[0].faces)
+    assert made.surface_error == open_box[1]
+    assert made.repair == "made watertight, octree of 20,000 leaves"
 
 
 def test_the_child_does_not_import_from_the_current_folder(tmp_path, monkeypatch):
     (tmp_path / "numpy.py").write_text("raise SystemExit('imported')")
     monkeypatch.chdir(tmp_path)
-    assert_cube(read_and_repair(off_text().encode(), "off")[0])
+    assert_cube(read_and_repair(off_text().encode(), "off").mesh)
 
 
 def test_a_reason_comes_back_from_the_child():

@@ -263,7 +263,7 @@ def other_product(sample: Sample) -> Sample:
         ("bulge", enormous, "size"),
         ("normal", other_pose, "surface"),
         ("normal", short_normals, "ranges"),
-        ("bulge", unturned_normals, "normals"),
+        ("missing", unturned_normals, "normals"),
         ("train", turned_over, "normals"),
         ("bulge", unknown_defect, "labels"),
         ("normal", few_points, "ranges"),
@@ -333,7 +333,7 @@ def test_any_flipped_bit_is_noticed_or_changes_nothing(tmp_path: Path) -> None:
     """A file that still verifies after a bit flip has the same content, by its digest: the bit lay
     in bytes that hold no data (HDF5 allocates more than it uses)."""
     specification = Specification(
-        "tiny", "", (30, 40), (Category("brick", ("flat_brick",), 1, 1, {"bulge": 1}),)
+        "tiny", "", (90, 120), (Category("brick", ("flat_brick",), 1, 1, {"bulge": 1}),)
     )
     honest = make_dataset(tmp_path / "a.h5", specification)
     before = verify(honest, probes=False)

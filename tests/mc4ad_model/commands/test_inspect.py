@@ -24,7 +24,7 @@ pytest.importorskip("open3d")
 from intravariance.cli import main
 from intravariance.cloud_files import write_ply
 from intravariance.dataset.specification import Category, Specification
-from intravariance.files.checksums import check_checksums
+from tests.checksums import check_checksums
 from tests.samples import make_dataset, sphere_points
 
 pytestmark = pytest.mark.skipif(
@@ -189,7 +189,7 @@ def test_another_file_as_real_defects(iv: Iv, data: Path, tmp_path: Path) -> Non
     ("arguments", "message"),
     [
         (("--category", "vase"), "no category vase"),
-        (("--generator", "mine"), "expected one of da_gen_paper"),
+        (("--generator", "mine"), "is not one of 'da_gen_paper'"),
         (("--preset", "slow"), "slow"),
         (("--set", "anomalies.patches=0"), "patches"),
         (("--set", "anomalies.patches=5000"), "take fewer patches"),

@@ -18,7 +18,7 @@ from sklearn.metrics import roc_auc_score
 
 from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError, IntegrityError
-from intravariance.files.checksums import check_checksums, read_checksums
+from intravariance.files.checksums import read_checksums
 from mc4ad_model.evaluation.evaluate import CategoryEvaluation, evaluate_category
 from mc4ad_model.evaluation.results import (
     check_results_folder,
@@ -26,6 +26,7 @@ from mc4ad_model.evaluation.results import (
     recompute,
     write_results,
 )
+from tests.checksums import check_checksums
 from tests.samples import make_dataset
 from tests.scorers import FunctionScorer
 

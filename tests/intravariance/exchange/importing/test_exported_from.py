@@ -19,7 +19,7 @@ from intravariance.exchange.exporting.tree_card import README
 from intravariance.exchange.importing.exported_from import exported_from
 from intravariance.exchange.importing.run import ImportSettings, import_dataset
 from intravariance.exchange.layouts.entries import EXPORT_RECORD
-from intravariance.exchange.parquet.croissant import croissant_for_hdf5
+from intravariance.exchange.parquet.writing import write_parquet
 from intravariance.executors.serial import SerialExecutor
 from intravariance.files.trees import open_tree
 from tests.exporting_samples import export_to
@@ -63,7 +63,8 @@ def test_the_licence_of_a_public_data_set_survives_any_number_of_hops(tmp_path: 
         assert terms == terms_of(dataset_card(previous.path))
         assert terms.address() == spdx("CC-BY-4.0")
         assert describe(dataset)["imported_noise_sigma"] is None
-    croissant = json.loads(croissant_for_hdf5(dataset)[0])
+    write_parquet(dataset, tmp_path / "parquet")
+    croissant = json.loads((tmp_path / "parquet" / "croissant.json").read_text())
     assert croissant["license"] == spdx("CC-BY-4.0") and "li2024" in croissant["citeAs"]
 
 

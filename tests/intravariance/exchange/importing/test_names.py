@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intravariance.exchange.importing.names import _valid_names, name_scans, tree_name, valid_name
+from intravariance.dataset.names import as_name, plain_name
+from intravariance.exchange.importing.names import _different, name_scans, tree_name, valid_name
 from intravariance.exchange.layouts import find_scans
 from tests.foreign_trees import shapenet_class, write_tree
 
@@ -24,9 +25,10 @@ def test_valid_names(text: str) -> None:
 
 @given(st.sets(st.text(alphabet="aAbé-_ 2", max_size=4), max_size=20))
 def test_different_names_stay_different(names: set[str]) -> None:
-    valid = _valid_names(names, {"normal"})
-    assert valid.keys() == names and len(set(valid.values())) == len(names)
-    assert "normal" not in valid.values()
+    for rule in (lambda name: valid_name(name, "x"), lambda name: as_name(name) or "x"):
+        new = _different(names, rule, {"normal"})
+        assert new.keys() == names and len(set(map(plain_name, new.values()))) == len(names)
+        assert "normal" not in new.values()
 
 
 def test_names() -> None:

@@ -27,7 +27,7 @@ from intravariance.exchange.importing.sample import (
 from intravariance.exchange.layouts import find_scans
 from intravariance.executors.processes import ProcessExecutor
 from intravariance.executors.serial import SerialExecutor
-from intravariance.looking.preview import contact_sheet
+from intravariance.looking.preview import Drawing, contact_sheet
 from intravariance.verification.verify import verify
 from tests.foreign_trees import PLACE, UNIT, ball, real3d_tree, shapenet_class, write_tree
 
@@ -181,7 +181,7 @@ def test_a_leak_is_shown_and_not_judged(tmp_path: Path) -> None:
         points, labels = ball(500 + number, rng, bump=0.3)
         files[f"test/scuff/{number}.txt"] = write_text(points, labels=labels, header=True)
     dataset = import_tree(write_tree(tmp_path / "Cups 2", files), tmp_path / "f.h5")
-    assert dataset.categories == ["cups_2"]
+    assert dataset.categories == ["Cups 2"]
     assert dataset.specification.defect_types() == ["scuff"]
     report = verify(dataset.path)
     assert report.passed
@@ -239,7 +239,7 @@ def test_info_card_and_preview_claim_nothing_unknown(real3d: Dataset) -> None:
         assert phrase not in card
     assert "`iv` added no noise" in card
     assert f"| sink | {FOREIGN_DEFECT_TYPES['sink'].description} |" in card
-    sheet = contact_sheet(real3d, size=80)
+    sheet = contact_sheet(real3d, Drawing(80))
     assert sheet.width >= 3 * 80  # template, bulge, sink
 
 
@@ -346,3 +346,24 @@ def test_a_zip_file_and_a_relative_root(tmp_path: Path, monkeypatch: pytest.Monk
         assert (one.id, one.scan.id) == (other.id, other.scan.id)
     job = folder.jobs[-1]
     assert imported_sample(job).digest == imported_sample(archive.jobs[-1]).digest
+
+
+def test_rewritten_names_and_links_that_are_not_followed_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    files = {
+        "外殻/train/一.xyz": write_text(ball(300, rng)[0]),
+        "外殻/test/Kratzer & Riss/二.txt": write_text(
+            *ball(300, rng, bump=0.3)[:1], labels=ball(300, rng, bump=0.3)[1], header=True
+        ),
+    }
+    tree = write_tree(tmp_path / "tree", files)
+    (tmp_path / "elsewhere.xyz").write_bytes(write_text(ball(300, rng)[0]))
+    (tree / "外殻/train/linked.xyz").symlink_to(tmp_path / "elsewhere.xyz")
+    plan = plan_import(ImportSettings("folder", tree))
+    assert {job.category for job in plan.jobs} == {"外殻"}
+    assert {job.defect for job in plan.jobs} == {"normal", "kratzer_riss"}
+    told = capsys.readouterr().err
+    assert "name rewritten: 'kratzer_&_riss' is 'kratzer_riss' in the file" in told
+    assert f"not followed: 1 links to folders or out of {tree} (外殻/train/linked.xyz -> " in told

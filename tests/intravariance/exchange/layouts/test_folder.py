@@ -47,9 +47,9 @@ def test_categories(tmp_path: Path) -> None:
         "cup/test/ok/c.xyz": write_text(cloud(2)),
     }
     assert listed(write_tree(tmp_path, files)) == [
+        ("Night-Stand/train/a", "Night-Stand", "train", "normal"),
+        ("Night-Stand/test/bulge/b", "Night-Stand", "test", "bulge"),
         ("cup/test/ok/c", "cup", "test", "normal"),
-        ("Night-Stand/train/a", "night_stand", "train", "normal"),
-        ("Night-Stand/test/bulge/b", "night_stand", "test", "bulge"),
     ]
 
 

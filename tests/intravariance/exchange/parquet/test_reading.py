@@ -23,8 +23,9 @@ from intravariance.exchange.parquet.reading import (
     restore_dataset,
 )
 from intravariance.executors.serial import SerialExecutor
-from intravariance.files.checksums import check_checksums, write_checksums
+from intravariance.files.checksums import write_checksums
 from intravariance.seeds import generator
+from tests.checksums import check_checksums
 
 pa = pytest.importorskip("pyarrow", reason="pip install '.[layouts]'")
 pq = pytest.importorskip("pyarrow.parquet", reason="pip install '.[layouts]'")

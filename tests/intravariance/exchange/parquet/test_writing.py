@@ -28,8 +28,8 @@ from intravariance.exchange.parquet.reading import (
 from intravariance.exchange.parquet.table import (
     COLUMNS,
 )
-from intravariance.files.checksums import check_checksums
 from intravariance.verification.verify import verify
+from tests.checksums import check_checksums
 from tests.intravariance.exchange.parquet.exported import contents, export
 
 pq = pytest.importorskip("pyarrow.parquet", reason="pip install '.[layouts]'")

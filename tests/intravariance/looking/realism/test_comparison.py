@@ -5,7 +5,7 @@ import io
 import json
 import multiprocessing
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ from intravariance.looking.realism.comparison import (
 )
 from intravariance.looking.realism.figure import figure
 from intravariance.looking.realism.measures import QUANTITIES
-from intravariance.looking.realism.tables import CSV_FIELDS, csv_rows, markdown, to_dict
+from intravariance.looking.realism.tables import CSV_FIELDS, csv_rows, markdown
 from intravariance.looking.realism.two_sample import TwoSample
 from intravariance.seeds import generator
 from tests.samples import sphere_points
@@ -182,7 +182,7 @@ def test_writers_agree(objects: list[MeasuredDefect]) -> None:
     rows = csv_rows(result)
     assert len(rows) == 3 * 3 * (2 + len(QUANTITIES))
     assert all(tuple(row) == CSV_FIELDS for row in rows)
-    found = json.loads(json.dumps(to_dict(result), allow_nan=False))
+    found = json.loads(json.dumps(asdict(result), allow_nan=False))
     text = markdown(result)
     for comparison in found["comparisons"]:
         mine = {

@@ -135,6 +135,7 @@ def test_what_a_finished_run_leaves(whole):
     assert timing["steps"] == 4
     assert timing["seconds"] > 0
     assert timing["memory_bytes"] > 10**7
+    assert "note" not in timing
 
 
 def test_a_run_in_the_registered_frame_keeps_what_it_registers_to(tmp_path):
@@ -178,6 +179,8 @@ def test_interrupted_at_every_step(tmp_path, whole):
     for _ in range(3):
         stopped(tmp_path, 1)
     assert results(train_smaller(tmp_path).folder) == results(whole)
+    timing = json.loads((tmp_path / "timing.json").read_text())
+    assert timing["steps"] == 1 and "3 steps were trained by earlier ones" in timing["note"]
 
 
 def test_interrupted_in_its_last_step_a_run_is_finished_and_says_so(tmp_path, whole):

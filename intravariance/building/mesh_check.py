@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a long build would stumble over, told before it: each base mesh and the defects it can have.
+
+Each mesh is read and repaired as the build does it, and each defect type of its category is tried
+once at a middle severity, in Blender.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import point_cloud_utils
+
+from intravariance.building.blender import ImpossibleDefect, blender_worker
+from intravariance.dataset.lengths import UNITS
+from intravariance.dataset.specification import Category, Specification
+from intravariance.errors import InputError, IVError
+from intravariance.executors import Executor
+from intravariance.geometry.mesh import Mesh, triangle_areas
+from intravariance.progress import track
+from intravariance.seeds import entropy
+from intravariance.sources import BaseMesh, Choice, load_base_mesh, prepare
+from intravariance.sources.parts import components
+
+_RAYS = 1000  # for the thickness
+
+
+@dataclass(frozen=True)
+class MeshCheck:
+    """What is known of a product's base mesh.
+
+    problem : why it cannot be used; all else is empty then. repair : "kept", or what closed it.
+    size : extents along x, y, z, and thickness : how far the middle and the thinnest 5 % of the
+    surface lie from the other side; in radii. millimetres : in a radius, NaN where not known.
+    impossible : reason by defect type that does not fit.
+    """
+
+    product: str
+    origin: str
+    problem: str = ""
+    repair: str = ""
+    surface_error: float = 0.0
+    faces: int = 0
+    parts: int = 0
+    size: tuple[float, ...] = ()
+    thickness: tuple[float, float] = (math.nan, math.nan)
+    millimetres: float = math.nan
+    defects: tuple[str, ...] = ()
+    impossible: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class _Task:
+    choice: Choice
+    category: Category
+    severity: float
+    seed: int
+    cache: Path
+    skip_bad: bool
+    blender: Path | None
+
+
+def check_meshes(
+    specification: Specification,
+    choices: Sequence[Choice],
+    seed: int,
+    cache: Path,
+    skip_bad: bool,
+    blender: Path | None,
+    executor: Executor,
+    quiet: bool,
+) -> list[MeshCheck]:
+    """Check the base mesh of each choice, in their order. Raises what stops all: no Blender."""
+    categories = {category.name: category for category in specification.categories}
+    middle = sum(specification.severity) / 2
+    tasks = [
+        _Task(choice, categories[choice.category], middle, seed, cache, skip_bad, blender)
+        for choice in choices
+    ]
+    found = {}
+    for task, result in track(executor.run(_check, tasks), len(tasks), "base meshes", quiet):
+        if isinstance(result, IVError):
+            raise result
+        found[task.choice] = result
+    return [found[choice] for choice in choices]
+
+
+def thickness(mesh: Mesh) -> tuple[float, float]:
+    """Return the median and 5th percentile of the way through the solid, straight inwards.
+
+    From points uniform over the surface; NaN where no ray comes out again.
+    """
+    rng = np.random.default_rng(0)
+    areas = triangle_areas(mesh)
+    faces = mesh.faces[rng.choice(len(areas), _RAYS, p=areas / areas.sum())]
+    vertices = mesh.vertices.astype(np.float64)
+    a, b, c = np.moveaxis(vertices[faces], 1, 0)
+    normals = np.cross(b - a, c - a)
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    _, _, ways = point_cloud_utils.ray_mesh_intersection(
+        vertices, mesh.faces.astype(np.int64), (a + b + c) / 3 - 1e-4 * normals, -normals
+    )
+    through = ways[np.isfinite(ways)]
+    if not len(through):
+        return math.nan, math.nan
+    middle, thin = np.percentile(through, [50, 5]) + 1e-4
+    return float(middle), float(thin)
+
+
+def _check(task: _Task) -> MeshCheck:
+    """Check one; runs in a worker process."""
+    choice, category = task.choice, task.category
+    product = f"{choice.category}/{choice.subcategory}"
+    blender = blender_worker(task.blender)
+    blender.versions()  # without Blender there is nothing to check
+    try:
+        base, _ = prepare(choice, task.cache, task.skip_bad, blender)
+    except InputError as error:
+        return MeshCheck(product, choice.origin, " ".join(str(error).splitlines()[1:2]).strip())
+    mesh = load_base_mesh(base.path)
+    impossible = tuple(_impossible(task, base, mesh, product))
+    scale = UNITS.get(category.unit, math.nan)
+    return MeshCheck(
+        product=product,
+        origin=base.origin,
+        repair=base.repair,
+        surface_error=base.surface_error,
+        faces=len(mesh.faces),
+        parts=int(components(mesh).max()) + 1,
+        size=tuple(float(extent) for extent in np.ptp(mesh.vertices, axis=0)),
+        thickness=thickness(mesh),
+        millimetres=(base.unit_radius or math.nan) * scale,
+        defects=tuple(category.defects),
+        impossible=impossible,
+    )
+
+
+def _impossible(task: _Task, base: BaseMesh, mesh: Mesh, product: str) -> Iterator[tuple[str, str]]:
+    blender = blender_worker(task.blender)
+    for kind in task.category.defects:
+        try:
+            blender.defect(
+                kind, mesh, entropy(task.seed, "check", product, base.sha256, kind), task.severity
+            )
+        except ImpossibleDefect as error:
+            yield kind, str(error).partition(" attempts: ")[2] or str(error)
