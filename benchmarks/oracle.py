@@ -23,10 +23,11 @@ samples of the category; in brackets 95 % of a bootstrap over samples. P-AUROC i
 categories of the AUROC of the points of the samples of a type.
 
 Offset and distance only see points that lie far from the template. A crack, a hole or a missing
-part takes points away from where they were: new surface inside a thin groove lies closer to the
-template than the noise reaches. And they compare the highest values: a defective product has fewer
-points on the surface that is left. So for such defects they may be below 0.5, which does not mean
-that they find them with the sign turned round, but that they cannot find them.
+part takes points away from where they were, and the new surface inside a thin groove lies no
+further from the template than the noise reaches: nothing is left that these could see. Then they
+are near 0.5, and in single categories below it, because the top of their scores follows the number
+of points and the product's own edges instead. Below 0.5 does not mean that they find such a defect
+with the sign turned round. Counting points where the template says that some should be does.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from annotations.vocabulary import NORMAL, in_order
 from intravariance.auroc import auroc
 from intravariance.dataset.difficulty import BANDS, MIXED, difficulty_of
 from intravariance.dataset.sample_checks import unposed
+from intravariance.dataset.scan import ALL_SIDES
 from intravariance.dataset.store import Dataset, Record, open_dataset
 from intravariance.errors import InputError, IVError
 from intravariance.geometry.mesh import Mesh
@@ -128,8 +130,14 @@ def noise(dataset: Dataset) -> float:
 def score(dataset: Dataset, seed: int, quiet: bool = False) -> Iterator[Scored]:
     """Score the test samples of a dataset, category by category.
 
-    Raises InputError for a product without a mesh.
+    Raises InputError for a product without a mesh, and for a file of scans that do not see all
+    sides: the clouds simulated here do.
     """
+    if dataset.specification.scan != ALL_SIDES:
+        raise InputError(
+            f"{dataset.path}: its clouds were scanned with {dataset.specification.scan}; expected "
+            "a file without [scan] options, whose clouds see all sides alike"
+        )
     meshes: dict[tuple[str, str], Mesh] = {}
     for record in dataset.filter(split="train"):
         mesh = record.mesh

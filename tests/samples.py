@@ -127,8 +127,8 @@ def _details(job: SampleJob, displacement: np.ndarray, sigma: float) -> dict[str
         return {}
     moved = displacement[displacement.any(axis=1) & np.isfinite(displacement).all(axis=1)]
     departure = float(np.sqrt(3 * np.square(moved).mean())) if len(moved) else np.nan
-    snr = signal_to_noise(departure, sigma)
     details = {"severity": job.severity, "difficulty": difficulty_of(job.severity)}
+    snr = signal_to_noise(departure, sigma) if np.isfinite(departure) else None
     return details | ({} if snr is None else {"snr": snr})
 
 

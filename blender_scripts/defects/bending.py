@@ -27,8 +27,8 @@ from blender_scripts.meshes import GeometryError
 from blender_scripts.portable import cos, dot, sin
 from blender_scripts.surface import unit
 
-DEPARTURE = (0.010, 0.036)
-LEAST_ANGLE, MOST_ANGLE = 2.0, 30.0
+DEPARTURE = (0.004, 0.018)
+LEAST_ANGLE, MOST_ANGLE = 1.0, 30.0
 STRAIN = 0.35
 # The arc takes at least this share of the portion's length.
 ARC = 0.4

@@ -26,7 +26,7 @@ from blender_scripts.meshes import GeometryError, volume
 from blender_scripts.portable import dot
 from blender_scripts.surface import tangents, unit
 
-EXTENT = (0.05, 0.32)  # share of the extent along the direction: slight, severe
+EXTENT = (0.08, 0.26)  # share of the extent along the direction: slight, severe
 ROUGHNESS = (0.020, 0.035)  # standard deviation of the fracture, in radii
 LEAST, MOST = 0.0005, 0.45
 MOST_ALONG = 0.75

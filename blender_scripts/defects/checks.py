@@ -49,8 +49,8 @@ LIMITS = {
     "crack": Limits(0.002, 0.40, 0.006, 0.3),
     "broken": Limits(0.002, 0.40, 0.020, 0.3),
     "scratch": Limits(0.002, 0.25, 0.006, 0.4),
-    "bending": Limits(0.020, 0.40, 0.008, 0.3),
-    "twist": Limits(0.020, 0.40, 0.006, 0.3),
+    "bending": Limits(0.020, 0.40, 0.002, 0.3),
+    "twist": Limits(0.020, 0.40, 0.002, 0.3),
     "misaligned": Limits(0.005, 0.40, 0.010, 0.3),
 }
 

@@ -27,13 +27,15 @@ from blender_scripts.meshes import GeometryError, areas, boolean
 from blender_scripts.portable import cos, norm, power, sin
 from blender_scripts.surface import Surface, unit
 
-LENGTH = (0.50, 1.30)  # slight, severe
-WIDTH = (0.035, 0.085)
-DEPTH = (0.08, 0.24)
-SHORTEST = 0.30
+LENGTH = (0.30, 1.80)  # slight, severe
+WIDTH = (0.030, 0.150)
+DEPTH = (0.04, 0.26)
+SHORTEST = 0.25
 THIN, JAGGED, WHOLE = 5.0, 1.05, 0.9
 # Thinner material than this is cracked through.
 THROUGH = 0.14
+# The flanks of a wider crack are no more jagged than those of one of this width.
+ROUGHEST = 0.05
 ABOVE = 0.06  # the cutter stands this far out of the surface
 
 
@@ -132,22 +134,23 @@ def _wedge(path, width, depths, rng, open_start):
         taper = np.minimum(taper, (arc[-1] - arc + 0.01) / (0.4 * arc[-1]))
     taper = power(np.maximum(taper, 0.06), 0.7)
     # a random walk that is pulled back: long bends and sharp kinks, but no drift
+    rough = min(width, ROUGHEST)
     kinks = rng.uniform(-1, 1, count) * (np.arange(count) % 2 == 0)
     wander = 0.0
     middle = np.zeros(count)
     for i in range(1, count):
-        wander = 0.75 * wander + 0.6 * width * kinks[i]
+        wander = 0.75 * wander + 0.6 * rough * kinks[i]
         middle[i] = wander
     middle[: 1 + open_start] = 0.0
-    left = middle + 0.5 * width * taper * rng.uniform(0.75, 1.25, count)
-    right = middle - 0.5 * width * taper * rng.uniform(0.75, 1.25, count)
+    left = middle + 0.5 * taper * (width + 0.25 * rough * rng.uniform(-1, 1, count))
+    right = middle - 0.5 * taper * (width + 0.25 * rough * rng.uniform(-1, 1, count))
 
     points = path.points.copy()
     for end, inner in ((0, 1), (-1, -2)):  # past a free end, so that the edge is cut open
         if path.ends_free[end]:
             points[end] += 0.06 * unit(points[end] - points[inner])
     over = 1 + ABOVE / np.maximum(depths, 0.1)
-    narrow = np.where(depths < THROUGH, 0.45, 0.12)
+    narrow = np.where(depths < THROUGH, 0.85, 0.12)
     corners = []
     for height, spread, edge in (
         (np.full(count, ABOVE), over, left),

@@ -27,7 +27,7 @@ from blender_scripts.meshes import GeometryError
 from blender_scripts.portable import cos, sin
 from blender_scripts.surface import tangents
 
-RADIUS = (0.045, 0.15)  # slight, severe
+RADIUS = (0.045, 0.17)  # slight, severe
 DEPTH = (0.08, 0.34)  # of a pit: slight, severe
 SMALLEST = 0.035  # radius
 SHALLOWEST = 0.06

@@ -26,7 +26,7 @@ from blender_scripts.meshes import GeometryError, volume
 from blender_scripts.portable import dot, exp, norm, random_rotation
 from blender_scripts.surface import unit
 
-RADIUS = (0.08, 0.32)  # slight, severe
+RADIUS = (0.055, 0.23)  # slight, severe
 CANDIDATES = 48
 LUMPS, ROUGHNESS = 0.16, 0.045  # standard deviations, in shares of the radius
 LEAST, MOST = 0.0001, 0.30

@@ -14,6 +14,8 @@ STEP = 0.02
 LARGEST_STEP = 0.07
 # Share of the surface's normal that the line's own normal takes over at each step.
 FOLLOW = 0.35
+# A line of this share of the wanted length is long enough, others are tried for a longer one.
+ENOUGH = 0.75
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,10 @@ def long_path(surface, rng, length, shortest, most_turning):
     """Trace a path of about `length` through a random place that is visible from outside.
 
     A line over an edge, or into a wall, ends there. So up to ten places and directions are tried,
-    and the first line of at least `shortest` is taken. Raises GeometryError when there is none.
+    and the first line of at least ENOUGH of the length is taken, or else the longest. Raises
+    GeometryError when none is as long as `shortest`.
     """
+    longest = None
     for _ in range(10):
         seed = surface.seed(rng)
         angle = rng.uniform(0, 2 * np.pi)
@@ -95,9 +99,13 @@ def long_path(surface, rng, length, shortest, most_turning):
         direction = cos(angle) * across + sin(angle) * along
         turning = rng.uniform(-most_turning, most_turning)
         path = both_ways(surface, seed, direction, length, turning)
-        if path.arc[-1] >= shortest:
-            return path
-    raise GeometryError(f"found no line of length {shortest} on the surface")
+        if longest is None or path.arc[-1] > longest.arc[-1]:
+            longest = path
+        if longest.arc[-1] >= ENOUGH * length:
+            break
+    if longest.arc[-1] < shortest:
+        raise GeometryError(f"found no line of length {shortest} on the surface")
+    return longest
 
 
 def _smoothed(points, normals, heading, ends_free):

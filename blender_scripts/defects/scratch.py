@@ -21,7 +21,7 @@ from blender_scripts.meshes import GeometryError, subdivide_long_edges
 from blender_scripts.portable import cos, dot, norm, sin
 from blender_scripts.surface import Surface, unit
 
-LENGTH, WIDTH, DEPTH = (0.60, 1.10), (0.060, 0.090), (0.012, 0.032)
+LENGTH, WIDTH, DEPTH = (0.60, 1.30), (0.080, 0.150), (0.018, 0.050)
 SHORTEST, SLENDER = 0.35, 4.0
 FINEST = 0.010
 # The raised edge: its height in depths, and where it ends in half widths.

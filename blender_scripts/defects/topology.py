@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from blender_scripts.defects.fields import components
-from blender_scripts.meshes import clean
+from blender_scripts.meshes import clean, unpaired
 from blender_scripts.portable import dot, norm
 
 
@@ -112,6 +112,7 @@ def change(surface, result):
     """Return the `Change` from the pristine closed `Surface` to the `Defective` that a cut left."""
     # vertices that lie together in single precision are one in the result of a boolean
     vertices, before = clean(surface.vertices.astype(np.float32), surface.faces)
+    before = before[unpaired(before)]
     after, cut = result.faces, result.cut
     count, simple = loops(border(result.vertices, after, cut).ends)
     parts_before, (parts_after, owner) = parts(before)[0], parts(after)

@@ -29,9 +29,9 @@ from blender_scripts.meshes import GeometryError
 from blender_scripts.portable import cos, dot, sin
 from blender_scripts.surface import tangents
 
-DEPARTURE = (0.010, 0.036)
+DEPARTURE = (0.003, 0.017)
 # The least and the greatest turn, in degrees: less is no twist, more wrings no solid product.
-LEAST_TURN, TURN = 3.0, 20.0
+LEAST_TURN, TURN = 1.5, 20.0
 # The greatest movement per length along the axis, of the farthest point from it.
 GENTLE = 0.4
 # The greatest shift off the axis, in radii.

@@ -78,7 +78,6 @@ def make_sample(
     )
     rng = generator(settings.seed, job.id, "noise")
     noise = settings.noise_sigma * normal(rng, scanned.points.shape)
-    departure = _departure(defective, scanned.displacement)
     return Sample(
         id=job.id,
         category=job.category,
@@ -90,7 +89,7 @@ def make_sample(
         labels=scanned.labels,
         displacement=_float32(rotate(scanned.displacement, pose)),
         pose=pose,
-        parameters=_parameters(job, origin, settings, defective, unit_radius, departure)
+        parameters=_parameters(job, origin, settings, defective, unit_radius)
         | ({"viewpoints": scanner.views.tolist()} if len(scanner.views) else {}),
         mesh=base if job.split == "train" else None,
     )
@@ -152,33 +151,19 @@ def _without_defect(mesh: Mesh) -> Defective:
     )
 
 
-def _departure(defective: Defective, displacement: NDArray[np.float64]) -> float:
-    """Return how far a defect departs from the pristine surface, in unit-sphere radii.
-
-    displacement : (N, 3) of the sample's points. Of a cut, its depth, as the defect says; else the
-    root mean square of the points that moved. NaN where neither is known.
-    """
-    if "departure" in defective.parameters:
-        return float(defective.parameters["departure"])
-    squared = np.square(displacement).sum(axis=1)
-    moved = squared[squared > 0]  # not NaN, as where a cut exposed the surface
-    return float(np.sqrt(moved.mean())) if len(moved) else float("nan")
-
-
 def _parameters(
     job: SampleJob,
     origin: str,
     settings: SampleSettings,
     defective: Defective,
     unit_radius: float,
-    departure: float,
 ) -> dict[str, Any]:
     parameters: dict[str, Any] = {"base_mesh": origin, "seed": settings.seed}
     if np.isfinite(unit_radius):
         parameters["unit_radius"] = float(unit_radius)
     if job.severity is None:
         return parameters
-    snr = signal_to_noise(departure, settings.noise_sigma)
+    snr = signal_to_noise(defective.parameters["departure"], settings.noise_sigma)
     return parameters | {
         "severity": job.severity,
         "difficulty": difficulty_of(job.severity),

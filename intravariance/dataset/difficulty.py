@@ -30,11 +30,12 @@ def difficulty_of(severity: float) -> str:
 def signal_to_noise(departure: float, noise_sigma: float) -> float | None:
     """Divide a defect's departure from the pristine surface by the noise, rounded to 6 digits.
 
-    departure : in unit-sphere radii: the root mean square displacement of the labelled surface, or
-    the depth of a cut. noise_sigma : standard deviation of the noise on each coordinate, in the
-    same unit. None where there is no noise, or where the departure is not known (NaN).
+    departure : in unit-sphere radii, as `blender_scripts.defects.checks` measures it: the root mean
+    square distance of the labelled surface from the pristine surface, or the depth of a cut.
+    noise_sigma : standard deviation of the noise on each coordinate, in the same unit. None where
+    there is no noise.
     """
-    if noise_sigma <= 0 or not departure >= 0:
+    if noise_sigma <= 0:
         return None
     return float(f"{departure / noise_sigma:.6g}")
 

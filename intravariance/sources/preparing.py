@@ -25,14 +25,13 @@ from intravariance.geometry.topology import MAX_EDGE, closed_problem
 from intravariance.sources.choosing import Choice, origin
 from intravariance.sources.finding import Candidate, Source
 from intravariance.sources.isolation import read_and_repair
-from intravariance.sources.repair import KEPT, Repaired
+from intravariance.sources.repair import KEPT, LARGEST_ERROR, Repaired
 
 # What reading a damaged .npz file raises; zipfile takes some damage for encryption (RuntimeError).
 _DAMAGE = (
     *(OSError, EOFError, KeyError, ValueError, RuntimeError),
     *(zipfile.BadZipFile, zlib.error, InputError),
 )
-LARGEST_ERROR = 0.05  # unit-sphere radii; a repaired mesh that is further off deserves a look
 
 _ARITHMETIC = "blender_scripts/portable.py"
 _DESIGNS = ("blender_scripts/designs", "blender_scripts/meshes.py", _ARITHMETIC)

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import oracle
 from benchmarks.oracle import OBJECT_SCORES, POINT_SCORES, Scored, by_category, by_defect, score
+from intravariance.dataset.scan import Scan
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
 from tests.samples import make_dataset, small_specification
@@ -64,6 +65,13 @@ def test_a_file_is_scored_with_the_pose_undone(tmp_path: Path) -> None:
         assert rows[-1][2 + len(OBJECT_SCORES)] > 0.8, "points"
         again = list(score(dataset, seed=0, quiet=True))
         assert [item.objects for item in again] == [item.objects for item in found]
+
+
+def test_scans_that_do_not_see_all_sides_are_refused(tmp_path: Path) -> None:
+    specification = replace(small_specification(), scan=Scan(views=1))
+    path = make_dataset(tmp_path / "seen.h5", specification)
+    with open_dataset(path) as dataset, pytest.raises(InputError, match="whose clouds see all"):
+        list(score(dataset, seed=0, quiet=True))
 
 
 def test_products_without_meshes_are_the_users_mistake(tmp_path: Path) -> None:
