@@ -19,7 +19,7 @@ from typing import Any
 from intravariance.dataset.schema import canonical_json
 
 # What a build's bytes can depend on besides our own code, by its name in a file's metadata.
-DECISIVE = ("blender", "numpy", "scipy", "trimesh", "point-cloud-utils")
+DECISIVE = ("blender", "numpy", "scipy", "point-cloud-utils")
 
 
 @dataclass(frozen=True)
