@@ -224,7 +224,7 @@ def compare(listed: list[Environment], only: list[str] | None, folder: Path) -> 
             continue
         path, problem = build(environment, folder)
         if path is None:
-            print(f"{environment.name:20} FAILED  {problem}", flush=True)
+            print(f"{environment.name:22} FAILED  {problem}", flush=True)
             wrong += 1
             continue
         with open_dataset(path) as dataset:
@@ -232,7 +232,7 @@ def compare(listed: list[Environment], only: list[str] | None, folder: Path) -> 
         first = first or path
         found = differences(first, path)
         verdict = f"{len(found)} differ" if found else "equal"
-        print(f"{environment.name:20} {digest[:16]}  {count} samples  {verdict}", flush=True)
+        print(f"{environment.name:22} {digest[:16]}  {count} samples  {verdict}", flush=True)
         for line in found[:10]:
             print(f"    {line}", flush=True)
         wrong += bool(found)
