@@ -158,6 +158,17 @@ def clean(vertices, faces, marks=None, tolerance=1e-6):
     return result if marks is None else (*result, np.asarray(marks)[kept][rows])
 
 
+def unpaired(faces):
+    """Tell (F,) bool which faces are not one of two on the same three vertices.
+
+    Two such faces lie back to back and close each other's gap: both can go.
+    """
+    _, place, count = np.unique(
+        np.sort(faces, axis=1), axis=0, return_inverse=True, return_counts=True
+    )
+    return count[place.reshape(-1)] != 2
+
+
 def join(*parts):
     """Join meshes that do not touch each other into one (no boolean)."""
     vertices, faces, offset = [], [], 0

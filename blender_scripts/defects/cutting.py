@@ -13,6 +13,7 @@ from blender_scripts.meshes import (
     flip_flat_faces,
     ring_faces,
     subdivide_long_edges,
+    unpaired,
 )
 from blender_scripts.portable import dot, norm
 
@@ -59,11 +60,7 @@ def _without_short_edges(vertices, faces, cut):
     a, b, c = faces.T
     kept = (a != b) & (b != c) & (c != a)
     faces, cut = faces[kept], cut[kept]
-    # two faces left back to back, on the same three vertices, close each other's gap
-    _, first, count = np.unique(
-        np.sort(faces, axis=1), axis=0, return_inverse=True, return_counts=True
-    )
-    single = count[first.reshape(-1)] != 2
+    single = unpaired(faces)
     return faces[single], cut[single]
 
 

@@ -62,7 +62,8 @@ class Motion:
 
     def moved(self, points):
         """Return the points (N, 3) after the motion."""
-        return dot((points - self.centre)[:, None], self.turn) + self.centre + self.shift
+        offset = (points - self.centre)[:, None]
+        return dot(offset, self.turn) + self.centre + self.shift
 
     def came_from(self, points):
         """Return where the points (N, 3) were before the motion."""
@@ -147,7 +148,7 @@ def _move_piece(surface, rng, shift, degrees):
         raise GeometryError("what lies beyond the plane is not one part")
     rest = boolean((surface.vertices, surface.faces), block)
     corners = vertices[faces[cap]].mean(axis=1)
-    centre = ((size[cap] / size[cap].sum())[:, None] * corners).sum(axis=0)
+    centre = (size[cap, None] * corners).sum(axis=0) / size[cap].sum()
     angle = rng.uniform(0, 2 * np.pi)
     sideways = cos(angle) * across + sin(angle) * along
     degrees = _limited(degrees, vertices - centre, axis)

@@ -31,7 +31,7 @@ import numpy as np
 from blender_scripts.defects.fields import components, drawn, smooth_step
 from blender_scripts.defects.result import deformed, listed
 from blender_scripts.meshes import GeometryError
-from blender_scripts.portable import arctan2, cos, dot, sin
+from blender_scripts.portable import arctan2, cos, dot, norm, power, sin
 from blender_scripts.surface import Surface, tangents, unit
 
 RADIUS = (0.14, 0.30)
@@ -108,7 +108,7 @@ def _filled(surface, share, direction, radius):
     """
     facing = np.clip(dot(surface.face_normals, direction), 0.0, None)
     seen = (surface.areas * facing * share[surface.faces].mean(axis=1)).sum()
-    return float(seen / (FLAT_PATCH * radius**2))
+    return float(seen / (FLAT_PATCH * radius * radius))
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def _swelling(surface, rng, severity, outwards):
     aspect, turn = float(rng.uniform(1.0, 1.35)), rng.uniform(0, np.pi)
     best, reason = None, ""
     for place in range(PLACES):
-        smaller = max(SMALLER ** max(place - PATIENCE + 1, 0), SMALLEST)
+        smaller = max(power(SMALLER, max(place - PATIENCE + 1, 0)), SMALLEST)
         try:
             found = _place(
                 surface, surface.seed(rng), smaller * radius, smaller * height, aspect, turn
@@ -173,7 +173,7 @@ def _place(surface, seed, radius, height, aspect, turn):
     across, along = tangents(direction)
     u = dot(offset, cos(turn) * across + sin(turn) * along) / np.sqrt(aspect)
     v = dot(offset, cos(turn) * along - sin(turn) * across) * np.sqrt(aspect)
-    distance = np.sqrt((u**2 + v**2) / radius**2 + (dot(offset, direction) / depth) ** 2)
+    distance = norm(np.stack([u / radius, v / radius, dot(offset, direction) / depth], axis=-1))
     weight = 1 - smooth_step((distance - FLAT) / (1 - FLAT))
     weight[~_moving(surface, seed, direction, weight > 0, behind if whole_wall else 0.0)] = 0.0
     if _unrest(surface, weight, seed.point, direction) > REST:
@@ -206,7 +206,7 @@ def _moving(surface, seed, direction, inside, wall):
 def _direction(surface, seed, radius):
     """Return the (3,) mean normal of the surface around the seed."""
     offset = surface.centres - seed.point
-    close = np.flatnonzero(dot(offset, offset) < radius**2)
+    close = np.flatnonzero(dot(offset, offset) < np.square(radius))
     direction = seed.normal
     for _ in range(2):  # the mean normal decides what is the front, and the front its mean normal
         front = close[dot(surface.face_normals[close], direction) > 0.2]
@@ -225,7 +225,7 @@ def _depths(surface, seed, direction, radius):
     """
     offset = surface.centres - seed.point
     front = dot(surface.face_normals, direction) > 0.3
-    front &= dot(offset, offset) < (0.5 * radius) ** 2
+    front &= dot(offset, offset) < np.square(0.5 * radius)
     starts = surface.centres[surface.spread(front, 24)]
     if len(starts) == 0:
         raise GeometryError("too few faces to swell")

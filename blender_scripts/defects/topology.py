@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from blender_scripts.defects.fields import components
-from blender_scripts.meshes import clean
+from blender_scripts.meshes import clean, unpaired
 from blender_scripts.portable import dot, norm
 
 
@@ -51,7 +51,7 @@ class Border:
 
     def resultant(self):
         """Return the length of the mean normal: 1 on a plane, 0.7 at both sides of an edge."""
-        return float(np.sqrt(sum(self.mean(self.normals[:, axis]) ** 2 for axis in range(3))))
+        return float(norm([self.mean(self.normals[:, axis]) for axis in range(3)]))
 
     def across(self, direction):
         """Return |cos| (K,) of the angles between the normals and a unit direction (3,)."""
@@ -112,6 +112,7 @@ def change(surface, result):
     """Return the `Change` from the pristine closed `Surface` to the `Defective` that a cut left."""
     # vertices that lie together in single precision are one in the result of a boolean
     vertices, before = clean(surface.vertices.astype(np.float32), surface.faces)
+    before = before[unpaired(before)]
     after, cut = result.faces, result.cut
     count, simple = loops(border(result.vertices, after, cut).ends)
     parts_before, (parts_after, owner) = parts(before)[0], parts(after)

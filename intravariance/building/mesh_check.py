@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import point_cloud_utils
 
+from blender_scripts.portable import norm
 from intravariance.building.blender import ImpossibleDefect, blender_worker
 from intravariance.dataset.lengths import UNITS
 from intravariance.dataset.specification import Category, Specification
@@ -100,7 +101,7 @@ def thickness(mesh: Mesh) -> tuple[float, float]:
     vertices = mesh.vertices.astype(np.float64)
     a, b, c = np.moveaxis(vertices[faces], 1, 0)
     normals = np.cross(b - a, c - a)
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    normals /= norm(normals)[:, None]
     _, _, ways = point_cloud_utils.ray_mesh_intersection(
         vertices, mesh.faces.astype(np.int64), (a + b + c) / 3 - 1e-4 * normals, -normals
     )

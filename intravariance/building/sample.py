@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotations.vocabulary import NORMAL
+from blender_scripts.portable import normal
 from intravariance.building.blender import BlenderWorker, Defective, ImpossibleDefect
 from intravariance.building.plan import SampleJob
 from intravariance.building.scan import Scanned, draw_scanner, glance, scan_surface, shows_defect
@@ -75,9 +76,8 @@ def make_sample(
         settings.pose if job.split == "test" else "canonical",
         generator(settings.seed, job.id, "pose"),
     )
-    noise = generator(settings.seed, job.id, "noise").normal(
-        scale=settings.noise_sigma, size=scanned.points.shape
-    )
+    rng = generator(settings.seed, job.id, "noise")
+    noise = settings.noise_sigma * normal(rng, scanned.points.shape)
     return Sample(
         id=job.id,
         category=job.category,

@@ -24,6 +24,7 @@ from intravariance.cards.imported_card import identity_table, imported_parts
 from intravariance.cards.labels import hand_labels, in_prose
 from intravariance.dataset.difficulty import BANDS
 from intravariance.dataset.lengths import noise_text, sphere_radii
+from intravariance.dataset.published import compare
 from intravariance.dataset.specification import GROUPS, Specification
 from intravariance.dataset.specification_reader import load_group
 from intravariance.dataset.store import Dataset, Record, open_dataset
@@ -123,10 +124,28 @@ def _summary(dataset: Dataset) -> dict[str, Any]:
         "defective_share": f"{100 * n_defective / max(n_test, 1):.1f}",
         "points_line": f"{counts.min()} to {counts.max()}, median {np.median(counts):.0f}",
         "digest": dataset.digest,
+        "published": _published_text(dataset),
         "source": identity["source"],
         "iv_version": metadata.get("software", {}).get("iv", ""),
         "example": f"{records[0].category}/{records[0].split}/{records[0].id}",
     }
+
+
+def _published_text(dataset: Dataset) -> str:
+    """Say whether the file is the published build of its settings; "" where none is published."""
+    found = compare(dataset.metadata, dataset.digest)
+    if found.build is None:
+        return ""
+    versions = ", ".join(f"{name} {version}" for name, version in found.build.software.items())
+    if found.same:
+        return (
+            f"\n- **Published build:** this file is it ({found.build.title}). The command below "
+            f"makes the same bytes on every x86-64 processor with {versions}."
+        )
+    return (
+        f"\n- **Published build:** this file is not it. {found.build.title} has the digest "
+        f"`{found.build.digest}`, made with {versions}."
+    )
 
 
 def _labels(dataset: Dataset, otherwise: str, made: str) -> dict[str, str]:

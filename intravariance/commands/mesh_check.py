@@ -41,9 +41,8 @@ def _row(check: MeshCheck) -> list[str]:
     closed = check.repair
     if check.repair != KEPT:
         closed = f"{check.repair}, moved by {check.surface_error:.3f}"
-    refused = {kind for kind, _ in check.impossible}
-    fitting = [kind for kind in check.defects if kind not in refused]
-    fit = "all" if len(fitting) == len(check.defects) else ", ".join(fitting) or "none"
+    refused = [kind for kind, _ in check.impossible]
+    fit = f"all but {', '.join(refused)}" if refused else "all"
     return [
         check.product,
         closed,

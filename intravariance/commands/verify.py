@@ -14,14 +14,19 @@ from intravariance.verification.verify import Report, verify
 
 @click.command("verify")
 @file_argument
+@click.option(
+    "--against-published",
+    is_flag=True,
+    help="Check too that it is a published build of Group 1 or 2, byte for byte.",
+)
 @json_option
 @click.pass_context
-def verify_command(ctx: click.Context, file: Path, as_json: bool) -> None:
+def verify_command(ctx: click.Context, file: Path, against_published: bool, as_json: bool) -> None:
     """Check a dataset file: whole, to specification, true to its geometry, free of shortcuts.
 
     Ends with exit code 1 when a check fails.
     """
-    report = verify(file)
+    report = verify(file, against_published=against_published)
     if as_json:
         click.echo(json.dumps(report.to_dict()))
     else:

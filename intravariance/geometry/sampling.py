@@ -83,7 +83,7 @@ def points_for_area(count: int, area_ratio: float, points: tuple[int, int]) -> i
     0.49 on average; 0.50 and 0.48 with a number that does not follow).
     """
     low, high = points
-    if max(area_ratio, 1 / area_ratio) ** 2 >= high / low:
+    if np.square(max(area_ratio, 1 / area_ratio)) >= high / low:
         return count
     first, last = low * max(area_ratio, 1.0), high * min(area_ratio, 1.0)
     return round(first + (count - low) / (high - low) * (last - first))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from blender_scripts.portable import cos, dot, exp, log, norm, normal, sin
 from intravariance.errors import InputError
 from intravariance.geometry.mesh import Mesh
 from intravariance.geometry.sampling import (
@@ -29,7 +30,7 @@ Floats = NDArray[np.float64]
 # Far enough to see all of a product whose defect stands out, near enough to see in perspective.
 VIEW_DISTANCE = 5.0  # from the centre, in unit-sphere radii
 # Beyond 80 degrees next to nothing comes back to a scanner.
-LEAST_COSINE = float(np.round(np.cos(np.radians(80)), 9))
+LEAST_COSINE = float(np.round(cos(np.radians(80)), 9))
 # Stray points are spread evenly over a ball that holds the product and half as much again.
 STRAY_RADIUS = 1.5
 
@@ -43,10 +44,9 @@ _LEAST_YIELD = 0.001  # of the places tried are kept
 def viewpoints(count: int, rng: np.random.Generator) -> Floats:
     """Draw (count, 3) viewpoints: evenly around the product, turned at random as one.
 
-    They are rounded to 9 digits, so that the last bit of a sine does not decide what is seen.
+    They are rounded to 9 digits, as they are recorded.
     """
-    turn = np.round(random_pose("so3", rng), 9)
-    return np.round(VIEW_DISTANCE * rotate(np.round(sphere_directions(count), 9), turn), 9)
+    return np.round(VIEW_DISTANCE * rotate(sphere_directions(count), random_pose("so3", rng)), 9)
 
 
 def incidence(mesh: Mesh, where: SurfacePoints, views: Floats) -> Floats:
@@ -81,21 +81,21 @@ class DensityField:
         """Return the (N,) density at points (N, 3)."""
         total = np.zeros(len(points))
         for vector, phase in zip(self.wave_vectors, self.phases, strict=True):
-            total += np.sin((points * vector).sum(axis=1) + phase)
+            total += sin(dot(points, vector) + phase)
         # the variance of a sine is 1/2
         return np.asarray(
-            np.exp(self.strength * np.sqrt(2 / len(self.phases)) * (total - len(self.phases)))
+            exp(self.strength * np.sqrt(2 / len(self.phases)) * (total - len(self.phases)))
         )
 
 
 def density_field(variation: float, rng: np.random.Generator) -> DensityField:
     """Draw a density whose standard deviation is about `variation` times its mean."""
-    directions = rng.normal(size=(_WAVES, 3))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    directions = normal(rng, (_WAVES, 3))
+    directions /= norm(directions)[:, None]
     return DensityField(
         wave_vectors=directions * rng.uniform(*_WAVE_NUMBER, size=(_WAVES, 1)),
         phases=rng.uniform(0, 2 * np.pi, size=_WAVES),
-        strength=float(np.sqrt(np.log1p(variation**2))),  # of a log-normal density
+        strength=float(np.sqrt(log(1 + variation * variation))),  # of a log-normal density
     )
 
 
@@ -165,6 +165,7 @@ def noise_factor(cosine: Floats | float, growth: float) -> Floats:
 
 def stray_points(count: int, rng: np.random.Generator) -> Floats:
     """Draw (count, 3) points evenly from the ball of radius `STRAY_RADIUS`."""
-    directions = rng.normal(size=(count, 3))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    return np.asarray(STRAY_RADIUS * np.cbrt(rng.random((count, 1))) * directions)
+    directions = normal(rng, (count, 3))
+    directions /= norm(directions)[:, None]
+    # the largest of three uniform numbers is distributed as the radius in a ball
+    return np.asarray(STRAY_RADIUS * rng.random((count, 3)).max(axis=1, keepdims=True) * directions)

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from blender_scripts.portable import dot, norm
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -32,7 +34,7 @@ def cosines(points: Floats, normals: Floats, viewpoint: Floats) -> Floats:
     points, normals : (N, 3), normals of length 1. Negative where a surface faces away.
     """
     towards = viewpoint - points
-    return np.asarray(_dot(normals, towards) / np.sqrt(_dot(towards, towards)))
+    return np.asarray(dot(normals, towards) / norm(towards))
 
 
 def blocked(points: Floats, corners: Floats, viewpoint: Floats) -> NDArray[np.bool_]:
@@ -56,12 +58,12 @@ class _Camera:
     """A viewer's picture of the world, in perspective."""
 
     def __init__(self, viewpoint: Floats) -> None:
-        self.distance = _length(viewpoint)
+        self.distance = float(norm(viewpoint))
         self.towards = viewpoint / self.distance
         # any upward direction will do, unless it is the line of sight
         up = np.eye(3)[int(np.argmin(np.abs(np.round(self.towards, 6))))]
         right = np.cross(up, self.towards)
-        self.right = right / _length(right)
+        self.right = right / norm(right)
         self.up = np.cross(self.towards, self.right)
 
     def project(self, points: Floats) -> tuple[Floats, Floats]:
@@ -70,8 +72,8 @@ class _Camera:
         Nearness is one over the distance along the line of sight: in the picture it is linear on a
         plane.
         """
-        nearness = 1 / (self.distance - _dot(points, self.towards))
-        image = np.stack([_dot(points, self.right), _dot(points, self.up)], axis=1)
+        nearness = 1 / (self.distance - dot(points, self.towards))
+        image = np.stack([dot(points, self.right), dot(points, self.up)], axis=1)
         return image * nearness[:, None], nearness
 
 
@@ -115,7 +117,7 @@ class _Picture:
         row = first[which, 1] + step // columns[which]
         cell = row * self._side + column
         order = np.argsort(cell, kind="stable")
-        starts = np.searchsorted(cell[order], np.arange(self._side**2 + 1))
+        starts = np.searchsorted(cell[order], np.arange(self._side * self._side + 1))
         return usable[which[order]], starts
 
     def candidates(self, place: Floats, nearness: Floats) -> Iterator[tuple[Ints, Ints]]:
@@ -141,7 +143,7 @@ class _Picture:
             [_cross(c - b, place - b), _cross(a - c, place - c), _cross(b - a, place - a)], axis=1
         )
         inside = (weights >= 0).all(axis=1) | (weights <= 0).all(axis=1)
-        return inside, _dot(weights, self._heights[triangle]) / self._double_area[triangle]
+        return inside, dot(weights, self._heights[triangle]) / self._double_area[triangle]
 
 
 def _enumerate(counts: Ints) -> tuple[Ints, Ints]:
@@ -153,16 +155,3 @@ def _enumerate(counts: Ints) -> tuple[Ints, Ints]:
 def _cross(first: Floats, second: Floats) -> Floats:
     """Return the (N,) cross products of vectors (N, 2)."""
     return np.asarray(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0])
-
-
-def _dot(first: Floats, second: Floats) -> Floats:
-    """Return the (N,) scalar products of vectors (N, 3), written out: the same on any processor."""
-    return np.asarray(
-        first[..., 0] * second[..., 0]
-        + first[..., 1] * second[..., 1]
-        + first[..., 2] * second[..., 2]
-    )
-
-
-def _length(vector: Floats) -> float:
-    return float(np.sqrt(_dot(vector, vector)))

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from blender_scripts.portable import dot
 from intravariance.errors import InputError
 from intravariance.sources.ply_meshes import strip_triangles
 
@@ -115,7 +116,7 @@ class _Scene:
             raise ValueError(f"node {index} lies at two places of the tree")
         self.seen.add(index)
         node = self.description["nodes"][index]
-        matrix = np.einsum("ij,jk->ik", above, _local_matrix(node))
+        matrix = _product(above, _local_matrix(node))
         if "mesh" in node:
             # a skin's joints place its mesh, not the node (3.7.3.3)
             self._add_mesh(node["mesh"], np.eye(4) if "skin" in node else matrix)
@@ -126,7 +127,8 @@ class _Scene:
         mesh = self.description["meshes"][index]
         if any(mesh.get("weights", [])):
             raise InputError("its mesh is morphed (weights), which is not read; apply its shapes")
-        mirrored = np.linalg.det(matrix[:3, :3]) < 0  # turns the triangles round (3.7.4)
+        # a negative determinant turns the triangles round (3.7.4)
+        mirrored = dot(matrix[0], np.cross(matrix[1, :3], matrix[2, :3])) < 0
         for primitive in mesh["primitives"]:
             mode = primitive.get("mode", _TRIANGLES)
             if mode not in (_TRIANGLES, _STRIP, _FAN):
@@ -138,7 +140,7 @@ class _Scene:
             if len(indices) and indices.max() >= len(points):
                 raise InputError(f"a face refers to a vertex outside 0..{len(points) - 1}")
             faces = _faces(indices, mode)
-            placed = np.einsum("ij,nj->ni", matrix[:3, :3], points) + matrix[:3, 3]
+            placed = dot(points[:, None], matrix[:3]) + matrix[:3, 3]
             self.vertices.append(placed)
             self.faces.append((faces[:, ::-1] if mirrored else faces) + self.count)
             self.count += len(placed)
@@ -199,6 +201,11 @@ def _faces(indices: NDArray[np.int64], mode: int) -> NDArray[np.int64]:
         first = np.broadcast_to(indices[:1], indices[1:-1].shape)
         return np.stack([indices[1:-1], indices[2:], first], axis=1)
     return indices[: len(indices) // 3 * 3].reshape(-1, 3)
+
+
+def _product(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the product of two (4, 4) matrices."""
+    return np.asarray((a[:, :, None] * b).sum(axis=1))
 
 
 def _local_matrix(node: dict[str, Any]) -> NDArray[np.float64]:

@@ -57,7 +57,7 @@ def _fan_fits(rings: NDArray[np.float64]) -> NDArray[np.bool_]:
         crosses = np.cross(arms[:, :-1], arms[:, 1:])  # (P, n - 2, 3)
         normal = crosses.sum(axis=1, keepdims=True)  # Newell's: twice the area
         shares: NDArray[Any] = (crosses * normal).sum(axis=2)
-        fits: NDArray[np.bool_] = (shares > FLAT * (normal**2).sum(axis=2)).all(axis=1)
+        fits: NDArray[np.bool_] = (shares > FLAT * np.square(normal).sum(axis=2)).all(axis=1)
     return fits
 
 
@@ -88,7 +88,7 @@ def _clip_ears(ring: NDArray[np.float64]) -> NDArray[np.int64]:
         points = ring[left]
         before, after = np.roll(points, 1, axis=0), np.roll(points, -1, axis=0)
         turn = _turn(before, points, after)
-        length = ((after - before) ** 2).sum(axis=1)
+        length = np.square(after - before).sum(axis=1)
         convex = np.flatnonzero(turn > FLAT * np.abs(turn).max())
         reflex = points[turn <= 0]
         ears = (

@@ -25,16 +25,16 @@ from intravariance.geometry.topology import MAX_EDGE, closed_problem
 from intravariance.sources.choosing import Choice, origin
 from intravariance.sources.finding import Candidate, Source
 from intravariance.sources.isolation import read_and_repair
-from intravariance.sources.repair import KEPT, Repaired
+from intravariance.sources.repair import KEPT, LARGEST_ERROR, Repaired
 
 # What reading a damaged .npz file raises; zipfile takes some damage for encryption (RuntimeError).
 _DAMAGE = (
     *(OSError, EOFError, KeyError, ValueError, RuntimeError),
     *(zipfile.BadZipFile, zlib.error, InputError),
 )
-LARGEST_ERROR = 0.05  # unit-sphere radii; a repaired mesh that is further off deserves a look
 
 _ARITHMETIC = "blender_scripts/portable.py"
+_DESIGNS = ("blender_scripts/designs", "blender_scripts/meshes.py", _ARITHMETIC)
 # The code that a prepared mesh depends on; the cache forgets what other code made.
 _PREPARATION = (
     _ARITHMETIC,
@@ -132,9 +132,7 @@ def _prepared_file(source: Source, candidate: Candidate, cache: Path, blender: D
     """Return the cache file of a candidate, made when it is missing or damaged."""
     data = b""
     if source.kind == "procedural":
-        identity = [
-            code_digest("blender_scripts/designs", "blender_scripts/meshes.py", _ARITHMETIC)
-        ]
+        identity = [code_digest(*_DESIGNS)]
         identity += [f"{name} {version}" for name, version in sorted(blender.versions().items())]
         identity += [candidate.category, candidate.product]
     else:

@@ -16,6 +16,7 @@ import numpy as np
 import point_cloud_utils
 from numpy.typing import NDArray
 
+from blender_scripts.portable import norm
 from intravariance.errors import InputError
 from intravariance.geometry.mesh import Mesh, mesh_from_arrays, triangle_areas
 from intravariance.geometry.topology import signed_volumes
@@ -62,13 +63,14 @@ def _cells(corners: NDArray[np.float64], voxel: float) -> NDArray[np.int64]:
 
     (voxelize_triangle_mesh of point-cloud-utils 0.34 leaves out most of a large triangle.)
     """
-    longest = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max(axis=1)
+    longest = norm(corners - np.roll(corners, 1, axis=1)).max(axis=1)
     pieces = np.ceil(longest / (0.7 * voxel)).astype(np.int64)
     cells = []
     for count in np.unique(pieces):
         i, j = np.array([(i, j) for i in range(count + 1) for j in range(count + 1 - i)]).T
         weights = np.stack([i, j, count - i - j], axis=1) / count  # (L, 3)
-        points = np.einsum("lc,fcd->fld", weights, corners[pieces == count])
+        some = corners[pieces == count][:, None]  # (f, 1, 3, 3)
+        points = sum(weights[:, k, None] * some[:, :, k] for k in range(3))  # (f, L, 3)
         cells.append(np.unique(np.floor(points.reshape(-1, 3) / voxel).astype(np.int64), axis=0))
     every: NDArray[np.int64] = np.unique(np.concatenate(cells), axis=0)
     return every
@@ -86,7 +88,7 @@ def _outer(skin: Mesh, voxel: float) -> Mesh:
     _, first = np.unique(part, return_index=True)  # a face of each part
     a, b, c = np.moveaxis(vertices[faces[first]], 1, 0)
     normals = np.cross(b - a, c - a)
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-300)
+    normals /= np.maximum(norm(normals)[:, None], 1e-300)
     around = point_cloud_utils.triangle_soup_fast_winding_number(
         vertices, np.ascontiguousarray(faces), (a + b + c) / 3 + 0.1 * voxel * normals
     )

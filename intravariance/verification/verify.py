@@ -13,7 +13,7 @@ file still knows where a hand changed them (`labelling`).
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import numpy as np
 
 from intravariance.dataset.label_origin import with_construction_labels
 from intravariance.dataset.lengths import noise_text, sphere_radii
+from intravariance.dataset.published import compare
 from intravariance.dataset.sample_checks import (
     ESSENTIAL,
     IMPORTED_CHECKS,
@@ -104,14 +105,20 @@ def failures(path: Path) -> list[str]:
     return verify(path, probes=False).failures()
 
 
-def verify(path: str | Path, probes: bool = True) -> Report:
+def verify(path: str | Path, probes: bool = True, against_published: bool = False) -> Report:
     """Check a dataset file: whole, to specification, true to its geometry, free of shortcuts.
 
-    probes : whether to look for shortcuts. Raises InputError when it is not a dataset file,
-    IntegrityError when it is too damaged to open.
+    probes : whether to look for shortcuts. against_published : whether it must be one of the
+    published builds. Raises InputError when it is not a dataset file, IntegrityError when it is too
+    damaged to open.
     """
     with open_dataset(path) as dataset:
-        return _Verification(dataset, probes).report()
+        report = _Verification(dataset, probes).report()
+        if not against_published:
+            return report
+        found = compare(dataset.metadata, dataset.digest)
+        check = Check("published", found.same, found.message)
+        return replace(report, checks=(*report.checks, check))
 
 
 class _Verification:

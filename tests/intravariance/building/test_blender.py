@@ -83,7 +83,7 @@ def test_a_killed_worker_is_restarted_and_the_request_repeated(cone):
 
 def test_a_request_that_always_takes_too_long_is_reported_with_its_parameters(cone):
     with (
-        BlenderWorker(timeout=0.001) as worker,
+        BlenderWorker(timeout=0.001, patience=100_000) as worker,
         pytest.raises(BlenderCrash, match=r"within 0.001 s of processor time.*'defect': 'crack'"),
     ):
         worker.defect("crack", cone, [7, 8], 0.5)

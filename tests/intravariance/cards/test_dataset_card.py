@@ -19,6 +19,7 @@ from intravariance.cards.dataset_card import dataset_card, rebuild_command, size
 from intravariance.commands.build import build_command
 from intravariance.commands.card import card_command
 from intravariance.dataset.difficulty import BANDS
+from intravariance.dataset.published import PublishedBuild, identity_digest
 from intravariance.dataset.specification_reader import load_group
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
@@ -221,3 +222,26 @@ def test_command_prints_or_writes(card: str, file: Path, tmp_path: Path) -> None
     run(file, "--out", out, "--force")
     with pytest.raises(InputError, match="no such file"):
         run(tmp_path / "missing.h5")
+
+
+def test_the_card_says_whether_the_file_is_the_published_build(
+    file: Path, card: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Published build" not in card, "nothing is published for these settings"
+    with open_dataset(file) as dataset:
+        identity, digest = identity_digest(dataset.metadata["identity"]), dataset.digest
+    build = PublishedBuild("Group 9", "iv build", identity, digest, {"blender": "4.5.1"})
+    for published, sentence in (
+        (build, "this file is it (Group 9)"),
+        (
+            replace(build, digest="c" * 64),
+            f"this file is not it. Group 9 has the digest `{'c' * 64}`",
+        ),
+    ):
+        monkeypatch.setattr(
+            "intravariance.dataset.published.published_builds", lambda known=published: (known,)
+        )
+        lines = [line for line in dataset_card(file).splitlines() if "Published build" in line]
+        assert len(lines) == 1
+        assert sentence in lines[0]
+        assert "blender 4.5.1" in lines[0]

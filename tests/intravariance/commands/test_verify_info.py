@@ -36,6 +36,12 @@ def test_verify_ends_with_1_when_a_check_fails(file: Path, tmp_path: Path) -> No
     assert {"digests", "content digest"} <= failed
 
 
+def test_a_file_that_is_not_published_fails_against_the_published(file: Path) -> None:
+    result = run_iv("verify", file, "--against-published")
+    assert result.returncode == 1
+    assert "no published build has its settings" in result.stdout
+
+
 @pytest.mark.parametrize("command", ["verify", "info"])
 def test_a_users_mistake_ends_with_2_and_one_line(command: str, tmp_path: Path) -> None:
     result = run_iv(command, tmp_path / "missing.h5")
