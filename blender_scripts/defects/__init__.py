@@ -45,7 +45,7 @@ def _surface(vertices, faces):
     return Surface(np.frombuffer(vertices).reshape(-1, 3), np.frombuffer(faces, int).reshape(-1, 3))
 
 
-def make_defect(kind, vertices, faces, rng, severity, attempts=20):
+def make_defect(kind, vertices, faces, rng, severity, attempts=40):
     """Make one defect of the given kind that passes every check: (Defective, rejections).
 
     kind : a key of DEFECTS. vertices (V, 3), faces (F, 3): the pristine mesh, closed.
