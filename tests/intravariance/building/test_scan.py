@@ -28,7 +28,7 @@ def dented(direction):
         displacement=moved.astype(np.float32),
         cut=np.zeros(len(BALL.faces), dtype=bool),
         rim=np.zeros((0, 3), dtype=np.float32),
-        parameters={},
+        parameters={"departure": 0.1},  # a number, for the signal-to-noise
         rejections=[],
     )
 
