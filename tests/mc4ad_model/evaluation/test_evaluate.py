@@ -152,14 +152,16 @@ def test_defect_types_are_compared_with_the_normal_objects(records: list[Record]
     own = [row for row in found.rows if row.defect == "bulge"]
     normal = [row for row in found.rows if row.defect == "normal"]
     assert bulges.objects == len(own) == 3
-    assert bulges.o_auroc == roc_auc_score(
+    expected = roc_auc_score(
         [1] * len(own) + [0] * len(normal), [row.object_score for row in own + normal]
     )
+    assert bulges.o_auroc == pytest.approx(expected, abs=1e-12)
     chosen = [record for record in records if record.defect == "bulge"]
-    assert bulges.p_auroc == roc_auc_score(
+    expected = roc_auc_score(
         np.concatenate([record.labels for record in chosen]),
         np.concatenate([found.point_scores[record.id] for record in chosen]),
     )
+    assert bulges.p_auroc == pytest.approx(expected, abs=1e-12)
     assert bulges.force.epe is not None
     # cut surface has no displacement
     assert found.metrics.defects["missing"].force == replace(

@@ -200,7 +200,8 @@ def check_templates(paths: list[str], records: list[Record], limit: float) -> No
         order, wanted = (
             np.lexsort(rows.astype(np.float32).T) for rows in (vertices, record.points)
         )
-        np.testing.assert_array_equal(vertices[order].astype(np.float32), record.points[wanted])
+        # its reader of decimal numbers may miss by one bit of float32
+        np.testing.assert_allclose(vertices[order], record.points[wanted], rtol=2e-7)
         cosine = (normals[order] * record.normals[wanted]).sum(axis=1)
         assert np.degrees(np.arccos(np.median(cosine))) < limit
         assert (cosine < 0).mean() < 0.02

@@ -134,7 +134,7 @@ def test_large_data_is_cut_into_files_and_row_groups(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sample = 500 * 37
-    monkeypatch.setattr(parquet, "FILE_BYTES", 5 * sample)
+    monkeypatch.setattr(parquet, "FILE_BYTES", 3 * sample)
     monkeypatch.setattr(parquet, "ROW_GROUP_BYTES", 2 * sample)
     folder = export(source, tmp_path / "cut")
     files = sorted(path.name for path in (folder / "data/ball").glob("test-*"))
