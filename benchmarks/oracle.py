@@ -24,10 +24,10 @@ categories of the AUROC of the points of the samples of a type.
 
 Offset and distance only see points that lie far from the template. A crack, a hole or a missing
 part takes points away from where they were, and the new surface inside a thin groove lies no
-further from the template than the noise reaches: nothing is left that these could see. Then they
-are near 0.5, and in single categories below it, because the top of their scores follows the number
-of points and the product's own edges instead. Below 0.5 does not mean that they find such a defect
-with the sign turned round. Counting points where the template says that some should be does.
+further from the template than the noise reaches: these scores tell little of such defects. In a
+single category they may lie below 0.5. That does not mean that they find the defect with the sign
+turned round, only that they follow something else. Counting points where the template says that
+some should be does find it.
 """
 
 from __future__ import annotations
