@@ -16,11 +16,11 @@ from blender_scripts.defects.crack import crack
 from blender_scripts.defects.hole import hole
 from blender_scripts.defects.misaligned import misaligned
 from blender_scripts.defects.missing import missing
-from blender_scripts.defects.result import Defective, recorded
 from blender_scripts.defects.scratch import scratch
 from blender_scripts.defects.swelling import bulge, concavity
 from blender_scripts.defects.twist import twist
 from blender_scripts.meshes import GeometryError
+from blender_scripts.shaping.result import Defective, recorded
 from blender_scripts.surface import Surface
 
 __all__ = ["DEFECTS", "Defective", "make_defect"]

@@ -17,13 +17,13 @@ of the volume. Labelled are the cut faces and the rim.
 
 import numpy as np
 
-from blender_scripts.defects.cutting import cut_away
-from blender_scripts.defects.fields import drawn, rough_noise
-from blender_scripts.defects.portion import main_axes, pick_end
-from blender_scripts.defects.result import listed
-from blender_scripts.defects.topology import border, change
 from blender_scripts.meshes import GeometryError, volume
 from blender_scripts.portable import dot
+from blender_scripts.shaping.cutting import cut_away
+from blender_scripts.shaping.fields import drawn, rough_noise
+from blender_scripts.shaping.portion import main_axes, pick_end
+from blender_scripts.shaping.result import listed
+from blender_scripts.shaping.topology import border, change
 from blender_scripts.surface import tangents, unit
 
 EXTENT = (0.08, 0.26)  # share of the extent along the direction: slight, severe

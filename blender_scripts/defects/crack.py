@@ -18,13 +18,13 @@ length. Labelled are the cut faces and the rim.
 
 import numpy as np
 
-from blender_scripts.defects.cutting import cut_away, tube
-from blender_scripts.defects.fields import drawn
-from blender_scripts.defects.paths import STEP, long_path, trace
-from blender_scripts.defects.result import listed
-from blender_scripts.defects.topology import parts, solids
 from blender_scripts.meshes import GeometryError, areas, boolean
 from blender_scripts.portable import cos, norm, power, sin
+from blender_scripts.shaping.cutting import cut_away, tube
+from blender_scripts.shaping.fields import drawn
+from blender_scripts.shaping.paths import STEP, long_path, trace
+from blender_scripts.shaping.result import listed
+from blender_scripts.shaping.topology import parts, solids
 from blender_scripts.surface import Surface, unit
 
 LENGTH = (0.30, 1.80)  # slight, severe

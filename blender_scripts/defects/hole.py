@@ -19,12 +19,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from blender_scripts.defects.cutting import cut_away, tube
-from blender_scripts.defects.fields import drawn
-from blender_scripts.defects.result import listed
-from blender_scripts.defects.topology import border, change
 from blender_scripts.meshes import GeometryError
 from blender_scripts.portable import cos, sin
+from blender_scripts.shaping.cutting import cut_away, tube
+from blender_scripts.shaping.fields import drawn
+from blender_scripts.shaping.result import listed
+from blender_scripts.shaping.topology import border, change
 from blender_scripts.surface import tangents
 
 RADIUS = (0.045, 0.17)  # slight, severe

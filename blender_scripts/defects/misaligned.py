@@ -22,11 +22,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from blender_scripts.defects.cutting import border_points
-from blender_scripts.defects.fields import drawn, random_direction
-from blender_scripts.defects.portion import pick_end
-from blender_scripts.defects.result import Defective, deformed, listed
-from blender_scripts.defects.topology import parts, solids
 from blender_scripts.designs.shapes import box
 from blender_scripts.meshes import (
     GeometryError,
@@ -37,6 +32,11 @@ from blender_scripts.meshes import (
     volume,
 )
 from blender_scripts.portable import cos, dot, norm, sin
+from blender_scripts.shaping.cutting import border_points
+from blender_scripts.shaping.fields import drawn, random_direction
+from blender_scripts.shaping.portion import pick_end
+from blender_scripts.shaping.result import Defective, deformed, listed
+from blender_scripts.shaping.topology import parts, solids
 from blender_scripts.surface import Surface, tangents, unit
 
 SHIFT = (0.025, 0.12)  # radii: slight, severe

@@ -18,12 +18,12 @@ Labelled are the cut faces and the rim.
 
 import numpy as np
 
-from blender_scripts.defects.cutting import ball, cut_away
-from blender_scripts.defects.fields import drawn, rough_noise
-from blender_scripts.defects.result import listed
-from blender_scripts.defects.topology import border, change
 from blender_scripts.meshes import GeometryError, volume
 from blender_scripts.portable import dot, exp, norm, random_rotation
+from blender_scripts.shaping.cutting import ball, cut_away
+from blender_scripts.shaping.fields import drawn, rough_noise
+from blender_scripts.shaping.result import listed
+from blender_scripts.shaping.topology import border, change
 from blender_scripts.surface import unit
 
 RADIUS = (0.055, 0.23)  # slight, severe

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from blender_scripts.defects.fields import components
 from blender_scripts.meshes import areas
 from blender_scripts.portable import arccos, cos, dot
+from blender_scripts.shaping.fields import components
 from blender_scripts.surface import Surface, unit
 
 TURNED, FOLDED, KINKED = 90.0, 150.0, 30.0

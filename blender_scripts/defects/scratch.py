@@ -14,11 +14,11 @@ DEPTH. Labelled is what moved.
 
 import numpy as np
 
-from blender_scripts.defects.fields import drawn, smooth_step
-from blender_scripts.defects.paths import STEP, long_path
-from blender_scripts.defects.result import deformed, listed
 from blender_scripts.meshes import GeometryError, subdivide_long_edges
 from blender_scripts.portable import cos, dot, norm, sin
+from blender_scripts.shaping.fields import drawn, smooth_step
+from blender_scripts.shaping.paths import STEP, long_path
+from blender_scripts.shaping.result import deformed, listed
 from blender_scripts.surface import Surface, unit
 
 LENGTH, WIDTH, DEPTH = (0.60, 1.30), (0.080, 0.150), (0.018, 0.050)

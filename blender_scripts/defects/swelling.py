@@ -28,10 +28,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from blender_scripts.defects.fields import components, drawn, smooth_step
-from blender_scripts.defects.result import deformed, listed
 from blender_scripts.meshes import GeometryError
 from blender_scripts.portable import arctan2, cos, dot, norm, power, sin
+from blender_scripts.shaping.fields import components, drawn, smooth_step
+from blender_scripts.shaping.result import deformed, listed
 from blender_scripts.surface import Surface, tangents, unit
 
 RADIUS = (0.14, 0.30)

@@ -22,11 +22,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from blender_scripts.defects.fields import drawn, fitted, rms_departure, smooth_step
-from blender_scripts.defects.portion import pick_end, start_of_portion
-from blender_scripts.defects.result import deformed, listed
 from blender_scripts.meshes import GeometryError
 from blender_scripts.portable import cos, dot, sin
+from blender_scripts.shaping.fields import drawn, fitted, rms_departure, smooth_step
+from blender_scripts.shaping.portion import pick_end, start_of_portion
+from blender_scripts.shaping.result import deformed, listed
 from blender_scripts.surface import tangents
 
 DEPARTURE = (0.003, 0.017)

@@ -17,11 +17,11 @@ import point_cloud_utils
 
 from blender_scripts.portable import norm
 from intravariance.building.blender import ImpossibleDefect, blender_worker
-from intravariance.dataset.lengths import UNITS
 from intravariance.dataset.specification import Category, Specification
 from intravariance.errors import InputError, IVError
 from intravariance.executors import Executor
 from intravariance.geometry.mesh import Mesh, triangle_areas
+from intravariance.lengths import UNITS
 from intravariance.progress import track
 from intravariance.seeds import entropy
 from intravariance.sources import BaseMesh, Choice, load_base_mesh, prepare

@@ -19,7 +19,6 @@ from platformdirs import user_cache_path
 from intravariance.building.blender import blender_worker
 from intravariance.building.plan import SampleJob, make_plan
 from intravariance.building.sample import SampleSettings, make_sample
-from intravariance.dataset.lengths import UNITS, Length, parse_length
 from intravariance.dataset.provenance import code_digest, software
 from intravariance.dataset.shards import Finished, finished, shard_bytes
 from intravariance.dataset.specification import LARGEST_TOLERANCE, Specification
@@ -34,6 +33,7 @@ from intravariance.errors import InputError, IVError
 from intravariance.executors import Executor
 from intravariance.files.atomic import check_target, write_whole
 from intravariance.geometry.mesh import Mesh
+from intravariance.lengths import UNITS, Length, parse_length
 from intravariance.progress import say, track
 from intravariance.sources import (
     BaseMesh,

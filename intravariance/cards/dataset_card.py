@@ -23,12 +23,12 @@ from annotations.vocabulary import DEFECT_TYPES, DISPLACEMENT_THRESHOLD, NORMAL,
 from intravariance.cards.imported_card import identity_table, imported_parts
 from intravariance.cards.labels import hand_labels, in_prose
 from intravariance.dataset.difficulty import BANDS
-from intravariance.dataset.lengths import noise_text, sphere_radii
 from intravariance.dataset.published import compare
 from intravariance.dataset.specification import GROUPS, Specification
 from intravariance.dataset.specification_reader import load_group
 from intravariance.dataset.store import Dataset, Record, open_dataset
 from intravariance.geometry.sampling import LARGEST_SHIFT, NOISE_VARIANCE
+from intravariance.lengths import noise_text, sphere_radii
 from intravariance.tables import Cell
 from intravariance.tables import markdown_table as _table
 
@@ -140,7 +140,7 @@ def _published_text(dataset: Dataset) -> str:
     if found.same:
         return (
             f"\n- **Published build:** this file is it ({found.build.title}). The command below "
-            f"makes the same bytes on every x86-64 processor with {versions}."
+            f"makes the same bytes on every x86-64 processor that was tried, with {versions}."
         )
     return (
         f"\n- **Published build:** this file is not it. {found.build.title} has the digest "

@@ -20,7 +20,6 @@ from intravariance.commands.import_ import print_result
 from intravariance.commands.mesh_check import as_json as checks_json
 from intravariance.commands.mesh_check import table, unusable
 from intravariance.commands.options import categories_option, jobs_option, json_option, quiet_option
-from intravariance.dataset.lengths import Length, parse_length
 from intravariance.dataset.specification import GROUPS, Specification
 from intravariance.dataset.specification_reader import (
     load_collation,
@@ -33,6 +32,7 @@ from intravariance.exchange.importing.run import run_import
 from intravariance.executors.processes import ProcessExecutor
 from intravariance.files.atomic import check_target
 from intravariance.geometry.sampling import NOISE_VARIANCE, PoseKind
+from intravariance.lengths import Length, parse_length
 from intravariance.progress import say
 from intravariance.sources import Choice, Up, choice_notes, choose, parse_source
 

@@ -18,8 +18,8 @@ from intravariance.cards.imported_card import known_noise
 from intravariance.cards.labels import hand_labels, in_short
 from intravariance.commands.options import file_argument, json_option
 from intravariance.dataset.difficulty import BANDS
-from intravariance.dataset.lengths import noise_text, sphere_radii
 from intravariance.dataset.store import Dataset, open_dataset
+from intravariance.lengths import noise_text, sphere_radii
 from intravariance.tables import text_table
 
 

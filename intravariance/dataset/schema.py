@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intravariance.dataset.difficulty import described
-from intravariance.dataset.names import LONGEST_ID, LONGEST_NAME, PLAIN_NAME, name_problem
 from intravariance.dataset.safety import (
     MAX_ATTRIBUTE_BYTES,
     attribute,
@@ -29,6 +28,7 @@ from intravariance.dataset.safety import (
 from intravariance.dataset.specification import SPLITS
 from intravariance.errors import InputError, IntegrityError
 from intravariance.geometry.mesh import Mesh, digest_arrays
+from intravariance.names import LONGEST_ID, LONGEST_NAME, PLAIN_NAME, name_problem
 
 DATASET_FORMAT = "iv"
 DATASET_VERSION = 2

@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from annotations.vocabulary import NORMAL, in_order
-from intravariance.dataset.names import plain_name
 from intravariance.dataset.scan import ALL_SIDES, Scan
 from intravariance.errors import InputError
+from intravariance.names import plain_name
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")

@@ -14,17 +14,17 @@ from typing import Any
 
 from annotations.vocabulary import DEFECT_TYPES, NORMAL, in_order
 from intravariance.dataset.difficulty import MIXED, RANGES
-from intravariance.dataset.lengths import UNITS, Length, parse_length
-from intravariance.dataset.names import (
+from intravariance.dataset.scan import MOST_VIEWS, Scan
+from intravariance.dataset.specification import LARGEST_TOLERANCE, Category, Specification
+from intravariance.errors import InputError
+from intravariance.lengths import UNITS, Length, parse_length
+from intravariance.names import (
     PLAIN_NAME,
     RESERVED,
     composed,
     name_problem,
     plain_name,
 )
-from intravariance.dataset.scan import MOST_VIEWS, Scan
-from intravariance.dataset.specification import LARGEST_TOLERANCE, Category, Specification
-from intravariance.errors import InputError
 
 _ABSENT = object()
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from intravariance.dataset.names import plain_name
 from intravariance.dataset.specification import Category, Specification
 from intravariance.errors import InputError
+from intravariance.names import plain_name
 from intravariance.seeds import generator
 from intravariance.sources.finding import Candidate, Procedural, Source
 

@@ -25,10 +25,10 @@ from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import Literal, Protocol
 
-from intravariance.dataset.names import plain_name
 from intravariance.dataset.specification import Category
 from intravariance.errors import InputError
 from intravariance.files.trees import FolderTree, Tree, ZipTree, open_tree
+from intravariance.names import plain_name
 from intravariance.sources.synsets import similar_names, synsets
 
 Up = Literal["y", "z"]

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from intravariance.dataset.label_origin import with_construction_labels
-from intravariance.dataset.lengths import noise_text, sphere_radii
 from intravariance.dataset.published import compare
 from intravariance.dataset.sample_checks import (
     ESSENTIAL,
@@ -39,6 +38,7 @@ from intravariance.dataset.store import (
     structure,
 )
 from intravariance.errors import IntegrityError
+from intravariance.lengths import noise_text, sphere_radii
 from intravariance.seeds import generator
 from intravariance.verification.geometry import (
     CategoryGeometry,

@@ -20,8 +20,6 @@ pytest.importorskip("bpy", reason="Blender is not installed: pip install '.[blen
 
 from annotations.vocabulary import DEFECT_TYPES, DISPLACEMENT_THRESHOLD, RIM_WIDTH
 from blender_scripts.defects import DEFECTS, checks, make_defect
-from blender_scripts.defects.cutting import RIM_SPACING, ball, tube
-from blender_scripts.defects.fields import components, rough_noise, smooth_step
 from blender_scripts.designs import shapes
 from blender_scripts.meshes import (
     GeometryError,
@@ -30,6 +28,8 @@ from blender_scripts.meshes import (
     subdivide_long_edges,
     volume,
 )
+from blender_scripts.shaping.cutting import RIM_SPACING, ball, tube
+from blender_scripts.shaping.fields import components, rough_noise, smooth_step
 from blender_scripts.surface import Surface, dot, tangents
 
 CUTS = [kind for kind, item in DEFECT_TYPES.items() if item.kind == "cut"]

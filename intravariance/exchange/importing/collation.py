@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from annotations.vocabulary import NORMAL
-from intravariance.dataset.names import plain_name
 from intravariance.dataset.specification import Category, Specification
 from intravariance.errors import InputError
 from intravariance.exchange.importing.names import tree_name
@@ -28,6 +27,7 @@ from intravariance.exchange.layouts import Scan, find_scans
 from intravariance.exchange.layouts.anomaly_shapenet import LAYOUT_NAME
 from intravariance.exchange.layouts.scan import check_problems
 from intravariance.geometry.sampling import PoseKind
+from intravariance.names import plain_name
 from intravariance.seeds import generator
 from intravariance.sources.finding import Up
 

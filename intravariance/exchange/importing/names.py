@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from annotations.vocabulary import NORMAL
-from intravariance.dataset.names import as_name, plain_name
 from intravariance.dataset.schema import TABLE
 from intravariance.exchange.importing.sample import ImportJob
 from intravariance.exchange.layouts import Scan
+from intravariance.names import as_name, plain_name
 from intravariance.seeds import generator
 
 _LONGEST_NAME = 60

@@ -34,7 +34,6 @@ from numpy.typing import NDArray
 from annotations.vocabulary import NORMAL
 from intravariance.cloud_files import SUFFIXES, PointCloud, parse_labels
 from intravariance.cloud_files.npy import parse_array
-from intravariance.dataset.names import composed, plain_name
 from intravariance.dataset.specification import Split
 from intravariance.errors import InputError
 from intravariance.exchange.layouts.scan import (
@@ -45,6 +44,7 @@ from intravariance.exchange.layouts.scan import (
     parse_member,
 )
 from intravariance.files.trees import Tree
+from intravariance.names import composed, plain_name
 
 LAYOUT_NAME = "folder"
 UNNAMED_DEFECT = "anomaly"

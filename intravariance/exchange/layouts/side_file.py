@@ -12,10 +12,10 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from intravariance.dataset.names import name_problem
 from intravariance.errors import InputError
 from intravariance.exchange.layouts.scan import Scan, in_order, shown_problems
 from intravariance.files.trees import Tree
+from intravariance.names import name_problem
 
 SIDE_FILE = "iv_samples.jsonl"
 

@@ -10,9 +10,9 @@ pytest.importorskip("bpy", reason="Blender is not installed: pip install '.[blen
 
 from annotations.vocabulary import DISPLACEMENT_THRESHOLD, RIM_WIDTH
 from blender_scripts.defects import make_defect
-from blender_scripts.defects.topology import solids
 from blender_scripts.designs import shapes
 from blender_scripts.meshes import GeometryError, closed_problem, join
+from blender_scripts.shaping.topology import solids
 from tests.blender_scripts.test_defects import prepared
 
 SEEDS = range(3)

@@ -11,9 +11,9 @@ pytest.importorskip("bpy", reason="Blender is not installed: pip install '.[blen
 
 from blender_scripts import designs
 from blender_scripts.defects import checks, make_defect, plausibility
-from blender_scripts.defects.fields import fitted
 from blender_scripts.designs import shapes
 from blender_scripts.meshes import join
+from blender_scripts.shaping.fields import fitted
 from blender_scripts.surface import Surface
 from tests.blender_scripts.test_defects import prepared
 

@@ -12,9 +12,9 @@ import pytest
 from intravariance import load_specification, open_dataset
 from intravariance.building.run import BuildSettings, build
 from intravariance.building.sample import SampleSettings
-from intravariance.dataset.lengths import Length
 from intravariance.errors import InputError
 from intravariance.executors.serial import SerialExecutor
+from intravariance.lengths import Length
 from intravariance.verification.verify import verify
 from tests.conftest import run_iv
 from tests.meshes_on_disk import CUBE_VERTICES, off_text

@@ -239,7 +239,8 @@ def test_the_card_says_whether_the_file_is_the_published_build(
         ),
     ):
         monkeypatch.setattr(
-            "intravariance.dataset.published.published_builds", lambda known=published: (known,)
+            "intravariance.dataset.published.published_builds",
+            lambda known=published: (known,),
         )
         lines = [line for line in dataset_card(file).splitlines() if "Published build" in line]
         assert len(lines) == 1

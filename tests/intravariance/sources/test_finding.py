@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from intravariance.dataset.names import plain_name
 from intravariance.dataset.specification_reader import load_group
 from intravariance.errors import InputError
 from intravariance.files.trees import FolderTree, ZipTree, open_tree
+from intravariance.names import plain_name
 from intravariance.sources import choose, parse_source
 from intravariance.sources.synsets import SYNSETS
 from tests.meshes_on_disk import box_off, category, specification, write, write_zip

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intravariance.dataset.names import LONGEST_NAME, as_name, name_problem, plain_name
+from intravariance.names import LONGEST_NAME, as_name, name_problem, plain_name
 
 NAMES = ["bowl", "Gehäuse A", "外殻", "ケース-2", "Kratzer & Riss [neu]", "03001627", "قدح", "कप",
          "mug (left), v1.2", "naïve", "a" * LONGEST_NAME, "x_y-z", "🏺"]  # fmt: skip

@@ -3,8 +3,6 @@
 
 import numpy as np
 
-from blender_scripts.defects.fields import components
-from blender_scripts.defects.result import Defective
 from blender_scripts.meshes import (
     GeometryError,
     areas,
@@ -16,6 +14,8 @@ from blender_scripts.meshes import (
     unpaired,
 )
 from blender_scripts.portable import dot, norm
+from blender_scripts.shaping.fields import components
+from blender_scripts.shaping.result import Defective
 
 RIM_SPACING = 0.005
 # A piece that a cut leaves loose is a crumb below this share of the area: it falls off.

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from intravariance.dataset.lengths import Length, noise_text, parse_length, sphere_radii
 from intravariance.errors import InputError
+from intravariance.lengths import Length, noise_text, parse_length, sphere_radii
 
 
 @pytest.mark.parametrize(

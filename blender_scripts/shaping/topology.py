@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from blender_scripts.defects.fields import components
 from blender_scripts.meshes import clean, unpaired
 from blender_scripts.portable import dot, norm
+from blender_scripts.shaping.fields import components
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from blender_scripts import portable
-from blender_scripts.defects.fields import random_direction
 from blender_scripts.portable import dot, eigenvectors, tan
+from blender_scripts.shaping.fields import random_direction
 from blender_scripts.surface import unit
 
 # Two moments are equal when they differ by less than this share of the largest.

@@ -7,10 +7,12 @@ import pytest
 pytest.importorskip("bpy", reason="Blender is not installed: pip install '.[blender]'")
 
 from blender_scripts.defects.broken import no_break
-from blender_scripts.defects.cutting import ball, cut_away
 from blender_scripts.defects.hole import no_hole
 from blender_scripts.defects.missing import no_bite
-from blender_scripts.defects.topology import (
+from blender_scripts.designs import shapes
+from blender_scripts.meshes import join, ring_faces, subdivide_long_edges
+from blender_scripts.shaping.cutting import ball, cut_away
+from blender_scripts.shaping.topology import (
     border,
     change,
     euler_characteristic,
@@ -18,8 +20,6 @@ from blender_scripts.defects.topology import (
     loops,
     parts,
 )
-from blender_scripts.designs import shapes
-from blender_scripts.meshes import join, ring_faces, subdivide_long_edges
 from blender_scripts.surface import Surface
 
 UP = np.array([0.0, 0.0, 1.0])
