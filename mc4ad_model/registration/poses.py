@@ -135,6 +135,16 @@ class Registration:
         moved = points @ pose.rotation + pose.shift
         return np.asarray(moved - tree.data[tree.query(moved)[1]])
 
+    def log_likelihood(self, points: NDArray[Any], pose: Pose) -> float:
+        """Return the mean log-likelihood of points (N, 3) in a pose, whatever the pose says of it;
+        10 million points a few seconds, in pieces."""
+        start = np.full((1, 1), pose.template * SIZE**3)
+        total = 0.0
+        for piece in np.array_split(points, len(points) // 100_000 + 1):
+            moved = piece.astype(np.float64) @ pose.rotation + pose.shift
+            total += interpolated(self._fine, start, moved[None])[..., 0].sum(dtype=np.float64)
+        return float(total / len(points))
+
     def _candidates(self, cloud: Points) -> _Poses:
         """Return the best poses on the grid of rotations, with centroid on centroid."""
         centre, grid = cloud.mean(axis=0), rotation_grid()
