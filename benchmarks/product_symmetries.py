@@ -128,7 +128,9 @@ class Product:
             matrix += 1e-4 * mean[:, None, None] * np.eye(6)
             slope = (lever * distance).sum(axis=1)
             update = -np.linalg.solve(matrix, slope[..., None])[..., 0]
-            update *= np.minimum(1, 0.2 / np.maximum(np.linalg.norm(update, axis=1), 1e-12))[:, None]
+            update *= np.minimum(1, 0.2 / np.maximum(np.linalg.norm(update, axis=1), 1e-12))[
+                :, None
+            ]
             turn = Rotation.from_rotvec(update[:, :3]).as_matrix().swapaxes(1, 2)
             rotation = rotation @ turn
             shift = np.einsum("bi,bij->bj", shift, turn) + update[:, 3:]

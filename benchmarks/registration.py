@@ -214,19 +214,17 @@ def _median(values: NDArray[np.float64], digits: int = 2) -> str | None:
 
 def comparison(trials: Sequence[Trial], ways: Sequence[str]) -> list[list[Cell]]:
     """Return a row for each way: means over categories; times also as ratios to the first way."""
-    categories = list(dict.fromkeys(t.category for t in trials))
-    table: list[list[Cell]] = []
-    first = [0.0, 0.0]
+    categories = dict.fromkeys(t.category for t in trials)
+    first, table = None, list[list[Cell]]()
     for way in ways:
         own = [[t for t in trials if (t.way, t.category) == (way, c)] for c in categories]
-        each = [figures(group) for group in own]
-        means = [float(np.mean([float("nan" if row[i] is None else row[i]) for row in each])) for i in range(8)]  # type: ignore[arg-type]
-        if not table:
-            first = means[6:]
-        table.append([
-            way, sum(map(len, own)), means[1], means[2], f"{means[3]:.2f}", f"{means[4]:.4f}",
-            means[5], *(f"{m:.0f} ({m / f:.2g} x)" for m, f in zip(means[6:], first, strict=True)),
-        ])  # fmt: skip
+        each = [[np.nan if v is None else float(v) for v in figures(group)] for group in own]
+        means = np.mean(each, axis=0)
+        first = means[6:] if first is None else first
+        times = [f"{m:.0f} ({m / f:.2g} x)" for m, f in zip(means[6:], first, strict=True)]
+        degrees, shift = f"{means[3]:.2f}", f"{means[4]:.4f}"
+        shares = [float(v) for v in means[[1, 2, 5]]]
+        table.append([way, sum(map(len, own)), *shares[:2], degrees, shift, shares[2], *times])
     return table
 
 

@@ -17,9 +17,10 @@ from intravariance.errors import InputError
 from intravariance.geometry.mesh import Mesh
 from intravariance.geometry.sampling import sample_surface
 from intravariance.seeds import generator
+from mc4ad_model.registration.even_points import even_points
 
 # Points of a template's surface that clouds are registered to.
-REGISTRATION_POINTS = 12_000
+REGISTRATION_POINTS = 40_000
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,6 @@ def registration_points(templates: Templates, seed: int) -> dict[str, NDArray[np
             if len(template.points) > REGISTRATION_POINTS:  # a scan may have millions
                 points[template.id] = rng.choice(template.points, REGISTRATION_POINTS, False)
         else:
-            where = sample_surface(template.mesh, REGISTRATION_POINTS, rng)
-            points[template.id] = where.points.astype(np.float32)
+            drawn = even_points(template.mesh, REGISTRATION_POINTS, rng)
+            points[template.id] = drawn.astype(np.float32)
     return points

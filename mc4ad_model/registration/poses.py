@@ -24,29 +24,30 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from intravariance.errors import InputError
-from mc4ad_model.registration.likelihood import (
-    SIZE,
-    cells,
-    field,
-    inlier_weight,
-    interpolated,
-)
-
-Points = NDArray[np.float64]
+from mc4ad_model.registration.likelihood import Field, Floats, Points
+from mc4ad_model.registration.lookalikes import Motions, distinct, lookalikes
+from mc4ad_model.registration.refinement import Poses, refined, valued
 
 DEFAULT_NOISE = 0.0447  # of runs that were saved without it
 _SMALLEST_BLUR = 0.035  # a finer field needs a finer grid
+_CELL = 0.04
 _COARSE_BLUR = 0.10  # within the reach of a step of the grid of rotations
+_COARSE_CELL = 0.08
 
 _ROTATIONS = 2500  # about 15 degrees apart
 # Rounds. On the grid: points of the cloud, and poses of each template that stay.
-_GRID = ((96, 100), (500, 24))
+_GRID = ((64, 120), (400, 16))
 # Steps: points, number of steps, and poses of each template that stay, which differ by _SAME.
-_COARSE = (300, 5, 7)
-_FINE = (1000, 6, 2)
-_LAST = ((3000, 3), (12_000, 2))
+_COARSE = (256, 4, 6)
+_FINE = (800, 5, 2)
+# Templates that are less likely by so much than the best one are given up after _FINE.
+_BEHIND = 0.3
+# Poses in which the template looks alike: points, poses that stay, steps.
+_ALIKE = (3000, 5, 3)
+_LAST_POINTS, _LAST_STEPS = 12_000, 2
+_REGION_WIDTHS = (0.04, 0.02, 0.015, 0.015)
 _SAME = np.radians(8)
-_LARGEST_TURN, _LARGEST_SHIFT = 0.3, 0.15  # of a step, in radians and radii
+_NEAR = np.radians(3)
 
 
 @dataclass(frozen=True)
@@ -62,24 +63,6 @@ class Pose:
     rotation: Points
     shift: Points
     log_likelihood: float
-
-
-@dataclass(frozen=True)
-class _Poses:
-    """B poses: template (B,), rotation (B, 3, 3), shift (B, 3), log-likelihood (B,)."""
-
-    template: NDArray[np.intp]
-    rotation: Points
-    shift: Points
-    value: Points
-
-    def __getitem__(self, rows: Any) -> _Poses:
-        return _Poses(self.template[rows], self.rotation[rows], self.shift[rows], self.value[rows])
-
-    @property
-    def best_first(self) -> NDArray[np.intp]:
-        """Return the rows by decreasing likelihood."""
-        return np.argsort(-self.value, kind="stable")
 
 
 class Registration:
@@ -99,34 +82,48 @@ class Registration:
         self.templates = [np.asarray(template, dtype=np.float64) for template in templates]
         self._trees = [cKDTree(template) for template in self.templates]
         self._middles = np.array([template.mean(axis=0) for template in self.templates])
-        self._blur = max(noise_sigma, _SMALLEST_BLUR)
-        self._fine = np.concatenate([field(t, self._blur) for t in self.templates])
-        self._coarse = np.concatenate([field(t, _COARSE_BLUR) for t in self.templates])
-        self._coarse_values = np.ascontiguousarray(self._coarse[:, 0])
+        blur = max(noise_sigma, _SMALLEST_BLUR)
+        self._fine = Field(self.templates, blur, _CELL)
+        self._coarse = Field(self.templates, _COARSE_BLUR, _COARSE_CELL)
+        # of templates with their middles on 0: one row for a point, a column for each template
+        centred = Field(
+            [t - middle for t, middle in zip(self.templates, self._middles, strict=True)],
+            _COARSE_BLUR, _COARSE_CELL,
+        )  # fmt: skip
+        values = centred.values[:, 0].reshape(len(self.templates), -1)
+        self._grid = np.ascontiguousarray(values.T)
+        self._alike = dict[int, Motions]()
 
     def register(self, points: NDArray[Any]) -> Pose:
         """Find the pose of a cloud (N, 3), any rotation and shift, in the templates' scale.
+
+        Of more than 12,000 points as many are drawn, always the same.
 
         Raises
         ------
         InputError
             A coordinate is not finite.
         """
-        cloud = np.asarray(points, dtype=np.float64)
-        if not np.isfinite(cloud).all():
+        if not np.isfinite(points).all():
             raise InputError("point cloud: expected finite coordinates, found NaN or infinity")
         # A part of the cloud stands for all of it, so the points' order must mean nothing.
-        cloud = cloud[np.random.default_rng(0).permutation(len(cloud))]
+        chosen = np.random.default_rng(0).permutation(len(points))[:_LAST_POINTS]
+        drawn = np.asarray(points)[chosen].astype(np.float64)
+        centre = drawn.mean(axis=0)
+        cloud = np.ascontiguousarray((drawn - centre).T, dtype=np.float32)  # (3, P)
         poses = self._candidates(cloud)
         count, steps, kept = _COARSE
-        poses = self._distinct(self._stepped(cloud[:count], poses, steps, coarse=True), kept)
+        poses = self._best(refined(self._coarse, _part(cloud, count), poses, steps), kept)
         count, steps, kept = _FINE
-        poses = self._distinct(self._stepped(cloud[:count], poses, steps), kept)
-        for count, steps in _LAST:
-            poses = self._stepped(cloud[:count], poses, steps, smooth=True)
-            poses = poses[poses.best_first[:2]]
-        best = poses[poses.best_first[0]]
-        return Pose(int(best.template), best.rotation, best.shift, float(best.value))
+        poses = self._best(refined(self._fine, _part(cloud, count), poses, steps), kept)
+        poses = poses[poses.value > poses.value.max() - _BEHIND]
+        best = self._turned(cloud, poses)
+        regions = _REGION_WIDTHS
+        best = refined(self._fine, cloud, best, len(regions), smooth=True, regions=regions)
+        rotation = best.rotation[0]
+        return Pose(
+            int(best.template[0]), rotation, best.shift[0] - centre @ rotation, float(best.value[0])
+        )
 
     def offsets(self, points: NDArray[Any], pose: Pose) -> Points:
         """Return (N, 3) from the nearest point of the pose's template to each point (N, 3) of a
@@ -138,100 +135,80 @@ class Registration:
     def log_likelihood(self, points: NDArray[Any], pose: Pose) -> float:
         """Return the mean log-likelihood of points (N, 3) in a pose, whatever the pose says of it;
         10 million points a few seconds, in pieces."""
-        start = np.full((1, 1), pose.template * SIZE**3)
+        template = np.array([pose.template])
         total = 0.0
         for piece in np.array_split(points, len(points) // 100_000 + 1):
             moved = piece.astype(np.float64) @ pose.rotation + pose.shift
-            total += interpolated(self._fine, start, moved[None])[..., 0].sum(dtype=np.float64)
-        return float(total / len(points))
+            found = self._fine.interpolated(template, moved.T[None].astype(np.float32))
+            total += float(found[..., 0].sum(dtype=np.float64))
+        return total / len(points)
 
-    def _candidates(self, cloud: Points) -> _Poses:
-        """Return the best poses on the grid of rotations, with centroid on centroid."""
-        centre, grid = cloud.mean(axis=0), rotation_grid()
-        chosen = np.tile(np.arange(len(grid)), (len(self.templates), 1))  # (T, R)
-        for count, kept in _GRID:
-            values = np.stack(
-                [
-                    self._grid_values(cloud[:count] - centre, t, grid[c])
-                    for t, c in enumerate(chosen)
-                ]
-            )
-            order = np.argsort(-values, axis=1, kind="stable")[:, :kept]
-            chosen, values = (np.take_along_axis(a, order, axis=1) for a in (chosen, values))
-        template = np.repeat(np.arange(len(chosen)), chosen.shape[1])
-        rotation = grid[chosen.ravel()]
-        return _Poses(
-            template, rotation, self._middles[template] - centre @ rotation, values.ravel()
-        )
+    def _candidates(self, cloud: Floats) -> Poses:
+        """Return the best poses on the grid of rotations, with middle on middle.
 
-    def _grid_values(self, centred: Points, template: int, rotations: Points) -> Points:
-        """Return (R,) coarse log-likelihoods of a centred cloud in some rotations."""
-        turned = centred @ rotations + self._middles[template]  # (R, P, 3)
-        values = self._coarse_values[cells(turned) + template * SIZE**3]
-        return np.asarray(values.mean(axis=1, dtype=np.float64))
+        cloud : (3, P), its middle on 0.
+        """
+        grid = rotation_grid()
+        count, kept = _GRID[0]
+        values = self._grid_values(_part(cloud, count), grid)  # (R, T)
+        chosen = np.argsort(-values, axis=0, kind="stable")[:kept]  # (kept, T)
+        count, kept = _GRID[1]
+        template = np.repeat(np.arange(len(self.templates)), len(chosen))
+        rotation = grid[chosen.T.ravel()]
+        poses = Poses(template, rotation, self._middles[template], np.zeros(len(template)))
+        return self._best(valued(self._coarse, _part(cloud, count), poses), kept, apart=0.0)
 
-    def _stepped(
-        self, cloud: Points, poses: _Poses, steps: int, coarse: bool = False, smooth: bool = False
-    ) -> _Poses:
-        """Refine all poses by some steps, with these points; smooth : interpolate the field."""
-        values, blur = (self._coarse, _COARSE_BLUR) if coarse else (self._fine, self._blur)
-        start = (poses.template * SIZE**3)[:, None]
-        rotation, shift = poses.rotation, poses.shift
-        for step in range(steps + 1):
-            moved = cloud @ rotation + shift[:, None]  # (B, P, 3)
-            found = interpolated(values, start, moved) if smooth else values[cells(moved) + start]
-            if step < steps:
-                rotation, shift = _step(moved, found, rotation, shift, blur)
-        return _Poses(poses.template, rotation, shift, found[..., 0].mean(axis=1, dtype=np.float64))
+    def _grid_values(self, cloud: Floats, rotations: Points) -> Points:
+        """Return (R, T) coarse log-likelihoods of a cloud in some rotations, on each template."""
+        turned = np.matmul(rotations.astype(np.float32).swapaxes(1, 2), cloud)
+        rows = self._coarse.rows(turned)
+        return np.asarray(np.take(self._grid, rows, axis=0).mean(axis=1, dtype=np.float64))
 
-    def _distinct(self, poses: _Poses, kept: int) -> _Poses:
+    def _best(self, poses: Poses, kept: int, apart: float = _SAME) -> Poses:
         """Keep the best poses of each template that differ from each other."""
-        chosen = list[np.intp]()
+        rows = list[NDArray[np.intp]]()
         for template in range(len(self.templates)):
-            own = list[np.intp]()
-            for row in poses.best_first:
-                turns = [np.trace(poses.rotation[row].T @ poses.rotation[r]) for r in own]
-                if poses.template[row] == template and all(
-                    t < 1 + 2 * np.cos(_SAME) for t in turns
-                ):
-                    own.append(row)
-                if len(own) == kept:
-                    break
-            chosen += own
-        return poses[np.array(chosen)]
+            own = np.flatnonzero(poses.template == template)
+            part = poses[own]
+            best = distinct(part, apart, kept) if apart else part.best_first[:kept]
+            rows.append(own[best])
+        return poses[np.concatenate(rows)]
+
+    def _turned(self, cloud: Floats, poses: Poses) -> Poses:
+        """Return the best pose, the only one, among these and those in which its template looks
+        alike."""
+        count, kept, steps = _ALIKE
+        some = _part(cloud, count)
+        variants = [self._variants(poses[b : b + 1]) for b in range(len(poses.value))]
+        poses = Poses(*(np.concatenate(p) for p in zip(*map(_fields, variants), strict=True)))
+        poses = valued(self._fine, some, poses)
+        poses = poses[distinct(poses, _NEAR, kept)]
+        poses = refined(self._fine, some, poses, steps, smooth=True)
+        poses = poses[poses.best_first[:2]]
+        poses = refined(self._fine, cloud, poses, _LAST_STEPS, smooth=True)
+        return poses[poses.best_first[:1]]
+
+    def _variants(self, pose: Poses) -> Poses:
+        """Return a pose, the only one, in all ways in which its template looks alike."""
+        template = int(pose.template[0])
+        if template not in self._alike:
+            self._alike[template] = lookalikes(
+                self._coarse, self._fine, template, self.templates[template], rotation_grid()
+            )
+        alike = self._alike[template]
+        rotation = pose.rotation[0] @ alike.rotation
+        shift = pose.shift[0] @ alike.rotation + alike.shift
+        count = len(shift)
+        return Poses(np.full(count, template), rotation, shift, np.zeros(count))
 
 
-def _step(
-    moved: Points, found: NDArray[np.float32], rotation: Points, shift: Points, blur: float
-) -> tuple[Points, Points]:
-    """Return rotations (B, 3, 3) and shifts (B, 3) after a Gauss-Newton step.
-
-    moved : (B, P, 3) the cloud in each pose. found : (B, P, 4) log-likelihood and gradient there. A
-    point on a blurred surface tells its place along the gradient with the precision 1 / blur ** 2.
-    """
-    gradient = found[..., 1:].astype(np.float64)
-    along = gradient / np.sqrt((gradient**2).sum(axis=-1, keepdims=True) + 1e-12)
-    weight = inlier_weight(found[..., 0])[..., None]
-    centre = moved.mean(axis=1, keepdims=True)
-    arm = moved - centre
-    lever = np.concatenate([np.cross(arm, along), along], axis=-1)  # (B, P, 6)
-    slope = np.concatenate([np.cross(arm, gradient), gradient], axis=-1).sum(axis=1)
-    information = np.matmul((lever * weight).swapaxes(1, 2), lever) / blur**2  # (B, 6, 6)
-    # along symmetries nothing is known: a little of the mean information keeps the pose there
-    mean = np.trace(information, axis1=1, axis2=2) / 6
-    information += 1e-3 * mean[:, None, None] * np.eye(6)
-    update = np.linalg.solve(information, slope[..., None])[..., 0]
-    turn = Rotation.from_rotvec(_shortened(update[:, :3], _LARGEST_TURN)).as_matrix()
-    turn = turn.swapaxes(1, 2)  # for row vectors
-    centre = centre[:, 0]
-    turned = np.einsum("bi,bij->bj", shift - centre, turn) + centre
-    return rotation @ turn, turned + _shortened(update[:, 3:], _LARGEST_SHIFT)
+def _part(cloud: Floats, count: int) -> Floats:
+    """Return the first points of a cloud (3, P)."""
+    return np.ascontiguousarray(cloud[:, :count])
 
 
-def _shortened(vectors: Points, longest: float) -> Points:
-    """Return vectors (B, 3) cut to a length."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors * np.minimum(1, longest / np.maximum(lengths, 1e-12)))
+def _fields(poses: Poses) -> tuple[NDArray[Any], ...]:
+    return poses.template, poses.rotation, poses.shift, poses.value
 
 
 def saved_noise(description: Mapping[str, Any], path: Path) -> float:
