@@ -10,7 +10,7 @@ yardstick of the data: where they are near 1 nothing is left to be found out, wh
 0.5 there is nothing to see.
 
 - deviation: counts, mean and spread of heights in cylinders on the template as z-scores against 8
-  simulated clouds without a defect (`mc4ad_model.methods.deviation_statistics`).
+  simulated clouds without a defect (`mc4ad_model.deviation.statistics`).
 - offset: length of the mean offset from the template over a point's 40 nearest points; the mean of
   the highest 2 % is the score of the object.
 - distance: each point's distance from the template; objects in the same way.
@@ -54,7 +54,7 @@ from intravariance.geometry.template_surface import TemplateSurface, sample_temp
 from intravariance.progress import track
 from intravariance.seeds import generator
 from intravariance.tables import Cell, markdown_table, text_table
-from mc4ad_model.methods.deviation_statistics import (
+from mc4ad_model.deviation.statistics import (
     Calibration,
     calibrate,
     density_change,

@@ -22,6 +22,7 @@ GROUP = "intravariance.methods"
 METHODS: dict[str, str] = {
     "mc4ad": "mc4ad_model.methods.mc4ad.method:MC4AD",
     "registered_distance": "mc4ad_model.methods.registered_distance:RegisteredDistance",
+    "calibrated_deviation": "mc4ad_model.methods.calibrated_deviation:CalibratedDeviation",
     "constant": "mc4ad_model.methods.controls:Constant",
     "random": "mc4ad_model.methods.controls:Random",
 }

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from intravariance.geometry.sampling import sample_surface
-from mc4ad_model.methods.deviation_statistics import (
+from mc4ad_model.deviation.statistics import (
     HALF_HEIGHT,
     RADII,
     calibrate,

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calibrated deviation: what a cloud does at places of a template, against what normal clouds do.
+
+A cloud is registered to the best of its category's templates. In two cylinders at each of 2,000
+places of it, the number of points, the mean and the standard deviation of their heights become
+z-scores (`mc4ad_model.deviation.statistics`) against clouds that are simulated from the template,
+with the file's noise, and registered as the cloud was. Not from a paper, and nothing is trained: it
+is what any learned method has to beat.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass as validated
+
+from intravariance.seeds import seed_of
+from mc4ad_model.deviation.statistics import deviations, object_score, point_scores
+from mc4ad_model.machine.device import Machine
+from mc4ad_model.methods.method import Aggregation, FittedOn, Prediction
+from mc4ad_model.methods.saved_files import load_arrays, reading, save_arrays, writing
+from mc4ad_model.methods.settings import STRICT, Settings
+from mc4ad_model.methods.template_deviations import TemplateDeviations, check_templates
+from mc4ad_model.methods.templates import Templates
+from mc4ad_model.registration.poses import saved_noise
+
+_SAVED = "deviations"
+
+
+@validated(frozen=True, config=STRICT)
+class DeviationSettings(Settings):
+    """Nothing can be set: radii, places and shares are those of `mc4ad_model.deviation`."""
+
+
+class CalibratedDeviation:
+    """Score places of a template by how unusual a cloud is there."""
+
+    title: ClassVar[str] = "calibrated deviation"
+    Settings: ClassVar[type[Settings]] = DeviationSettings
+    files: ClassVar[tuple[str, ...]] = (f"{_SAVED}.json", f"{_SAVED}.*")
+    parameters: int | None = None
+
+    def __init__(self, settings: DeviationSettings, machine: Machine | None = None) -> None:
+        self.settings = settings
+        self.aggregation = Aggregation("top", 0.02)
+        self.fitted_on: FittedOn | None = None
+        self._deviations: TemplateDeviations | None = None
+
+    def check(self, templates: Templates) -> None:
+        """Check that the products have the scale that registration expects."""
+        check_templates(templates)
+
+    def fit(
+        self, templates: Templates, rng: np.random.Generator, folder: Path | None = None
+    ) -> None:
+        """Simulate and measure normal clouds of each template."""
+        seed = seed_of(rng)
+        self.fitted_on = FittedOn(templates.category, seed, templates.data_digest)
+        self._deviations = TemplateDeviations.fit(templates, seed)
+
+    def score(self, points: NDArray[np.float32]) -> Prediction:
+        """Register the cloud and compare it with normal clouds of the same template."""
+        assert self._deviations is not None
+        pose, moved = self._deviations.register(points)
+        own = self._deviations.each[pose.template]
+        scores = deviations(own.z_scores(moved)[0])
+        on_points = point_scores(own.anchors, scores, moved)
+        return Prediction(on_points.astype(np.float32), object_score(scores))
+
+    def save(self, folder: Path) -> None:
+        """Write the templates and what normal clouds do on them."""
+        assert self.fitted_on is not None and self._deviations is not None
+        description = {
+            "fitted_on": vars(self.fitted_on),
+            "noise_sigma": self._deviations.noise_sigma,
+        }
+        with writing(folder / _SAVED):
+            save_arrays(folder / _SAVED, self._deviations.arrays(), description)
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote. Errors as of `Method.load`."""
+        path = folder / _SAVED
+        with reading():
+            arrays, description = load_arrays(path)
+        self.fitted_on = FittedOn.from_mapping(
+            description.get("fitted_on", {}), f"{path}.json: fitted_on"
+        )
+        sigma = saved_noise(description, path)
+        self._deviations = TemplateDeviations.from_arrays(arrays, sigma, f"{path}.json")

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The templates of a category, with how clouds without a defect deviate from each.
+
+Shared by the methods that compare a registered cloud with simulated normal ones: the pose of a
+cloud, the places (anchors) on each template, and mean and spread of the statistics there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intravariance.errors import InputError
+from intravariance.seeds import generator
+from mc4ad_model.deviation.neighbourhoods import Neighbourhoods
+from mc4ad_model.deviation.normal_clouds import Sampler, registered_normal_clouds
+from mc4ad_model.deviation.statistics import (
+    ANCHORS,
+    Anchors,
+    Calibration,
+    calibration_of,
+    cylinder_statistics,
+    standardised,
+)
+from mc4ad_model.methods.templates import (
+    Template,
+    Templates,
+    check_scale,
+    registration_points,
+    surface_points,
+)
+from mc4ad_model.registration.poses import Pose, Registration
+
+Floats = NDArray[np.float64]
+
+SIMULATED_CLOUDS = 24
+_REMEDY = "Bring the data to this scale; `iv import` does, unless told --normalise none."
+_PARTS = ("points", "normals", "mean", "spread", "wide_mean", "wide_spread")
+
+
+@dataclass(frozen=True, eq=False)
+class TemplateDeviation:
+    """How normal clouds deviate from one template.
+
+    narrow : of `cylinder_statistics`, (A, 6). wide : of the z-scores' means over each anchor's
+    neighbourhood, (A, 6).
+    """
+
+    narrow: Calibration
+    wide: Calibration
+    neighbourhoods: Neighbourhoods
+
+    @property
+    def anchors(self) -> Anchors:
+        """The places on the template."""
+        return self.narrow.anchors
+
+    def z_scores(self, cloud: Floats) -> tuple[Floats, Floats]:
+        """Compare a cloud (N, 3) in the template's frame: narrow and wide z-scores, (A, 6) each."""
+        narrow = standardised(self.narrow, cylinder_statistics(self.anchors, cloud))
+        return narrow, standardised(self.wide, self.neighbourhoods.mean(narrow))
+
+
+class TemplateDeviations:
+    """The templates of a category.
+
+    Parameters
+    ----------
+    registration_points
+        (S, 3) float32 points of each template's surface, by its id.
+    each
+        What normal clouds do on each template, in the order of the sorted ids.
+    """
+
+    def __init__(
+        self,
+        points: Mapping[str, NDArray[np.float32]],
+        each: Sequence[TemplateDeviation],
+        noise_sigma: float,
+    ) -> None:
+        self.ids = sorted(points)
+        self.points, self.noise_sigma = dict(points), noise_sigma
+        self.registration = Registration([points[name] for name in self.ids], noise_sigma)
+        self.each = list(each)
+
+    @classmethod
+    def fit(cls, templates: Templates, seed: int) -> TemplateDeviations:
+        """Simulate clouds of each template, and measure them.
+
+        Raises
+        ------
+        InputError
+            The products do not have the scale that registration expects.
+        """
+        check_templates(templates)
+        points = registration_points(templates, seed)
+        found = cls(points, [], templates.noise_sigma)
+        by_id = {template.id: template for template in templates.templates}
+        for index, name in enumerate(found.ids):
+            rng = generator(seed, "deviation", name)
+            found.each.append(_measured(found.registration, index, by_id[name], templates, rng))
+        return found
+
+    def register(self, points: NDArray[Any]) -> tuple[Pose, Floats]:
+        """Find the pose of a cloud (N, 3), and move it there: (N, 3), the template's frame."""
+        pose = self.registration.register(points)
+        return pose, np.asarray(points, dtype=np.float64) @ pose.rotation + pose.shift
+
+    def normal_clouds(
+        self, index: int, templates: Templates, count: int, rng: np.random.Generator
+    ) -> list[Floats]:
+        """Simulate clouds of a template without a defect, in its frame, registered."""
+        template = next(t for t in templates.templates if t.id == self.ids[index])
+        sample = sampler(template, templates)
+        return registered_normal_clouds(sample, self.registration, index, count, rng)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return all that `from_arrays` needs besides the noise."""
+        arrays: dict[str, NDArray[Any]] = {}
+        for name, one in zip(self.ids, self.each, strict=True):
+            own = (
+                one.anchors.points, one.anchors.normals, one.narrow.mean, one.narrow.spread,
+                one.wide.mean, one.wide.spread,
+            )  # fmt: skip
+            arrays[f"{name}/surface"] = self.points[name]
+            arrays |= {f"{name}/{part}": a for part, a in zip(_PARTS, own, strict=True)}
+        return arrays
+
+    @classmethod
+    def from_arrays(
+        cls, arrays: Mapping[str, NDArray[Any]], noise_sigma: float, where: str
+    ) -> TemplateDeviations:
+        """Take up what `arrays` gave.
+
+        Raises
+        ------
+        InputError
+            An array is missing or of another shape; `where` is named.
+        """
+        ids = sorted({name.rpartition("/")[0] for name in arrays})
+        points, each = {}, []
+        for name in ids:
+            own = [arrays.get(f"{name}/{part}") for part in ("surface", *_PARTS)]
+            shapes = [None if a is None or a.ndim != 2 else a.shape[1] for a in own]
+            rows = {len(a) for a in own[1:] if a is not None}
+            if shapes != [3, 3, 3, 6, 6, 6, 6] or len(rows) != 1:
+                raise InputError(f"{where}: expected surface and statistics of template {name!r}")
+            surface, places, normals, *rest = own
+            points[name] = surface
+            each.append(_assembled(Anchors.at(places, normals), *rest))  # type: ignore[arg-type]
+        if not ids:
+            raise InputError(f"{where}: expected at least one template")
+        return cls(points, each, noise_sigma)  # type: ignore[arg-type]
+
+
+def check_templates(templates: Templates) -> None:
+    """Check that the products have the scale that registration expects; InputError if not."""
+    check_scale(templates, _REMEDY)
+
+
+def sampler(template: Template, templates: Templates) -> Sampler:
+    """Return a function that draws a noisy cloud (N, 3) of a template, in its frame."""
+
+    def draw(rng: np.random.Generator) -> Floats:
+        points, _ = surface_points(template, templates.points, rng)
+        return points + rng.normal(scale=templates.noise_sigma, size=points.shape)
+
+    return draw
+
+
+def _measured(
+    registration: Registration,
+    index: int,
+    template: Template,
+    templates: Templates,
+    rng: np.random.Generator,
+) -> TemplateDeviation:
+    """Place anchors on a template and measure normal clouds there."""
+    points, normals = surface_points(template, (ANCHORS, ANCHORS), rng)
+    anchors = Anchors.at(points[:ANCHORS], normals[:ANCHORS])
+    clouds = registered_normal_clouds(
+        sampler(template, templates), registration, index, SIMULATED_CLOUDS, rng
+    )
+    narrow = calibration_of(anchors, np.stack([cylinder_statistics(anchors, c) for c in clouds]))
+    around = Neighbourhoods(anchors)
+    scores = [standardised(narrow, cylinder_statistics(anchors, cloud)) for cloud in clouds]
+    wide = calibration_of(anchors, np.stack([around.mean(z) for z in scores]))
+    return TemplateDeviation(narrow, wide, around)
+
+
+def _assembled(
+    anchors: Anchors, mean: Floats, spread: Floats, wide_mean: Floats, wide_spread: Floats
+) -> TemplateDeviation:
+    return TemplateDeviation(
+        Calibration(anchors, mean, spread),
+        Calibration(anchors, wide_mean, wide_spread),
+        Neighbourhoods(anchors),
+    )
