@@ -33,6 +33,7 @@ from mc4ad_model.methods.templates import (
     registration_points,
     surface_points,
 )
+from mc4ad_model.pseudo_anomalies.product import Product
 from mc4ad_model.registration.poses import Pose, Registration
 
 Floats = NDArray[np.float64]
@@ -160,6 +161,17 @@ class TemplateDeviations:
 def check_templates(templates: Templates) -> None:
     """Check that the products have the scale that registration expects; InputError if not."""
     check_scale(templates, _REMEDY)
+
+
+def product_of(templates: Templates, name: str, seed: int) -> Product:
+    """Make a template's surface ready for pseudo-anomalies."""
+    template = next(template for template in templates.templates if template.id == name)
+    rng = generator(seed, "product", name)
+    if template.mesh is not None:
+        return Product.from_mesh(template.mesh, rng)
+    return Product.from_cloud(
+        template.points.astype(np.float64), template.normals.astype(np.float64)
+    )
 
 
 def sampler(template: Template, templates: Templates) -> Sampler:

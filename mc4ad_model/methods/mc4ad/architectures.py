@@ -20,6 +20,9 @@ from mc4ad_model.methods.settings import STRICT, Count, Positive, read_section
 
 Counts = tuple[Count, ...]
 
+# Channels of a voxel's input. coordinates: x, y, z. deviation: see `deviation_input`.
+INPUT_CHANNELS = {"coordinates": 3, "deviation": 28}
+
 
 @validated(frozen=True, config=STRICT)
 class NetworkConfig:
@@ -30,6 +33,10 @@ class NetworkConfig:
 
     Parameters
     ----------
+    input
+        "coordinates": the voxels of the cloud, each with its place (paper). "deviation": the voxels
+        of the template that the cloud was registered to, each with how the cloud deviates there
+        (ours, module `deviation_network`).
     voxel_size
         Edge of a voxel, in units of the normalised cloud (paper A.5 and released code: 0.03).
     voxel_feature
@@ -77,6 +84,7 @@ class NetworkConfig:
         it that says what is allowed.
     """
 
+    input: Literal["coordinates", "deviation"] = "coordinates"
     voxel_size: Positive = 0.03
     voxel_feature: Literal["representative", "mean"] = "representative"
     stem_channels: Count = 32
@@ -109,6 +117,10 @@ class NetworkConfig:
             raise ValueError(
                 f"layers = {self.layers}: expected at most {2 * levels}, twice the {levels} levels "
                 "of encoder_channels"
+            )
+        if self.input == "deviation" and self.out_channels != 6:
+            raise ValueError(
+                f"out_channels = {self.out_channels}: expected 6 with input = deviation"
             )
         if not (self.concatenate or self.mc_skip):
             raise ValueError(

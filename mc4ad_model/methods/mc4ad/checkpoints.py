@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from intravariance.errors import InputError, IntegrityError, first_of
 from mc4ad_model.methods.mc4ad.architectures import NetworkConfig
+from mc4ad_model.methods.mc4ad.deviation_network import new_network
 from mc4ad_model.methods.mc4ad.network import CFPNet
 from mc4ad_model.methods.saved_files import pair_names, read_pair, write_pair
 
@@ -93,7 +94,7 @@ def load_checkpoint(
         ]
         raise InputError(f"{json_file}: another architecture: {'; '.join(different)}")
     with torch.device("meta"):  # a size in the file takes no memory before it is checked
-        network = CFPNet(found, backend)
+        network = new_network(found, backend)
     assign_tensors(network, tensors, str(table))
     return network, metadata
 

@@ -151,6 +151,9 @@ class LossConfig:
     balanced
         Whether L_dist and L_dir are the mean of their means over deformed and over other points,
         rather than the mean over all (paper, released code), of which 98 % have a zero target.
+    evidence, object
+        Weights of the cross-entropies of a voxel's and of an object's evidence for a defect
+        (network.input = "deviation" only).
     """
 
     distance: Weight = 1.0
@@ -160,6 +163,8 @@ class LossConfig:
     symmetry_magnitude: Weight = 1.0
     symmetry_direction: Weight = 1.0
     balanced: bool = False
+    evidence: Weight = 1.0
+    object: Weight = 0.5
 
 
 @validated(frozen=True, config=STRICT)

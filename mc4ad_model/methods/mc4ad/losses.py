@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from intravariance.errors import InputError
 from mc4ad_model.methods.mc4ad.configuration import LossConfig
+from mc4ad_model.methods.mc4ad.deviation_network import Findings
 from mc4ad_model.methods.mc4ad.network import Forces
 
 _SMALL = 1e-8  # Eq. 10
@@ -33,6 +34,14 @@ class Losses:
 
     def items(self) -> Iterator[tuple[str, Tensor]]:
         return iter(vars(self).items())
+
+
+@dataclass(frozen=True)
+class DeviationLosses(Losses):
+    """Those of a network on deviations: cross-entropies of its evidence, in voxels and objects."""
+
+    evidence: Tensor
+    object: Tensor
 
 
 def combined_loss(forces: Forces, displacement: Tensor, config: LossConfig) -> Losses:
@@ -75,6 +84,27 @@ def combined_loss(forces: Forces, displacement: Tensor, config: LossConfig) -> L
             config.distance * distance + config.direction * direction + config.symmetry * symmetry
         )
     return Losses(distance, direction, magnitude, alignment, total)
+
+
+def deviation_loss(
+    findings: Findings, force: Tensor, evidence: Tensor, defective: Tensor, config: LossConfig
+) -> DeviationLosses:
+    """Add the cross-entropies of the evidence to Eq. 10, which is taken over voxels.
+
+    Parameters
+    ----------
+    force, evidence : (V, 3), (V,)
+        What made the defect in each voxel, and the share of its points that belong to one.
+    defective : (B,)
+        1 for objects with a defect.
+    """
+    losses = combined_loss(findings.forces, force, config)
+    with torch.autocast(force.device.type, enabled=False):
+        entropy = nn.functional.binary_cross_entropy_with_logits
+        own = entropy(findings.evidence.float(), evidence)
+        whole = entropy(findings.objects.float(), defective)
+        total = losses.total + config.evidence * own + config.object * whole
+    return DeviationLosses(**{**vars(losses), "total": total}, evidence=own, object=whole)
 
 
 def cosine(first: Tensor, second: Tensor) -> Tensor:

@@ -19,7 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from intravariance.errors import InputError, IVError
-from mc4ad_model.methods.mc4ad.architectures import ARCHITECTURES, NetworkConfig
+from mc4ad_model.methods.mc4ad.architectures import (
+    ARCHITECTURES,
+    INPUT_CHANNELS,
+    NetworkConfig,
+)
 from mc4ad_model.methods.mc4ad.blocks import DecoderLevel, EncoderLevel, NormalisedConvolution
 from mc4ad_model.sparse import (
     Backend,
@@ -31,7 +35,6 @@ from mc4ad_model.sparse import (
     voxelise,
 )
 
-IN_CHANNELS = 3  # a voxel's feature: x, y, z of one of its points (released code) or their mean
 STEM_KERNEL = 5  # released code; the paper names no kernel
 LARGEST_COORDINATE = 2.0  # a defect may stick out of the unit ball, but not as far as this
 
@@ -100,7 +103,7 @@ class CFPNet(nn.Module):
         channels, stride = config.scaled(config.stem_channels), 1
         self.stem = nn.ModuleList()
         for i in range(config.stem_convolutions):
-            inside, size = (channels, 3) if i else (IN_CHANNELS, STEM_KERNEL)
+            inside, size = (channels, 3) if i else (INPUT_CHANNELS[config.input], STEM_KERNEL)
             self.stem.append(NormalisedConvolution(inside, channels, Geometry(size, 1, 1), engine))
         self.encoder, skipped = nn.ModuleList(), []
         for outside, blocks in config.encoder:
@@ -115,9 +118,13 @@ class CFPNet(nn.Module):
                 DecoderLevel(config, channels, skipped.pop(), outside, blocks, stride, engine)
             )
             channels = outside
-        point, hidden = config.scaled(config.point_channels), config.scaled(config.head_channels)
+        point = config.scaled(config.point_channels)
         one = Geometry(1, 1, 1)
         self.output = SparseConvolution(channels, point, one, bias=True, backend=engine)
+        self._build_head(config, point)
+
+    def _build_head(self, config: NetworkConfig, point: int) -> None:
+        hidden = config.scaled(config.head_channels)
         self.head = nn.Sequential(
             nn.Linear(point, point, bias=False),
             nn.BatchNorm1d(point),
@@ -148,10 +155,24 @@ class CFPNet(nn.Module):
             Features and voxels differ in number, or the coarsest level of a training batch has
             one voxel only, of which there is no variance.
         """
+        x = self.backbone(features, pyramid)  # [V, C_point]
+        if self.training:
+            # As released: statistics over points, so a voxel counts as often as it has points.
+            x = self.head(x.index_select(0, point_to_voxel))  # [N, 6 or 3]
+        else:
+            # The same numbers with less work: the points of a voxel share everything.
+            x = self.head(x).index_select(0, point_to_voxel)  # [N, 6 or 3]
+        internal = x[:, :3]  # [N, 3]
+        external = x[:, 3:] if self.config.out_channels == 6 else None  # [N, 3]
+        return Forces(internal, external, self.config.forces)
+
+    def backbone(self, features: Tensor, pyramid: CoordinatePyramid) -> Tensor:
+        """Return features (V, C_point) of the V voxels of a batch. Raises as `forward`."""
         coarsest = 2 ** len(self.encoder)
-        if features.shape != (pyramid.size(), IN_CHANNELS):
+        channels = INPUT_CHANNELS[self.config.input]
+        if features.shape != (pyramid.size(), channels):
             raise InputError(
-                f"features: expected ({pyramid.size()}, {IN_CHANNELS}), one row for each voxel, "
+                f"features: expected ({pyramid.size()}, {channels}), one row for each voxel, "
                 f"found {tuple(features.shape)}"
             )
         if self.training and pyramid.size(coarsest) < 2:
@@ -169,16 +190,7 @@ class CFPNet(nn.Module):
             x = down(x, pyramid)  # [V_s/2, C] -> [V_s, C']
         for up in self.decoder:
             x = up(x, skipped.pop(), pyramid)  # [V_2s, C] -> [V_s, C']
-        x = self.output(x, pyramid)  # [V, C_point]
-        if self.training:
-            # As released: statistics over points, so a voxel counts as often as it has points.
-            x = self.head(x.index_select(0, point_to_voxel))  # [N, 6 or 3]
-        else:
-            # The same numbers with less work: the points of a voxel share everything.
-            x = self.head(x).index_select(0, point_to_voxel)  # [N, 6 or 3]
-        internal = x[:, :3]  # [N, 3]
-        external = x[:, 3:] if self.config.out_channels == 6 else None  # [N, 3]
-        return Forces(internal, external, self.config.forces)
+        return self.output(x, pyramid)  # type: ignore[no-any-return]
 
     def predict(self, clouds: Sequence[Tensor]) -> list[Forces]:
         """Predict the forces on the points of some clouds, in evaluation mode, without gradients.

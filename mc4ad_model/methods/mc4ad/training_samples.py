@@ -153,7 +153,7 @@ def load_batches(
         samples,
         batch_sampler=chosen,
         num_workers=workers,
-        collate_fn=CollatedBatch,
+        collate_fn=samples.batch,
         pin_memory=pin_memory,
         # fork would copy the state of torch's threads
         multiprocessing_context="forkserver" if workers else None,

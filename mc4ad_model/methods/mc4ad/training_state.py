@@ -24,7 +24,9 @@ from mc4ad_model.methods.mc4ad.checkpoints import (
     write_tensors,
 )
 from mc4ad_model.methods.mc4ad.configuration import RunConfig, TrainingConfig
-from mc4ad_model.methods.mc4ad.losses import Losses, combined_loss
+from mc4ad_model.methods.mc4ad.deviation_network import new_network
+from mc4ad_model.methods.mc4ad.deviation_samples import DeviationBatch
+from mc4ad_model.methods.mc4ad.losses import Losses, combined_loss, deviation_loss
 from mc4ad_model.methods.mc4ad.network import CFPNet, Forces, voxel_features
 from mc4ad_model.methods.mc4ad.training_samples import CollatedBatch
 from mc4ad_model.methods.method import FittedOn
@@ -32,6 +34,7 @@ from mc4ad_model.methods.saved_files import reading, writing
 from mc4ad_model.sparse import CoordinatePyramid, voxelise
 
 CHECKPOINT, METRICS = "checkpoint", "metrics.jsonl"
+Batch = CollatedBatch | DeviationBatch
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class Trainer:
         seed = entropy(run.seed, "training", run.category, "network")
         number = (seed[1] << 31 | seed[2] >> 1) ^ run.seed
         generator = torch.Generator().manual_seed(number % 2**64)
-        network = CFPNet(run.config.network, backend, generator)
+        network = new_network(run.config.network, backend, generator)
         last = network.head[-1]
         assert isinstance(last, nn.Linear)
         with torch.no_grad():
@@ -118,14 +121,14 @@ class Trainer:
             self.network.parameters(), lr=self._config.training.learning_rate
         )
 
-    def step(self, batch: CollatedBatch) -> None:
+    def step(self, batch: Batch) -> None:
         """One step of the optimiser, and what follows the last one of an epoch."""
         epoch, number = divmod(self.done.step, self._per_epoch)
         rate = learning_rate(epoch, self._config.training)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         batch.to(self._device)
-        losses = combined_loss(self.forces(batch.clouds), batch.displacement, self._config.loss)
+        losses = self._losses(batch)
         values = self._values(losses)
         self._check(values, epoch, number)
         self.optimiser.zero_grad(set_to_none=True)
@@ -138,13 +141,26 @@ class Trainer:
         if number + 1 == self._per_epoch:
             self._end_epoch(epoch, rate)
 
+    def _losses(self, batch: Batch) -> Losses:
+        if isinstance(batch, CollatedBatch):
+            return combined_loss(self.forces(batch.clouds), batch.displacement, self._config.loss)
+        pyramid = CoordinatePyramid(batch.coordinates)
+        with self._autocast():
+            findings = self._parallel(batch.features, pyramid, batch.lengths)
+        return deviation_loss(
+            findings, batch.force, batch.evidence, batch.defective, self._config.loss
+        )
+
+    def _autocast(self) -> torch.autocast:
+        mixed = self._config.training.precision == "bfloat16"
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=mixed)
+
     def forces(self, clouds: list[Tensor]) -> Forces:
         """Return the network on clouds (N_b, 3)."""
         voxels = voxelise(clouds, self._config.network.voxel_size)
         features = voxel_features(clouds, voxels, self._config.network)
         pyramid = CoordinatePyramid(voxels.coordinates)
-        mixed = self._config.training.precision == "bfloat16"
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=mixed):
+        with self._autocast():
             forces: Forces = self._parallel(features, pyramid, voxels.point_to_voxel)
         return forces
 
