@@ -10,19 +10,23 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
-from typing import Annotated, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from intravariance.errors import InputError
+from mc4ad_model.checked_types import STRICT, Count, Positive, Share, Weight
 
-# Unknown keys and other types are errors; a whole number may stand for a float.
-STRICT = ConfigDict(strict=True, extra="forbid")
-
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(gt=0, le=1)]
+__all__ = [
+    "STRICT",
+    "Count",
+    "Positive",
+    "Settings",
+    "Share",
+    "Weight",
+    "parse_change",
+    "read_section",
+]
 
 Section = TypeVar("Section")
 

@@ -22,6 +22,7 @@ from pydantic.dataclasses import dataclass as validated
 from intravariance.errors import InputError
 from mc4ad_model.methods.mc4ad.architectures import NetworkConfig
 from mc4ad_model.methods.method import Aggregation, ObjectRule
+from mc4ad_model.pseudo_anomalies.mixture import MixtureConfig
 from mc4ad_model.methods.settings import (
     STRICT,
     Count,
@@ -227,6 +228,7 @@ SECTIONS: dict[str, type[Any]] = {
     "network": NetworkConfig,
     "anomalies": AnomalyConfig,
     "data": DataConfig,
+    "mixture": MixtureConfig,
     "loss": LossConfig,
     "training": TrainingConfig,
     "scoring": ScoringConfig,
@@ -242,6 +244,7 @@ class RunConfig(Settings):
     network: NetworkConfig = field(default_factory=NetworkConfig)
     anomalies: AnomalyConfig = field(default_factory=AnomalyConfig)
     data: DataConfig = field(default_factory=DataConfig)
+    mixture: MixtureConfig = field(default_factory=MixtureConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     scoring: ScoringConfig = field(default_factory=ScoringConfig)

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A normal product, made ready for defects to be made on it again and again.
+
+Lengths are in the frame of the mesh or the cloud, which is meant to be the unit-sphere frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+from scipy.spatial import cKDTree
+
+from intravariance.geometry.mesh import Mesh, triangle_areas
+from intravariance.geometry.sampling import sample_surface
+from intravariance.geometry.topology import directed_edges
+
+Vectors = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+SURFACE_POINTS = 20_000
+# A point counts as inside when it is deeper than this under the nearest surface point's plane: less
+# is the curvature of the surface between its sampled points.
+_DEPTH = 0.003
+# The lookup grid: cells of this edge, from -_REACH to _REACH along each axis.
+_CELL = 0.03
+_REACH = 1.5
+# A cloud's area is measured with so many neighbours that face as their point does, among so many.
+_FACING = 8
+_NEIGHBOURS = 32
+
+
+@dataclass(frozen=True, eq=False)
+class _Triangles:
+    """A mesh, taken apart for sampling: corner, edges and unit normals (F, 3) of each triangle, and
+    the share (F,) of the area up to and including it."""
+
+    corner: Vectors
+    first: Vectors
+    second: Vectors
+    normals: Vectors
+    cumulative: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """The surface of a normal product.
+
+    points, normals : (S, 3) float64, dense points on the surface with outward unit normals.
+    area : of the surface. closed : whether the surface bounds a solid; an open sheet has no inside.
+    tree : k-d tree of `points`.
+    """
+
+    points: Vectors
+    normals: Vectors
+    area: float
+    closed: bool
+    tree: cKDTree
+    _grid: NDArray[np.int32]  # of each cell, a surface point near it
+    _triangles: _Triangles | None
+
+    @classmethod
+    def from_mesh(cls, mesh: Mesh, rng: np.random.Generator) -> Product:
+        """Sample a mesh densely, with SURFACE_POINTS points.
+
+        The mesh is closed when each edge of a triangle is the reverse of another's, whether or not
+        triangles share the vertices that lie in one place.
+        """
+        where = sample_surface(mesh, SURFACE_POINTS, rng)
+        area = float(triangle_areas(mesh).sum())
+        return cls(
+            where.points, where.normals, area, _is_closed(mesh), cKDTree(where.points),
+            _lookup_grid(where.points), _take_apart(mesh),
+        )  # fmt: skip
+
+    @classmethod
+    def from_cloud(cls, points: Vectors, normals: Vectors, closed: bool = True) -> Product:
+        """Take the points (S, 3) of a cloud, with outward normals (S, 3), for the surface.
+
+        The area is that which the distances between neighbours say: exact for points spread at
+        random on a flat surface, too large along the edges of an open one.
+        """
+        points = np.array(points, dtype=np.float64)
+        normals = np.array(normals, dtype=np.float64)
+        tree = cKDTree(points)
+        area = _area_of_cloud(points, normals, tree)
+        return cls(points, normals, area, closed, tree, _lookup_grid(points), None)
+
+    def sample(self, count: int, rng: np.random.Generator) -> tuple[Vectors, Vectors]:
+        """Draw `count` points uniformly by area, with their normals: (N, 3) each.
+
+        They are in random order. Those of a cloud are drawn with replacement from its points.
+        """
+        if self._triangles is None:
+            chosen = rng.integers(len(self.points), size=count)
+            return self.points[chosen], self.normals[chosen]
+        mesh = self._triangles
+        face = np.searchsorted(mesh.cumulative, np.sort(rng.random(count)), side="right")
+        face = rng.permutation(np.minimum(face, len(mesh.corner) - 1))
+        root, share = np.sqrt(rng.random((count, 1))), rng.random((count, 1))
+        # the weights of the corners are 1 - root, root (1 - share) and root share
+        points = mesh.corner[face] + root * (1 - share) * mesh.first[face]
+        return points + root * share * mesh.second[face], mesh.normals[face]
+
+    def nearest(self, points: Vectors) -> Indices:
+        """Return (N,) indices of surface points near points (N, 3), from a lookup grid.
+
+        It takes a fraction of a k-d tree's time. The distance to the surface point given is at most
+        0.12 more than that to the nearest, and 0.02 more on average, for points within 1.5 of the
+        origin along each axis; beyond, it is that of the grid's edge.
+        """
+        side = round(2 * _REACH / _CELL)
+        cell = ((points + _REACH) * (1 / _CELL)).astype(np.int32)
+        np.clip(cell, 0, side - 1, out=cell)
+        return self._grid[(cell[:, 0] * side + cell[:, 1]) * side + cell[:, 2]].astype(np.intp)
+
+    def inside(self, points: Vectors) -> NDArray[np.bool_]:
+        """Say for points (N, 3) which lie inside of the solid; none does where it is open."""
+        if not self.closed:
+            return np.zeros(len(points), dtype=bool)
+        _, index = self.tree.query(points)
+        offsets = points - self.points[index]
+        return np.asarray((offsets * self.normals[index]).sum(axis=1) < -_DEPTH)
+
+
+def _is_closed(mesh: Mesh) -> bool:
+    _, place = np.unique(mesh.vertices, axis=0, return_inverse=True)
+    start, end = directed_edges(place.reshape(-1)[mesh.faces])
+    forward, backward = start * len(mesh.vertices) + end, end * len(mesh.vertices) + start
+    return np.array_equal(np.sort(forward), np.sort(backward))
+
+
+def _take_apart(mesh: Mesh) -> _Triangles:
+    corners = mesh.vertices.astype(np.float64)[mesh.faces]  # (F, 3, 3)
+    first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    cross = np.cross(first, second)
+    double_area = np.sqrt((cross * cross).sum(axis=1))
+    cumulative = np.cumsum(double_area)
+    normals = cross / np.maximum(double_area, 1e-300)[:, None]
+    return _Triangles(corners[:, 0], first, second, normals, cumulative / cumulative[-1])
+
+
+def _lookup_grid(points: Vectors) -> NDArray[np.int32]:
+    """Return for each cell of the grid, flattened, the index of a surface point: the one nearest to
+    the cell's centre in the nearest cell that has any."""
+    side = round(2 * _REACH / _CELL)
+    cell = np.clip(((points + _REACH) / _CELL).astype(int), 0, side - 1)
+    centre = (cell + 0.5) * _CELL - _REACH
+    order = np.argsort(-((points - centre) ** 2).sum(axis=1), kind="stable")
+    occupant = np.full((side, side, side), -1, dtype=np.int32)
+    x, y, z = cell[order].T
+    occupant[x, y, z] = order  # the last of a cell stays, which is its nearest
+    place = distance_transform_edt(occupant < 0, return_distances=False, return_indices=True)
+    return np.asarray(occupant[place[0], place[1], place[2]].ravel())
+
+
+def _area_of_cloud(points: Vectors, normals: Vectors, tree: cKDTree) -> float:
+    """Measure the area that a cloud covers: around a point, the k nearest others that face as it
+    does lie in a disc that is k times a point's share of the area, on average."""
+    count = min(_NEIGHBOURS, len(points) - 1)
+    distance, near = tree.query(points, k=count + 1)
+    distance, near = distance[:, 1:], near[:, 1:]
+    facing = np.einsum("nkd,nd->nk", normals[near], normals) > 0.5
+    number = np.cumsum(facing, axis=1)
+    wanted = np.minimum(number[:, -1], _FACING)
+    last = (number >= wanted[:, None]).argmax(axis=1)
+    radius = distance[np.arange(len(points)), last]
+    known = wanted > 0
+    return float(np.pi * (radius[known] ** 2 / wanted[known]).mean() * len(points))
