@@ -78,6 +78,11 @@ class Settings:
         return asdict(self)  # type: ignore[call-overload, no-any-return]
 
     @property
+    def learn_from(self) -> tuple[str, ...]:
+        """Categories whose templates are learnt from besides the own; ("all",) is every one."""
+        return ()
+
+    @property
     def label(self) -> str:
         """The name of these settings in folders and tables; "" where they need none."""
         return ""

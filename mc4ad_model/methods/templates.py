@@ -7,6 +7,7 @@ the file was imported with another unit.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +58,9 @@ class Templates:
         Standard deviation of the file's noise on each coordinate, in its units.
     data_digest
         Content digest of the file.
+    learn_from
+        The categories that are learnt from where the settings name some (`Settings.learn_from`),
+        by name; this one may be among them.
     """
 
     category: str
@@ -64,16 +68,25 @@ class Templates:
     points: tuple[int, int]
     noise_sigma: float
     data_digest: str = ""
+    learn_from: tuple[Templates, ...] = ()
 
 
-def read_templates(dataset: Dataset, category: str) -> Templates:
-    """Read the templates of a category.
+def read_templates(dataset: Dataset, category: str, learn_from: Sequence[str] = ()) -> Templates:
+    """Read the templates of a category, and those of the categories that are learnt from.
+
+    learn_from : their names; ["all"] is every category of the file.
 
     Raises
     ------
     InputError
         The file has no such category, or no template of it.
     """
+    names = sorted(dataset.categories) if "all" in learn_from else sorted(set(learn_from))
+    if unknown := [name for name in names if name not in dataset.categories]:
+        raise InputError(
+            f"data.learn_from: {dataset.path} has no category {', '.join(unknown)}; expected some "
+            f"of {', '.join(dataset.categories)}, or all"
+        )
     chosen = [r for r in dataset.filter(category=category) if r.split == "train"]
     if not chosen:
         raise InputError(
@@ -86,6 +99,7 @@ def read_templates(dataset: Dataset, category: str) -> Templates:
         points=dataset.specification.points,
         noise_sigma=float(dataset.metadata["identity"]["noise_sigma"]),
         data_digest=dataset.digest,
+        learn_from=tuple(read_templates(dataset, name) for name in names),
     )
 
 

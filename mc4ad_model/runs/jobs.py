@@ -44,7 +44,7 @@ def train_runs(
     """
     jobs = []
     for category in categories:
-        templates = read_templates(dataset, category)
+        templates = read_templates(dataset, category, settings.learn_from)
         method_class(method)(settings, machine).check(templates)
         run = Run(
             folder=out / category,

@@ -22,7 +22,6 @@ from pydantic.dataclasses import dataclass as validated
 from intravariance.errors import InputError
 from mc4ad_model.methods.mc4ad.architectures import NetworkConfig
 from mc4ad_model.methods.method import Aggregation, ObjectRule
-from mc4ad_model.pseudo_anomalies.mixture import MixtureConfig
 from mc4ad_model.methods.settings import (
     STRICT,
     Count,
@@ -33,6 +32,7 @@ from mc4ad_model.methods.settings import (
     parse_change,
     read_section,
 )
+from mc4ad_model.pseudo_anomalies.mixture import MixtureConfig
 
 Range = tuple[Weight, Weight]
 
@@ -118,6 +118,10 @@ class DataConfig:
     pose_rotation, pose_shift
         Errors of the pose given to training clouds, for the network to live with those of the
         registration: standard deviation of a turn in degrees, and of a shift along each axis.
+    learn_from
+        Categories whose templates one network learns from, for all of them and for any other
+        category of the file; ["all"]: every one. Empty: each category has a network of its own.
+        Only with network.input = "deviation", which is given what a product looks like.
     """
 
     points: Literal["mesh", "stored"] = "mesh"
@@ -125,6 +129,7 @@ class DataConfig:
     frame: Literal["own", "registered"] = "own"
     pose_rotation: Weight = 0.0
     pose_shift: Weight = 0.0
+    learn_from: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.frame == "registered" and self.rotation != "none":
@@ -298,7 +303,13 @@ class RunConfig(Settings):
             else read_section(kind, values.get(name, {}), f"{where}: {name}", ".")
             for name, kind in SECTIONS.items()
         }
-        return cls(preset=preset, **parts)
+        config = cls(preset=preset, **parts)
+        if config.data.learn_from and config.network.input != "deviation":
+            raise InputError(
+                f"{where}: data.learn_from = {list(config.data.learn_from)}: expected "
+                '[] unless network.input = "deviation"'
+            )
+        return config
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values, for JSON; `from_mapping` reads them back."""
@@ -308,6 +319,11 @@ class RunConfig(Settings):
     def label(self) -> str:
         """The preset's name."""
         return self.preset
+
+    @property
+    def learn_from(self) -> tuple[str, ...]:
+        """Categories that a network learns from, besides the run's own where there are none."""
+        return self.data.learn_from
 
     @property
     def aggregation(self) -> Aggregation:

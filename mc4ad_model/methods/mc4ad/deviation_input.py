@@ -39,9 +39,7 @@ class TemplateVoxels:
     coordinates : (V, 3) int32, in voxels; normals : (V, 3), means of the surface's
     """
 
-    def __init__(
-        self, deviation: TemplateDeviation, voxel_size: float, noise_sigma: float
-    ) -> None:
+    def __init__(self, deviation: TemplateDeviation, voxel_size: float, noise_sigma: float) -> None:
         self.deviation = deviation
         self._noise = max(noise_sigma, _SMALLEST_NOISE)
         anchors = deviation.anchors

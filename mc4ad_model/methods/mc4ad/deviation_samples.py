@@ -154,7 +154,7 @@ def _sample(
     labelled = np.bincount(here, made.labels, size) + missing
     displacement = made.displacement @ turn
     force = np.column_stack([np.bincount(here, column, size) for column in displacement.T])
-    force -= MISSING_FORCE * missing[:, None] * voxels.normals
+    force = force - MISSING_FORCE * missing[:, None] * voxels.normals
     return DeviationSample(
         coordinates=voxels.coordinates,
         features=voxels.features(cloud),

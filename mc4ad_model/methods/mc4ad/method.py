@@ -3,6 +3,8 @@
 
     network.safetensors|json     the network after the last epoch; written last
     templates.safetensors|json   points that clouds are registered to (data.frame = "registered")
+    deviations.safetensors|json  the templates, and what normal clouds and the network do on them
+                                 (network.input = "deviation")
     checkpoint-00000480.*        network, and ...-optimiser.* : to resume from; only the last
     metrics.jsonl                a line an epoch: losses and learning rate
     timing.json                  seconds, steps and memory of the process that finished, and a note
@@ -33,9 +35,11 @@ from mc4ad_model.methods.templates import Templates, check_scale, registration_p
 from mc4ad_model.registration.poses import DEFAULT_NOISE, Registration, saved_noise
 
 if TYPE_CHECKING:
+    from mc4ad_model.methods.mc4ad.deviation_detector import DeviationDetector
     from mc4ad_model.methods.mc4ad.network import CFPNet
+    from mc4ad_model.methods.mc4ad.training_state import Trained, TrainingRun
 
-NETWORK, TEMPLATES, TIMING = "network", "templates", "timing.json"
+NETWORK, TEMPLATES, DEVIATIONS, TIMING = "network", "templates", "deviations", "timing.json"
 
 
 class MC4AD:
@@ -44,8 +48,8 @@ class MC4AD:
     title: ClassVar[str] = "MC4AD"
     Settings: ClassVar[type[Settings]] = RunConfig
     files: ClassVar[tuple[str, ...]] = (
-        f"{NETWORK}.json", f"{NETWORK}.*", f"{TEMPLATES}.*", "checkpoint-*", "metrics.jsonl",
-        TIMING,
+        f"{NETWORK}.json", f"{NETWORK}.*", f"{TEMPLATES}.*", f"{DEVIATIONS}.*", "checkpoint-*",
+        "metrics.jsonl", TIMING,
     )  # fmt: skip
 
     def __init__(self, settings: RunConfig, machine: Machine | None = None) -> None:
@@ -57,6 +61,7 @@ class MC4AD:
         self._templates: dict[str, NDArray[np.float32]] = {}
         self._noise_sigma = DEFAULT_NOISE
         self._registration: Registration | None = None
+        self._detector: DeviationDetector | None = None
         self._steps = 0
         self._timing: dict[str, Any] | None = None
 
@@ -73,7 +78,7 @@ class MC4AD:
 
     def check(self, templates: Templates) -> None:
         """Check what would keep a training from its end. Errors as of `Method.check`."""
-        from mc4ad_model.methods.mc4ad import training, training_samples  # noqa: PLC0415 - weight
+        from mc4ad_model.methods.mc4ad import training  # noqa: PLC0415 - weight
         from mc4ad_model.sparse import get_backend  # noqa: PLC0415 - weight
 
         self._machine.torch_device()
@@ -91,8 +96,12 @@ class MC4AD:
                 'Take another frame than data.frame = "registered": --set data.frame=own '
                 "--set data.rotation=so3",
             )
-        samples = training_samples.TrainingSamples(templates, self.settings, seed=0)
-        training.steps_per_epoch(samples, self.settings.training, Ranks.here(self._machine))
+        learnt = [t for one in templates.learn_from or (templates,) for t in one.templates]
+        training.steps_per_epoch(
+            len(learnt) * self.settings.training.repeats,
+            self.settings.training,
+            Ranks.here(self._machine),
+        )
 
     def fit(
         self, templates: Templates, rng: np.random.Generator, folder: Path | None = None
@@ -103,30 +112,57 @@ class MC4AD:
         from the seed of `rng` and nothing is drawn from it. Interrupted in its last step, a
         training is saved in its folder before it says so.
         """
-        from mc4ad_model.methods.mc4ad import training, training_state  # noqa: PLC0415 - weight
+        from mc4ad_model.methods.mc4ad import training_state  # noqa: PLC0415 - weight
 
         self.check(templates)
         on = self.fitted_on = FittedOn(templates.category, seed_of(rng), templates.data_digest)
         ranks = Ranks.here(self._machine)
         with tempfile.TemporaryDirectory() as temporary:
             run = training_state.TrainingRun(folder or Path(temporary), self.settings, on)
-            if self.settings.data.frame == "registered":
-                self._register(registration_points(templates, on.seed), templates.noise_sigma)
-                if ranks.first:
-                    self._save_templates(run.folder)
-            done = training.train(run, templates, self._machine, ranks)
+            done = self._train(run, templates, ranks)
         self._network, self._steps, self._timing = done.network.eval(), done.step, done.timing
         if done.stopped:  # nothing is lost, but another category is not begun
             if folder is not None and ranks.first:
                 self.save(folder)
             raise IVError(f"{templates.category}: interrupted, but trained to its end")
 
+    def _train(self, run: TrainingRun, templates: Templates, ranks: Ranks) -> Trained:
+        from mc4ad_model.methods.mc4ad import training, training_samples  # noqa: PLC0415 - weight
+
+        if self.settings.network.input == "deviation":
+            return self._train_on_deviations(run, templates, ranks)
+        if self.settings.data.frame == "registered":
+            self._register(registration_points(templates, run.seed), templates.noise_sigma)
+            if ranks.first:
+                self._save_templates(run.folder)
+        samples = training_samples.TrainingSamples(templates, self.settings, run.seed)
+        return training.train(run, samples, self._machine, ranks)
+
+    def _train_on_deviations(self, run: TrainingRun, templates: Templates, ranks: Ranks) -> Trained:
+        from mc4ad_model.methods.mc4ad import (  # noqa: PLC0415 - weight
+            deviation_detector,
+            deviation_training,
+        )
+
+        done, deviations = deviation_training.train_on_deviations(
+            run, templates, self._machine, ranks
+        )
+        network = done.network.to(self._machine.torch_device()).eval()
+        self._detector = deviation_detector.DeviationDetector(network, deviations)
+        self._detector.calibrate(templates, run.seed)
+        return done
+
     def _register(self, points: dict[str, NDArray[np.float32]], noise_sigma: float) -> None:
         self._templates, self._noise_sigma = points, noise_sigma
         self._registration = Registration([points[name] for name in sorted(points)], noise_sigma)
 
     def score(self, points: NDArray[np.float32]) -> Prediction:
-        """Predict the force on each point; its norm is the point's score."""
+        """Predict the force on each point; its norm is the point's score.
+
+        A network on deviations says how likely a point belongs to a defect, and scores by that.
+        """
+        if self._detector is not None:
+            return self._detector.score(points)
         from mc4ad_model.methods.mc4ad.scoring import point_scores, predict_force  # noqa: PLC0415
 
         force = predict_force(self.network, points, self._registration)
@@ -138,6 +174,10 @@ class MC4AD:
 
         assert self.fitted_on is not None
         on = self.fitted_on
+        if self._detector is not None:
+            description = {"category": on.category, "noise_sigma": self._detector.noise_sigma}
+            with writing(folder / DEVIATIONS):
+                save_arrays(folder / DEVIATIONS, self._detector.arrays(), description)
         if self._templates and not (folder / f"{TEMPLATES}.json").is_file():
             self._save_templates(folder)
         metadata = {"step": self._steps, **vars(on)}
@@ -163,9 +203,23 @@ class MC4AD:
             network, metadata = load_checkpoint(
                 path, self._machine.backend, expected=self.settings.network
             )
-            if self.settings.data.frame == "registered":
+            if self.settings.network.input == "deviation":
+                self._load_detector(folder, network)
+            elif self.settings.data.frame == "registered":
                 points, description = load_arrays(folder / TEMPLATES)
                 self._register(points, saved_noise(description, folder / TEMPLATES))
         self.fitted_on = FittedOn.from_mapping(metadata, f"{path}.json: metadata")
         self._network, self._steps = network.to(self._machine.torch_device()).eval(), 0
         self._steps = int(metadata.get("step", 0))
+
+    def _load_detector(self, folder: Path, network: CFPNet) -> None:
+        from mc4ad_model.methods.mc4ad.deviation_detector import (  # noqa: PLC0415 - weight
+            DeviationDetector,
+        )
+
+        path = folder / DEVIATIONS
+        arrays, description = load_arrays(path)
+        network = network.to(self._machine.torch_device()).eval()
+        self._detector = DeviationDetector.from_arrays(
+            network, arrays, saved_noise(description, path), f"{path}.json"
+        )

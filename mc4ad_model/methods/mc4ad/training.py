@@ -18,20 +18,19 @@ from mc4ad_model.machine.interruption import Interruption
 from mc4ad_model.machine.precision import slow_bfloat16
 from mc4ad_model.machine.ranks import Ranks
 from mc4ad_model.methods.mc4ad.configuration import TrainingConfig
-from mc4ad_model.methods.mc4ad.training_samples import CollatedBatch, TrainingSamples, load_batches
-from mc4ad_model.methods.mc4ad.training_state import Trained, Trainer, TrainingRun
-from mc4ad_model.methods.templates import Templates
+from mc4ad_model.methods.mc4ad.training_samples import Samples, load_batches
+from mc4ad_model.methods.mc4ad.training_state import Batch, Trained, Trainer, TrainingRun
 
 
 def train(
-    run: TrainingRun, templates: Templates, machine: Machine, ranks: Ranks | None = None
+    run: TrainingRun, samples: Samples, machine: Machine, ranks: Ranks | None = None
 ) -> Trained:
     """Train the run's network, with checkpoints in the run's folder.
 
     Parameters
     ----------
-    templates
-        The templates of the run's category.
+    samples
+        What the network is trained on.
     machine
         `loaders` processes make the samples; the result does not depend on them.
     ranks
@@ -50,8 +49,7 @@ def train(
     device = machine.torch_device()
     if run.config.training.precision == "bfloat16" and (warning := slow_bfloat16(device)):
         say(f"{run.category}: {warning}", quiet)
-    samples = TrainingSamples(templates, run.config, run.seed)
-    per_epoch = steps_per_epoch(samples, run.config.training, ranks)
+    per_epoch = steps_per_epoch(samples.per_epoch, run.config.training, ranks)
     total = per_epoch * run.config.training.epochs
     trainer = Trainer(run, per_epoch, device, machine.backend, ranks)
     trainer.resume()
@@ -89,7 +87,7 @@ def train(
     return trainer.trained(time.monotonic() - started, total - first, stop)
 
 
-def _from_workers(batches: Iterator[CollatedBatch], category: str) -> Iterator[CollatedBatch]:
+def _from_workers(batches: Iterator[Batch], category: str) -> Iterator[Batch]:
     """Pass the batches on; raise IVError when a process that makes them was killed."""
     try:
         yield from batches
@@ -102,17 +100,17 @@ def _from_workers(batches: Iterator[CollatedBatch], category: str) -> Iterator[C
         ) from error
 
 
-def steps_per_epoch(samples: TrainingSamples, config: TrainingConfig, ranks: Ranks) -> int:
-    """Count the whole batches in an epoch.
+def steps_per_epoch(samples: int, config: TrainingConfig, ranks: Ranks) -> int:
+    """Count the whole batches in an epoch of so many samples.
 
     Raises
     ------
     InputError
         There is none, or a batch cannot be divided among the processes.
     """
-    if config.batch > samples.per_epoch:
+    if config.batch > samples:
         raise InputError(
-            f"training.batch = {config.batch}: an epoch has only {samples.per_epoch} samples "
+            f"training.batch = {config.batch}: an epoch has only {samples} samples "
             "(templates x training.repeats); take a smaller batch or more repeats"
         )
     if config.batch % ranks.count:
@@ -120,4 +118,4 @@ def steps_per_epoch(samples: TrainingSamples, config: TrainingConfig, ranks: Ran
             f"training.batch = {config.batch}: expected a multiple of the {ranks.count} "
             "processes that torchrun started"
         )
-    return samples.per_epoch // config.batch
+    return samples // config.batch

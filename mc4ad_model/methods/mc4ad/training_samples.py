@@ -12,7 +12,7 @@ Frames. "Stored": as in the file. "Network": what the network is given; see `Dat
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from intravariance.seeds import generator
 from mc4ad_model.machine.interruption import children_unaware, serve_main_process
 from mc4ad_model.methods.mc4ad.anomalies import deform, draw_frozen
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
+from mc4ad_model.methods.mc4ad.deviation_samples import DeviationBatch, DeviationSamples
 from mc4ad_model.methods.templates import Template, Templates, surface_points
 
 
@@ -34,6 +35,8 @@ class TrainingSamples(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
     Item i is (points, displacement), both (N, 3) float32 in the network's frame, where displacement
     is what deformed the cloud, without the noise.
     """
+
+    batch: ClassVar[type[CollatedBatch]]
 
     def __init__(self, data: Templates, config: RunConfig, seed: int) -> None:
         self._data, self._config, self._seed = data, config, seed
@@ -131,10 +134,14 @@ class CollatedBatch:
         return self
 
 
+TrainingSamples.batch = CollatedBatch
+Samples = TrainingSamples | DeviationSamples
+
+
 def load_batches(
-    samples: TrainingSamples, steps: range, steps_per_epoch: int, batch: int, workers: int,
+    samples: Samples, steps: range, steps_per_epoch: int, batch: int, workers: int,
     rank: int = 0, ranks: int = 1, pin_memory: bool = False,
-) -> Iterator[CollatedBatch]:  # fmt: skip
+) -> Iterator[CollatedBatch | DeviationBatch]:  # fmt: skip
     """Return the batches of some steps, counted through all epochs; of each, one process's share.
 
     Parameters

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A trained network on deviations with the templates of one category: from a cloud to its scores.
+
+Simulated normal clouds, others than those that the deviations were calibrated with, say how high
+the network's evidence is where there is no defect. An object's score is its evidence in units of
+their spread, above their mean, on the template that it was registered to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from intravariance.errors import InputError
+from intravariance.seeds import generator
+from mc4ad_model.methods.mc4ad.deviation_input import TemplateVoxels
+from mc4ad_model.methods.mc4ad.network import CFPNet
+from mc4ad_model.methods.method import Prediction
+from mc4ad_model.methods.template_deviations import TemplateDeviations
+from mc4ad_model.methods.templates import Templates
+from mc4ad_model.sparse import CoordinatePyramid
+
+Floats = NDArray[np.float64]
+
+CALIBRATION_CLOUDS = 16
+_NORMAL_SCORES = "normal_scores"
+
+
+@dataclass
+class DeviationDetector:
+    """Scores clouds of one category.
+
+    network : a `DeviationNetwork`, in evaluation mode.
+    normal_evidence : (T, K) the network's evidence for a defect in K normal clouds of each of the T
+    templates; set by `calibrate`.
+    """
+
+    network: CFPNet
+    deviations: TemplateDeviations
+    normal_evidence: Floats | None = None
+    _voxels: dict[int, TemplateVoxels] = field(default_factory=dict)
+
+    @property
+    def noise_sigma(self) -> float:
+        """Of the clouds that it knows."""
+        return self.deviations.noise_sigma
+
+    def score(self, points: NDArray[np.float32]) -> Prediction:
+        """Score a cloud (N, 3) of the stored frame; `force` is in that frame too."""
+        assert self.normal_evidence is not None
+        pose, cloud = self.deviations.register(points)
+        forces, evidence, whole = self._found(pose.template, cloud)
+        voxels = self._voxels[pose.template]
+        usual = self.normal_evidence
+        spread = np.sqrt(usual.var(axis=1, ddof=1).mean())
+        return Prediction(
+            points=voxels.at_points(evidence, cloud).astype(np.float32),
+            object=float((whole - usual[pose.template].mean()) / spread),
+            force=(voxels.at_points(forces, cloud) @ pose.rotation.T).astype(np.float32),
+        )
+
+    def calibrate(self, templates: Templates, seed: int) -> None:
+        """Simulate normal clouds of each template, and take down the evidence found in them."""
+        found = []
+        for index, name in enumerate(self.deviations.ids):
+            rng = generator(seed, "calibration", name)
+            clouds = self.deviations.normal_clouds(index, templates, CALIBRATION_CLOUDS, rng)
+            found.append([self._found(index, cloud)[2] for cloud in clouds])
+        self.normal_evidence = np.array(found)
+
+    def _found(self, template: int, cloud: Floats) -> tuple[Floats, Floats, float]:
+        """Return forces (V, 3) and evidence (V,) in the voxels, and the evidence in the object."""
+        if template not in self._voxels:
+            self._voxels[template] = TemplateVoxels(
+                self.deviations.each[template],
+                self.network.config.voxel_size,
+                self.deviations.noise_sigma,
+            )
+        voxels = self._voxels[template]
+        parameter = next(self.network.parameters())
+        coordinates = np.column_stack([np.zeros(len(voxels), np.int32), voxels.coordinates])
+        with torch.no_grad():
+            found = self.network(
+                torch.from_numpy(voxels.features(cloud)).to(parameter),
+                CoordinatePyramid(torch.from_numpy(coordinates).to(parameter.device)),
+                [len(voxels)],
+            )
+        forces, evidence = (
+            tensor.double().cpu().numpy() for tensor in (found.forces.combined, found.evidence)
+        )
+        return forces, evidence, float(found.objects[0])
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return what `from_arrays` needs besides the network and the noise."""
+        assert self.normal_evidence is not None
+        return {**self.deviations.arrays(), _NORMAL_SCORES: self.normal_evidence}
+
+    @classmethod
+    def from_arrays(
+        cls,
+        network: CFPNet,
+        arrays: Mapping[str, NDArray[Any]],
+        noise_sigma: float,
+        where: str,
+    ) -> DeviationDetector:
+        """Take up what `arrays` gave; InputError, which names `where`, if it is something else."""
+        rest = dict(arrays)
+        usual = rest.pop(_NORMAL_SCORES, None)
+        deviations = TemplateDeviations.from_arrays(rest, noise_sigma, where)
+        if usual is None or usual.shape != (len(deviations.ids), CALIBRATION_CLOUDS):
+            raise InputError(f"{where}: expected the evidence in normal clouds of each template")
+        return cls(network, deviations, usual)

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training on deviations: one network for each category, or one for many.
+
+One network for many categories is trained once, in the folder SHARED beside those of the
+categories, by whichever comes first; the others take it from there. So a category that it does not
+learn from has a detector too: the network is given what a product looks like.
+
+    joint/network.*              the network after the last epoch; written last
+    joint/deviations-bowl.*      what normal clouds of a category do
+    joint/checkpoint-* ...       as in the folder of a category
+"""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+from intravariance.errors import InputError
+from intravariance.progress import say
+from mc4ad_model.machine.device import Machine
+from mc4ad_model.machine.ranks import Ranks
+from mc4ad_model.methods.mc4ad.checkpoints import load_checkpoint, save_checkpoint
+from mc4ad_model.methods.mc4ad.deviation_samples import DeviationSamples, Source
+from mc4ad_model.methods.mc4ad.training import train
+from mc4ad_model.methods.mc4ad.training_state import Trained, TrainingRun
+from mc4ad_model.methods.method import FittedOn
+from mc4ad_model.methods.saved_files import load_arrays, reading, save_arrays, writing
+from mc4ad_model.methods.template_deviations import TemplateDeviations
+from mc4ad_model.methods.templates import Templates
+
+SHARED = "joint"
+_NETWORK = "network"
+_FILES = (
+    "identity.*", f"{_NETWORK}.*", "deviations-*", "checkpoint-*", "metrics.jsonl", "*.partial",
+)  # fmt: skip
+
+
+def train_on_deviations(
+    run: TrainingRun, templates: Templates, machine: Machine, ranks: Ranks
+) -> tuple[Trained, TemplateDeviations]:
+    """Train the network of a category, or the one that it shares with others.
+
+    Raises
+    ------
+    InputError, IVError
+        As `training.train`; the folder of the shared network cannot be written.
+    """
+    if not templates.learn_from:
+        own = TemplateDeviations.fit(templates, run.seed)
+        samples = DeviationSamples([Source(templates, own)], run.config, run.seed)
+        return train(run, samples, machine, ranks), own
+    shared = _shared_run(run)
+    if ranks.first:
+        _make_room(shared, templates)
+    ranks.wait()
+    own = _deviations(shared, templates, ranks.first)
+    if not (trained := _trained(shared)):
+        sources = [Source(t, _deviations(shared, t, ranks.first)) for t in templates.learn_from]
+        trained = train(shared, DeviationSamples(sources, run.config, run.seed), machine, ranks)
+        if ranks.first:
+            metadata = {**_identity(shared, templates), "step": trained.step}
+            with writing(shared.folder / _NETWORK):
+                save_checkpoint(shared.folder / _NETWORK, trained.network, metadata, force=True)
+        ranks.wait()
+    else:
+        say(f"{run.category}: takes the network in {shared.folder}", machine.quiet)
+    return trained, own
+
+
+def _shared_run(run: TrainingRun) -> TrainingRun:
+    on = FittedOn(SHARED, run.on.seed, run.on.data_digest)
+    return TrainingRun(run.folder.parent / SHARED, run.config, on)
+
+
+def _identity(shared: TrainingRun, templates: Templates) -> dict[str, Any]:
+    """Say what the shared network depends on: all but how forces become scores."""
+    config = shared.config.to_mapping()
+    del config["scoring"], config["preset"]
+    return {
+        **vars(shared.on), "learn_from": [t.category for t in templates.learn_from],
+        "config": config,
+    }  # fmt: skip
+
+
+def _make_room(shared: TrainingRun, templates: Templates) -> None:
+    """Make the folder of the shared network; empty it where it holds another one."""
+    folder, stamp = shared.folder, shared.folder / "identity"
+    identity = _identity(shared, templates)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if stamp.with_suffix(".json").is_file():
+            with reading():
+                if load_arrays(stamp)[1] == identity:
+                    return
+        for path in folder.iterdir():
+            if path.is_dir() or not any(path.match(pattern) for pattern in _FILES):
+                raise InputError(
+                    f"{folder}: holds {path.name}, which is no file of a network for several "
+                    "categories; choose another --out"
+                )
+        shutil.rmtree(folder)
+        folder.mkdir()
+        save_arrays(stamp, {}, identity)
+
+
+def _trained(shared: TrainingRun) -> Trained | None:
+    """Return the shared network if it is trained."""
+    path = shared.folder / _NETWORK
+    if not path.with_suffix(".json").is_file():
+        return None
+    with reading():
+        network, metadata = load_checkpoint(path, expected=shared.config.network)
+    return Trained(network, int(metadata["step"]), {}, stopped=False)
+
+
+def _deviations(shared: TrainingRun, templates: Templates, write: bool) -> TemplateDeviations:
+    """Return the deviations of a category, which the folder keeps."""
+    path = shared.folder / f"deviations-{templates.category}"
+    if path.with_suffix(".json").is_file():
+        with reading():
+            arrays, _ = load_arrays(path)
+        return TemplateDeviations.from_arrays(arrays, templates.noise_sigma, f"{path}.json")
+    found = TemplateDeviations.fit(templates, shared.seed)
+    if write:
+        with writing(path):
+            save_arrays(path, found.arrays(), {})
+    return found
