@@ -85,7 +85,7 @@ def cut_by_plane(
     level: float,
 ) -> Cut:
     """Take away what is farther along the unit vector `direction` (3,) than `level`."""
-    gone: NDArray[np.bool_] = np.asarray(np.einsum("ij,j->i", points, direction) > level)
+    gone = np.asarray(np.einsum("ij,j->i", points, direction) > level)
     first = np.cross(direction, np.eye(3)[np.abs(direction).argmin()])
     first /= np.sqrt((first * first).sum())
     second = np.cross(direction, first)
@@ -98,7 +98,7 @@ def cut_by_plane(
     count = rng.poisson(len(points) / product.area * float((high - low).prod()))
     place = rng.uniform(low, high, size=(count, 2))
     section = level * direction + place[:, :1] * first + place[:, 1:] * second
-    return Cut(gone, inner(product, section))
+    return Cut(gone, inner(product, np.asarray(section, dtype=np.float64)))
 
 
 def inner(product: Product, candidates: Vectors) -> Vectors:

@@ -21,7 +21,7 @@ from mc4ad_model.methods.mc4ad.network import CFPNet, Forces
 from mc4ad_model.sparse import CoordinatePyramid
 
 _HIDDEN = (64, 32)  # of the point-wise path; 32 in the heads
-_TOP_SHARE = 0.02  # of an object's voxels, those with the most evidence, that its head looks at
+_TOP_SHARES = (0.02, 0.005)  # of an object's voxels, those with the most evidence
 _FORCE_UNIT = 0.1  # what the head calls 1, in radii: forces are small
 
 
@@ -53,7 +53,7 @@ class DeviationNetwork(CFPNet):
             nn.Linear(channels, second), nn.ReLU(), nn.Linear(second, config.out_channels + 1)
         )
         self.object_head = nn.Sequential(
-            nn.Linear(2 * channels + 1, second), nn.ReLU(), nn.Linear(second, 1)
+            nn.Linear(2 * channels + len(_TOP_SHARES), second), nn.ReLU(), nn.Linear(second, 1)
         )
 
     def forward(  # type: ignore[override]
@@ -76,7 +76,7 @@ class DeviationNetwork(CFPNet):
         internal, external = _FORCE_UNIT * found[:, :3], _FORCE_UNIT * found[:, 3:6]
         evidence = found[:, 6]
         parts = [torch.split(tensor, list(lengths)) for tensor in (x, evidence)]
-        pooled = torch.stack([_pooled(*pair) for pair in zip(*parts, strict=True)])  # [B, 2 C + 1]
+        pooled = torch.stack([_pooled(*pair) for pair in zip(*parts, strict=True)])  # [B, 2 C + 2]
         return Findings(
             Forces(internal, external, self.config.forces),
             evidence,
@@ -85,12 +85,12 @@ class DeviationNetwork(CFPNet):
 
 
 def _pooled(features: Tensor, evidence: Tensor) -> Tensor:
-    """Return what an object's head is given, (2 C + 1,): means over all voxels and over those with
-    the most evidence, and the mean of that evidence."""
-    count = max(1, round(_TOP_SHARE * len(evidence)))
-    most = evidence.topk(count)
-    parts = [features.mean(dim=0), features[most.indices].mean(dim=0), most.values.mean()[None]]
-    return torch.cat(parts)
+    """Return what an object's head is given, (2 C + 2,): means over all voxels and over those with
+    the most evidence, and the means of that evidence."""
+    counts = [max(1, round(share * len(evidence))) for share in _TOP_SHARES]
+    most = evidence.topk(counts[0])
+    tops = torch.stack([most.values[:count].mean() for count in counts])
+    return torch.cat([features.mean(dim=0), features[most.indices].mean(dim=0), tops])
 
 
 def new_network(
