@@ -19,7 +19,7 @@ from mc4ad_model.registration.poses import Pose, Registration
 
 Floats = NDArray[np.float64]
 
-FOREIGN = 0.75  # nats a point: see `NormalFits.fits`
+FOREIGN = 0.3  # nats a point: see `NormalFits.fits`
 _SMALLEST, _LARGEST = 0.6, 1.6  # of a cloud over a template, whatever a defect does to it
 
 
