@@ -82,4 +82,16 @@ def test_bad_input_is_the_users_mistake(tmp_path):
     assert run(tmp_path / "none.h5").returncode == 2
     done = run(tmp_path / "none.h5", "--ways", "guessing")
     assert done.returncode == 2 and "guessing: expected some of ours" in done.stderr
-    assert run(tmp_path / "none.h5", "--limit", 0).returncode == 2
+
+
+def test_deficits_of_own_and_of_other_clouds(tmp_path):
+    specification = small_specification(points=(1000, 1500), positives=3, defects=1)
+    path = make_dataset(tmp_path / "small.h5", specification, sigma=0.02)
+    script = FILE.with_name("registration_fits.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    rows = {line.split("|")[1].strip(): line.split("|")[2:] for line in done.stdout.splitlines()}
+    assert float(rows["normal"][5]) < 0.2, "the largest deficit of a normal cloud"
+    assert float(rows["of other categories"][3]) > float(rows["normal"][3]) + 0.1
