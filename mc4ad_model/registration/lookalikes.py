@@ -20,7 +20,7 @@ _POINTS = 600
 _BEHIND = 0.5  # mean log-likelihood that a start may lack, of the coarse field
 _ALIKE = 0.15  # and that a lookalike may lack, of the fine field
 _APART = np.radians(6)
-_STARTS, _MOST = 400, 96  # a ball looks alike in all rotations, and any will do
+_STARTS, _MOST = 400, 200  # a ball looks alike in all rotations, and any will do
 
 
 @dataclass(frozen=True)
