@@ -23,12 +23,12 @@ from mc4ad_model.registration.poses import rotation_grid
 
 TOLERANCE = 0.01  # of a symmetry
 _SHARE = 0.995  # of the points within the tolerance
-_POINTS = 1500
 # Starts on the grid: their points, and the mean distance that they may have, before some steps
 # and after them.
 _START_POINTS = 100
 _START, _BEGUN = 0.07, 0.015
 _FIRST_STEPS, _STEPS = 6, 12
+_MOST = 100  # that go on, about: a ball has symmetries without end
 _SAME = np.radians(1)
 
 Floats = NDArray[np.float64]
@@ -62,15 +62,16 @@ class Product:
     ----------
     mesh : in any frame, of radius about 1.
     rng : draws points of the surface.
+    count : of these points.
     """
 
-    def __init__(self, mesh: Mesh, rng: np.random.Generator) -> None:
+    def __init__(self, mesh: Mesh, rng: np.random.Generator, count: int = 1500) -> None:
         self._scene = open3d.t.geometry.RaycastingScene()
         self._scene.add_triangles(
             open3d.core.Tensor(mesh.vertices.astype(np.float32)),
             open3d.core.Tensor(mesh.faces.astype(np.uint32)),
         )
-        self.points = sample_surface(mesh, _POINTS, rng).points
+        self.points = sample_surface(mesh, count, rng).points
         self.symmetries = self._symmetries()
 
     def distance(self, points: Floats) -> Floats:
@@ -107,7 +108,7 @@ class Product:
         starts = starts[self.distance(starts.of(few)).mean(axis=1) < _START]
         begun = self._settled(starts, few, _FIRST_STEPS)
         begun = _different(begun[self.distance(begun.of(few)).mean(axis=1) < _BEGUN])
-        settled = self._settled(begun)
+        settled = self._settled(begun[:: max(1, len(begun.shift) // _MOST)])
         identity = Motions(np.eye(3)[None], np.zeros((1, 3)))
         return _different(identity + settled[self._are_symmetries(settled)])
 

@@ -32,6 +32,7 @@ _REACH = 0.1  # of corresponding points
 _MATCH = 1.5 * _GRID
 _TRIALS, _CONFIDENCE = 100_000, 0.999
 
+open3d.utility.set_verbosity_level(open3d.utility.VerbosityLevel.Error)
 registration = open3d.pipelines.registration
 
 

@@ -20,6 +20,7 @@ _POINTS = 600
 _BEHIND = 0.5  # mean log-likelihood that a start may lack, of the coarse field
 _ALIKE = 0.15  # and that a lookalike may lack, of the fine field
 _APART = np.radians(6)
+_STARTS, _MOST = 400, 200  # a ball looks alike in all rotations, and any will do
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,14 @@ def lookalikes(coarse: Field, fine: Field, template: int, points: Points, grid: 
     which = np.full(len(rotation), template)
     poses = Poses(which, rotation, middle - middle @ rotation, np.zeros(len(rotation)))
     poses = valued(coarse, cloud, poses)
-    poses = poses[poses.value > poses.value[0] - _BEHIND]
+    near = np.flatnonzero(poses.value[1:] > poses.value[0] - _BEHIND) + 1
+    best = near[np.argsort(-poses.value[near], kind="stable")[:_STARTS]]
+    poses = poses[np.append(0, best)]
     itself = valued(fine, cloud, poses[:1], smooth=True)
     poses = refined(coarse, cloud, poses[1:], 4)
     poses = refined(fine, cloud, poses, 4, smooth=True)
     poses = poses[poses.value > itself.value[0] - _ALIKE]
-    rows = distinct(poses, _APART, len(poses.value), itself.rotation)
+    rows = distinct(poses, _APART, _MOST, itself.rotation)
     return Motions(
         np.concatenate([itself.rotation, poses.rotation[rows]]),
         np.concatenate([itself.shift, poses.shift[rows]]),

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import trimesh
@@ -195,6 +197,58 @@ def test_the_order_of_points_hardly_matters(registration):
     for pose in poses[1:]:
         assert pose.template == poses[0].template
         assert np.linalg.norm(back(cloud, pose) - back(cloud, poses[0]), axis=1).max() < 0.01
+
+
+def test_how_the_cloud_is_turned_hardly_matters(registration):
+    cloud = scan(2, 17, 4000)
+    laid = []
+    for seed in range(4):
+        pose = registration.register(posed(cloud, seed))
+        assert pose.template == 2
+        laid.append(back(posed(cloud, seed), pose))
+    for other in laid[1:]:
+        assert np.linalg.norm(other - laid[0], axis=1).max() < 0.01
+
+
+def test_far_from_the_origin(registration):
+    cloud = posed(scan(1, 18, 3000), 18)
+    near, far = registration.register(cloud), registration.register(cloud + 90)
+    assert near.template == far.template
+    assert np.abs(back(cloud, near) - back(cloud + 90, far)).max() < 1e-3
+
+
+def test_several_threads_find_what_one_finds():
+    clouds = [posed(scan(seed % 3, seed), seed) for seed in range(6)]
+    alone = Registration(TEMPLATES)
+    expected = [alone.register(cloud) for cloud in clouds]
+    shared = Registration(TEMPLATES)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(shared.register, clouds))
+    for one, other in zip(expected, found, strict=True):
+        assert one.template == other.template
+        assert np.array_equal(one.rotation, other.rotation)
+        assert np.array_equal(one.shift, other.shift)
+
+
+def test_a_large_cloud_is_registered_by_a_part_of_it(registration):
+    rng = np.random.default_rng(19)
+    clean = sample_surface(BRACKETS[0], 300_000, rng).points
+    cloud = posed(clean + rng.normal(scale=NOISE, size=clean.shape), 19).astype(np.float32)
+    before = cloud.copy()
+    pose = registration.register(cloud)
+    assert pose.template == 0
+    assert np.abs(back(posed(clean, 19), pose) - clean).max() < 0.02
+    # its own points all count in the likelihood, and none was moved
+    assert registration.log_likelihood(cloud, pose) == pytest.approx(pose.log_likelihood, abs=0.03)
+    assert np.array_equal(cloud, before)
+
+
+def test_likelihood_falls_with_a_worse_pose(registration):
+    cloud = posed(scan(0, 20, 2000), 20)
+    pose = registration.register(cloud)
+    assert registration.log_likelihood(cloud, pose) == pytest.approx(pose.log_likelihood, abs=1e-4)
+    worse = Pose(0, pose.rotation, pose.shift + 0.05, 0.0)
+    assert registration.log_likelihood(cloud, worse) < pose.log_likelihood - 0.1
 
 
 # --- its parts

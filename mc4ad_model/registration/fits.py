@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a cloud can be of these templates at all: its scale, and how well the best one fits.
+
+Registration always returns a pose. These two say when not to believe it. They set no policy: a
+method or a program decides what to do about a cloud that fits no template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intravariance.errors import InputError
+from mc4ad_model.registration.poses import Pose, Registration
+
+Floats = NDArray[np.float64]
+
+FOREIGN = 0.3  # nats a point: see `NormalFits.fits`
+_SMALLEST, _LARGEST = 0.6, 1.6  # of a cloud over a template, whatever a defect does to it
+
+
+@dataclass(frozen=True)
+class NormalFits:
+    """How likely clouds without a defect are on their template.
+
+    mean : (T,) mean of the log-likelihoods of simulated clouds, for each template. spread : (T,)
+    their standard deviation from cloud to cloud.
+    """
+
+    mean: Floats
+    spread: Floats
+
+    def deficit(self, pose: Pose) -> float:
+        """Return by how many nats a point a cloud is less likely than one without a defect."""
+        return float(self.mean[pose.template] - pose.log_likelihood)
+
+    def fits(self, pose: Pose, limit: float = FOREIGN) -> bool:
+        """Tell whether a cloud may be of the template that it was registered to.
+
+        A defect costs likelihood too, a large one as much as `spread` many times over, so the limit
+        is no matter of chance: docs/methods.md has the deficits of defective products and of
+        products of other categories, between which the default lies.
+        """
+        return self.deficit(pose) <= limit
+
+
+def simulate_fits(
+    registration: Registration,
+    noise_sigma: float,
+    counts: tuple[int, int],
+    rng: np.random.Generator,
+    clouds: int = 4,
+) -> NormalFits:
+    """Register simulated clouds without a defect.
+
+    Parameters
+    ----------
+    noise_sigma
+        Standard deviation of the noise on each coordinate.
+    counts
+        Range of their number of points, both included.
+    clouds
+        Of each template.
+    """
+    found = np.zeros((len(registration.templates), clouds))
+    for row, template in zip(found, registration.templates, strict=True):
+        for k, count in enumerate(rng.integers(*counts, endpoint=True, size=clouds)):
+            points = template[rng.integers(0, len(template), count)]
+            points = points + rng.normal(scale=noise_sigma, size=points.shape)
+            row[k] = registration.register(points).log_likelihood
+    return NormalFits(found.mean(axis=1), found.std(axis=1, ddof=1 if clouds > 1 else 0))
+
+
+def scale_factor(
+    points: NDArray[Any], templates: Sequence[NDArray[Any]], noise_sigma: float = 0.0
+) -> float:
+    """Return how many times as large a cloud (N, 3) is as the template (S, 3) nearest in size.
+
+    Sizes are root mean square distances from the centroid, the noise's share taken out.
+    """
+    size = _size(points, noise_sigma)
+    factors = np.array([size / max(_size(template), 1e-12) for template in templates])
+    return float(factors[np.argmin(np.abs(np.log(np.maximum(factors, 1e-12))))])
+
+
+def check_cloud_scale(
+    points: NDArray[Any], templates: Sequence[NDArray[Any]], noise_sigma: float = 0.0
+) -> None:
+    """Check that a cloud has about the size of a template.
+
+    Raises
+    ------
+    InputError
+        It is smaller or larger than any defect makes it; the factor is named.
+    """
+    factor = scale_factor(points, templates, noise_sigma)
+    if not _SMALLEST < factor < _LARGEST:
+        remedy = f"multiply its coordinates by {1 / factor:.4g}" if factor else "look at the file"
+        raise InputError(
+            f"point cloud: expected the size of a template, found {factor:.3g} times that. "
+            f"If it is in another unit, {remedy}"
+        )
+
+
+def _size(points: NDArray[Any], noise_sigma: float = 0.0) -> float:
+    """Return the root mean square distance of points (N, 3) from their centroid."""
+    variance = float(np.var(points, axis=0, dtype=np.float64).sum())
+    return float(np.sqrt(max(variance - 3 * noise_sigma**2, 0.0)))

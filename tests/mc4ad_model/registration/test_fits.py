@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+
+from intravariance.errors import InputError
+from mc4ad_model.registration.fits import check_cloud_scale, scale_factor, simulate_fits
+from mc4ad_model.registration.poses import Registration
+from tests.mc4ad_model.registration.test_poses import NOISE, TEMPLATES, posed, scan
+
+
+@pytest.fixture(scope="module")
+def registration() -> Registration:
+    return Registration(TEMPLATES[:2], NOISE)
+
+
+def test_a_normal_cloud_fits_and_a_foreign_one_does_not(registration):
+    fits = simulate_fits(registration, NOISE, (800, 1200), np.random.default_rng(0), clouds=3)
+    assert fits.mean.shape == fits.spread.shape == (2,)
+    own = registration.register(posed(scan(0, 21), 21))
+    assert abs(fits.deficit(own)) < 0.2
+    assert fits.fits(own)
+    rng = np.random.default_rng(1)
+    ball = rng.normal(size=(800, 3))
+    ball /= np.linalg.norm(ball, axis=1, keepdims=True)
+    foreign = registration.register(ball + rng.normal(scale=NOISE, size=ball.shape))
+    assert not fits.fits(foreign)
+    assert fits.fits(foreign, limit=100.0)
+
+
+def test_the_same_seed_simulates_the_same(registration):
+    first, second = (
+        simulate_fits(registration, NOISE, (300, 300), np.random.default_rng(2), clouds=2)
+        for _ in range(2)
+    )
+    assert np.array_equal(first.mean, second.mean)
+    assert np.array_equal(first.spread, second.spread)
+
+
+@pytest.mark.parametrize("factor", [0.1, 0.8, 1.0, 25.4])
+def test_the_factor_of_the_scale_is_found(factor):
+    cloud = posed(scan(0, 22, 4000), 22)
+    clean = cloud * factor
+    found = scale_factor(clean, TEMPLATES[:1], NOISE * factor)
+    assert found == pytest.approx(factor, rel=0.03)
+    # the template nearest in size is meant
+    two = [TEMPLATES[0] * 3, TEMPLATES[0]]
+    assert scale_factor(cloud, two, NOISE) == pytest.approx(1, rel=0.03)
+
+
+def test_a_cloud_in_another_unit_is_named():
+    cloud = posed(scan(1, 23), 23)
+    check_cloud_scale(cloud, TEMPLATES[1:2], NOISE)
+    with pytest.raises(
+        InputError, match=r"found 25(\.\d)? times .* multiply its coordinates by 0\.03"
+    ):
+        check_cloud_scale(cloud * 25.4, TEMPLATES[1:2], NOISE)
+    with pytest.raises(InputError, match=r"found 0 times .* look at the file"):
+        check_cloud_scale(np.zeros((5, 3)), TEMPLATES, NOISE)
