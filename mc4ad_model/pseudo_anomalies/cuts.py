@@ -86,9 +86,9 @@ def cut_by_plane(
 ) -> Cut:
     """Take away what is farther along the unit vector `direction` (3,) than `level`."""
     gone = np.einsum("ij,j->i", points, direction) > level
-    first = np.cross(direction, np.eye(3)[np.abs(direction).argmin()])
+    first: Vectors = np.cross(direction, np.eye(3)[np.abs(direction).argmin()])
     first /= np.sqrt((first * first).sum())
-    second = np.cross(direction, first)
+    second: Vectors = np.cross(direction, first)
     along = np.einsum("ij,j->i", product.points, direction)
     outline = product.points[np.abs(along - level) < _SECTION]
     if len(outline) == 0:
@@ -97,7 +97,7 @@ def cut_by_plane(
     low, high = plane.min(axis=0) - _SECTION, plane.max(axis=0) + _SECTION
     count = rng.poisson(len(points) / product.area * float((high - low).prod()))
     place = rng.uniform(low, high, size=(count, 2))
-    section: Vectors = level * direction + place[:, :1] * first + place[:, 1:] * second
+    section = level * direction + place[:, :1] * first + place[:, 1:] * second
     return Cut(gone, inner(product, section))
 
 
