@@ -85,10 +85,10 @@ def cut_by_plane(
     level: float,
 ) -> Cut:
     """Take away what is farther along the unit vector `direction` (3,) than `level`."""
-    gone = np.asarray(np.einsum("ij,j->i", points, direction) > level)
-    first = np.cross(direction, np.eye(3)[np.abs(direction).argmin()])
+    gone = np.einsum("ij,j->i", points, direction) > level
+    first: Vectors = np.cross(direction, np.eye(3)[np.abs(direction).argmin()])
     first /= np.sqrt((first * first).sum())
-    second = np.cross(direction, first)
+    second: Vectors = np.cross(direction, first)
     along = np.einsum("ij,j->i", product.points, direction)
     outline = product.points[np.abs(along - level) < _SECTION]
     if len(outline) == 0:
@@ -98,7 +98,7 @@ def cut_by_plane(
     count = rng.poisson(len(points) / product.area * float((high - low).prod()))
     place = rng.uniform(low, high, size=(count, 2))
     section = level * direction + place[:, :1] * first + place[:, 1:] * second
-    return Cut(gone, inner(product, np.asarray(section, dtype=np.float64)))
+    return Cut(gone, inner(product, section))
 
 
 def inner(product: Product, candidates: Vectors) -> Vectors:
