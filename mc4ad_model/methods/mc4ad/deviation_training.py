@@ -12,6 +12,7 @@ learn from has a detector too: the network is given what a product looks like.
 
 from __future__ import annotations
 
+import json
 import shutil
 from typing import Any
 
@@ -76,10 +77,12 @@ def _identity(shared: TrainingRun, templates: Templates) -> dict[str, Any]:
     """Say what the shared network depends on: all but how forces become scores."""
     config = shared.config.to_mapping()
     del config["scoring"], config["preset"]
-    return {
+    identity = {
         **vars(shared.on), "learn_from": [t.category for t in templates.learn_from],
         "config": config,
     }  # fmt: skip
+    found: dict[str, Any] = json.loads(json.dumps(identity))  # lists for tuples, as it is read back
+    return found
 
 
 def _make_room(shared: TrainingRun, templates: Templates) -> None:
