@@ -194,12 +194,7 @@ def evaluate(
             for pos, neg in table.values()
         ]
         value = float(weights @ each)
-        low, high = np.quantile(
-            sum(
-                w * _bootstrap(*pair, rng) for w, pair in zip(weights, table.values(), strict=True)
-            ),
-            [(1 - _INTERVAL) / 2, (1 + _INTERVAL) / 2],
-        )
+        low, high = _interval(table, weights, rng)
         p_value = _p_value(value, table, weights, deals, rng)
         seen = abs(value - 0.5) > LARGEST_DEVIATION and p_value < FAMILY_ERROR / blind
         passed = not (must_be_blind[name] and seen)
@@ -210,8 +205,8 @@ def evaluate(
                 description=kind.description,
                 blind=must_be_blind[name],
                 auroc=value,
-                low=float(low),
-                high=float(high),
+                low=low,
+                high=high,
                 p_value=p_value,
                 passed=passed,
                 reason=_reason(value, p_value, blind) if passed and excluded else "",
@@ -219,6 +214,17 @@ def evaluate(
             )
         )
     return probes
+
+
+def _interval(
+    table: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
+    weights: NDArray[np.float64],
+    rng: np.random.Generator,
+) -> tuple[float, float]:
+    """Return the ends of the interval of an AUROC, from a bootstrap within categories and kinds."""
+    drawn = sum(w * _bootstrap(*pair, rng) for w, pair in zip(weights, table.values(), strict=True))
+    low, high = np.quantile(drawn, [(1 - _INTERVAL) / 2, (1 + _INTERVAL) / 2])
+    return float(low), float(high)
 
 
 def _reason(value: float, p_value: float, blind: int) -> str:
