@@ -11,7 +11,7 @@
                                  where earlier ones had trained a part
 
 The network is always the one after the last epoch: nothing of a run is chosen by its test data.
-(The preset `quick` itself was chosen by test labels of another build, see docs/training.md.)
+docs/training.md says what the presets themselves were chosen on.
 """
 
 from __future__ import annotations
