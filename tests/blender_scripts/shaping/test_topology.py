@@ -152,6 +152,19 @@ def test_a_break_loses_an_end_and_opens_no_window():
     assert no_break(tray, cut(tray, (3, 3, 0.6), (0, 0, 0.5)), UP) == ""
 
 
+def test_a_break_takes_no_whole_part():
+    side = np.array([1.0, 0.0, 0.0])
+    pierced = surface(plate(windows=2))
+    # the end beyond the windows, the end with a window in it, and half of the plate
+    assert no_break(pierced, cut(pierced, (1.0, 3.0, 3.0), (1.27, 0, 0)), side) == ""
+    crown = cut(pierced, (1.0, 3.0, 3.0), (0.85, 0, 0))
+    assert change(pierced, crown).genus == -1
+    assert "whole part" in no_break(pierced, crown, side)
+    slab = surface(plate())
+    half = cut_away(slab, shapes.box((1.0, 3.0, 3.0), (0.6, 0, 0.01)), {}, loose=0.3)
+    assert "whole part" in no_break(slab, half, side)
+
+
 def test_a_cut_through_a_ring_takes_its_handle():
     ring = surface(torus(48, 24))
     gap = cut(ring, (0.9, 0.4, 0.9), (1.0, 0, 0))
