@@ -54,7 +54,7 @@ def missing(surface, rng, severity):
     offset = surface.vertices - centre
     near = np.flatnonzero(dot(offset, offset) < np.square(1.3 * GREATEST * radius))
     local = dot(offset[near, None], turn.T) / (radius * stretch)
-    if _opens_window(surface, near, norm(local) / size(unit(local))):
+    if opens_window(surface, near, norm(local) / size(unit(local))):
         raise GeometryError("the bite would be a hole")
     directions, faces = ball(4)
     bite = directions * stretch * size(directions)[:, None]
@@ -73,7 +73,7 @@ def missing(surface, rng, severity):
     return result
 
 
-def _opens_window(surface, near, depth):
+def opens_window(surface, near, depth):
     """Tell whether a bite surely takes two pieces of the surface of one part, before it is cut.
 
     near : rows of the vertices around the bite; depth (N,) : how far out they are, 1 at its border.
