@@ -13,17 +13,22 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from mc4ad_model.methods import template_deviations
+from mc4ad_model.methods.mc4ad.configuration import RunConfig
 from mc4ad_model.methods.template_deviations import TemplateDeviations, sampler
 from mc4ad_model.methods.templates import Templates
 from tests.runs import toys
 
 ANCHORS, CLOUDS = 300, 8
 NOISE, POINTS = 0.03, 2500
+SHORT = (
+    "network.voxel_size=0.25", "network.layers=2", "data.learn_from=[]", "training.epochs=2",
+    "training.repeats=2", "training.batch=2", "training.checkpoint_epochs=1",
+)  # fmt: skip
 
 
 @contextmanager
 def small() -> Iterator[None]:
-    """What is fitted inside has ANCHORS places and CLOUDS simulated clouds on each template."""
+    """Give what is fitted inside ANCHORS places and CLOUDS simulated clouds on each template."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(template_deviations, "ANCHORS", ANCHORS)
         patch.setattr(template_deviations, "SIMULATED_CLOUDS", CLOUDS)
@@ -60,3 +65,8 @@ def turned(cloud: NDArray[np.float64], seed: int = 3) -> NDArray[np.float32]:
     """Bring a cloud to a random pose."""
     turn = Rotation.from_quat(np.random.default_rng(seed).normal(size=4)).as_matrix()
     return (cloud @ turn + (0.1, -0.05, 0.02)).astype(np.float32)
+
+
+def deviating(*changes: str) -> RunConfig:
+    """Return the preset `deviation`, of which all is changed that makes a run long: four steps."""
+    return RunConfig.load("deviation", [*SHORT, *changes])
