@@ -72,7 +72,7 @@ def test_a_cloud_changes_nothing_but_deviations(voxels):
 
 def test_offsets_point_where_the_surface_went(voxels):
     """A cloud that is moved up: along the normal of the top it is above, of the sides unmoved."""
-    moved = voxels.features(normal_cloud(2) + (0, 0, 0.05))
+    moved = voxels.features(normal_cloud(2) + np.array([0, 0, 0.05]))
     normal = moved[:, 18:21]
     for first in (12, 15):
         along = (moved[:, first : first + 3] * normal).sum(axis=1)

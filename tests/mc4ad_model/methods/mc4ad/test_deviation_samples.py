@@ -14,6 +14,7 @@ pytest.importorskip("torch", reason="torch is not installed: pip install '.[mode
 import torch
 from scipy.spatial.transform import Rotation
 
+from annotations.vocabulary import DISPLACEMENT_THRESHOLD
 from mc4ad_model.methods.mc4ad import deviation_samples
 from mc4ad_model.methods.mc4ad.deviation_input import TemplateVoxels
 from mc4ad_model.methods.mc4ad.deviation_samples import (
@@ -76,8 +77,8 @@ def test_what_samples_hold(drawn):
             assert array.dtype == np.float32 and np.isfinite(array).all()
         assert sample.evidence.min() >= 0 and sample.evidence.max() <= 1
         assert sample.defective == bool(sample.evidence.any())
-        assert sample.defective or not sample.force.any()
-        assert not sample.force[sample.evidence == 0].any()
+        unlabelled = np.linalg.norm(sample.force[sample.evidence == 0], axis=1)
+        assert unlabelled.max() <= DISPLACEMENT_THRESHOLD  # moved, but not so that it counts
     assert 0 < sum(sample.defective for sample in drawn) <= len(drawn)
 
 
