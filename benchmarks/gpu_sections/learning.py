@@ -78,7 +78,7 @@ def learning_curve(bench: Bench) -> Iterator[Finding]:
     folder.mkdir(parents=True)
     ranks = Ranks.here(machine)
     samples = TrainingSamples(templates, config, 0)
-    per_epoch = steps_per_epoch(samples, config.training, ranks)
+    per_epoch = steps_per_epoch(samples.per_epoch, config.training, ranks)
     total = per_epoch * config.training.epochs
     trainer = Trainer(
         TrainingRun(folder, config, on), per_epoch, bench.device, machine.backend, ranks

@@ -64,13 +64,15 @@ def train_on_deviations(
         _make_room(shared, templates)
     ranks.wait()
     own = _deviations(shared, templates, ranks.first)
-    if not (trained := _trained(shared)):
+    if not (trained := _trained(shared, machine.backend)):
         sources = [Source(t, _deviations(shared, t, ranks.first)) for t in templates.learn_from]
         trained = train(shared, DeviationSamples(sources, run.config, run.seed), machine, ranks)
         if ranks.first:
             metadata = {**_identity(shared, templates), "step": trained.step}
             with writing(shared.folder / _NETWORK):
                 save_checkpoint(shared.folder / _NETWORK, trained.network, metadata, force=True)
+            for path in shared.folder.glob("checkpoint-*"):
+                path.unlink()
         ranks.wait()
     else:
         say(f"{run.category}: takes the network in {shared.folder}", machine.quiet)
@@ -86,12 +88,9 @@ def _identity(shared: TrainingRun, templates: Templates) -> dict[str, Any]:
     """Say what the shared network depends on: all but how forces become scores."""
     config = shared.config.to_mapping()
     del config["scoring"], config["preset"]
-    identity = {
-        **vars(shared.on), "learn_from": [t.category for t in templates.learn_from],
-        "config": config,
-    }  # fmt: skip
-    found: dict[str, Any] = json.loads(json.dumps(identity))  # lists for tuples, as it is read back
-    return found
+    learn_from = [t.category for t in templates.learn_from]
+    identity = {**vars(shared.on), "learn_from": learn_from, "config": config}
+    return dict(json.loads(json.dumps(identity)))  # as it is read: a list for a tuple
 
 
 def _make_room(shared: TrainingRun, templates: Templates) -> None:
@@ -116,13 +115,13 @@ def _make_room(shared: TrainingRun, templates: Templates) -> None:
         save_json(stamp, identity)
 
 
-def _trained(shared: TrainingRun) -> Trained | None:
+def _trained(shared: TrainingRun, backend: str) -> Trained | None:
     """Return the shared network if it is trained."""
     path = shared.folder / _NETWORK
     if not path.with_suffix(".json").is_file():
         return None
     with reading():
-        network, metadata = load_checkpoint(path, expected=shared.config.network)
+        network, metadata = load_checkpoint(path, backend, shared.config.network)
     return Trained(network, int(metadata["step"]), {}, stopped=False)
 
 

@@ -38,7 +38,9 @@ def iv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iv:
     return lambda *arguments: CliRunner().invoke(main, [str(item) for item in arguments])
 
 
-@pytest.mark.parametrize("name", ["registered_distance", "constant", "random"])
+@pytest.mark.parametrize(
+    "name", ["registered_distance", "calibrated_deviation", "constant", "random"]
+)
 def test_a_method_is_trained_evaluated_and_compared(iv: Iv, data: Path, name: str) -> None:
     trained = iv("train", "--data", data, "--method", name, "--quiet")
     assert trained.exit_code == 0, trained.output
@@ -54,8 +56,9 @@ def test_a_method_is_trained_evaluated_and_compared(iv: Iv, data: Path, name: st
         assert found["mean"]["O-AUROC"] == found["mean"]["P-AUROC"] == 0.5
     if name == "random":
         assert abs(found["mean"]["P-AUROC"] - 0.5) < 0.1
-    if name == "registered_distance":
+    if name in ("registered_distance", "calibrated_deviation"):
         assert found["mean"]["P-AUROC"] > 0.6
+    if name == "registered_distance":
         assert found["mean"]["cosine"] > 0
     if find_spec("k3d") and find_spec("matplotlib"):
         compared = iv("compare", folder, "--data", data, "--size", 64, "--quiet")

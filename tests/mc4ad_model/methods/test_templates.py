@@ -39,6 +39,20 @@ def test_templates_of_a_file(tmp_path):
             read_templates(dataset, "vase")
 
 
+def test_templates_of_the_categories_that_are_learnt_from(tmp_path):
+    with open_dataset(make_dataset(tmp_path / "small.h5")) as dataset:
+        alone = read_templates(dataset, "brick")
+        assert alone.learn_from == ()
+        for names, expected in ((["all"], ["ball", "brick"]), (["ball", "ball"], ["ball"])):
+            found = read_templates(dataset, "brick", names)
+            assert (found.category, found.data_digest) == ("brick", dataset.digest)
+            assert [t.category for t in found.learn_from] == expected
+            ids = [t.id for t in read_templates(dataset, "ball").templates]
+            assert [t.id for t in found.learn_from[0].templates] == ids
+        with pytest.raises(InputError, match=r"data\.learn_from: .*small\.h5 has no category vase"):
+            read_templates(dataset, "brick", ["vase", "ball"])
+
+
 def test_a_template_without_a_mesh(tmp_path):
     path = make_dataset(tmp_path / "bare.h5", change=lambda sample, rng: replace(sample, mesh=None))
     with open_dataset(path) as dataset:

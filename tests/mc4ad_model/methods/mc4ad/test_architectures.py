@@ -91,7 +91,7 @@ def test_values_that_do_not_go_together():
 
 
 def test_unknown_names():
-    with pytest.raises(InputError, match=r"a\.toml: unknown colour; expected some of voxel_size, "):
+    with pytest.raises(InputError, match=r"a\.toml: unknown colour; expected some of input, "):
         NetworkConfig.from_mapping({"colour": 3}, "a.toml")
     with pytest.raises(InputError, match="architecture 'unet': expected one of released, paper, "):
         NetworkConfig.named("unet")

@@ -15,7 +15,8 @@ from torch import Tensor
 from intravariance.errors import InputError
 from mc4ad_model.methods.mc4ad.architectures import NetworkConfig
 from mc4ad_model.methods.mc4ad.configuration import LossConfig
-from mc4ad_model.methods.mc4ad.losses import combined_loss, cosine
+from mc4ad_model.methods.mc4ad.deviation_network import Findings
+from mc4ad_model.methods.mc4ad.losses import combined_loss, cosine, deviation_loss
 from mc4ad_model.methods.mc4ad.network import CFPNet, Forces, voxel_features
 from mc4ad_model.sparse import CoordinatePyramid, voxelise
 from tests.networks import generator, sphere
@@ -335,3 +336,39 @@ def test_directions_do_not_depend_on_lengths(seed, scale):
         assert scaled[name] == pytest.approx(plain[name], rel=1e-3, abs=1e-5)
     assert -1 <= plain["direction"] <= 1
     assert 0 <= plain["symmetry_magnitude"] <= math.sqrt(3)
+
+
+# --- of a network on deviations
+
+
+def test_evidence_adds_its_cross_entropies_to_those_of_the_forces():
+    """-log(sigmoid(2)) = log(1 + e^-2), and so on, worked out by hand."""
+    internal, external, displacement = drawn(3, 1)
+    forces = Forces(internal, external, "mean")
+    logits, share = torch.tensor([2.0, -1.0, 0.0]), torch.tensor([1.0, 0.0, 0.25])
+    objects, defective = torch.tensor([3.0, -2.0]), torch.tensor([1.0, 1.0])
+    config = LossConfig(evidence=2.0, object=0.5)
+    found = deviation_loss(
+        Findings(forces, logits, objects), displacement, share, defective, config
+    )
+    own = (math.log1p(math.exp(-2)) + math.log1p(math.exp(-1)) + math.log(2)) / 3
+    whole = (math.log1p(math.exp(-3)) + math.log1p(math.exp(2))) / 2
+    plain = combined_loss(forces, displacement, config)
+    assert float(found.evidence) == pytest.approx(own, rel=1e-6)
+    assert float(found.object) == pytest.approx(whole, rel=1e-6)
+    assert float(found.total) == pytest.approx(float(plain.total) + 2 * own + 0.5 * whole, rel=1e-6)
+    for name, value in plain.items():
+        assert name == "total" or float(vars(found)[name]) == float(value)
+
+
+def test_certainty_however_large_has_a_finite_loss_and_gradient():
+    internal, external, displacement = drawn(4, 1)
+    evidence = torch.tensor([1e4, -1e4, 1e4, -1e4], requires_grad=True)
+    objects = torch.tensor([-1e4], requires_grad=True)
+    findings = Findings(Forces(internal, external, "mean"), evidence, objects)
+    target = torch.tensor([1.0, 0.0, 0.0, 1.0])
+    loss = deviation_loss(findings, displacement, target, torch.ones(1), RELEASED)
+    loss.total.backward()
+    assert math.isfinite(float(loss.total))
+    assert torch.isfinite(evidence.grad).all() and torch.isfinite(objects.grad).all()
+    assert evidence.grad.tolist()[:2] == [0.0, 0.0]

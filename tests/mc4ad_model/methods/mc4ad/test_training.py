@@ -116,7 +116,8 @@ def test_bfloat16_on_a_processor_without_it_is_warned_of(
     flags.write_text("flags : fpu avx2 fma\n")
     monkeypatch.setattr("mc4ad_model.machine.precision.CPU_FLAGS", flags)
     config = tiny(*SMALLER, f"training.precision={precision}", "training.epochs=1")
-    train(training_run(tmp_path, config), toys(), replace(cpu(), quiet=False))
+    samples = TrainingSamples(toys(), config, 0)
+    train(training_run(tmp_path, config), samples, replace(cpu(), quiet=False))
     assert ("has no bfloat16 arithmetic" in capsys.readouterr().err) == warned
 
 
@@ -151,7 +152,8 @@ def test_the_loss_goes_down(tmp_path):
         "loss.direction=1", "loss.distance=20", "training.learning_rate=0.01",
         "training.epochs=12", "training.repeats=8", "training.batch=8",
     )  # fmt: skip
-    train(training_run(tmp_path, config), toys("long_ball", noise=0.0), cpu())
+    samples = TrainingSamples(toys("long_ball", noise=0.0), config, 0)
+    train(training_run(tmp_path, config), samples, cpu())
     lines = [json.loads(x) for x in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     for name, by in (("total", 0.08), ("direction", 0.05)):
         values = [line[name] for line in lines]
@@ -373,9 +375,9 @@ def test_a_batch_larger_than_an_epoch(tmp_path):
 def test_a_batch_must_be_divisible_among_processes():
     config = tiny("training.batch=3")
     samples = TrainingSamples(toys(), config, 0)
-    assert steps_per_epoch(samples, config.training, Ranks(0, 3, 0)) == 2
+    assert steps_per_epoch(samples.per_epoch, config.training, Ranks(0, 3, 0)) == 2
     with pytest.raises(InputError, match=r"training\.batch = 3: expected a multiple of the 2"):
-        steps_per_epoch(samples, config.training, Ranks(0, 2, 0))
+        steps_per_epoch(samples.per_epoch, config.training, Ranks(0, 2, 0))
 
 
 def test_a_worker_that_was_killed():

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a cloud of the stored frame to scores and forces."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="torch is not installed: pip install '.[model]'")
+
+import torch
+from scipy.spatial.transform import Rotation
+
+from intravariance.errors import InputError
+from mc4ad_model.methods.mc4ad.deviation_detector import CALIBRATION_CLOUDS, DeviationDetector
+from mc4ad_model.methods.mc4ad.deviation_network import new_network
+from tests.deviations import (
+    NOISE,
+    POINTS,
+    dented,
+    deviating,
+    normal_cloud,
+    toy_deviations,
+    turned,
+    two_toys,
+)
+
+
+@pytest.fixture(scope="module")
+def detector() -> DeviationDetector:
+    """Return one whose network was not trained: what it says depends on the cloud all the same."""
+    network = new_network(deviating().network, generator=torch.Generator().manual_seed(4)).eval()
+    made = DeviationDetector(network, toy_deviations())
+    made.calibrate(two_toys(), 0)
+    return made
+
+
+def test_what_a_prediction_holds(detector):
+    found = detector.score(turned(normal_cloud(0)))
+    assert found.points.shape == (POINTS,) and found.points.dtype == np.float32
+    assert found.force.shape == (POINTS, 3) and found.force.dtype == np.float32
+    assert isinstance(found.object, float) and np.isfinite(found.object)
+
+
+def test_normal_clouds_have_object_scores_with_mean_0_and_spread_1(detector):
+    scores = [
+        detector.score(turned(normal_cloud(seed, name), seed)).object
+        for name in toy_deviations().ids
+        for seed in range(100, 112)
+    ]
+    assert abs(np.mean(scores)) < 0.7
+    assert 0.5 < np.std(scores) < 1.7
+
+
+def test_the_pose_of_a_cloud_does_not_matter_and_its_force_turns_with_it(detector):
+    """Up to the error of the registration; the two ends of a brick are told by their dent."""
+    cloud = normal_cloud(1)
+    dented(cloud)
+    cloud[cloud[:, 2] < -0.6, 0] *= 1.15  # a foot: no pose but one fits
+    turns = [Rotation.from_quat(np.random.default_rng(s).normal(size=4)) for s in (1, 2)]
+    first, second = (
+        detector.score((turn.apply(cloud) + 0.03).astype(np.float32)) for turn in turns
+    )
+    assert np.corrcoef(first.points, second.points)[0, 1] > 0.98
+    assert first.object == pytest.approx(second.object, rel=0.1, abs=0.3)
+    back = [
+        turn.inv().apply(found.force) for turn, found in zip(turns, (first, second), strict=True)
+    ]
+    size = np.linalg.norm(back[0], axis=1).mean()
+    assert np.linalg.norm(back[0] - back[1], axis=1).mean() < 0.3 * size
+
+
+def test_scores_do_not_depend_on_the_order_of_the_points(detector):
+    cloud = turned(normal_cloud(1))
+    order = np.random.default_rng(0).permutation(len(cloud))
+    found, shuffled = detector.score(cloud), detector.score(cloud[order])
+    assert np.corrcoef(shuffled.points, found.points[order])[0, 1] > 0.98
+
+
+def test_what_is_kept_scores_as_what_was_calibrated(detector):
+    again = DeviationDetector.from_arrays(detector.network, detector.arrays(), NOISE, "a.json")
+    cloud = turned(normal_cloud(3))
+    first, second = detector.score(cloud), again.score(cloud)
+    assert first.object == second.object
+    assert np.array_equal(first.points, second.points)
+    assert np.array_equal(first.force, second.force)
+
+
+@pytest.mark.parametrize("value", [None, np.zeros((1, CALIBRATION_CLOUDS)), np.zeros((2, 3))])
+def test_evidence_of_other_templates_is_refused(detector, value):
+    arrays = {name: a for name, a in detector.arrays().items() if name != "normal_scores"}
+    if value is not None:
+        arrays["normal_scores"] = value
+    with pytest.raises(InputError, match=r"a\.json: expected the evidence in normal clouds"):
+        DeviationDetector.from_arrays(detector.network, arrays, NOISE, "a.json")
+
+
+def test_calibration_depends_on_the_seed_alone(detector):
+    again, other = (DeviationDetector(detector.network, toy_deviations()) for _ in range(2))
+    again.calibrate(two_toys(), 0)
+    other.calibrate(two_toys(), 1)
+    assert np.array_equal(again.normal_evidence, detector.normal_evidence)
+    assert not np.array_equal(other.normal_evidence, detector.normal_evidence)

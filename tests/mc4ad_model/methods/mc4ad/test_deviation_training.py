@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks on deviations, trained alone and together."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="torch is not installed: pip install '.[model]'")
+
+from intravariance.errors import InputError, IVError
+from mc4ad_model.methods.mc4ad import deviation_detector
+from mc4ad_model.methods.mc4ad.configuration import RunConfig
+from mc4ad_model.methods.mc4ad.deviation_training import SHARED
+from mc4ad_model.methods.templates import Templates
+from mc4ad_model.runs.run_folder import Run
+from tests.deviations import deviating, small, two_toys
+from tests.mc4ad_model.methods.mc4ad.test_training import at_step
+from tests.runs import cpu, make_run, results
+
+BRICK, BALL = (replace(two_toys(), templates=(t,)) for t in two_toys().templates)
+BRICK, BALL = replace(BRICK, category="brick"), replace(BALL, category="ball")
+TOGETHER = deviating('data.learn_from=["ball", "brick"]')
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few() -> Iterator[None]:
+    with small(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deviation_detector, "CALIBRATION_CLOUDS", 4)
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+def train(out: Path, templates: Templates, config: RunConfig) -> Run:
+    """Train a category below `out`; where the configuration names some, on ball and brick."""
+    chosen = tuple(t for t in (BALL, BRICK) if t.category in config.learn_from)
+    category = templates.category
+    run = make_run(out / category, config, category=category)
+    if not run.finished:
+        run.fit(replace(templates, learn_from=chosen), cpu())
+    return run
+
+
+@pytest.fixture(scope="module")
+def joint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of two categories with one network."""
+    out = tmp_path_factory.mktemp("joint")
+    train(out, BALL, TOGETHER)
+    with never_trained():
+        train(out, BRICK, TOGETHER)
+    return out
+
+
+def never_trained() -> AbstractContextManager[None]:
+    """Fail where a network is trained inside."""
+    return at_step(1, partial(pytest.fail, "trained again"))
+
+
+def weights(run: Path) -> bytes:
+    return (run / "network.safetensors").read_bytes()
+
+
+# --- alone
+
+
+def test_interrupted_and_resumed_is_as_never_interrupted(tmp_path):
+    whole = train(tmp_path / "whole", BRICK, deviating())
+    lines = (whole.folder / "metrics.jsonl").read_text().splitlines()
+    assert {"evidence", "object", "distance", "total"} < json.loads(lines[0]).keys()
+    interrupt = partial(os.kill, os.getpid(), signal.SIGINT)
+    with (
+        at_step(1, interrupt),
+        pytest.raises(IVError, match=r"brick: interrupted after step 1 of 2"),
+    ):
+        train(tmp_path / "again", BRICK, deviating())
+    again = train(tmp_path / "again", BRICK, deviating())
+    assert results(again.folder) == results(whole.folder)
+    for name in ("deviations.safetensors", "deviations.json"):
+        assert (again.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+
+
+# --- together
+
+
+def test_a_joint_network_is_trained_once_and_taken_by_the_others(joint):
+    assert weights(joint / "ball") == weights(joint / "brick") == weights(joint / SHARED)
+    steps = [json.loads(x) for x in (joint / SHARED / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in steps] == [0, 1]
+    assert not (joint / "ball" / "metrics.jsonl").exists()
+    deviations = [(joint / c / "deviations.safetensors").read_bytes() for c in ("ball", "brick")]
+    assert deviations[0] != deviations[1]
+
+
+def test_what_the_shared_folder_holds_in_the_end(joint):
+    names = {path.name for path in (joint / SHARED).iterdir()}
+    pairs = ("identity", "network", "deviations-ball", "deviations-brick")
+    expected = {f"{name}.{ending}" for name in pairs for ending in ("json", "safetensors")}
+    assert names == expected | {"metrics.jsonl"}
+
+
+def test_a_category_that_it_did_not_learn_from_has_a_detector(joint):
+    both = replace(two_toys(), category="both")
+    with never_trained():
+        method = train(joint, both, TOGETHER).load_method(cpu())
+    assert weights(joint / "both") == weights(joint / SHARED)
+    found = method.score(two_toys().templates[0].points)
+    assert found.points.shape == (len(two_toys().templates[0].points),)
+
+
+def test_interrupted_and_gone_on_with_from_another_category_it_is_the_same(joint, tmp_path):
+    stop, message = partial(os.kill, os.getpid(), signal.SIGTERM), "interrupted after step 1 of 4"
+    with at_step(1, stop), pytest.raises(IVError, match=rf"{SHARED}: {message}"):
+        train(tmp_path, BALL, TOGETHER)
+    assert weights(train(tmp_path, BRICK, TOGETHER).folder) == weights(joint / SHARED)
+
+
+def test_another_configuration_in_the_same_folder_starts_anew(joint, tmp_path):
+    shutil.copytree(joint / SHARED, tmp_path / SHARED)
+    config = deviating('data.learn_from=["ball", "brick"]', "training.learning_rate=0.002")
+    second = train(tmp_path, BRICK, config)
+    assert weights(second.folder) == weights(tmp_path / SHARED) != weights(joint / SHARED)
+
+
+def test_another_way_of_scoring_is_no_other_network(joint):
+    """Nothing is trained for it."""
+    config = deviating('data.learn_from=["ball", "brick"]', "scoring.object=max")
+    with never_trained():
+        other = train(joint, replace(BRICK, category="other"), config)
+    assert weights(other.folder) == weights(joint / SHARED)
+
+
+@pytest.mark.parametrize("name", ["thesis.tex", "run.json"])
+def test_a_foreign_file_in_the_shared_folder_is_not_removed(tmp_path, name):
+    foreign = tmp_path / SHARED / name
+    foreign.parent.mkdir()
+    foreign.write_text("{}")
+    with pytest.raises(InputError, match=rf"{SHARED}: holds {name}.*choose another --out"):
+        train(tmp_path, BALL, TOGETHER)
+    assert foreign.read_text() == "{}"
+
+
+@pytest.mark.parametrize("name", ["network", "deviations-ball", "identity"])
+def test_a_damaged_file_of_the_shared_network_is_the_users_to_mend(tmp_path, joint, name):
+    shutil.copytree(joint / SHARED, tmp_path / SHARED)
+    damaged = tmp_path / SHARED / f"{name}.safetensors"
+    damaged.write_bytes(damaged.read_bytes() + b"?")
+    with pytest.raises(InputError, match=rf"{name}\.safetensors: its SHA-256"):
+        train(tmp_path, BALL, TOGETHER)

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How normal clouds deviate from templates, found, kept, and compared with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="torch is not installed: pip install '.[model]'")
+
+from intravariance.errors import InputError
+from mc4ad_model.deviation.statistics import deviations
+from mc4ad_model.methods.template_deviations import TemplateDeviations, product_of
+from tests.deviations import (
+    ANCHORS,
+    NOISE,
+    dented,
+    normal_cloud,
+    small,
+    toy_deviations,
+    turned,
+    two_toys,
+)
+
+BRICK = 1  # of the sorted ids
+
+
+def test_each_template_has_places_on_its_surface():
+    found = toy_deviations()
+    assert found.ids == ["long_ball", "tall_brick"]
+    assert found.noise_sigma == NOISE
+    for one in found.each:
+        assert one.anchors.points.shape == one.anchors.normals.shape == (ANCHORS, 3)
+        assert one.narrow.mean.shape == one.wide.spread.shape == (ANCHORS, 6)
+        assert (one.narrow.spread > 0).all() and (one.wide.spread > 0).all()
+    inside = np.abs(found.each[BRICK].anchors.points) / (0.3939, 0.4727, 0.7878)
+    np.testing.assert_allclose(inside.max(axis=1), 1, atol=1e-3)
+
+
+def test_normal_clouds_have_z_scores_of_chance_narrow_and_wide():
+    """Eight clouds leave mean and spread uncertain: a little more than 1."""
+    one = toy_deviations().each[BRICK]
+    clouds = [toy_deviations().register(turned(normal_cloud(s), s))[1] for s in range(20, 28)]
+    for z in zip(*(one.z_scores(cloud) for cloud in clouds), strict=True):
+        values = np.stack(z)
+        assert values.shape == (8, ANCHORS, 6)
+        assert np.abs(values.mean(axis=(0, 1))).max() < 0.25
+        assert (np.abs(values.std(axis=(0, 1)) - 1.1) < 0.3).all()
+
+
+def test_a_dent_stands_out_where_it_is_narrow_and_wide():
+    one, cloud = toy_deviations().each[BRICK], normal_cloud(2)
+    moved = dented(cloud)
+    assert 30 < moved.sum() < 100
+    place = one.anchors.points - (0, 0, 0.7878)
+    near = np.linalg.norm(place, axis=1) < 0.2
+    far = np.linalg.norm(place, axis=1) > 0.7
+    for z in one.z_scores(cloud):
+        scores = deviations(z)
+        assert scores[near].mean() > 4 * scores[far].mean()
+        assert z[near, 4].mean() < -5  # the mean height in the wider cylinder
+        assert abs(z[far, 4].mean()) < 0.5
+
+
+def test_registering_brings_a_cloud_to_the_template():
+    cloud = turned(normal_cloud(5))
+    pose, moved = toy_deviations().register(cloud)
+    assert pose.template == BRICK
+    np.testing.assert_allclose(moved, cloud @ pose.rotation + pose.shift)
+    assert moved.dtype == np.float64
+    # the axes of a brick are told; which end is up is not
+    np.testing.assert_allclose(
+        np.sort(np.ptp(moved, axis=0)), np.sort(np.ptp(normal_cloud(5), axis=0)), atol=0.06
+    )
+
+
+def test_what_is_kept_is_what_was_found():
+    found = toy_deviations()
+    again = TemplateDeviations.from_arrays(found.arrays(), NOISE, "a.json")
+    assert again.ids == found.ids and again.noise_sigma == NOISE
+    cloud = turned(normal_cloud(5))
+    (pose, moved), (other, also_moved) = found.register(cloud), again.register(cloud)
+    assert pose.template == other.template and np.array_equal(moved, also_moved)
+    for one, two in zip(found.each, again.each, strict=True):
+        for z, same in zip(one.z_scores(moved), two.z_scores(moved), strict=True):
+            assert np.array_equal(z, same)
+
+
+def test_it_depends_on_the_seed_alone_and_not_on_the_order_of_templates():
+    found = toy_deviations().arrays()
+    turned_round = replace(two_toys(), templates=two_toys().templates[::-1])
+    with small():
+        again = TemplateDeviations.fit(turned_round, 0).arrays()
+        other = TemplateDeviations.fit(two_toys(), 1).arrays()
+    assert again.keys() == found.keys()
+    assert all(np.array_equal(again[name], found[name]) for name in found)
+    assert not np.array_equal(other["tall_brick/mean"], found["tall_brick/mean"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("tall_brick/mean", None),
+        ("tall_brick/surface", None),
+        ("tall_brick/wide_spread", np.zeros((ANCHORS, 5))),
+        ("tall_brick/points", np.zeros((ANCHORS - 1, 3))),
+        ("tall_brick/normals", np.zeros(ANCHORS)),
+    ],
+)
+def test_damaged_arrays_are_named(name, value):
+    arrays = toy_deviations().arrays()
+    arrays.pop(name, None)
+    if value is not None:
+        arrays[name] = value
+    with pytest.raises(InputError, match=r"run/deviations\.json: expected .*'tall_brick'"):
+        TemplateDeviations.from_arrays(arrays, NOISE, "run/deviations.json")
+
+
+def test_no_templates_at_all():
+    with pytest.raises(InputError, match=r"a\.json: expected at least one template"):
+        TemplateDeviations.from_arrays({}, NOISE, "a.json")
+
+
+def test_products_of_another_scale_are_refused():
+    template = two_toys().templates[0]
+    tiny = replace(template, mesh=None, points=0.1 * template.points)
+    with pytest.raises(InputError, match=r"template tall_brick reaches 0\.1.*iv import"):
+        TemplateDeviations.fit(replace(two_toys(), templates=(tiny,)), 0)
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_a_product_for_pseudo_anomalies_is_made_of_the_mesh_or_of_the_stored_points(bare):
+    template = two_toys().templates[0]
+    if bare:
+        template = replace(template, mesh=None)
+    product = product_of(replace(two_toys(), templates=(template,)), "tall_brick", 0)
+    distance = (np.abs(product.points) / (0.3939, 0.4727, 0.7878)).max(axis=1) - 1
+    assert (np.abs(distance).max() < 1e-3) == (not bare)
+    assert np.abs(distance).mean() < 0.1
