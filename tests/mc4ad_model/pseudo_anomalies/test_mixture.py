@@ -18,7 +18,7 @@ from mc4ad_model.pseudo_anomalies.product import Product
 from tests.mc4ad_model.pseudo_anomalies.shapes import HALF, SHELL, as_expected
 
 COUNT = 1500
-LARGE = MixtureConfig(bite_radius=(0.15, 0.26))  # none falls between the points
+LARGE = MixtureConfig(bite_radius=(0.15, 0.26))  # no bite falls between the points
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -35,7 +35,8 @@ def test_labels_follow_from_what_was_done(product: Product, kind: Kind) -> None:
             away = np.linalg.norm(sample.points[:kept, None] - sample.removed, axis=2).min(axis=1)
             expected[:kept] |= away < RIM_WIDTH
         assert np.array_equal(sample.labels, expected)
-        assert sample.labels.any() == (kind != "normal")
+        # on an open sheet, points may all be farther than a rim from those that went
+        assert (sample.labels.any() or len(sample.removed) > 0) == (kind != "normal")
         was = sample.points - sample.displacement
         assert np.abs(product.tree.query(was[kept:])[0]).max(initial=0) < 1e-12
         together = np.concatenate([was[:kept], sample.removed])
