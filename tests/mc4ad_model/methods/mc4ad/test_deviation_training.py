@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="torch is not installed: pip install '.[model]'")
@@ -108,12 +109,18 @@ def test_what_the_shared_folder_holds_in_the_end(joint):
 
 
 def test_a_category_that_it_did_not_learn_from_has_a_detector(joint):
-    both = replace(two_toys(), category="both")
+    """And what is read scores as what was fitted."""
+    run = make_run(joint / "both", TOGETHER, category="both")
+    both = replace(two_toys(), category="both", learn_from=(BALL, BRICK))
     with never_trained():
-        method = train(joint, both, TOGETHER).load_method(cpu())
-    assert weights(joint / "both") == weights(joint / SHARED)
-    found = method.score(two_toys().templates[0].points)
-    assert found.points.shape == (len(two_toys().templates[0].points),)
+        fitted = run.fit(both, cpu())
+    assert weights(run.folder) == weights(joint / SHARED)
+    cloud = two_toys().templates[0].points
+    found, again = fitted.score(cloud), run.load_method(cpu()).score(cloud)
+    assert found.points.shape == (len(cloud),) and found.force.shape == (len(cloud), 3)
+    assert found.object == again.object
+    assert np.array_equal(found.points, again.points)
+    assert np.array_equal(found.force, again.force)
 
 
 def test_interrupted_and_gone_on_with_from_another_category_it_is_the_same(joint, tmp_path):
