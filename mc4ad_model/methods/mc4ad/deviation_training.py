@@ -14,9 +14,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from intravariance.errors import InputError
+from intravariance.errors import InputError, IntegrityError
 from intravariance.progress import say
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.machine.ranks import Ranks
@@ -25,7 +28,7 @@ from mc4ad_model.methods.mc4ad.deviation_samples import DeviationSamples, Source
 from mc4ad_model.methods.mc4ad.training import train
 from mc4ad_model.methods.mc4ad.training_state import Trained, TrainingRun
 from mc4ad_model.methods.method import FittedOn
-from mc4ad_model.methods.saved_files import load_arrays, reading, save_arrays, writing
+from mc4ad_model.methods.saved_files import load_arrays, save_arrays, writing
 from mc4ad_model.methods.template_deviations import TemplateDeviations
 from mc4ad_model.methods.templates import Templates
 
@@ -91,7 +94,7 @@ def _make_room(shared: TrainingRun, templates: Templates) -> None:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if stamp.with_suffix(".json").is_file():
-            with reading():
+            with _reading(shared.folder):
                 if load_arrays(stamp)[1] == identity:
                     return
         for path in folder.iterdir():
@@ -110,7 +113,7 @@ def _trained(shared: TrainingRun, backend: str) -> Trained | None:
     path = shared.folder / _NETWORK
     if not path.with_suffix(".json").is_file():
         return None
-    with reading():
+    with _reading(shared.folder):
         network, metadata = load_checkpoint(path, backend, shared.config.network)
     return Trained(network, int(metadata["step"]), {}, stopped=False)
 
@@ -119,7 +122,7 @@ def _deviations(shared: TrainingRun, templates: Templates, write: bool) -> Templ
     """Return the deviations of a category, which the folder keeps."""
     path = shared.folder / f"deviations-{templates.category}"
     if path.with_suffix(".json").is_file():
-        with reading():
+        with _reading(shared.folder):
             arrays, _ = load_arrays(path)
         return TemplateDeviations.from_arrays(arrays, templates.noise_sigma, f"{path}.json")
     found = TemplateDeviations.fit(templates, shared.seed)
@@ -127,3 +130,12 @@ def _deviations(shared: TrainingRun, templates: Templates, write: bool) -> Templ
         with writing(path):
             save_arrays(path, found.arrays(), {})
     return found
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    """Raise InputError when what is read inside is damaged: --force leaves the folder as it is."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise InputError(f"{error} Remove the folder {folder}, and train anew.") from error

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -19,9 +20,11 @@ import pytest
 pytest.importorskip("torch", reason="torch is not installed: pip install '.[model]'")
 
 from intravariance.errors import InputError, IVError
+from intravariance.seeds import generator
 from mc4ad_model.methods.mc4ad import deviation_detector
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
 from mc4ad_model.methods.mc4ad.deviation_training import SHARED
+from mc4ad_model.methods.mc4ad.method import MC4AD
 from mc4ad_model.methods.templates import Templates
 from mc4ad_model.runs.run_folder import Run
 from tests.deviations import deviating, small, two_toys
@@ -145,6 +148,15 @@ def test_another_way_of_scoring_is_no_other_network(joint):
     assert weights(other.folder) == weights(joint / SHARED)
 
 
+def test_without_a_folder_nothing_is_left(tmp_path, monkeypatch):
+    """What several categories share is kept beside a run's folder."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    method = MC4AD(TOGETHER, cpu())
+    method.fit(replace(BRICK, learn_from=(BALL, BRICK)), generator(0, "x"))
+    assert method.score(BRICK.templates[0].points).object is not None
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("name", ["thesis.tex", "run.json"])
 def test_a_foreign_file_in_the_shared_folder_is_not_removed(tmp_path, name):
     foreign = tmp_path / SHARED / name
@@ -160,5 +172,5 @@ def test_a_damaged_file_of_the_shared_network_is_the_users_to_mend(tmp_path, joi
     shutil.copytree(joint / SHARED, tmp_path / SHARED)
     damaged = tmp_path / SHARED / f"{name}.safetensors"
     damaged.write_bytes(damaged.read_bytes() + b"?")
-    with pytest.raises(InputError, match=rf"{name}\.safetensors: its SHA-256"):
+    with pytest.raises(InputError, match=rf"{name}\.safetensors: its SHA-256.* Remove the folder"):
         train(tmp_path, BALL, TOGETHER)
