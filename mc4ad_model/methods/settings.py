@@ -79,7 +79,7 @@ class Settings:
 
     @property
     def learn_from(self) -> tuple[str, ...]:
-        """Categories whose templates are learnt from besides the own; ("all",) is every one."""
+        """Categories that are learnt from instead of the run's own; ("all",): every one."""
         return ()
 
     @property

@@ -71,10 +71,12 @@ class TemplateDeviations:
 
     Parameters
     ----------
-    registration_points
-        (S, 3) float32 points of each template's surface, by its id.
+    points
+        (S, 3) float32 points of each template's surface, by its id, to register clouds to.
     each
         What normal clouds do on each template, in the order of the sorted ids.
+    noise_sigma
+        Standard deviation of the clouds' noise on each coordinate.
     """
 
     def __init__(

@@ -322,7 +322,7 @@ class RunConfig(Settings):
 
     @property
     def learn_from(self) -> tuple[str, ...]:
-        """Categories that a network learns from, besides the run's own where there are none."""
+        """Categories that a network learns from; where there are none, the run's own alone."""
         return self.data.learn_from
 
     @property

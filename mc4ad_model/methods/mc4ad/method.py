@@ -120,7 +120,10 @@ class MC4AD:
         on = self.fitted_on = FittedOn(templates.category, seed_of(rng), templates.data_digest)
         ranks = Ranks.here(self._machine)
         with tempfile.TemporaryDirectory() as temporary:
-            run = training_state.TrainingRun(folder or Path(temporary), self.settings, on)
+            # within it: a network for several categories is kept beside the run's folder
+            place = folder or Path(temporary, "run")
+            place.mkdir(exist_ok=True)
+            run = training_state.TrainingRun(place, self.settings, on)
             done = self._train(run, templates, ranks)
         self._network, self._steps, self._timing = done.network.eval(), done.step, done.timing
         if done.stopped:  # nothing is lost, but another category is not begun

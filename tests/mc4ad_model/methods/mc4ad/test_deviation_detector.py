@@ -44,11 +44,12 @@ def test_what_a_prediction_holds(detector):
 
 def test_normal_clouds_have_object_scores_with_mean_0_and_spread_1(detector):
     scores = [
-        detector.score(turned(normal_cloud(seed, name), seed)).object
+        detector.score(turned(normal_cloud(600 + seed, name), seed)).object
         for name in toy_deviations().ids
-        for seed in range(100, 112)
+        for seed in range(16)
     ]
-    assert abs(np.mean(scores)) < 0.7
+    # the calibration's own mean over 16 clouds is uncertain by a quarter
+    assert abs(np.mean(scores)) < 0.75
     assert 0.5 < np.std(scores) < 1.7
 
 

@@ -7,20 +7,24 @@ import json
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="torch is not installed: pip install '.[model]'")
 
 from intravariance.errors import InputError, IVError
+from intravariance.seeds import generator
 from mc4ad_model.methods.mc4ad import deviation_detector
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
 from mc4ad_model.methods.mc4ad.deviation_training import SHARED
+from mc4ad_model.methods.mc4ad.method import MC4AD
 from mc4ad_model.methods.templates import Templates
 from mc4ad_model.runs.run_folder import Run
 from tests.deviations import deviating, small, two_toys
@@ -108,12 +112,18 @@ def test_what_the_shared_folder_holds_in_the_end(joint):
 
 
 def test_a_category_that_it_did_not_learn_from_has_a_detector(joint):
-    both = replace(two_toys(), category="both")
+    """And what is read scores as what was fitted."""
+    run = make_run(joint / "both", TOGETHER, category="both")
+    both = replace(two_toys(), category="both", learn_from=(BALL, BRICK))
     with never_trained():
-        method = train(joint, both, TOGETHER).load_method(cpu())
-    assert weights(joint / "both") == weights(joint / SHARED)
-    found = method.score(two_toys().templates[0].points)
-    assert found.points.shape == (len(two_toys().templates[0].points),)
+        fitted = run.fit(both, cpu())
+    assert weights(run.folder) == weights(joint / SHARED)
+    cloud = two_toys().templates[0].points
+    found, again = fitted.score(cloud), run.load_method(cpu()).score(cloud)
+    assert found.points.shape == (len(cloud),) and found.force.shape == (len(cloud), 3)
+    assert found.object == again.object
+    assert np.array_equal(found.points, again.points)
+    assert np.array_equal(found.force, again.force)
 
 
 def test_interrupted_and_gone_on_with_from_another_category_it_is_the_same(joint, tmp_path):
@@ -138,6 +148,15 @@ def test_another_way_of_scoring_is_no_other_network(joint):
     assert weights(other.folder) == weights(joint / SHARED)
 
 
+def test_without_a_folder_nothing_is_left(tmp_path, monkeypatch):
+    """What several categories share is kept beside a run's folder."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    method = MC4AD(TOGETHER, cpu())
+    method.fit(replace(BRICK, learn_from=(BALL, BRICK)), generator(0, "x"))
+    assert method.score(BRICK.templates[0].points).object is not None
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("name", ["thesis.tex", "run.json"])
 def test_a_foreign_file_in_the_shared_folder_is_not_removed(tmp_path, name):
     foreign = tmp_path / SHARED / name
@@ -153,5 +172,5 @@ def test_a_damaged_file_of_the_shared_network_is_the_users_to_mend(tmp_path, joi
     shutil.copytree(joint / SHARED, tmp_path / SHARED)
     damaged = tmp_path / SHARED / f"{name}.safetensors"
     damaged.write_bytes(damaged.read_bytes() + b"?")
-    with pytest.raises(InputError, match=rf"{name}\.safetensors: its SHA-256"):
+    with pytest.raises(InputError, match=rf"{name}\.safetensors: its SHA-256.* Remove the folder"):
         train(tmp_path, BALL, TOGETHER)
