@@ -9,7 +9,7 @@ are not bit-reproducible from run to run.
 import bpy
 import numpy as np
 
-from blender_scripts.portable import dot, norm
+from blender_scripts.portable import cross, dot, norm
 
 CUTTER_ATTRIBUTE = "cutter"
 
@@ -101,8 +101,8 @@ def flip_flat_faces(vertices, faces, marks, tolerance=1e-5):
     """
     faces, marks = faces.copy(), marks.copy()
     extent = norm(np.ptp(vertices, axis=0))
+    area = areas(vertices, faces)
     for _ in range(10):  # a row of such faces takes a turn each
-        area = areas(vertices, faces)
         # no face can be flat whose area is above this: lengths are needed of few faces only
         flat = np.flatnonzero(area <= tolerance * extent * extent)
         corners = vertices[faces[flat]]
@@ -113,11 +113,12 @@ def flip_flat_faces(vertices, faces, marks, tolerance=1e-5):
             break
         long = lengths.argmax(axis=1)
         a, b, c = (faces[flat, (long + k) % 3] for k in range(3))
-        codes = (faces * len(vertices) + np.roll(faces, -1, axis=1)).reshape(-1)
-        order = np.argsort(codes)
+        near = _around(faces, faces[flat], len(vertices))
+        codes = (faces[near] * len(vertices) + np.roll(faces[near], -1, axis=1)).reshape(-1)
+        order = np.argsort(codes, kind="stable")
         place = np.searchsorted(codes, b * len(vertices) + a, sorter=order)
         place = order[np.minimum(place, len(codes) - 1)]
-        other = place // 3  # the face with the edge b-a
+        other = near[place // 3]  # the face with the edge b-a
         d = faces[other].sum(axis=1) - a - b
         # the new edge must not be there already, nor come twice
         new = np.minimum(c, d) * len(vertices) + np.maximum(c, d)
@@ -132,7 +133,16 @@ def flip_flat_faces(vertices, faces, marks, tolerance=1e-5):
         a, b, c, d, flat, other = (x[free] for x in (a, b, c, d, flat, other))
         faces[flat], faces[other] = np.stack([a, d, c], axis=1), np.stack([d, b, c], axis=1)
         marks[flat] = marks[other]
+        changed = np.concatenate([flat, other])
+        area[changed] = areas(vertices, faces[changed])
     return vertices, faces, marks
+
+
+def _around(faces, some, count):
+    """Return the rows of all faces that have a vertex, of `count`, in common with faces `some`."""
+    near = np.zeros(count, dtype=bool)
+    near[some] = True
+    return np.flatnonzero(near[faces].any(axis=1))
 
 
 def clean(vertices, faces, marks=None, tolerance=1e-6):
@@ -145,17 +155,37 @@ def clean(vertices, faces, marks=None, tolerance=1e-6):
     vertices, faces = np.asarray(vertices, dtype=np.float64) + 0.0, np.asarray(faces)
     order = np.lexsort(vertices.T[::-1])
     vertices, faces = vertices[order], np.argsort(order)[faces]
-    keys = np.round(vertices / tolerance).astype(np.int64)
-    _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    faces = inverse.reshape(-1)[faces]
+    first, inverse = _groups(np.round(vertices / tolerance).astype(np.int64))
+    faces = inverse[faces]
     a, b, c = faces.T
     kept = (a != b) & (b != c) & (c != a)
     faces = faces[kept]
     faces = np.take_along_axis(faces, (faces.argmin(axis=1)[:, None] + np.arange(3)) % 3, axis=1)
     rows = np.lexsort(faces.T[::-1])
-    used, compact = np.unique(faces[rows], return_inverse=True)
-    result = vertices[first][used], compact.reshape(-1, 3)
+    used, faces = compacted(faces[rows])
+    result = vertices[first][used], faces
     return result if marks is None else (*result, np.asarray(marks)[kept][rows])
+
+
+def _groups(keys):
+    """Return (first row of each group of equal rows (G,), group of each row (N,)) of keys (N, 3).
+
+    Groups are numbered in the order of their keys.
+    """
+    order = np.lexsort(keys.T[::-1])
+    ordered = keys[order]
+    begins = np.ones(len(keys), dtype=bool)
+    begins[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    group = np.zeros(len(keys), dtype=np.int64)
+    group[order] = np.cumsum(begins) - 1
+    return order[begins], group
+
+
+def compacted(faces):
+    """Return (vertices in use (U,), ascending; faces (F, 3) that number only these, from 0)."""
+    used = np.zeros(int(faces.max(initial=-1)) + 1, dtype=bool)
+    used[faces] = True
+    return np.flatnonzero(used), (np.cumsum(used) - 1)[faces]
 
 
 def unpaired(faces):
@@ -163,10 +193,18 @@ def unpaired(faces):
 
     Two such faces lie back to back and close each other's gap: both can go.
     """
-    _, place, count = np.unique(
-        np.sort(faces, axis=1), axis=0, return_inverse=True, return_counts=True
-    )
-    return count[place.reshape(-1)] != 2
+    ordered = np.sort(faces, axis=1).astype(np.uint64)
+    size = ordered.max(initial=0) + np.uint64(1)
+    # these numbers may overflow: faces on the same vertices have the same, others hardly ever
+    numbers = (ordered[:, 0] * size + ordered[:, 1]) * size + ordered[:, 2]
+    places = np.argsort(numbers, kind="stable")
+    same = np.diff(numbers[places]) == 0
+    some = np.unique(np.concatenate([places[:-1][same], places[1:][same]]))
+    single = np.ones(len(faces), dtype=bool)
+    if len(some):
+        _, place, count = np.unique(ordered[some], axis=0, return_inverse=True, return_counts=True)
+        single[some] = count[place.reshape(-1)] != 2
+    return single
 
 
 def join(*parts):
@@ -279,7 +317,7 @@ def _can_move(vertices, faces, kept, gone):
     """Check that faces around the vertex `gone` keep their side when it moves onto `kept`."""
     faces = faces[(faces != kept).all(axis=1)]
     before, after = (
-        np.cross(c[:, 1] - c[:, 0], c[:, 2] - c[:, 0])
+        cross(c[:, 1] - c[:, 0], c[:, 2] - c[:, 0])
         for c in (vertices[faces], vertices[np.where(faces == gone, kept, faces)])
     )
     return bool((dot(before, after) > 0).all())
@@ -312,19 +350,19 @@ def closed_problem(vertices, faces):
 def areas(vertices, faces):
     """Return the (F,) area of each triangle."""
     corners = np.asarray(vertices, dtype=np.float64)[faces]
-    return 0.5 * norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
+    return 0.5 * norm(cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
 
 
 def volume(vertices, faces):
     """Return the signed volume enclosed by a closed mesh."""
     a, b, c = np.moveaxis(np.asarray(vertices, dtype=np.float64)[faces], 1, 0)
-    return float(dot(a, np.cross(b, c)).sum() / 6)
+    return float(dot(a, cross(b, c)).sum() / 6)
 
 
 def vertex_normals(vertices, faces):
     """Return (V, 3) area-weighted unit vertex normals."""
     corners = np.asarray(vertices, dtype=np.float64)[faces]
-    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normal = cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     total = np.zeros((len(vertices), 3))
     for corner in range(3):
         for axis in range(3):

@@ -141,8 +141,17 @@ def dot(a, b):
     return a[..., 0] * b[..., 0] + a[..., 1] * b[..., 1] + a[..., 2] * b[..., 2]
 
 
+def cross(a, b):
+    """Return the vector products of vectors (..., 3), as np.cross does, sooner."""
+    (x, y, z), (u, v, w) = (np.moveaxis(np.asarray(item), -1, 0) for item in (a, b))
+    return np.stack([y * w - z * v, z * u - x * w, x * v - y * u], axis=-1)
+
+
 def norm(vectors):
     """Return the (...,) lengths of vectors (..., D)."""
+    vectors = np.asarray(vectors)
+    if vectors.shape[-1] == 3:  # the same sum, sooner
+        return np.sqrt(dot(vectors, vectors))
     return np.sqrt(np.square(vectors).sum(axis=-1))
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Queries of a triangle mesh: its nearest point, what a ray meets, what can be seen."""
 
+import gc
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +12,7 @@ import numpy as np
 from mathutils.bvhtree import BVHTree
 
 from blender_scripts.meshes import GeometryError, areas, closed_problem, vertex_normals
-from blender_scripts.portable import cos, dot, norm, sin
+from blender_scripts.portable import cos, cross, dot, norm, sin
 
 # Rays start this far off the surface, so that they do not meet the face they leave.
 RAY_OFFSET = 1e-4
@@ -35,11 +36,17 @@ class Surface:
     def __init__(self, vertices, faces):
         self.vertices = np.asarray(vertices, dtype=np.float64)
         self.faces = np.asarray(faces, dtype=np.int64)
+        self._kept = {}
 
     @cached_property
     def areas(self):
         """Return the (F,) area of each face."""
         return areas(self.vertices, self.faces)
+
+    @cached_property
+    def cumulative_areas(self):
+        """Return (F,) the area of all faces up to each."""
+        return np.cumsum(self.areas)
 
     @cached_property
     def centres(self):
@@ -50,7 +57,7 @@ class Surface:
     def face_normals(self):
         """Return the (F, 3) unit normal of each face."""
         a, b, c = np.moveaxis(self.vertices[self.faces], 1, 0)
-        return unit(np.cross(b - a, c - a))
+        return unit(cross(b - a, c - a))
 
     @cached_property
     def normals(self):
@@ -65,12 +72,26 @@ class Surface:
     @cached_property
     def tree(self):
         """Return Blender's bounding volume hierarchy of the faces (single precision)."""
-        return BVHTree.FromPolygons(self.vertices.tolist(), self.faces.tolist(), all_triangles=True)
+        # lists of thousands of lists: the search for garbage among them takes as long as the tree
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            lists = self.vertices.tolist(), self.faces.tolist()
+            return BVHTree.FromPolygons(*lists, all_triangles=True)
+        finally:
+            if collecting:
+                gc.enable()
 
     @cached_property
     def problem(self):
         """Say why the mesh is not closed ("" when it is): see `closed_problem`."""
         return closed_problem(self.vertices, self.faces)
+
+    def kept(self, function):
+        """Return function(self), worked out once."""
+        if function not in self._kept:
+            self._kept[function] = function(self)
+        return self._kept[function]
 
     def crosses_itself(self):
         """Tell whether any two faces without a common corner meet."""
@@ -127,7 +148,7 @@ class Surface:
 
     def draw(self, rng, count):
         """Draw `count` random places, uniform over the area: (points (N, 3), faces (N,))."""
-        cumulative = np.cumsum(self.areas)
+        cumulative = self.cumulative_areas
         faces = np.searchsorted(cumulative, rng.random(count) * cumulative[-1])
         faces = np.minimum(faces, len(self.faces) - 1)
         u, v = np.sqrt(rng.random(count)), rng.random(count)
@@ -170,8 +191,8 @@ def unit(vectors):
 def tangents(normals):
     """Return two unit vectors (..., 3) that make a right-handed frame with unit `normals`."""
     helper = np.where(np.abs(normals[..., 2:]) < 0.9, [0.0, 0.0, 1.0], [1.0, 0.0, 0.0])
-    across = unit(np.cross(helper, normals))
-    return across, np.cross(normals, across)
+    across = unit(cross(helper, normals))
+    return across, cross(normals, across)
 
 
 def _hemisphere(count, widest):

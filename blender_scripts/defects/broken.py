@@ -7,9 +7,11 @@ roughness of real ones: amplitude ~ wavelength ** 0.8, over four octaves.
 
 What makes it broken (`no_break`): the product has lost its outermost end in that direction; of
 each part that the break goes through, one connected piece of surface went, so that a wall has no
-window; no handle was added; and the break runs across the material, not along a wall as a shaving
-would: the mean |cos| of the angles between the direction and the surface at the break's border is
-at most MOST_ALONG, and the piece is at least LEAST_DEEP times as deep as the break is wide.
+window; no handle was added; what went is an end and no whole part: no solid of its own, nothing
+with handles of its own, as the crown of a cap with its eyelets is, and no more than the share
+MOST_GONE of the area; and the break runs across the material, not along a wall as a shaving would:
+the mean |cos| of the angles between the direction and the surface at the break's border is at most
+MOST_ALONG, and the piece is at least LEAST_DEEP times as deep as the break is wide.
 
 Severity 0 .. 1 sets the share of the extent along the direction that goes, EXTENT; LEAST to MOST
 of the volume. Labelled are the cut faces and the rim.
@@ -17,7 +19,7 @@ of the volume. Labelled are the cut faces and the rim.
 
 import numpy as np
 
-from blender_scripts.meshes import GeometryError, volume
+from blender_scripts.meshes import GeometryError, areas, volume
 from blender_scripts.portable import dot
 from blender_scripts.shaping.cutting import cut_away
 from blender_scripts.shaping.fields import drawn, rough_noise
@@ -30,6 +32,7 @@ EXTENT = (0.08, 0.26)  # share of the extent along the direction: slight, severe
 ROUGHNESS = (0.020, 0.035)  # standard deviation of the fracture, in radii
 LEAST, MOST = 0.0005, 0.45
 MOST_ALONG = 0.75
+MOST_GONE = 0.35  # of the area
 LEAST_DEEP = 0.2
 SPACING = 0.04
 
@@ -86,7 +89,7 @@ def no_break(surface, result, direction):
     if seen.genus > 0:
         return "the break would make a hole"
     edges = border(result.vertices, result.faces, result.cut)
-    if len(edges.ends) == 0:
+    if len(edges.ends) == 0 or seen.solids < 0 or seen.removed < seen.touched:  # it has handles
         return "a whole part would go"
     if edges.mean(edges.across(direction)) > MOST_ALONG:
         return "the break would run along a wall"
@@ -95,6 +98,9 @@ def no_break(surface, result, direction):
     width = max(np.ptp(dot(points, side)) for side in (across, along))
     if reach - edges.mean(dot(points, direction)) < LEAST_DEEP * width:
         return "a shaving would go, no end or corner"
+    stays = areas(result.vertices, result.faces[~result.cut]).sum()
+    if stays < (1 - MOST_GONE) * surface.areas.sum():
+        return "a whole part would go"
     return ""
 
 

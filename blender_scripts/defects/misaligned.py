@@ -31,7 +31,7 @@ from blender_scripts.meshes import (
     subdivide_long_edges,
     volume,
 )
-from blender_scripts.portable import cos, dot, norm, sin
+from blender_scripts.portable import cos, cross, dot, norm, sin
 from blender_scripts.shaping.cutting import border_points
 from blender_scripts.shaping.fields import drawn, random_direction
 from blender_scripts.shaping.portion import pick_end
@@ -90,7 +90,7 @@ def _own_solids(surface):
         return []
     corners = surface.vertices[surface.faces]
     a, b, c = np.moveaxis(corners, 1, 0)
-    enclosed = np.bincount(owner, dot(a, np.cross(b, c)), count)
+    enclosed = np.bincount(owner, dot(a, cross(b, c)), count)
     share = np.bincount(owner, surface.areas, count) / surface.areas.sum()
     boxes = [
         (corners[owner == k].min(axis=(0, 1)), corners[owner == k].max(axis=(0, 1)))

@@ -21,7 +21,7 @@ import numpy as np
 from blender_scripts.meshes import GeometryError, volume
 from blender_scripts.portable import dot, exp, norm, random_rotation
 from blender_scripts.shaping.cutting import ball, cut_away
-from blender_scripts.shaping.fields import drawn, rough_noise
+from blender_scripts.shaping.fields import components, drawn, rough_noise
 from blender_scripts.shaping.result import listed
 from blender_scripts.shaping.topology import border, change
 from blender_scripts.surface import unit
@@ -32,6 +32,8 @@ LUMPS, ROUGHNESS = 0.16, 0.045  # standard deviations, in shares of the radius
 LEAST, MOST = 0.0001, 0.30
 ONE_SIDED = 0.9
 FILLED = 0.5
+SMALLEST, GREATEST = 0.5, 1.6  # of the lumps, in shares of the radius
+CLEAR = 0.1  # a vertex is surely in or out of the bite, in shares of its size
 
 
 def missing(surface, rng, severity):
@@ -44,10 +46,18 @@ def missing(surface, rng, severity):
     lumps = rough_noise(rng, 1.6, octaves=2)
     grain = rough_noise(rng, 0.4, octaves=3)
 
-    directions, faces = ball(4)
-    size = 1 + LUMPS * lumps(directions) + ROUGHNESS * grain(directions)
-    bite = directions * stretch * np.clip(size, 0.5, 1.6)[:, None]
+    def size(directions):
+        uneven = 1 + LUMPS * lumps(directions) + ROUGHNESS * grain(directions)
+        return np.clip(uneven, SMALLEST, GREATEST)
+
     centre = point - sunk * radius * normal
+    offset = surface.vertices - centre
+    near = np.flatnonzero(dot(offset, offset) < np.square(1.3 * GREATEST * radius))
+    local = dot(offset[near, None], turn.T) / (radius * stretch)
+    if opens_window(surface, near, norm(local) / size(unit(local))):
+        raise GeometryError("the bite would be a hole")
+    directions, faces = ball(4)
+    bite = directions * stretch * size(directions)[:, None]
     vertices = centre + radius * dot(bite[:, None], turn)
     result = cut_away(
         surface, (vertices, faces), {"centre": listed(centre), "radius": radius}, loose=0.2
@@ -61,6 +71,26 @@ def missing(surface, rng, severity):
         raise GeometryError(f"the bite takes {gone:.1%} of the volume")
     result.parameters["volume_share"] = float(gone)
     return result
+
+
+def opens_window(surface, near, depth):
+    """Tell whether a bite surely takes two pieces of the surface of one part, before it is cut.
+
+    near : rows of the vertices around the bite; depth (N,) : how far out they are, 1 at its border.
+    Of two pieces that are apart even a little beyond the border, each reaches well inside it.
+    """
+    reach = np.full(len(surface.vertices), np.inf)
+    reach[near] = depth
+    edges = surface.edges
+    around = (reach < 1 + CLEAR)[edges]
+    piece = components(edges[around[:, 0] & around[:, 1]], len(reach))
+    pieces = np.unique(piece[reach < 1 - CLEAR])
+    return len(pieces) > len(np.unique(surface.kept(_parts)[pieces]))
+
+
+def _parts(surface):
+    """Return (V,) the first vertex of the connected part of each vertex."""
+    return components(surface.edges, len(surface.vertices))
 
 
 def no_bite(surface, result, filled):

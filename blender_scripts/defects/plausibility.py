@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from blender_scripts.meshes import areas
-from blender_scripts.portable import arccos, cos, dot
+from blender_scripts.portable import arccos, cos, cross, dot
 from blender_scripts.shaping.fields import components
 from blender_scripts.surface import Surface, unit
 
@@ -101,7 +101,7 @@ def heights(vertices, faces):
 def normals(vertices, faces):
     """Return the (F, 3) unit normal of each triangle."""
     a, b, c = np.moveaxis(vertices[faces], 1, 0)
-    return unit(np.cross(b - a, c - a))
+    return unit(cross(b - a, c - a))
 
 
 def turned_over(before, after, faces):

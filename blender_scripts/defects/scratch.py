@@ -15,7 +15,7 @@ DEPTH. Labelled is what moved.
 import numpy as np
 
 from blender_scripts.meshes import GeometryError, subdivide_long_edges
-from blender_scripts.portable import cos, dot, norm, sin
+from blender_scripts.portable import cos, cross, dot, norm, sin
 from blender_scripts.shaping.fields import drawn, smooth_step
 from blender_scripts.shaping.paths import STEP, long_path
 from blender_scripts.shaping.result import deformed, listed
@@ -88,7 +88,7 @@ def _groove(surface, path, half_width, depth):
     across = np.abs(dot(offset, sides)) / half_width
     height = np.abs(dot(offset, normals))
     # along the line the next node is a step away, so that only its ends lie further off
-    beyond = np.maximum(np.abs(dot(offset, np.cross(sides, normals))) - 0.5 * STEP, 0.0)
+    beyond = np.maximum(np.abs(dot(offset, cross(sides, normals))) - 0.5 * STEP, 0.0)
 
     lip = LIP * sin(np.pi * np.clip((across - 1) / (LIP_END - 1), 0.0, 1.0))
     profile = np.where(across < 1, -cos(0.5 * np.pi * across), lip)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from blender_scripts.meshes import GeometryError
-from blender_scripts.portable import cos, dot, sin
+from blender_scripts.portable import cos, cross, dot, sin
 from blender_scripts.shaping.fields import drawn, fitted, rms_departure, smooth_step
 from blender_scripts.shaping.portion import pick_end, start_of_portion
 from blender_scripts.shaping.result import deformed, listed
@@ -54,7 +54,7 @@ class Wringing:
         offset = points - self.centre
         offset = offset - dot(offset, self.along)[:, None] * self.along
         angle = turn * step
-        turned = cos(angle)[:, None] * offset + sin(angle)[:, None] * np.cross(self.along, offset)
+        turned = cos(angle)[:, None] * offset + sin(angle)[:, None] * cross(self.along, offset)
         moved = turned - offset + shift * step[:, None] * self.sideways
         moved[step == 0] = 0.0
         return moved

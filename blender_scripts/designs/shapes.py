@@ -14,7 +14,7 @@ from mathutils import Vector
 from mathutils.geometry import tessellate_polygon
 
 from blender_scripts import meshes
-from blender_scripts.portable import cos, dot, norm, sin
+from blender_scripts.portable import cos, cross, dot, norm, sin
 
 
 def box(size, centre=(0, 0, 0), bevel=0.0, segments=2):
@@ -111,13 +111,13 @@ def sweep(path, radius, segments=16, closed=False):
     tangents = around if closed else np.gradient(path, axis=0)
     tangents /= norm(tangents)[:, None]
     start = np.eye(3)[np.argmin(np.abs(tangents[0]))]
-    normals = [np.cross(tangents[0], start)]
+    normals = [cross(tangents[0], start)]
     for tangent in tangents[1:]:
         normals.append(normals[-1] - tangent * dot(normals[-1], tangent))
     normals = np.array([n / norm(n) for n in normals])
     angles = np.linspace(0, 2 * np.pi, segments, endpoint=False)
     ring = cos(angles)[None, :, None] * normals[:, None] + (
-        sin(angles)[None, :, None] * np.cross(tangents, normals)[:, None]
+        sin(angles)[None, :, None] * cross(tangents, normals)[:, None]
     )
     rings = path[:, None] + np.broadcast_to(radius, count)[:, None, None] * ring
     faces = [meshes.ring_faces(count, segments, closed)]
@@ -190,7 +190,7 @@ def rotate(mesh, axis, degrees, about=(0, 0, 0)):
     about = np.asarray(about, dtype=float)
     offset = mesh[0] - about
     along = dot(offset, direction)[:, None] * direction
-    across = np.cross(direction, offset)
+    across = cross(direction, offset)
     angle = np.radians(degrees)
     return along + cos(angle) * (offset - along) + sin(angle) * across + about, mesh[1]
 
@@ -288,11 +288,11 @@ def _triangulated(vertices, polygons):
         normal = _newell(vertices[list(polygon)])
         for triangle in tessellate_polygon([points]):
             a, b, c = (polygon[i] for i in triangle)
-            turn = dot(np.cross(vertices[b] - vertices[a], vertices[c] - vertices[a]), normal)
+            turn = dot(cross(vertices[b] - vertices[a], vertices[c] - vertices[a]), normal)
             triangles.append((a, b, c) if turn > 0 else (a, c, b))
     return vertices, np.array(triangles)
 
 
 def _newell(points):
     """Return the normal direction of a (possibly concave) planar polygon (K, 3)."""
-    return np.cross(points, np.roll(points, -1, axis=0)).sum(axis=0)
+    return cross(points, np.roll(points, -1, axis=0)).sum(axis=0)

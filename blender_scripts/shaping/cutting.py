@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Cuts that remove material with a closed cutter, and building blocks of cutters."""
 
+from functools import lru_cache
+
 import numpy as np
 
 from blender_scripts.meshes import (
@@ -8,14 +10,16 @@ from blender_scripts.meshes import (
     areas,
     boolean,
     closed_problem,
+    compacted,
     flip_flat_faces,
     ring_faces,
     subdivide_long_edges,
     unpaired,
 )
-from blender_scripts.portable import dot, norm
+from blender_scripts.portable import cross, dot, norm
 from blender_scripts.shaping.fields import components
 from blender_scripts.shaping.result import Defective
+from blender_scripts.shaping.topology import parts
 
 RIM_SPACING = 0.005
 # A piece that a cut leaves loose is a crumb below this share of the area: it falls off.
@@ -38,8 +42,8 @@ def cut_away(surface, cutter, parameters, loose=CRUMB):
     faces, cut = _without_short_edges(vertices, faces, cut)
     vertices, faces, cut = flip_flat_faces(vertices, faces, cut)
     faces, cut, dropped = _without_loose_pieces(surface, vertices, faces, cut, loose)
-    used, compact = np.unique(faces, return_inverse=True)
-    vertices, faces = vertices[used], compact.reshape(-1, 3)
+    used, faces = compacted(faces)
+    vertices = vertices[used]
     return Defective(
         vertices=vertices,
         faces=faces,
@@ -66,9 +70,8 @@ def _without_short_edges(vertices, faces, cut):
 
 def _without_loose_pieces(surface, vertices, faces, cut, loose):
     """Return (faces, cut, number of dropped pieces); parts that the cut did not touch stay."""
-    labels = components(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), len(vertices))[faces[:, 0]]
-    before = components(surface.edges, len(surface.vertices))
-    surplus = len(np.unique(labels)) - len(np.unique(before[surface.faces[:, 0]]))
+    count, labels = parts(faces)
+    surplus = count - surface.kept(_pieces)
     pieces = np.unique(labels[cut])
     if len(pieces) < 2 or surplus < 1:
         return faces, cut, 0
@@ -79,6 +82,11 @@ def _without_loose_pieces(surface, vertices, faces, cut, loose):
         raise GeometryError("the cut separates the product")
     kept = ~np.isin(labels, pieces[drop])
     return faces[kept], cut[kept], int(drop.sum())
+
+
+def _pieces(surface):
+    """Return the number of connected pieces of a surface."""
+    return parts(surface.faces)[0]
 
 
 def border_points(vertices, faces, cut):
@@ -117,6 +125,7 @@ def tube(rings):
     return np.concatenate([rings.reshape(-1, 3), middles]), np.concatenate(faces)
 
 
+@lru_cache
 def ball(levels):
     """Return an icosahedron on the unit sphere, every face split in four `levels` times."""
     golden = (1 + np.sqrt(5)) / 2
@@ -127,7 +136,7 @@ def ball(levels):
     distance = norm(vertices[:, None] - vertices[None])
     near = np.abs(distance - 2.0) < 1e-6
     faces = [
-        (i, j, k) if dot(vertices[i], np.cross(vertices[j], vertices[k])) > 0 else (i, k, j)
+        (i, j, k) if dot(vertices[i], cross(vertices[j], vertices[k])) > 0 else (i, k, j)
         for i in range(12)
         for j in range(i + 1, 12)
         for k in range(j + 1, 12)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from blender_scripts.meshes import GeometryError
-from blender_scripts.portable import cos, dot, norm, sin
+from blender_scripts.portable import cos, cross, dot, norm, sin
 from blender_scripts.surface import tangents, unit
 
 STEP = 0.02
@@ -33,7 +33,7 @@ class Path:
     @property
     def headings(self):
         """Return (K, 3) unit vectors along the line."""
-        return np.cross(self.sides, self.normals)
+        return cross(self.sides, self.normals)
 
     @property
     def arc(self):
@@ -55,7 +55,7 @@ def trace(surface, point, normal, direction, length, turning=0.0):
     heading = unit(direction - normal * dot(direction, normal))
     free = False
     for _ in range(round(length / STEP)):
-        side = np.cross(normals[-1], heading)
+        side = cross(normals[-1], heading)
         heading = unit(heading + turning * STEP * side)
         ahead = points[-1] + STEP * heading
         start = ahead + 2 * LARGEST_STEP * normals[-1]
@@ -114,5 +114,5 @@ def _smoothed(points, normals, heading, ends_free):
         heading = np.gradient(points, axis=0)
     padded = np.concatenate([normals[:1], normals[:1], normals, normals[-1:], normals[-1:]])
     normals = unit(sum(padded[i : i + len(normals)] for i in range(5)))
-    sides = unit(np.cross(normals, heading))
+    sides = unit(cross(normals, heading))
     return Path(points, normals, sides, ends_free)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from blender_scripts import portable
-from blender_scripts.portable import dot, eigenvectors, tan
+from blender_scripts.portable import cross, dot, eigenvectors, tan
 from blender_scripts.shaping.fields import random_direction
 from blender_scripts.surface import unit
 
@@ -51,7 +51,7 @@ def _by_rule(vectors, equal):
         axis = vectors[2 if equal[0] else 0]
         across = np.eye(3)[np.argmin(np.round(np.abs(axis), 6))]
         first = unit(across - axis * dot(across, axis))
-        pair = np.array([first, np.cross(axis, first)])
+        pair = np.array([first, cross(axis, first)])
         vectors = np.vstack([pair, axis] if equal[0] else [axis, pair])
     # of the two ways of an axis, that of its largest part
     largest = np.argmax(np.round(np.abs(vectors), 6), axis=1)

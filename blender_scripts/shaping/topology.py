@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from blender_scripts.meshes import clean, unpaired
-from blender_scripts.portable import dot, norm
+from blender_scripts.meshes import clean, compacted, unpaired
+from blender_scripts.portable import cross, dot, norm
 from blender_scripts.shaping.fields import components
 
 
@@ -62,16 +62,16 @@ def euler_characteristic(faces):
     """Return vertices - edges + faces of a mesh (faces (F, 3)); unused vertices do not count."""
     if len(faces) == 0:
         return 0
-    return len(np.unique(faces)) - len(np.unique(_codes(faces))) + len(faces)
+    used, compact = compacted(faces)
+    return len(used) - len(np.unique(_codes(compact, len(used)))) + len(faces)
 
 
 def parts(faces):
     """Return (number of connected parts, (F,) the number 0, 1, ... of the part of each face)."""
-    used, compact = np.unique(faces, return_inverse=True)
-    compact = compact.reshape(-1, 3)
-    labels = components(compact[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), len(used))
-    numbers, owner = np.unique(labels[compact[:, 0]], return_inverse=True)
-    return len(numbers), owner.reshape(-1)
+    used, compact = compacted(faces)
+    labels = components(compact[:, [0, 1, 1, 2]].reshape(-1, 2), len(used))
+    numbers = labels == np.arange(len(used))  # each part is named after its first vertex
+    return int(numbers.sum()), (np.cumsum(numbers) - 1)[labels[compact[:, 0]]]
 
 
 def genus(faces):
@@ -81,13 +81,16 @@ def genus(faces):
 
 def border(vertices, faces, cut):
     """Return the `Border` of the exposed faces, `cut` (F,) bool."""
-    codes = _codes(faces).reshape(-1, 3)
-    untouched = codes[~cut].reshape(-1)
-    place = np.flatnonzero(np.isin(untouched, codes[cut]))
     size = int(faces.max(initial=0)) + 1
+    at_cut = np.zeros(size, dtype=bool)
+    at_cut[faces[cut]] = True
+    # two corners of a face that has an edge at the cut are corners of exposed faces
+    rows = np.flatnonzero(~cut & (at_cut[faces].sum(axis=1) > 1))
+    untouched = _codes(faces[rows], size)
+    place = np.flatnonzero(np.isin(untouched, _codes(faces[cut], size)))
     ends = np.stack([untouched[place] // size, untouched[place] % size], axis=1)
-    corners = vertices[faces[~cut][place // 3]]
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    corners = vertices[faces[rows[place // 3]]]
+    normals = cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals /= np.maximum(norm(normals)[:, None], 1e-30)
     lengths = norm(vertices[ends[:, 0]] - vertices[ends[:, 1]])
     return Border(ends, lengths, normals)
@@ -95,31 +98,30 @@ def border(vertices, faces, cut):
 
 def loops(ends):
     """Return (number of connected curves of edges (K, 2), whether each is a plain closed curve)."""
-    used, compact = np.unique(ends, return_inverse=True)
-    compact = compact.reshape(-1, 2)
+    used, compact = compacted(ends)
     count = len(np.unique(components(compact, len(used))))
     return count, bool((np.bincount(compact.reshape(-1)) == 2).all())
 
 
 def solids(vertices, faces):
     """Return the number of connected parts of a closed mesh that enclose material, no cavity."""
-    count, owner = parts(faces)
+    return _solids(vertices, faces, *parts(faces))
+
+
+def _solids(vertices, faces, count, owner):
     a, b, c = np.moveaxis(vertices[faces], 1, 0)
-    return int((np.bincount(owner, dot(a, np.cross(b, c)), count) > 0).sum())
+    return int((np.bincount(owner, dot(a, cross(b, c)), count) > 0).sum())
 
 
 def change(surface, result):
     """Return the `Change` from the pristine closed `Surface` to the `Defective` that a cut left."""
-    # vertices that lie together in single precision are one in the result of a boolean
-    vertices, before = clean(surface.vertices.astype(np.float32), surface.faces)
-    before = before[unpaired(before)]
+    parts_before, euler_before, solids_before = surface.kept(_before)
     after, cut = result.faces, result.cut
     count, simple = loops(border(result.vertices, after, cut).ends)
-    parts_before, (parts_after, owner) = parts(before)[0], parts(after)
-    euler_before, euler_after = euler_characteristic(before), euler_characteristic(after)
+    (parts_after, owner), euler_after = parts(after), euler_characteristic(after)
     # what stays is common to both surfaces, and closed curves count nothing: the rest differs
     went = euler_before - euler_after + euler_characteristic(after[cut])
-    more = solids(result.vertices, after) - solids(vertices, before)
+    more = _solids(result.vertices, after, parts_after, owner) - solids_before
     return Change(
         loops=count,
         simple=simple,
@@ -131,7 +133,18 @@ def change(surface, result):
     )
 
 
-def _codes(faces):
-    """Return (3 F,) a number for each undirected edge: smaller end * size + greater end."""
-    ends = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
-    return ends[:, 0] * (int(faces.max(initial=0)) + 1) + ends[:, 1]
+def _before(surface):
+    """Return (parts, Euler characteristic, solids) of a surface, as a boolean's input."""
+    # vertices that lie together in single precision are one in the result of a boolean
+    vertices, faces = clean(surface.vertices.astype(np.float32), surface.faces)
+    faces = faces[unpaired(faces)]
+    return parts(faces)[0], euler_characteristic(faces), solids(vertices, faces)
+
+
+def _codes(faces, size):
+    """Return (3 F,) a number for each undirected edge: smaller end * size + greater end.
+
+    size : above every vertex number.
+    """
+    one, other = faces, faces[:, [1, 2, 0]]
+    return (np.minimum(one, other) * size + np.maximum(one, other)).reshape(-1)

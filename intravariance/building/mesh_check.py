@@ -21,11 +21,11 @@ from intravariance.dataset.specification import Category, Specification
 from intravariance.errors import InputError, IVError
 from intravariance.executors import Executor
 from intravariance.geometry.mesh import Mesh, triangle_areas
+from intravariance.geometry.parts import components
 from intravariance.lengths import UNITS
 from intravariance.progress import track
 from intravariance.seeds import entropy
 from intravariance.sources import BaseMesh, Choice, load_base_mesh, prepare
-from intravariance.sources.parts import components
 
 _RAYS = 1000  # for the thickness
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -127,10 +128,8 @@ def build_command(
     if check_meshes and not dry_run:
         raise InputError("--check-meshes goes with --dry-run: it checks before a build")
     if source.startswith(_COLLATION):
+        _refuse_needless({"--fill": fill, "--blender": blender, "--cache": cache}, source)
         specification = _collation(group, spec).select(categories)
-        needless = {"--fill": fill, "--blender": blender, "--cache": cache}
-        if given := [name for name, value in needless.items() if value is not None]:
-            raise InputError(f"{given[0]} is of no use with --source {source}: there are no meshes")
         _collate(
             specification, source, up or "z", seed, pose,
             _in_radii(_noise(specification, noise_variance, noise_sigma)),
@@ -141,14 +140,7 @@ def build_command(
     noise = _noise(specification, noise_variance, noise_sigma)
     settings = BuildSettings(
         specification=specification,
-        samples=SampleSettings(
-            seed=seed,
-            pose=pose,
-            noise_sigma=math.nan if isinstance(noise, Length) else noise,
-            tolerance=specification.tolerance,
-            points=specification.points,
-            scan=specification.scan,
-        ),
+        samples=_sample_settings(specification, seed, pose, noise),
         source=source,
         cache=default_cache() if cache is None else cache,
         up=up,
@@ -161,24 +153,58 @@ def build_command(
     )
     settings.check_units()
     if dry_run:
-        choices = _choices(specification, source, up, follow_links, seed, fill is not None)
-        if check_meshes:
-            with ProcessExecutor(jobs) as executor:
-                checks = run_checks(
-                    specification, choices, seed, settings.cache, skip_bad, blender, executor, quiet
-                )
-            _print_checks(checks, as_json)
-        else:
-            _print_plan(specification, choices, seed, as_json)
+        _dry_run(settings, check_meshes, jobs, as_json)
         return
+    _build(settings, out, force, jobs, as_json)
 
-    out = Path(f"{specification.name}.h5") if out is None else out
+
+def _build(
+    settings: BuildSettings, out: Path | None, force: bool, jobs: int | None, as_json: bool
+) -> None:
+    """Build, and print what was built."""
+    out = Path(f"{settings.specification.name}.h5") if out is None else out
     try:
         with ProcessExecutor(jobs) as executor:
             result = build(settings, out, executor, force)
     except KeyboardInterrupt:
         raise IVError("interrupted; the same command carries on from here") from None
     _print_build(result, as_json)
+
+
+def _sample_settings(
+    specification: Specification, seed: int, pose: PoseKind, noise: float | Length
+) -> SampleSettings:
+    return SampleSettings(
+        seed=seed,
+        pose=pose,
+        noise_sigma=math.nan if isinstance(noise, Length) else noise,
+        tolerance=specification.tolerance,
+        points=specification.points,
+        scan=specification.scan,
+    )
+
+
+def _refuse_needless(options: Mapping[str, object], source: str) -> None:
+    """Raise InputError where an option is given that has no use without meshes."""
+    if given := [name for name, value in options.items() if value is not None]:
+        raise InputError(f"{given[0]} is of no use with --source {source}: there are no meshes")
+
+
+def _dry_run(settings: BuildSettings, check_meshes: bool, jobs: int | None, as_json: bool) -> None:
+    """Print the plan of a build, or what its base meshes are and which defects fit."""
+    specification, seed = settings.specification, settings.samples.seed
+    choices = _choices(
+        specification, settings.source, settings.up, settings.follow_links, seed, settings.fill
+    )
+    if not check_meshes:
+        _print_plan(specification, choices, seed, as_json)
+        return
+    with ProcessExecutor(jobs) as executor:
+        checks = run_checks(
+            specification, choices, seed, settings.cache, settings.skip_bad, settings.blender,
+            executor, settings.quiet,
+        )  # fmt: skip
+    _print_checks(checks, as_json)
 
 
 def _print_build(result: BuildResult, as_json: bool) -> None:

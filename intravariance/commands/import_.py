@@ -34,6 +34,11 @@ from intravariance.executors.processes import local_executor
     "centred, and divided by one length. none: all coordinates are kept.",
 )
 @click.option("--skip-bad", is_flag=True, help="Leave out clouds that cannot be used.")
+@click.option(
+    "--follow-links",
+    is_flag=True,
+    help="Follow links to folders and out of PATH (never done unasked).",
+)
 @click.option("--force", is_flag=True, help="Replace an existing file or unfinished import.")
 @options.jobs_option
 @options.json_option
@@ -45,6 +50,7 @@ def import_command(
     name: str,
     normalise: Normalise,
     skip_bad: bool,
+    follow_links: bool,
     force: bool,
     jobs: int | None,
     as_json: bool,
@@ -54,11 +60,12 @@ def import_command(
 
     LAYOUT is auto, anomaly-shapenet, real3d-ad, mvtec-3d-ad, hf-parquet or folder. PATH is a folder
     or a .zip file; of hf-parquet a folder, from which the file comes back as it was, so that
-    --name, --normalise, --skip-bad and --jobs do not apply. Everything works on the file that works
+    --name, --normalise, --skip-bad,
+    --follow-links and --jobs do not apply. Everything works on the file that works
     on a built one: verify, info, preview, train (with --set data.points=stored), evaluate. Killed
     at any moment, the same command carries on; of hf-parquet it begins again.
     """
-    settings = ImportSettings(layout, path, name, normalise, skip_bad, quiet)
+    settings = ImportSettings(layout, path, name, normalise, skip_bad, quiet, follow_links)
     if jobs not in (None, 1) and restores(settings):
         raise no_use("--jobs")
     try:

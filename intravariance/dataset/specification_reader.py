@@ -134,16 +134,9 @@ def _scan(content: Mapping[str, Any], origin: str) -> Scan:
     return scan
 
 
-def _category(content: Any, origin: str, imported: bool) -> Category:
-    if not isinstance(content, Mapping):
-        raise InputError(f"{origin}: expected a [[category]] table, found {content!r}")
-    reader = _Reader(content, origin)
-    name = reader.name("name")
-    if plain_name(name) == RESERVED:
-        raise InputError(f"{origin}: name = {name!r} is taken: the file's table has it")
-    reader.origin = f"{origin} ({name})"
-    subcategories = reader.names("subcategories", required=True)
-    defects = reader.take("defects", Mapping, default={})
+def _defects(reader: _Reader, imported: bool) -> Mapping[str, int]:
+    """Read the number of samples of each defect type."""
+    defects: Mapping[str, int] = reader.take("defects", Mapping, default={})
     for defect, count in defects.items():
         if not imported and defect not in DEFECT_TYPES:
             raise InputError(
@@ -155,6 +148,19 @@ def _category(content: Any, origin: str, imported: bool) -> Category:
                 f"letters, digits and underscores, a letter first, and not {NORMAL!r}"
             )
         _check_number(f"{reader.origin}: defects.{defect}", count, int, 0, 100_000)
+    return defects
+
+
+def _category(content: Any, origin: str, imported: bool) -> Category:
+    if not isinstance(content, Mapping):
+        raise InputError(f"{origin}: expected a [[category]] table, found {content!r}")
+    reader = _Reader(content, origin)
+    name = reader.name("name")
+    if plain_name(name) == RESERVED:
+        raise InputError(f"{origin}: name = {name!r} is taken: the file's table has it")
+    reader.origin = f"{origin} ({name})"
+    subcategories = reader.names("subcategories", required=True)
+    defects = _defects(reader, imported)
     meshes = {composed(n): p for n, p in reader.take("meshes", Mapping, default={}).items()}
     for subcategory, path in meshes.items():
         if subcategory not in subcategories or not isinstance(path, str):

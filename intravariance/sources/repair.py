@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from intravariance.errors import InputError
 from intravariance.geometry.densify import subdivide_long_edges
 from intravariance.geometry.mesh import Mesh, mesh_from_arrays, to_unit_sphere, triangle_areas
+from intravariance.geometry.parts import components
 from intravariance.geometry.topology import MAX_EDGE, closed_problem, signed_volumes
-from intravariance.sources.parts import components
 from intravariance.sources.wrapping import VOXELS, wrap
 
 MAX_FACES = 60_000  # of a prepared mesh; Blender takes about 1 s for a defect on as many

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from blender_scripts.portable import norm
 from intravariance.errors import InputError
 from intravariance.geometry.mesh import Mesh, mesh_from_arrays, triangle_areas
+from intravariance.geometry.parts import components
 from intravariance.geometry.topology import signed_volumes
-from intravariance.sources.parts import components
 
 VOXELS = (0.015, 0.03)  # edges (unit-sphere radii); the coarser where the finer gave no solid
 REACH = 0.9  # distance of the skin in voxels; below 0.87 (half a diagonal) it may have holes

@@ -52,7 +52,8 @@ def ablate_command(
     """Train and evaluate the variants of GRID and compare them with the paper's.
 
     GRID is one of losses, architecture (Table 3), patches, normal-share, attenuation, magnitude
-    (Table 9), accept (Table 10: quality control in two stages), or generators.
+    (Table 9), accept (Table 10: quality control in two stages), generators, or deviation (with
+    --preset deviation), which the paper does not have.
 
     Killed at any moment, the same command carries on.
     """

@@ -19,10 +19,13 @@ data_option = path_option("--data", "Dataset file.", required=True)
 method_option = click.option(
     "--method", type=click.Choice(method_names()), default=DEFAULT_METHOD, help="Detection method."
 )
-_PRESETS = "quick (minutes a category on a CPU), released, paper, or a TOML file."
+_PRESETS = (
+    "deviation (one network for all categories, minutes on a CPU), quick (the paper's input, "
+    "minutes a category), released, paper, or a TOML file."
+)
 preset_option = click.option("--preset", default="quick", help=_PRESETS)
 method_preset_option = click.option(
-    "--preset", help=f"A preset of mc4ad: {_PRESETS}  [default: quick]"
+    "--preset", help=f"A preset of mc4ad: {_PRESETS}  [default: deviation]"
 )
 changes_option = click.option(
     "--set",

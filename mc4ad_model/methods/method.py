@@ -21,6 +21,10 @@ from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods.settings import Settings
 from mc4ad_model.methods.templates import Templates
 
+# A folder that the fits of several categories share (`shared` of a method's class, its name) has
+# this file of plain values, which say what the rest depends on.
+IDENTITY = "identity.json"
+
 ObjectRule = Literal["max", "mean", "top"]
 OBJECT_RULES: tuple[ObjectRule, ...] = get_args(ObjectRule)
 

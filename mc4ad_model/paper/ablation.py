@@ -181,6 +181,12 @@ def plan_grid(grid: str, preset: str, changes: Sequence[str] = ()) -> Plan:
             f"grid {grid}: the preset's generator {generator} does not use it, so that all "
             f"variants are the same; take another, such as --set anomalies.generator={readers[0]}"
         )
+    if (grid == "deviation") != (base.network.input == "deviation"):
+        fitting = "--preset deviation" if grid == "deviation" else "--preset quick"
+        raise InputError(
+            f"grid {grid}: preset {preset} has network.input = {base.network.input!r}, whose "
+            f"networks do not read what the grid varies; take another, such as {fitting}"
+        )
     variants = []
     for name, own in GRIDS[grid].items():
         own = (*own, *_follow(own, base))

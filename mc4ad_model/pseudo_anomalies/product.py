@@ -21,15 +21,19 @@ Vectors = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 SURFACE_POINTS = 20_000
-# A point counts as inside when it is deeper than this under the nearest surface point's plane: less
-# is the curvature of the surface between its sampled points.
+# A point counts as inside when it is deeper than this under the planes of so many of the nearest
+# surface points: less is the curvature of the surface between them, and beyond an edge a point is
+# under the plane of one face, but not of both.
 _DEPTH = 0.003
+_PLANES = 4
 # The lookup grid: cells of this edge, from -_REACH to _REACH along each axis.
 _CELL = 0.03
 _REACH = 1.5
-# A cloud's area is measured with so many neighbours that face as their point does, among so many.
-_FACING = 8
-_NEIGHBOURS = 32
+# A cloud's area is measured with so many neighbours, among so many, on the same side of the wall:
+# their normals have at least this cosine, so that a surface goes on around an edge.
+_COUNTED = 4
+_NEIGHBOURS = 16
+_OPPOSITE = -0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +83,9 @@ class Product:
     def from_cloud(cls, points: Vectors, normals: Vectors, closed: bool = True) -> Product:
         """Take the points (S, 3) of a cloud, with outward normals (S, 3), for the surface.
 
-        The area is that which the distances between neighbours say: exact for points spread at
-        random on a flat surface, too large along the edges of an open one.
+        The area is that which the distances between neighbours say: right for points spread at
+        random on a smooth surface without noise, too large along open edges, too small on thin
+        walls. (10,000 points of Group 2's products give 0.92 to 0.98 of it.)
         """
         points = np.array(points, dtype=np.float64)
         normals = np.array(normals, dtype=np.float64)
@@ -107,9 +112,9 @@ class Product:
     def nearest(self, points: Vectors) -> Indices:
         """Return (N,) indices of surface points near points (N, 3), from a lookup grid.
 
-        It takes a fraction of a k-d tree's time. The distance to the surface point given is at most
-        0.12 more than that to the nearest, and 0.02 more on average, for points within 1.5 of the
-        origin along each axis; beyond, it is that of the grid's edge.
+        It takes a fraction of a k-d tree's time. The surface point given is at most 0.104 (two
+        diagonals of a cell) farther away than the nearest, and less than 0.01 on average, for
+        points within 1.5 of the origin along each axis; others get that of the grid's edge.
         """
         side = round(2 * _REACH / _CELL)
         cell = ((points + _REACH) * (1 / _CELL)).astype(np.int32)
@@ -120,9 +125,10 @@ class Product:
         """Say for points (N, 3) which lie inside of the solid; none does where it is open."""
         if not self.closed:
             return np.zeros(len(points), dtype=bool)
-        _, index = self.tree.query(points)
-        offsets = points - self.points[index]
-        return np.asarray((offsets * self.normals[index]).sum(axis=1) < -_DEPTH)
+        _, index = self.tree.query(points, k=range(1, min(_PLANES, len(self.points)) + 1))  # (N, K)
+        offsets = points[:, None] - self.points[index]
+        height = np.einsum("nkd,nkd->nk", offsets, self.normals[index])
+        return np.asarray((height < -_DEPTH).all(axis=1))
 
 
 def _is_closed(mesh: Mesh) -> bool:
@@ -157,14 +163,16 @@ def _lookup_grid(points: Vectors) -> NDArray[np.int32]:
 
 
 def _area_of_cloud(points: Vectors, normals: Vectors, tree: cKDTree) -> float:
-    """Measure the area that a cloud covers: around a point, the k nearest others that face as it
-    does lie in a disc that is k times a point's share of the area, on average."""
+    """Measure the area that a cloud covers.
+
+    The k nearest others of a point lie in a disc of k times a point's share of it, on average.
+    """
     count = min(_NEIGHBOURS, len(points) - 1)
     distance, near = tree.query(points, k=count + 1)
     distance, near = distance[:, 1:], near[:, 1:]
-    facing = np.einsum("nkd,nd->nk", normals[near], normals) > 0.5
+    facing = np.einsum("nkd,nd->nk", normals[near], normals) > _OPPOSITE
     number = np.cumsum(facing, axis=1)
-    wanted = np.minimum(number[:, -1], _FACING)
+    wanted = np.minimum(number[:, -1], _COUNTED)
     last = (number >= wanted[:, None]).argmax(axis=1)
     radius = distance[np.arange(len(points)), last]
     known = wanted > 0

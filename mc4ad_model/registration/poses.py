@@ -80,7 +80,7 @@ class Registration:
         self, templates: Sequence[NDArray[Any]], noise_sigma: float = DEFAULT_NOISE
     ) -> None:
         self.templates = [np.asarray(template, dtype=np.float64) for template in templates]
-        self._trees = [cKDTree(template) for template in self.templates]
+        self._trees = dict[int, cKDTree]()
         self._middles = np.array([template.mean(axis=0) for template in self.templates])
         blur = max(noise_sigma, _SMALLEST_BLUR)
         self._fine = Field(self.templates, blur, _CELL)
@@ -128,6 +128,8 @@ class Registration:
     def offsets(self, points: NDArray[Any], pose: Pose) -> Points:
         """Return (N, 3) from the nearest point of the pose's template to each point (N, 3) of a
         cloud, in the template's frame."""
+        if pose.template not in self._trees:
+            self._trees[pose.template] = cKDTree(self.templates[pose.template])
         tree = self._trees[pose.template]
         moved = points @ pose.rotation + pose.shift
         return np.asarray(moved - tree.data[tree.query(moved)[1]])

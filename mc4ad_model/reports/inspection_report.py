@@ -37,8 +37,8 @@ from intravariance.looking.realism.comparison import (
 )
 from intravariance.looking.realism.figure import figure
 from intravariance.looking.realism.measures import QUANTITIES
+from intravariance.looking.realism.sheets import comparison_sheet
 from intravariance.looking.realism.tables import CSV_FIELDS, csv_rows, markdown, two_sample_table
-from intravariance.looking.sheets import comparison_sheet
 from intravariance.progress import say
 from intravariance.seeds import generator
 from intravariance.tables import csv_table

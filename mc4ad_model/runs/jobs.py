@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from mc4ad_model.evaluation.results import check_results_folder, write_results
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.machine.ranks import Ranks
 from mc4ad_model.methods import method_class
-from mc4ad_model.methods.method import ObjectRule
+from mc4ad_model.methods.method import IDENTITY, ObjectRule
 from mc4ad_model.methods.settings import Settings
 from mc4ad_model.methods.templates import read_templates
 from mc4ad_model.runs.run_folder import Run, environment
@@ -60,6 +61,8 @@ def train_runs(
     for run, _ in jobs:
         run.check(force)
     ranks = Ranks.here(machine)
+    if force and ranks.first and (shared := getattr(method_class(method), "shared", None)):
+        _remove_shared(out / shared)
     ranks.wait()  # what one writes, another must not take for what was there before
     for run, templates in jobs:
         if ranks.first:
@@ -71,6 +74,12 @@ def train_runs(
             run.fit(templates, machine, save=ranks.first)
         ranks.wait()
     return {run.category: run.folder for run, _ in jobs}
+
+
+def _remove_shared(folder: Path) -> None:
+    """Remove what the fits of several categories share, if it is there and ours."""
+    if (folder / IDENTITY).is_file():
+        shutil.rmtree(folder)
 
 
 def default_folder(dataset: Dataset, method: str, settings: Settings, seed: int) -> Path:

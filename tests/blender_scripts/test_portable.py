@@ -107,6 +107,13 @@ def test_eigenvectors_are_those_of_lapack():
     assert turned == pytest.approx(values[:, None] * np.eye(3), abs=1e-12)
 
 
+def test_vector_products_and_lengths_are_numpys_to_the_bit():
+    a, b = np.random.default_rng(3).standard_normal((2, 50, 4, 3))
+    assert np.array_equal(portable.cross(a, b), np.cross(a, b))
+    assert np.array_equal(portable.cross(a[0, 0], b), np.cross(a[0, 0], b))
+    assert np.array_equal(portable.norm(a), np.sqrt(np.square(a).sum(axis=-1)))
+
+
 def test_random_rotations_are_uniform_and_right_handed():
     rng = np.random.default_rng(1)
     turns = np.array([portable.random_rotation(rng) for _ in range(2000)])

@@ -71,7 +71,7 @@ OUR_FRAME = (0.6, 1.4)
 class ImportSettings:
     """layout : a key of `READERS`, or "auto". path : a folder or .zip file. name : of the file's
     specification, "" for the folder's. skip_bad : leave out clouds that cannot be used.
-    normalise : "none" keeps all coordinates."""
+    normalise : "none" keeps all coordinates. follow_links : also those that lead out of `path`."""
 
     layout: str
     path: Path
@@ -79,6 +79,7 @@ class ImportSettings:
     normalise: Normalise = "auto"
     skip_bad: bool = False
     quiet: bool = False
+    follow_links: bool = False
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,7 @@ def _restored(settings: ImportSettings, out: Path, force: bool) -> ImportResult:
         "--name": settings.name != "",
         "--normalise": settings.normalise != "auto",
         "--skip-bad": settings.skip_bad,
+        "--follow-links": settings.follow_links,
     }
     if given := [option for option, is_given in needless.items() if is_given]:
         raise no_use(*given)
@@ -159,14 +161,15 @@ def plan_import(settings: ImportSettings) -> ImportPlan:
     if layout not in ("auto", *READERS):
         raise InputError(f"layout {layout}: expected one of auto, {names}")
     if layout == "auto":
-        layout = detect_layout(settings.path) or ""
+        layout = detect_layout(settings.path, settings.follow_links) or ""
         if not layout:
             raise InputError(
                 f"{settings.path}: no layout is recognised, as it holds no point cloud; name one "
                 f"of {names}"
             )
     problems: list[str] = []
-    scans = find_scans(layout, settings.path, problems if settings.skip_bad else None)
+    skipped = problems if settings.skip_bad else None
+    scans = find_scans(layout, settings.path, skipped, settings.follow_links)
     scans = [s for s in scans if not any(p.startswith(f"{s.paths[0]}: ") for p in problems)]
     if not scans:
         raise InputError(f"{settings.path}: no cloud in it can be used:\n" + "\n".join(problems))
@@ -180,7 +183,10 @@ def plan_import(settings: ImportSettings) -> ImportPlan:
         say(f"name rewritten: {old!r} is {new!r} in the file", settings.quiet)
     if links := scans[0].tree.links_left_out(""):
         shown = ", ".join(links[:3]) + (", ..." if len(links) > 3 else "")
-        say(f"not followed: {len(links)} links to folders or out of {settings.path} ({shown})")
+        say(
+            f"not followed: {len(links)} links to folders or out of {settings.path} ({shown}); "
+            "--follow-links follows them"
+        )
     imported: dict[str, Any] = {"layout": layout, "tree": tree, "normalise": settings.normalise}
     imported |= exported_from(scans[0].tree)
     return ImportPlan(

@@ -59,11 +59,14 @@ _UNPACKERS = {
 }
 
 
-def find_scans(layout: str, root: Path, skipped: list[str] | None = None) -> list[Scan]:
+def find_scans(
+    layout: str, root: Path, skipped: list[str] | None = None, follow_links: bool = False
+) -> list[Scan]:
     """List all scans under `root`, a folder or a .zip file.
 
     They come by class, then training first, then by name. layout : a key of READERS. skipped : what
-    does not fit is left out and added to this list, as "<file>: <reason>".
+    does not fit is left out and added to this list, as "<file>: <reason>". follow_links : also to
+    folders and out of `root`.
 
     Raises InputError for an unknown layout, for archives that must be unpacked first, and (without
     `skipped`) with all that does not fit: unknown names, missing ground truth, no scans. In trees
@@ -72,22 +75,22 @@ def find_scans(layout: str, root: Path, skipped: list[str] | None = None) -> lis
     """
     if layout not in READERS:
         raise InputError(f"layout {layout}: expected one of {', '.join(READERS)}")
-    tree = _open(root)
+    tree = _open(root, follow_links)
     return with_side_file(READERS[layout].find(tree, root, skipped), tree, skipped)
 
 
-def detect_layout(root: Path) -> str | None:
+def detect_layout(root: Path, follow_links: bool = False) -> str | None:
     """Return the layout that the names under `root` look like; None where there is no cloud.
 
     Raises InputError when `root` is no folder and no .zip file.
     """
-    names = _open(root).files("")
+    names = _open(root, follow_links).files("")
     return next((name for name, module in READERS.items() if module.recognises(names)), None)
 
 
-def _open(root: Path) -> Tree:
+def _open(root: Path, follow_links: bool) -> Tree:
     if root.is_dir():
-        tree = open_tree(root)
+        tree = open_tree(root, follow_links)
         packed = [name for name in tree.files("") if name.lower().endswith(".rar")]
         if packed and len(packed) == len(tree.files("")):
             raise InputError(f"{root / packed[0]}: unpack it first, with {_UNPACKERS['.rar']}")

@@ -228,7 +228,7 @@ class ScoringConfig:
     top_share: Share = 0.01
 
 
-DEFAULT_PRESET = "quick"
+DEFAULT_PRESET = "deviation"
 SECTIONS: dict[str, type[Any]] = {
     "network": NetworkConfig,
     "anomalies": AnomalyConfig,
@@ -261,7 +261,7 @@ class RunConfig(Settings):
         Parameters
         ----------
         preset
-            Name of a preset, or a TOML file's path; None for `quick`.
+            Name of a preset, or a TOML file's path; None for `deviation`.
         changes
             "section.key=value", the value in TOML's notation, quotes of a word may be left out.
 

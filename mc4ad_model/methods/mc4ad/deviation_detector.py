@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A trained network on deviations with the templates of one category: from a cloud to its scores.
 
-Simulated normal clouds, others than those that the deviations were calibrated with, say how high
-the network's evidence is where there is no defect. An object's score is its evidence in units of
-their spread, above their mean, on the template that it was registered to.
+Two things say that an object has a defect: the network's evidence in the whole object, which weighs
+all places, and the most evidence in any voxel, which a small defect has too. Simulated normal
+clouds, others than those that the deviations were calibrated with, say how high each is where there
+is no defect. An object's score is the mean of both, in units of their spread, above their mean on
+the template that the object was registered to.
 """
 
 from __future__ import annotations
@@ -36,8 +38,8 @@ class DeviationDetector:
     """Scores clouds of one category.
 
     network : a `DeviationNetwork`, in evaluation mode.
-    normal_evidence : (T, K) the network's evidence for a defect in K normal clouds of each of the T
-    templates; set by `calibrate`.
+    normal_evidence : (T, K, 2) evidence in the whole object and the most in a voxel, in K normal
+    clouds of each of the T templates; set by `calibrate`.
     """
 
     network: CFPNet
@@ -57,10 +59,11 @@ class DeviationDetector:
         forces, evidence, whole = self._found(pose.template, cloud)
         voxels = self._voxels[pose.template]
         usual = self.normal_evidence
-        spread = np.sqrt(usual.var(axis=1, ddof=1).mean())
+        spread = np.sqrt(usual.var(axis=1, ddof=1).mean(axis=0))  # (2,)
+        above = np.array([whole, evidence.max()]) - usual[pose.template].mean(axis=0)
         return Prediction(
             points=voxels.at_points(evidence, cloud).astype(np.float32),
-            object=float((whole - usual[pose.template].mean()) / spread),
+            object=float((above / spread).mean()),
             force=(voxels.at_points(forces, cloud) @ pose.rotation.T).astype(np.float32),
         )
 
@@ -70,7 +73,8 @@ class DeviationDetector:
         for index, name in enumerate(self.deviations.ids):
             rng = generator(seed, "calibration", name)
             clouds = self.deviations.normal_clouds(index, templates, CALIBRATION_CLOUDS, rng)
-            found.append([self._found(index, cloud)[2] for cloud in clouds])
+            results = [self._found(index, cloud) for cloud in clouds]
+            found.append([(whole, evidence.max()) for _, evidence, whole in results])
         self.normal_evidence = np.array(found)
 
     def _found(self, template: int, cloud: Floats) -> tuple[Floats, Floats, float]:
@@ -112,6 +116,6 @@ class DeviationDetector:
         rest = dict(arrays)
         usual = rest.pop(_NORMAL_SCORES, None)
         deviations = TemplateDeviations.from_arrays(rest, noise_sigma, where)
-        if usual is None or usual.shape != (len(deviations.ids), CALIBRATION_CLOUDS):
+        if usual is None or usual.shape != (len(deviations.ids), CALIBRATION_CLOUDS, 2):
             raise InputError(f"{where}: expected the evidence in normal clouds of each template")
         return cls(network, deviations, usual)

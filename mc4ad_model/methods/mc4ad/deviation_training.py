@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training on deviations: one network for each category, or one for many.
 
-One network for many categories is trained once, in the folder SHARED beside those of the
+One network for many categories is trained once, in the folder `joint` beside those of the
 categories, by whichever comes first; the others take it from there. So a category that it does not
 learn from has a detector too: the network is given what a product looks like.
 
@@ -27,22 +27,30 @@ from mc4ad_model.methods.mc4ad.checkpoints import load_checkpoint, save_checkpoi
 from mc4ad_model.methods.mc4ad.deviation_samples import DeviationSamples, Source
 from mc4ad_model.methods.mc4ad.training import train
 from mc4ad_model.methods.mc4ad.training_state import Trained, TrainingRun
-from mc4ad_model.methods.method import FittedOn
-from mc4ad_model.methods.saved_files import load_arrays, save_arrays, writing
+from mc4ad_model.methods.method import IDENTITY, FittedOn
+from mc4ad_model.methods.saved_files import (
+    METHOD_FORMAT,
+    load_arrays,
+    read_json,
+    save_arrays,
+    save_json,
+    writing,
+)
 from mc4ad_model.methods.template_deviations import TemplateDeviations
 from mc4ad_model.methods.templates import Templates
 
-SHARED = "joint"
 _NETWORK = "network"
 _FILES = (
-    "identity.*", f"{_NETWORK}.*", "deviations-*", "checkpoint-*", "metrics.jsonl", "*.partial",
+    IDENTITY, f"{_NETWORK}.*", "deviations-*", "checkpoint-*", "metrics.jsonl", "*.partial",
 )  # fmt: skip
 
 
 def train_on_deviations(
-    run: TrainingRun, templates: Templates, machine: Machine, ranks: Ranks
+    run: TrainingRun, templates: Templates, machine: Machine, ranks: Ranks, folder: str
 ) -> tuple[Trained, TemplateDeviations]:
     """Train the network of a category, or the one that it shares with others.
+
+    folder : name of the shared network's folder, beside those of the categories.
 
     Raises
     ------
@@ -53,7 +61,7 @@ def train_on_deviations(
         own = TemplateDeviations.fit(templates, run.seed)
         samples = DeviationSamples([Source(templates, own)], run.config, run.seed)
         return train(run, samples, machine, ranks), own
-    shared = _shared_run(run)
+    shared = _shared_run(run, folder)
     if ranks.first:
         _make_room(shared, templates)
     ranks.wait()
@@ -73,9 +81,9 @@ def train_on_deviations(
     return trained, own
 
 
-def _shared_run(run: TrainingRun) -> TrainingRun:
-    on = FittedOn(SHARED, run.on.seed, run.on.data_digest)
-    return TrainingRun(run.folder.parent / SHARED, run.config, on)
+def _shared_run(run: TrainingRun, shared: str) -> TrainingRun:
+    on = FittedOn(shared, run.on.seed, run.on.data_digest)
+    return TrainingRun(run.folder.parent / shared, run.config, on)
 
 
 def _identity(shared: TrainingRun, templates: Templates) -> dict[str, Any]:
@@ -89,14 +97,15 @@ def _identity(shared: TrainingRun, templates: Templates) -> dict[str, Any]:
 
 def _make_room(shared: TrainingRun, templates: Templates) -> None:
     """Make the folder of the shared network; empty it where it holds another one."""
-    folder, stamp = shared.folder, shared.folder / "identity"
+    folder, stamp = shared.folder, shared.folder / IDENTITY
     identity = _identity(shared, templates)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        if stamp.with_suffix(".json").is_file():
+        if stamp.is_file():
             with _reading(shared.folder):
-                if load_arrays(stamp)[1] == identity:
-                    return
+                found = read_json(stamp, METHOD_FORMAT)
+            if {name: found.get(name) for name in identity} == identity:
+                return
         for path in folder.iterdir():
             if path.is_dir() or not any(path.match(pattern) for pattern in _FILES):
                 raise InputError(
@@ -105,7 +114,7 @@ def _make_room(shared: TrainingRun, templates: Templates) -> None:
                 )
         shutil.rmtree(folder)
         folder.mkdir()
-        save_arrays(stamp, {}, identity)
+        save_json(stamp, identity)
 
 
 def _trained(shared: TrainingRun, backend: str) -> Trained | None:

@@ -11,7 +11,7 @@
                                  where earlier ones had trained a part
 
 The network is always the one after the last epoch: nothing of a run is chosen by its test data.
-(The preset `quick` itself was chosen by test labels of another build, see docs/training.md.)
+docs/training.md says what the presets themselves were chosen on.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from mc4ad_model.methods.mc4ad.network import CFPNet
     from mc4ad_model.methods.mc4ad.training_state import Trained, TrainingRun
 
+SHARED = "joint"  # where one network for many categories is
 NETWORK, TEMPLATES, DEVIATIONS, TIMING = "network", "templates", "deviations", "timing.json"
 
 
@@ -46,6 +47,7 @@ class MC4AD:
     """Examine the source of defects: train CFP-Net to predict the force behind each point."""
 
     title: ClassVar[str] = "MC4AD"
+    shared: ClassVar[str] = SHARED
     Settings: ClassVar[type[Settings]] = RunConfig
     files: ClassVar[tuple[str, ...]] = (
         f"{NETWORK}.json", f"{NETWORK}.*", f"{TEMPLATES}.*", f"{DEVIATIONS}.*", "checkpoint-*",
@@ -148,7 +150,7 @@ class MC4AD:
         )
 
         done, deviations = deviation_training.train_on_deviations(
-            run, templates, self._machine, ranks
+            run, templates, self._machine, ranks, SHARED
         )
         network = done.network.to(self._machine.torch_device()).eval()
         self._detector = deviation_detector.DeviationDetector(network, deviations)

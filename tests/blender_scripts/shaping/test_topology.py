@@ -8,9 +8,9 @@ pytest.importorskip("bpy", reason="Blender is not installed: pip install '.[blen
 
 from blender_scripts.defects.broken import no_break
 from blender_scripts.defects.hole import no_hole
-from blender_scripts.defects.missing import no_bite
+from blender_scripts.defects.missing import no_bite, opens_window
 from blender_scripts.designs import shapes
-from blender_scripts.meshes import join, ring_faces, subdivide_long_edges
+from blender_scripts.meshes import join, ring_faces, subdivide_long_edges, unpaired
 from blender_scripts.shaping.cutting import ball, cut_away
 from blender_scripts.shaping.topology import (
     border,
@@ -152,12 +152,44 @@ def test_a_break_loses_an_end_and_opens_no_window():
     assert no_break(tray, cut(tray, (3, 3, 0.6), (0, 0, 0.5)), UP) == ""
 
 
+def test_a_break_takes_no_whole_part():
+    side = np.array([1.0, 0.0, 0.0])
+    pierced = surface(plate(windows=2))
+    # the end beyond the windows, the end with a window in it, and half of the plate
+    assert no_break(pierced, cut(pierced, (1.0, 3.0, 3.0), (1.27, 0, 0)), side) == ""
+    crown = cut(pierced, (1.0, 3.0, 3.0), (0.85, 0, 0))
+    assert change(pierced, crown).genus == -1
+    assert "whole part" in no_break(pierced, crown, side)
+    slab = surface(plate())
+    half = cut_away(slab, shapes.box((1.0, 3.0, 3.0), (0.6, 0, 0.01)), {}, loose=0.3)
+    assert "whole part" in no_break(slab, half, side)
+
+
 def test_a_cut_through_a_ring_takes_its_handle():
     ring = surface(torus(48, 24))
     gap = cut(ring, (0.9, 0.4, 0.9), (1.0, 0, 0))
     seen = change(ring, gap)
     assert (seen.loops, seen.exposed, seen.removed, seen.genus) == (2, 2, 1, -1)
     assert no_bite(ring, gap, 0.3) == ""
+
+
+def test_faces_on_the_same_vertices_are_found_as_by_comparing_all():
+    rng = np.random.default_rng(0)
+    # numbers as large as these overflow where they are packed into one
+    faces = np.concatenate([rng.integers(0, 5, (60, 3)), 10**8 + rng.integers(0, 4, (60, 3))])
+    rows = np.sort(faces, axis=1)
+    count = (rows[:, None] == rows[None]).all(axis=2).sum(axis=1)
+    assert {1, 2, 3} <= set(count.tolist())
+    assert np.array_equal(unpaired(faces), count != 2)
+
+
+@pytest.mark.parametrize("place", [(0.3, 0.1, 0.1), (1.0, 0.2, 0.0), (0.3, 0.1, 0.3), (0.9, 0, 0)])
+def test_a_bite_that_opens_a_window_is_known_before_it_is_cut(place):
+    slab, (directions, faces) = surface(plate()), ball(3)
+    depth = np.sqrt(np.square(slab.vertices - place).sum(axis=1)) / 0.25
+    found = opens_window(slab, np.arange(len(depth)), depth)
+    bite = cut_away(slab, (0.25 * directions + place, faces), {}, loose=0.2)
+    assert found == (change(slab, bite).removed > 1)
 
 
 def test_the_border_lies_between_exposed_and_untouched_faces():

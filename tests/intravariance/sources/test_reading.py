@@ -11,9 +11,9 @@ import trimesh
 
 from intravariance.errors import InputError
 from intravariance.geometry.mesh import Mesh, to_unit_sphere
+from intravariance.geometry.parts import components
 from intravariance.geometry.topology import MAX_EDGE, closed_problem, signed_volume
 from intravariance.sources.isolation import read_and_repair
-from intravariance.sources.parts import components
 from intravariance.sources.reading import read_triangles
 from intravariance.sources.repair import (
     MAX_FACES,

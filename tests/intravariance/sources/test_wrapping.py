@@ -8,8 +8,8 @@ import trimesh
 
 from intravariance.errors import InputError
 from intravariance.geometry.mesh import mesh_from_arrays, to_unit_sphere
+from intravariance.geometry.parts import components
 from intravariance.geometry.topology import closed_problem, signed_volume
-from intravariance.sources.parts import components
 from intravariance.sources.wrapping import REACH, wrap
 from tests.meshes_on_disk import CUBE_QUADS, CUBE_TRIANGLES, CUBE_VERTICES
 

@@ -367,3 +367,11 @@ def test_rewritten_names_and_links_that_are_not_followed_are_told(
     told = capsys.readouterr().err
     assert "name rewritten: 'kratzer_&_riss' is 'kratzer_riss' in the file" in told
     assert f"not followed: 1 links to folders or out of {tree} (外殻/train/linked.xyz -> " in told
+    assert "--follow-links follows them" in told
+    followed = plan_import(ImportSettings("folder", tree, follow_links=True))
+    assert "not followed" not in capsys.readouterr().err
+    assert {job.scan.cloud for job in followed.jobs} - {job.scan.cloud for job in plan.jobs} == {
+        "外殻/train/linked.xyz"
+    }
+    linked = next(job for job in followed.jobs if job.scan.cloud.endswith("linked.xyz"))
+    assert len(imported_sample(linked).points) == 300

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from intravariance.looking.sheets import caption, comparison_sheet
+from intravariance.looking.realism.sheets import caption, comparison_sheet
 from tests.intravariance.looking.test_panels import ball, bulge, cut
 from tests.intravariance.looking.test_rendering import is_blank, is_orange
 
