@@ -29,6 +29,7 @@ from mc4ad_model.methods.saved_files import (
     METHOD_FORMAT,
     load_arrays,
     read_json,
+    reading,
     save_arrays,
     save_json,
     writing,
@@ -99,7 +100,7 @@ def _make_room(shared: TrainingRun, templates: Templates) -> None:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if stamp.is_file():
-            with _reading(shared.folder):
+            with reading():
                 found = read_json(stamp, METHOD_FORMAT)
             if {name: found.get(name) for name in identity} == identity:
                 return

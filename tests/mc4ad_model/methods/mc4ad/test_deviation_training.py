@@ -23,8 +23,7 @@ from intravariance.errors import InputError, IVError
 from intravariance.seeds import generator
 from mc4ad_model.methods.mc4ad import deviation_detector
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
-from mc4ad_model.methods.mc4ad.deviation_training import SHARED
-from mc4ad_model.methods.mc4ad.method import MC4AD
+from mc4ad_model.methods.mc4ad.method import MC4AD, SHARED
 from mc4ad_model.methods.templates import Templates
 from mc4ad_model.runs.run_folder import Run
 from tests.deviations import deviating, small, two_toys
@@ -172,5 +171,5 @@ def test_a_damaged_file_of_the_shared_network_is_the_users_to_mend(tmp_path, joi
     shutil.copytree(joint / SHARED, tmp_path / SHARED)
     damaged = tmp_path / SHARED / f"{name}.safetensors"
     damaged.write_bytes(damaged.read_bytes() + b"?")
-    with pytest.raises(InputError, match=rf"{name}\.safetensors: its SHA-256.* Remove the folder"):
+    with pytest.raises(InputError, match=rf"{name}\.safetensors: its SHA-256.* train --force"):
         train(tmp_path, BALL, TOGETHER)
