@@ -119,7 +119,7 @@ def pseudo_counterpart(
     """
     if name in KINDS:
         return mixture_counterpart(record, template, name, noise_sigma, tolerance, seed)
-    assert name in GENERATORS
+    assert name in GENERATORS  # no user's mistake: the command takes no other name
     config = replace(config, generator=name, deformed=1)
     rng = generator(seed, "inspection", record.id, "surface")
     form = generator(seed, "inspection", record.id, "tolerance")
@@ -163,17 +163,7 @@ def mixture_counterpart(
         The cloud is too sparse to show such a defect.
     """
     rng = generator(seed, "inspection", record.id, kind)
-    mesh, count = template.mesh, record.n_points
-    if mesh is None:
-        count = min(count, template.n_points)
-        product = Product.from_cloud(
-            template.points.astype(np.float64), template.normals.astype(np.float64)
-        )
-    else:
-        if tolerance > 0:
-            form = generator(seed, "inspection", record.id, "tolerance")
-            mesh = add_tolerance(mesh, tolerance, form)
-        product = Product.from_mesh(mesh, rng)
+    product, count = _product(record, template, tolerance, seed, rng)
     for _ in range(_TRIES):
         sample = make_sample(product, count, MixtureConfig(), rng, kind)
         if sample.labels.any():
@@ -202,6 +192,20 @@ def mixture_counterpart(
         labels=sample.labels.astype(np.uint8),
         displacement=displacement.astype(np.float32),
     )
+
+
+def _product(
+    record: Record, template: Record, tolerance: float, seed: int, rng: np.random.Generator
+) -> tuple[Product, int]:
+    """Return the product of a sample, of this sample's form, and how many points it is to have."""
+    mesh = template.mesh
+    if mesh is None:
+        points, normals = template.points.astype(np.float64), template.normals.astype(np.float64)
+        return Product.from_cloud(points, normals), min(record.n_points, template.n_points)
+    if tolerance > 0:
+        form = generator(seed, "inspection", record.id, "tolerance")
+        mesh = add_tolerance(mesh, tolerance, form)
+    return Product.from_mesh(mesh, rng), record.n_points
 
 
 def _surface(
