@@ -23,8 +23,7 @@ from intravariance.errors import InputError, IVError
 from intravariance.seeds import generator
 from mc4ad_model.methods.mc4ad import deviation_detector
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
-from mc4ad_model.methods.mc4ad.deviation_training import SHARED
-from mc4ad_model.methods.mc4ad.method import MC4AD
+from mc4ad_model.methods.mc4ad.method import MC4AD, SHARED
 from mc4ad_model.methods.templates import Templates
 from mc4ad_model.runs.run_folder import Run
 from tests.deviations import deviating, small, two_toys
