@@ -25,10 +25,11 @@ from tests.exporting_samples import plain_folder
 
 # Minutes even on a small file, or Blender's work: parsed only. Their output is then a stand-in.
 SLOW = ("ablate", "build", "inspect", "quality-control", "reproduce")
-# Registration takes most of an evaluation's time: left out.
+# Registration takes most of an evaluation's time: left out, and deviations with it.
 TINY = (
-    "data.frame=own", "data.pose_rotation=0", "data.pose_shift=0", "network.width=0.25",
-    "training.epochs=1", "training.repeats=2", "training.batch=2", "training.constant_epochs=0",
+    "network.input=coordinates", "data.learn_from=[]", "data.frame=own", "data.pose_rotation=0",
+    "data.pose_shift=0", "network.width=0.25", "training.epochs=1", "training.repeats=2",
+    "training.batch=2", "training.constant_epochs=0",
 )  # fmt: skip
 PICTURES = ("--size", "64", "--points", "150", "--samples", "1")
 # Options that make a command quick, added at its end.

@@ -18,8 +18,8 @@ from intravariance.looking.realism.two_sample import load_open3d
 from intravariance.progress import say
 from intravariance.tables import text_table
 from mc4ad_model.commands import options
-from mc4ad_model.methods.mc4ad.anomalies import GENERATORS
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
+from mc4ad_model.methods.mc4ad.pseudo_samples import PSEUDO_NAMES
 from mc4ad_model.reports import inspection_report as report
 from mc4ad_model.reports.inspection import plan
 
@@ -40,7 +40,7 @@ _LOUD = 0.01
     "--generator",
     "generators",
     multiple=True,
-    type=click.Choice(list(GENERATORS)),
+    type=click.Choice(list(PSEUDO_NAMES)),
     help="Only this generator; may be repeated.  [default: all]",
 )
 @options.preset_option
@@ -72,13 +72,14 @@ def inspect_command(
 ) -> None:
     """Look at pseudo-anomalies beside real defects, and measure how near they are.
 
-    Beside each defective sample of FILE every generator makes one on the same product, as large as
-    the preset makes them. The report says whether a classifier can tell them apart, and how far
+    Beside each defective sample of FILE every generator makes one on the same product. Those that
+    displace patches make them as large as the preset says; swelling, turn, bite, cut and groove
+    have sizes of their own. The report says whether a classifier can tell them apart, and how far
     they are in size, shape and direction; the page shows them side by side in any browser.
     """
     load_open3d()  # what is missing is said before the work begins
     config = RunConfig.load(preset, changes).anomalies
-    names = [name for name in GENERATORS if not generators or name in generators]
+    names = [name for name in PSEUDO_NAMES if not generators or name in generators]
     out = Path(f"{file.stem}-inspection") if out is None else out
     with open_dataset(file) as dataset, local_executor(jobs) as executor:
         chosen = dataset.filter(category=categories) if categories else dataset

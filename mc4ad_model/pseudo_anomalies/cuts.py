@@ -29,11 +29,12 @@ class Cut:
     """What a cut does to a sample of a surface.
 
     gone : (N,) bool, the points that went with the material. exposed : (M, 3) float64, points on
-    the new surface.
+    the new surface. normals : (M, 3) float64, outward unit normals there.
     """
 
     gone: NDArray[np.bool_]
     exposed: Vectors
+    normals: Vectors
 
 
 def bite(product: Product, points: Vectors, rng: np.random.Generator, radius: Range) -> Cut:
@@ -62,8 +63,8 @@ def cut_by_ball(
     count = rng.poisson(len(points) / product.area * 4 * np.pi * radius**2)
     ray = rng.standard_normal((count, 3))
     length = radius * (1 + _ROUGHNESS * rng.standard_normal(count))
-    ray *= (length / np.sqrt((ray * ray).sum(axis=1)))[:, None]
-    return Cut(gone, inner(product, centre + ray))
+    ray /= np.sqrt((ray * ray).sum(axis=1))[:, None]
+    return exposing(product, gone, centre + length[:, None] * ray, -ray)
 
 
 def cut(product: Product, points: Vectors, rng: np.random.Generator, depth: Range) -> Cut:
@@ -92,15 +93,21 @@ def cut_by_plane(
     along = np.einsum("ij,j->i", product.points, direction)
     outline = product.points[np.abs(along - level) < _SECTION]
     if len(outline) == 0:
-        return Cut(gone, np.zeros((0, 3)))
+        return Cut(gone, np.zeros((0, 3)), np.zeros((0, 3)))
     plane = np.stack([outline @ first, outline @ second], axis=1)  # (L, 2)
     low, high = plane.min(axis=0) - _SECTION, plane.max(axis=0) + _SECTION
     count = rng.poisson(len(points) / product.area * float((high - low).prod()))
     place = rng.uniform(low, high, size=(count, 2))
     section = level * direction + place[:, :1] * first + place[:, 1:] * second
-    return Cut(gone, inner(product, section))
+    return exposing(product, gone, section, np.broadcast_to(direction, section.shape))
 
 
-def inner(product: Product, candidates: Vectors) -> Vectors:
-    """Return those of points (K, 3) that lie inside of the product, which a cut exposes."""
-    return candidates[product.inside(candidates)]
+def exposing(
+    product: Product, gone: NDArray[np.bool_], candidates: Vectors, normals: Vectors
+) -> Cut:
+    """Return a cut that exposes those of a cutter's points (K, 3) that lie inside of the product.
+
+    normals : (K, 3), into the cutter.
+    """
+    inside = product.inside(candidates)
+    return Cut(gone, candidates[inside], normals[inside])

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from mc4ad_model.pseudo_anomalies.cuts import Cut, inner
+from mc4ad_model.pseudo_anomalies.cuts import Cut, exposing
 from mc4ad_model.pseudo_anomalies.draws import Range, log_uniform
 from mc4ad_model.pseudo_anomalies.product import Product, Vectors
 
@@ -120,14 +120,17 @@ def carve(
     count = rng.poisson(len(points) / product.area * area)
     place = rng.choice(len(path.points), size=count, p=path.size / path.size.sum())
     share = rng.random(count)  # of the depth
-    aside = rng.choice([-1, 1], size=count) * (1 - share) * path.size[place] * width / 2
+    side = rng.choice([-1, 1], size=count)
+    aside = side * (1 - share) * path.size[place] * width / 2
     aside += _ROUGHNESS * rng.standard_normal(count)
     along = rng.uniform(-0.5, 0.5, size=count) * STEP
     tangents, normals = path.tangents[place], path.normals[place]
     flanks = path.points[place] + along[:, None] * tangents
     flanks -= (share * depth * path.size[place])[:, None] * normals
-    flanks += aside[:, None] * np.cross(normals, tangents)
-    return Cut(gone, inner(product, flanks))
+    across = np.cross(normals, tangents)
+    flanks += aside[:, None] * across
+    facing = width / 2 * normals - (side * depth)[:, None] * across
+    return exposing(product, gone, flanks, facing / np.hypot(width / 2, depth))
 
 
 def _in_wedge(points: Vectors, path: Path, width: float, depth: float) -> NDArray[np.bool_]:

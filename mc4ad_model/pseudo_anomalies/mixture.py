@@ -96,6 +96,9 @@ class PseudoSample:
     displacement
         (N, 3) float64: where a point is, minus where it was on the pristine surface; for a point
         on new surface, minus the nearest surface point.
+    normals
+        (N, 3) float64, outward unit normals: of the pristine surface where a point was before it
+        moved; of the new surface for a point on it.
     labels
         (N,) bool: moved by more than DISPLACEMENT_THRESHOLD, on new surface, or within RIM_WIDTH of
         a point that went.
@@ -108,6 +111,7 @@ class PseudoSample:
 
     points: Vectors
     displacement: Vectors
+    normals: Vectors
     labels: NDArray[np.bool_]
     removed: Vectors
     kind: Kind
@@ -130,15 +134,15 @@ def make_sample(
     points, normals = product.sample(count, rng)
     match kind:
         case "normal":
-            return _moved(points, np.zeros_like(points), kind)
+            return _moved(points, normals, np.zeros_like(points), kind)
         case "swelling":
             displacement = swelling(
                 points, normals, rng, config.swelling_radius, config.swelling_height,
                 config.swelling_outward,
             )  # fmt: skip
-            return _moved(points, displacement, kind)
+            return _moved(points, normals, displacement, kind)
         case "turn":
-            return _moved(points, turn(points, rng, config.turn_distance), kind)
+            return _moved(points, normals, turn(points, rng, config.turn_distance), kind)
         case "bite":
             change = bite(product, points, rng, config.bite_radius)
         case "cut":
@@ -148,21 +152,25 @@ def make_sample(
                 product, points, rng, config.groove_length, config.groove_width,
                 config.groove_depth,
             )  # fmt: skip
-    return _cut(product, points, change, kind)
+    return _cut(product, points, normals, change, kind)
 
 
-def _moved(points: Vectors, displacement: Vectors, kind: Kind) -> PseudoSample:
+def _moved(points: Vectors, normals: Vectors, displacement: Vectors, kind: Kind) -> PseudoSample:
     squared = np.einsum("ij,ij->i", displacement, displacement)
     labels = squared > DISPLACEMENT_THRESHOLD**2
-    return PseudoSample(points + displacement, displacement, labels, np.zeros((0, 3)), kind)
+    removed = np.zeros((0, 3))
+    return PseudoSample(points + displacement, displacement, normals, labels, removed, kind)
 
 
-def _cut(product: Product, points: Vectors, change: Cut, kind: Kind) -> PseudoSample:
+def _cut(
+    product: Product, points: Vectors, normals: Vectors, change: Cut, kind: Kind
+) -> PseudoSample:
     kept, removed, exposed = points[~change.gone], points[change.gone], change.exposed
     _, below = product.tree.query(exposed)
     return PseudoSample(
         points=np.concatenate([kept, exposed]),
         displacement=np.concatenate([np.zeros_like(kept), exposed - product.points[below]]),
+        normals=np.concatenate([normals[~change.gone], change.normals]),
         labels=np.concatenate([_rim(kept, removed), np.ones(len(exposed), dtype=bool)]),
         removed=removed,
         kind=kind,

@@ -23,8 +23,9 @@ from intravariance.looking.preview import spread
 from intravariance.looking.realism.comparison import ALL, MeasuredDefect, examine
 from intravariance.looking.scans import scan_cloud
 from intravariance.seeds import generator
-from mc4ad_model.methods.mc4ad.configuration import AnomalyConfig, GeneratorName
+from mc4ad_model.methods.mc4ad.configuration import AnomalyConfig
 from mc4ad_model.methods.mc4ad.pseudo_samples import (
+    PseudoName,
     pristine_counterpart,
     pseudo_counterpart,
     template_of,
@@ -42,9 +43,9 @@ class SampleTask:
     record, template
         The sample, and the template of its product; None where nothing is made on it.
     generator
-        Who deforms it instead; None for the sample itself.
+        Who makes a defect instead; None for the sample itself.
     config
-        Of the generators.
+        Of the generators that displace patches.
     noise_sigma, tolerance
         Of the file.
     origin
@@ -53,7 +54,7 @@ class SampleTask:
 
     record: Record
     template: Record | None
-    generator: GeneratorName | None
+    generator: PseudoName | None
     config: AnomalyConfig
     noise_sigma: float
     tolerance: float
@@ -140,7 +141,7 @@ def plan(
     dataset: Dataset,
     categories: Sequence[str],
     config: AnomalyConfig,
-    generators: Sequence[GeneratorName],
+    generators: Sequence[PseudoName],
     real: Path | None,
     seed: int,
 ) -> Tasks:

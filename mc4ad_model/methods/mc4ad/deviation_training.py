@@ -14,12 +14,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from intravariance.errors import InputError, IntegrityError
+from intravariance.errors import InputError
 from intravariance.progress import say
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.machine.ranks import Ranks
@@ -32,6 +29,7 @@ from mc4ad_model.methods.saved_files import (
     METHOD_FORMAT,
     load_arrays,
     read_json,
+    reading,
     save_arrays,
     save_json,
     writing,
@@ -102,7 +100,7 @@ def _make_room(shared: TrainingRun, templates: Templates) -> None:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if stamp.is_file():
-            with _reading(shared.folder):
+            with reading():
                 found = read_json(stamp, METHOD_FORMAT)
             if {name: found.get(name) for name in identity} == identity:
                 return
@@ -122,7 +120,7 @@ def _trained(shared: TrainingRun, backend: str) -> Trained | None:
     path = shared.folder / _NETWORK
     if not path.with_suffix(".json").is_file():
         return None
-    with _reading(shared.folder):
+    with reading():
         network, metadata = load_checkpoint(path, backend, shared.config.network)
     return Trained(network, int(metadata["step"]), {}, stopped=False)
 
@@ -131,7 +129,7 @@ def _deviations(shared: TrainingRun, templates: Templates, write: bool) -> Templ
     """Return the deviations of a category, which the folder keeps."""
     path = shared.folder / f"deviations-{templates.category}"
     if path.with_suffix(".json").is_file():
-        with _reading(shared.folder):
+        with reading():
             arrays, _ = load_arrays(path)
         return TemplateDeviations.from_arrays(arrays, templates.noise_sigma, f"{path}.json")
     found = TemplateDeviations.fit(templates, shared.seed)
@@ -139,12 +137,3 @@ def _deviations(shared: TrainingRun, templates: Templates, write: bool) -> Templ
         with writing(path):
             save_arrays(path, found.arrays(), {})
     return found
-
-
-@contextmanager
-def _reading(folder: Path) -> Iterator[None]:
-    """Raise InputError when what is read inside is damaged: --force leaves the folder as it is."""
-    try:
-        yield
-    except IntegrityError as error:
-        raise InputError(f"{error} Remove the folder {folder}, and train anew.") from error

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pseudo-anomalies as samples: made like the dataset's own, but deformed by a generator.
+"""Pseudo-anomalies as samples: made like the dataset's own, but with a defect of a generator.
 
-Each is the counterpart of a sample of the dataset file: the same product, tolerance, number of
-points and noise, so that only the defect can differ. All generators get the same random numbers:
-one counterpart has the same patch, magnitude, sign and axis with each. Everything is in the upright
-unit-sphere frame.
+Each is the counterpart of a sample of the dataset file: the same product, tolerance, density of
+points and noise, so that only the defect can differ. The generators that displace patches
+(`anomalies`) all get the same random numbers: one counterpart has the same patch, magnitude, sign
+and axis with each. The mixture's kinds (`mc4ad_model.pseudo_anomalies`) have their own. Everything
+is in the upright unit-sphere frame.
 """
 
 from __future__ import annotations
@@ -19,12 +20,21 @@ from intravariance.errors import InputError
 from intravariance.geometry.sampling import add_tolerance, sample_surface
 from intravariance.looking.cloud import LabelledCloud
 from intravariance.seeds import generator
-from mc4ad_model.methods.mc4ad.anomalies import Vectors, deform, draw_frozen
+from mc4ad_model.methods.mc4ad.anomalies import GENERATORS, Vectors, deform, draw_frozen
 from mc4ad_model.methods.mc4ad.configuration import AnomalyConfig, GeneratorName
+from mc4ad_model.pseudo_anomalies.mixture import KINDS, Kind, MixtureConfig, make_sample
+from mc4ad_model.pseudo_anomalies.product import Product
+
+PseudoName = GeneratorName | Kind
+
+# All that is made beside real defects: the mixture's kinds last.
+PSEUDO_NAMES: tuple[PseudoName, ...] = (*GENERATORS, *(kind for kind in KINDS if kind != NORMAL))
 
 # Neighbours that a deformed point's normal is fitted to: enough to average the sampling, few enough
 # to follow a patch of a few hundred points.
 _NEIGHBOURS = 24
+
+_TRIES = 20  # to make a defect that a sparse cloud shows
 
 
 def template_of(record: Record, dataset: Dataset) -> Record:
@@ -81,12 +91,12 @@ def pseudo_counterpart(
     record: Record,
     template: Record,
     config: AnomalyConfig,
-    name: GeneratorName,
+    name: PseudoName,
     noise_sigma: float,
     tolerance: float,
     seed: int,
 ) -> LabelledCloud:
-    """Return the product of a sample with one deformed patch instead of its defect.
+    """Return the product of a sample with a pseudo-anomaly instead of its defect.
 
     Parameters
     ----------
@@ -95,7 +105,10 @@ def pseudo_counterpart(
     template
         From `template_of`; without a mesh as in `pristine_counterpart`.
     config
-        Sizes and magnitudes. `generator` and `deformed` are not used: `name` deforms one patch.
+        Of the generators that displace patches. `generator` and `deformed` are not used: `name`
+        deforms one patch.
+    name
+        One of PSEUDO_NAMES. For kinds of the mixture see `mixture_counterpart`.
     noise_sigma, tolerance
         Of the dataset file, in radii.
 
@@ -104,6 +117,9 @@ def pseudo_counterpart(
     Labelled like the dataset: 1 where a point moved by more than the vocabulary's threshold.
     `normals` are of the deformed surface. `defect` is the generator's name.
     """
+    if name in KINDS:
+        return mixture_counterpart(record, template, name, noise_sigma, tolerance, seed)
+    assert name in GENERATORS
     config = replace(config, generator=name, deformed=1)
     rng = generator(seed, "inspection", record.id, "surface")
     form = generator(seed, "inspection", record.id, "tolerance")
@@ -123,6 +139,67 @@ def pseudo_counterpart(
         points=(points + displacement + noise).astype(np.float32),
         normals=deformed_normals(points, normals, displacement).astype(np.float32),
         labels=labels.astype(np.uint8),
+        displacement=displacement.astype(np.float32),
+    )
+
+
+def mixture_counterpart(
+    record: Record,
+    template: Record,
+    kind: Kind,
+    noise_sigma: float,
+    tolerance: float,
+    seed: int,
+) -> LabelledCloud:
+    """Return the product of a sample with a defect of the mixture, of the mixture's default sizes.
+
+    Parameters are those of `pseudo_counterpart`. The number of points is the record's times the
+    share of the area that the defect leaves or adds. `displacement` is NaN on exposed surface, as
+    in the dataset.
+
+    Raises
+    ------
+    InputError
+        The cloud is too sparse to show such a defect.
+    """
+    rng = generator(seed, "inspection", record.id, kind)
+    mesh, count = template.mesh, record.n_points
+    if mesh is None:
+        count = min(count, template.n_points)
+        product = Product.from_cloud(
+            template.points.astype(np.float64), template.normals.astype(np.float64)
+        )
+    else:
+        if tolerance > 0:
+            form = generator(seed, "inspection", record.id, "tolerance")
+            mesh = add_tolerance(mesh, tolerance, form)
+        product = Product.from_mesh(mesh, rng)
+    for _ in range(_TRIES):
+        sample = make_sample(product, count, MixtureConfig(), rng, kind)
+        if sample.labels.any():
+            break
+    else:
+        raise InputError(
+            f"{record.id}: none of {_TRIES} defects of the kind {kind} shows in {count} points; "
+            "expected a denser cloud, or other kinds (--generator)"
+        )
+    before = sample.points - sample.displacement
+    displacement = np.where(sample.labels[:, None], sample.displacement, 0)
+    normals = sample.normals
+    if kind in ("swelling", "turn"):
+        normals = deformed_normals(before, normals, displacement)
+    else:
+        displacement[count - len(sample.removed) :] = np.nan
+    noise = rng.normal(scale=noise_sigma, size=sample.points.shape)
+    return LabelledCloud(
+        name=f"{record.id}_{kind}",
+        category=record.category,
+        subcategory=record.subcategory,
+        defect=kind,
+        source="generator",
+        points=(sample.points + noise).astype(np.float32),
+        normals=normals.astype(np.float32),
+        labels=sample.labels.astype(np.uint8),
         displacement=displacement.astype(np.float32),
     )
 

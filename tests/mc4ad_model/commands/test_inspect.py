@@ -40,7 +40,7 @@ SPECIFICATION = Specification(
         Category("brick", ("flat_brick",), 1, 1, {"missing": 2}),
     ),
 )
-GENERATORS = ("da_gen_paper", "norm_as", "norm_as_signed")
+GENERATORS = ("da_gen_paper", "norm_as", "norm_as_signed", "bite")
 CHOSEN = [part for name in GENERATORS for part in ("--generator", name)]
 SMALL = ("--size", 64, "--points", 150, "--samples", 2, "--jobs", 1, "--quiet")
 

@@ -58,7 +58,17 @@ def test_a_short_training_detects_and_points_the_right_way(tmp_path: Path) -> No
     common = ["--data", str(data), "--device", "cpu", "--quiet"]
     settings = [word for change in SHORT for word in ("--set", change)]
     commands = (
-        ["train", *common, "--out", str(tmp_path / "run"), "--workers", "0", *settings],
+        [
+            "train",
+            *common,
+            "--preset",
+            "quick",
+            "--out",
+            str(tmp_path / "run"),
+            "--workers",
+            "0",
+            *settings,
+        ],
         ["evaluate", *common, "--run", str(tmp_path / "run"), "--json"],
     )
     try:

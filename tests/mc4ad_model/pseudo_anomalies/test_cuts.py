@@ -33,6 +33,7 @@ def test_a_ball_exposes_its_surface_inside_of_the_solid(
     assert np.abs(radius - 0.3).max() < 5 * 0.06 * 0.3
     assert radius.std() == pytest.approx(0.06 * 0.3, rel=0.15)
     assert in_box(change.exposed).all()
+    assert np.allclose(change.exposed + radius[:, None] * change.normals, centre)  # into the ball
     area = 4 * np.pi * 0.3**2 * in_box(centre + 0.3 * even_sphere(), -0.003).mean()
     assert as_expected(len(change.exposed), 30_000 / box.area * area)
 
@@ -44,6 +45,7 @@ def test_a_plane_exposes_the_section_of_a_box(box: Product) -> None:
     assert np.array_equal(change.gone, points[:, 0] > 0.35)
     assert np.allclose(change.exposed[:, 0], 0.35)
     assert in_box(change.exposed).all()
+    assert (change.normals == along).all()
     section = 4 * HALF[1] * HALF[2]
     assert as_expected(len(change.exposed), 20_000 / box.area * section)
 

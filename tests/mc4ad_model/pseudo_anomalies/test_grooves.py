@@ -39,6 +39,15 @@ def test_a_groove_is_a_wedge(box: Product) -> None:
     assert np.abs(off).max() < 0.03
     assert off.std() < 0.007
     assert np.abs(change.exposed[:, 0]).max() <= end + STEP / 2
+    # flanks face up and to the middle, at a right angle to the way down
+    down = np.array([-width / 2, -depth]) / np.hypot(width / 2, depth)
+    side = np.sign(change.exposed[:, 1])
+    clear = np.abs(change.exposed[:, 1]) > 0.03
+    assert np.allclose(change.normals[:, 0], 0)
+    slope = (side * change.normals[:, 1] * down[0] + change.normals[:, 2] * down[1])[clear]
+    assert np.abs(slope).max() < 1e-9
+    assert (change.normals[:, 2] > 0).all()
+    assert (side * change.normals[:, 1] < 0)[clear].all()
     area = 2 * 21 * STEP * np.hypot(width / 2, depth) * (1 - 0.003 / depth)
     assert as_expected(len(change.exposed), 60_000 / box.area * area)
 

@@ -28,6 +28,8 @@ def test_labels_follow_from_what_was_done(product: Product, kind: Kind) -> None:
         pristine, _ = product.sample(COUNT, np.random.default_rng(seed))
         assert sample.kind == kind
         assert sample.points.shape == sample.displacement.shape == (len(sample.labels), 3)
+        assert np.allclose(np.linalg.norm(sample.normals, axis=1), 1)
+        assert sample.normals.shape == sample.points.shape
         kept = COUNT - len(sample.removed)
         moved = np.linalg.norm(sample.displacement, axis=1) > DISPLACEMENT_THRESHOLD
         expected = moved | (np.arange(len(moved)) >= kept)  # exposed points come last

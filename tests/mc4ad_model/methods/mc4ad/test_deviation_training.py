@@ -171,5 +171,5 @@ def test_a_damaged_file_of_the_shared_network_is_the_users_to_mend(tmp_path, joi
     shutil.copytree(joint / SHARED, tmp_path / SHARED)
     damaged = tmp_path / SHARED / f"{name}.safetensors"
     damaged.write_bytes(damaged.read_bytes() + b"?")
-    with pytest.raises(InputError, match=rf"{name}\.safetensors: its SHA-256.* Remove the folder"):
+    with pytest.raises(InputError, match=rf"{name}\.safetensors: its SHA-256.* train --force"):
         train(tmp_path, BALL, TOGETHER)

@@ -16,11 +16,14 @@ from intravariance.errors import InputError
 from mc4ad_model.methods.mc4ad.anomalies import GENERATORS
 from mc4ad_model.methods.mc4ad.configuration import AnomalyConfig
 from mc4ad_model.methods.mc4ad.pseudo_samples import (
+    PSEUDO_NAMES,
     deformed_normals,
+    mixture_counterpart,
     pristine_counterpart,
     pseudo_counterpart,
     template_of,
 )
+from mc4ad_model.pseudo_anomalies.mixture import Kind
 from tests.samples import make_dataset, small_specification, sphere_points
 
 CONFIG = AnomalyConfig(patches=8, candidates=4, magnitude=(0.1, 0.2))
@@ -150,3 +153,31 @@ def test_a_dent_pushed_through_keeps_its_side() -> None:
 def test_nothing_moved_changes_no_normal() -> None:
     points = ball(100, 2)
     np.testing.assert_array_equal(deformed_normals(points, points, np.zeros((100, 3))), points)
+
+
+@pytest.mark.parametrize("kind", ["swelling", "turn", "bite", "cut", "groove"])
+def test_kinds_of_the_mixture_are_labelled_like_the_dataset(dataset: Dataset, kind: Kind) -> None:
+    assert kind in PSEUDO_NAMES
+    record = dataset.filter(defect="bulge")[0]
+    template = template_of(record, dataset)
+    cloud = pseudo_counterpart(record, template, CONFIG, kind, 0.0, 0.0, seed=3)
+    again = pseudo_counterpart(record, template, CONFIG, kind, 0.0, 0.0, seed=3)
+    np.testing.assert_array_equal(cloud.points, again.points)
+    assert (cloud.defect, cloud.source) == (kind, "generator")
+    labels = cloud.labels.astype(bool)
+    assert labels.any()
+    np.testing.assert_allclose(np.linalg.norm(cloud.normals, axis=1), 1, atol=1e-5)
+    exposed = np.isnan(cloud.displacement).any(axis=1)
+    assert labels[exposed].all()
+    assert not cloud.displacement[~labels].any()
+    moves = kind in ("swelling", "turn")
+    assert exposed.any() != moves
+    assert (len(cloud.points) == record.n_points) == moves
+    assert cloud.displacement[labels & ~exposed].any() == moves
+
+
+def test_a_defect_that_a_sparse_cloud_cannot_show_is_an_error(dataset: Dataset) -> None:
+    record = dataset.filter(defect="bulge")[0]
+    sparse = replace(record, n_points=0)
+    with pytest.raises(InputError, match=r"none of 20 defects of the kind bite shows in 0 points"):
+        mixture_counterpart(sparse, template_of(record, dataset), "bite", 0.0, 0.0, seed=3)
