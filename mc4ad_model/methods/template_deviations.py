@@ -97,7 +97,7 @@ class TemplateDeviations:
         Raises
         ------
         InputError
-            The products do not have the scale that registration expects.
+            As `check_templates`.
         """
         check_templates(templates)
         points = registration_points(templates, seed)
@@ -161,8 +161,21 @@ class TemplateDeviations:
 
 
 def check_templates(templates: Templates) -> None:
-    """Check that the products have the scale that registration expects; InputError if not."""
+    """Check that the products have the scale that registration expects, and meshes.
+
+    Raises
+    ------
+    InputError
+        One has not; it is named.
+    """
     check_scale(templates, _REMEDY)
+    for template in templates.templates:
+        if template.mesh is None:
+            raise InputError(
+                f"category {templates.category}: template {template.id} has no mesh, and clouds "
+                "without a defect are simulated from meshes. For scans take --method "
+                "registered_distance, or --preset quick --set data.points=stored."
+            )
 
 
 def product_of(templates: Templates, name: str, seed: int) -> Product:

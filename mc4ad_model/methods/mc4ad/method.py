@@ -31,6 +31,7 @@ from mc4ad_model.methods.mc4ad.configuration import RunConfig
 from mc4ad_model.methods.method import FittedOn, Prediction
 from mc4ad_model.methods.saved_files import load_arrays, reading, save_arrays, write_json, writing
 from mc4ad_model.methods.settings import Settings
+from mc4ad_model.methods.template_deviations import check_templates
 from mc4ad_model.methods.templates import Templates, check_scale, registration_points
 from mc4ad_model.registration.poses import DEFAULT_NOISE, Registration, saved_noise
 
@@ -85,6 +86,19 @@ class MC4AD:
 
         self._machine.torch_device()
         get_backend(self._machine.backend)
+        if self.settings.network.input == "deviation":
+            for one in (templates, *templates.learn_from):
+                check_templates(one)
+        else:
+            self._check_surfaces(templates)
+        learnt = [t for one in templates.learn_from or (templates,) for t in one.templates]
+        training.steps_per_epoch(
+            len(learnt) * self.settings.training.repeats,
+            self.settings.training,
+            Ranks.here(self._machine),
+        )
+
+    def _check_surfaces(self, templates: Templates) -> None:
         data = self.settings.data
         bare = [template.id for template in templates.templates if template.mesh is None]
         if data.points == "mesh" and bare:
@@ -98,12 +112,6 @@ class MC4AD:
                 'Take another frame than data.frame = "registered": --set data.frame=own '
                 "--set data.rotation=so3",
             )
-        learnt = [t for one in templates.learn_from or (templates,) for t in one.templates]
-        training.steps_per_epoch(
-            len(learnt) * self.settings.training.repeats,
-            self.settings.training,
-            Ranks.here(self._machine),
-        )
 
     def fit(
         self, templates: Templates, rng: np.random.Generator, folder: Path | None = None
