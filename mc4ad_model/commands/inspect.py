@@ -19,9 +19,9 @@ from intravariance.progress import say
 from intravariance.tables import text_table
 from mc4ad_model.commands import options
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
-from mc4ad_model.methods.mc4ad.pseudo_samples import PSEUDO_NAMES
 from mc4ad_model.reports import inspection_report as report
 from mc4ad_model.reports.inspection import plan
+from mc4ad_model.reports.pseudo_samples import PSEUDO_NAMES
 
 # Mean length of a defect's displacement, roughly: noise above a share of it hides local shape.
 _LOUD = 0.01

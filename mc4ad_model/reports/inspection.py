@@ -24,7 +24,7 @@ from intravariance.looking.realism.comparison import ALL, MeasuredDefect, examin
 from intravariance.looking.scans import scan_cloud
 from intravariance.seeds import generator
 from mc4ad_model.methods.mc4ad.configuration import AnomalyConfig
-from mc4ad_model.methods.mc4ad.pseudo_samples import (
+from mc4ad_model.reports.pseudo_samples import (
     PseudoName,
     pristine_counterpart,
     pseudo_counterpart,

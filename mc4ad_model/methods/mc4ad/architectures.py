@@ -20,7 +20,7 @@ from mc4ad_model.methods.settings import STRICT, Count, Positive, read_section
 
 Counts = tuple[Count, ...]
 
-# Channels of a voxel's input. coordinates: x, y, z. deviation: see `deviation_input`.
+# Channels of a voxel's input. coordinates: x, y, z. deviation: see `deviations.input`.
 INPUT_CHANNELS = {"coordinates": 3, "deviation": 28}
 
 
@@ -36,7 +36,7 @@ class NetworkConfig:
     input
         "coordinates": the voxels of the cloud, each with its place (paper). "deviation": the voxels
         of the template that the cloud was registered to, each with how the cloud deviates there
-        (ours, module `deviation_network`).
+        (ours, module `deviations.network`).
     voxel_size
         Edge of a voxel, in units of the normalised cloud (paper A.5 and released code: 0.03).
     voxel_feature

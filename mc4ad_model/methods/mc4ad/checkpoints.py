@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from intravariance.errors import InputError, IntegrityError, first_of
 from mc4ad_model.methods.mc4ad.architectures import NetworkConfig
-from mc4ad_model.methods.mc4ad.deviation_network import new_network
+from mc4ad_model.methods.mc4ad.deviations.network import new_network
 from mc4ad_model.methods.mc4ad.network import CFPNet
 from mc4ad_model.methods.saved_files import pair_names, read_pair, write_pair
 

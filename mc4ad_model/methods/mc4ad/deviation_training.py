@@ -21,7 +21,7 @@ from intravariance.progress import say
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.machine.ranks import Ranks
 from mc4ad_model.methods.mc4ad.checkpoints import load_checkpoint, save_checkpoint
-from mc4ad_model.methods.mc4ad.deviation_samples import DeviationSamples, Source
+from mc4ad_model.methods.mc4ad.deviations.samples import DeviationSamples, Source
 from mc4ad_model.methods.mc4ad.training import train
 from mc4ad_model.methods.mc4ad.training_state import Trained, TrainingRun
 from mc4ad_model.methods.method import IDENTITY, FittedOn

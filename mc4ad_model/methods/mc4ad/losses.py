@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from intravariance.errors import InputError
 from mc4ad_model.methods.mc4ad.configuration import LossConfig
-from mc4ad_model.methods.mc4ad.deviation_network import Findings
+from mc4ad_model.methods.mc4ad.deviations.network import Findings
 from mc4ad_model.methods.mc4ad.network import Forces
 
 _SMALL = 1e-8  # Eq. 10

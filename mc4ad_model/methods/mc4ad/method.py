@@ -36,7 +36,7 @@ from mc4ad_model.methods.templates import Templates, check_scale, registration_p
 from mc4ad_model.registration.poses import DEFAULT_NOISE, Registration, saved_noise
 
 if TYPE_CHECKING:
-    from mc4ad_model.methods.mc4ad.deviation_detector import DeviationDetector
+    from mc4ad_model.methods.mc4ad.deviations.detector import DeviationDetector
     from mc4ad_model.methods.mc4ad.network import CFPNet
     from mc4ad_model.methods.mc4ad.training_state import Trained, TrainingRun
 
@@ -152,16 +152,14 @@ class MC4AD:
         return training.train(run, samples, self._machine, ranks)
 
     def _train_on_deviations(self, run: TrainingRun, templates: Templates, ranks: Ranks) -> Trained:
-        from mc4ad_model.methods.mc4ad import (  # noqa: PLC0415 - weight
-            deviation_detector,
-            deviation_training,
-        )
+        from mc4ad_model.methods.mc4ad import deviation_training  # noqa: PLC0415 - weight
+        from mc4ad_model.methods.mc4ad.deviations import detector  # noqa: PLC0415 - weight
 
         done, deviations = deviation_training.train_on_deviations(
             run, templates, self._machine, ranks, SHARED
         )
         network = done.network.to(self._machine.torch_device()).eval()
-        self._detector = deviation_detector.DeviationDetector(network, deviations)
+        self._detector = detector.DeviationDetector(network, deviations)
         self._detector.calibrate(templates, run.seed)
         return done
 
@@ -226,7 +224,7 @@ class MC4AD:
         self._steps = int(metadata.get("step", 0))
 
     def _load_detector(self, folder: Path, network: CFPNet) -> None:
-        from mc4ad_model.methods.mc4ad.deviation_detector import (  # noqa: PLC0415 - weight
+        from mc4ad_model.methods.mc4ad.deviations.detector import (  # noqa: PLC0415 - weight
             DeviationDetector,
         )
 

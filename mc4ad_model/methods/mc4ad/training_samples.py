@@ -25,7 +25,7 @@ from intravariance.seeds import generator
 from mc4ad_model.machine.interruption import children_unaware, serve_main_process
 from mc4ad_model.methods.mc4ad.anomalies import deform, draw_frozen
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
-from mc4ad_model.methods.mc4ad.deviation_samples import DeviationBatch, DeviationSamples
+from mc4ad_model.methods.mc4ad.deviations.samples import DeviationBatch, DeviationSamples
 from mc4ad_model.methods.templates import Template, Templates, surface_points
 
 

@@ -24,8 +24,8 @@ from mc4ad_model.methods.mc4ad.checkpoints import (
     write_tensors,
 )
 from mc4ad_model.methods.mc4ad.configuration import RunConfig, TrainingConfig
-from mc4ad_model.methods.mc4ad.deviation_network import new_network
-from mc4ad_model.methods.mc4ad.deviation_samples import DeviationBatch
+from mc4ad_model.methods.mc4ad.deviations.network import new_network
+from mc4ad_model.methods.mc4ad.deviations.samples import DeviationBatch
 from mc4ad_model.methods.mc4ad.losses import Losses, combined_loss, deviation_loss
 from mc4ad_model.methods.mc4ad.network import CFPNet, Forces, voxel_features
 from mc4ad_model.methods.mc4ad.training_samples import CollatedBatch

@@ -21,8 +21,8 @@ pytest.importorskip("torch", reason="torch is not installed: pip install '.[mode
 
 from intravariance.errors import InputError, IVError
 from intravariance.seeds import generator
-from mc4ad_model.methods.mc4ad import deviation_detector
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
+from mc4ad_model.methods.mc4ad.deviations import detector
 from mc4ad_model.methods.mc4ad.method import MC4AD, SHARED
 from mc4ad_model.methods.templates import Templates
 from mc4ad_model.runs.run_folder import Run
@@ -38,7 +38,7 @@ TOGETHER = deviating('data.learn_from=["ball", "brick"]')
 @pytest.fixture(autouse=True, scope="module")
 def few() -> Iterator[None]:
     with small(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(deviation_detector, "CALIBRATION_CLOUDS", 4)
+        patch.setattr(detector, "CALIBRATION_CLOUDS", 4)
         patch.setattr(os, "fsync", lambda descriptor: None)
         yield
 

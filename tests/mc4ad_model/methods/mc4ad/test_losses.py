@@ -15,7 +15,7 @@ from torch import Tensor
 from intravariance.errors import InputError
 from mc4ad_model.methods.mc4ad.architectures import NetworkConfig
 from mc4ad_model.methods.mc4ad.configuration import LossConfig
-from mc4ad_model.methods.mc4ad.deviation_network import Findings
+from mc4ad_model.methods.mc4ad.deviations.network import Findings
 from mc4ad_model.methods.mc4ad.losses import combined_loss, cosine, deviation_loss
 from mc4ad_model.methods.mc4ad.network import CFPNet, Forces, voxel_features
 from mc4ad_model.sparse import CoordinatePyramid, voxelise

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from intravariance.seeds import generator
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
-from mc4ad_model.methods.mc4ad.deviation_input import TemplateVoxels
+from mc4ad_model.methods.mc4ad.deviations.input import TemplateVoxels
 from mc4ad_model.methods.template_deviations import TemplateDeviations, product_of
 from mc4ad_model.methods.templates import Templates
 from mc4ad_model.pseudo_anomalies.mixture import PseudoSample, make_sample

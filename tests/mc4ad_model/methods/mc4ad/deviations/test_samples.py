@@ -15,9 +15,9 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from annotations.vocabulary import DISPLACEMENT_THRESHOLD
-from mc4ad_model.methods.mc4ad import deviation_samples
-from mc4ad_model.methods.mc4ad.deviation_input import TemplateVoxels
-from mc4ad_model.methods.mc4ad.deviation_samples import (
+from mc4ad_model.methods.mc4ad.deviations import samples as samples_module
+from mc4ad_model.methods.mc4ad.deviations.input import TemplateVoxels
+from mc4ad_model.methods.mc4ad.deviations.samples import (
     MISSING_FORCE,
     DeviationBatch,
     DeviationSample,
@@ -106,7 +106,7 @@ def test_targets_are_those_of_a_plain_loop(monkeypatch, kind):
         registered.append(points @ pose.rotation + pose.shift)
         return pose
 
-    monkeypatch.setattr(deviation_samples, "make_sample", make)
+    monkeypatch.setattr(samples_module, "make_sample", make)
     monkeypatch.setattr(toy_deviations().registration, "register", remember)
     templates = replace(two_toys(), noise_sigma=0.0)
     sample = DeviationSamples([Source(templates, toy_deviations())], deviating(), 0)[1]

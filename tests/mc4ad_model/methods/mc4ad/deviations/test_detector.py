@@ -12,8 +12,8 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from intravariance.errors import InputError
-from mc4ad_model.methods.mc4ad.deviation_detector import CALIBRATION_CLOUDS, DeviationDetector
-from mc4ad_model.methods.mc4ad.deviation_network import new_network
+from mc4ad_model.methods.mc4ad.deviations.detector import CALIBRATION_CLOUDS, DeviationDetector
+from mc4ad_model.methods.mc4ad.deviations.network import new_network
 from tests.deviations import (
     NOISE,
     POINTS,

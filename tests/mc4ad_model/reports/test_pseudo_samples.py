@@ -15,7 +15,8 @@ from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError
 from mc4ad_model.methods.mc4ad.anomalies import GENERATORS
 from mc4ad_model.methods.mc4ad.configuration import AnomalyConfig
-from mc4ad_model.methods.mc4ad.pseudo_samples import (
+from mc4ad_model.pseudo_anomalies.mixture import Kind
+from mc4ad_model.reports.pseudo_samples import (
     PSEUDO_NAMES,
     deformed_normals,
     mixture_counterpart,
@@ -23,7 +24,6 @@ from mc4ad_model.methods.mc4ad.pseudo_samples import (
     pseudo_counterpart,
     template_of,
 )
-from mc4ad_model.pseudo_anomalies.mixture import Kind
 from tests.samples import make_dataset, small_specification, sphere_points
 
 CONFIG = AnomalyConfig(patches=8, candidates=4, magnitude=(0.1, 0.2))

@@ -10,7 +10,7 @@ pytest.importorskip("torch", reason="torch is not installed: pip install '.[mode
 
 from mc4ad_model.deviation.statistics import cylinder_statistics
 from mc4ad_model.methods.mc4ad.architectures import INPUT_CHANNELS
-from mc4ad_model.methods.mc4ad.deviation_input import TemplateVoxels
+from mc4ad_model.methods.mc4ad.deviations.input import TemplateVoxels
 from tests.deviations import ANCHORS, NOISE, dented, normal_cloud, toy_deviations
 
 SIZE = 0.25

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from intravariance.errors import InputError
 from intravariance.seeds import generator
-from mc4ad_model.methods.mc4ad.deviation_input import TemplateVoxels
+from mc4ad_model.methods.mc4ad.deviations.input import TemplateVoxels
 from mc4ad_model.methods.mc4ad.network import CFPNet
 from mc4ad_model.methods.method import Prediction
 from mc4ad_model.methods.template_deviations import TemplateDeviations

@@ -11,7 +11,7 @@ import torch
 from intravariance.errors import InputError
 from mc4ad_model.methods.mc4ad.architectures import INPUT_CHANNELS, NetworkConfig
 from mc4ad_model.methods.mc4ad.checkpoints import load_checkpoint, save_checkpoint
-from mc4ad_model.methods.mc4ad.deviation_network import DeviationNetwork, Findings, new_network
+from mc4ad_model.methods.mc4ad.deviations.network import DeviationNetwork, Findings, new_network
 from mc4ad_model.methods.mc4ad.network import CFPNet
 from mc4ad_model.sparse import CoordinatePyramid
 from tests.networks import generator

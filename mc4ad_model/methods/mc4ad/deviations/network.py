@@ -38,7 +38,7 @@ class Findings:
 
 
 class DeviationNetwork(CFPNet):
-    """CFP-Net on the deviations of `deviation_input`. Parameters as `CFPNet`."""
+    """CFP-Net on the deviations of `deviations.input`. Parameters as `CFPNet`."""
 
     def _build_head(self, config: NetworkConfig, point: int) -> None:
         first, second = _HIDDEN
@@ -64,7 +64,7 @@ class DeviationNetwork(CFPNet):
         Parameters
         ----------
         features : (V, C)
-            From `deviation_input.TemplateVoxels.features`.
+            From `input.TemplateVoxels.features`.
         pyramid
             The V voxels of the batch.
         lengths
