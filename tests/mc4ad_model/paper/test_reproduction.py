@@ -98,7 +98,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def reproduce(out: Path, *arguments: object) -> Result:
-    line: list[object] = ["table19", "--out", out, "--seeds", "0,1", "--workers", 0, *arguments]
+    line: list[object] = ["table19", "--preset", "quick", "--out", out, "--seeds", "0,1"]
+    line += ["--workers", 0, *arguments]
     for change in TINY:
         line += ["--set", change]
     return CliRunner().invoke(reproduce_command, [str(word) for word in line])
