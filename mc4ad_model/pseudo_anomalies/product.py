@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
 from intravariance.geometry.mesh import Mesh, triangle_areas
@@ -18,7 +17,6 @@ from intravariance.geometry.sampling import sample_surface
 from intravariance.geometry.topology import directed_edges
 
 Vectors = NDArray[np.float64]
-Indices = NDArray[np.intp]
 
 SURFACE_POINTS = 20_000
 # A point counts as inside when it is deeper than this under the planes of so many of the nearest
@@ -26,9 +24,6 @@ SURFACE_POINTS = 20_000
 # under the plane of one face, but not of both.
 _DEPTH = 0.003
 _PLANES = 4
-# The lookup grid: cells of this edge, from -_REACH to _REACH along each axis.
-_CELL = 0.03
-_REACH = 1.5
 # A cloud's area is measured with so many neighbours, among so many, on the same side of the wall:
 # their normals have at least this cosine, so that a surface goes on around an edge.
 _COUNTED = 4
@@ -62,7 +57,6 @@ class Product:
     area: float
     closed: bool
     tree: cKDTree
-    _grid: NDArray[np.int32]  # of each cell, a surface point near it
     _triangles: _Triangles | None
 
     @classmethod
@@ -76,7 +70,7 @@ class Product:
         area = float(triangle_areas(mesh).sum())
         return cls(
             where.points, where.normals, area, _is_closed(mesh), cKDTree(where.points),
-            _lookup_grid(where.points), _take_apart(mesh),
+            _take_apart(mesh),
         )  # fmt: skip
 
     @classmethod
@@ -91,7 +85,7 @@ class Product:
         normals = np.array(normals, dtype=np.float64)
         tree = cKDTree(points)
         area = _area_of_cloud(points, normals, tree)
-        return cls(points, normals, area, closed, tree, _lookup_grid(points), None)
+        return cls(points, normals, area, closed, tree, None)
 
     def sample(self, count: int, rng: np.random.Generator) -> tuple[Vectors, Vectors]:
         """Draw `count` points uniformly by area, with their normals: (N, 3) each.
@@ -108,18 +102,6 @@ class Product:
         # the weights of the corners are 1 - root, root (1 - share) and root share
         points = mesh.corner[face] + root * (1 - share) * mesh.first[face]
         return points + root * share * mesh.second[face], mesh.normals[face]
-
-    def nearest(self, points: Vectors) -> Indices:
-        """Return (N,) indices of surface points near points (N, 3), from a lookup grid.
-
-        It takes a fraction of a k-d tree's time. The surface point given is at most 0.104 (two
-        diagonals of a cell) farther away than the nearest, and less than 0.01 on average, for
-        points within 1.5 of the origin along each axis; others get that of the grid's edge.
-        """
-        side = round(2 * _REACH / _CELL)
-        cell = ((points + _REACH) * (1 / _CELL)).astype(np.int32)
-        np.clip(cell, 0, side - 1, out=cell)
-        return self._grid[(cell[:, 0] * side + cell[:, 1]) * side + cell[:, 2]].astype(np.intp)
 
     def inside(self, points: Vectors) -> NDArray[np.bool_]:
         """Say for points (N, 3) which lie inside of the solid; none does where it is open."""
@@ -146,20 +128,6 @@ def _take_apart(mesh: Mesh) -> _Triangles:
     cumulative = np.cumsum(double_area)
     normals = cross / np.maximum(double_area, 1e-300)[:, None]
     return _Triangles(corners[:, 0], first, second, normals, cumulative / cumulative[-1])
-
-
-def _lookup_grid(points: Vectors) -> NDArray[np.int32]:
-    """Return for each cell of the grid, flattened, the index of a surface point: the one nearest to
-    the cell's centre in the nearest cell that has any."""
-    side = round(2 * _REACH / _CELL)
-    cell = np.clip(((points + _REACH) / _CELL).astype(int), 0, side - 1)
-    centre = (cell + 0.5) * _CELL - _REACH
-    order = np.argsort(-((points - centre) ** 2).sum(axis=1), kind="stable")
-    occupant = np.full((side, side, side), -1, dtype=np.int32)
-    x, y, z = cell[order].T
-    occupant[x, y, z] = order  # the last of a cell stays, which is its nearest
-    place = distance_transform_edt(occupant < 0, return_distances=False, return_indices=True)
-    return np.asarray(occupant[place[0], place[1], place[2]].ravel())
 
 
 def _area_of_cloud(points: Vectors, normals: Vectors, tree: cKDTree) -> float:

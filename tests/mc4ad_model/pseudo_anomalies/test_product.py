@@ -78,20 +78,6 @@ def test_a_mesh_is_closed_though_its_triangles_share_no_vertex(box: Product) -> 
     assert box.closed
 
 
-def test_the_lookup_grid_is_nearly_right(product: Product) -> None:
-    points = np.random.default_rng(5).uniform(-1.4, 1.4, size=(5000, 3))
-    distance, _ = product.tree.query(points)
-    found = np.linalg.norm(points - product.points[product.nearest(points)], axis=1)
-    assert (found - distance).max() < 0.104
-    assert (found - distance).mean() < 0.01
-
-
-def test_the_lookup_grid_takes_far_points_to_its_edge(box: Product) -> None:
-    found = box.points[box.nearest(np.array([[9.0, 0, 0], [0, -9, 0]]))]
-    assert found[0, 0] > HALF[0] - 0.1
-    assert found[1, 1] < 0.1 - HALF[1]
-
-
 def test_a_cloud_is_a_product_too(shell: Product) -> None:
     points, normals = shell.sample(8000, np.random.default_rng(6))
     cloud = Product.from_cloud(points, normals)
