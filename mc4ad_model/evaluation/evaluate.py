@@ -83,7 +83,7 @@ def evaluate_category(
     check_records(records)
     category = records[0].category
     reset_peak_memory()
-    scorer.score(records[0].points)
+    _scored(records[0].id, records[0].points, scorer)
     rows, scores = [], {}
     for record in track(records, len(records), f"evaluate {category}", quiet):
         row, scores[record.id] = _evaluate(record, scorer, rule)
@@ -143,12 +143,20 @@ def checked_prediction(prediction: Prediction, count: int, name: str) -> Predict
     return replace(prediction, points=points)
 
 
+def _scored(name: str, points: NDArray[np.float32], scorer: Scorer) -> Prediction:
+    """Score a cloud; an error about the cloud names it."""
+    try:
+        return scorer.score(points)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+
+
 def _evaluate(
     record: Record, scorer: Scorer, rule: ObjectRule | None
 ) -> tuple[SampleRow, NDArray[np.float32]]:
     points = record.points
     start = time.perf_counter()
-    prediction = scorer.score(points)
+    prediction = _scored(record.id, points, scorer)
     predicted_object_score(prediction, scorer.aggregation, rule)
     seconds = time.perf_counter() - start
     prediction = checked_prediction(prediction, len(points), record.id)

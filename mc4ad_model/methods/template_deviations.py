@@ -34,6 +34,7 @@ from mc4ad_model.methods.templates import (
     surface_points,
 )
 from mc4ad_model.pseudo_anomalies.product import Product
+from mc4ad_model.registration.fits import check_cloud_scale
 from mc4ad_model.registration.poses import Pose, Registration
 
 Floats = NDArray[np.float64]
@@ -109,8 +110,16 @@ class TemplateDeviations:
         return found
 
     def register(self, points: NDArray[Any]) -> tuple[Pose, Floats]:
-        """Find the pose of a cloud (N, 3), and move it there: (N, 3), the template's frame."""
+        """Find the pose of a cloud (N, 3), and move it there: (N, 3), the template's frame.
+
+        Raises
+        ------
+        InputError
+            It is much smaller or larger than the templates, by the factor named; or a coordinate is
+            not finite.
+        """
         pose = self.registration.register(points)
+        check_cloud_scale(points, self.registration.templates)
         return pose, np.asarray(points, dtype=np.float64) @ pose.rotation + pose.shift
 
     def normal_clouds(

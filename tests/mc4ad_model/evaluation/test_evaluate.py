@@ -272,3 +272,19 @@ def test_a_score_of_the_object_is_taken_as_it_is(records: list[Record]) -> None:
 
     with pytest.raises(InputError, match="the object's score is nan, expected a number"):
         evaluate_category(records, Broken(lambda points: points[:, 0]), quiet=True)
+
+
+def test_a_cloud_that_cannot_be_scored_is_named(records: list[Record]) -> None:
+    """Whether it is the first one, which is scored once more to warm up, or a later one."""
+
+    def refusing(refused: Record) -> FunctionScorer:
+        def force(points: Array) -> Array:
+            if np.array_equal(points, refused.points):
+                raise InputError("point cloud: of another size")
+            return np.zeros_like(points)
+
+        return FunctionScorer(force)
+
+    for record in (records[0], records[-1]):
+        with pytest.raises(InputError, match=f"^{record.id}: point cloud: of another size"):
+            evaluate_category(records, refusing(record), quiet=True)

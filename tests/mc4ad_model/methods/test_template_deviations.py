@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -74,6 +75,20 @@ def test_registering_brings_a_cloud_to_the_template():
     np.testing.assert_allclose(
         np.sort(np.ptp(moved, axis=0)), np.sort(np.ptp(normal_cloud(5), axis=0)), atol=0.06
     )
+
+
+@pytest.mark.parametrize("times", [0.001, 0.1, 25.4, 1000.0])
+def test_a_cloud_in_another_unit_is_refused_with_the_factor(times):
+    """The factor is that to the template nearest in size, of two that differ by a third."""
+    cloud = turned(normal_cloud(5)) * times
+    with pytest.raises(InputError, match="expected the size of a template") as refused:
+        toy_deviations().register(cloud)
+    message = str(refused.value)
+    found = re.search(r"found (\S+) times that.*multiply its coordinates by (\S+)$", message)
+    assert found is not None
+    factor, remedy = map(float, found.groups())
+    assert factor == pytest.approx(times, rel=0.35)
+    assert factor * remedy == pytest.approx(1, rel=0.01)
 
 
 def test_what_is_kept_is_what_was_found():
