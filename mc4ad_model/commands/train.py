@@ -56,7 +56,8 @@ def train_command(
     """Train a method on the templates of a dataset, for one category after another.
 
     Killed at any moment, the same command (without --force) carries on. MC4AD trains CFP-Net, and
-    the network is the one after the last epoch.
+    the network is the one after the last epoch. With its preset deviation all categories share one
+    network, which learns from all of the file's, also where --category names one.
     """
     settings = method_class(method).Settings.load(preset, changes)
     if dry_run:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from annotations.vocabulary import DISPLACEMENT_THRESHOLD, NORMAL
 from intravariance.dataset.store import Dataset, Record
@@ -74,17 +75,9 @@ def pristine_counterpart(
     rng = generator(seed, "inspection", record.id, "pristine")
     points, normals = _surface(template, record.n_points, 0.0, rng, rng)
     points = points + rng.normal(scale=noise_sigma, size=points.shape)
-    return LabelledCloud(
-        name=f"{record.id}_pristine",
-        category=record.category,
-        subcategory=record.subcategory,
-        defect=NORMAL,
-        source="dataset",
-        points=points.astype(np.float32),
-        normals=normals.astype(np.float32),
-        labels=np.zeros(len(points), dtype=np.uint8),
-        displacement=np.zeros(points.shape, dtype=np.float32),
-    )
+    labels, displacement = np.zeros(len(points), dtype=bool), np.zeros_like(points)
+    cloud = _labelled(record, NORMAL, points, normals, labels, displacement)
+    return replace(cloud, name=f"{record.id}_pristine", source="dataset")
 
 
 def pseudo_counterpart(
@@ -130,17 +123,8 @@ def pseudo_counterpart(
     labels = np.linalg.norm(displacement, axis=1) > DISPLACEMENT_THRESHOLD
     displacement[~labels] = 0
     noise = rng.normal(scale=noise_sigma, size=points.shape)
-    return LabelledCloud(
-        name=f"{record.id}_{name}",
-        category=record.category,
-        subcategory=record.subcategory,
-        defect=name,
-        source="generator",
-        points=(points + displacement + noise).astype(np.float32),
-        normals=deformed_normals(points, normals, displacement).astype(np.float32),
-        labels=labels.astype(np.uint8),
-        displacement=displacement.astype(np.float32),
-    )
+    normals = deformed_normals(points, normals, displacement)
+    return _labelled(record, name, points + displacement + noise, normals, labels, displacement)
 
 
 def mixture_counterpart(
@@ -181,15 +165,27 @@ def mixture_counterpart(
     else:
         displacement[count - len(sample.removed) :] = np.nan
     noise = rng.normal(scale=noise_sigma, size=sample.points.shape)
+    return _labelled(record, kind, sample.points + noise, normals, sample.labels, displacement)
+
+
+def _labelled(
+    record: Record,
+    name: str,
+    points: Vectors,
+    normals: Vectors,
+    labels: NDArray[np.bool_],
+    displacement: Vectors,
+) -> LabelledCloud:
+    """Return the counterpart of a sample with the defect `name`, made by a generator."""
     return LabelledCloud(
-        name=f"{record.id}_{kind}",
+        name=f"{record.id}_{name}",
         category=record.category,
         subcategory=record.subcategory,
-        defect=kind,
+        defect=name,
         source="generator",
-        points=(sample.points + noise).astype(np.float32),
+        points=points.astype(np.float32),
         normals=normals.astype(np.float32),
-        labels=sample.labels.astype(np.uint8),
+        labels=labels.astype(np.uint8),
         displacement=displacement.astype(np.float32),
     )
 
