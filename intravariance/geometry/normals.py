@@ -40,7 +40,7 @@ def estimated_normals(points: Floats) -> Floats:
         near -= near.mean(axis=1, keepdims=True)
         # eigenvectors in increasing order of their values: the first is the normal
         normals[part] = np.linalg.eigh(near.transpose(0, 2, 1) @ near)[1][:, :, 0]
-    return _turned_outwards(points, normals, _votes(points, normals))
+    return _turned_outwards(points, normals, outward_votes(points, normals))
 
 
 def outward_normals(points: Floats, normals: Floats) -> tuple[Floats, bool]:
@@ -49,7 +49,7 @@ def outward_normals(points: Floats, normals: Floats) -> tuple[Floats, bool]:
     Many tools write them inwards, and some without a side. The former are turned together, the
     latter one by one; a few against the others are the file's own business.
     """
-    votes = _votes(points, normals)
+    votes = outward_votes(points, normals)
     wrong = float((votes < 0).mean())
     if wrong <= _TOLERATED:
         return normals, False
@@ -65,8 +65,9 @@ def _turned_outwards(points: Floats, normals: Floats, votes: Floats) -> Floats:
     return np.where(turned[:, None], -normals, normals)
 
 
-def _votes(points: Floats, normals: Floats) -> Floats:
-    """Return (N,) votes: positive where a normal faces the viewers, 0 where nobody sees it."""
+def outward_votes(points: Floats, normals: Floats) -> Floats:
+    """Return (N,) votes on unit normals (N, 3) of points (N, 3): positive where a normal faces the
+    viewers around the cloud, 0 where nobody sees it."""
     from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
 
     some = points[np.linspace(0, len(points) - 1, min(len(points), 1000)).astype(int)]

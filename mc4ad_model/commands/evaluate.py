@@ -57,9 +57,10 @@ class _Group:
 
     @property
     def name(self) -> str:
-        """The method, and the label of its settings if they have one."""
+        """The method, the label of its settings if they have one, and the track if it is clouds."""
         run = self.runs[0]
-        return f"{run.method} {run.settings.label}".strip()
+        track = "" if run.track == "meshes" else f"({run.track})"
+        return " ".join(part for part in (run.method, run.settings.label, track) if part)
 
 
 @click.command("evaluate")
@@ -124,7 +125,9 @@ def evaluate_command(
             ]
             for name, group in _named(groups).items()
         }
-        text = _as_json(found, dataset, _named(groups)) if as_json else _as_text(found)
+        text = (
+            _as_json(found, dataset, _named(groups)) if as_json else _as_text(found, _named(groups))
+        )
     click.echo(text)
     say(f"results: {', '.join(map(str, targets.values()))}", machine.quiet)
 
@@ -187,6 +190,7 @@ def _as_json(
 def _plain(found: Sequence[CategoryEvaluation], runs: Sequence[Run]) -> dict[str, Any]:
     return {
         "method": runs[0].method,
+        "track": runs[0].track,
         "runs": {run.category: {"seed": run.seed, "preset": run.settings.label} for run in runs},
         "categories": {
             one.category: {"metrics": asdict(one.metrics), "cost": asdict(one.cost)}
@@ -196,7 +200,7 @@ def _plain(found: Sequence[CategoryEvaluation], runs: Sequence[Run]) -> dict[str
     }
 
 
-def _as_text(found: dict[str, list[CategoryEvaluation]]) -> str:
+def _as_text(found: dict[str, list[CategoryEvaluation]], groups: dict[str, _Group]) -> str:
     rows: list[list[Cell]] = []
     for name, each in found.items():
         own: list[list[Cell]] = [
@@ -208,6 +212,8 @@ def _as_text(found: dict[str, list[CategoryEvaluation]]) -> str:
     parts = [
         text_table(heading, rows)
         + "\nEPE, cosine: of the force where the defect moved points; zero-EPE: error of no force"
+        + "\nTrack: "
+        + "; ".join(f"{name}: {group.runs[0].track}" for name, group in groups.items())
     ]
     for name, each in found.items():
         title = "" if len(found) == 1 else f"{name}: "

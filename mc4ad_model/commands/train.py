@@ -15,6 +15,7 @@ from mc4ad_model.commands import options
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.machine.ranks import Ranks
 from mc4ad_model.methods import method_class
+from mc4ad_model.methods.templates import TRACKS, Track
 from mc4ad_model.runs.jobs import default_folder, train_runs
 
 
@@ -36,6 +37,12 @@ from mc4ad_model.runs.jobs import default_folder, train_runs
     "Folder for the run, one in it for each category.  [default: runs/NAME-LABEL-SEED, LABEL being "
     "the preset or the method]",
 )
+@click.option(
+    "--track",
+    type=click.Choice(TRACKS),
+    help="What may be known of the templates. meshes: their meshes, and the noise of the file. "
+    "clouds: the stored clouds alone, as of scans.  [default: meshes if the file has them]",
+)
 @click.option("--force", is_flag=True, help="Start anew where a run exists.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved configuration, train nothing.")
 @common.json_option
@@ -48,6 +55,7 @@ def train_command(
     changes: tuple[str, ...],
     seed: int,
     out: Path | None,
+    track: Track | None,
     force: bool,
     dry_run: bool,
     as_json: bool,
@@ -64,9 +72,9 @@ def train_command(
         click.echo(json.dumps(settings.to_mapping(), indent=2))
         return
     with open_dataset(data) as dataset:
-        folder = out or default_folder(dataset, method, settings, seed)
+        folder = out or default_folder(dataset, method, settings, seed, track)
         chosen = choose_categories(dataset, () if "all" in categories else categories)
-        folders = train_runs(dataset, chosen, method, settings, seed, folder, machine, force)
+        folders = train_runs(dataset, chosen, method, settings, seed, folder, machine, force, track)
     if Ranks.here(machine).first:
         paths = {category: str(folder) for category, folder in folders.items()}
         click.echo(json.dumps(paths) if as_json else "\n".join(paths.values()))

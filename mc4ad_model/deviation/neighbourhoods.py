@@ -17,10 +17,10 @@ _SAME_SIDE = 0.3
 
 
 class Neighbourhoods:
-    """The anchors within RADIUS of each anchor that face as it does, itself among them."""
+    """The anchors within a radius of each anchor that face as it does, itself among them."""
 
-    def __init__(self, anchors: Anchors) -> None:
-        pairs = anchors.tree.query_pairs(RADIUS, output_type="ndarray")
+    def __init__(self, anchors: Anchors, radius: float = RADIUS) -> None:
+        pairs = anchors.tree.query_pairs(radius, output_type="ndarray")
         facing = (anchors.normals[pairs[:, 0]] * anchors.normals[pairs[:, 1]]).sum(axis=1)
         first, second = pairs[facing > _SAME_SIDE].T
         own = np.arange(len(anchors.points))

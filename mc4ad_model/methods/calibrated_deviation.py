@@ -25,7 +25,6 @@ from mc4ad_model.methods.saved_files import load_arrays, reading, save_arrays, w
 from mc4ad_model.methods.settings import STRICT, Settings
 from mc4ad_model.methods.template_deviations import TemplateDeviations, check_templates
 from mc4ad_model.methods.templates import Templates
-from mc4ad_model.registration.poses import saved_noise
 
 _SAVED = "deviations"
 
@@ -73,10 +72,7 @@ class CalibratedDeviation:
     def save(self, folder: Path) -> None:
         """Write the templates and what normal clouds do on them."""
         assert self.fitted_on is not None and self._deviations is not None
-        description = {
-            "fitted_on": vars(self.fitted_on),
-            "noise_sigma": self._deviations.noise_sigma,
-        }
+        description = {"fitted_on": vars(self.fitted_on), **self._deviations.description}
         with writing(folder / _SAVED):
             save_arrays(folder / _SAVED, self._deviations.arrays(), description)
 
@@ -88,5 +84,4 @@ class CalibratedDeviation:
         self.fitted_on = FittedOn.from_mapping(
             description.get("fitted_on", {}), f"{path}.json: fitted_on"
         )
-        sigma = saved_noise(description, path)
-        self._deviations = TemplateDeviations.from_arrays(arrays, sigma, f"{path}.json")
+        self._deviations = TemplateDeviations.from_arrays(arrays, description, path)

@@ -73,7 +73,7 @@ class RegisteredDistance:
         """Draw points of the templates' surfaces."""
         seed = seed_of(rng)
         self.fitted_on = FittedOn(templates.category, seed, templates.data_digest)
-        self._adopt(registration_points(templates, seed), templates.noise_sigma)
+        self._adopt(registration_points(templates, seed), templates.registration_noise)
 
     def _adopt(self, points: dict[str, NDArray[np.float32]], noise_sigma: float) -> None:
         self._templates, self._noise_sigma = points, noise_sigma

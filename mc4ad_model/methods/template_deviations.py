@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 from intravariance.errors import InputError
 from intravariance.seeds import generator
 from mc4ad_model.deviation.neighbourhoods import Neighbourhoods
-from mc4ad_model.deviation.normal_clouds import Sampler, registered_normal_clouds
+from mc4ad_model.deviation.normal_clouds import registered_normal_clouds
+from mc4ad_model.deviation.one_cloud import calibration_of_one_cloud
 from mc4ad_model.deviation.statistics import (
     ANCHORS,
     Anchors,
@@ -27,15 +29,19 @@ from mc4ad_model.deviation.statistics import (
     standardised,
 )
 from mc4ad_model.methods.templates import (
+    TRACKS,
     Template,
     Templates,
+    Track,
     check_scale,
     registration_points,
+    simulated_cloud,
     surface_points,
 )
 from mc4ad_model.pseudo_anomalies.product import Product
 from mc4ad_model.registration.fits import check_cloud_scale
-from mc4ad_model.registration.poses import Pose, Registration
+from mc4ad_model.registration.poses import Pose, Registration, saved_noise
+from mc4ad_model.surfaces.estimated import FEWEST_POINTS
 
 Floats = NDArray[np.float64]
 
@@ -78,6 +84,8 @@ class TemplateDeviations:
         What normal clouds do on each template, in the order of the sorted ids.
     noise_sigma
         Standard deviation of the clouds' noise on each coordinate.
+    track
+        "meshes": the points are without noise. "clouds": they have it.
     """
 
     def __init__(
@@ -85,10 +93,12 @@ class TemplateDeviations:
         points: Mapping[str, NDArray[np.float32]],
         each: Sequence[TemplateDeviation],
         noise_sigma: float,
+        track: Track = "meshes",
     ) -> None:
         self.ids = sorted(points)
-        self.points, self.noise_sigma = dict(points), noise_sigma
-        self.registration = Registration([points[name] for name in self.ids], noise_sigma)
+        self.points, self.noise_sigma, self.track = dict(points), noise_sigma, track
+        beyond = noise_sigma if track == "meshes" else 0.0
+        self.registration = Registration([points[name] for name in self.ids], beyond)
         self.each = list(each)
 
     @classmethod
@@ -102,7 +112,7 @@ class TemplateDeviations:
         """
         check_templates(templates)
         points = registration_points(templates, seed)
-        found = cls(points, [], templates.noise_sigma)
+        found = cls(points, [], templates.noise_sigma, templates.track)
         by_id = {template.id: template for template in templates.templates}
         for index, name in enumerate(found.ids):
             rng = generator(seed, "deviation", name)
@@ -127,11 +137,15 @@ class TemplateDeviations:
     ) -> list[Floats]:
         """Simulate clouds of a template without a defect, in its frame, registered."""
         template = next(t for t in templates.templates if t.id == self.ids[index])
-        sample = sampler(template, templates)
-        return registered_normal_clouds(sample, self.registration, index, count, rng)
+        return _simulated(self.registration, index, template, templates, count, rng)
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """Plain values that `from_arrays` needs."""
+        return {"noise_sigma": self.noise_sigma, "track": self.track}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return all that `from_arrays` needs besides the noise."""
+        """Return all that `from_arrays` needs besides the description."""
         arrays: dict[str, NDArray[Any]] = {}
         for name, one in zip(self.ids, self.each, strict=True):
             own = (
@@ -144,15 +158,18 @@ class TemplateDeviations:
 
     @classmethod
     def from_arrays(
-        cls, arrays: Mapping[str, NDArray[Any]], noise_sigma: float, where: str
+        cls, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any], where: Path
     ) -> TemplateDeviations:
-        """Take up what `arrays` gave.
+        """Take up what `arrays` and `description` gave. Runs of version 0.1.0 lack the track.
 
         Raises
         ------
         InputError
-            An array is missing or of another shape; `where` is named.
+            An array is missing or of another shape, or a value is none; the file is named.
         """
+        noise_sigma, track = saved_noise(description, where), description.get("track", "meshes")
+        if track not in TRACKS:
+            raise InputError(f"{where}.json: track = {track!r}, expected {' or '.join(TRACKS)}")
         ids = sorted({name.rpartition("/")[0] for name in arrays})
         points, each = {}, []
         for name in ids:
@@ -160,17 +177,19 @@ class TemplateDeviations:
             shapes = [None if a is None or a.ndim != 2 else a.shape[1] for a in own]
             rows = {len(a) for a in own[1:] if a is not None}
             if shapes != [3, 3, 3, 6, 6, 6, 6] or len(rows) != 1:
-                raise InputError(f"{where}: expected surface and statistics of template {name!r}")
+                raise InputError(
+                    f"{where}.json: expected surface and statistics of template {name!r}"
+                )
             surface, places, normals, *rest = own
             points[name] = surface
             each.append(_assembled(Anchors.at(places, normals), *rest))  # type: ignore[arg-type]
         if not ids:
-            raise InputError(f"{where}: expected at least one template")
-        return cls(points, each, noise_sigma)  # type: ignore[arg-type]
+            raise InputError(f"{where}.json: expected at least one template")
+        return cls(points, each, noise_sigma, track)  # type: ignore[arg-type]
 
 
 def check_templates(templates: Templates) -> None:
-    """Check that the products have the scale that registration expects, and meshes.
+    """Check that the products have the scale that registration expects, and points enough.
 
     Raises
     ------
@@ -179,11 +198,11 @@ def check_templates(templates: Templates) -> None:
     """
     check_scale(templates, _REMEDY)
     for template in templates.templates:
-        if template.mesh is None:
+        if template.mesh is None and len(template.points) < FEWEST_POINTS:
             raise InputError(
-                f"category {templates.category}: template {template.id} has no mesh, and clouds "
-                "without a defect are simulated from meshes. For scans take --method "
-                "registered_distance, or --preset quick --set data.points=stored."
+                f"category {templates.category}: template {template.id} has "
+                f"{len(template.points)} points; a surface can be estimated from {FEWEST_POINTS} "
+                "or more"
             )
 
 
@@ -193,19 +212,28 @@ def product_of(templates: Templates, name: str, seed: int) -> Product:
     rng = generator(seed, "product", name)
     if template.mesh is not None:
         return Product.from_mesh(template.mesh, rng)
-    return Product.from_cloud(
-        template.points.astype(np.float64), template.normals.astype(np.float64)
+    surface = templates.surfaces[name]
+    return Product.from_cloud(surface.points, surface.normals)
+
+
+def noise_of(templates: Templates, name: str, points: Floats, rng: np.random.Generator) -> Floats:
+    """Draw the noise (N, 3) of a cloud of a template; points : (N, 3) on its pristine surface."""
+    if name in templates.surfaces:
+        return templates.surfaces[name].noise(points)
+    return rng.normal(scale=templates.noise_sigma, size=points.shape)
+
+
+def _simulated(
+    registration: Registration,
+    index: int,
+    template: Template,
+    templates: Templates,
+    count: int,
+    rng: np.random.Generator,
+) -> list[Floats]:
+    return registered_normal_clouds(
+        lambda rng: simulated_cloud(templates, template, rng), registration, index, count, rng
     )
-
-
-def sampler(template: Template, templates: Templates) -> Sampler:
-    """Return a function that draws a noisy cloud (N, 3) of a template, in its frame."""
-
-    def draw(rng: np.random.Generator) -> Floats:
-        points, _ = surface_points(template, templates.points, rng)
-        return points + rng.normal(scale=templates.noise_sigma, size=points.shape)
-
-    return draw
 
 
 def _measured(
@@ -216,15 +244,22 @@ def _measured(
     rng: np.random.Generator,
 ) -> TemplateDeviation:
     """Place anchors on a template and measure normal clouds there."""
-    points, normals = surface_points(template, (ANCHORS, ANCHORS), rng)
+    if template.mesh is None:
+        surface = templates.surfaces[template.id]
+        points, normals = surface.points, surface.normals  # in random order
+    else:
+        points, normals = surface_points(template, (ANCHORS, ANCHORS), rng)
     anchors = Anchors.at(points[:ANCHORS], normals[:ANCHORS])
-    clouds = registered_normal_clouds(
-        sampler(template, templates), registration, index, SIMULATED_CLOUDS, rng
-    )
-    narrow = calibration_of(anchors, np.stack([cylinder_statistics(anchors, c) for c in clouds]))
+    clouds = _simulated(registration, index, template, templates, SIMULATED_CLOUDS, rng)
+    measured = np.stack([cylinder_statistics(anchors, cloud) for cloud in clouds])
     around = Neighbourhoods(anchors)
-    scores = [standardised(narrow, cylinder_statistics(anchors, cloud)) for cloud in clouds]
-    wide = calibration_of(anchors, np.stack([around.mean(z) for z in scores]))
+    if template.mesh is None:
+        narrow = calibration_of_one_cloud(anchors, measured)
+    else:
+        narrow = calibration_of(anchors, measured)
+    wide = calibration_of(
+        anchors, np.stack([around.mean(standardised(narrow, m)) for m in measured])
+    )
     return TemplateDeviation(narrow, wide, around)
 
 

@@ -8,7 +8,9 @@ the file was imported with another unit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,11 @@ from intravariance.geometry.mesh import Mesh
 from intravariance.geometry.sampling import sample_surface
 from intravariance.seeds import generator
 from mc4ad_model.registration.even_points import even_points
+from mc4ad_model.surfaces.estimated import EstimatedSurface, estimate_noise, estimate_surface
+
+# What is known of the templates: their meshes and the noise of the file, or only stored clouds.
+Track = Literal["meshes", "clouds"]
+TRACKS: tuple[Track, ...] = get_args(Track)
 
 # Points of a template's surface that clouds are registered to.
 REGISTRATION_POINTS = 40_000
@@ -33,7 +40,7 @@ class Template:
     points, normals : (N, 3) float32
         As they are stored, the points with the file's noise.
     mesh
-        The pristine surface; None where the file has none, as imported scans.
+        The pristine surface; None in the track "clouds".
     """
 
     id: str
@@ -55,7 +62,10 @@ class Templates:
     points
         Smallest and largest number of points of a sample, both included.
     noise_sigma
-        Standard deviation of the file's noise on each coordinate, in its units.
+        Standard deviation of the file's noise on each coordinate, in its units; in the track
+        "clouds" as `surfaces.estimated.estimate_noise` finds it.
+    track
+        What is known.
     data_digest
         Content digest of the file.
     learn_from
@@ -69,18 +79,62 @@ class Templates:
     noise_sigma: float
     data_digest: str = ""
     learn_from: tuple[Templates, ...] = ()
+    track: Track = "meshes"
+
+    @property
+    def registration_noise(self) -> float:
+        """Noise of clouds beyond that of the points that they are registered to."""
+        return self.noise_sigma if self.track == "meshes" else 0.0
+
+    @cached_property
+    def surfaces(self) -> dict[str, EstimatedSurface]:
+        """The surfaces of the templates without meshes, by their ids."""
+        return {
+            one.id: estimate_surface(one.points, self.noise_sigma, generator(0, "surface", one.id))
+            for one in self.templates
+            if one.mesh is None
+        }
+
+    def resampled(self, seed: int) -> Templates:
+        """Draw as many points of each template's stored cloud, with replacement.
+
+        That is to the stored cloud as the stored cloud is to the product: so training can meet
+        templates that are as uncertain as those that test clouds will be compared with.
+        """
+        drawn = []
+        for one in self.templates:
+            rows = generator(seed, "resampled", one.id).integers(
+                len(one.points), size=len(one.points)
+            )
+            drawn.append(Template(one.id, one.points[rows], one.normals[rows], None))
+        return replace(self, templates=tuple(drawn), track="clouds")
 
 
-def read_templates(dataset: Dataset, category: str, learn_from: Sequence[str] = ()) -> Templates:
+def track_of(dataset: Dataset) -> Track:
+    """Say which track a file is for: "meshes" where each template has one."""
+    templates = [record for record in dataset if record.split == "train"]
+    return "meshes" if all(record.has_mesh for record in templates) else "clouds"
+
+
+def read_templates(
+    dataset: Dataset, category: str, learn_from: Sequence[str] = (), track: Track | None = None
+) -> Templates:
     """Read the templates of a category, and those of the categories that are learnt from.
 
-    learn_from : their names; ["all"] is every category of the file.
+    Parameters
+    ----------
+    learn_from
+        Their names; ["all"] is every category of the file.
+    track
+        What may be known of them; None for all that the file has.
 
     Raises
     ------
     InputError
-        The file has no such category, or no template of it.
+        The file has no such category, or no template of it; or one lacks its mesh, in the track
+        "meshes".
     """
+    track = track or track_of(dataset)
     names = sorted(dataset.categories) if "all" in learn_from else sorted(set(learn_from))
     if unknown := [name for name in names if name not in dataset.categories]:
         raise InputError(
@@ -93,14 +147,31 @@ def read_templates(dataset: Dataset, category: str, learn_from: Sequence[str] = 
             f"{dataset.path}: category {category} has no templates (samples of the split train), "
             "and training needs at least one"
         )
+    meshes = [record.mesh if track == "meshes" else None for record in chosen]
+    if track == "meshes" and (bare := [r.id for r, m in zip(chosen, meshes, strict=True) if not m]):
+        raise InputError(
+            f"{dataset.path}: --track meshes: template {bare[0]} has no mesh; take --track clouds"
+        )
+    known = float(dataset.metadata["identity"]["noise_sigma"])
     return Templates(
         category=category,
-        templates=tuple(Template(r.id, r.points, r.normals, r.mesh) for r in chosen),
+        templates=tuple(
+            Template(r.id, r.points, r.normals, mesh)
+            for r, mesh in zip(chosen, meshes, strict=True)
+        ),
         points=dataset.specification.points,
-        noise_sigma=float(dataset.metadata["identity"]["noise_sigma"]),
+        noise_sigma=known if track == "meshes" else _estimated_noise(dataset),
         data_digest=dataset.digest,
-        learn_from=tuple(read_templates(dataset, name) for name in names),
+        learn_from=tuple(read_templates(dataset, name, track=track) for name in names),
+        track=track,
     )
+
+
+@lru_cache(maxsize=1)  # every category asks
+def _estimated_noise(dataset: Dataset) -> float:
+    """Estimate the noise of a file from the clouds of all its templates."""
+    clouds = [record.points for record in dataset if record.split == "train"]
+    return estimate_noise(clouds, generator(0, "noise"))
 
 
 def check_scale(templates: Templates, remedy: str) -> None:
@@ -137,12 +208,28 @@ def surface_points(
         Range of N, both ends included.
     stored
         Whether to take the stored points, with the noise that they have, although there is a mesh.
+        They have it where there is no mesh, too.
     """
     if stored or template.mesh is None:
         return template.points.astype(np.float64), template.normals.astype(np.float64)
     count = int(rng.integers(*points, endpoint=True))
     where = sample_surface(template.mesh, count, rng)
     return where.points, where.normals
+
+
+def simulated_cloud(
+    templates: Templates, template: Template, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Draw a noisy cloud (N, 3) of a normal product, in the template's frame.
+
+    Without a mesh, points of the stored cloud are drawn with replacement.
+    """
+    if template.mesh is None:
+        count = int(rng.integers(*templates.points, endpoint=True))
+        rows = rng.integers(len(template.points), size=count)
+        return np.asarray(template.points[rows], dtype=np.float64)
+    points, _ = surface_points(template, templates.points, rng)
+    return points + rng.normal(scale=templates.noise_sigma, size=points.shape)
 
 
 def registration_points(templates: Templates, seed: int) -> dict[str, NDArray[np.float32]]:

@@ -20,7 +20,7 @@ from mc4ad_model.machine.ranks import Ranks
 from mc4ad_model.methods import method_class
 from mc4ad_model.methods.method import IDENTITY, ObjectRule
 from mc4ad_model.methods.settings import Settings
-from mc4ad_model.methods.templates import read_templates
+from mc4ad_model.methods.templates import Track, read_templates, track_of
 from mc4ad_model.runs.run_folder import Run, environment
 
 
@@ -33,8 +33,11 @@ def train_runs(
     out: Path,
     machine: Machine,
     force: bool = False,
+    track: Track | None = None,
 ) -> dict[str, Path]:
     """Fit a method to each category that is not trained yet; its folder by the category's name.
+
+    track : what may be known of the templates; None for all that the file has.
 
     Raises
     ------
@@ -45,7 +48,7 @@ def train_runs(
     """
     jobs = []
     for category in categories:
-        templates = read_templates(dataset, category, settings.learn_from)
+        templates = read_templates(dataset, category, settings.learn_from, track)
         method_class(method)(settings, machine).check(templates)
         run = Run(
             folder=out / category,
@@ -56,6 +59,7 @@ def train_runs(
             data_digest=dataset.digest,
             identity=dataset.metadata["identity"],
             environment=environment(machine),
+            track=templates.track,
         )
         jobs.append((run, templates))
     for run, _ in jobs:
@@ -82,9 +86,13 @@ def _remove_shared(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def default_folder(dataset: Dataset, method: str, settings: Settings, seed: int) -> Path:
-    """Name the folder of the runs of a method on a dataset: runs/NAME-LABEL-SEED."""
-    return Path("runs", f"{dataset.specification.name}-{settings.label or method}-{seed}")
+def default_folder(
+    dataset: Dataset, method: str, settings: Settings, seed: int, track: Track | None = None
+) -> Path:
+    """Name the folder of the runs of a method on a dataset: runs/NAME-LABEL-SEED, and the track
+    where it is not all that the file has."""
+    less = "" if track in (None, track_of(dataset)) else f"-{track}"
+    return Path("runs", f"{dataset.specification.name}-{settings.label or method}-{seed}{less}")
 
 
 def evaluate_into(
@@ -112,6 +120,7 @@ def evaluate_into(
     origin = {
         "method": run.method,
         "seed": run.seed,
+        "track": run.track,
         "preset": run.settings.label,
         "config": run.described["config"],
         "data_digest": run.data_digest,

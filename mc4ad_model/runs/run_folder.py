@@ -30,7 +30,7 @@ from mc4ad_model.methods import DEFAULT_METHOD, method_class
 from mc4ad_model.methods.method import FittedOn, Method
 from mc4ad_model.methods.saved_files import read_json, reading, write_json
 from mc4ad_model.methods.settings import Settings
-from mc4ad_model.methods.templates import Templates
+from mc4ad_model.methods.templates import TRACKS, Templates, Track
 
 RUN_FORMAT = "intravariance-run"
 VERSION = 2
@@ -42,8 +42,8 @@ class Run:
     """A category's folder.
 
     folder : the category's own; method : a name that `method_class` knows; settings : of the
-    method; identity : that of the dataset file, see `Dataset.metadata`; data_digest : its content
-    digest; environment : versions and processor.
+    method; track : what was known of the templates; identity : that of the dataset file, see
+    `Dataset.metadata`; data_digest : its content digest; environment : versions and processor.
     """
 
     folder: Path
@@ -54,6 +54,7 @@ class Run:
     data_digest: str
     identity: dict[str, Any]
     environment: dict[str, Any]
+    track: Track = "meshes"  # of runs that do not say it
 
     @property
     def finished(self) -> bool:
@@ -68,6 +69,7 @@ class Run:
             "seed": self.seed,
             "method": self.method,
             "config": json.loads(json.dumps(self.settings.to_mapping())),
+            "track": self.track,
             "data_digest": self.data_digest,
             "identity": self.identity,
         }
@@ -208,6 +210,9 @@ def read_run(folder: Path) -> Run:
     if wrong := [name for name, kind in kinds.items() if not isinstance(content.get(name), kind)]:
         raise InputError(f"{path}: {', '.join(wrong)}: missing or of another type")
     values = {name: content[name] for name in kinds}
+    values["track"] = content.get("track", "meshes")
+    if values["track"] not in TRACKS:
+        raise InputError(f"{path}: track = {values['track']!r}: expected {' or '.join(TRACKS)}")
     try:
         kind = method_class(content["method"])
     except InputError as error:

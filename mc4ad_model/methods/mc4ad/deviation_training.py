@@ -45,10 +45,17 @@ _FILES = (
 
 def train_on_deviations(
     run: TrainingRun, templates: Templates, machine: Machine, ranks: Ranks, folder: str
-) -> tuple[Trained, TemplateDeviations]:
+) -> tuple[Trained, TemplateDeviations, TemplateDeviations]:
     """Train the network of a category, or the one that it shares with others.
 
     folder : name of the shared network's folder, beside those of the categories.
+
+    Returns
+    -------
+    The network; the category's deviations, which test clouds are to be compared with; and those
+    that simulated clouds are to be compared with, which are the same where the templates' meshes
+    are known. Where they are not, simulated clouds are drawn from the stored ones, and compared
+    with others that are drawn from them.
 
     Raises
     ------
@@ -56,14 +63,14 @@ def train_on_deviations(
         As `training.train`; the folder of the shared network cannot be written.
     """
     if not templates.learn_from:
-        own = TemplateDeviations.fit(templates, run.seed)
-        samples = DeviationSamples([Source(templates, own)], run.config, run.seed)
-        return train(run, samples, machine, ranks), own
+        practised = _fitted(templates, run.seed)
+        samples = DeviationSamples([Source(templates, practised)], run.config, run.seed)
+        return train(run, samples, machine, ranks), *_both(templates, practised, run.seed)
     shared = _shared_run(run, folder)
     if ranks.first:
         _make_room(shared, templates)
     ranks.wait()
-    own = _deviations(shared, templates, ranks.first)
+    practised = _deviations(shared, templates, ranks.first)
     if not (trained := _trained(shared, machine.backend)):
         sources = [Source(t, _deviations(shared, t, ranks.first)) for t in templates.learn_from]
         trained = train(shared, DeviationSamples(sources, run.config, run.seed), machine, ranks)
@@ -76,7 +83,21 @@ def train_on_deviations(
         ranks.wait()
     else:
         say(f"{run.category}: takes the network in {shared.folder}", machine.quiet)
-    return trained, own
+    return trained, *_both(templates, practised, shared.seed)
+
+
+def _fitted(templates: Templates, seed: int) -> TemplateDeviations:
+    """Measure what simulated clouds of a category are to be compared with."""
+    known = templates.track == "meshes"
+    return TemplateDeviations.fit(templates if known else templates.resampled(seed), seed)
+
+
+def _both(
+    templates: Templates, practised: TemplateDeviations, seed: int
+) -> tuple[TemplateDeviations, TemplateDeviations]:
+    """Return what test clouds are to be compared with, and what simulated ones are."""
+    known = templates.track == "meshes"
+    return practised if known else TemplateDeviations.fit(templates, seed), practised
 
 
 def _shared_run(run: TrainingRun, shared: str) -> TrainingRun:
@@ -89,7 +110,12 @@ def _identity(shared: TrainingRun, templates: Templates) -> dict[str, Any]:
     config = shared.config.to_mapping()
     del config["scoring"], config["preset"]
     learn_from = [t.category for t in templates.learn_from]
-    identity = {**vars(shared.on), "learn_from": learn_from, "config": config}
+    identity = {
+        **vars(shared.on),
+        "learn_from": learn_from,
+        "track": templates.track,
+        "config": config,
+    }
     return dict(json.loads(json.dumps(identity)))  # as it is read: a list for a tuple
 
 
@@ -101,7 +127,7 @@ def _make_room(shared: TrainingRun, templates: Templates) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if stamp.is_file():
             with reading():
-                found = read_json(stamp, METHOD_FORMAT)
+                found = {"track": "meshes", **read_json(stamp, METHOD_FORMAT)}
             if {name: found.get(name) for name in identity} == identity:
                 return
         for path in folder.iterdir():
@@ -130,10 +156,10 @@ def _deviations(shared: TrainingRun, templates: Templates, write: bool) -> Templ
     path = shared.folder / f"deviations-{templates.category}"
     if path.with_suffix(".json").is_file():
         with reading():
-            arrays, _ = load_arrays(path)
-        return TemplateDeviations.from_arrays(arrays, templates.noise_sigma, f"{path}.json")
-    found = TemplateDeviations.fit(templates, shared.seed)
+            arrays, description = load_arrays(path)
+        return TemplateDeviations.from_arrays(arrays, description, path)
+    found = _fitted(templates, shared.seed)
     if write:
         with writing(path):
-            save_arrays(path, found.arrays(), {})
+            save_arrays(path, found.arrays(), found.description)
     return found

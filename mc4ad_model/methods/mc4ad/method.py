@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from intravariance.errors import InputError, IVError
+from intravariance.errors import IVError
 from intravariance.seeds import seed_of
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.machine.ranks import Ranks
@@ -99,14 +99,7 @@ class MC4AD:
         )
 
     def _check_surfaces(self, templates: Templates) -> None:
-        data = self.settings.data
-        bare = [template.id for template in templates.templates if template.mesh is None]
-        if data.points == "mesh" and bare:
-            raise InputError(
-                f"category {templates.category}: template {bare[0]} has no mesh to sample; "
-                "take its stored points: --set data.points=stored"
-            )
-        if data.frame == "registered":
+        if self.settings.data.frame == "registered":
             check_scale(
                 templates,
                 'Take another frame than data.frame = "registered": --set data.frame=own '
@@ -145,7 +138,7 @@ class MC4AD:
         if self.settings.network.input == "deviation":
             return self._train_on_deviations(run, templates, ranks)
         if self.settings.data.frame == "registered":
-            self._register(registration_points(templates, run.seed), templates.noise_sigma)
+            self._register(registration_points(templates, run.seed), templates.registration_noise)
             if ranks.first:
                 self._save_templates(run.folder)
         samples = training_samples.TrainingSamples(templates, self.settings, run.seed)
@@ -155,12 +148,14 @@ class MC4AD:
         from mc4ad_model.methods.mc4ad import deviation_training  # noqa: PLC0415 - weight
         from mc4ad_model.methods.mc4ad.deviations import detector  # noqa: PLC0415 - weight
 
-        done, deviations = deviation_training.train_on_deviations(
+        done, own, practised = deviation_training.train_on_deviations(
             run, templates, self._machine, ranks, SHARED
         )
         network = done.network.to(self._machine.torch_device()).eval()
-        self._detector = detector.DeviationDetector(network, deviations)
-        self._detector.calibrate(templates, run.seed)
+        usual = detector.DeviationDetector(network, practised).evidence_of_normal_clouds(
+            templates, run.seed
+        )
+        self._detector = detector.DeviationDetector(network, own, usual)
         return done
 
     def _register(self, points: dict[str, NDArray[np.float32]], noise_sigma: float) -> None:
@@ -186,7 +181,7 @@ class MC4AD:
         assert self.fitted_on is not None
         on = self.fitted_on
         if self._detector is not None:
-            description = {"category": on.category, "noise_sigma": self._detector.noise_sigma}
+            description = {"category": on.category, **self._detector.deviations.description}
             with writing(folder / DEVIATIONS):
                 save_arrays(folder / DEVIATIONS, self._detector.arrays(), description)
         if self._templates and not (folder / f"{TEMPLATES}.json").is_file():
@@ -231,6 +226,4 @@ class MC4AD:
         path = folder / DEVIATIONS
         arrays, description = load_arrays(path)
         network = network.to(self._machine.torch_device()).eval()
-        self._detector = DeviationDetector.from_arrays(
-            network, arrays, saved_noise(description, path), f"{path}.json"
-        )
+        self._detector = DeviationDetector.from_arrays(network, arrays, description, path)

@@ -71,7 +71,7 @@ class TrainingSamples(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         turn = random_rotation(config.rotation, rng)
         points, normals = points @ turn, normals @ turn
         noise = np.zeros_like(points)
-        if config.points == "mesh":
+        if config.points == "mesh" and template.mesh is not None:
             noise = rng.normal(scale=data.noise_sigma, size=points.shape)
         if config.frame == "own":  # of the noisy cloud, as in a test cloud
             centroid, scale = centre_and_scale(points + noise)

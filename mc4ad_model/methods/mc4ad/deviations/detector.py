@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,18 +40,13 @@ class DeviationDetector:
 
     network : a `DeviationNetwork`, in evaluation mode.
     normal_evidence : (T, K, 2) evidence in the whole object and the most in a voxel, in K normal
-    clouds of each of the T templates; set by `calibrate`.
+    clouds of each of the T templates, as `evidence_of_normal_clouds` finds it.
     """
 
     network: CFPNet
     deviations: TemplateDeviations
     normal_evidence: Floats | None = None
     _voxels: dict[int, TemplateVoxels] = field(default_factory=dict)
-
-    @property
-    def noise_sigma(self) -> float:
-        """Of the clouds that it knows."""
-        return self.deviations.noise_sigma
 
     def score(self, points: NDArray[np.float32]) -> Prediction:
         """Score a cloud (N, 3) of the stored frame; `force` is in that frame too."""
@@ -67,15 +63,15 @@ class DeviationDetector:
             force=(voxels.at_points(forces, cloud) @ pose.rotation.T).astype(np.float32),
         )
 
-    def calibrate(self, templates: Templates, seed: int) -> None:
-        """Simulate normal clouds of each template, and take down the evidence found in them."""
+    def evidence_of_normal_clouds(self, templates: Templates, seed: int) -> Floats:
+        """Simulate K normal clouds of each of T templates: evidence (T, K, 2), see the class."""
         found = []
         for index, name in enumerate(self.deviations.ids):
             rng = generator(seed, "calibration", name)
             clouds = self.deviations.normal_clouds(index, templates, CALIBRATION_CLOUDS, rng)
             results = [self._found(index, cloud) for cloud in clouds]
             found.append([(whole, evidence.max()) for _, evidence, whole in results])
-        self.normal_evidence = np.array(found)
+        return np.array(found)
 
     def _found(self, template: int, cloud: Floats) -> tuple[Floats, Floats, float]:
         """Return forces (V, 3) and evidence (V,) in the voxels, and the evidence in the object."""
@@ -100,7 +96,7 @@ class DeviationDetector:
         return forces, evidence, float(found.objects[0])
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return what `from_arrays` needs besides the network and the noise."""
+        """Return what `from_arrays` needs besides the network and `deviations.description`."""
         assert self.normal_evidence is not None
         return {**self.deviations.arrays(), _NORMAL_SCORES: self.normal_evidence}
 
@@ -109,13 +105,15 @@ class DeviationDetector:
         cls,
         network: CFPNet,
         arrays: Mapping[str, NDArray[Any]],
-        noise_sigma: float,
-        where: str,
+        description: Mapping[str, Any],
+        where: Path,
     ) -> DeviationDetector:
-        """Take up what `arrays` gave; InputError, which names `where`, if it is something else."""
+        """Take up what `arrays` gave; InputError, which names the file, if it is something else."""
         rest = dict(arrays)
         usual = rest.pop(_NORMAL_SCORES, None)
-        deviations = TemplateDeviations.from_arrays(rest, noise_sigma, where)
+        deviations = TemplateDeviations.from_arrays(rest, description, where)
         if usual is None or usual.shape != (len(deviations.ids), CALIBRATION_CLOUDS, 2):
-            raise InputError(f"{where}: expected the evidence in normal clouds of each template")
+            raise InputError(
+                f"{where}.json: expected the evidence in normal clouds of each template"
+            )
         return cls(network, deviations, usual)

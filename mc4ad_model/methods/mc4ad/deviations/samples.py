@@ -20,7 +20,7 @@ from torch import Tensor
 from intravariance.seeds import generator
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
 from mc4ad_model.methods.mc4ad.deviations.input import TemplateVoxels
-from mc4ad_model.methods.template_deviations import TemplateDeviations, product_of
+from mc4ad_model.methods.template_deviations import TemplateDeviations, noise_of, product_of
 from mc4ad_model.methods.templates import Templates
 from mc4ad_model.pseudo_anomalies.mixture import PseudoSample, make_sample
 from mc4ad_model.pseudo_anomalies.product import Product
@@ -33,7 +33,7 @@ MISSING_FORCE = 0.1
 
 @dataclass(frozen=True)
 class Source:
-    """A category that is learnt from."""
+    """A category that is learnt from: what samples are made of, and what they are compared with."""
 
     templates: Templates
     deviations: TemplateDeviations
@@ -41,9 +41,10 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class _Place:
-    """One template of a source: its index there, its surface, its voxels."""
+    """One template of a source: its id and index there, its surface, its voxels."""
 
     source: Source
+    name: str
     index: int
     product: Product
     voxels: TemplateVoxels
@@ -104,7 +105,7 @@ class DeviationSamples(torch.utils.data.Dataset[DeviationSample]):
         self._config, self._seed = config, seed
         self._names = [source.templates.category for source in sources]
         self._places = [
-            _Place(source, index, product_of(source.templates, name, seed), TemplateVoxels(
+            _Place(source, name, index, product_of(source.templates, name, seed), TemplateVoxels(
                 own, config.network.voxel_size, source.templates.noise_sigma))
             for source in sources
             for index, (name, own) in enumerate(
@@ -130,7 +131,8 @@ class DeviationSamples(torch.utils.data.Dataset[DeviationSample]):
         templates = place.source.templates
         count = int(rng.integers(*templates.points, endpoint=True))
         made = make_sample(place.product, count, self._config.mixture, rng)
-        cloud = made.points + rng.normal(scale=templates.noise_sigma, size=made.points.shape)
+        pristine = made.points - made.displacement
+        cloud = made.points + noise_of(templates, place.name, pristine, rng)
         turn = Rotation.from_quat(rng.normal(size=4)).as_matrix()
         pose = place.source.deviations.registration.register(cloud @ turn)
         if pose.template == place.index:
