@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -14,8 +15,8 @@ from scipy.spatial.transform import Rotation
 
 from mc4ad_model.methods import template_deviations
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
-from mc4ad_model.methods.template_deviations import TemplateDeviations, sampler
-from mc4ad_model.methods.templates import Templates
+from mc4ad_model.methods.template_deviations import TemplateDeviations
+from mc4ad_model.methods.templates import Templates, Track, simulated_cloud
 from tests.runs import toys
 
 ANCHORS, CLOUDS = 300, 8
@@ -42,16 +43,23 @@ def two_toys() -> Templates:
 
 
 @cache
-def toy_deviations() -> TemplateDeviations:
+def toy_clouds() -> Templates:
+    """Return both as a file without meshes has them."""
+    bare = tuple(replace(template, mesh=None) for template in two_toys().templates)
+    return replace(two_toys(), templates=bare, track="clouds")
+
+
+@cache
+def toy_deviations(track: Track = "meshes") -> TemplateDeviations:
     """Return the deviations of both, in the order of their ids: long_ball, tall_brick."""
     with small():
-        return TemplateDeviations.fit(two_toys(), 0)
+        return TemplateDeviations.fit(two_toys() if track == "meshes" else toy_clouds(), 0)
 
 
 def normal_cloud(seed: int, name: str = "tall_brick") -> NDArray[np.float64]:
     """Draw a noisy cloud (N, 3) of a toy without a defect, in its template's frame."""
     template = next(t for t in two_toys().templates if t.id == name)
-    return sampler(template, two_toys())(np.random.default_rng(seed))
+    return simulated_cloud(two_toys(), template, np.random.default_rng(seed))
 
 
 def dented(cloud: NDArray[np.float64], depth: float = 0.2) -> NDArray[np.bool_]:

@@ -21,7 +21,12 @@ from intravariance.geometry.mesh import Mesh
 from intravariance.geometry.sampling import sample_surface
 from intravariance.seeds import generator
 from mc4ad_model.registration.even_points import even_points
-from mc4ad_model.surfaces.estimated import EstimatedSurface, estimate_noise, estimate_surface
+from mc4ad_model.surfaces.estimated import (
+    FEWEST_POINTS,
+    EstimatedSurface,
+    estimate_noise,
+    estimate_surface,
+)
 
 # What is known of the templates: their meshes and the noise of the file, or only stored clouds.
 Track = Literal["meshes", "clouds"]
@@ -169,9 +174,10 @@ def read_templates(
 
 @lru_cache(maxsize=1)  # every category asks
 def _estimated_noise(dataset: Dataset) -> float:
-    """Estimate the noise of a file from the clouds of all its templates."""
+    """Estimate the noise of a file from the clouds of all its templates that are large enough."""
     clouds = [record.points for record in dataset if record.split == "train"]
-    return estimate_noise(clouds, generator(0, "noise"))
+    clouds = [cloud for cloud in clouds if len(cloud) >= FEWEST_POINTS]
+    return estimate_noise(clouds, generator(0, "noise")) if clouds else 0.0
 
 
 def check_scale(templates: Templates, remedy: str) -> None:

@@ -36,7 +36,7 @@ _ROUNDS = 30
 _KEPT = 0.9733  # variance of a standard normal distribution cut off at _WIDTH
 _AVERAGED = 32  # neighbours whose normals are averaged
 _CHUNK = 1000  # points at a time
-_ASKED, _ASKED_ROUNDS = 12, 10  # neighbours that are asked for the side of a normal
+_ASKED = 12  # neighbours that are asked for the side of a normal
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,17 +148,14 @@ def _variances(
 
 
 def _outward(points: Floats, normals: Floats) -> Floats:
-    """Turn normals (N, 3) to the side from which their points can be seen.
+    """Turn normals (N, 3) so that neighbours agree, and most to the side that can be seen."""
+    import open3d as o3d  # noqa: PLC0415 - weight
 
-    Neighbours are asked again and again: around an edge or in the noise a point's own view says
-    little.
-    """
-    near = cKDTree(points).query(points, k=min(_ASKED, len(points)))[1]
-    agreement = np.einsum("nkd,nd->nk", normals[near], normals)
-    votes = outward_votes(points, normals)
-    for _ in range(_ASKED_ROUNDS):
-        votes = (agreement * votes[near]).mean(axis=1)
-    return np.where(votes[:, None] < 0, -normals, normals)
+    cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(points))
+    cloud.normals = o3d.utility.Vector3dVector(normals)
+    cloud.orient_normals_consistent_tangent_plane(_ASKED)
+    turned = np.asarray(cloud.normals)
+    return turned if outward_votes(points, turned).sum() >= 0 else -turned
 
 
 def _shuffled(cloud: Cloud, rng: np.random.Generator) -> Floats:

@@ -5,21 +5,24 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 
 pytest.importorskip("torch", reason="torch is not installed: pip install '.[model]'")
 
 from intravariance.errors import InputError
 from mc4ad_model.deviation.statistics import deviations
-from mc4ad_model.methods.template_deviations import TemplateDeviations, product_of
+from mc4ad_model.methods.template_deviations import TemplateDeviations, noise_of, product_of
 from tests.deviations import (
     ANCHORS,
     NOISE,
     dented,
     normal_cloud,
     small,
+    toy_clouds,
     toy_deviations,
     turned,
     two_toys,
@@ -93,7 +96,7 @@ def test_a_cloud_in_another_unit_is_refused_with_the_factor(times):
 
 def test_what_is_kept_is_what_was_found():
     found = toy_deviations()
-    again = TemplateDeviations.from_arrays(found.arrays(), NOISE, "a.json")
+    again = TemplateDeviations.from_arrays(found.arrays(), found.description, Path("a"))
     assert again.ids == found.ids and again.noise_sigma == NOISE
     cloud = turned(normal_cloud(5))
     (pose, moved), (other, also_moved) = found.register(cloud), again.register(cloud)
@@ -130,12 +133,18 @@ def test_damaged_arrays_are_named(name, value):
     if value is not None:
         arrays[name] = value
     with pytest.raises(InputError, match=r"run/deviations\.json: expected .*'tall_brick'"):
-        TemplateDeviations.from_arrays(arrays, NOISE, "run/deviations.json")
+        TemplateDeviations.from_arrays(arrays, {}, Path("run/deviations"))
 
 
 def test_no_templates_at_all():
     with pytest.raises(InputError, match=r"a\.json: expected at least one template"):
-        TemplateDeviations.from_arrays({}, NOISE, "a.json")
+        TemplateDeviations.from_arrays({}, {}, Path("a"))
+
+
+def test_a_track_that_there_is_not():
+    arrays = toy_deviations().arrays()
+    with pytest.raises(InputError, match=r"a\.json: track = 'rails', expected meshes or clouds"):
+        TemplateDeviations.from_arrays(arrays, {"track": "rails"}, Path("a"))
 
 
 def test_products_of_another_scale_are_refused():
@@ -145,12 +154,31 @@ def test_products_of_another_scale_are_refused():
         TemplateDeviations.fit(replace(two_toys(), templates=(tiny,)), 0)
 
 
-@pytest.mark.parametrize("bare", [False, True])
-def test_a_product_for_pseudo_anomalies_is_made_of_the_mesh_or_of_the_stored_points(bare):
-    template = two_toys().templates[0]
-    if bare:
-        template = replace(template, mesh=None)
-    product = product_of(replace(two_toys(), templates=(template,)), "tall_brick", 0)
+@pytest.mark.parametrize("templates", [two_toys(), toy_clouds()], ids=["mesh", "cloud"])
+def test_a_product_for_pseudo_anomalies_is_made_of_the_mesh_or_of_the_estimated_surface(templates):
+    known = templates.track == "meshes"
+    product = product_of(templates, "tall_brick", 0)
     distance = (np.abs(product.points) / (0.3939, 0.4727, 0.7878)).max(axis=1) - 1
-    assert (np.abs(distance).max() < 1e-3) == (not bare)
-    assert np.abs(distance).mean() < 0.1
+    assert (np.abs(distance).max() < 1e-3) == known
+    assert np.abs(distance).mean() < 0.03
+    # with its noise, a product is the stored cloud again, or as noisy as the file is
+    noise = noise_of(templates, "tall_brick", product.points, np.random.default_rng(0))
+    if known:
+        assert noise.std() == pytest.approx(NOISE, rel=0.05)
+    else:
+        stored = templates.templates[0].points.astype(np.float64)
+        assert cKDTree(stored).query(product.points + noise)[0].max() < 1e-6
+
+
+def test_clouds_alone_tell_a_dent_from_chance():
+    """What is usual is known from one cloud of 2,500 points: a fresh one differs as that does."""
+    found = toy_deviations("clouds")
+    assert found.track == "clouds"
+    own = found.each[BRICK]
+    clouds = [found.register(turned(normal_cloud(s), s))[1] for s in range(20, 26)]
+    usual = np.stack([own.z_scores(cloud)[0] for cloud in clouds])
+    assert 0.7 < usual.std() < 1.4
+    moved = normal_cloud(2)
+    dented(moved)
+    near = np.linalg.norm(own.anchors.points - (0, 0, 0.7878), axis=1) < 0.2
+    assert deviations(own.z_scores(moved)[0])[near].mean() > 1.5 * np.sqrt((usual**2).mean())

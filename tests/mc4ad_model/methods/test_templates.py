@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 
 pytest.importorskip("torch", reason="torch is not installed: pip install '.[model]'")
 
@@ -16,6 +17,7 @@ from mc4ad_model.methods.mc4ad.method import MC4AD
 from mc4ad_model.methods.mc4ad.training_samples import TrainingSamples
 from mc4ad_model.methods.templates import (
     REGISTRATION_POINTS,
+    TRACKS,
     read_templates,
     registration_points,
 )
@@ -57,14 +59,46 @@ def test_a_template_without_a_mesh(tmp_path):
     path = make_dataset(tmp_path / "bare.h5", change=lambda sample, rng: replace(sample, mesh=None))
     with open_dataset(path) as dataset:
         data = read_templates(dataset, "ball")
-    with pytest.raises(InputError, match=r"ball.*no mesh.*--set data\.points=stored"):
-        MC4AD(tiny()).check(data)
-    MC4AD(tiny(*STORED), cpu()).check(data)
-    points, _ = arrays(TrainingSamples(data, tiny(*STORED), 0)[0])
-    assert len(points) in {len(template.points) for template in data.templates}
+        with pytest.raises(InputError, match=r"--track meshes: template ball\S+ has no mesh"):
+            read_templates(dataset, "ball", track="meshes")
+    assert data.track == "clouds" and data.registration_noise == 0
+    # no setting need be changed
+    for config in (tiny(), tiny(*STORED)):
+        MC4AD(config, cpu()).check(data)
+        points, _ = arrays(TrainingSamples(data, config, 0)[0])
+        assert len(points) in {len(template.points) for template in data.templates}
     # registration then has the stored points
     found = registration_points(data, 0)
     assert np.array_equal(found[data.templates[0].id], data.templates[0].points)
+
+
+def test_the_track_of_clouds_knows_neither_meshes_nor_the_noise(tmp_path):
+    spec = replace(small_specification(), points=(1500, 1500))
+    path = make_dataset(tmp_path / "small.h5", spec, sigma=0.02)
+    with open_dataset(path) as dataset:
+        known, found = (read_templates(dataset, "ball", track=track) for track in TRACKS)
+        again = read_templates(dataset, "ball", ["all"], track="clouds")
+    assert known.track == "meshes" and known.noise_sigma == 0.02
+    assert found.noise_sigma == pytest.approx(0.02, rel=0.15)
+    assert all(template.mesh is None for template in found.templates)
+    assert [t.noise_sigma for t in again.learn_from] == [found.noise_sigma] * 2
+    assert known.registration_noise == 0.02 and not known.surfaces
+    assert found.surfaces.keys() == {template.id for template in found.templates}
+
+
+def test_resampled_clouds_are_drawn_from_the_stored_ones():
+    data = toys()
+    first, again, other = (data.resampled(seed) for seed in (0, 0, 1))
+    assert first.track == "clouds"
+    for stored, one, two, three in zip(
+        data.templates, first.templates, again.templates, other.templates, strict=True
+    ):
+        assert one.mesh is None and one.points.shape == stored.points.shape
+        distance, rows = cKDTree(stored.points).query(one.points)
+        assert distance.max() == 0 and np.array_equal(one.normals, stored.normals[rows])
+        assert 0.5 < len(np.unique(rows)) / len(rows) < 0.75  # 1 - 1 / e is chance
+        assert np.array_equal(one.points, two.points)
+        assert not np.array_equal(one.points, three.points)
 
 
 def test_registration_points_are_on_the_surface():

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,6 @@ from intravariance.errors import InputError
 from mc4ad_model.methods.mc4ad.deviations.detector import CALIBRATION_CLOUDS, DeviationDetector
 from mc4ad_model.methods.mc4ad.deviations.network import new_network
 from tests.deviations import (
-    NOISE,
     POINTS,
     dented,
     deviating,
@@ -31,7 +32,7 @@ def detector() -> DeviationDetector:
     """Return one whose network was not trained: what it says depends on the cloud all the same."""
     network = new_network(deviating().network, generator=torch.Generator().manual_seed(4)).eval()
     made = DeviationDetector(network, toy_deviations())
-    made.calibrate(two_toys(), 0)
+    made.normal_evidence = made.evidence_of_normal_clouds(two_toys(), 0)
     return made
 
 
@@ -79,7 +80,9 @@ def test_scores_do_not_depend_on_the_order_of_the_points(detector):
 
 
 def test_what_is_kept_scores_as_what_was_calibrated(detector):
-    again = DeviationDetector.from_arrays(detector.network, detector.arrays(), NOISE, "a.json")
+    again = DeviationDetector.from_arrays(
+        detector.network, detector.arrays(), detector.deviations.description, Path("a")
+    )
     cloud = turned(normal_cloud(3))
     first, second = detector.score(cloud), again.score(cloud)
     assert first.object == second.object
@@ -93,12 +96,13 @@ def test_evidence_of_other_templates_is_refused(detector, value):
     if value is not None:
         arrays["normal_scores"] = value
     with pytest.raises(InputError, match=r"a\.json: expected the evidence in normal clouds"):
-        DeviationDetector.from_arrays(detector.network, arrays, NOISE, "a.json")
+        DeviationDetector.from_arrays(
+            detector.network, arrays, detector.deviations.description, Path("a")
+        )
 
 
 def test_calibration_depends_on_the_seed_alone(detector):
-    again, other = (DeviationDetector(detector.network, toy_deviations()) for _ in range(2))
-    again.calibrate(two_toys(), 0)
-    other.calibrate(two_toys(), 1)
-    assert np.array_equal(again.normal_evidence, detector.normal_evidence)
-    assert not np.array_equal(other.normal_evidence, detector.normal_evidence)
+    bare = DeviationDetector(detector.network, toy_deviations())
+    again, other = (bare.evidence_of_normal_clouds(two_toys(), seed) for seed in (0, 1))
+    assert np.array_equal(again, detector.normal_evidence)
+    assert not np.array_equal(other, detector.normal_evidence)
