@@ -153,13 +153,26 @@ def test_errors_are_found_before_anything_is_written(iv, tmp_path, arguments, ch
 
 
 def test_a_template_without_a_mesh(tmp_path):
+    """As of scans: it is trained without any change of a setting, and the run says so."""
     bare = make_dataset(tmp_path / "bare.h5", change=lambda sample, rng: replace(sample, mesh=None))
     words = line(bare, "--out", tmp_path / "out", "--workers", 0)
-    result = CliRunner().invoke(cli.main, words)
-    assert result.exit_code == 2
-    assert "data.points=stored" in result.stderr
-    stored = CliRunner().invoke(cli.main, [*words, "--set", "data.points=stored"])
-    assert stored.exit_code == 0
+    refused = CliRunner().invoke(cli.main, [*words, "--track", "meshes"])
+    assert refused.exit_code == 2
+    assert "ball_train_000 has no mesh; take --track clouds" in refused.stderr
+    assert CliRunner().invoke(cli.main, words).exit_code == 0
+    assert read_run(tmp_path / "out" / "ball").track == "clouds"
+
+
+def test_the_track_of_clouds_can_be_asked_for(iv, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert iv("--category", "ball", "--track", "clouds").exit_code == 0
+    folder = Path("runs", "small-released-0-clouds")
+    assert read_run(folder / "ball").track == "clouds"
+    with_meshes = iv("--category", "ball", "--out", folder)
+    assert with_meshes.exit_code == 2
+    assert "track = 'clouds', now 'meshes'" in with_meshes.stderr
+    words = ["evaluate", "--data", data, "--run", folder]
+    assert "Track: mc4ad released (clouds): clouds" in CliRunner().invoke(cli.main, words).stdout
 
 
 @pytest.mark.skipif(

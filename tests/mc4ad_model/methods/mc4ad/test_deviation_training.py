@@ -24,9 +24,10 @@ from intravariance.seeds import generator
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
 from mc4ad_model.methods.mc4ad.deviations import detector
 from mc4ad_model.methods.mc4ad.method import MC4AD, SHARED
+from mc4ad_model.methods.saved_files import load_arrays
 from mc4ad_model.methods.templates import Templates
 from mc4ad_model.runs.run_folder import Run
-from tests.deviations import deviating, small, two_toys
+from tests.deviations import deviating, small, turned, two_toys
 from tests.mc4ad_model.methods.mc4ad.test_training import at_step
 from tests.runs import cpu, make_run, results
 
@@ -123,6 +124,22 @@ def test_a_category_that_it_did_not_learn_from_has_a_detector(joint):
     assert found.object == again.object
     assert np.array_equal(found.points, again.points)
     assert np.array_equal(found.force, again.force)
+
+
+def test_clouds_alone_are_enough_and_simulated_ones_meet_templates_as_uncertain(tmp_path):
+    ball = replace(
+        BALL, track="clouds", templates=(replace(BALL.templates[0], mesh=None),), category="ball"
+    )
+    run = make_run(tmp_path / "ball", TOGETHER, category="ball", track="clouds")
+    fitted = run.fit(replace(ball, learn_from=(ball,)), cpu())
+    kept, _ = load_arrays(tmp_path / SHARED / "deviations-ball")
+    own, description = load_arrays(run.folder / "deviations")
+    assert description["track"] == "clouds"
+    stored = ball.templates[0].points
+    surface, drawn = own["long_ball/surface"], kept["long_ball/surface"]
+    assert np.array_equal(surface, stored) and len(np.unique(drawn, axis=0)) < 0.75 * len(stored)
+    cloud = turned(stored.astype(np.float64))
+    assert fitted.score(cloud).object == run.load_method(cpu()).score(cloud).object
 
 
 def test_interrupted_and_gone_on_with_from_another_category_it_is_the_same(joint, tmp_path):
