@@ -26,7 +26,9 @@ from mc4ad_model.surfaces.local_fits import FEWEST, Floats, fit_quadrics
 Cloud = NDArray[np.float32]
 
 FEWEST_POINTS = 100  # of a cloud
-_WIDTH = 3.0  # of the cylinder's radius and half height, in standard deviations of the noise
+# Radius and half height of cylinders, in standard deviations of the noise: where it is measured,
+# and where it is smoothed away. Wider ones round more edges off, and narrower ones smooth less.
+_WIDTH, _SMOOTHING_WIDTH = 3.0, 4.5
 _SPACING = 40  # neighbours whose distance sets where the search for the noise begins
 _PLACES = 4800  # of all clouds together, where the noise is measured
 _QUIET = 0.25  # share of them, those that spread least, which say what the noise is
@@ -129,7 +131,8 @@ def _feet(
     for start in range(0, len(points), _CHUNK):
         where = np.arange(start, min(start + _CHUNK, len(points)))
         along = None if axes is None else axes[where]
-        fits = fit_quadrics(points, tree, where, np.full(len(where), _WIDTH * noise_sigma), along)
+        width = np.full(len(where), _SMOOTHING_WIDTH * noise_sigma)
+        fits = fit_quadrics(points, tree, where, width, along)
         known = (fits.number >= FEWEST)[:, None]
         feet[where] += np.where(known, fits.height[:, None] * fits.axes, 0.0)
         normals[where] = np.where(known, fits.normals, fits.axes)
