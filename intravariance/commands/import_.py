@@ -61,9 +61,8 @@ def import_command(
     LAYOUT is auto, anomaly-shapenet, real3d-ad, mvtec-3d-ad, hf-parquet or folder. PATH is a folder
     or a .zip file; of hf-parquet a folder, from which the file comes back as it was, so that
     --name, --normalise, --skip-bad, --follow-links and --jobs do not apply. Everything works on the
-    file that works on a built one: verify, info, preview, train (with --preset quick --set
-    data.points=stored), evaluate. Killed at any moment, the same command carries on; of hf-parquet
-    it begins again.
+    file that works on a built one: verify, info, preview, train, evaluate. Killed at any moment,
+    the same command carries on; of hf-parquet it begins again.
     """
     settings = ImportSettings(layout, path, name, normalise, skip_bad, quiet, follow_links)
     if jobs not in (None, 1) and restores(settings):

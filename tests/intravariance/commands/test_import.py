@@ -136,7 +136,7 @@ def test_killed_it_carries_on(tmp_path: Path) -> None:
 def test_a_network_trains_on_it(
     files: dict[str, Path], name: str, frame: str, tmp_path: Path
 ) -> None:
-    """The commands themselves: a wrong setting is told apart, a right one gives numbers."""
+    """The commands themselves, without a setting for what scans lack: meshes."""
     pytest.importorskip("torch")
     from mc4ad_model.commands.evaluate import evaluate_command  # noqa: PLC0415 - weight
     from mc4ad_model.commands.train import train_command  # noqa: PLC0415 - weight
@@ -149,12 +149,14 @@ def test_a_network_trains_on_it(
     words = ["--data", str(files[name]), "--category", category, "--out", str(tmp_path / "run")]
     words += ["--preset", "released", "--workers", "0", "--device", "cpu", "--quiet"]
     words += [word for setting in settings for word in ("--set", setting)]
-    refused = CliRunner().invoke(train_command, words)
+    refused = CliRunner().invoke(train_command, [*words, "--track", "meshes"])
     assert isinstance(refused.exception, InputError)
-    assert "--set data.points=stored" in str(refused.exception)
-    trained = CliRunner().invoke(train_command, [*words, "--set", "data.points=stored"])
+    assert "take --track clouds" in str(refused.exception)
+    trained = CliRunner().invoke(train_command, words)
     assert trained.exit_code == 0, trained.output
     evaluation = ["--data", str(files[name]), "--run", str(tmp_path / "run"), "--quiet", "--json"]
     evaluated = CliRunner().invoke(evaluate_command, evaluation)
     assert evaluated.exit_code == 0, evaluated.output
-    assert np.isfinite(json.loads(evaluated.stdout)["categories"][category]["metrics"]["o_auroc"])
+    printed = json.loads(evaluated.stdout)
+    assert printed["track"] == "clouds"
+    assert np.isfinite(printed["categories"][category]["metrics"]["o_auroc"])
