@@ -212,8 +212,7 @@ def _as_text(found: dict[str, list[CategoryEvaluation]], groups: dict[str, _Grou
     parts = [
         text_table(heading, rows)
         + "\nEPE, cosine: of the force where the defect moved points; zero-EPE: error of no force"
-        + "\nTrack: "
-        + "; ".join(f"{name}: {group.runs[0].track}" for name, group in groups.items())
+        + f"\nTrack: {_track(groups.values())}"
     ]
     for name, each in found.items():
         title = "" if len(found) == 1 else f"{name}: "
@@ -224,6 +223,12 @@ def _as_text(found: dict[str, list[CategoryEvaluation]], groups: dict[str, _Grou
             *(title + _cost(one) for one in each),
         ]
     return "\n\n".join(parts)
+
+
+def _track(groups: Iterable[_Group]) -> str:
+    """Say what the methods knew of the templates."""
+    tracks = {group.runs[0].track for group in groups}
+    return tracks.pop() if len(tracks) == 1 else "meshes, or clouds where the name says so"
 
 
 def _cost(one: CategoryEvaluation) -> str:

@@ -172,7 +172,7 @@ def test_the_track_of_clouds_can_be_asked_for(iv, data, tmp_path, monkeypatch):
     assert with_meshes.exit_code == 2
     assert "track = 'clouds', now 'meshes'" in with_meshes.stderr
     words = ["evaluate", "--data", data, "--run", folder]
-    assert "Track: mc4ad released (clouds): clouds" in CliRunner().invoke(cli.main, words).stdout
+    assert "\nTrack: clouds\n" in CliRunner().invoke(cli.main, words).stdout
 
 
 @pytest.mark.skipif(
