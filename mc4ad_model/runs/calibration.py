@@ -16,6 +16,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from intravariance.dataset.provenance import software
 from intravariance.dataset.store import Dataset
 from intravariance.errors import InputError, IntegrityError
@@ -33,7 +35,7 @@ from mc4ad_model.evaluation.results import describe
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods import method_class
 from mc4ad_model.methods.method import OBJECT_RULES
-from mc4ad_model.methods.saved_files import read_json, reading, write_json
+from mc4ad_model.methods.saved_files import read_json, write_json
 from mc4ad_model.methods.templates import read_templates
 from mc4ad_model.runs.run_folder import CALIBRATION, TIMING, Run
 
@@ -127,10 +129,12 @@ def read_calibration(
     path = run.folder / CALIBRATION
     if not path.is_file():
         raise InputError(_missing(run.folder, dataset.path))
-    with reading():
+    again = f"calibrate again: `iv calibrate --run {run.folder} --data {dataset.path} --force`"
+    try:
         content = read_json(path, CALIBRATION_FORMAT)
         scores = _scores(content, path)
-    again = f"calibrate again: `iv calibrate --run {run.folder} --data {dataset.path} --force`"
+    except IntegrityError as error:
+        raise InputError(f"{error}; {again}") from error
     if (stated := content["sha256"]) != (now := _fitted(run)):
         names = sorted(n for n in {*stated, *now} if stated.get(n) != now.get(n))
         raise InputError(f"{path}: is of another fit, {', '.join(names)} differs since; {again}")
@@ -159,16 +163,18 @@ def _scores(content: dict[str, Any], path: Path) -> NormalScores:
         kinds = (content["sha256"], content["conditions"], content["dataset"])
         if len(counts) != 1 or not content["clouds"] or not all(isinstance(k, dict) for k in kinds):
             raise ValueError("numbers of scores differ, or a part is missing")
+        if not np.isfinite([value for values in objects.values() for value in values]).all():
+            raise ValueError("a score is not finite")
     except (LookupError, TypeError, ValueError) as error:
-        raise IntegrityError(f"{path}: contradicts its format: {error!r}.") from error
+        raise IntegrityError(f"{path}: contradicts its format: {error!r}") from error
     return NormalScores(objects, points)
 
 
 def _fitted(run: Run) -> dict[str, str]:
     """Return name -> SHA-256 of the files that the run's method wrote."""
     patterns = method_class(run.method).files
-    names = {path.name for pattern in patterns for path in run.folder.glob(pattern)} - {TIMING}
-    return {name: sha256_of(run.folder / name) for name in sorted(names)}
+    names = {path.name for pattern in patterns for path in run.folder.glob(pattern)}
+    return {name: sha256_of(run.folder / name) for name in sorted(names - {TIMING})}
 
 
 def _plain(conditions: Conditions) -> dict[str, Any]:

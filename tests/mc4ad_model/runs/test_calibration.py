@@ -15,9 +15,10 @@ pytest.importorskip("pydantic")
 
 from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError
-from mc4ad_model.evaluation.calibration import NormalScores
+from mc4ad_model.evaluation.calibration import OWN, NormalScores
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods import method_class
+from mc4ad_model.methods.method import OBJECT_RULES
 from mc4ad_model.runs.calibration import (
     calibrate_run,
     check_calibratable,
@@ -28,6 +29,7 @@ from mc4ad_model.runs.run_folder import Run, read_run
 from tests.samples import UNEVEN, make_dataset
 
 MACHINE = Machine(quiet=True)
+RULES = (OWN, *OBJECT_RULES)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +103,8 @@ def test_another_build_is_said_and_another_noise_refused(
     [
         ({"format": "notes"}, "another file"),
         ({"version": 9}, "version 9"),
-        ({"objects": {"method": [0.1]}}, "contradicts its format"),
+        ({"objects": {"method": [0.1]}}, "contradicts its format.*calibrate again"),
+        ({"objects": dict.fromkeys(RULES, [float("nan")] * 19)}, "not finite"),
         ({"clouds": 20}, "numbers of scores differ"),
         ({"sha256": None}, "a part is missing"),
         ({"points": [["high", 1]]}, "contradicts its format"),
