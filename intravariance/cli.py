@@ -17,6 +17,7 @@ from intravariance.errors import BackendUnavailable, IVError
 SUMMARIES = {
     "ablate": "Train and evaluate the variants of one of the paper's ablations.",
     "build": "Build a dataset: base meshes, Blender defects, labelled point clouds, one HDF5 file.",
+    "calibrate": "Score simulated normal products, so that alarms are false at a rate you choose.",
     "card": "Write the dataset card (Markdown) of a dataset file.",
     "compare": "Show what an evaluation got right and wrong: rankings, heat maps, a page.",
     "evaluate": "Evaluate one or several methods on a dataset's test samples, in one table.",

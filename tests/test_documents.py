@@ -35,6 +35,7 @@ PICTURES = ("--size", "64", "--points", "150", "--samples", "1")
 # Options that make a command quick, added at its end.
 QUICKER = {
     "train": ("--workers", "0", *(word for change in TINY for word in ("--set", change))),
+    "calibrate": ("--clouds", "99"),
     "compare": PICTURES,
     "preview": ("--size", "64"),
     "import": ("--jobs", "1"),

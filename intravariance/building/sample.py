@@ -56,15 +56,16 @@ def make_sample(
     base: Mesh,
     origin: str,
     settings: SampleSettings,
-    blender: BlenderWorker,
+    blender: BlenderWorker | None,
     unit_radius: float = np.nan,
 ) -> Sample:
     """Make one sample.
 
     base : the pristine mesh of the job's subcategory in its unit-sphere frame; origin : where it
-    came from; unit_radius : radius of the unit sphere in units of that file, NaN where nobody
-    knows. Every random number is drawn from a generator derived from the seed, the job's id and a
-    purpose. Points, noise and pose are drawn in the same way for normal and defective samples.
+    came from; blender : makes defects, None will do for a normal sample; unit_radius : radius of
+    the unit sphere in units of that file, NaN where nobody knows. Every random number is drawn from
+    a generator derived from the seed, the job's id and a purpose. Points, noise and pose are drawn
+    in the same way for normal and defective samples.
     Raises ImpossibleDefect or BlenderCrash (see `BlenderWorker.defect`).
     """
     pristine = base
@@ -96,7 +97,11 @@ def make_sample(
 
 
 def _scanned(
-    job: SampleJob, base: Mesh, pristine: Mesh, settings: SampleSettings, blender: BlenderWorker
+    job: SampleJob,
+    base: Mesh,
+    pristine: Mesh,
+    settings: SampleSettings,
+    blender: BlenderWorker | None,
 ) -> tuple[Defective, Scanner, Scanned]:
     """Make the product defective and scan it.
 
@@ -130,10 +135,11 @@ def _scanned(
 
 
 def _defective(
-    job: SampleJob, pristine: Mesh, seed: int, attempt: int, blender: BlenderWorker
+    job: SampleJob, pristine: Mesh, seed: int, attempt: int, blender: BlenderWorker | None
 ) -> Defective:
     if job.severity is None:
         return _without_defect(pristine)
+    assert blender is not None
     again = (f"again {attempt}",) if attempt else ()
     return blender.defect(
         job.defect, pristine, entropy(seed, job.id, "defect", *again), job.severity

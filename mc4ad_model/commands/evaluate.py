@@ -19,11 +19,13 @@ from intravariance.errors import InputError
 from intravariance.progress import say
 from intravariance.tables import Cell, show, text_table
 from mc4ad_model.commands import options
+from mc4ad_model.evaluation.alarms import AlarmMetrics, MeanAlarms, mean_alarms
 from mc4ad_model.evaluation.evaluate import CategoryEvaluation, check_records
 from mc4ad_model.evaluation.results import check_results_folder, describe
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods import method_class, method_names
 from mc4ad_model.methods.method import OBJECT_RULES, ObjectRule
+from mc4ad_model.runs.calibration import check_calibrated, read_calibration
 from mc4ad_model.runs.jobs import (
     check_evaluable,
     default_folder,
@@ -31,7 +33,7 @@ from mc4ad_model.runs.jobs import (
     evaluated_records,
     train_runs,
 )
-from mc4ad_model.runs.run_folder import Run, find_runs
+from mc4ad_model.runs.run_folder import Run, choose_runs, find_runs
 
 # Heading, and where the number is found; the mean over categories is unweighted, as in the paper.
 _COLUMNS: dict[str, Callable[[CategoryEvaluation], float | None]] = {
@@ -88,6 +90,14 @@ class _Group:
     help="Object score instead of the method's: the largest point score, the mean, or the mean of "
     "the highest.",
 )
+@click.option(
+    "--false-alarms",
+    multiple=True,
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="RATE",
+    help="Say how many objects are detected at this rate of false alarms, 0.01 say; may be "
+    "repeated. The threshold is that of `iv calibrate`, which comes first.",
+)
 @common.number_option("--seed", 0, 0, help="Seed of the bootstrap intervals.")
 @common.json_option
 @options.scoring_options
@@ -99,6 +109,7 @@ def evaluate_command(
     out: Path | None,
     force: bool,
     rule: ObjectRule | None,
+    false_alarms: tuple[float, ...],
     seed: int,
     as_json: bool,
     machine: Machine,
@@ -111,16 +122,21 @@ def evaluate_command(
     if not run and not methods:
         raise InputError("nothing to evaluate: give --run FOLDER, --method NAME, or both")
     with open_dataset(data) as dataset:
-        groups = [_Group(folder, _choose(folder, categories)) for folder in run]
+        groups = [_Group(folder, choose_runs(folder, categories)) for folder in run]
         # whatever can be wrong is found before the first training or evaluation, which take time
         check_evaluable([one for group in groups for one in group.runs], dataset, machine)
+        rates = tuple(dict.fromkeys(false_alarms))
+        if rates:
+            _check_calibrated(groups, methods, dataset)
         groups += [_trained(name, dataset, categories, machine) for name in methods]
+        for one in (one for group in groups for one in group.runs if rates):
+            read_calibration(one, dataset, rates)
         targets = _targets(groups, out)
         for target in targets.values():
             check_results_folder(target, force)
         found = {
             name: [
-                evaluate_into(targets[run.folder], run, dataset, rule, seed, machine)
+                evaluate_into(targets[run.folder], run, dataset, rule, seed, machine, rates)
                 for run in group.runs
             ]
             for name, group in _named(groups).items()
@@ -132,15 +148,14 @@ def evaluate_command(
     say(f"results: {', '.join(map(str, targets.values()))}", machine.quiet)
 
 
-def _choose(folder: Path, categories: Sequence[str]) -> tuple[Run, ...]:
-    runs = find_runs(folder)
-    known = {run.category for run in runs}
-    if unknown := [name for name in categories if name not in known]:
-        raise InputError(
-            f"--category {', '.join(unknown)}: expected one that {folder} was trained on: "
-            f"{', '.join(sorted(known))}"
-        )
-    return tuple(run for run in runs if not categories or run.category in categories)
+def _check_calibrated(groups: Sequence[_Group], methods: Sequence[str], dataset: Dataset) -> None:
+    """Check that there are calibrations, before methods are trained that have none."""
+    folders = [run.folder for group in groups for run in group.runs]
+    for name in methods:
+        settings = method_class(name).Settings.load()
+        folders.append(default_folder(dataset, name, settings, seed=0))
+    for folder in folders:
+        check_calibrated(folder, dataset.path)
 
 
 def _trained(method: str, dataset: Dataset, categories: Sequence[str], machine: Machine) -> _Group:
@@ -197,6 +212,7 @@ def _plain(found: Sequence[CategoryEvaluation], runs: Sequence[Run]) -> dict[str
             for one in found
         },
         "mean": {name: mean([value(one) for one in found]) for name, value in _COLUMNS.items()},
+        "alarms": [asdict(mean_alarms(each)) for each in _by_rate(found)],
     }
 
 
@@ -220,6 +236,7 @@ def _as_text(found: dict[str, list[CategoryEvaluation]], groups: dict[str, _Grou
             f"{title}95 % bootstrap intervals over objects\n" + _intervals(each),
             f"{title}Defect types: O-AUROC against the normal objects / P-AUROC of their own "
             "points\n" + _defects(each),
+            *([title + _alarms(each)] if each[0].metrics.alarms else []),
             *(title + _cost(one) for one in each),
         ]
     return "\n\n".join(parts)
@@ -262,6 +279,41 @@ def _defects(found: Sequence[CategoryEvaluation]) -> str:
         rows.append([one.category, *map(_pair, columns[-1])])
     means = [_pair(map(mean, zip(*column, strict=True))) for column in zip(*columns, strict=True)]
     return text_table(["category", *names], [*rows, ["mean", *means]])
+
+
+def _by_rate(found: Sequence[CategoryEvaluation]) -> list[tuple[AlarmMetrics, ...]]:
+    """For each rate of false alarms that was asked for, the alarms of each category."""
+    return list(zip(*(one.metrics.alarms for one in found), strict=True))
+
+
+def _alarms(found: Sequence[CategoryEvaluation]) -> str:
+    heading = [
+        "category",
+        "asked for",
+        "threshold",
+        "detected",
+        "false alarms",
+        "of",
+        "95 % interval",
+    ]
+
+    def cells(one: AlarmMetrics | MeanAlarms) -> list[Cell]:
+        interval = "{:.3f} to {:.3f}".format(*one.false_alarm_interval)
+        counts = f"{one.false_alarms}/{one.normal}"
+        return [one.detection_rate, one.false_alarm_rate, counts, interval]
+
+    rows: list[list[Cell]] = []
+    for each in _by_rate(found):
+        rate = f"{each[0].rate:g}"
+        for one, own in zip(found, each, strict=True):
+            rows.append([one.category, rate, own.threshold, *cells(own)])
+        rows.append(["mean", rate, None, *cells(mean_alarms(each))])
+    return (
+        "Alarms above the calibrated threshold: share of the defective objects (detected) and of "
+        "the normal ones (false alarms)\n"
+        f"{text_table(heading, rows)}\n"
+        "95 % interval: Clopper-Pearson, of the normal objects of all categories for the mean"
+    )
 
 
 def _pair(values: Iterable[float | None]) -> str:

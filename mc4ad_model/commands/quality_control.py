@@ -22,10 +22,11 @@ from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError
 from intravariance.tables import Cell, text_table
 from mc4ad_model.commands import options
+from mc4ad_model.evaluation.normal_products import calibration_clouds, conditions_of
 from mc4ad_model.evaluation.results import describe
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods.templates import read_templates
-from mc4ad_model.quality_control.cascade import Scores, calibration_clouds, score_objects
+from mc4ad_model.quality_control.cascade import Scores, score_objects
 from mc4ad_model.quality_control.gain import StageComparison, Timing, compare_stages
 from mc4ad_model.runs.jobs import check_evaluable, evaluated_records
 from mc4ad_model.runs.run_folder import Run, find_runs
@@ -136,9 +137,9 @@ def _compare(
     calibration = None
     if clouds:
         data = read_templates(dataset, category)
-        pose = dataset.metadata["identity"].get("pose", "so3")
+        conditions = conditions_of(dataset)
         first, second = both(
-            lambda: calibration_clouds(data, pose, clouds, seed), clouds, f"normal {category}"
+            lambda: calibration_clouds(data, conditions, clouds, seed), clouds, f"normal {category}"
         )
         calibration = first, second
     scores = both(lambda: (record.points for record in records), len(records), category)

@@ -17,6 +17,7 @@ from annotations.vocabulary import NORMAL
 from intravariance.dataset.store import Record
 from intravariance.seeds import generator
 from mc4ad_model.evaluation import metrics
+from mc4ad_model.evaluation.alarms import AlarmMetrics, alarm_metrics
 from mc4ad_model.methods.method import OBJECT_RULES
 
 Scores = Mapping[str, NDArray[np.float32]]
@@ -43,6 +44,9 @@ class SampleRow:
         End-point error and cosine over displaced points; epe_rest: error over unlabelled points.
     seconds
         Time it took, as `mc4ad_model.evaluation.evaluate` defines it.
+    p_value
+        Of its object score among those of normal products (`mc4ad_model.evaluation.alarms`); None
+        where it was evaluated without a calibration.
     """
 
     id: str
@@ -63,6 +67,7 @@ class SampleRow:
     epe_rest: float | None
     cosine: float | None
     seconds: float
+    p_value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,8 @@ class CategoryMetrics:
     """Metrics of a category. Points are pooled, p_auroc_objects is the mean over defective objects.
 
     o_auroc and o_aupr are under the configured rule, o_auroc_max and so on under each. Intervals
-    are (low, high), from `metrics.auroc_interval` with its defaults.
+    are (low, high), from `metrics.auroc_interval` with its defaults. alarms : at each rate of false
+    alarms that was asked for.
     """
 
     objects: int
@@ -111,10 +117,15 @@ class CategoryMetrics:
     o_auroc_top: float
     force: ForceMetrics
     defects: dict[str, DefectMetrics]
+    alarms: tuple[AlarmMetrics, ...] = ()
 
 
 def category_metrics(
-    records: Sequence[Record], rows: Sequence[SampleRow], scores: Scores, seed: int = 0
+    records: Sequence[Record],
+    rows: Sequence[SampleRow],
+    scores: Scores,
+    seed: int = 0,
+    thresholds: Mapping[float, float] | None = None,
 ) -> CategoryMetrics:
     """Metrics from the rows and the point scores.
 
@@ -125,6 +136,8 @@ def category_metrics(
     scores : (N,) for each sample's id
     seed
         Of the bootstrap intervals.
+    thresholds
+        Of object scores, by the rate of false alarms that each is for.
     """
     labels = [record.labels for record in records]
     values = [scores[record.id] for record in records]
@@ -154,6 +167,10 @@ def category_metrics(
         **by_rule,
         force=force_metrics(rows),
         defects=_defects(rows, labels, values),
+        alarms=tuple(
+            alarm_metrics(rate, threshold, [row.anomalous for row in rows], list(objects))
+            for rate, threshold in (thresholds or {}).items()
+        ),
     )
 
 

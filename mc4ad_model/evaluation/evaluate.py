@@ -18,13 +18,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from annotations.vocabulary import NORMAL
 from intravariance.dataset.store import Record
 from intravariance.errors import InputError
 from intravariance.progress import track
 from mc4ad_model.evaluation import metrics
+from mc4ad_model.evaluation.alarms import alarm_threshold, check_clouds, p_value
 from mc4ad_model.evaluation.category_metrics import CategoryMetrics, SampleRow, category_metrics
 from mc4ad_model.evaluation.scoring import predicted_object_score
 from mc4ad_model.machine.memory import peak_memory, reset_peak_memory
@@ -59,6 +60,8 @@ def evaluate_category(
     rule: ObjectRule | None = None,
     seed: int = 0,
     quiet: bool = False,
+    normal: ArrayLike = (),
+    false_alarms: Sequence[float] = (),
 ) -> CategoryEvaluation:
     """Evaluate a method on the test samples of one category.
 
@@ -74,27 +77,36 @@ def evaluate_category(
         Of the bootstrap intervals.
     quiet
         Whether to leave out progress on stderr.
+    normal : (K,) object scores of normal products under the rule, for p-values; none without them
+    false_alarms
+        Rates of false alarms to take thresholds for.
 
     Raises
     ------
     InputError
-        The samples are of one class only, or a prediction cannot be used; named.
+        The samples are of one class only, a prediction cannot be used, or there are too few normal
+        products for a rate; named.
     """
     check_records(records)
+    for rate in false_alarms:
+        check_clouds(np.size(normal), rate, records[0].category)
     category = records[0].category
     reset_peak_memory()
     _scored(records[0].id, records[0].points, scorer)
     rows, scores = [], {}
     for record in track(records, len(records), f"evaluate {category}", quiet):
         row, scores[record.id] = _evaluate(record, scorer, rule)
+        if np.size(normal):
+            row = replace(row, p_value=p_value(normal, row.object_score))
         rows.append(row)
     seconds = sum(row.seconds for row in rows)
     memory, memory_of = peak_memory()
+    thresholds = {rate: alarm_threshold(normal, rate) for rate in false_alarms}
     return CategoryEvaluation(
         category=category,
         rows=tuple(rows),
         point_scores=scores,
-        metrics=category_metrics(records, rows, scores, seed),
+        metrics=category_metrics(records, rows, scores, seed, thresholds),
         cost=Cost(seconds, len(rows) / max(seconds, 1e-9), scorer.parameters, memory, memory_of),
     )
 

@@ -8,9 +8,9 @@
 
 The folder appears whole or not at all, and is replaced only when it is as written (see
 `files.folders`). `metrics.json` holds the SHA-256 of the two tables too, so that those of another
-evaluation are not read with it. Earlier versions wrote the same files without SHA256SUMS. Numbers
-keep all their digits. The times in `samples.csv` and "cost" differ from one evaluation to the next;
-nothing else does.
+evaluation are not read with it. Version 1 has neither p-values nor alarms, and its first files came
+without SHA256SUMS. Numbers keep all their digits. The times in `samples.csv` and "cost" differ from
+one evaluation to the next; nothing else does.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from intravariance.errors import InputError, IntegrityError, IVError
 from intravariance.files.checksums import sha256_of
 from intravariance.files.folders import check_folder, new_folder, write_member
 from intravariance.tables import csv_table
+from mc4ad_model.evaluation.alarms import AlarmMetrics
 from mc4ad_model.evaluation.category_metrics import (
     CategoryMetrics,
     DefectMetrics,
@@ -40,9 +41,10 @@ from mc4ad_model.evaluation.evaluate import CategoryEvaluation, Cost
 from mc4ad_model.methods.saved_files import read_json
 
 EVALUATION_FORMAT = "intravariance-evaluation"
-EVALUATION_VERSION = 1
+EVALUATION_VERSION = 2
 SAMPLES_FILE, POINTS_FILE, METRICS_FILE = "samples.csv", "points.safetensors", "metrics.json"
 _COLUMNS = get_type_hints(SampleRow)
+_COLUMNS_OF_VERSION_1 = {name: kind for name, kind in _COLUMNS.items() if name != "p_value"}
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def read_results(folder: Path) -> Results:
     path = folder / METRICS_FILE
     if not path.is_file():
         raise InputError(f"{path}: no such file; make it with `iv evaluate`")
-    content = read_json(path, EVALUATION_FORMAT, [EVALUATION_VERSION])
+    content = read_json(path, EVALUATION_FORMAT, range(1, EVALUATION_VERSION + 1))
     parts = {}
     for name in (SAMPLES_FILE, POINTS_FILE):
         try:
@@ -167,7 +169,9 @@ def read_results(folder: Path) -> Results:
             )
         evaluation = CategoryEvaluation(
             category=content["category"],
-            rows=_from_csv(parts[SAMPLES_FILE]),
+            rows=_from_csv(
+                parts[SAMPLES_FILE], _COLUMNS_OF_VERSION_1 if content["version"] == 1 else _COLUMNS
+            ),
             point_scores=safetensors.numpy.load(parts[POINTS_FILE]),
             metrics=_metrics(content["metrics"]),
             cost=Cost(**content["cost"]),
@@ -219,7 +223,10 @@ def recompute(results: Results, dataset: Dataset) -> CategoryMetrics:
     """
     records = evaluated_samples(results, dataset)
     evaluation = results.evaluation
-    return category_metrics(records, evaluation.rows, evaluation.point_scores, results.seed)
+    thresholds = {one.rate: one.threshold for one in evaluation.metrics.alarms}
+    return category_metrics(
+        records, evaluation.rows, evaluation.point_scores, results.seed, thresholds
+    )
 
 
 def describe(dataset: Dataset) -> dict[str, str]:
@@ -231,16 +238,16 @@ def describe(dataset: Dataset) -> dict[str, str]:
     }
 
 
-def _from_csv(content: bytes) -> tuple[SampleRow, ...]:
+def _from_csv(content: bytes, columns: Mapping[str, Any]) -> tuple[SampleRow, ...]:
     kinds: dict[Any, Callable[[str], Any]] = {
         str: str, int: int, float: float,
         float | None: lambda text: float(text) if text else None,
     }  # fmt: skip
     lines = csv.DictReader(io.StringIO(content.decode(), newline=""))
-    if list(lines.fieldnames or ()) != list(_COLUMNS):
-        raise ValueError(f"{SAMPLES_FILE}: expected the columns {', '.join(_COLUMNS)}")
+    if list(lines.fieldnames or ()) != list(columns):
+        raise ValueError(f"{SAMPLES_FILE}: expected the columns {', '.join(columns)}")
     return tuple(
-        SampleRow(**{name: kinds[kind](line[name]) for name, kind in _COLUMNS.items()})
+        SampleRow(**{name: kinds[kind](line[name]) for name, kind in columns.items()})
         for line in lines
     )
 
@@ -255,7 +262,13 @@ def _metrics(content: Mapping[str, Any]) -> CategoryMetrics:
         name: DefectMetrics(**{**part, "force": ForceMetrics(**part["force"])})
         for name, part in values["defects"].items()
     }
+    values["alarms"] = tuple(_alarms(part) for part in values.get("alarms", ()))
     return CategoryMetrics(**values)
+
+
+def _alarms(content: Mapping[str, Any]) -> AlarmMetrics:
+    low, high = content["false_alarm_interval"]
+    return AlarmMetrics(**{**content, "false_alarm_interval": (low, high)})
 
 
 def _digests_of_earlier_version(folder: Path) -> dict[str, str]:

@@ -5,8 +5,9 @@ one V_O judges the rest (paper Section 4.4, Eq. 11). Any two detectors will do.
 Which objects are accepted. Paper: of a batch of N, the floor(b N) with the lowest score of V_P
 (`accept_lowest`; equal scores in the order they come in). That takes a batch, and accepts b of it
 also when everything is defective. For one object after another: those not above a threshold from
-V_P's scores of normal products (`calibrated_threshold`, `calibration_clouds`), which are made from
-the templates, never taken from test data. It accepts a share b of normal products.
+V_P's scores of normal products (`evaluation.alarms.alarm_threshold`), which are simulated from the
+templates (`evaluation.normal_products`), never taken from test data. It accepts a share b of normal
+products at least, in the mean over calibrations.
 
 What the two stages say together, on which the paper is silent, is our choice. Objects: accepted
 ones are ranked below all others, in V_P's order; the others in V_O's. Points: an accepted object
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,13 +30,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from intravariance.errors import InputError
-from intravariance.geometry.sampling import PoseKind, apply_pose, random_pose
 from intravariance.progress import track
-from intravariance.seeds import generator
 from mc4ad_model.evaluation.evaluate import CategoryEvaluation, checked_prediction
 from mc4ad_model.evaluation.scoring import predicted_object_score
 from mc4ad_model.methods.method import Scorer
-from mc4ad_model.methods.templates import Templates, surface_points
 
 # Enough to follow the shape of a distribution; a category has some 10^5 points.
 _QUANTILES = 1001
@@ -140,22 +138,6 @@ def accept_lowest(objects: ArrayLike, share: float) -> NDArray[np.bool_]:
     return accepted
 
 
-def calibrated_threshold(normal: ArrayLike, share: float) -> float:
-    """Return the largest score that is accepted so that a share b of these normal products is.
-
-    Parameters
-    ----------
-    normal : (B,) V_P's object scores of normal products, at least one
-    share
-        b, from 0 to 1; 0 accepts nothing: minus infinity.
-    """
-    scores = np.sort(np.asarray(normal, dtype=np.float64))
-    if not len(scores):
-        raise InputError("calibration: expected at least one normal product")
-    count = _count(len(scores), share)
-    return float(scores[count - 1]) if count else -math.inf
-
-
 def cascade(
     first: Scores, accepted: NDArray[np.bool_], second: Scores, reference: Reference | None = None
 ) -> Scores:
@@ -209,34 +191,6 @@ def match_quantiles(scores: ArrayLike, reference: Reference) -> NDArray[np.float
     slope = (second[-1] - second[0]) / spread if spread > 0 else 0.0
     outside = np.minimum(values - first[0], 0) + np.maximum(values - first[-1], 0)
     return np.asarray(found + slope * outside)
-
-
-def calibration_clouds(
-    data: Templates, pose: PoseKind, count: int, seed: int
-) -> Iterator[NDArray[np.float32]]:
-    """Make normal products (N, 3), stored frame: templates with fresh points, noise and poses.
-
-    Made as training clouds are, without deforming them. A template without a mesh gives its stored
-    points, whose noise is then always the same. Small differences between test products
-    (`tolerance` of a specification) are not in them.
-
-    Parameters
-    ----------
-    data
-        A category's templates.
-    pose
-        Kind of pose that test objects have; the dataset's identity says which.
-    count
-        How many; templates take turns.
-    """
-    for number in range(count):
-        rng = generator(seed, "calibration", data.category, str(number))
-        template = data.templates[number % len(data.templates)]
-        points, _ = surface_points(template, data.points, rng)
-        posed = apply_pose(points, random_pose(pose, rng))
-        if template.mesh is not None:
-            posed = posed + rng.normal(scale=data.noise_sigma, size=posed.shape)
-        yield posed.astype(np.float32)
 
 
 def _count(objects: int, share: float) -> int:

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mc4ad_model.evaluation import metrics
+from mc4ad_model.evaluation.alarms import alarm_threshold
 from mc4ad_model.quality_control.cascade import (
     Reference,
     Scores,
     accept_lowest,
-    calibrated_threshold,
     cascade,
 )
 
@@ -131,7 +131,7 @@ def compare_stages(
     if calibration is None:
         accepted = accept_lowest(first.objects, share)
     else:
-        threshold = calibrated_threshold(calibration[0].objects, share)
+        threshold = alarm_threshold(calibration[0].objects, 1 - share)
         accepted = first.objects <= threshold
     rest = second.chosen(~accepted)
     reference = None

@@ -12,6 +12,7 @@ from typing import Any
 from intravariance.dataset.provenance import software
 from intravariance.dataset.store import Dataset, Record
 from intravariance.errors import InputError
+from intravariance.files.checksums import sha256_of
 from intravariance.progress import say
 from mc4ad_model.evaluation.evaluate import CategoryEvaluation, check_records, evaluate_category
 from mc4ad_model.evaluation.results import check_results_folder, write_results
@@ -21,7 +22,8 @@ from mc4ad_model.methods import method_class
 from mc4ad_model.methods.method import IDENTITY, ObjectRule
 from mc4ad_model.methods.settings import Settings
 from mc4ad_model.methods.templates import Track, read_templates, track_of
-from mc4ad_model.runs.run_folder import Run, environment
+from mc4ad_model.runs.calibration import read_calibration
+from mc4ad_model.runs.run_folder import CALIBRATION, Run, environment
 
 
 def train_runs(
@@ -96,7 +98,13 @@ def default_folder(
 
 
 def evaluate_into(
-    folder: Path, run: Run, dataset: Dataset, rule: ObjectRule | None, seed: int, machine: Machine
+    folder: Path,
+    run: Run,
+    dataset: Dataset,
+    rule: ObjectRule | None,
+    seed: int,
+    machine: Machine,
+    false_alarms: Sequence[float] = (),
 ) -> CategoryEvaluation:
     """Evaluate a run on its category of a dataset, and write the results into a folder, in place of
     what is there.
@@ -107,16 +115,22 @@ def evaluate_into(
         How point scores become object scores, instead of the method's own way.
     seed
         Of the bootstrap intervals.
+    false_alarms
+        Rates of false alarms to evaluate at, by the run's calibration.
 
     Raises
     ------
     InputError
-        Training is unfinished, the dataset cannot be evaluated on, or results cannot be written.
+        Training is unfinished, the dataset cannot be evaluated on, the run is not calibrated for
+        it, or results cannot be written.
     """
     check_results_folder(folder, force=True)
     method = run.load_method(machine)
     records = evaluated_records(dataset, run.category)
-    found = evaluate_category(records, method, rule, seed, machine.quiet)
+    normal: Sequence[float] = ()
+    if false_alarms:
+        normal = read_calibration(run, dataset, false_alarms, machine.quiet).of(rule)
+    found = evaluate_category(records, method, rule, seed, machine.quiet, normal, false_alarms)
     origin = {
         "method": run.method,
         "seed": run.seed,
@@ -127,6 +141,9 @@ def evaluate_into(
         "scoring": scoring(run, rule),
         "software": software("numpy", "scipy", "scikit-learn", *_torch()),
     }
+    if false_alarms:
+        file = run.folder / CALIBRATION
+        origin["calibration"] = {"products": len(normal), "sha256": sha256_of(file)}
     write_results(folder, found, dataset, seed, origin, force=True)
     return found
 
@@ -139,6 +156,22 @@ def check_evaluable(runs: Sequence[Run], dataset: Dataset, machine: Machine) -> 
     InputError
         One was trained on another group of categories, the dataset does not have its category, or
         no test samples of both kinds of it, or its training is unfinished or damaged.
+    """
+    check_same_group(runs, dataset)
+    for run in runs:
+        check_records(evaluated_records(dataset, run.category))
+        run.load_method(machine)
+    if others := [str(run.folder) for run in runs if run.data_digest != dataset.digest]:
+        say(f"trained on another build than {dataset.path}: {', '.join(others)}", machine.quiet)
+
+
+def check_same_group(runs: Sequence[Run], dataset: Dataset) -> None:
+    """Check that runs were trained on a dataset's group of categories, and on some that it has.
+
+    Raises
+    ------
+    InputError
+        They were not; the run is named.
     """
     name = dataset.specification.name
     for run in runs:
@@ -153,11 +186,6 @@ def check_evaluable(runs: Sequence[Run], dataset: Dataset, machine: Machine) -> 
             f"{', '.join(run.category for run in missing)}; it has "
             f"{', '.join(dataset.categories)}. Choose some with --category."
         )
-    for run in runs:
-        check_records(evaluated_records(dataset, run.category))
-        run.load_method(machine)
-    if others := [str(run.folder) for run in runs if run.data_digest != dataset.digest]:
-        say(f"trained on another build than {dataset.path}: {', '.join(others)}", machine.quiet)
 
 
 def _torch() -> list[str]:

@@ -3,9 +3,10 @@
 
     OUT/
       vase/
-        run.json        method, settings, seed, data, environment; written first
-        ...             what the method saves (`Method.files`), one of these files last
-        timing.json     seconds and memory of the process that finished, where the method tells
+        run.json          method, settings, seed, data, environment; written first
+        ...               what the method saves (`Method.files`), one of these files last
+        timing.json       seconds and memory of the process that finished, where the method tells
+        calibration.json  where `iv calibrate` made it, see `runs.calibration`
 
 Version 1 of run.json, which named no method, is of MC4AD.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +36,7 @@ from mc4ad_model.methods.templates import TRACKS, Templates, Track
 RUN_FORMAT = "intravariance-run"
 VERSION = 2
 RUN, TIMING, EVALUATION = "run.json", "timing.json", "evaluation"
+CALIBRATION = "calibration.json"
 
 
 @dataclass(frozen=True)
@@ -107,8 +109,8 @@ class Run:
     def prepare(self, force: bool) -> None:
         """Remove the files of an earlier run if `force` is given; write run.json if there is none.
 
-        An evaluation of the earlier run goes too: it would not be this network's. What is no run's
-        stays.
+        An evaluation and a calibration of the earlier run go too: they would not be this network's.
+        What is no run's stays.
         """
         for path in filter(Path.is_file, self.folder.glob("*.partial")):  # not evaluation.partial/
             path.unlink()
@@ -116,7 +118,7 @@ class Run:
             check_results_folder(self.folder / EVALUATION, force=True)
             shutil.rmtree(self.folder / EVALUATION, ignore_errors=True)
             # Killed in between, it is an unfinished run first, and a run's folder to the end.
-            for pattern in (*self._methods_files(), TIMING, RUN):
+            for pattern in (*self._methods_files(), TIMING, CALIBRATION, RUN):
                 for path in self.folder.glob(pattern):
                     path.unlink()
         if (self.folder / RUN).is_file():
@@ -239,6 +241,24 @@ def find_runs(folder: Path) -> list[Run]:
         )
         raise InputError(f"--run {folder}: no training run there; {hint}")
     return [read_run(path) for path in found]
+
+
+def choose_runs(folder: Path, categories: Sequence[str] = ()) -> tuple[Run, ...]:
+    """Return the runs of `find_runs` of some categories; of all where none is named.
+
+    Raises
+    ------
+    InputError
+        As `find_runs`, or a category was not trained.
+    """
+    runs = find_runs(folder)
+    known = {run.category for run in runs}
+    if unknown := [name for name in categories if name not in known]:
+        raise InputError(
+            f"--category {', '.join(unknown)}: expected one that {folder} was trained on: "
+            f"{', '.join(sorted(known))}"
+        )
+    return tuple(run for run in runs if not categories or run.category in categories)
 
 
 def _differences(found: Any, own: Any, name: str = "") -> Iterator[str]:

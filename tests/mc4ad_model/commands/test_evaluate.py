@@ -81,7 +81,7 @@ def runs(data: Path, tmp_path: Path) -> list[StandIn]:
 @pytest.fixture
 def iv(monkeypatch: pytest.MonkeyPatch, runs: list[StandIn], data: Path, tmp_path: Path) -> Iv:
     """`iv evaluate --data DATA --run RUN ARGUMENTS`."""
-    monkeypatch.setattr("mc4ad_model.commands.evaluate.find_runs", lambda folder: list(runs))
+    monkeypatch.setattr("mc4ad_model.runs.run_folder.find_runs", lambda folder: list(runs))
     entry = EntryPoint(
         "evaluate", "mc4ad_model.commands.evaluate:evaluate_command", "intravariance.commands"
     )

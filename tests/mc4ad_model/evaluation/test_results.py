@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import hashlib
 import json
 import os
 from dataclasses import replace
@@ -18,7 +19,7 @@ from sklearn.metrics import roc_auc_score
 
 from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError, IntegrityError
-from intravariance.files.checksums import read_checksums
+from intravariance.files.checksums import read_checksums, write_checksums
 from mc4ad_model.evaluation.evaluate import CategoryEvaluation, evaluate_category
 from mc4ad_model.evaluation.results import (
     check_results_folder,
@@ -26,6 +27,7 @@ from mc4ad_model.evaluation.results import (
     recompute,
     write_results,
 )
+from mc4ad_model.methods.method import Aggregation
 from tests.checksums import check_checksums
 from tests.samples import make_dataset
 from tests.scorers import FunctionScorer
@@ -69,6 +71,26 @@ def test_metrics_computed_again_are_the_same_to_the_last_digit(
     folder: Path, dataset: Dataset, evaluation: CategoryEvaluation
 ) -> None:
     assert recompute(read_results(folder), dataset) == evaluation.metrics
+
+
+def test_alarms_and_p_values_are_kept_and_computed_again(tmp_path: Path, dataset: Dataset) -> None:
+    records = list(dataset.filter(category="ball", split="test"))
+    scorer = FunctionScorer(lambda points: points[:, 0], Aggregation("max"))
+    normal = np.linspace(0.6, 1.05, 19)
+    found = evaluate_category(records, scorer, quiet=True, normal=normal, false_alarms=(0.05, 0.5))
+    write_results(tmp_path / "ball", found, dataset, 0, ORIGIN)
+    read = read_results(tmp_path / "ball")
+    assert read.evaluation.metrics == found.metrics == recompute(read, dataset)
+    rows = read.evaluation.rows
+    assert rows == found.rows and len({row.p_value for row in rows}) > 3
+    for alarms in read.evaluation.metrics.alarms:
+        # from the p-values alone, without the threshold
+        above = [row for row in rows if row.p_value is not None and row.p_value <= alarms.rate]
+        assert sum(row.anomalous for row in above) == alarms.detected
+        assert sum(not row.anomalous for row in above) == alarms.false_alarms
+    low, high = found.metrics.alarms
+    assert low.threshold == normal.max() and low.detected + low.false_alarms > 0
+    assert high.false_alarms > low.false_alarms
 
 
 def test_anybody_can_compute_them_with_other_tools(
@@ -137,16 +159,29 @@ def test_the_list_of_checksums_is_of_all_files(folder: Path) -> None:
     assert sorted(read_checksums(folder)) == ["metrics.json", "points.safetensors", "samples.csv"]
 
 
-def by_the_version_before(folder: Path) -> None:
-    """Make of a folder what was written before there was SHA256SUMS."""
+def by_version_1(folder: Path, listed: bool = False) -> None:
+    """Make of a folder what was written before there were p-values; listed : with SHA256SUMS."""
+    lines = (folder / "samples.csv").read_text().splitlines()
+    assert lines[0].endswith(",p_value") and all(line.endswith(",") for line in lines[1:])
+    samples = "".join(line.rpartition(",")[0] + "\n" for line in lines).encode()
+    (folder / "samples.csv").write_bytes(samples)
+    content = json.loads((folder / "metrics.json").read_bytes())
+    content["version"] = 1
+    del content["metrics"]["alarms"]
+    content["sha256"]["samples.csv"] = hashlib.sha256(samples).hexdigest()
+    (folder / "metrics.json").write_text(json.dumps(content))
     (folder / "SHA256SUMS").unlink()
+    if listed:
+        write_checksums(folder)
 
 
-def test_results_of_the_version_before_are_read_and_replaced(
-    folder: Path, dataset: Dataset, evaluation: CategoryEvaluation
+@pytest.mark.parametrize("listed", [False, True])
+def test_results_of_version_1_are_read_and_replaced(
+    listed: bool, folder: Path, dataset: Dataset, evaluation: CategoryEvaluation
 ) -> None:
-    by_the_version_before(folder)
+    by_version_1(folder, listed)
     found = read_results(folder)
+    assert found.evaluation.rows == evaluation.rows
     assert recompute(found, dataset) == found.evaluation.metrics == evaluation.metrics
     write_results(folder, evaluation, dataset, 6, ORIGIN, force=True)
     assert read_results(folder).seed == 6 and check_checksums(folder) == []
@@ -158,7 +193,7 @@ def test_what_was_edited_or_added_is_never_replaced(
     name: str, before: bool, folder: Path, dataset: Dataset, evaluation: CategoryEvaluation
 ) -> None:
     if before:
-        by_the_version_before(folder)
+        by_version_1(folder)
     (folder / name).write_bytes(b"my work")
     with pytest.raises(InputError, match=rf"not replaced.*added or changed: {name}\."):
         check_results_folder(folder, force=True)
@@ -201,7 +236,7 @@ def test_a_link_stays_and_its_target_is_written(
         (b"{", IntegrityError, "not valid JSON"),
         (b"[]", InputError, "another file"),
         (b'{"format": "intravariance-evaluation", "version": 99}', InputError, "version 99"),
-        (b'{"format": "intravariance-evaluation", "version": 1}', IntegrityError, "contradicts"),
+        (b'{"format": "intravariance-evaluation", "version": 2}', IntegrityError, "contradicts"),
     ],
 )
 def test_another_file_is_an_error(
