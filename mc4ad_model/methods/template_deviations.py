@@ -34,7 +34,7 @@ from mc4ad_model.methods.templates import (
     surface_points,
 )
 from mc4ad_model.pseudo_anomalies.product import Product
-from mc4ad_model.registration.fits import check_cloud_scale
+from mc4ad_model.registration.fits import check_cloud_scale, size_of
 from mc4ad_model.registration.poses import Pose, Registration
 
 Floats = NDArray[np.float64]
@@ -90,6 +90,7 @@ class TemplateDeviations:
         self.points, self.noise_sigma = dict(points), noise_sigma
         self.registration = Registration([points[name] for name in self.ids], noise_sigma)
         self.each = list(each)
+        self._sizes = [size_of(template) for template in self.registration.templates]
 
     @classmethod
     def fit(cls, templates: Templates, seed: int) -> TemplateDeviations:
@@ -119,7 +120,7 @@ class TemplateDeviations:
             not finite.
         """
         pose = self.registration.register(points)
-        check_cloud_scale(points, self.registration.templates)
+        check_cloud_scale(points, self._sizes)
         return pose, np.asarray(points, dtype=np.float64) @ pose.rotation + pose.shift
 
     def normal_clouds(
