@@ -195,10 +195,18 @@ def deviations(z: Floats) -> Floats:
     return np.asarray(np.sqrt(np.square(z).mean(axis=1)))
 
 
-def point_scores(anchors: Anchors, scores: Floats, points: Floats) -> Floats:
-    """Give each of points (N, 3) the mean score of the anchors (A,) that are nearest to it."""
-    _, nearest = anchors.tree.query(points, k=min(_NEIGHBOURS, len(scores)))
-    return np.asarray(scores[nearest.reshape(len(points), -1)].mean(axis=1))
+def nearest_anchors(anchors: Anchors, points: Floats) -> NDArray[np.intp]:
+    """Find the anchors whose mean is the score of each of points (N, 3): (N, K)."""
+    _, nearest = anchors.tree.query(points, k=min(_NEIGHBOURS, len(anchors.points)))
+    return np.asarray(nearest.reshape(len(points), -1))
+
+
+def point_scores(scores: Floats, nearest: NDArray[np.intp]) -> Floats:
+    """Give each of N points the mean score of the anchors nearest to it.
+
+    scores : (A,) or (A, C). nearest : (N, K), from `nearest_anchors`.
+    """
+    return np.asarray(scores[nearest].mean(axis=1))
 
 
 def object_score(scores: Floats) -> float:
