@@ -77,13 +77,18 @@ class Description:
     """A cloud on the template that it was registered to: what methods judge it by.
 
     pose : what brought it there. cloud : (N, 3), in the template's frame. deviation : how normal
-    clouds deviate from the template. narrow : (A, 6), the cloud's z-scores.
+    clouds deviate from the template. narrow : (A, 6), the cloud's z-scores at the anchors.
     """
 
     pose: Pose
     cloud: Floats
     deviation: TemplateDeviation
     narrow: Floats
+
+    @cached_property
+    def wide(self) -> Floats:
+        """The z-scores of the anchors' neighbourhoods, (A, 6)."""
+        return self.deviation.wide_scores(self.narrow)
 
     @cached_property
     def nearest(self) -> NDArray[np.intp]:
