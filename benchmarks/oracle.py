@@ -59,6 +59,7 @@ from mc4ad_model.deviation.statistics import (
     calibrate,
     density_change,
     deviations,
+    nearest_anchors,
     object_score,
     place_anchors,
     point_scores,
@@ -187,7 +188,9 @@ def score_record(record: Record, template: Template) -> Scored:
     offsets = points - template.surface.points[index]
     _, neighbours = cKDTree(points).query(points, k=min(_NEIGHBOURS, len(points)))
     scores = {
-        "deviation": point_scores(template.calibration.anchors, anchor_scores, points),
+        "deviation": point_scores(
+            anchor_scores, nearest_anchors(template.calibration.anchors, points)
+        ),
         "offset": np.linalg.norm(offsets[neighbours].mean(axis=1), axis=1),
         "distance": np.linalg.norm(offsets, axis=1),
     }

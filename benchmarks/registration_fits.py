@@ -22,7 +22,7 @@ from intravariance.errors import IVError
 from intravariance.progress import track
 from intravariance.tables import Cell, markdown_table
 from mc4ad_model.methods.templates import read_templates, registration_points
-from mc4ad_model.registration.fits import FOREIGN, scale_factor, simulate_fits
+from mc4ad_model.registration.fits import FOREIGN, scale_factor, simulate_fits, size_of
 from mc4ad_model.registration.poses import Registration
 
 OWN, OTHER = 30, 15
@@ -59,6 +59,7 @@ def measured(dataset: Dataset, category: str, rng: np.random.Generator) -> list[
     templates = read_templates(dataset, category)
     points, noise = registration_points(templates, 0), templates.noise_sigma
     registration = Registration([points[i] for i in sorted(points)], noise)
+    sizes = [size_of(template) for template in registration.templates]
     fits = simulate_fits(registration, noise, templates.points, rng)
     tests = list(dataset.filter(split="test"))
     own = [r for r in tests if r.category == category][:OWN]
@@ -69,7 +70,7 @@ def measured(dataset: Dataset, category: str, rng: np.random.Generator) -> list[
         kind = "normal" if record.defect == NORMAL else "defective"
         kind = kind if record.category == category else "of other categories"
         pose = registration.register(record.points)
-        scale = scale_factor(record.points, registration.templates, noise)
+        scale = scale_factor(record.points, sizes, noise)
         rows.append((kind, fits.deficit(pose), scale))
     return rows
 

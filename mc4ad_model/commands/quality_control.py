@@ -6,11 +6,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from numpy.typing import NDArray
@@ -25,11 +25,17 @@ from mc4ad_model.commands import options
 from mc4ad_model.evaluation.normal_products import calibration_clouds, conditions_of
 from mc4ad_model.evaluation.results import describe
 from mc4ad_model.machine.device import Machine
+from mc4ad_model.methods.mc4ad.method import MC4AD
+from mc4ad_model.methods.method import Method
 from mc4ad_model.methods.templates import read_templates
 from mc4ad_model.quality_control.cascade import Scores, score_objects
 from mc4ad_model.quality_control.gain import StageComparison, Timing, compare_stages
+from mc4ad_model.quality_control.shared_stages import STATISTICS, Remainder, score_in_stages
 from mc4ad_model.runs.jobs import check_evaluable, evaluated_records
 from mc4ad_model.runs.run_folder import Run, find_runs
+
+if TYPE_CHECKING:
+    from mc4ad_model.methods.mc4ad.deviations.detector import DeviationDetector
 
 # Heading, and the field of `StageComparison`.
 _COLUMNS = {
@@ -48,7 +54,9 @@ _COLUMNS = {
 @common.path_option(
     "--pruned",
     "Run of the fast network V_P, which `iv train --set network.arch=pruned` wrote, with 1.5 times "
-    "the preset's training.learning_rate (paper, A.5).",
+    "the preset's training.learning_rate (paper, A.5). The word `statistics` instead of a folder: "
+    "the deviation statistics of V_O's own run, without a network; V_O goes on from the pose and "
+    "the statistics found (runs of the preset `deviation`).",
     required=True,
 )
 @common.path_option("--full", "Run of the thorough network V_O.", required=True)
@@ -85,38 +93,65 @@ def quality_control_command(
     as_json: bool,
     machine: Machine,
 ) -> None:
-    """Hierarchical quality control: a fast network accepts what is surely normal, the full one
+    """Hierarchical quality control: a fast scorer accepts what is surely normal, the full one
     judges the rest. Says what it costs in detection, and whether it saves time here.
     """
     with open_dataset(data) as dataset:
         found: list[StageComparison] = []
-        for pair in _pairs(dataset, pruned, full, categories, machine):
-            found += _compare(pair, dataset, shares, clouds if calibrate else 0, seed, machine)
+        for stages in _stages(dataset, pruned, full, categories, machine):
+            found += _compare(stages, dataset, shares, clouds if calibrate else 0, seed, machine)
         text = _as_json(found, dataset, calibrate) if as_json else _as_text(found, calibrate)
     click.echo(text)
 
 
-def _pairs(
+@dataclass(frozen=True)
+class _Stages:
+    """The runs of a category: of V_P, None for the statistics of V_O's, and of V_O."""
+
+    first: Run | None
+    second: Run
+
+
+def _stages(
     dataset: Dataset, pruned: Path, full: Path, categories: Sequence[str], machine: Machine
-) -> list[tuple[Run, Run]]:
-    """Return a run of each kind for each category; everything that can be wrong is found here."""
-    runs = [{run.category: run for run in find_runs(folder)} for folder in (pruned, full)]
+) -> list[_Stages]:
+    """Return the runs of each category; everything that can be wrong is found here."""
+    given = {"--full": full} if str(pruned) == STATISTICS else {"--pruned": pruned, "--full": full}
+    runs = {
+        option: {run.category: run for run in find_runs(path)} for option, path in given.items()
+    }
     chosen = choose_categories(dataset, categories)
     if not categories:
-        chosen = [name for name in chosen if all(name in kind for kind in runs)]
-    for option, folder, kind in zip(("--pruned", "--full"), (pruned, full), runs, strict=True):
+        chosen = [name for name in chosen if all(name in kind for kind in runs.values())]
+    for option, kind in runs.items():
         if missing := [name for name in chosen if name not in kind]:
-            raise InputError(f"{option} {folder}: has no run of category {', '.join(missing)}")
+            names = ", ".join(missing)
+            raise InputError(f"{option} {given[option]}: has no run of category {names}")
     if not chosen:
+        folders = " and ".join(f"{option} {path}" for option, path in given.items())
+        raise InputError(f"{folders}: no category of {dataset.path} has a run there")
+    check_evaluable([kind[name] for name in chosen for kind in runs.values()], dataset, machine)
+    first = runs.get("--pruned", {})
+    stages = [_Stages(first.get(name), runs["--full"][name]) for name in chosen]
+    for one in stages:
+        if one.first is None:
+            _detector(one.second, one.second.load_method(machine))
+    return stages
+
+
+def _detector(run: Run, method: Method) -> DeviationDetector:
+    """Return what V_P and V_O share. InputError: the run has no deviations."""
+    detector = method.detector if isinstance(method, MC4AD) else None
+    if detector is None:
         raise InputError(
-            f"--pruned {pruned} and --full {full}: no category of {dataset.path} is in both"
+            f"--pruned {STATISTICS}: {run.folder} has no deviation statistics; expected a run of "
+            "the preset deviation in --full, or a folder of runs as --pruned"
         )
-    check_evaluable([kind[category] for category in chosen for kind in runs], dataset, machine)
-    return [(runs[0][category], runs[1][category]) for category in chosen]
+    return detector
 
 
 def _compare(
-    pair: tuple[Run, Run],
+    stages: _Stages,
     dataset: Dataset,
     shares: Sequence[float],
     clouds: int,
@@ -124,29 +159,35 @@ def _compare(
     machine: Machine,
 ) -> list[StageComparison]:
     """One category, for each share; clouds : to calibrate with, 0 for none."""
-    category = pair[0].category
-    scorers = [run.load_method(machine) for run in pair]
+    category, second = stages.second.category, stages.second.load_method(machine)
+    first = stages.first.load_method(machine) if stages.first else None
 
-    def both(points: Callable[[], Iterable[NDArray[Any]]], count: int, what: str) -> list[Scores]:
-        return [
+    def scored(
+        points: Callable[[], Iterable[NDArray[Any]]], count: int, what: str
+    ) -> tuple[Scores, Scores, Remainder | None]:
+        if first is None:
+            detector = _detector(stages.second, second)
+            label = f"V_P and V_O on {what}"
+            return score_in_stages(points(), count, detector, label, machine.quiet)
+        one, other = (
             score_objects(points(), count, scorer, f"{name} on {what}", machine.quiet)
-            for name, scorer in zip(("V_P", "V_O"), scorers, strict=True)
-        ]
+            for name, scorer in (("V_P", first), ("V_O", second))
+        )
+        return one, other, None
 
     records = evaluated_records(dataset, category)
     calibration = None
     if clouds:
-        data = read_templates(dataset, category)
+        data = read_templates(dataset, category, track=stages.second.track)
         conditions = conditions_of(dataset)
-        first, second = both(
+        calibration = scored(
             lambda: calibration_clouds(data, conditions, clouds, seed), clouds, f"normal {category}"
-        )
-        calibration = first, second
-    scores = both(lambda: (record.points for record in records), len(records), category)
+        )[:2]
+    own, others, remainder = scored(lambda: (r.points for r in records), len(records), category)
     labels = [record.labels for record in records]
     anomalous = [record.defect != NORMAL for record in records]
     return [
-        compare_stages(category, labels, anomalous, scores[0], scores[1], share, calibration)
+        compare_stages(category, labels, anomalous, own, others, share, calibration, remainder)
         for share in shares
     ]
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ HALF_HEIGHT = 0.2
 # Counts are those of a cloud of so many points; 2 sqrt(count) has a variance of about 1.
 _COUNTED = 10_000
 _REACH = float(np.hypot(max(RADII), HALF_HEIGHT))
+_ROUNDING = 1e-3  # of what is computed in float32, and more
 _BLOCK = 32  # anchors at most that are compared with the points around them in one go
 # The variance of a few simulated clouds is uncertain: the mean over all anchors counts as so many
 # further clouds.
@@ -55,6 +57,16 @@ class Anchors:
     def at(cls, points: Floats, normals: Floats) -> Anchors:
         """Make anchors of points and unit normals (A, 3) of a surface."""
         return cls(points, normals, tuple(_blocks(points, np.arange(len(points)))))
+
+    @cached_property
+    def balls(self) -> tuple[Floats, Floats]:
+        """Centres (L, 3) of the blocks, and radii (L,) within which lie all points that count."""
+        centres = np.array([self.points[block].mean(axis=0) for block in self.blocks])
+        wide = [
+            np.linalg.norm(self.points[block] - centre, axis=1).max()
+            for block, centre in zip(self.blocks, centres, strict=True)
+        ]
+        return centres, np.array(wide) + _REACH
 
     @cached_property
     def tree(self) -> cKDTree:
@@ -97,14 +109,15 @@ def cylinder_statistics(anchors: Anchors, points: Floats) -> Floats:
     N), the mean height, and the standard deviation of the heights; NaN where there are too few
     points for it.
     """
-    tree = cKDTree(points)
     measured = np.full((len(anchors.points), 3 * len(RADII)), np.nan)
-    for block in anchors.blocks:
-        origins, normals = anchors.points[block], anchors.normals[block]
-        centre = origins.mean(axis=0)
-        radius = np.linalg.norm(origins - centre, axis=1).max() + _REACH
-        near = points[tree.query_ball_point(centre, radius)] - centre  # (M, 3)
-        measured[block] = _measured(near, origins - centre, normals, len(points))
+    columns = np.ascontiguousarray(points.T, dtype=np.float32)
+    lengths = np.einsum("ij,ij->j", columns, columns)
+    for block, centre, radius in zip(anchors.blocks, *anchors.balls, strict=True):
+        squared = lengths - 2 * (centre.astype(np.float32) @ columns)
+        limit = (radius + _ROUNDING) ** 2 - (centre**2).sum()
+        near = points.take(np.flatnonzero(squared <= limit), axis=0) - centre  # (M, 3)
+        origins, normals = anchors.points[block] - centre, anchors.normals[block]
+        measured[block] = _measured(near, origins, normals, len(points))
     return measured
 
 
@@ -114,21 +127,29 @@ def _measured(near: Floats, origins: Floats, normals: Floats, total: int) -> Flo
     total : number of the cloud's points. In float32, from the middle of the block: a rounding error
     is a ten-thousandth of any noise.
     """
-    points, places, along = (a.astype(np.float32) for a in (near, origins, normals))
-    heights = along @ points.T - (places * along).sum(axis=1)[:, None]  # (B, M)
+    points = np.ones((5, len(near)), dtype=np.float32)  # x, y, z, 1, squared length
+    points[:3] = near.T
+    np.einsum("ij,ij->j", points[:3], points[:3], out=points[4])
+    places, along = (a.astype(np.float32) for a in (origins, normals))
+    heights = np.column_stack([along, -_dot(along, places)]) @ points[:4]  # (B, M)
     squared_heights = heights * heights
-    squared = (points * points).sum(axis=1) + (places * places).sum(axis=1)[:, None]
-    squared -= 2 * (places @ points.T) + squared_heights  # distance from the axis
-    squared[squared_heights > HALF_HEIGHT**2] = np.inf
+    to_places = np.column_stack([-2 * places, _dot(places, places), np.ones_like(places[:, 0])])
+    squared = to_places @ points - squared_heights  # distance from the axis
+    level = squared_heights <= HALF_HEIGHT**2
     columns = []
     for radius in RADII:
-        inside = (squared <= radius * radius).astype(np.float32)
-        count = inside.sum(axis=1).astype(np.float64)
-        mean = _divided(np.einsum("ij,ij->i", inside, heights), count)
-        variance = _divided(np.einsum("ij,ij->i", inside, squared_heights), count) - mean * mean
+        inside = ((squared <= radius * radius) & level).astype(np.float32)
+        count = (inside @ points[3]).astype(np.float64)
+        mean = _divided(_dot(inside, heights), count)
+        variance = _divided(_dot(inside, squared_heights), count) - mean * mean
         spread = np.where(count > 1, np.sqrt(np.maximum(variance, 0)), np.nan)
         columns += [2 * np.sqrt(count * _COUNTED / total), mean, spread]
     return np.column_stack(columns)
+
+
+def _dot(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
+    """Multiply two arrays (B, M) row by row: (B,)."""
+    return np.asarray(np.einsum("ij,ij->i", first, second))
 
 
 def _divided(total: Floats, count: Floats) -> Floats:
@@ -174,10 +195,18 @@ def deviations(z: Floats) -> Floats:
     return np.asarray(np.sqrt(np.square(z).mean(axis=1)))
 
 
-def point_scores(anchors: Anchors, scores: Floats, points: Floats) -> Floats:
-    """Give each of points (N, 3) the mean score of the anchors (A,) that are nearest to it."""
-    _, nearest = anchors.tree.query(points, k=min(_NEIGHBOURS, len(scores)))
-    return np.asarray(scores[nearest.reshape(len(points), -1)].mean(axis=1))
+def nearest_anchors(anchors: Anchors, points: Floats) -> NDArray[np.intp]:
+    """Find the anchors whose mean is the score of each of points (N, 3): (N, K)."""
+    _, nearest = anchors.tree.query(points, k=min(_NEIGHBOURS, len(anchors.points)))
+    return np.asarray(nearest.reshape(len(points), -1))
+
+
+def point_scores(scores: Floats, nearest: NDArray[np.intp]) -> Floats:
+    """Give each of N points the mean score of the anchors nearest to it.
+
+    scores : (A,) or (A, C). nearest : (N, K), from `nearest_anchors`.
+    """
+    return np.asarray(scores[nearest].mean(axis=1))
 
 
 def object_score(scores: Floats) -> float:

@@ -23,7 +23,11 @@ from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods.method import Aggregation, FittedOn, Prediction
 from mc4ad_model.methods.saved_files import load_arrays, reading, save_arrays, writing
 from mc4ad_model.methods.settings import STRICT, Settings
-from mc4ad_model.methods.template_deviations import TemplateDeviations, check_templates
+from mc4ad_model.methods.template_deviations import (
+    Description,
+    TemplateDeviations,
+    check_templates,
+)
 from mc4ad_model.methods.templates import Templates
 
 _SAVED = "deviations"
@@ -32,6 +36,13 @@ _SAVED = "deviations"
 @validated(frozen=True, config=STRICT)
 class DeviationSettings(Settings):
     """Nothing can be set: radii, places and shares are those of `mc4ad_model.deviation`."""
+
+
+def judge(description: Description) -> Prediction:
+    """Say how unusual a described cloud is."""
+    scores = deviations(description.narrow)
+    on_points = point_scores(scores, description.nearest)
+    return Prediction(on_points.astype(np.float32), object_score(scores))
 
 
 class CalibratedDeviation:
@@ -63,11 +74,7 @@ class CalibratedDeviation:
     def score(self, points: NDArray[np.float32]) -> Prediction:
         """Register the cloud and compare it with normal clouds of the same template."""
         assert self._deviations is not None
-        pose, moved = self._deviations.register(points)
-        own = self._deviations.each[pose.template]
-        scores = deviations(own.z_scores(moved)[0])
-        on_points = point_scores(own.anchors, scores, moved)
-        return Prediction(on_points.astype(np.float32), object_score(scores))
+        return judge(self._deviations.describe(points))
 
     def save(self, folder: Path) -> None:
         """Write the templates and what normal clouds do on them."""

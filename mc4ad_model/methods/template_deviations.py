@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from mc4ad_model.deviation.statistics import (
     Calibration,
     calibration_of,
     cylinder_statistics,
+    nearest_anchors,
     standardised,
 )
 from mc4ad_model.methods.templates import (
@@ -39,7 +41,7 @@ from mc4ad_model.methods.templates import (
     surface_points,
 )
 from mc4ad_model.pseudo_anomalies.product import Product
-from mc4ad_model.registration.fits import check_cloud_scale
+from mc4ad_model.registration.fits import check_cloud_scale, size_of
 from mc4ad_model.registration.poses import Pose, Registration, saved_noise
 from mc4ad_model.surfaces.estimated import FEWEST_POINTS
 
@@ -67,10 +69,37 @@ class TemplateDeviation:
         """The places on the template."""
         return self.narrow.anchors
 
-    def z_scores(self, cloud: Floats) -> tuple[Floats, Floats]:
-        """Compare a cloud (N, 3) in the template's frame: narrow and wide z-scores, (A, 6) each."""
-        narrow = standardised(self.narrow, cylinder_statistics(self.anchors, cloud))
-        return narrow, standardised(self.wide, self.neighbourhoods.mean(narrow))
+    def narrow_scores(self, cloud: Floats) -> Floats:
+        """Compare a cloud (N, 3) in the template's frame: z-scores (A, 6)."""
+        return standardised(self.narrow, cylinder_statistics(self.anchors, cloud))
+
+    def wide_scores(self, narrow: Floats) -> Floats:
+        """Compare the neighbourhoods' means of narrow z-scores (A, 6): z-scores (A, 6)."""
+        return standardised(self.wide, self.neighbourhoods.mean(narrow))
+
+
+@dataclass(frozen=True, eq=False)
+class Description:
+    """A cloud on the template that it was registered to: what methods judge it by.
+
+    pose : what brought it there. cloud : (N, 3), in the template's frame. deviation : how normal
+    clouds deviate from the template. narrow : (A, 6), the cloud's z-scores at the anchors.
+    """
+
+    pose: Pose
+    cloud: Floats
+    deviation: TemplateDeviation
+    narrow: Floats
+
+    @cached_property
+    def wide(self) -> Floats:
+        """The z-scores of the anchors' neighbourhoods, (A, 6)."""
+        return self.deviation.wide_scores(self.narrow)
+
+    @cached_property
+    def nearest(self) -> NDArray[np.intp]:
+        """The anchors nearest to each point, (N, K)."""
+        return nearest_anchors(self.deviation.anchors, self.cloud)
 
 
 class TemplateDeviations:
@@ -100,6 +129,7 @@ class TemplateDeviations:
         beyond = noise_sigma if track == "meshes" else 0.0
         self.registration = Registration([points[name] for name in self.ids], beyond)
         self.each = list(each)
+        self._sizes = [size_of(template) for template in self.registration.templates]
 
     @classmethod
     def fit(cls, templates: Templates, seed: int) -> TemplateDeviations:
@@ -129,8 +159,14 @@ class TemplateDeviations:
             not finite.
         """
         pose = self.registration.register(points)
-        check_cloud_scale(points, self.registration.templates)
+        check_cloud_scale(points, self._sizes)
         return pose, np.asarray(points, dtype=np.float64) @ pose.rotation + pose.shift
+
+    def describe(self, points: NDArray[Any]) -> Description:
+        """Register a cloud (N, 3) and compare it with normal ones. Errors as of `register`."""
+        pose, cloud = self.register(points)
+        deviation = self.each[pose.template]
+        return Description(pose, cloud, deviation, deviation.narrow_scores(cloud))
 
     def normal_clouds(
         self, index: int, templates: Templates, count: int, rng: np.random.Generator

@@ -24,6 +24,7 @@ import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,13 @@ class Reference:
     def of(cls, first: Scores, second: Scores) -> Reference:
         """From the same objects, at least one."""
         return cls(np.concatenate(first.points), np.concatenate(second.points))
+
+    @cached_property
+    def quantiles(self) -> tuple[Floats, Floats]:
+        """Both scorers' quantiles at the same levels; the first's are strictly increasing."""
+        levels = np.linspace(0, 1, _QUANTILES)
+        first, index = np.unique(np.quantile(self.first, levels), return_index=True)
+        return first, np.quantile(self.second, levels)[index]
 
 
 def score_objects(
@@ -183,9 +191,8 @@ def match_quantiles(scores: ArrayLike, reference: Reference) -> NDArray[np.float
     and above all of these it goes on as a straight line with the slope of the whole. Never
     decreasing, and the identity when both scorers agree.
     """
-    values, levels = np.asarray(scores, dtype=np.float64), np.linspace(0, 1, _QUANTILES)
-    first, index = np.unique(np.quantile(reference.first, levels), return_index=True)
-    second = np.quantile(reference.second, levels)[index]
+    values = np.asarray(scores, dtype=np.float64)
+    first, second = reference.quantiles
     found: NDArray[np.float64] = np.interp(values, first, second)
     spread = first[-1] - first[0]
     slope = (second[-1] - second[0]) / spread if spread > 0 else 0.0

@@ -3,13 +3,15 @@
 
 Time. Each scorer is timed alone on each object, from the points in memory to its object score. Two
 stages take V_P's time of all objects and V_O's of those not accepted; what they do besides, a
-comparison of two numbers for each object, is not counted.
+comparison of two numbers for each object, is not counted. Stages that share a description
+(`shared_stages`) take V_P's time of all objects, that of its point scores of those accepted, and
+that of V_O's verdict on the description of the others; V_O alone is timed from the points.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from operator import add
 
 import numpy as np
@@ -23,6 +25,7 @@ from mc4ad_model.quality_control.cascade import (
     accept_lowest,
     cascade,
 )
+from mc4ad_model.quality_control.shared_stages import Remainder
 
 SHARE = 0.25  # b of the paper
 
@@ -31,7 +34,8 @@ SHARE = 0.25  # b of the paper
 class Timing:
     """Seconds over all objects.
 
-    first, second : of V_P alone and of V_O alone; saved : V_O's on the accepted objects.
+    first, second : of V_P alone and of V_O alone; saved : what V_O is spared, its seconds on the
+    accepted objects, or with shared stages all but what is left to do after V_P; shared : which.
     """
 
     objects: int
@@ -39,9 +43,11 @@ class Timing:
     first: float
     second: float
     saved: float
+    shared: bool = False
 
     def __add__(self, other: Timing) -> Timing:
-        return Timing(*map(add, astuple(self), astuple(other)))
+        sums = Timing(*map(add, astuple(self), astuple(other)))
+        return replace(sums, shared=self.shared or other.shared)
 
     @property
     def both(self) -> float:
@@ -55,8 +61,8 @@ class Timing:
 
     @property
     def pays(self) -> bool:
-        """Whether they are faster: t_P < b t_O, with V_O's time on the accepted objects as b t_O,
-        for these may be quicker or slower than others."""
+        """Whether they are faster: t_P < b t_O, with what V_O is spared as b t_O, for accepted
+        objects may be quicker or slower than others."""
         return self.first < self.saved
 
     def rate(self, seconds: float) -> float:
@@ -70,10 +76,13 @@ class Timing:
             verdict, relation = "pays", "less"
         else:
             verdict, relation = "does not pay", "no less"
+        condition = "(break-even: t_P < b t_O)"
+        if self.shared:
+            condition = "and taking over the pose and the statistics of the others"
         return (
             f"Quality control in two stages {verdict} here: V_P takes {first:.1f} ms an object, "
             f"{relation} than the {break_even:.1f} ms that it saves V_O by accepting "
-            f"{self.accepted} of {self.objects} (break-even: t_P < b t_O). It is "
+            f"{self.accepted} of {self.objects} {condition}. It is "
             f"{self.speed_up:.2f} times as fast as V_O alone."
         )
 
@@ -111,6 +120,7 @@ def compare_stages(
     second: Scores,
     share: float = SHARE,
     calibration: tuple[Scores, Scores] | None = None,
+    remainder: Remainder | None = None,
 ) -> StageComparison:
     """Both scorers alone and in two stages.
 
@@ -126,6 +136,8 @@ def compare_stages(
         b: of the batch, or of normal products.
     calibration
         V_P's and V_O's scores of normal products; None accepts the lowest of the batch.
+    remainder
+        What is left to do after V_P where V_O goes on from what V_P found; None where it does not.
     """
     truth, threshold = np.asarray(anomalous).astype(bool), None
     if calibration is None:
@@ -159,11 +171,22 @@ def compare_stages(
         o_auroc=metrics.auroc(truth, both.objects),
         p_auroc=points(both),
         p_auroc_unscaled=points(cascade(first, accepted, rest)),
-        timing=Timing(
-            objects=len(first),
-            accepted=int(accepted.sum()),
-            first=float(first.seconds.sum()),
-            second=float(second.seconds.sum()),
-            saved=float(second.seconds[accepted].sum()),
-        ),
+        timing=_timing(first, second, accepted, remainder),
+    )
+
+
+def _timing(
+    first: Scores, second: Scores, accepted: NDArray[np.bool_], remainder: Remainder | None
+) -> Timing:
+    saved = second.seconds[accepted].sum()
+    if remainder is not None:
+        left = np.where(accepted, remainder.points, remainder.verdicts)
+        saved = second.seconds.sum() - left.sum()
+    return Timing(
+        objects=len(first),
+        accepted=int(accepted.sum()),
+        first=float(first.seconds.sum()),
+        second=float(second.seconds.sum()),
+        saved=float(saved),
+        shared=remainder is not None,
     )

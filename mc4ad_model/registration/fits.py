@@ -75,29 +75,26 @@ def simulate_fits(
     return NormalFits(found.mean(axis=1), found.std(axis=1, ddof=1 if clouds > 1 else 0))
 
 
-def scale_factor(
-    points: NDArray[Any], templates: Sequence[NDArray[Any]], noise_sigma: float = 0.0
-) -> float:
-    """Return how many times as large a cloud (N, 3) is as the template (S, 3) nearest in size.
+def scale_factor(points: NDArray[Any], sizes: Sequence[float], noise_sigma: float = 0.0) -> float:
+    """Return how many times as large a cloud (N, 3) is as the template nearest in size.
 
-    Sizes are root mean square distances from the centroid, the noise's share taken out.
+    sizes : `size_of` each template.
     """
-    size = _size(points, noise_sigma)
-    factors = np.array([size / max(_size(template), 1e-12) for template in templates])
+    factors = size_of(points, noise_sigma) / np.maximum(sizes, 1e-12)
     return float(factors[np.argmin(np.abs(np.log(np.maximum(factors, 1e-12))))])
 
 
 def check_cloud_scale(
-    points: NDArray[Any], templates: Sequence[NDArray[Any]], noise_sigma: float = 0.0
+    points: NDArray[Any], sizes: Sequence[float], noise_sigma: float = 0.0
 ) -> None:
-    """Check that a cloud has about the size of a template.
+    """Check that a cloud has about the size of a template; sizes : `size_of` each.
 
     Raises
     ------
     InputError
         It is smaller or larger than any defect makes it; the factor is named.
     """
-    factor = scale_factor(points, templates, noise_sigma)
+    factor = scale_factor(points, sizes, noise_sigma)
     if not _SMALLEST < factor < _LARGEST:
         remedy = f"multiply its coordinates by {1 / factor:.4g}" if factor else "look at the file"
         raise InputError(
@@ -106,7 +103,8 @@ def check_cloud_scale(
         )
 
 
-def _size(points: NDArray[Any], noise_sigma: float = 0.0) -> float:
-    """Return the root mean square distance of points (N, 3) from their centroid."""
+def size_of(points: NDArray[Any], noise_sigma: float = 0.0) -> float:
+    """Return the root mean square distance of points (N, 3) from their centroid, the noise's share
+    taken out."""
     variance = float(np.var(points, axis=0, dtype=np.float64).sum())
     return float(np.sqrt(max(variance - 3 * noise_sigma**2, 0.0)))

@@ -79,6 +79,11 @@ class MC4AD:
         assert self._network is not None, "fit or load comes first"
         return self._network
 
+    @property
+    def detector(self) -> DeviationDetector | None:
+        """What scores clouds by their deviations; None where the network takes the points."""
+        return self._detector
+
     def check(self, templates: Templates) -> None:
         """Check what would keep a training from its end. Errors as of `Method.check`."""
         from mc4ad_model.methods.mc4ad import training  # noqa: PLC0415 - weight

@@ -10,6 +10,7 @@ from mc4ad_model.deviation.statistics import (
     cylinder_statistics,
     density_change,
     deviations,
+    nearest_anchors,
     object_score,
     place_anchors,
     point_scores,
@@ -70,7 +71,7 @@ def test_what_is_pushed_in_stands_out_where_it_is(calibration):
     scores = deviations(z_scores(calibration, points))
     usual = deviations(z_scores(calibration, normal))
     assert object_score(scores) > 1.5 * max(object_score(usual), 1)
-    on_points = point_scores(calibration.anchors, scores, points)
+    on_points = point_scores(scores, nearest_anchors(calibration.anchors, points))
     assert on_points[near].mean() > 1.5 * on_points[~near].mean()
 
 

@@ -15,7 +15,12 @@ pytest.importorskip("torch", reason="torch is not installed: pip install '.[mode
 
 from intravariance.errors import InputError
 from mc4ad_model.deviation.statistics import deviations
-from mc4ad_model.methods.template_deviations import TemplateDeviations, noise_of, product_of
+from mc4ad_model.methods.template_deviations import (
+    TemplateDeviation,
+    TemplateDeviations,
+    noise_of,
+    product_of,
+)
 from tests.deviations import (
     ANCHORS,
     NOISE,
@@ -29,6 +34,12 @@ from tests.deviations import (
 )
 
 BRICK = 1  # of the sorted ids
+
+
+def both(one: TemplateDeviation, cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return narrow and wide z-scores."""
+    narrow = one.narrow_scores(cloud)
+    return narrow, one.wide_scores(narrow)
 
 
 def test_each_template_has_places_on_its_surface():
@@ -47,7 +58,7 @@ def test_normal_clouds_have_z_scores_of_chance_narrow_and_wide():
     """Eight clouds leave mean and spread uncertain: a little more than 1."""
     one = toy_deviations().each[BRICK]
     clouds = [toy_deviations().register(turned(normal_cloud(s), s))[1] for s in range(20, 28)]
-    for z in zip(*(one.z_scores(cloud) for cloud in clouds), strict=True):
+    for z in zip(*(both(one, cloud) for cloud in clouds), strict=True):
         values = np.stack(z)
         assert values.shape == (8, ANCHORS, 6)
         assert np.abs(values.mean(axis=(0, 1))).max() < 0.25
@@ -61,7 +72,7 @@ def test_a_dent_stands_out_where_it_is_narrow_and_wide():
     place = one.anchors.points - (0, 0, 0.7878)
     near = np.linalg.norm(place, axis=1) < 0.2
     far = np.linalg.norm(place, axis=1) > 0.7
-    for z in one.z_scores(cloud):
+    for z in both(one, cloud):
         scores = deviations(z)
         assert scores[near].mean() > 4 * scores[far].mean()
         assert z[near, 4].mean() < -5  # the mean height in the wider cylinder
@@ -78,6 +89,19 @@ def test_registering_brings_a_cloud_to_the_template():
     np.testing.assert_allclose(
         np.sort(np.ptp(moved, axis=0)), np.sort(np.ptp(normal_cloud(5), axis=0)), atol=0.06
     )
+
+
+def test_a_description_holds_what_registering_and_comparing_give():
+    cloud = turned(normal_cloud(5))
+    found = toy_deviations().describe(cloud)
+    pose, moved = toy_deviations().register(cloud)
+    assert found.pose.template == pose.template and np.array_equal(found.cloud, moved)
+    assert found.deviation is toy_deviations().each[pose.template]
+    assert np.array_equal(found.narrow, found.deviation.narrow_scores(moved))
+    distance = np.linalg.norm(moved[::50, None] - found.deviation.anchors.points, axis=2)
+    eight = np.sort(distance, axis=1)[:, :8]
+    own = np.take_along_axis(distance, found.nearest[::50], axis=1)
+    np.testing.assert_allclose(np.sort(own, axis=1), eight, atol=1e-12)
 
 
 @pytest.mark.parametrize("times", [0.001, 0.1, 25.4, 1000.0])
@@ -102,7 +126,7 @@ def test_what_is_kept_is_what_was_found():
     (pose, moved), (other, also_moved) = found.register(cloud), again.register(cloud)
     assert pose.template == other.template and np.array_equal(moved, also_moved)
     for one, two in zip(found.each, again.each, strict=True):
-        for z, same in zip(one.z_scores(moved), two.z_scores(moved), strict=True):
+        for z, same in zip(both(one, moved), both(two, moved), strict=True):
             assert np.array_equal(z, same)
 
 
@@ -176,9 +200,9 @@ def test_clouds_alone_tell_a_dent_from_chance():
     assert found.track == "clouds"
     own = found.each[BRICK]
     clouds = [found.register(turned(normal_cloud(s), s))[1] for s in range(20, 26)]
-    usual = np.stack([own.z_scores(cloud)[0] for cloud in clouds])
+    usual = np.stack([own.narrow_scores(cloud) for cloud in clouds])
     assert 0.7 < usual.std() < 1.4
     moved = normal_cloud(2)
     dented(moved)
     near = np.linalg.norm(own.anchors.points - (0, 0, 0.7878), axis=1) < 0.2
-    assert deviations(own.z_scores(moved)[0])[near].mean() > 1.5 * np.sqrt((usual**2).mean())
+    assert deviations(own.narrow_scores(moved))[near].mean() > 1.5 * np.sqrt((usual**2).mean())

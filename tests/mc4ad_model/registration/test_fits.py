@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from intravariance.errors import InputError
-from mc4ad_model.registration.fits import check_cloud_scale, scale_factor, simulate_fits
+from mc4ad_model.registration.fits import check_cloud_scale, scale_factor, simulate_fits, size_of
 from mc4ad_model.registration.poses import Registration
 from tests.mc4ad_model.registration.test_poses import NOISE, TEMPLATES, posed, scan
 
@@ -40,19 +40,28 @@ def test_the_same_seed_simulates_the_same(registration):
 def test_the_factor_of_the_scale_is_found(factor):
     cloud = posed(scan(0, 22, 4000), 22)
     clean = cloud * factor
-    found = scale_factor(clean, TEMPLATES[:1], NOISE * factor)
+    found = scale_factor(clean, [size_of(TEMPLATES[0])], NOISE * factor)
     assert found == pytest.approx(factor, rel=0.03)
     # the template nearest in size is meant
-    two = [TEMPLATES[0] * 3, TEMPLATES[0]]
+    two = [size_of(TEMPLATES[0] * 3), size_of(TEMPLATES[0])]
     assert scale_factor(cloud, two, NOISE) == pytest.approx(1, rel=0.03)
+
+
+def test_sizes_are_those_of_surfaces_without_noise():
+    half = 0.5 * np.array([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]]) + (3, 0, 0)
+    assert size_of(half) == pytest.approx(0.5)
+    noisy = np.repeat(half, 5000, axis=0) + np.random.default_rng(0).normal(0, 0.2, (20_000, 3))
+    assert size_of(noisy) > 0.55
+    assert size_of(noisy, 0.2) == pytest.approx(0.5, rel=0.02)
 
 
 def test_a_cloud_in_another_unit_is_named():
     cloud = posed(scan(1, 23), 23)
-    check_cloud_scale(cloud, TEMPLATES[1:2], NOISE)
+    sizes = [size_of(TEMPLATES[1])]
+    check_cloud_scale(cloud, sizes, NOISE)
     with pytest.raises(
         InputError, match=r"found 25(\.\d)? times .* multiply its coordinates by 0\.03"
     ):
-        check_cloud_scale(cloud * 25.4, TEMPLATES[1:2], NOISE)
+        check_cloud_scale(cloud * 25.4, sizes, NOISE)
     with pytest.raises(InputError, match=r"found 0 times .* look at the file"):
-        check_cloud_scale(np.zeros((5, 3)), TEMPLATES, NOISE)
+        check_cloud_scale(np.zeros((5, 3)), sizes, NOISE)

@@ -24,7 +24,7 @@ from intravariance.seeds import generator
 from mc4ad_model.methods.mc4ad.deviations.input import TemplateVoxels
 from mc4ad_model.methods.mc4ad.network import CFPNet
 from mc4ad_model.methods.method import Prediction
-from mc4ad_model.methods.template_deviations import TemplateDeviations
+from mc4ad_model.methods.template_deviations import Description, TemplateDeviations
 from mc4ad_model.methods.templates import Templates
 from mc4ad_model.sparse import CoordinatePyramid
 
@@ -46,21 +46,25 @@ class DeviationDetector:
     network: CFPNet
     deviations: TemplateDeviations
     normal_evidence: Floats | None = None
-    _voxels: dict[int, TemplateVoxels] = field(default_factory=dict)
+    _voxels: dict[int, tuple[TemplateVoxels, CoordinatePyramid]] = field(default_factory=dict)
 
     def score(self, points: NDArray[np.float32]) -> Prediction:
         """Score a cloud (N, 3) of the stored frame; `force` is in that frame too."""
+        return self.judge(self.deviations.describe(points))
+
+    def judge(self, description: Description) -> Prediction:
+        """Score a cloud that was described."""
         assert self.normal_evidence is not None
-        pose, cloud = self.deviations.register(points)
-        forces, evidence, whole = self._found(pose.template, cloud)
-        voxels = self._voxels[pose.template]
+        pose, nearest = description.pose, description.nearest
+        forces, evidence, whole = self._found(pose.template, description.narrow)
+        voxels, _ = self._on(pose.template)
         usual = self.normal_evidence
         spread = np.sqrt(usual.var(axis=1, ddof=1).mean(axis=0))  # (2,)
         above = np.array([whole, evidence.max()]) - usual[pose.template].mean(axis=0)
         return Prediction(
-            points=voxels.at_points(evidence, cloud).astype(np.float32),
+            points=voxels.at_points(evidence, nearest).astype(np.float32),
             object=float((above / spread).mean()),
-            force=(voxels.at_points(forces, cloud) @ pose.rotation.T).astype(np.float32),
+            force=(voxels.at_points(forces, nearest) @ pose.rotation.T).astype(np.float32),
         )
 
     def evidence_of_normal_clouds(self, templates: Templates, seed: int) -> Floats:
@@ -69,27 +73,34 @@ class DeviationDetector:
         for index, name in enumerate(self.deviations.ids):
             rng = generator(seed, "calibration", name)
             clouds = self.deviations.normal_clouds(index, templates, CALIBRATION_CLOUDS, rng)
-            results = [self._found(index, cloud) for cloud in clouds]
+            one = self.deviations.each[index]
+            results = [self._found(index, one.narrow_scores(cloud)) for cloud in clouds]
             found.append([(whole, evidence.max()) for _, evidence, whole in results])
         return np.array(found)
 
-    def _found(self, template: int, cloud: Floats) -> tuple[Floats, Floats, float]:
-        """Return forces (V, 3) and evidence (V,) in the voxels, and the evidence in the object."""
+    def _on(self, template: int) -> tuple[TemplateVoxels, CoordinatePyramid]:
+        """Return the voxels of a template, the same for every cloud."""
         if template not in self._voxels:
-            self._voxels[template] = TemplateVoxels(
+            voxels = TemplateVoxels(
                 self.deviations.each[template],
                 self.network.config.voxel_size,
                 self.deviations.noise_sigma,
             )
-        voxels = self._voxels[template]
-        parameter = next(self.network.parameters())
-        coordinates = np.column_stack([np.zeros(len(voxels), np.int32), voxels.coordinates])
+            rows = np.column_stack([np.zeros(len(voxels), np.int32), voxels.coordinates])
+            device = next(self.network.parameters()).device
+            pyramid = CoordinatePyramid(torch.from_numpy(rows).to(device))
+            self._voxels[template] = voxels, pyramid
+        return self._voxels[template]
+
+    def _found(self, template: int, narrow: Floats) -> tuple[Floats, Floats, float]:
+        """Return forces (V, 3) and evidence (V,) in the voxels, and the evidence in the object.
+
+        narrow : (A, 6) z-scores of the cloud.
+        """
+        voxels, pyramid = self._on(template)
+        features = torch.from_numpy(voxels.features(narrow)).to(next(self.network.parameters()))
         with torch.no_grad():
-            found = self.network(
-                torch.from_numpy(voxels.features(cloud)).to(parameter),
-                CoordinatePyramid(torch.from_numpy(coordinates).to(parameter.device)),
-                [len(voxels)],
-            )
+            found = self.network(features, pyramid, [len(voxels)])
         forces, evidence = (
             tensor.double().cpu().numpy() for tensor in (found.forces.combined, found.evidence)
         )

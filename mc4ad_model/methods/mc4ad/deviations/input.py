@@ -64,10 +64,11 @@ class TemplateVoxels:
         sums = [np.bincount(self.voxel_of_anchor, column, len(self)) for column in values.T]
         return np.asarray(np.column_stack(sums) / self._count)
 
-    def features(self, cloud: Floats) -> NDArray[np.float32]:
-        """Describe a cloud (N, 3) in the template's frame: (V, 28), see the module."""
+    def features(self, narrow: Floats) -> NDArray[np.float32]:
+        """Describe a cloud by its narrow z-scores at the anchors, (A, 6): (V, 28), see the
+        module."""
         deviation = self.deviation
-        narrow, wide = deviation.z_scores(cloud)
+        wide = deviation.wide_scores(narrow)
         height = narrow[:, _MEAN_HEIGHT] * deviation.narrow.spread[:, _MEAN_HEIGHT] / self._noise
         offset = height[:, None] * deviation.anchors.normals
         around = deviation.neighbourhoods.mean(offset)
@@ -77,9 +78,9 @@ class TemplateVoxels:
         own = self.mean(np.column_stack([scores, moved]))
         return np.column_stack([own, self._fixed]).astype(np.float32)
 
-    def at_points(self, values: Floats, cloud: Floats) -> Floats:
-        """Give each point (N, 3) the mean of values (V, ...) at the anchors nearest to it."""
-        return point_scores(self.deviation.anchors, values[self.voxel_of_anchor], cloud)
+    def at_points(self, values: Floats, nearest: NDArray[np.intp]) -> Floats:
+        """Give each point the mean of values (V, ...) at the anchors nearest to it, (N, K)."""
+        return point_scores(values[self.voxel_of_anchor], nearest)
 
     def nearest(self, cloud: Floats) -> NDArray[np.intp]:
         """Find the voxel of the anchor nearest to each point (N, 3)."""

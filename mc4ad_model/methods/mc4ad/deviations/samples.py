@@ -159,7 +159,7 @@ def _sample(
     force = force - MISSING_FORCE * missing[:, None] * voxels.normals
     return DeviationSample(
         coordinates=voxels.coordinates,
-        features=voxels.features(cloud),
+        features=voxels.features(voxels.deviation.narrow_scores(cloud)),
         force=(force / number[:, None]).astype(np.float32),
         evidence=(labelled / number).astype(np.float32),
         defective=bool(made.labels.any() or len(made.removed)),

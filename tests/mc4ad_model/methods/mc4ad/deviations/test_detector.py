@@ -106,3 +106,14 @@ def test_calibration_depends_on_the_seed_alone(detector):
     again, other = (bare.evidence_of_normal_clouds(two_toys(), seed) for seed in (0, 1))
     assert np.array_equal(again, detector.normal_evidence)
     assert not np.array_equal(other, detector.normal_evidence)
+
+
+def test_clouds_do_not_depend_on_those_scored_before(detector):
+    """What is kept of a template's voxels is the same for every cloud."""
+    clouds = [turned(normal_cloud(7, name)) for name in toy_deviations().ids]
+    fresh = DeviationDetector(detector.network, toy_deviations(), detector.normal_evidence)
+    alone = fresh.score(clouds[1])
+    found = [detector.score(cloud) for cloud in (*clouds, clouds[1])]
+    assert np.array_equal(found[1].points, alone.points)
+    assert np.array_equal(found[2].points, alone.points)
+    assert found[2].object == alone.object

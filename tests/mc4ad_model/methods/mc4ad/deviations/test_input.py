@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("torch", reason="torch is not installed: pip install '.[model]'")
 
-from mc4ad_model.deviation.statistics import cylinder_statistics
+from mc4ad_model.deviation.statistics import cylinder_statistics, nearest_anchors
 from mc4ad_model.methods.mc4ad.architectures import INPUT_CHANNELS
 from mc4ad_model.methods.mc4ad.deviations.input import TemplateVoxels
 from tests.deviations import ANCHORS, NOISE, dented, normal_cloud, toy_deviations
@@ -19,6 +19,10 @@ SIZE = 0.25
 @pytest.fixture(scope="module")
 def voxels() -> TemplateVoxels:
     return TemplateVoxels(toy_deviations().each[1], SIZE, NOISE)
+
+
+def described(voxels: TemplateVoxels, cloud: np.ndarray) -> np.ndarray:
+    return voxels.features(voxels.deviation.narrow_scores(cloud))
 
 
 def members(voxels: TemplateVoxels, voxel: int) -> np.ndarray:
@@ -38,11 +42,12 @@ def test_features_are_means_over_each_voxel(voxels):
     """Against a plain loop, channel by channel as the module's docstring has them."""
     cloud = normal_cloud(2)
     dented(cloud)
-    found, one = voxels.features(cloud), toy_deviations().each[1]
+    found, one = described(voxels, cloud), toy_deviations().each[1]
     assert found.shape == (len(voxels), INPUT_CHANNELS["deviation"])
     assert found.dtype == np.float32 and np.isfinite(found).all()
     normals, points = one.anchors.normals, one.anchors.points
-    narrow, wide = (np.clip(z, -10, 10) for z in one.z_scores(cloud))
+    scores = one.narrow_scores(cloud)
+    narrow, wide = (np.clip(z, -10, 10) for z in (scores, one.wide_scores(scores)))
     measured = np.nan_to_num(cylinder_statistics(one.anchors, cloud)[:, 4] - one.narrow.mean[:, 4])
     offset = (measured / NOISE)[:, None] * normals
     around = one.neighbourhoods.mean(offset)
@@ -64,15 +69,15 @@ def test_features_are_means_over_each_voxel(voxels):
 
 def test_a_cloud_changes_nothing_but_deviations(voxels):
     cloud = normal_cloud(2)
-    before = voxels.features(cloud)
+    before = described(voxels, cloud)
     assert dented(cloud).any()
-    changed = (voxels.features(cloud) != before).any(axis=0)
+    changed = (described(voxels, cloud) != before).any(axis=0)
     assert changed[:18].all() and not changed[18:].any()
 
 
 def test_offsets_point_where_the_surface_went(voxels):
     """A cloud that is moved up: along the normal of the top it is above, of the sides unmoved."""
-    moved = voxels.features(normal_cloud(2) + np.array([0, 0, 0.05]))
+    moved = described(voxels, normal_cloud(2) + np.array([0, 0, 0.05]))
     normal = moved[:, 18:21]
     for first in (12, 15):
         along = (moved[:, first : first + 3] * normal).sum(axis=1)
@@ -82,14 +87,15 @@ def test_offsets_point_where_the_surface_went(voxels):
 
 
 def test_even_a_cloud_far_away_is_described_by_finite_numbers(voxels):
-    found = voxels.features(normal_cloud(2) + 50)
+    found = described(voxels, normal_cloud(2) + 50)
     assert np.isfinite(found).all() and np.abs(found[:, :18]).max() <= 10
 
 
 def test_points_get_values_of_the_voxels_around_them(voxels):
     cloud = normal_cloud(3)
     values = np.random.default_rng(0).normal(size=(len(voxels), 3))
-    found, nearest = voxels.at_points(values, cloud), voxels.nearest(cloud)
+    around = nearest_anchors(voxels.deviation.anchors, cloud)
+    found, nearest = voxels.at_points(values, around), voxels.nearest(cloud)
     assert nearest.shape == (len(cloud),)
     places = voxels.deviation.anchors.points
     for i in range(0, len(cloud), 100):
@@ -97,5 +103,5 @@ def test_points_get_values_of_the_voxels_around_them(voxels):
         assert members(voxels, nearest[i])[order[0]]
         expected = values[voxels.voxel_of_anchor[order[:8]]].mean(axis=0)
         np.testing.assert_allclose(found[i], expected, atol=1e-12)
-    one = voxels.at_points(values[:, 0], cloud)
+    one = voxels.at_points(values[:, 0], around)
     assert one.shape == (len(cloud),) and np.allclose(one, found[:, 0])
