@@ -237,6 +237,7 @@ def _as_text(found: dict[str, list[CategoryEvaluation]], groups: dict[str, _Grou
             f"{title}Defect types: O-AUROC against the normal objects / P-AUROC of their own "
             "points\n" + _defects(each),
             *([title + _alarms(each)] if each[0].metrics.alarms else []),
+            *(title + text for one in each if (text := _notes(one))),
             *(title + _cost(one) for one in each),
         ]
     return "\n\n".join(parts)
@@ -246,6 +247,12 @@ def _track(groups: Iterable[_Group]) -> str:
     """Say what the methods knew of the templates."""
     tracks = {group.runs[0].track for group in groups}
     return tracks.pop() if len(tracks) == 1 else "meshes, or clouds where the name says so"
+
+
+def _notes(one: CategoryEvaluation) -> str:
+    """Say what the method says of its scores, if it does."""
+    noted = [f"{row.id} {row.note}" for row in one.rows if row.note]
+    return f"{one.category}: " + "; ".join(noted) if noted else ""
 
 
 def _cost(one: CategoryEvaluation) -> str:

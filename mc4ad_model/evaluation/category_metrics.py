@@ -47,6 +47,8 @@ class SampleRow:
     p_value
         Of its object score among those of normal products (`mc4ad_model.evaluation.alarms`); None
         where it was evaluated without a calibration.
+    note
+        What the method says of its scores, see `Prediction`.
     """
 
     id: str
@@ -68,6 +70,7 @@ class SampleRow:
     cosine: float | None
     seconds: float
     p_value: float | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True)

@@ -191,6 +191,7 @@ def _evaluate(
         **by_rule,
         p_auroc=metrics.auroc(labels, scores) if both else None,
         seconds=seconds,
+        note=prediction.note,
         **_force_columns(labels, record.displacement, force),
     )
     return row, scores

@@ -44,7 +44,8 @@ EVALUATION_FORMAT = "intravariance-evaluation"
 EVALUATION_VERSION = 2
 SAMPLES_FILE, POINTS_FILE, METRICS_FILE = "samples.csv", "points.safetensors", "metrics.json"
 _COLUMNS = get_type_hints(SampleRow)
-_COLUMNS_OF_VERSION_1 = {name: kind for name, kind in _COLUMNS.items() if name != "p_value"}
+_SINCE_VERSION_2 = ("p_value", "note")
+_COLUMNS_OF_VERSION_1 = {n: kind for n, kind in _COLUMNS.items() if n not in _SINCE_VERSION_2}
 
 
 @dataclass(frozen=True)
@@ -242,6 +243,7 @@ def _from_csv(content: bytes, columns: Mapping[str, Any]) -> tuple[SampleRow, ..
     kinds: dict[Any, Callable[[str], Any]] = {
         str: str, int: int, float: float,
         float | None: lambda text: float(text) if text else None,
+        str | None: lambda text: text or None,
     }  # fmt: skip
     lines = csv.DictReader(io.StringIO(content.decode(), newline=""))
     if list(lines.fieldnames or ()) != list(columns):

@@ -42,7 +42,7 @@ def judge(description: Description) -> Prediction:
     """Say how unusual a described cloud is."""
     scores = deviations(description.narrow)
     on_points = point_scores(scores, description.nearest)
-    return Prediction(on_points.astype(np.float32), object_score(scores))
+    return Prediction(on_points.astype(np.float32), object_score(scores), note=description.note)
 
 
 class CalibratedDeviation:

@@ -58,11 +58,14 @@ class Prediction:
     force : (N, 3) float32, or None
         What displaced each point from the pristine surface, in the stored frame and its units;
         None for a method that does not predict it.
+    note
+        What a person should know before believing the scores, in a few words; None for nothing.
     """
 
     points: NDArray[np.float32]
     object: float | None = None
     force: NDArray[np.float32] | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,12 @@ from mc4ad_model.methods.templates import (
     surface_points,
 )
 from mc4ad_model.pseudo_anomalies.product import Product
-from mc4ad_model.registration.fits import check_cloud_scale, size_of
+from mc4ad_model.registration.fits import (
+    NormalFits,
+    check_cloud_scale,
+    simulate_fits,
+    size_of,
+)
 from mc4ad_model.registration.poses import Pose, Registration, saved_noise
 from mc4ad_model.surfaces.estimated import FEWEST_POINTS
 
@@ -49,6 +54,7 @@ Floats = NDArray[np.float64]
 
 SIMULATED_CLOUDS = 24
 _REMEDY = "Bring the data to this scale; `iv import` does, unless told --normalise none."
+_FITS = "fits"
 _PARTS = ("points", "normals", "mean", "spread", "wide_mean", "wide_spread")
 
 
@@ -83,13 +89,15 @@ class Description:
     """A cloud on the template that it was registered to: what methods judge it by.
 
     pose : what brought it there. cloud : (N, 3), in the template's frame. deviation : how normal
-    clouds deviate from the template. narrow : (A, 6), the cloud's z-scores at the anchors.
+    clouds deviate from the template. narrow : (A, 6), the cloud's z-scores at the anchors. note :
+    that it fits no template, where it does not.
     """
 
     pose: Pose
     cloud: Floats
     deviation: TemplateDeviation
     narrow: Floats
+    note: str | None = None
 
     @cached_property
     def wide(self) -> Floats:
@@ -115,6 +123,8 @@ class TemplateDeviations:
         Standard deviation of the clouds' noise on each coordinate.
     track
         "meshes": the points are without noise. "clouds": they have it.
+    fits
+        How likely normal clouds are on their template; None of runs that were saved without it.
     """
 
     def __init__(
@@ -123,8 +133,9 @@ class TemplateDeviations:
         each: Sequence[TemplateDeviation],
         noise_sigma: float,
         track: Track = "meshes",
+        fits: NormalFits | None = None,
     ) -> None:
-        self.ids = sorted(points)
+        self.ids, self.fits = sorted(points), fits
         self.points, self.noise_sigma, self.track = dict(points), noise_sigma, track
         beyond = noise_sigma if track == "meshes" else 0.0
         self.registration = Registration([points[name] for name in self.ids], beyond)
@@ -143,6 +154,7 @@ class TemplateDeviations:
         check_templates(templates)
         points = registration_points(templates, seed)
         found = cls(points, [], templates.noise_sigma, templates.track)
+        found.fits = _normal_fits(found, templates, seed)
         by_id = {template.id: template for template in templates.templates}
         for index, name in enumerate(found.ids):
             rng = generator(seed, "deviation", name)
@@ -166,7 +178,10 @@ class TemplateDeviations:
         """Register a cloud (N, 3) and compare it with normal ones. Errors as of `register`."""
         pose, cloud = self.register(points)
         deviation = self.each[pose.template]
-        return Description(pose, cloud, deviation, deviation.narrow_scores(cloud))
+        note = None
+        if self.fits is not None and not self.fits.fits(pose):
+            note = f"fits no template: {self.fits.deficit(pose):.2f} nats a point less likely"
+        return Description(pose, cloud, deviation, deviation.narrow_scores(cloud), note)
 
     def normal_clouds(
         self, index: int, templates: Templates, count: int, rng: np.random.Generator
@@ -183,6 +198,8 @@ class TemplateDeviations:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return all that `from_arrays` needs besides the description."""
         arrays: dict[str, NDArray[Any]] = {}
+        if self.fits is not None:
+            arrays[_FITS] = np.stack([self.fits.mean, self.fits.spread])
         for name, one in zip(self.ids, self.each, strict=True):
             own = (
                 one.anchors.points, one.anchors.normals, one.narrow.mean, one.narrow.spread,
@@ -196,7 +213,7 @@ class TemplateDeviations:
     def from_arrays(
         cls, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any], where: Path
     ) -> TemplateDeviations:
-        """Take up what `arrays` and `description` gave. Runs of version 0.1.0 lack the track.
+        """Take up what `arrays` and `description` gave. Runs of version 0.1.0 lack track and fits.
 
         Raises
         ------
@@ -206,7 +223,10 @@ class TemplateDeviations:
         noise_sigma, track = saved_noise(description, where), description.get("track", "meshes")
         if track not in TRACKS:
             raise InputError(f"{where}.json: track = {track!r}, expected {' or '.join(TRACKS)}")
-        ids = sorted({name.rpartition("/")[0] for name in arrays})
+        ids = sorted({name.rpartition("/")[0] for name in arrays if name != _FITS})
+        fits = arrays.get(_FITS)
+        if fits is not None and fits.shape != (2, len(ids)):
+            raise InputError(f"{where}.json: expected the fits of {len(ids)} templates")
         points, each = {}, []
         for name in ids:
             own = [arrays.get(f"{name}/{part}") for part in ("surface", *_PARTS)]
@@ -221,7 +241,8 @@ class TemplateDeviations:
             each.append(_assembled(Anchors.at(places, normals), *rest))  # type: ignore[arg-type]
         if not ids:
             raise InputError(f"{where}.json: expected at least one template")
-        return cls(points, each, noise_sigma, track)  # type: ignore[arg-type]
+        usual = None if fits is None else NormalFits(*fits)
+        return cls(points, each, noise_sigma, track, usual)  # type: ignore[arg-type]
 
 
 def check_templates(templates: Templates) -> None:
@@ -257,6 +278,22 @@ def noise_of(templates: Templates, name: str, points: Floats, rng: np.random.Gen
     if name in templates.surfaces:
         return templates.surfaces[name].noise(points)
     return rng.normal(scale=templates.noise_sigma, size=points.shape)
+
+
+def _normal_fits(found: TemplateDeviations, templates: Templates, seed: int) -> NormalFits:
+    """Simulate how likely normal clouds are on their templates.
+
+    Without meshes, clouds drawn from the stored ones would fit these too well: they are registered
+    to others that are drawn from them.
+    """
+    rng = generator(seed, "fits", templates.category)
+    registration, noise = found.registration, templates.registration_noise
+    if templates.track == "clouds":
+        drawn = registration_points(templates.resampled(seed), seed)
+        registration = Registration([drawn[name] for name in found.ids], noise)
+    return simulate_fits(
+        registration, noise, templates.points, rng, surfaces=found.registration.templates
+    )
 
 
 def _simulated(

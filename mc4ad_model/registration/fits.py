@@ -54,11 +54,15 @@ def simulate_fits(
     counts: tuple[int, int],
     rng: np.random.Generator,
     clouds: int = 4,
+    surfaces: Sequence[NDArray[Any]] | None = None,
 ) -> NormalFits:
     """Register simulated clouds without a defect.
 
     Parameters
     ----------
+    surfaces : (S, 3) each
+        Points that clouds are drawn from, for each template; None for those that clouds are
+        registered to.
     noise_sigma
         Standard deviation of the noise on each coordinate.
     counts
@@ -67,7 +71,8 @@ def simulate_fits(
         Of each template.
     """
     found = np.zeros((len(registration.templates), clouds))
-    for row, template in zip(found, registration.templates, strict=True):
+    drawn_from = registration.templates if surfaces is None else surfaces
+    for row, template in zip(found, drawn_from, strict=True):
         for k, count in enumerate(rng.integers(*counts, endpoint=True, size=clouds)):
             points = template[rng.integers(0, len(template), count)]
             points = points + rng.normal(scale=noise_sigma, size=points.shape)

@@ -65,6 +65,7 @@ class DeviationDetector:
             points=voxels.at_points(evidence, nearest).astype(np.float32),
             object=float((above / spread).mean()),
             force=(voxels.at_points(forces, nearest) @ pose.rotation.T).astype(np.float32),
+            note=description.note,
         )
 
     def evidence_of_normal_clouds(self, templates: Templates, seed: int) -> Floats:
