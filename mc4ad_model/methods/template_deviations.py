@@ -283,17 +283,18 @@ def noise_of(templates: Templates, name: str, points: Floats, rng: np.random.Gen
 def _normal_fits(found: TemplateDeviations, templates: Templates, seed: int) -> NormalFits:
     """Simulate how likely normal clouds are on their templates.
 
-    Without meshes, clouds drawn from the stored ones would fit these too well: they are registered
-    to others that are drawn from them.
+    Without meshes, points of the stored clouds would fit these too well: the points that a drawn
+    cloud lacks are registered to it.
     """
     rng = generator(seed, "fits", templates.category)
-    registration, noise = found.registration, templates.registration_noise
-    if templates.track == "clouds":
-        drawn = registration_points(templates.resampled(seed), seed)
-        registration = Registration([drawn[name] for name in found.ids], noise)
-    return simulate_fits(
-        registration, noise, templates.points, rng, surfaces=found.registration.templates
-    )
+    if templates.track == "meshes":
+        return simulate_fits(found.registration, templates.noise_sigma, templates.points, rng)
+    drawn, others = [], []
+    for stored in found.registration.templates:
+        rows = rng.integers(len(stored), size=len(stored))
+        drawn.append(stored[rows])
+        others.append(np.delete(stored, rows, axis=0))
+    return simulate_fits(Registration(drawn, 0.0), 0.0, templates.points, rng, surfaces=others)
 
 
 def _simulated(

@@ -67,6 +67,13 @@ def test_what_is_written_is_read_back(folder: Path, evaluation: CategoryEvaluati
         assert (found.evaluation.point_scores[id] == scores).all()
 
 
+def test_notes_are_read_back(tmp_path: Path, dataset: Dataset, evaluation: CategoryEvaluation):
+    first, *rest = evaluation.rows
+    noted = replace(first, note='fits no template, "perhaps"\nsays a method')
+    write_results(tmp_path / "noted", replace(evaluation, rows=(noted, *rest)), dataset, 5, ORIGIN)
+    assert read_results(tmp_path / "noted").evaluation.rows == (noted, *rest)
+
+
 def test_metrics_computed_again_are_the_same_to_the_last_digit(
     folder: Path, dataset: Dataset, evaluation: CategoryEvaluation
 ) -> None:
@@ -160,10 +167,11 @@ def test_the_list_of_checksums_is_of_all_files(folder: Path) -> None:
 
 
 def by_version_1(folder: Path, listed: bool = False) -> None:
-    """Make of a folder what was written before there were p-values; listed : with SHA256SUMS."""
+    """Make of a folder what was written before there were p-values and notes; listed : with
+    SHA256SUMS."""
     lines = (folder / "samples.csv").read_text().splitlines()
-    assert lines[0].endswith(",p_value") and all(line.endswith(",") for line in lines[1:])
-    samples = "".join(line.rpartition(",")[0] + "\n" for line in lines).encode()
+    assert lines[0].endswith(",p_value,note") and all(line.endswith(",,") for line in lines[1:])
+    samples = "".join(line.rsplit(",", 2)[0] + "\n" for line in lines).encode()
     (folder / "samples.csv").write_bytes(samples)
     content = json.loads((folder / "metrics.json").read_bytes())
     content["version"] = 1

@@ -160,6 +160,30 @@ def test_damaged_arrays_are_named(name, value):
         TemplateDeviations.from_arrays(arrays, {}, Path("run/deviations"))
 
 
+@pytest.mark.parametrize("track", ["meshes", "clouds"])
+def test_a_foreign_cloud_is_named_and_a_normal_or_a_dented_one_is_not(track):
+    found = toy_deviations(track)
+    again = TemplateDeviations.from_arrays(found.arrays(), found.description, Path("a"))
+    moved = normal_cloud(31)
+    dented(moved)
+    assert found.describe(turned(normal_cloud(30))).note is None
+    assert found.describe(turned(moved)).note is None
+    rod = normal_cloud(32) * (0.4, 0.4, 1.3)
+    note = found.describe(turned(rod)).note
+    assert re.fullmatch(r"fits no template: \d\.\d\d nats a point less likely", note)
+    assert again.describe(turned(rod)).note == note
+
+
+def test_a_run_that_was_saved_without_fits_says_nothing_of_them():
+    arrays = toy_deviations().arrays()
+    fits = arrays.pop("fits")
+    old = TemplateDeviations.from_arrays(arrays, {"noise_sigma": NOISE}, Path("a"))
+    assert old.track == "meshes"
+    assert old.describe(turned(normal_cloud(32) * (0.4, 0.4, 1.3))).note is None
+    with pytest.raises(InputError, match=r"a\.json: expected the fits of 2 templates"):
+        TemplateDeviations.from_arrays({**arrays, "fits": fits[:, :1]}, {}, Path("a"))
+
+
 def test_no_templates_at_all():
     with pytest.raises(InputError, match=r"a\.json: expected at least one template"):
         TemplateDeviations.from_arrays({}, {}, Path("a"))
