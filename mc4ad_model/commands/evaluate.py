@@ -20,6 +20,7 @@ from intravariance.progress import say
 from intravariance.tables import Cell, show, text_table
 from mc4ad_model.commands import options
 from mc4ad_model.evaluation.alarms import AlarmMetrics, MeanAlarms, mean_alarms
+from mc4ad_model.evaluation.category_metrics import DefectMetrics
 from mc4ad_model.evaluation.evaluate import CategoryEvaluation, check_records
 from mc4ad_model.evaluation.results import check_results_folder, describe
 from mc4ad_model.machine.device import Machine
@@ -48,6 +49,9 @@ _COLUMNS: dict[str, Callable[[CategoryEvaluation], float | None]] = {
     "cosine": lambda found: found.metrics.force.cosine,
     "FPS": lambda found: found.cost.objects_per_second,
 }
+
+
+_ORDER = {"easy": 1, "medium": 2, "hard": 3}
 
 
 @dataclass(frozen=True)
@@ -235,7 +239,8 @@ def _as_text(found: dict[str, list[CategoryEvaluation]], groups: dict[str, _Grou
         parts += [
             f"{title}95 % bootstrap intervals over objects\n" + _intervals(each),
             f"{title}Defect types: O-AUROC against the normal objects / P-AUROC of their own "
-            "points\n" + _defects(each),
+            "points\n" + _by_kind(each, "defects"),
+            *([title + _difficulties(each)] if any(o.metrics.difficulties for o in each) else []),
             *([title + _alarms(each)] if each[0].metrics.alarms else []),
             *(title + text for one in each if (text := _notes(one))),
             *(title + _cost(one) for one in each),
@@ -277,11 +282,17 @@ def _intervals(found: Sequence[CategoryEvaluation]) -> str:
     )
 
 
-def _defects(found: Sequence[CategoryEvaluation]) -> str:
-    names = sorted({name for one in found for name in one.metrics.defects})
+def _difficulties(found: Sequence[CategoryEvaluation]) -> str:
+    return "Difficulties, likewise\n" + _by_kind(found, "difficulties")
+
+
+def _by_kind(found: Sequence[CategoryEvaluation], field: str) -> str:
+    """Show `defects` or `difficulties` of the metrics."""
+    kinds: list[dict[str, DefectMetrics]] = [getattr(one.metrics, field) for one in found]
+    names = sorted({name for own in kinds for name in own}, key=lambda n: (_ORDER.get(n, 0), n))
     rows, columns = [], []
-    for one in found:
-        parts = [one.metrics.defects.get(name) for name in names]
+    for one, own in zip(found, kinds, strict=True):
+        parts = [own.get(name) for name in names]
         columns.append([(part.o_auroc, part.p_auroc) if part else (None, None) for part in parts])
         rows.append([one.category, *map(_pair, columns[-1])])
     means = [_pair(map(mean, zip(*column, strict=True))) for column in zip(*columns, strict=True)]

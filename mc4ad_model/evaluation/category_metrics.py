@@ -8,12 +8,11 @@ them, and both get the same numbers from `category_metrics`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from annotations.vocabulary import NORMAL
 from intravariance.dataset.store import Record
 from intravariance.seeds import generator
 from mc4ad_model.evaluation import metrics
@@ -85,7 +84,8 @@ class ForceMetrics:
 
 @dataclass(frozen=True)
 class DefectMetrics:
-    """One defect type: its objects against all normal ones, and the points of its own objects.
+    """One defect type, or one difficulty: its objects against all normal ones, and the points of
+    its own objects.
 
     p_auroc is None where all of these points are labelled anomalous.
     """
@@ -101,8 +101,9 @@ class CategoryMetrics:
     """Metrics of a category. Points are pooled, p_auroc_objects is the mean over defective objects.
 
     o_auroc and o_aupr are under the configured rule, o_auroc_max and so on under each. Intervals
-    are (low, high), from `metrics.auroc_interval` with its defaults. alarms : at each rate of false
-    alarms that was asked for.
+    are (low, high), from `metrics.auroc_interval` with its defaults. defects : by defect type.
+    alarms : at each rate of false alarms that was asked for. difficulties : by the difficulty that
+    the file says defects have, where it does.
     """
 
     objects: int
@@ -121,6 +122,7 @@ class CategoryMetrics:
     force: ForceMetrics
     defects: dict[str, DefectMetrics]
     alarms: tuple[AlarmMetrics, ...] = ()
+    difficulties: dict[str, DefectMetrics] = field(default_factory=dict)
 
 
 def category_metrics(
@@ -169,7 +171,8 @@ def category_metrics(
         au_pro=metrics.au_pro(_regions(records, labels), pooled),
         **by_rule,
         force=force_metrics(rows),
-        defects=_defects(rows, labels, values),
+        defects=_by_kind([row.defect for row in rows], rows, labels, values),
+        difficulties=_by_kind([record.difficulty for record in records], rows, labels, values),
         alarms=tuple(
             alarm_metrics(rate, threshold, [row.anomalous for row in rows], list(objects))
             for rate, threshold in (thresholds or {}).items()
@@ -203,18 +206,21 @@ def _regions(records: Sequence[Record], labels: Sequence[NDArray[np.uint8]]) -> 
     return np.concatenate(parts)
 
 
-def _defects(
+def _by_kind(
+    kinds: Sequence[str],
     rows: Sequence[SampleRow],
     labels: Sequence[NDArray[np.uint8]],
     values: Sequence[NDArray[np.float32]],
 ) -> dict[str, DefectMetrics]:
+    """Group defective samples by their kinds; those of the kind "" are in no group."""
     found = {}
-    for defect in dict.fromkeys(row.defect for row in rows if row.anomalous):
-        chosen = [i for i, row in enumerate(rows) if row.defect == defect]
-        compared = [row for row in rows if row.defect in (defect, NORMAL)]
+    defective = [(kind, i) for i, kind in enumerate(kinds) if kind and rows[i].anomalous]
+    for name in dict.fromkeys(kind for kind, _ in defective):
+        chosen = [i for kind, i in defective if kind == name]
+        compared = [rows[i] for i in chosen] + [row for row in rows if not row.anomalous]
         points = np.concatenate([labels[i] for i in chosen])
         pooled = np.concatenate([values[i] for i in chosen])
-        found[defect] = DefectMetrics(
+        found[name] = DefectMetrics(
             objects=len(chosen),
             o_auroc=metrics.auroc(
                 [row.anomalous for row in compared], [row.object_score for row in compared]

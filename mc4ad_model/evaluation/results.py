@@ -260,10 +260,11 @@ def _metrics(content: Mapping[str, Any]) -> CategoryMetrics:
         low, high = values[name]
         values[name] = (low, high)
     values["force"] = ForceMetrics(**values["force"])
-    values["defects"] = {
-        name: DefectMetrics(**{**part, "force": ForceMetrics(**part["force"])})
-        for name, part in values["defects"].items()
-    }
+    for name in ("defects", "difficulties"):  # the latter since version 2
+        values[name] = {
+            kind: DefectMetrics(**{**part, "force": ForceMetrics(**part["force"])})
+            for kind, part in values.get(name, {}).items()
+        }
     values["alarms"] = tuple(_alarms(part) for part in values.get("alarms", ()))
     return CategoryMetrics(**values)
 

@@ -67,6 +67,19 @@ def test_what_is_written_is_read_back(folder: Path, evaluation: CategoryEvaluati
         assert (found.evaluation.point_scores[id] == scores).all()
 
 
+def test_each_difficulty_is_told_from_the_normal_objects(
+    dataset: Dataset, evaluation: CategoryEvaluation
+) -> None:
+    difficulty = {record.id: record.difficulty for record in dataset}
+    found = evaluation.metrics.difficulties
+    assert found and found.keys() <= {"easy", "medium", "hard"}
+    assert sum(part.objects for part in found.values()) == evaluation.metrics.anomalous
+    for name, part in found.items():
+        rows = [row for row in evaluation.rows if difficulty[row.id] in ("", name)]
+        truth, scores = ([getattr(r, n) for r in rows] for n in ("anomalous", "object_score"))
+        assert part.o_auroc == pytest.approx(roc_auc_score(truth, scores))
+
+
 def test_notes_are_read_back(tmp_path: Path, dataset: Dataset, evaluation: CategoryEvaluation):
     first, *rest = evaluation.rows
     noted = replace(first, note='fits no template, "perhaps"\nsays a method')
