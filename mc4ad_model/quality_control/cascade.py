@@ -195,7 +195,9 @@ def match_quantiles(scores: ArrayLike, reference: Reference) -> NDArray[np.float
     first, second = reference.quantiles
     found: NDArray[np.float64] = np.interp(values, first, second)
     spread = first[-1] - first[0]
-    slope = (second[-1] - second[0]) / spread if spread > 0 else 0.0
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        slope = (second[-1] - second[0]) / spread
+    slope = slope if np.isfinite(slope) else 0.0  # scores that hardly differ have no scale
     outside = np.minimum(values - first[0], 0) + np.maximum(values - first[-1], 0)
     return np.asarray(found + slope * outside)
 

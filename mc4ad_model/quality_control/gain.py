@@ -139,12 +139,8 @@ def compare_stages(
     remainder
         What is left to do after V_P where V_O goes on from what V_P found; None where it does not.
     """
-    truth, threshold = np.asarray(anomalous).astype(bool), None
-    if calibration is None:
-        accepted = accept_lowest(first.objects, share)
-    else:
-        threshold = alarm_threshold(calibration[0].objects, 1 - share)
-        accepted = first.objects <= threshold
+    truth = np.asarray(anomalous).astype(bool)
+    accepted, threshold = _accepted(first, share, calibration)
     rest = second.chosen(~accepted)
     reference = None
     if calibration is not None:
@@ -173,6 +169,16 @@ def compare_stages(
         p_auroc_unscaled=points(cascade(first, accepted, rest)),
         timing=_timing(first, second, accepted, remainder),
     )
+
+
+def _accepted(
+    first: Scores, share: float, calibration: tuple[Scores, Scores] | None
+) -> tuple[NDArray[np.bool_], float | None]:
+    """Return who is accepted, (B,), and the threshold where there is one."""
+    if calibration is None:
+        return accept_lowest(first.objects, share), None
+    threshold = alarm_threshold(calibration[0].objects, 1 - share)
+    return first.objects <= threshold, threshold
 
 
 def _timing(
