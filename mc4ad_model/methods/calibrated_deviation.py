@@ -3,9 +3,10 @@
 
 A cloud is registered to the best of its category's templates. In two cylinders at each of 2,000
 places of it, the number of points, the mean and the standard deviation of their heights become
-z-scores (`mc4ad_model.deviation.statistics`) against clouds that are simulated from the template,
-with the file's noise, and registered as the cloud was. Not from a paper, and nothing is trained: it
-is what any learned method has to beat.
+z-scores (`mc4ad_model.deviation.statistics`) against clouds that are simulated from the template
+and registered as the cloud was. A place's score is the mean of two: the root mean square of its own
+z-scores, and of those of its neighbourhood, where twists show. Not from a paper, and nothing is
+trained: it is what any learned method has to beat.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass as validated
 
 from intravariance.seeds import seed_of
-from mc4ad_model.deviation.statistics import deviations, object_score, point_scores
+from mc4ad_model.deviation.statistics import deviations, point_scores
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods.method import Aggregation, FittedOn, Prediction
 from mc4ad_model.methods.saved_files import load_arrays, reading, save_arrays, writing
@@ -30,7 +31,10 @@ from mc4ad_model.methods.template_deviations import (
 )
 from mc4ad_model.methods.templates import Templates
 
+Floats = NDArray[np.float64]
+
 _SAVED = "deviations"
+_TOP_SHARE = 0.005  # of the places, whose mean is the score of an object
 
 
 @validated(frozen=True, config=STRICT)
@@ -38,11 +42,24 @@ class DeviationSettings(Settings):
     """Nothing can be set: radii, places and shares are those of `mc4ad_model.deviation`."""
 
 
+def anchor_scores(description: Description) -> tuple[Floats, Floats]:
+    """Score the A places of a template: how unusual a cloud is there, and around there, (A,) each."""
+    return deviations(description.narrow), deviations(description.wide)
+
+
+def object_score(description: Description) -> float:
+    """Return the mean of the highest 0.5 % of the places' scores, of either kind."""
+    scores = [np.sort(kind) for kind in anchor_scores(description)]
+    return float(np.mean([s[-max(1, round(_TOP_SHARE * len(s))) :].mean() for s in scores]))
+
+
 def judge(description: Description) -> Prediction:
     """Say how unusual a described cloud is."""
-    scores = deviations(description.narrow)
+    scores = np.mean(anchor_scores(description), axis=0)
     on_points = point_scores(scores, description.nearest)
-    return Prediction(on_points.astype(np.float32), object_score(scores), note=description.note)
+    return Prediction(
+        on_points.astype(np.float32), object_score(description), note=description.note
+    )
 
 
 class CalibratedDeviation:
@@ -55,7 +72,7 @@ class CalibratedDeviation:
 
     def __init__(self, settings: DeviationSettings, machine: Machine | None = None) -> None:
         self.settings = settings
-        self.aggregation = Aggregation("top", 0.02)
+        self.aggregation = Aggregation("top", 0.02)  # where --object top is asked for
         self.fitted_on: FittedOn | None = None
         self._deviations: TemplateDeviations | None = None
 

@@ -6,10 +6,9 @@ places (anchors) of a template. Both stages need them, so they are found once. V
 any time, and what accepting an object saves is the network and the scores of points around eight
 anchors.
 
-V_P's scores are root mean squares of an anchor's z-scores, narrow ones and those of its
-neighbourhood, where twists show; nothing is learnt. An object's score is the mean of the highest
-0.5 % of each; a point's is that of the anchor nearest to it, which is found in less than half the
-time of eight. Only accepted objects are given scores of points.
+V_P's scores are those of the method `calibrated_deviation`, in which nothing is learnt; but a point
+has that of the one anchor nearest to it, which is found in less than half the time of eight. Only
+accepted objects are given scores of points.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 
 from intravariance.errors import InputError
 from intravariance.progress import track
-from mc4ad_model.deviation.statistics import deviations
+from mc4ad_model.methods.calibrated_deviation import anchor_scores, object_score
 from mc4ad_model.methods.template_deviations import Description
 from mc4ad_model.quality_control.cascade import Scores
 
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from mc4ad_model.methods.mc4ad.deviations.detector import DeviationDetector
 
 STATISTICS = "statistics"  # V_P's name
-_TOP_SHARE = 0.005  # of the anchors
 
 Floats = NDArray[np.float64]
 
@@ -48,18 +46,9 @@ class Remainder:
     verdicts: Floats
 
 
-def object_score(description: Description) -> float:
-    """Return the mean of the highest 0.5 % of the anchors' narrow and wide deviations."""
-    tops = []
-    for z in (description.narrow, description.wide):
-        scores = np.sort(deviations(z))
-        tops.append(scores[-max(1, round(_TOP_SHARE * len(scores))) :].mean())
-    return float(np.mean(tops))
-
-
 def point_scores(description: Description) -> NDArray[np.float32]:
     """Give each point the mean of the narrow and the wide deviation of the nearest anchor, (N,)."""
-    scores = (deviations(description.narrow) + deviations(description.wide)) / 2
+    scores = np.mean(anchor_scores(description), axis=0)
     _, nearest = description.deviation.anchors.tree.query(description.cloud)
     return np.asarray(scores[nearest], dtype=np.float32)
 
