@@ -42,23 +42,23 @@ class DeviationSettings(Settings):
     """Nothing can be set: radii, places and shares are those of `mc4ad_model.deviation`."""
 
 
-def anchor_scores(description: Description) -> tuple[Floats, Floats]:
-    """Score the A places of a template: how unusual a cloud is there, and around there, (A,) each."""
-    return deviations(description.narrow), deviations(description.wide)
+def anchor_scores(narrow: Floats, wide: Floats) -> Floats:
+    """Score the places of a template, (A,), by z-scores (A, 6) there and around there."""
+    return (deviations(narrow) + deviations(wide)) / 2
 
 
-def object_score(description: Description) -> float:
-    """Return the mean of the highest 0.5 % of the places' scores, of either kind."""
-    scores = [np.sort(kind) for kind in anchor_scores(description)]
+def object_score(narrow: Floats, wide: Floats) -> float:
+    """Return the mean of the highest 0.5 % of the places' scores, of either kind, (A, 6) each."""
+    scores = [np.sort(deviations(z)) for z in (narrow, wide)]
     return float(np.mean([s[-max(1, round(_TOP_SHARE * len(s))) :].mean() for s in scores]))
 
 
 def judge(description: Description) -> Prediction:
     """Say how unusual a described cloud is."""
-    scores = np.mean(anchor_scores(description), axis=0)
-    on_points = point_scores(scores, description.nearest)
+    narrow, wide = description.narrow, description.wide
+    on_points = point_scores(anchor_scores(narrow, wide), description.nearest)
     return Prediction(
-        on_points.astype(np.float32), object_score(description), note=description.note
+        on_points.astype(np.float32), object_score(narrow, wide), note=description.note
     )
 
 

@@ -48,7 +48,7 @@ class Remainder:
 
 def point_scores(description: Description) -> NDArray[np.float32]:
     """Give each point the mean of the narrow and the wide deviation of the nearest anchor, (N,)."""
-    scores = np.mean(anchor_scores(description), axis=0)
+    scores = anchor_scores(description.narrow, description.wide)
     _, nearest = description.deviation.anchors.tree.query(description.cloud)
     return np.asarray(scores[nearest], dtype=np.float32)
 
@@ -104,7 +104,7 @@ def _staged(
     """Return V_P's scores, and the seconds of its object score, point scores, and V_O after it."""
     times = [time.perf_counter()]
     description = detector.deviations.describe(cloud)
-    score = object_score(description)
+    score = object_score(description.narrow, description.wide)
     times.append(time.perf_counter())
     points = point_scores(description)
     times.append(time.perf_counter())

@@ -59,7 +59,7 @@ def test_scores_are_those_of_a_plain_loop():
     own = [np.sqrt((z**2).mean(axis=1)) for z in (found.narrow, found.wide)]
     top = round(0.005 * len(own[0]))
     expected = np.mean([np.sort(scores)[-top:].mean() for scores in own])
-    assert object_score(found) == pytest.approx(expected)
+    assert object_score(found.narrow, found.wide) == pytest.approx(expected)
     points, places = point_scores(found), found.deviation.anchors.points
     assert points.shape == (len(cloud),) and points.dtype == np.float32
     for i in range(0, len(cloud), 100):
@@ -69,11 +69,12 @@ def test_scores_are_those_of_a_plain_loop():
 
 def test_a_dented_cloud_is_above_normal_ones_and_highest_at_its_dent():
     describe = toy_deviations().describe
-    normal = [object_score(describe(turned(normal_cloud(seed), seed))) for seed in range(6)]
+    usual = [describe(turned(normal_cloud(seed), seed)) for seed in range(6)]
+    normal = [object_score(one.narrow, one.wide) for one in usual]
     cloud = normal_cloud(8)
     moved = dented(cloud, 0.25)
     found = describe(turned(cloud, 8))
-    assert object_score(found) > 1.5 * max(normal)
+    assert object_score(found.narrow, found.wide) > 1.5 * max(normal)
     scores = point_scores(found)
     assert scores[moved].mean() > 2 * scores[~moved].mean()
 
@@ -83,7 +84,7 @@ def test_both_stages_say_what_each_says_alone(detector):
     first, second, remainder = score_in_stages(clouds, 3, detector)
     for index, cloud in enumerate(clouds):
         description, alone = detector.deviations.describe(cloud), detector.score(cloud)
-        assert first.objects[index] == object_score(description)
+        assert first.objects[index] == object_score(description.narrow, description.wide)
         assert np.array_equal(first.points[index], point_scores(description))
         assert second.objects[index] == alone.object
         assert np.array_equal(second.points[index], alone.points)

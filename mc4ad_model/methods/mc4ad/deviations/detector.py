@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A trained network on deviations with the templates of one category: from a cloud to its scores.
 
-Two things say that an object has a defect: the network's evidence in the whole object, which weighs
-all places, and the most evidence in any voxel, which a small defect has too. Simulated normal
+Three things say that an object has a defect: the network's evidence in the whole object, which
+weighs all places; the most evidence in any voxel, which a small defect has too; and the statistic
+that the network's input is made of, without the network (`calibrated_deviation`). Simulated normal
 clouds, others than those that the deviations were calibrated with, say how high each is where there
-is no defect. An object's score is the mean of both, in units of their spread, above their mean on
-the template that the object was registered to.
+is no defect. An object's score is their mean, in units of their spread, above their mean on the
+template that the object was registered to. A point's score is the evidence there and a share of the
+statistic.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from numpy.typing import NDArray
 
 from intravariance.errors import InputError
 from intravariance.seeds import generator
+from mc4ad_model.deviation.statistics import point_scores
+from mc4ad_model.methods.calibrated_deviation import anchor_scores, object_score
 from mc4ad_model.methods.mc4ad.deviations.input import TemplateVoxels
 from mc4ad_model.methods.mc4ad.network import CFPNet
 from mc4ad_model.methods.method import Prediction
@@ -31,6 +35,7 @@ from mc4ad_model.sparse import CoordinatePyramid
 Floats = NDArray[np.float64]
 
 CALIBRATION_CLOUDS = 16
+_STATISTIC = 0.5  # share of the statistic in the score of a point, beside the evidence
 _NORMAL_SCORES = "normal_scores"
 
 
@@ -39,8 +44,9 @@ class DeviationDetector:
     """Scores clouds of one category.
 
     network : a `DeviationNetwork`, in evaluation mode.
-    normal_evidence : (T, K, 2) evidence in the whole object and the most in a voxel, in K normal
-    clouds of each of the T templates, as `evidence_of_normal_clouds` finds it.
+    normal_evidence : (T, K, 3) evidence in the whole object, the most in a voxel, and the
+    statistic, of K normal clouds of each of the T templates, as `evidence_of_normal_clouds` finds
+    it. Runs of version 0.1.0 have no statistic in it, and leave it out of objects' scores.
     """
 
     network: CFPNet
@@ -59,25 +65,33 @@ class DeviationDetector:
         forces, evidence, whole = self._found(pose.template, description.narrow)
         voxels, _ = self._on(pose.template)
         usual = self.normal_evidence
-        spread = np.sqrt(usual.var(axis=1, ddof=1).mean(axis=0))  # (2,)
-        above = np.array([whole, evidence.max()]) - usual[pose.template].mean(axis=0)
+        spread = np.sqrt(usual.var(axis=1, ddof=1).mean(axis=0))  # (3,)
+        narrow, wide = description.narrow, description.wide
+        found = np.array([whole, evidence.max(), object_score(narrow, wide)])[: len(spread)]
+        above = found - usual[pose.template].mean(axis=0)
+        places = evidence[voxels.voxel_of_anchor] + _STATISTIC * anchor_scores(narrow, wide)
         return Prediction(
-            points=voxels.at_points(evidence, nearest).astype(np.float32),
+            points=point_scores(places, nearest).astype(np.float32),
             object=float((above / spread).mean()),
             force=(voxels.at_points(forces, nearest) @ pose.rotation.T).astype(np.float32),
             note=description.note,
         )
 
     def evidence_of_normal_clouds(self, templates: Templates, seed: int) -> Floats:
-        """Simulate K normal clouds of each of T templates: evidence (T, K, 2), see the class."""
+        """Simulate K normal clouds of each of T templates: evidence (T, K, 3), see the class."""
         found = []
         for index, name in enumerate(self.deviations.ids):
             rng = generator(seed, "calibration", name)
             clouds = self.deviations.normal_clouds(index, templates, CALIBRATION_CLOUDS, rng)
-            one = self.deviations.each[index]
-            results = [self._found(index, one.narrow_scores(cloud)) for cloud in clouds]
-            found.append([(whole, evidence.max()) for _, evidence, whole in results])
+            found.append([self._normal(index, cloud) for cloud in clouds])
         return np.array(found)
+
+    def _normal(self, template: int, cloud: Floats) -> tuple[float, float, float]:
+        """Return what `normal_evidence` has of a cloud (N, 3) in the template's frame."""
+        deviation = self.deviations.each[template]
+        narrow = deviation.narrow_scores(cloud)
+        _, evidence, whole = self._found(template, narrow)
+        return whole, evidence.max(), object_score(narrow, deviation.wide_scores(narrow))
 
     def _on(self, template: int) -> tuple[TemplateVoxels, CoordinatePyramid]:
         """Return the voxels of a template, the same for every cloud."""
@@ -124,7 +138,8 @@ class DeviationDetector:
         rest = dict(arrays)
         usual = rest.pop(_NORMAL_SCORES, None)
         deviations = TemplateDeviations.from_arrays(rest, description, where)
-        if usual is None or usual.shape != (len(deviations.ids), CALIBRATION_CLOUDS, 2):
+        shapes = [(len(deviations.ids), CALIBRATION_CLOUDS, kinds) for kinds in (2, 3)]
+        if usual is None or usual.shape not in shapes:
             raise InputError(
                 f"{where}.json: expected the evidence in normal clouds of each template"
             )

@@ -14,6 +14,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from intravariance.errors import InputError
+from mc4ad_model.methods.calibrated_deviation import object_score
 from mc4ad_model.methods.mc4ad.deviations.detector import CALIBRATION_CLOUDS, DeviationDetector
 from mc4ad_model.methods.mc4ad.deviations.network import new_network
 from tests.deviations import (
@@ -117,3 +118,30 @@ def test_clouds_do_not_depend_on_those_scored_before(detector):
     assert np.array_equal(found[1].points, alone.points)
     assert np.array_equal(found[2].points, alone.points)
     assert found[2].object == alone.object
+
+
+def test_runs_without_the_statistic_score_objects_by_the_network_alone(detector):
+    """As version 0.1.0 saved them."""
+    arrays = detector.arrays()
+    arrays["normal_scores"] = arrays["normal_scores"][..., :2]
+    old = DeviationDetector.from_arrays(
+        detector.network, arrays, detector.deviations.description, Path("a")
+    )
+    cloud = turned(normal_cloud(8))
+    described = detector.deviations.describe(cloud)
+    _, evidence, whole = old._found(described.pose.template, described.narrow)
+    usual = arrays["normal_scores"]
+    spread = np.sqrt(usual.var(axis=1, ddof=1).mean(axis=0))
+    expected = ((whole, evidence.max()) - usual[described.pose.template].mean(axis=0)) / spread
+    assert old.score(cloud).object == pytest.approx(expected.mean())
+    assert old.score(cloud).object != detector.score(cloud).object
+
+
+def test_a_dent_raises_the_score_by_its_statistic_too(detector):
+    """The network was not trained: what it says of a dent is arbitrary, and the same without it."""
+    moved = normal_cloud(9)
+    assert dented(moved).any()
+    described = [detector.deviations.describe(turned(c)) for c in (normal_cloud(9), moved)]
+    parts = [detector._normal(d.pose.template, d.cloud) for d in described]
+    assert parts[1][2] > 1.3 * parts[0][2]
+    assert [part[2] for part in parts] == [object_score(d.narrow, d.wide) for d in described]
