@@ -23,7 +23,10 @@ from mc4ad_model.registration.poses import saved_noise
 
 _SAVED = "bank"
 _TEMPLATE = "template/"
-_REMEDY = "Bring the data to this scale; `iv import` does, unless told --normalise none."
+_REMEDY = (
+    "So do the radii of neighbourhoods. Bring the data to this scale; `iv import` does, unless "
+    "told --normalise none."
+)
 
 Arrays = dict[str, NDArray[np.float32]]
 

@@ -7,20 +7,22 @@ import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="torch is not installed: pip install '.[model]'")
-open3d = pytest.importorskip("open3d")
+pytest.importorskip("open3d")
 
+from intravariance.looking.realism.two_sample import load_open3d
 from mc4ad_model.methods.memory_banks.fpfh import DIMENSIONS, Neighbourhood, fpfh
 from tests.mc4ad_model.methods.memory_banks.toruses import POINTS, torus
 
 
 def by_hand(points, normals, features):
+    open3d = load_open3d()
     cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(points.astype(float)))
     cloud.estimate_normals(normals)
     return open3d.pipelines.registration.compute_fpfh_feature(cloud, features).data.T
 
 
 def test_the_nearest_points_and_those_within_a_radius() -> None:
-    points, search = torus(0), open3d.geometry
+    points, search = torus(0), load_open3d().geometry
     found = fpfh(points, Neighbourhood(10), [Neighbourhood(20), Neighbourhood(25, 0.2)])
     expected = [
         by_hand(points, search.KDTreeSearchParamKNN(10), around)
