@@ -5,10 +5,11 @@
     OMP_NUM_THREADS=1 python benchmarks/memory_banks.py group2.h5 --category vase --clouds 5
 
 Methods: each variant is fitted to a category in a process of its own, then scores some of its test
-clouds, spread evenly. "category" is fitting and scoring of all its test clouds at that rate, and
-"peak" the largest resident set of the process.
+clouds, spread evenly. Times are seconds, and processor seconds of all threads in brackets, which
+other work on the machine changes less. "category" is fitting and scoring of all its test clouds at
+that rate, and "peak" the largest resident set of the process.
 
-Nearest entry: all points of a test cloud against FPFH of all points of the templates, ours beside
+Nearest entry: 1,000 points of a test cloud against FPFH of all points of the templates, ours beside
 scikit-learn and SciPy, taking turns. Coreset: the 10,000 entries that PatchCore keeps of them.
 """
 
@@ -22,9 +23,10 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from fair_timing import Table, medians, milliseconds
+from fair_timing import Call, Table, medians, milliseconds
 from scipy.spatial import cKDTree
 from sklearn.neighbors import NearestNeighbors
 
@@ -79,7 +81,7 @@ def test_clouds(dataset: Dataset, category: str) -> list[Record]:
 
 def methods(file: Path, category: str, clouds: int, number: int) -> Table:
     """Fit each variant and score clouds, each in a process of its own."""
-    table = Table(["method", "frame", "fit, s", "score, s an object", "category, s", "peak, MiB"])
+    table = Table(["method", "frame", "fit", "score of an object", "category", "peak, MiB"])
     for name, change in VARIANTS:
         for frame in FRAMES:
             command = [
@@ -87,44 +89,50 @@ def methods(file: Path, category: str, clouds: int, number: int) -> Table:
                 "--clouds", str(clouds), "--task", name, change, frame,
             ]  # fmt: skip
             found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-            fit, score = found["fit"], found["score"]
-            table.add([
-                f"{name}, {change}", frame, f"{fit:.2f}", f"{score:.3f}",
-                f"{fit + number * score:.0f}", str(found["peak"]),
-            ])  # fmt: skip
+            whole = [f + number * s for f, s in zip(found["fit"], found["score"], strict=True)]
+            times = [shown(found["fit"]), shown(found["score"]), shown(whole, 0)]
+            table.add([f"{name}, {change}", frame, *times, str(found["peak"])])
     return table
+
+
+def shown(times: Sequence[float], digits: int = 2) -> str:
+    """Write seconds, and processor seconds in brackets."""
+    return "{:.{d}f} ({:.{d}f})".format(*times, d=digits)
 
 
 def measure(
     dataset: Dataset, category: str, clouds: int, name: str, change: str, frame: str
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Fit one variant and score clouds; the first is scored once before."""
     kind = method_class(name)
     method = kind(kind.Settings.load(None, [change, f"frame={frame}"]))
     templates = read_templates(dataset, category)
     method.check(templates)
-    start = time.perf_counter()
-    method.fit(templates, generator(0, "benchmark"))
-    fitted = time.perf_counter()
+    fit = timed(lambda: method.fit(templates, generator(0, "benchmark")))
     records = test_clouds(dataset, category)
     chosen = np.linspace(0, len(records) - 1, min(clouds, len(records))).round().astype(int)
     points = [records[i].points for i in chosen]
     method.score(points[0])
-    begun = time.perf_counter()
-    for cloud in points:
-        method.score(cloud)
-    seconds = (time.perf_counter() - begun) / len(points)
+    score = [t / len(points) for t in timed(lambda: [method.score(cloud) for cloud in points])]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    return {"fit": fitted - start, "score": seconds, "peak": peak}
+    return {"fit": fit, "score": score, "peak": peak}
+
+
+def timed(call: Call) -> tuple[float, float]:
+    """Return the seconds of a call, and the processor's of all threads."""
+    start, busy = time.perf_counter(), time.process_time()
+    call()
+    return time.perf_counter() - start, time.process_time() - busy
 
 
 def searches(dataset: Dataset, category: str) -> Table:
     """Compare ways to find the nearest entry, and time the coreset."""
     bank = described([t.points for t in read_templates(dataset, category).templates])
-    queries = described([test_clouds(dataset, category)[0].points])
+    queries = described([test_clouds(dataset, category)[0].points])[:1000]
     tree = cKDTree(bank)
     brute, kd = (NearestNeighbors(n_neighbors=1, algorithm=a) for a in ("brute", "kd_tree"))
-    brute.fit(bank), kd.fit(bank)
+    brute.fit(bank)
+    kd.fit(bank)
     assert np.allclose(nearest(queries, bank)[0], brute.kneighbors(queries)[0][:, 0], rtol=1e-4)
     seconds, mark = medians(
         {
