@@ -140,7 +140,6 @@ def searches(dataset: Dataset, category: str) -> Table:
             "nearest, scikit-learn brute": lambda: brute.kneighbors(queries),
             "nearest, scikit-learn kd_tree": lambda: kd.kneighbors(queries),
             "nearest, SciPy cKDTree": lambda: tree.query(queries),
-            "coreset of 10,000": lambda: greedy_coreset(bank, 10_000),
         },
         samples=3,
     )
@@ -148,6 +147,8 @@ def searches(dataset: Dataset, category: str) -> Table:
     table = Table(["what", "size", "ms"])
     for name, value in seconds.items():
         table.add([name, size, milliseconds(value) + mark])
+    chosen = timed(lambda: greedy_coreset(bank, 10_000))[1]  # seconds are many: once will do
+    table.add(["coreset, processor's", f"10,000 of {len(bank):,}", milliseconds(chosen)])
     return table
 
 
