@@ -5,8 +5,9 @@ All metrics are computed from float32 point scores and from the rows, so that wh
 the dataset gets the same numbers (`mc4ad_model.evaluation.results`).
 
 Time. The seconds of an object run from its points in memory to its prediction on the CPU and its
-object score, by a monotonic clock; reading the file and the metrics are left out. The first object
-is processed once before, untimed. Objects per second are objects over the sum of their seconds.
+object score, by a monotonic clock; reading the file, the metrics and what a `Transductive` scorer
+does before the first score are left out. The first object is processed once before, untimed.
+Objects per second are objects over the sum of their seconds.
 Memory. The process's largest resident size so far, or what torch allocated at most on the GPU.
 """
 
@@ -29,7 +30,13 @@ from mc4ad_model.evaluation.alarms import alarm_threshold, check_clouds, p_value
 from mc4ad_model.evaluation.category_metrics import CategoryMetrics, SampleRow, category_metrics
 from mc4ad_model.evaluation.scoring import predicted_object_score
 from mc4ad_model.machine.memory import peak_memory, reset_peak_memory
-from mc4ad_model.methods.method import OBJECT_RULES, ObjectRule, Prediction, Scorer
+from mc4ad_model.methods.method import (
+    OBJECT_RULES,
+    ObjectRule,
+    Prediction,
+    Scorer,
+    Transductive,
+)
 
 
 @dataclass(frozen=True)
@@ -92,6 +99,8 @@ def evaluate_category(
         check_clouds(np.size(normal), rate, records[0].category)
     category = records[0].category
     reset_peak_memory()
+    if isinstance(scorer, Transductive):
+        scorer.look_at(record.points for record in records)
     _scored(records[0].id, records[0].points, scorer)
     rows, scores = [], {}
     for record in track(records, len(records), f"evaluate {category}", quiet):

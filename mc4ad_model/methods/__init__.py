@@ -23,6 +23,9 @@ METHODS: dict[str, str] = {
     "mc4ad": "mc4ad_model.methods.mc4ad.method:MC4AD",
     "registered_distance": "mc4ad_model.methods.registered_distance:RegisteredDistance",
     "calibrated_deviation": "mc4ad_model.methods.calibrated_deviation:CalibratedDeviation",
+    "btf": "mc4ad_model.methods.memory_banks.btf:BTF",
+    "patchcore": "mc4ad_model.methods.memory_banks.patchcore:PatchCore",
+    "simple3d": "mc4ad_model.methods.memory_banks.simple3d:Simple3D",
     "constant": "mc4ad_model.methods.controls:Constant",
     "random": "mc4ad_model.methods.controls:Random",
 }

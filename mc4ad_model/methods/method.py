@@ -8,10 +8,10 @@ the methods that come with the package; docs/methods.md shows how to add one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, get_args
+from typing import Any, ClassVar, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,6 +110,22 @@ class Scorer(Protocol):
         Parameters
         ----------
         points : (N, 3) float32, stored frame
+        """
+        ...
+
+
+@runtime_checkable
+class Transductive(Protocol):
+    """What a scorer has besides `score` if its scores may depend on the test set as a whole, as
+    those of some published methods do. Evaluation calls it once before the first score."""
+
+    def look_at(self, clouds: Iterable[NDArray[np.float32]], /) -> None:
+        """Look at all test clouds of the category, (N, 3) each; their labels are not shown.
+
+        Raises
+        ------
+        InputError
+            As `score`.
         """
         ...
 

@@ -62,6 +62,23 @@ def test_a_perfect_detector_is_perfect(records: list[Record]) -> None:
     }  # fmt: skip
 
 
+def test_a_transductive_scorer_sees_every_test_cloud_before_the_first_score(records) -> None:
+    seen: list[bytes] = []
+
+    class Looking:
+        aggregation, parameters = Aggregation(), None
+
+        def look_at(self, clouds):
+            seen.extend(cloud.tobytes() for cloud in clouds)
+
+        def score(self, points):
+            assert len(seen) == len(records) and points.tobytes() in seen
+            return Prediction(np.zeros(len(points), dtype=np.float32))
+
+    evaluate_category(records, Looking(), quiet=True)
+    assert seen == [record.points.tobytes() for record in records]
+
+
 def test_the_true_force_has_no_error(records: list[Record]) -> None:
     detector = knowing(records, lambda record: np.nan_to_num(record.displacement))
     force = evaluate_category(records, detector, quiet=True).metrics.force

@@ -28,6 +28,8 @@ from tests.samples import product
 
 def made(name: str) -> Method:
     """Return a method that is fitted within a second."""
+    if name in ("btf", "patchcore", "simple3d"):
+        pytest.importorskip("open3d")
     kind = method_class(name)
     return kind(tiny() if name == "mc4ad" else kind.Settings.load(), cpu())
 

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The frame in which clouds are compared with the bank: their own, or that of the best template.
+
+- "own": the frame in which a cloud is stored, with its centroid on 0. Test clouds have any pose in
+  it.
+- "registered": the cloud is registered to the best of its category's templates
+  (`mc4ad_model.registration`) and compared in that template's frame. No paper does this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intravariance.errors import InputError
+from mc4ad_model.methods.templates import Templates, registration_points
+from mc4ad_model.registration.fits import check_cloud_scale
+from mc4ad_model.registration.poses import Registration
+
+Frame = Literal["own", "registered"]
+Floats = NDArray[np.float64]
+
+
+class Frames:
+    """What brings the clouds of a category into the frame in which they are compared.
+
+    Parameters
+    ----------
+    frame
+        "own" or "registered".
+    templates
+        (S, 3) float32 points of each template, by its id: of its surface for "registered", else the
+        stored ones.
+    noise_sigma
+        Standard deviation of the clouds' noise on each coordinate.
+    """
+
+    def __init__(
+        self, frame: Frame, templates: Mapping[str, NDArray[np.float32]], noise_sigma: float
+    ) -> None:
+        self.frame, self.templates, self.noise_sigma = frame, dict(templates), noise_sigma
+        points = [self.templates[name] for name in sorted(self.templates)]
+        self._registration = Registration(points, noise_sigma) if frame == "registered" else None
+
+    @classmethod
+    def fit(cls, frame: Frame, templates: Templates, seed: int) -> Frames:
+        """Take up the templates of a category."""
+        if frame == "registered":
+            points = registration_points(templates, seed)
+        else:
+            points = {template.id: template.points for template in templates.templates}
+        return cls(frame, points, templates.noise_sigma)
+
+    def training_clouds(self, templates: Templates) -> list[Floats]:
+        """Give the stored cloud (N, 3) of each template in the frame; its own is the template's."""
+        clouds = [template.points.astype(np.float64) for template in templates.templates]
+        return clouds if self._registration else [_centred(cloud) for cloud in clouds]
+
+    def place(self, points: NDArray[Any]) -> Floats:
+        """Bring a cloud (N, 3), finite, into the frame.
+
+        Raises
+        ------
+        InputError
+            It is much smaller or larger than the templates; the factor is named.
+        """
+        check_cloud_scale(points, list(self.templates.values()))
+        if self._registration is None:
+            return _centred(points.astype(np.float64))
+        pose = self._registration.register(points)
+        return points.astype(np.float64) @ pose.rotation + pose.shift
+
+
+def check_cloud(points: NDArray[Any], fewest: int, what: str = "point cloud") -> None:
+    """Check that a cloud can be described at all.
+
+    Parameters
+    ----------
+    fewest
+        Points of the largest neighbourhood.
+    what
+        The cloud, for the message.
+
+    Raises
+    ------
+    InputError
+        It has fewer points, or a coordinate is not finite.
+    """
+    if len(points) < fewest:
+        raise InputError(
+            f"{what}: expected at least {fewest} points, as many as a neighbourhood has, found "
+            f"{len(points)}. Set smaller neighbourhoods (--set), or leave the cloud out."
+        )
+    if not np.isfinite(points).all():
+        raise InputError(f"{what}: expected finite coordinates, found NaN or infinity")
+
+
+def _centred(points: Floats) -> Floats:
+    return np.asarray(points - points.mean(axis=0))
