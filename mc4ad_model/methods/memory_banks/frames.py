@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from intravariance.errors import InputError
 from mc4ad_model.methods.templates import Templates, registration_points
-from mc4ad_model.registration.fits import check_cloud_scale
+from mc4ad_model.registration.fits import check_cloud_scale, size_of
 from mc4ad_model.registration.poses import Registration
 
 Frame = Literal["own", "registered"]
@@ -35,7 +35,8 @@ class Frames:
         (S, 3) float32 points of each template, by its id: of its surface for "registered", else the
         stored ones.
     noise_sigma
-        Standard deviation of the clouds' noise on each coordinate.
+        Standard deviation of the clouds' noise on each coordinate, beyond that of the templates'
+        points.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Frames:
         self.frame, self.templates, self.noise_sigma = frame, dict(templates), noise_sigma
         points = [self.templates[name] for name in sorted(self.templates)]
         self._registration = Registration(points, noise_sigma) if frame == "registered" else None
+        self._sizes = [size_of(template) for template in points]
 
     @classmethod
     def fit(cls, frame: Frame, templates: Templates, seed: int) -> Frames:
@@ -52,7 +54,7 @@ class Frames:
             points = registration_points(templates, seed)
         else:
             points = {template.id: template.points for template in templates.templates}
-        return cls(frame, points, templates.noise_sigma)
+        return cls(frame, points, templates.registration_noise)
 
     def training_clouds(self, templates: Templates) -> list[Floats]:
         """Give the stored cloud (N, 3) of each template in the frame; its own is the template's."""
@@ -67,7 +69,7 @@ class Frames:
         InputError
             It is much smaller or larger than the templates; the factor is named.
         """
-        check_cloud_scale(points, list(self.templates.values()))
+        check_cloud_scale(points, self._sizes)
         if self._registration is None:
             return _centred(points.astype(np.float64))
         pose = self._registration.register(points)
