@@ -6,8 +6,8 @@ weighs all places; the most evidence in any voxel, which a small defect has too;
 that the network's input is made of, without the network (`calibrated_deviation`). Simulated normal
 clouds, others than those that the deviations were calibrated with, say how high each is where there
 is no defect. An object's score is their mean, in units of their spread, above their mean on the
-template that the object was registered to. A point's score is the evidence there and a share of the
-statistic.
+template that the object was registered to. A point's score is the evidence there, which is the
+logarithm of odds, and the logarithm of the statistic.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from mc4ad_model.sparse import CoordinatePyramid
 Floats = NDArray[np.float64]
 
 CALIBRATION_CLOUDS = 16
-_STATISTIC = 0.5  # share of the statistic in the score of a point, beside the evidence
+_LEAST = 1e-6  # statistic, of which the logarithm is taken
 _NORMAL_SCORES = "normal_scores"
 
 
@@ -69,7 +69,8 @@ class DeviationDetector:
         narrow, wide = description.narrow, description.wide
         found = np.array([whole, evidence.max(), object_score(narrow, wide)])[: len(spread)]
         above = found - usual[pose.template].mean(axis=0)
-        places = evidence[voxels.voxel_of_anchor] + _STATISTIC * anchor_scores(narrow, wide)
+        statistic = np.maximum(anchor_scores(narrow, wide), _LEAST)
+        places = evidence[voxels.voxel_of_anchor] + np.log(statistic)
         return Prediction(
             points=point_scores(places, nearest).astype(np.float32),
             object=float((above / spread).mean()),
