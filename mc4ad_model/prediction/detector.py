@@ -77,17 +77,20 @@ class ScanPrediction:
 
 @dataclass(frozen=True)
 class Judge:
-    """What decides: scores of normal products, or why there are none.
+    """What decides: scores of normal products; None without a calibration for the clouds.
 
-    conditions : how these products were made, for scans of which that is not known; else empty.
+    unusable : why one that is there cannot be used. conditions : how these products were made, for
+    scans of which that is not known; else empty.
     """
 
     normal: NormalScores | None
-    missing: str = ""
+    unusable: str = ""
     conditions: dict[str, Any] = field(default_factory=dict)
 
     def note(self, count: int) -> tuple[str, ...]:
         """Say what is wrong with judging a cloud of so many points."""
+        if self.normal is None:
+            return (f"no p-value: {self.unusable}",) if self.unusable else ()
         low, high = self.conditions.get("points", (count, count))
         if low <= count <= high:
             return ()
@@ -164,8 +167,7 @@ class Detector:
         limit = self.threshold(judge)
         if cloud.dataset is None:
             notes = (*notes, *self._far(points))
-        if judge.normal is not None:
-            notes = (*notes, *judge.note(len(points)))
+        notes = (*notes, *judge.note(len(points)))
         force = None if prediction.force is None else np.asarray(prediction.force, np.float32)
         if force is not None and self._divides(cloud):
             force = force * np.float32(self.length or 1)
@@ -184,7 +186,7 @@ class Detector:
     def _found_judge(self, dataset: Dataset | None) -> Judge:
         rates = () if self.rate is None else (self.rate,)
         if self.rate is None and not (self.run.folder / CALIBRATION).exists():
-            return Judge(None, "the run has no calibration (`iv calibrate`)")
+            return Judge(None)
         try:
             if dataset is not None:
                 return Judge(read_calibration(self.run, dataset, rates))
