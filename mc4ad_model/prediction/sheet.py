@@ -92,7 +92,7 @@ def _cloud(number: int, prediction: ScanPrediction) -> LabelledCloud:
 
 def _camera(cloud: LabelledCloud) -> NDArray[np.float64]:
     assert cloud.scores is not None
-    high = cloud.scores > np.quantile(cloud.scores, 1 - _HIGHEST)
+    high = cloud.scores >= np.quantile(cloud.scores, 1 - _HIGHEST)
     return view(replace(cloud, labels=high.astype(np.uint8)))
 
 
