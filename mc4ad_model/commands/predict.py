@@ -77,6 +77,8 @@ def predict_command(
     if fail_on_anomaly and false_alarms is None:
         raise InputError("--fail-on-anomaly: say with --false-alarms at which rate to decide")
     check_folder(out, JSON_FILE, force)
+    if around := [scan for scan in scans if _holds(Path(scan), out)]:
+        raise InputError(f"--out {out}: lies in {around[0]}, where it would be scored next time")
     detector = open_detector(run, category, false_alarms, length, machine)
     found = find_clouds(scans, detector.run.category)
     for dataset in {c.dataset.path: c.dataset for c in found.clouds if c.dataset}.values():
@@ -93,6 +95,10 @@ def predict_command(
     path = click.format_filename(out)
     say(f"{path}: {JSON_FILE}, a PLY for each cloud, {SHEET_FILE}", machine.quiet)
     ctx.exit(_exit_code(content, fail_on_anomaly))
+
+
+def _holds(folder: Path, out: Path) -> bool:
+    return folder.is_dir() and out.resolve().is_relative_to(folder.resolve())
 
 
 def _exit_code(content: dict[str, Any], fail_on_anomaly: bool) -> int:

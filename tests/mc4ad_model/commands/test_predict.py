@@ -266,6 +266,7 @@ def test_what_cannot_be_meant_is_an_error_before_anything_is_scored(
     mistake(given(data, *brick, "--false-alarms", 0.01), "at least 99", "--clouds 99")
     (tmp_path / "empty").mkdir()
     mistake(given(tmp_path / "empty", *brick), "holds no cloud")
+    mistake(given(tmp_path, *brick), "lies in")
     assert not (tmp_path / "out").exists()
     with pytest.raises(InputError, match="--length"):
         predict(runs, [data], category="brick", length=-1)
