@@ -72,7 +72,7 @@ def predict_command(
     worst. One that cannot be scored does not stop the others.
 
     Exit codes: 0 done; 1 a scan is anomalous, with --fail-on-anomaly; 2 a scan or an option cannot
-    be used.
+    be used, or with --fail-on-anomaly a scan cannot be decided on.
     """
     if fail_on_anomaly and false_alarms is None:
         raise InputError("--fail-on-anomaly: say with --false-alarms at which rate to decide")
@@ -102,9 +102,11 @@ def _holds(folder: Path, out: Path) -> bool:
 
 
 def _exit_code(content: dict[str, Any], fail_on_anomaly: bool) -> int:
-    if any(scan["error"] for scan in content["scans"]):
+    scans = content["scans"]
+    undecided = fail_on_anomaly and any(scan["anomalous"] is None for scan in scans)
+    if undecided or any(scan["error"] for scan in scans):
         return 2
-    return int(fail_on_anomaly and any(scan["anomalous"] for scan in content["scans"]))
+    return int(fail_on_anomaly and any(scan["anomalous"] for scan in scans))
 
 
 def _layer(identity: dict[str, Any]) -> float:

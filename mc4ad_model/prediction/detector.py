@@ -56,7 +56,8 @@ class ScanPrediction:
         Share of normal products that score as high, see `mc4ad_model.evaluation.alarms`; None
         without a calibration for such clouds.
     anomalous
-        Whether the score is above the threshold; None where no rate of false alarms was asked for.
+        Whether the score is above the threshold; None where no rate of false alarms was asked for,
+        and without a p-value.
     notes
         What else is to be known.
     error
@@ -87,16 +88,16 @@ class Judge:
     unusable: str = ""
     conditions: dict[str, Any] = field(default_factory=dict)
 
-    def note(self, count: int) -> tuple[str, ...]:
-        """Say what is wrong with judging a cloud of so many points."""
+    def problem(self, count: int) -> str:
+        """Say what keeps a cloud of so many points from being judged; "" where nothing does."""
         if self.normal is None:
-            return (f"no p-value: {self.unusable}",) if self.unusable else ()
+            return self.unusable
         low, high = self.conditions.get("points", (count, count))
         if low <= count <= high:
-            return ()
+            return ""
         return (
-            f"calibrated for {low:,} to {high:,} points, this has {count:,}: the rate of false "
-            "alarms is not known",
+            f"calibrated for {low:,} to {high:,} points, and this has {count:,}; thin it out, or "
+            "train and calibrate on a file of clouds like it"
         )
 
 
@@ -164,10 +165,12 @@ class Detector:
         score = predicted_object_score(prediction, self.method.aggregation)
         seconds = time.perf_counter() - start
         judge = self.judge(cloud.dataset)
-        limit = self.threshold(judge)
+        problem = judge.problem(len(points))
+        normal = None if problem else judge.normal
+        limit = None if problem else self.threshold(judge)
         if cloud.dataset is None:
             notes = (*notes, *self._far(points))
-        notes = (*notes, *judge.note(len(points)))
+        notes = (*notes, f"no p-value: {problem}") if problem else notes
         force = None if prediction.force is None else np.asarray(prediction.force, np.float32)
         if force is not None and self._divides(cloud):
             force = force * np.float32(self.length or 1)
@@ -178,7 +181,7 @@ class Detector:
             scores=prediction.points,
             force=force,
             object_score=score,
-            p_value=None if judge.normal is None else judge.normal.p_value(score),
+            p_value=None if normal is None else normal.p_value(score),
             anomalous=None if limit is None else score > limit,
             notes=notes,
         )

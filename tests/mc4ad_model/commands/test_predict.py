@@ -292,7 +292,10 @@ def test_conditions_of_the_calibration_are_held_against_what_is_scored(
     whole.write_bytes(write_ply(points))
     first, second = predict(runs, [half, whole], category="brick", false_alarms=0.025)
     assert len(first.notes) == 1 and "calibrated for 300 to 400 points" in first.notes[0]
+    assert first.object_score is not None and first.p_value is first.anomalous is None
     assert second.notes == () and second.p_value is not None
+    words_of_line = (*RATE, "--fail-on-anomaly", "--quiet", "--out", tmp_path / "line")
+    assert run_iv(*words(runs, half), *words_of_line).exit_code == 2  # undecided is not passed
     # a dataset file tells more
     specification = Specification(
         "small", "Small", (300, 400), (Category("brick", ("flat_brick",), 1, 1, {"bulge": 1}),)
