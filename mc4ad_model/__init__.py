@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mc4ad_model.methods.method import Aggregation, FittedOn, Method, Prediction
     from mc4ad_model.methods.settings import STRICT, Count, Positive, Settings, Share, Weight
     from mc4ad_model.methods.templates import Template, Templates, read_templates
+    from mc4ad_model.prediction.detector import ScanPrediction, predict
 
 __all__ = [
     "METHODS",
@@ -29,6 +30,7 @@ __all__ = [
     "Method",
     "Positive",
     "Prediction",
+    "ScanPrediction",
     "Settings",
     "Share",
     "Template",
@@ -37,6 +39,7 @@ __all__ = [
     "evaluate_category",
     "method_class",
     "method_names",
+    "predict",
     "read_templates",
 ]
 
@@ -48,6 +51,7 @@ _NAMES = {
     "methods.method": ("Aggregation", "FittedOn", "Method", "Prediction"),
     "methods.settings": ("STRICT", "Count", "Positive", "Settings", "Share", "Weight"),
     "methods.templates": ("Template", "Templates", "read_templates"),
+    "prediction.detector": ("ScanPrediction", "predict"),
 }
 _PLACES = {name: module for module, names in _NAMES.items() for name in names}
 

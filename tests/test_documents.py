@@ -37,6 +37,7 @@ QUICKER = {
     "train": ("--workers", "0", *(word for change in TINY for word in ("--set", change))),
     "calibrate": ("--clouds", "99"),
     "compare": PICTURES,
+    "predict": ("--size", "64"),
     "preview": ("--size", "64"),
     "import": ("--jobs", "1"),
     "export": ("--jobs", "1"),

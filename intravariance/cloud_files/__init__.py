@@ -12,7 +12,7 @@ than `lzf.LARGEST_CONTENT`, are refused before they are unpacked.
 from intravariance.cloud_files.cloud import PointCloud
 from intravariance.cloud_files.labels import parse_labels, read_labels
 from intravariance.cloud_files.reading import SUFFIXES, parse_cloud, read_cloud
-from intravariance.cloud_files.writing import write_pcd, write_ply, write_text
+from intravariance.cloud_files.writing import write_pcd, write_ply, write_ply_fields, write_text
 
 __all__ = [
     "SUFFIXES",
@@ -23,5 +23,6 @@ __all__ = [
     "read_labels",
     "write_pcd",
     "write_ply",
+    "write_ply_fields",
     "write_text",
 ]

@@ -7,6 +7,7 @@ comes back as it was. Labels are 0 or 1.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -48,16 +49,22 @@ def write_ply(
     """
     kind = np.dtype("u1" if label_type == "uchar" else "<f4")
     rows = _records(points, normals, labels, ("nx", "ny", "nz"), kind, label)
-    names = rows.dtype.names or ()
-    properties = "".join(
-        f"property {'uchar' if rows.dtype[name].kind == 'u' else 'float'} {name}\n"
-        for name in names
-    )
-    header = (
-        f"ply\nformat binary_little_endian 1.0\nelement vertex {len(rows)}\n"
-        f"{properties}end_header\n"
-    )
-    return header.encode() + rows.tobytes()
+    return _ply_header(rows) + rows.tobytes()
+
+
+def write_ply_fields(points: Array, fields: Mapping[str, Array]) -> bytes:
+    """Write PLY, binary little-endian: x y z, and a float property for each field (N,).
+
+    Coordinates are float where that keeps each of them as it is, else double.
+    """
+    plain = np.asarray(points, dtype=np.float32)
+    kind = "<f4" if np.array_equal(plain, points) else "<f8"
+    columns = {**dict(zip(_AXES, np.asarray(points).T, strict=True)), **fields}
+    names = [(name, kind if name in _AXES else "<f4") for name in columns]
+    rows = np.zeros(len(points), dtype=names)
+    for name, values in columns.items():
+        rows[name] = values
+    return _ply_header(rows) + rows.tobytes()
 
 
 def write_text(
@@ -81,6 +88,18 @@ def write_text(
         cells = np.column_stack([values, labels])
     text = f"{line}\n" * len(cells) % tuple(cells.ravel().tolist())
     return (f"//{delimiter.join(names)}\n{text}" if header else text).encode()
+
+
+def _ply_header(rows: Array) -> bytes:
+    """Return the header of vertices that are packed records."""
+    words = {"u1": "uchar", "f4": "float", "f8": "double"}
+    properties = "".join(
+        f"property {words[rows.dtype[name].str[1:]]} {name}\n" for name in rows.dtype.names or ()
+    )
+    return (
+        f"ply\nformat binary_little_endian 1.0\nelement vertex {len(rows)}\n"
+        f"{properties}end_header\n"
+    ).encode()
 
 
 def _records(

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,13 +11,13 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from annotations.vocabulary import NORMAL
 from intravariance.cloud_files import SUFFIXES, read_cloud, read_labels
 from intravariance.cloud_files.npy import parse_array
 from intravariance.cloud_files.reading import read_bytes
 from intravariance.cloud_files.text import parse_cells
 from intravariance.commands.options import force_option
-from intravariance.dataset.store import DATASET_SUFFIXES, Dataset, Record, open_dataset
+from intravariance.dataset.sample_names import choose_sample, split_target
+from intravariance.dataset.store import DATASET_SUFFIXES, open_dataset
 from intravariance.errors import InputError
 from intravariance.files.atomic import check_target, write_file
 from intravariance.looking.cloud import LabelledCloud, upright
@@ -114,7 +113,7 @@ def view_command(
     if out is not None:
         _check_out(out, colour)
         check_target(out, force)
-    path, sample = _split(target)
+    path, sample = split_target(target)
     if path.suffix.lower() in DATASET_SUFFIXES:
         if labels is not None:
             raise InputError(f"--labels {labels}: {path} has its own; leave the option out")
@@ -143,33 +142,6 @@ def view_command(
     click.echo(out)
 
 
-def choose_sample(dataset: Dataset, sample: str) -> Record:
-    """Find the record that `sample` means: a name, CATEGORY or CATEGORY/DEFECT; "" is the first
-    defective one, of all or of the category. Raises InputError naming what comes close."""
-    try:
-        return dataset[sample]
-    except KeyError:
-        pass
-    category, _, defect = sample.partition("/")
-    found = [
-        record
-        for record in dataset
-        if category in ("", record.category) and defect in ("", record.defect)
-    ]
-    if found:
-        return next((record for record in found if record.defect != NORMAL), found[0])
-    kinds = [f"{record.category}/{record.defect}" for record in dataset]
-    names = [record.id for record in dataset]
-    known = [*names, *dict.fromkeys([*dataset.categories, *kinds])]
-    example = next((kind for kind in kinds if not kind.endswith(NORMAL)), kinds[0])
-    close = difflib.get_close_matches(sample, known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
-    raise InputError(
-        f"{dataset.path}: no sample {sample}; {hint}Names are like {names[-1]}, and "
-        f"{example} takes the first of a kind; `iv info {dataset.path}` counts what there is"
-    )
-
-
 def read_scores(path: Path, count: int) -> NDArray[np.float32]:
     """Read (count,) float32 scores, one finite number for each point, from a text or .npy file."""
     data = read_bytes(path)
@@ -187,14 +159,6 @@ def read_scores(path: Path, count: int) -> NDArray[np.float32]:
         bad = int(np.flatnonzero(~(np.abs(numbers) < 1e30))[0])
         raise InputError(f"--scores {path}: number {bad + 1} is {numbers[bad]}, expected a score")
     return numbers.astype(np.float32)
-
-
-def _split(target: str) -> tuple[Path, str]:
-    """Split FILE:SAMPLE. An existing file whose name has a colon is taken as it is."""
-    name, _, sample = target.rpartition(":")
-    if not name or Path(target).exists():
-        return Path(target), ""
-    return Path(name), sample
 
 
 def _check_out(out: Path, colour: str | None) -> None:

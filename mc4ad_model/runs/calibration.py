@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +108,52 @@ def check_calibrated(folder: Path, data: Path) -> None:
         raise InputError(_missing(folder, data))
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """What is kept of a calibration.
+
+    path : the file. conditions : how the clouds were made (`Conditions`, as JSON gives it back).
+    dataset : what `describe` says of the file whose templates were sampled.
+    """
+
+    path: Path
+    scores: NormalScores
+    conditions: dict[str, Any]
+    dataset: dict[str, Any]
+
+
+def stored_calibration(run: Run, rates: Sequence[float] = (), data: str = "FILE.h5") -> Calibration:
+    """Read the calibration of a run, whatever clouds are to be judged.
+
+    Parameters
+    ----------
+    rates
+        Of false alarms, for which there have to be enough products.
+    data
+        The dataset file, for the advice of a message.
+
+    Raises
+    ------
+    InputError
+        There is none, it is damaged or too small, or the method was fitted anew since.
+    """
+    path = run.folder / CALIBRATION
+    if not path.is_file():
+        raise InputError(_missing(run.folder, data))
+    again = _again(run, data)
+    try:
+        content = read_json(path, CALIBRATION_FORMAT)
+        scores = _scores(content, path)
+    except IntegrityError as error:
+        raise InputError(f"{error}; {again}") from error
+    if (stated := content["sha256"]) != (now := _fitted(run)):
+        names = sorted(n for n in {*stated, *now} if stated.get(n) != now.get(n))
+        raise InputError(f"{path}: is of another fit, {', '.join(names)} differs since; {again}")
+    for rate in rates:
+        check_clouds(len(scores), rate, str(path))
+    return Calibration(path, scores, content["conditions"], content["dataset"])
+
+
 def read_calibration(
     run: Run, dataset: Dataset, rates: Sequence[float] = (), quiet: bool = True
 ) -> NormalScores:
@@ -123,34 +169,24 @@ def read_calibration(
     Raises
     ------
     InputError
-        There is none, it is damaged or too small, the method was fitted anew since, or the
-        dataset's test clouds are made otherwise.
+        As `stored_calibration`, or the dataset's test clouds are made otherwise.
     """
-    path = run.folder / CALIBRATION
-    if not path.is_file():
-        raise InputError(_missing(run.folder, dataset.path))
-    again = f"calibrate again: `iv calibrate --run {run.folder} --data {dataset.path} --force`"
-    try:
-        content = read_json(path, CALIBRATION_FORMAT)
-        scores = _scores(content, path)
-    except IntegrityError as error:
-        raise InputError(f"{error}; {again}") from error
-    if (stated := content["sha256"]) != (now := _fitted(run)):
-        names = sorted(n for n in {*stated, *now} if stated.get(n) != now.get(n))
-        raise InputError(f"{path}: is of another fit, {', '.join(names)} differs since; {again}")
-    stated, own = content["conditions"], _plain(conditions_of(dataset))
+    found = stored_calibration(run, rates, str(dataset.path))
+    stated, own = found.conditions, _plain(conditions_of(dataset))
     if different := [
         f"{k} = {stated.get(k)}, here {own[k]}" for k in own if stated.get(k) != own[k]
     ]:
         raise InputError(
-            f"{path}: is for other test clouds than those of {dataset.path} "
-            f"({'; '.join(different)}); {again}"
+            f"{found.path}: is for other test clouds than those of {dataset.path} "
+            f"({'; '.join(different)}); {_again(run, str(dataset.path))}"
         )
-    for rate in rates:
-        check_clouds(len(scores), rate, str(path))
-    if content["dataset"]["digest"] != dataset.digest:
+    if found.dataset["digest"] != dataset.digest:
         say(f"calibrated on another build than {dataset.path}: {run.folder}", quiet)
-    return scores
+    return found.scores
+
+
+def _again(run: Run, data: str) -> str:
+    return f"calibrate again: `iv calibrate --run {run.folder} --data {data} --force`"
 
 
 def _scores(content: dict[str, Any], path: Path) -> NormalScores:
@@ -183,7 +219,7 @@ def _plain(conditions: Conditions) -> dict[str, Any]:
     return plain
 
 
-def _missing(folder: Path, data: Path) -> str:
+def _missing(folder: Path, data: Path | str) -> str:
     return (
         f"{folder}: has no calibration, from which thresholds come; make it with "
         f"`iv calibrate --run {folder} --data {data}`"

@@ -62,7 +62,7 @@ _POINTS = "xyz"
 
 def recognises(names: list[str]) -> bool:
     """Tell whether there is any cloud."""
-    return any(_is_cloud(name) for name in names)
+    return any(is_cloud(name) for name in names)
 
 
 def find(tree: Tree, root: Path, skipped: list[str] | None = None) -> list[Scan]:
@@ -127,7 +127,7 @@ def _read_displacement(scan: Scan, count: int) -> NDArray[np.float32]:
 
 def _clouds(names: list[str]) -> list[str]:
     """List the clouds of a tree; where a folder has `xyz` in it, those of that alone."""
-    clouds = [name for name in names if _is_cloud(name)]
+    clouds = [name for name in names if is_cloud(name)]
     split = {_folders(name)[:-1] for name in clouds if _folders(name)[-1:] == (_POINTS,)}
     return [
         name
@@ -144,7 +144,8 @@ def _beside(name: str, folder: str, endings: tuple[str, ...]) -> list[str]:
     return [str(path.parent.parent / folder / f"{path.stem}{end}") for end in endings]
 
 
-def _is_cloud(name: str) -> bool:
+def is_cloud(name: str) -> bool:
+    """Tell by its name whether a file is a cloud: no labels of one, no README or the like."""
     if name.lower().endswith(_LABEL_FILES) or _OTHER_TEXT.fullmatch(PurePosixPath(name).name):
         return False
     return name.lower().endswith(SUFFIXES)

@@ -14,6 +14,7 @@ from intravariance.cloud_files import (
     read_cloud,
     write_pcd,
     write_ply,
+    write_ply_fields,
     write_text,
 )
 from intravariance.errors import InputError
@@ -73,3 +74,15 @@ def test_other_programs_read_what_is_written_and_the_other_way_round(tmp_path) -
     ):
         assert o3d.io.write_point_cloud(str(tmp_path / name), cloud, **options)
         np.testing.assert_allclose(read_cloud(tmp_path / name).points, many, atol=1e-7)
+
+
+def test_fields_come_back_and_coordinates_lose_nothing() -> None:
+    score = np.array([0.1, -2, 3e8, 0], dtype=np.float32)
+    far = POINTS / 3 + 1e6  # float32 would move them by 0.03
+    for points, kind in ((POINTS, b"float x"), (far, b"double x")):
+        data = write_ply_fields(points, {"score": score, "gt": np.array([0, 1, 0, 1])})
+        assert b"property " + kind in data and b"property float score" in data
+        cloud = parse_cloud(data, "a.ply")
+        np.testing.assert_array_equal(cloud.points, points)
+        np.testing.assert_array_equal(cloud.labels, [0, 1, 0, 1])
+        assert data.endswith(np.array([score[-1], 1], "<f4").tobytes())

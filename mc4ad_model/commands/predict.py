@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`iv predict`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from intravariance.commands import options as common
+from intravariance.errors import InputError, first_of
+from intravariance.files.folders import check_folder
+from intravariance.progress import say, track
+from intravariance.tables import Cell, text_table
+from mc4ad_model.commands import options
+from mc4ad_model.machine.device import Machine
+from mc4ad_model.prediction.clouds import find_clouds
+from mc4ad_model.prediction.detector import open_detector
+from mc4ad_model.prediction.results import JSON_FILE, SHEET_FILE, write_predictions
+from mc4ad_model.prediction.sheet import WorstClouds
+
+_SHOWN = 5
+
+
+@click.command("predict")
+@common.path_option("--run", "Folder that `iv train` wrote.", required=True)
+@click.argument("scans", metavar="SCANS...", nargs=-1, required=True)
+@common.path_option("--out", "Folder for the results.", required=True)
+@click.option("--category", help="Category of the scans, where the run has several.")
+@click.option(
+    "--false-alarms",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="RATE",
+    help="Decide whether each scan is anomalous, at this rate of false alarms, 0.01 say. The "
+    "threshold is that of `iv calibrate`, which comes first.",
+)
+@click.option("--fail-on-anomaly", is_flag=True, help="Exit with code 1 if a scan is anomalous.")
+@click.option(
+    "--length",
+    type=click.FloatRange(min=0),
+    help="Move each scan's centroid to 0 and divide it by this length, in its own unit; 0 keeps "
+    "its coordinates.  [default: what `iv import` divided the training clouds by, if it did]",
+)
+@common.number_option("--worst", 12, 0, 200, help="Scans in the picture, the worst first.")
+@options.size_option
+@click.option("--force", is_flag=True, help="Replace earlier results in which nothing was changed.")
+@common.json_option
+@options.scoring_options
+@click.pass_context
+def predict_command(
+    ctx: click.Context,
+    run: Path,
+    scans: tuple[str, ...],
+    out: Path,
+    category: str | None,
+    false_alarms: float | None,
+    fail_on_anomaly: bool,
+    length: float | None,
+    worst: int,
+    size: int,
+    force: bool,
+    as_json: bool,
+    machine: Machine,
+) -> None:
+    """Score scans with a trained run: new clouds, of which nobody knows whether they are normal.
+
+    SCANS are cloud files (.ply .pcd .txt .xyz .asc .csv .npy .obj), folders of them, or samples of
+    a dataset file: FILE.h5 takes the test samples of the category, FILE.h5:SAMPLE one. Writes a
+    table (CSV and JSON), each cloud with the scores of its points (PLY), and a picture of the
+    worst. One that cannot be scored does not stop the others.
+
+    Exit codes: 0 done; 1 a scan is anomalous, with --fail-on-anomaly; 2 a scan or an option cannot
+    be used, or with --fail-on-anomaly a scan cannot be decided on.
+    """
+    if fail_on_anomaly and false_alarms is None:
+        raise InputError("--fail-on-anomaly: say with --false-alarms at which rate to decide")
+    check_folder(out, JSON_FILE, force)
+    if around := [scan for scan in scans if _holds(Path(scan), out)]:
+        raise InputError(f"--out {out}: lies in {around[0]}, where it would be scored next time")
+    detector = open_detector(run, category, false_alarms, length, machine)
+    found = find_clouds(scans, detector.run.category)
+    for dataset in {c.dataset.path: c.dataset for c in found.clouds if c.dataset}.values():
+        detector.judge(dataset)  # what is wrong with it is found before any is scored
+    if found.left_out:
+        files = first_of(found.left_out, _SHOWN)
+        say(f"left out: {len(found.left_out)} files that are no clouds ({files})", machine.quiet)
+    name = detector.run.category
+    drawn = WorstClouds(worst, size, _layer(detector.run.identity), f"{name}: highest scores")
+    predictions = map(detector.predict, found.clouds)
+    shown = track(predictions, len(found.clouds), f"predict {name}", machine.quiet)
+    content = write_predictions(out, detector, shown, found.left_out, drawn, force)
+    click.echo(json.dumps(content, allow_nan=False) if as_json else _as_text(content))
+    path = click.format_filename(out)
+    say(f"{path}: {JSON_FILE}, a PLY for each cloud, {SHEET_FILE}", machine.quiet)
+    ctx.exit(_exit_code(content, fail_on_anomaly))
+
+
+def _holds(folder: Path, out: Path) -> bool:
+    return folder.is_dir() and out.resolve().is_relative_to(folder.resolve())
+
+
+def _exit_code(content: dict[str, Any], fail_on_anomaly: bool) -> int:
+    scans = content["scans"]
+    undecided = fail_on_anomaly and any(scan["anomalous"] is None for scan in scans)
+    if undecided or any(scan["error"] for scan in scans):
+        return 2
+    return int(fail_on_anomaly and any(scan["anomalous"] for scan in scans))
+
+
+def _layer(identity: dict[str, Any]) -> float:
+    return 3 * float(identity.get("noise_sigma", 0.0))
+
+
+def _as_text(content: dict[str, Any]) -> str:
+    scans = sorted(
+        content["scans"], key=lambda s: (bool(s["error"]), -(s["object_score"] or 0), s["number"])
+    )
+    decided = {None: None, True: "yes", False: "no"}
+    shown = ("file", "points", "object_score", "p_value", "decision", "seconds")
+    rows: list[list[Cell]] = [
+        [(scan | {"decision": decided[scan["anomalous"]]})[name] for name in shown]
+        for scan in scans
+    ]
+    heading = ["file", "points", "object score", "p-value", "anomalous", "seconds"]
+    parts = [text_table(heading, rows), _calibrated(content)]
+    notes = [f"{s['file']}: {note}" for s in scans for note in s["notes"]]
+    errors = [f"{s['file']}: {s['error']}" for s in scans if s["error"]]
+    parts += [f"Notes\n  {first_of(notes, _SHOWN, f'{chr(10)}  ')}"] if notes else []
+    parts += ["Not scored\n  " + "\n  ".join(errors)] if errors else []
+    if left_out := content["left_out"]:
+        parts.append(f"Left out, as no clouds: {first_of(left_out, _SHOWN)}")
+    return "\n\n".join(part for part in parts if part)
+
+
+def _calibrated(content: dict[str, Any]) -> str:
+    """Say what decisions rest on."""
+    if content["calibration"] is None:
+        return "No p-values: the run has no calibration that can be used (`iv calibrate`)."
+    products, made = content["calibration"]["products"], content["calibration"]["conditions"]
+    said = f"p-values: against {products} simulated products without a defect"
+    if content["threshold"] is not None:
+        said = (
+            f"Anomalous: above {content['threshold']:.4g}, the threshold at a rate of false alarms "
+            f"of {content['false_alarms']:g}.\n{said}"
+        )
+    points = "{:,} to {:,} points".format(*made["points"])
+    return (
+        f"{said} ({points}, pose {made['pose']}, noise sigma {made['noise_sigma']:.4g}, tolerance "
+        f"{made['tolerance']:g}).\nThey hold for scans that are made like these products; nothing "
+        "here tells whether scans are."
+    )

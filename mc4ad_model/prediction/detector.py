@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A trained run that scores clouds one after another: scores, p-values, decisions.
+
+Frame. Methods expect clouds in the frame and unit that the templates had. A run that was trained on
+imported clouds knows the length that `iv import` divided them by, and scans are treated alike: each
+is moved so that its centroid is 0, and divided by that length. Samples of a dataset file are in
+that frame already. What is given out (force) is in the unit of the cloud again.
+
+Time. The seconds of a cloud run from its file to its scores on the CPU.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intravariance.dataset.store import Dataset
+from intravariance.errors import InputError, IntegrityError
+from mc4ad_model.evaluation.calibration import NormalScores
+from mc4ad_model.evaluation.evaluate import checked_prediction
+from mc4ad_model.evaluation.scoring import predicted_object_score
+from mc4ad_model.machine.device import Machine
+from mc4ad_model.methods.method import Method
+from mc4ad_model.prediction.clouds import NamedCloud, Points, checked, find_clouds
+from mc4ad_model.runs.calibration import read_calibration, stored_calibration
+from mc4ad_model.runs.run_folder import CALIBRATION, Run, choose_runs
+
+# float32 keeps 24 bits: a cloud this many of its radii away from 0 loses a thousandth of a radius.
+_FAR_AWAY = 1e4
+
+
+@dataclass(frozen=True, eq=False)
+class ScanPrediction:
+    """What a run says of one cloud of N points, in their order.
+
+    Parameters
+    ----------
+    file
+        Name of the file, FILE.h5:SAMPLE of a sample, "cloud 0" of the first array.
+    seconds
+        From the file to the scores.
+    points : (N, 3), as the file has them; None where there is an error
+    scores : (N,) float32, higher is more anomalous; None where there is an error
+    force : (N, 3) float32
+        What displaced each point from the pristine surface, in the unit of the points; None for a
+        method that does not predict it.
+    object_score
+        Of the whole cloud; None where there is an error.
+    p_value
+        Share of normal products that score as high, see `mc4ad_model.evaluation.alarms`; None
+        without a calibration for such clouds.
+    anomalous
+        Whether the score is above the threshold; None where no rate of false alarms was asked for,
+        and without a p-value.
+    notes
+        What else is to be known.
+    error
+        Why the cloud could not be scored; "" where it was.
+    """
+
+    file: str
+    seconds: float
+    points: Points | None = None
+    scores: NDArray[np.float32] | None = None
+    force: NDArray[np.float32] | None = None
+    object_score: float | None = None
+    p_value: float | None = None
+    anomalous: bool | None = None
+    notes: tuple[str, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What decides: scores of normal products; None without a calibration for the clouds.
+
+    unusable : why one that is there cannot be used. conditions : how these products were made, for
+    scans of which that is not known; else empty.
+    """
+
+    normal: NormalScores | None
+    unusable: str = ""
+    conditions: dict[str, Any] = field(default_factory=dict)
+
+    def problem(self, count: int) -> str:
+        """Say what keeps a cloud of so many points from being judged; "" where nothing does."""
+        if self.normal is None:
+            return self.unusable
+        low, high = self.conditions.get("points", (count, count))
+        if low <= count <= high:
+            return ""
+        return (
+            f"calibrated for {low:,} to {high:,} points, and this has {count:,}; thin it out, or "
+            "train and calibrate on a file of clouds like it"
+        )
+
+
+class Detector:
+    """A run's method, ready to score.
+
+    Parameters
+    ----------
+    run
+        Of one category, trained.
+    rate
+        Of false alarms; None decides nothing.
+    length
+        What scans are divided by once they are centred, instead of the run's own; 0 keeps them.
+
+    Raises
+    ------
+    InputError
+        The run is unfinished or damaged, is not calibrated for the rate, or knows several lengths.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        rate: float | None = None,
+        length: float | None = None,
+        machine: Machine | None = None,
+    ) -> None:
+        if length is not None and not 0 <= length < np.inf:
+            raise InputError(f"--length {length}: expected a length, or 0 to keep coordinates")
+        self.run, self.rate = run, rate
+        self.length = (training_length(run) if length is None else length) or None
+        self.method: Method = run.load_method(machine)
+        self._judges = dict[Path | None, Judge]()
+        self.judge()
+
+    def judge(self, dataset: Dataset | None = None) -> Judge:
+        """Return what decides on scans, or on the test clouds of a dataset.
+
+        Raises
+        ------
+        InputError
+            A rate was asked for, and the run is not calibrated for such clouds.
+        """
+        place = None if dataset is None else dataset.path
+        if place not in self._judges:
+            self._judges[place] = self._found_judge(dataset)
+        return self._judges[place]
+
+    def threshold(self, judge: Judge) -> float | None:
+        """Return the largest object score that is no alarm; None without a rate."""
+        if self.rate is None or judge.normal is None:
+            return None
+        return judge.normal.threshold(self.rate)
+
+    def predict(self, cloud: NamedCloud) -> ScanPrediction:
+        """Score a cloud. One that cannot be used is no exception: its prediction has the error."""
+        start = time.perf_counter()
+        try:
+            points, notes = cloud.load()
+            prediction = self._scored(cloud, checked(points))
+        except (InputError, IntegrityError) as error:
+            reason = str(error).removeprefix(f"{cloud.name}: ")
+            return ScanPrediction(cloud.name, time.perf_counter() - start, error=reason)
+        score = predicted_object_score(prediction, self.method.aggregation)
+        seconds = time.perf_counter() - start
+        judge = self.judge(cloud.dataset)
+        problem = judge.problem(len(points))
+        normal = None if problem else judge.normal
+        limit = None if problem else self.threshold(judge)
+        if cloud.dataset is None:
+            notes = (*notes, *self._far(points))
+        notes = (*notes, f"no p-value: {problem}") if problem else notes
+        force = None if prediction.force is None else np.asarray(prediction.force, np.float32)
+        if force is not None and self._divides(cloud):
+            force = force * np.float32(self.length or 1)
+        return ScanPrediction(
+            file=cloud.name,
+            seconds=seconds,
+            points=points,
+            scores=prediction.points,
+            force=force,
+            object_score=score,
+            p_value=None if normal is None else normal.p_value(score),
+            anomalous=None if limit is None else score > limit,
+            notes=notes,
+        )
+
+    def _found_judge(self, dataset: Dataset | None) -> Judge:
+        rates = () if self.rate is None else (self.rate,)
+        if self.rate is None and not (self.run.folder / CALIBRATION).exists():
+            return Judge(None)
+        try:
+            if dataset is not None:
+                return Judge(read_calibration(self.run, dataset, rates))
+            found = stored_calibration(self.run, rates)
+        except InputError as error:
+            if rates:
+                raise
+            return Judge(None, str(error))
+        return Judge(found.scores, "", found.conditions)
+
+    def _divides(self, cloud: NamedCloud) -> bool:
+        return cloud.dataset is None and self.length is not None
+
+    def _scored(self, cloud: NamedCloud, points: Points) -> Any:
+        if self._divides(cloud):
+            points = (points - points.mean(axis=0)) / self.length
+        plain = np.ascontiguousarray(points, dtype=np.float32)
+        return checked_prediction(self.method.score(plain), len(plain), "scores")
+
+    def _far(self, points: Points) -> tuple[str, ...]:
+        if self.length is not None:  # centred in float64
+            return ()
+        middle = points.mean(axis=0)
+        if np.abs(middle).max() <= _FAR_AWAY * np.abs(points - middle).max():
+            return ()
+        return ("it lies so far from 0 that float32 rounds its coordinates noticeably",)
+
+
+def open_detector(
+    folder: Path,
+    category: str | None = None,
+    rate: float | None = None,
+    length: float | None = None,
+    machine: Machine | None = None,
+) -> Detector:
+    """Load the run in a folder that `iv train` wrote, of its only category or of the one named.
+
+    Raises
+    ------
+    InputError
+        There is no run, there are several and none is named, or as of `Detector`.
+    """
+    runs = choose_runs(folder, [] if category is None else [category])
+    if len(runs) > 1:
+        raise InputError(
+            f"--run {folder}: was trained on {', '.join(run.category for run in runs)}; say with "
+            "--category which of them the clouds are of"
+        )
+    return Detector(runs[0], rate, length, machine)
+
+
+def training_length(run: Run) -> float | None:
+    """Return what `iv import` divided the training clouds by; None where it kept them, or where
+    they were built.
+
+    Raises
+    ------
+    InputError
+        Subcategories have lengths of their own.
+    """
+    imported = run.identity.get("imported")
+    frames = imported.get("frames", {}) if isinstance(imported, dict) else {}
+    lengths = {
+        frame.get("length")
+        for group, frame in frames.items()
+        if group == run.category or group.startswith(f"{run.category}/")
+    }
+    if len(lengths) > 1:
+        raise InputError(
+            f"{run.folder}: its training clouds were divided by several lengths "
+            f"({', '.join(map(str, sorted(lengths, key=str)))}); choose one with --length"
+        )
+    return next(iter(lengths), None)
+
+
+def predict(
+    run_folder: str | Path,
+    clouds: Iterable[str | Path | Points],
+    *,
+    category: str | None = None,
+    false_alarms: float | None = None,
+    length: float | None = None,
+    machine: Machine | None = None,
+) -> Iterator[ScanPrediction]:
+    """Score clouds with a trained run, as `iv predict` does, each when it is asked for.
+
+    Parameters
+    ----------
+    run_folder
+        A folder that `iv train` wrote.
+    clouds
+        Each a cloud file, a folder, a dataset file (its test samples), FILE.h5:SAMPLE, or an array
+        (N, 3) of floats. Files of other kinds in a folder are left out.
+    category
+        Which of the run's, where there are several.
+    false_alarms
+        Rate of false alarms at which to decide; takes a calibration (`iv calibrate`).
+    length
+        Scans and arrays are centred and divided by this, instead of by the length that the run's
+        import divided by; 0 keeps their coordinates.
+
+    Raises
+    ------
+    InputError
+        The run cannot be used, or a name is of nothing. A cloud that cannot be used is no
+        exception: its prediction has the error.
+    """
+    detector = open_detector(Path(run_folder), category, false_alarms, length, machine)
+    found = find_clouds(clouds, detector.run.category)
+    return map(detector.predict, found.clouds)
