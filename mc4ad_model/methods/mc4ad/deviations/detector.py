@@ -6,8 +6,7 @@ weighs all places; the most evidence in any voxel, which a small defect has too;
 that the network's input is made of, without the network (`calibrated_deviation`). Simulated normal
 clouds, others than those that the deviations were calibrated with, say how high each is where there
 is no defect. An object's score is their mean, in units of their spread, above their mean on the
-template that the object was registered to. A point's score is the evidence there, which is the
-logarithm of odds, and the logarithm of the statistic.
+template that the object was registered to. A point's score is the evidence there alone.
 """
 
 from __future__ import annotations
@@ -23,8 +22,7 @@ from numpy.typing import NDArray
 
 from intravariance.errors import InputError
 from intravariance.seeds import generator
-from mc4ad_model.deviation.statistics import point_scores
-from mc4ad_model.methods.calibrated_deviation import anchor_scores, object_score
+from mc4ad_model.methods.calibrated_deviation import object_score
 from mc4ad_model.methods.mc4ad.deviations.input import TemplateVoxels
 from mc4ad_model.methods.mc4ad.network import CFPNet
 from mc4ad_model.methods.method import Prediction
@@ -35,7 +33,6 @@ from mc4ad_model.sparse import CoordinatePyramid
 Floats = NDArray[np.float64]
 
 CALIBRATION_CLOUDS = 16
-_LEAST = 1e-6  # statistic, of which the logarithm is taken
 _NORMAL_SCORES = "normal_scores"
 
 
@@ -69,10 +66,8 @@ class DeviationDetector:
         narrow, wide = description.narrow, description.wide
         found = np.array([whole, evidence.max(), object_score(narrow, wide)])[: len(spread)]
         above = found - usual[pose.template].mean(axis=0)
-        statistic = np.maximum(anchor_scores(narrow, wide), _LEAST)
-        places = evidence[voxels.voxel_of_anchor] + np.log(statistic)
         return Prediction(
-            points=point_scores(places, nearest).astype(np.float32),
+            points=voxels.at_points(evidence, nearest).astype(np.float32),
             object=float((above / spread).mean()),
             force=(voxels.at_points(forces, nearest) @ pose.rotation.T).astype(np.float32),
             note=description.note,
