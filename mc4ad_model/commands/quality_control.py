@@ -98,9 +98,15 @@ def quality_control_command(
     """
     with open_dataset(data) as dataset:
         found: list[StageComparison] = []
-        for stages in _stages(dataset, pruned, full, categories, machine):
+        chosen = _stages(dataset, pruned, full, categories, machine)
+        for stages in chosen:
             found += _compare(stages, dataset, shares, clouds if calibrate else 0, seed, machine)
-        text = _as_json(found, dataset, calibrate) if as_json else _as_text(found, calibrate)
+        track = _track(chosen)
+        text = (
+            _as_json(found, dataset, track, calibrate)
+            if as_json
+            else _as_text(found, track, calibrate)
+        )
     click.echo(text)
 
 
@@ -137,6 +143,14 @@ def _stages(
         if one.first is None:
             _detector(one.second, one.second.load_method(machine))
     return stages
+
+
+def _track(stages: Sequence[_Stages]) -> str:
+    """Say what the methods knew of the templates."""
+    second = {one.second.track for one in stages}
+    first = {one.first.track for one in stages if one.first} or second
+    known = [" and ".join(sorted(tracks)) for tracks in (first, second)]
+    return known[0] if first == second else f"{known[0]} (V_P), {known[1]} (V_O)"
 
 
 def _detector(run: Run, method: Method) -> DeviationDetector:
@@ -205,13 +219,16 @@ def _mean(found: Sequence[StageComparison], share: float, field: str) -> float:
     return float(sum(values) / len(values))
 
 
-def _as_json(found: Sequence[StageComparison], dataset: Dataset, calibrated: bool) -> str:
+def _as_json(
+    found: Sequence[StageComparison], dataset: Dataset, track: str, calibrated: bool
+) -> str:
     rows = [asdict(one) for one in found]
     for row in rows:  # a share of 0 accepts nothing; JSON has no infinity
         if row["threshold"] is not None and not math.isfinite(row["threshold"]):
             row["threshold"] = None
     content: dict[str, Any] = {
         "dataset": describe(dataset),
+        "track": track,
         "accepted_by": "threshold" if calibrated else "batch",
         "rows": rows,
         "mean": [
@@ -238,7 +255,7 @@ def _speeds(timing: Timing) -> dict[str, float]:
     }
 
 
-def _as_text(found: Sequence[StageComparison], calibrated: bool) -> str:
+def _as_text(found: Sequence[StageComparison], track: str, calibrated: bool) -> str:
     timings = _timings(found)
     rows: list[list[Cell]] = []
     for share, timing in timings.items():
@@ -264,7 +281,8 @@ def _as_text(found: Sequence[StageComparison], calibrated: bool) -> str:
     parts = [
         f"O-AUROC and P-AUROC of V_P alone, V_O alone, both in two stages; accepted: {how}",
         text_table(heading, rows),
-        "unscaled: P-AUROC of both without bringing V_P's point scores to V_O's scale",
+        "unscaled: P-AUROC of both without bringing V_P's point scores to V_O's scale\n"
+        f"Track: {track}",
         text_table(names, speeds),
         *(f"b = {share:g}: {timing.sentence()}" for share, timing in timings.items()),
     ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calibrated deviation: how unusual a cloud is at places of a template whose mesh is known.
+"""Calibrated deviation: how unusual a cloud is at places of a template.
 
 Places ("anchors") lie on the template. In two cylinders along an anchor's normal three things are
 measured: how many of the cloud's points are in it, the mean of their heights above the anchor, and

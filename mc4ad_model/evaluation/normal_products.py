@@ -82,6 +82,12 @@ def check_meshes(templates: Templates) -> None:
     A stored cloud that is only turned has the noise that the method has seen already, and says
     nothing of how a fresh one scores.
     """
+    if templates.track == "clouds":
+        raise InputError(
+            f"category {templates.category}: the run is of the track clouds, in which no mesh is "
+            "known, and products without a defect are simulated from meshes; calibrate a run of "
+            "`iv train --track meshes`, on a file with templates' meshes"
+        )
     if bare := [template.id for template in templates.templates if template.mesh is None]:
         raise InputError(
             f"category {templates.category}: template {bare[0]} has no mesh, and products without "

@@ -48,7 +48,7 @@ from mc4ad_model.registration.fits import (
     size_of,
 )
 from mc4ad_model.registration.poses import Pose, Registration, saved_noise
-from mc4ad_model.surfaces.estimated import FEWEST_POINTS
+from mc4ad_model.surfaces.estimated import check_cloud
 
 Floats = NDArray[np.float64]
 
@@ -246,7 +246,7 @@ class TemplateDeviations:
 
 
 def check_templates(templates: Templates) -> None:
-    """Check that the products have the scale that registration expects, and points enough.
+    """Check that the products have the scale that registration expects, and a surface.
 
     Raises
     ------
@@ -255,12 +255,8 @@ def check_templates(templates: Templates) -> None:
     """
     check_scale(templates, _REMEDY)
     for template in templates.templates:
-        if template.mesh is None and len(template.points) < FEWEST_POINTS:
-            raise InputError(
-                f"category {templates.category}: template {template.id} has "
-                f"{len(template.points)} points; a surface can be estimated from {FEWEST_POINTS} "
-                "or more"
-            )
+        if template.mesh is None:
+            check_cloud(template.points, f"category {templates.category}: template {template.id}")
 
 
 def product_of(templates: Templates, name: str, seed: int) -> Product:

@@ -197,7 +197,8 @@ def _scores(content: dict[str, Any], path: Path) -> NormalScores:
         points = {float(level): float(value) for level, value in content["points"]}
         counts = {content["clouds"], *map(len, objects.values())}
         kinds = (content["sha256"], content["conditions"], content["dataset"])
-        if len(counts) != 1 or not content["clouds"] or not all(isinstance(k, dict) for k in kinds):
+        whole = all(isinstance(kind, dict) for kind in kinds) and "digest" in kinds[-1]
+        if len(counts) != 1 or not content["clouds"] or not whole:
             raise ValueError("numbers of scores differ, or a part is missing")
         if not np.isfinite([value for values in objects.values() for value in values]).all():
             raise ValueError("a score is not finite")

@@ -26,6 +26,7 @@ from mc4ad_model.surfaces.local_fits import FEWEST, Floats, fit_quadrics
 Cloud = NDArray[np.float32]
 
 FEWEST_POINTS = 100  # of a cloud
+_FLAT = 1e-6  # thickness of a cloud over its length, below which it is but rounding errors thick
 # Radius and half height of cylinders, in standard deviations of the noise: where it is measured,
 # and where it is smoothed away. Wider ones round more edges off, and narrower ones smooth less.
 _WIDTH, _SMOOTHING_WIDTH = 3.0, 4.5
@@ -110,14 +111,41 @@ def estimate_surface(
     Raises
     ------
     InputError
-        It has fewer than FEWEST_POINTS.
+        As `check_cloud`.
     """
+    check_cloud(cloud)
     points = _shuffled(cloud, rng)
     tree = cKDTree(points)
     near = tree.query(points, k=min(_AVERAGED, len(points)))[1]
     _, rough = _feet(points, tree, None, noise_sigma)
     feet, normals = _feet(points, tree, _averaged(rough, near), noise_sigma)
     return EstimatedSurface(feet, _outward(feet, normals), points - feet)
+
+
+def check_cloud(cloud: Cloud, name: str = "point cloud") -> None:
+    """Check that a surface can be estimated from a cloud (N, 3).
+
+    Raises
+    ------
+    InputError
+        It has fewer than FEWEST_POINTS, or all of them are in one plane: such a surface has no
+        outside. The name is named.
+    """
+    _check_count(cloud, name)
+    length, _, thickness = np.linalg.svd(cloud - cloud.mean(axis=0, dtype=float), False, False)
+    if thickness <= _FLAT * length:
+        raise InputError(
+            f"{name}: all of its points are in one plane; expected the surface of a body, or a "
+            "sheet with the noise of a scan"
+        )
+
+
+def _check_count(cloud: Cloud, name: str = "point cloud") -> None:
+    if len(cloud) < FEWEST_POINTS:
+        raise InputError(
+            f"{name}: has {len(cloud)} points; a surface can be estimated from {FEWEST_POINTS} or "
+            "more"
+        )
 
 
 def _feet(
@@ -163,10 +191,7 @@ def _outward(points: Floats, normals: Floats) -> Floats:
 
 def _shuffled(cloud: Cloud, rng: np.random.Generator) -> Floats:
     """Return a cloud (N, 3) in random order."""
-    if len(cloud) < FEWEST_POINTS:
-        raise InputError(
-            f"{len(cloud)} points; a surface can be estimated from {FEWEST_POINTS} or more"
-        )
+    _check_count(cloud)
     return np.asarray(cloud[rng.permutation(len(cloud))], dtype=np.float64)
 
 

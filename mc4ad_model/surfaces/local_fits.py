@@ -22,6 +22,7 @@ _REACHED = 40  # neighbours that the cylinder's radius reaches at the least
 _MOST = 160  # neighbours that are looked at; where there are more, of a part of the cloud
 _REFITS = 3
 _RIDGE = 1e-6
+_SMALLEST = 1e-9  # radius, of a cylinder around points that coincide
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +106,7 @@ def _around(
         count = max(_REACHED, int(count * _MOST / usual))
         tree = cKDTree(points[:count])
     distance, index = tree.query(points[where], k=min(_MOST, count))
-    radius = np.maximum(width, distance[:, min(_REACHED, count) - 1])
+    radius = np.maximum(np.maximum(width, _SMALLEST), distance[:, min(_REACHED, count) - 1])
     near = points[index] - points[where][:, None]
     near[distance > np.hypot(radius, width)[:, None]] = 1e3
     return near, index, radius

@@ -106,7 +106,8 @@ class DataConfig:
     points
         "mesh": sampled afresh from the template's mesh for each sample, with fresh noise of the
         file's standard deviation; "stored": the template's stored points with the noise that they
-        have (the released code takes the vertices of a mesh, without noise, each time the same).
+        have (the released code takes the vertices of a mesh, without noise, each time the same). In
+        the track "clouds", where there is no mesh, "mesh" takes the stored points too.
     rotation
         How a training cloud is turned. "so3": uniformly; "three_axes": by uniform angles about z, y
         and x (released code; not uniform on SO(3)); "none".

@@ -105,3 +105,5 @@ def test_stored_clouds_are_not_enough() -> None:
         with pytest.raises(InputError, match="flat_brick has no mesh"):
             refused(bare)
     check_meshes(data)
+    with pytest.raises(InputError, match=r"the run is of the track clouds.*--track meshes"):
+        check_meshes(replace(bare, track="clouds"))

@@ -271,6 +271,7 @@ def test_the_command_in_words(data: Path, runs: dict[str, Path]) -> None:
         ["ball", "0.25", "3/12"],
         ["ball", "0.5", "6/12"],
     ]
+    assert "Track: meshes" in lines
     assert "pay" in lines[-1] and "accepting 6 of 12" in lines[-1]
 
 
@@ -280,6 +281,7 @@ def test_the_command_in_json(data: Path, runs: dict[str, Path], calibrate: bool)
     result = call(data, runs, "--share", 0.25, "--json", "--quiet", *more)
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
+    assert found["track"] == "meshes"
     assert found["accepted_by"] == ("threshold" if calibrate else "batch")
     row, timing = found["rows"][0], found["timing"][0]
     assert (row["threshold"] is not None) == calibrate

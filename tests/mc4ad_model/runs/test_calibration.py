@@ -107,6 +107,7 @@ def test_another_build_is_said_and_another_noise_refused(
         ({"objects": dict.fromkeys(RULES, [float("nan")] * 19)}, "not finite"),
         ({"clouds": 20}, "numbers of scores differ"),
         ({"sha256": None}, "a part is missing"),
+        ({"dataset": {}}, "a part is missing"),
         ({"points": [["high", 1]]}, "contradicts its format"),
     ],
 )

@@ -8,7 +8,12 @@ import pytest
 from scipy.spatial import cKDTree
 
 from intravariance.errors import InputError
-from mc4ad_model.surfaces.estimated import FEWEST_POINTS, estimate_noise, estimate_surface
+from mc4ad_model.surfaces.estimated import (
+    FEWEST_POINTS,
+    check_cloud,
+    estimate_noise,
+    estimate_surface,
+)
 
 COUNT = 3000
 
@@ -100,3 +105,28 @@ def test_clouds_of_too_few_points_are_refused():
     ):
         with pytest.raises(InputError, match="99 points; a surface can be estimated from 100"):
             estimate(np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_points_in_a_plane_or_on_a_line_are_refused(columns):
+    turn = np.linalg.qr(np.random.default_rng(2).normal(size=(3, 3)))[0]
+    flat = np.random.default_rng(1).uniform(-0.7, 0.7, (200, columns)) @ turn[:columns]
+    with pytest.raises(InputError, match="t_1: all of its points are in one plane"):
+        check_cloud(flat.astype(np.float32), "t_1")
+    with pytest.raises(InputError, match="all of its points are in one plane"):
+        estimate_surface(flat.astype(np.float32), 0.01, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("spots", [1, 3])
+def test_points_that_coincide_have_no_noise_and_no_surface(spots):
+    cloud = np.repeat(ball(0.01)[:spots], 200, axis=0)
+    assert estimate_noise([cloud], np.random.default_rng(0)) == 0
+    with pytest.raises(InputError, match="all of its points are in one plane"):
+        estimate_surface(cloud, 0.0, np.random.default_rng(0))
+
+
+def test_some_points_may_coincide():
+    cloud = np.concatenate([np.repeat(ball(0.01)[:2], 60, axis=0), ball(0.01)[:400]])
+    found = estimate_surface(cloud, 0.01, np.random.default_rng(0))
+    assert np.isfinite(found.points).all()
+    np.testing.assert_allclose(np.linalg.norm(found.normals, axis=1), 1)
