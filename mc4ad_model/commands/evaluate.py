@@ -131,7 +131,7 @@ def evaluate_command(
         check_evaluable([one for group in groups for one in group.runs], dataset, machine)
         rates = tuple(dict.fromkeys(false_alarms))
         if rates:
-            _check_calibrated(groups, methods, dataset)
+            _check_calibrated(groups, methods, dataset, rates)
         groups += [_trained(name, dataset, categories, machine) for name in methods]
         for one in (one for group in groups for one in group.runs if rates):
             read_calibration(one, dataset, rates)
@@ -152,14 +152,15 @@ def evaluate_command(
     say(f"results: {', '.join(map(str, targets.values()))}", machine.quiet)
 
 
-def _check_calibrated(groups: Sequence[_Group], methods: Sequence[str], dataset: Dataset) -> None:
-    """Check that there are calibrations, before methods are trained that have none."""
-    folders = [run.folder for group in groups for run in group.runs]
+def _check_calibrated(
+    groups: Sequence[_Group], methods: Sequence[str], dataset: Dataset, rates: Sequence[float]
+) -> None:
+    """Check the calibrations of runs, and that methods which may have to be trained have any."""
+    for run in (one for group in groups for one in group.runs):
+        read_calibration(run, dataset, rates)
     for name in methods:
         settings = method_class(name).Settings.load()
-        folders.append(default_folder(dataset, name, settings, seed=0))
-    for folder in folders:
-        check_calibrated(folder, dataset.path)
+        check_calibrated(default_folder(dataset, name, settings, seed=0), dataset.path)
 
 
 def _trained(method: str, dataset: Dataset, categories: Sequence[str], machine: Machine) -> _Group:

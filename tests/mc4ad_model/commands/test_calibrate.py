@@ -188,6 +188,22 @@ def test_a_method_that_is_not_calibrated_is_not_trained_first(
     assert alarms["detection_rate"] == alarms["false_alarm_rate"] == 0
 
 
+def test_a_calibration_of_another_fit_is_found_before_a_method_is_trained(
+    data: Path, copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert (
+        run_iv("train", "--data", data, "--method", "constant", "--category", "ball").exit_code == 0
+    )
+    run = ("--run", "runs/small-constant-0")
+    assert run_iv("calibrate", "--data", data, *run, "--clouds", 9).exit_code == 0
+    fitted = copied / "brick" / "templates.json"
+    fitted.write_text(fitted.read_text() + "\n")
+    words = ("--run", copied, "--method", "constant", "--false-alarms", 0.1)
+    mistake(run_iv("evaluate", "--data", data, *words), "another fit, templates.json differs")
+    assert not Path("runs/small-constant-0/brick").exists()
+
+
 @pytest.mark.parametrize(
     ("rate", "words"), [("0", "0<x<1"), ("1", "0<x<1"), ("few", "not a valid float")]
 )
