@@ -157,7 +157,8 @@ def _deviations(shared: TrainingRun, templates: Templates, write: bool) -> Templ
     if path.with_suffix(".json").is_file():
         with reading():
             arrays, description = load_arrays(path)
-        return TemplateDeviations.from_arrays(arrays, description, path)
+        known = {"noise_sigma": templates.noise_sigma}  # version 0.1.0 did not write it here
+        return TemplateDeviations.from_arrays(arrays, {**known, **description}, path)
     found = _fitted(templates, shared.seed)
     if write:
         with writing(path):

@@ -24,10 +24,10 @@ from intravariance.seeds import generator
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
 from mc4ad_model.methods.mc4ad.deviations import detector
 from mc4ad_model.methods.mc4ad.method import MC4AD, SHARED
-from mc4ad_model.methods.saved_files import load_arrays
+from mc4ad_model.methods.saved_files import load_arrays, save_arrays
 from mc4ad_model.methods.templates import Templates
 from mc4ad_model.runs.run_folder import Run
-from tests.deviations import deviating, small, turned, two_toys
+from tests.deviations import NOISE, deviating, small, turned, two_toys
 from tests.mc4ad_model.methods.mc4ad.test_training import at_step
 from tests.runs import cpu, make_run, results
 
@@ -124,6 +124,19 @@ def test_a_category_that_it_did_not_learn_from_has_a_detector(joint):
     assert found.object == again.object
     assert np.array_equal(found.points, again.points)
     assert np.array_equal(found.force, again.force)
+
+
+def test_deviations_that_were_kept_without_the_noise_have_that_of_the_file(joint, tmp_path):
+    """As version 0.1.0 wrote them into the shared folder."""
+    shutil.copytree(joint / SHARED, tmp_path / SHARED)
+    kept = tmp_path / SHARED / "deviations-brick"
+    arrays, description = load_arrays(kept)
+    assert description["noise_sigma"] == NOISE
+    save_arrays(kept, arrays, {})
+    with never_trained():
+        again = train(tmp_path, BRICK, TOGETHER)
+    _, description = load_arrays(again.folder / "deviations")
+    assert description["noise_sigma"] == NOISE
 
 
 def test_clouds_alone_are_enough_and_simulated_ones_meet_templates_as_uncertain(tmp_path):
