@@ -36,6 +36,7 @@ from mc4ad_model.methods.templates import (
     Templates,
     Track,
     check_scale,
+    registration_noise,
     registration_points,
     simulated_cloud,
     surface_points,
@@ -137,8 +138,9 @@ class TemplateDeviations:
     ) -> None:
         self.ids, self.fits = sorted(points), fits
         self.points, self.noise_sigma, self.track = dict(points), noise_sigma, track
-        beyond = noise_sigma if track == "meshes" else 0.0
-        self.registration = Registration([points[name] for name in self.ids], beyond)
+        self.registration = Registration(
+            [points[name] for name in self.ids], registration_noise(noise_sigma, track)
+        )
         self.each = list(each)
         self._sizes = [size_of(template) for template in self.registration.templates]
 

@@ -89,7 +89,7 @@ class Templates:
     @property
     def registration_noise(self) -> float:
         """Noise of clouds beyond that of the points that they are registered to."""
-        return self.noise_sigma if self.track == "meshes" else 0.0
+        return registration_noise(self.noise_sigma, self.track)
 
     @cached_property
     def surfaces(self) -> dict[str, EstimatedSurface]:
@@ -113,6 +113,11 @@ class Templates:
             )
             drawn.append(Template(one.id, one.points[rows], one.normals[rows], None))
         return replace(self, templates=tuple(drawn), track="clouds")
+
+
+def registration_noise(noise_sigma: float, track: Track) -> float:
+    """Return the noise of clouds beyond that of a template's points, which stored ones have too."""
+    return noise_sigma if track == "meshes" else 0.0
 
 
 def track_of(dataset: Dataset) -> Track:

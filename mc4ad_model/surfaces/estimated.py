@@ -39,7 +39,7 @@ _ROUNDS = 30
 _KEPT = 0.9733  # variance of a standard normal distribution cut off at _WIDTH
 _AVERAGED = 32  # neighbours whose normals are averaged
 _CHUNK = 1000  # points at a time
-_ASKED = 12  # neighbours that are asked for the side of a normal
+_SIDE_NEIGHBOURS = 12  # whose normals are to point to the same side
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +184,7 @@ def _outward(points: Floats, normals: Floats) -> Floats:
 
     cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(points))
     cloud.normals = o3d.utility.Vector3dVector(normals)
-    cloud.orient_normals_consistent_tangent_plane(_ASKED)
+    cloud.orient_normals_consistent_tangent_plane(_SIDE_NEIGHBOURS)
     turned = np.asarray(cloud.normals)
     return turned if outward_votes(points, turned).sum() >= 0 else -turned
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,7 +32,7 @@ _REMEDY = (
 Arrays = dict[str, NDArray[np.float32]]
 
 
-class BankMethod:
+class BankMethod(ABC):
     """The base of the methods with a memory bank.
 
     A subclass says how the bank is made of the templates' clouds (`learn`) and how a cloud in the
@@ -57,22 +58,22 @@ class BankMethod:
         return found
 
     @property
+    @abstractmethod
     def fewest(self) -> int:
         """The points that a cloud must have."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def widths(self) -> Mapping[str, int]:
         """The arrays of the bank, by name, and their numbers of columns."""
-        raise NotImplementedError
 
+    @abstractmethod
     def learn(self, clouds: list[Floats], rng: np.random.Generator) -> Arrays:
         """Make the bank of the templates' clouds, each (N, 3)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def compare(self, cloud: Floats) -> Prediction:
         """Score a cloud (N, 3) in the frame of the bank."""
-        raise NotImplementedError
 
     def check(self, templates: Templates) -> None:
         """Check scale and size of the templates, and that Open3D can be loaded."""
