@@ -10,11 +10,14 @@ from functools import cache
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from mc4ad_model.methods import template_deviations
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
+from mc4ad_model.methods.mc4ad.deviations.detector import DeviationDetector
+from mc4ad_model.methods.mc4ad.deviations.network import new_network
 from mc4ad_model.methods.template_deviations import TemplateDeviations
 from mc4ad_model.methods.templates import Templates, Track, simulated_cloud
 from tests.runs import toys
@@ -78,3 +81,12 @@ def turned(cloud: NDArray[np.float64], seed: int = 3) -> NDArray[np.float32]:
 def deviating(*changes: str) -> RunConfig:
     """Return the preset `deviation`, of which all is changed that makes a run long: four steps."""
     return RunConfig.load("deviation", [*SHORT, *changes])
+
+
+@cache
+def untrained_detector() -> DeviationDetector:
+    """Return a detector of both: what it says depends on the cloud all the same."""
+    network = new_network(deviating().network, generator=torch.Generator().manual_seed(4)).eval()
+    made = DeviationDetector(network, toy_deviations())
+    made.normal_evidence = made.evidence_of_normal_clouds(two_toys(), 0)
+    return made

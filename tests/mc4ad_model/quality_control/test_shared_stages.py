@@ -13,7 +13,6 @@ from click.testing import CliRunner
 
 pytest.importorskip("torch", reason="torch is not installed: pip install '.[model]'")
 
-import torch
 
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
@@ -21,7 +20,6 @@ from mc4ad_model.commands.quality_control import quality_control_command
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
 from mc4ad_model.methods.mc4ad.deviations.detector import DeviationDetector
-from mc4ad_model.methods.mc4ad.deviations.network import new_network
 from mc4ad_model.quality_control.cascade import Scores
 from mc4ad_model.quality_control.gain import Timing, compare_stages
 from mc4ad_model.quality_control.shared_stages import (
@@ -38,7 +36,7 @@ from tests.deviations import (
     small,
     toy_deviations,
     turned,
-    two_toys,
+    untrained_detector,
 )
 from tests.samples import make_dataset
 
@@ -46,10 +44,7 @@ from tests.samples import make_dataset
 @pytest.fixture(scope="module")
 def detector() -> DeviationDetector:
     """Return one whose network was not trained."""
-    network = new_network(deviating().network, generator=torch.Generator().manual_seed(4)).eval()
-    made = DeviationDetector(network, toy_deviations())
-    made.normal_evidence = made.evidence_of_normal_clouds(two_toys(), 0)
-    return made
+    return untrained_detector()
 
 
 def test_scores_are_those_of_a_plain_loop():

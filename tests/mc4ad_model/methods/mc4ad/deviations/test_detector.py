@@ -10,31 +10,26 @@ import pytest
 
 pytest.importorskip("torch", reason="torch is not installed: pip install '.[model]'")
 
-import torch
 from scipy.spatial.transform import Rotation
 
 from intravariance.errors import InputError
 from mc4ad_model.methods.calibrated_deviation import object_score
 from mc4ad_model.methods.mc4ad.deviations.detector import CALIBRATION_CLOUDS, DeviationDetector
-from mc4ad_model.methods.mc4ad.deviations.network import new_network
 from tests.deviations import (
     POINTS,
     dented,
-    deviating,
     normal_cloud,
     toy_deviations,
     turned,
     two_toys,
+    untrained_detector,
 )
 
 
 @pytest.fixture(scope="module")
 def detector() -> DeviationDetector:
     """Return one whose network was not trained: what it says depends on the cloud all the same."""
-    network = new_network(deviating().network, generator=torch.Generator().manual_seed(4)).eval()
-    made = DeviationDetector(network, toy_deviations())
-    made.normal_evidence = made.evidence_of_normal_clouds(two_toys(), 0)
-    return made
+    return untrained_detector()
 
 
 def test_what_a_prediction_holds(detector):
