@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass as validated
@@ -19,6 +19,8 @@ from intravariance.errors import InputError
 from mc4ad_model.methods.settings import STRICT, Count, Positive, read_section
 
 Counts = tuple[Count, ...]
+
+DeviationGroup = Literal["counts", "heights", "offsets", "product"]
 
 # Channels of a voxel's input. coordinates: x, y, z. deviation: see `deviations.input`.
 INPUT_CHANNELS = {"coordinates": 3, "deviation": 28}
@@ -37,6 +39,9 @@ class NetworkConfig:
         "coordinates": the voxels of the cloud, each with its place (paper). "deviation": the voxels
         of the template that the cloud was registered to, each with how the cloud deviates there
         (ours, module `deviations.network`).
+    given
+        With input = "deviation": the groups of channels that the network is given; the others are
+        0 (module `deviations.input`). For ablations.
     voxel_size
         Edge of a voxel, in units of the normalised cloud (paper A.5 and released code: 0.03).
     voxel_feature
@@ -85,6 +90,7 @@ class NetworkConfig:
     """
 
     input: Literal["coordinates", "deviation"] = "coordinates"
+    given: tuple[DeviationGroup, ...] = get_args(DeviationGroup)
     voxel_size: Positive = 0.03
     voxel_feature: Literal["representative", "mean"] = "representative"
     stem_channels: Count = 32

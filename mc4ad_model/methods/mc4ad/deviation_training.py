@@ -21,6 +21,7 @@ from intravariance.progress import say
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.machine.ranks import Ranks
 from mc4ad_model.methods.mc4ad.checkpoints import load_checkpoint, save_checkpoint
+from mc4ad_model.methods.mc4ad.configuration import RunConfig
 from mc4ad_model.methods.mc4ad.deviations.samples import DeviationSamples, Source
 from mc4ad_model.methods.mc4ad.training import train
 from mc4ad_model.methods.mc4ad.training_state import Trained, TrainingRun
@@ -107,16 +108,29 @@ def _shared_run(run: TrainingRun, shared: str) -> TrainingRun:
 
 def _identity(shared: TrainingRun, templates: Templates) -> dict[str, Any]:
     """Say what the shared network depends on: all but how forces become scores."""
-    config = shared.config.to_mapping()
-    del config["scoring"], config["preset"]
     learn_from = [t.category for t in templates.learn_from]
     identity = {
         **vars(shared.on),
         "learn_from": learn_from,
         "track": templates.track,
-        "config": config,
+        "config": _learnt_by(shared.config),
     }
     return dict(json.loads(json.dumps(identity)))  # as it is read: a list for a tuple
+
+
+def _learnt_by(config: RunConfig) -> dict[str, Any]:
+    mapping = config.to_mapping()
+    del mapping["scoring"], mapping["preset"]
+    return mapping
+
+
+def _completed(found: dict[str, Any]) -> dict[str, Any]:
+    """Add the defaults of fields that an earlier version did not write to what was read."""
+    try:
+        config = _learnt_by(RunConfig.from_mapping(found["config"], ""))
+    except (InputError, KeyError, TypeError):
+        return {}
+    return {"track": "meshes", **found, "config": json.loads(json.dumps(config))}
 
 
 def _make_room(shared: TrainingRun, templates: Templates) -> None:
@@ -127,8 +141,8 @@ def _make_room(shared: TrainingRun, templates: Templates) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if stamp.is_file():
             with reading():
-                found = {"track": "meshes", **read_json(stamp, METHOD_FORMAT)}
-            if {name: found.get(name) for name in identity} == identity:
+                found = read_json(stamp, METHOD_FORMAT)
+            if {name: _completed(found).get(name) for name in identity} == identity:
                 return
         for path in folder.iterdir():
             if path.is_dir() or not any(path.match(pattern) for pattern in _FILES):

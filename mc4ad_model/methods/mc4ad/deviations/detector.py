@@ -93,9 +93,7 @@ class DeviationDetector:
         """Return the voxels of a template, the same for every cloud."""
         if template not in self._voxels:
             voxels = TemplateVoxels(
-                self.deviations.each[template],
-                self.network.config.voxel_size,
-                self.deviations.noise_sigma,
+                self.deviations.each[template], self.network.config, self.deviations.noise_sigma
             )
             rows = np.column_stack([np.zeros(len(voxels), np.int32), voxels.coordinates])
             device = next(self.network.parameters()).device

@@ -12,6 +12,9 @@ A voxel has the means over the template's places (anchors) in it. Its channels:
     21-23  place in the template's frame, radii
     24     logarithm of the number of places, less 0.5
     25-27  usual count, mean height and spread in the wider cylinder
+
+They form the groups of `network.given`: z-scores of counts, z-scores of heights, offsets, and what
+is known of the product without the cloud.
 """
 
 from __future__ import annotations
@@ -20,9 +23,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mc4ad_model.deviation.statistics import point_scores
+from mc4ad_model.methods.mc4ad.architectures import NetworkConfig
 from mc4ad_model.methods.template_deviations import TemplateDeviation
 
 Floats = NDArray[np.float64]
+
+_GROUPS: dict[str, list[int]] = {
+    "counts": [0, 3, 6, 9],
+    "heights": [1, 2, 4, 5, 7, 8, 10, 11],
+    "offsets": list(range(12, 18)),
+    "product": list(range(18, 28)),
+}
 
 _LARGEST_SCORE, _LARGEST_OFFSET = 10.0, 8.0
 _OFFSET_UNITS = 4.0, 10.0  # offsets in parts of the noise, narrow and wide
@@ -32,18 +43,22 @@ _SMALLEST_NOISE = 0.005  # of a file without noise, as the unit of offsets
 
 
 class TemplateVoxels:
-    """The voxels of one template.
+    """The voxels of one template, for a network of that configuration.
 
     Attributes
     ----------
     coordinates : (V, 3) int32, in voxels; normals : (V, 3), means of the surface's
     """
 
-    def __init__(self, deviation: TemplateDeviation, voxel_size: float, noise_sigma: float) -> None:
+    def __init__(
+        self, deviation: TemplateDeviation, config: NetworkConfig, noise_sigma: float
+    ) -> None:
         self.deviation = deviation
+        self._hidden = [c for name, channels in _GROUPS.items() if name not in config.given
+                        for c in channels]  # fmt: skip
         self._noise = max(noise_sigma, _SMALLEST_NOISE)
         anchors = deviation.anchors
-        cells = np.floor(anchors.points / voxel_size).astype(np.int32)
+        cells = np.floor(anchors.points / config.voxel_size).astype(np.int32)
         self.coordinates, voxel, count = np.unique(
             cells, axis=0, return_inverse=True, return_counts=True
         )
@@ -76,7 +91,9 @@ class TemplateVoxels:
         offsets = [unit * o for unit, o in zip(_OFFSET_UNITS, (offset, around), strict=True)]
         moved = np.clip(np.column_stack(offsets), -_LARGEST_OFFSET, _LARGEST_OFFSET)
         own = self.mean(np.column_stack([scores, moved]))
-        return np.column_stack([own, self._fixed]).astype(np.float32)
+        features = np.column_stack([own, self._fixed]).astype(np.float32)
+        features[:, self._hidden] = 0
+        return features
 
     def at_points(self, values: Floats, nearest: NDArray[np.intp]) -> Floats:
         """Give each point the mean of values (V, ...) at the anchors nearest to it, (N, K)."""

@@ -106,7 +106,7 @@ class DeviationSamples(torch.utils.data.Dataset[DeviationSample]):
         self._names = [source.templates.category for source in sources]
         self._places = [
             _Place(source, name, index, product_of(source.templates, name, seed), TemplateVoxels(
-                own, config.network.voxel_size, source.templates.noise_sigma))
+                own, config.network, source.templates.noise_sigma))
             for source in sources
             for index, (name, own) in enumerate(
                 zip(source.deviations.ids, source.deviations.each, strict=True)

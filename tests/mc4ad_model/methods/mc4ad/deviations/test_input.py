@@ -9,16 +9,17 @@ import pytest
 pytest.importorskip("torch", reason="torch is not installed: pip install '.[model]'")
 
 from mc4ad_model.deviation.statistics import cylinder_statistics, nearest_anchors
-from mc4ad_model.methods.mc4ad.architectures import INPUT_CHANNELS
+from mc4ad_model.methods.mc4ad.architectures import INPUT_CHANNELS, NetworkConfig
 from mc4ad_model.methods.mc4ad.deviations.input import TemplateVoxels
 from tests.deviations import ANCHORS, NOISE, dented, normal_cloud, toy_deviations
 
 SIZE = 0.25
+CONFIG = NetworkConfig(input="deviation", voxel_size=SIZE)
 
 
 @pytest.fixture(scope="module")
 def voxels() -> TemplateVoxels:
-    return TemplateVoxels(toy_deviations().each[1], SIZE, NOISE)
+    return TemplateVoxels(toy_deviations().each[1], CONFIG, NOISE)
 
 
 def described(voxels: TemplateVoxels, cloud: np.ndarray) -> np.ndarray:
@@ -65,6 +66,20 @@ def test_features_are_means_over_each_voxel(voxels):
             np.nan_to_num(one.narrow.mean[:, 3:])[own].mean(axis=0) * (0.05, 10, 10),
         ]
         np.testing.assert_allclose(found[v], np.concatenate(expected), rtol=1e-4, atol=1e-4)
+
+
+def test_groups_that_a_network_is_not_given_are_zero(voxels):
+    cloud = normal_cloud(2)
+    dented(cloud)
+    whole = described(voxels, cloud)
+    shown = np.zeros(whole.shape[1], dtype=int)
+    for group in CONFIG.given:
+        only = NetworkConfig(input="deviation", voxel_size=SIZE, given=(group,))
+        found = described(TemplateVoxels(voxels.deviation, only, NOISE), cloud)
+        kept = found.any(axis=0)
+        assert kept.any() and np.array_equal(found[:, kept], whole[:, kept])
+        shown += kept
+    assert np.array_equal(shown, np.ones_like(shown))
 
 
 def test_a_cloud_changes_nothing_but_deviations(voxels):

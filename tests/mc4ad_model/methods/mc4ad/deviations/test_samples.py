@@ -110,7 +110,7 @@ def test_targets_are_those_of_a_plain_loop(monkeypatch, kind):
     monkeypatch.setattr(toy_deviations().registration, "register", remember)
     templates = replace(two_toys(), noise_sigma=0.0)
     sample = DeviationSamples([Source(templates, toy_deviations())], deviating(), 0)[1]
-    voxels = [TemplateVoxels(one, SIZE, 0.0) for one in toy_deviations().each]
+    voxels = [TemplateVoxels(one, deviating().network, 0.0) for one in toy_deviations().each]
     own = next(v for v in voxels if len(v) == len(sample.coordinates))
     check_targets(sample, made[0], registered[0], own)
 
