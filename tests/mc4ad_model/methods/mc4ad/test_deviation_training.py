@@ -24,6 +24,7 @@ from intravariance.seeds import generator
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
 from mc4ad_model.methods.mc4ad.deviations import detector
 from mc4ad_model.methods.mc4ad.method import MC4AD, SHARED
+from mc4ad_model.methods.method import IDENTITY
 from mc4ad_model.methods.saved_files import load_arrays, save_arrays
 from mc4ad_model.methods.templates import Templates
 from mc4ad_model.runs.run_folder import Run
@@ -137,6 +138,17 @@ def test_deviations_that_were_kept_without_the_noise_have_that_of_the_file(joint
         again = train(tmp_path, BRICK, TOGETHER)
     _, description = load_arrays(again.folder / "deviations")
     assert description["noise_sigma"] == NOISE
+
+
+def test_a_shared_network_of_a_version_with_fewer_settings_is_not_trained_again(joint, tmp_path):
+    shutil.copytree(joint / SHARED, tmp_path / SHARED)
+    stamp = tmp_path / SHARED / IDENTITY
+    identity = json.loads(stamp.read_text())
+    del identity["config"]["network"]["given"], identity["track"]
+    stamp.write_text(json.dumps(identity))
+    with never_trained():
+        again = train(tmp_path, BRICK, TOGETHER)
+    assert weights(again.folder) == weights(joint / SHARED)
 
 
 def test_clouds_alone_are_enough_and_simulated_ones_meet_templates_as_uncertain(tmp_path):
