@@ -136,13 +136,10 @@ def category_metrics(
 
     Parameters
     ----------
-    records, rows
-        The same samples in the same order.
+    records, rows : the same samples in the same order
     scores : (N,) for each sample's id
-    seed
-        Of the bootstrap intervals.
-    thresholds
-        Of object scores, by the rate of false alarms that each is for.
+    seed : of the bootstrap intervals
+    thresholds : of object scores, by the rate of false alarms that each is for
     """
     labels = [record.labels for record in records]
     values = [scores[record.id] for record in records]

@@ -74,19 +74,13 @@ def evaluate_category(
 
     Parameters
     ----------
-    records
-        Test samples, normal and defective ones.
-    scorer
-        Scores each sample once, and the first once more.
-    rule
-        How point scores become object scores, instead of the method's own way.
-    seed
-        Of the bootstrap intervals.
-    quiet
-        Whether to leave out progress on stderr.
+    records : test samples, normal and defective ones
+    scorer : scores each sample once, and the first once more
+    rule : how point scores become object scores, instead of the method's own way
+    seed : of the bootstrap intervals
+    quiet : whether to leave out progress on stderr
     normal : (K,) object scores of normal products under the rule, for p-values; none without them
-    false_alarms
-        Rates of false alarms to take thresholds for.
+    false_alarms : rates of false alarms to take thresholds for
 
     Raises
     ------

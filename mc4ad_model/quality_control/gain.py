@@ -126,14 +126,11 @@ def compare_stages(
 
     Parameters
     ----------
-    category
-        Named in the result.
+    category : named in the result
     labels : (N_b,) 0 or 1, of the points of each object
     anomalous : (B,) 0 or 1, of the objects
-    first, second
-        V_P's and V_O's scores of all objects.
-    share
-        b: of the batch, or of normal products.
+    first, second : V_P's and V_O's scores of all objects
+    share : b, of the batch or of normal products
     calibration
         V_P's and V_O's scores of normal products; None accepts the lowest of the batch.
     remainder
@@ -142,11 +139,8 @@ def compare_stages(
     truth = np.asarray(anomalous).astype(bool)
     accepted, threshold = _accepted(first, share, calibration)
     rest = second.chosen(~accepted)
-    reference = None
-    if calibration is not None:
-        reference = Reference.of(*calibration)
-    elif len(rest):
-        reference = Reference.of(first.chosen(~accepted), rest)
+    normal = calibration or (first.chosen(~accepted), rest)
+    reference = Reference.of(*normal) if calibration or len(rest) else None
     pooled = np.concatenate(list(labels))
 
     def points(scores: Scores) -> float:

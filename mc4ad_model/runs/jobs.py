@@ -21,7 +21,7 @@ from mc4ad_model.machine.ranks import Ranks
 from mc4ad_model.methods import method_class
 from mc4ad_model.methods.method import IDENTITY, ObjectRule
 from mc4ad_model.methods.settings import Settings
-from mc4ad_model.methods.templates import Track, read_templates, track_of
+from mc4ad_model.methods.templates import Templates, Track, read_templates, track_of
 from mc4ad_model.runs.calibration import read_calibration
 from mc4ad_model.runs.run_folder import CALIBRATION, Run, environment
 
@@ -48,22 +48,7 @@ def train_runs(
     BackendUnavailable
         The backend is not installed.
     """
-    jobs = []
-    for category in categories:
-        templates = read_templates(dataset, category, settings.learn_from, track)
-        method_class(method)(settings, machine).check(templates)
-        run = Run(
-            folder=out / category,
-            category=category,
-            seed=seed,
-            method=method,
-            settings=settings,
-            data_digest=dataset.digest,
-            identity=dataset.metadata["identity"],
-            environment=environment(machine),
-            track=templates.track,
-        )
-        jobs.append((run, templates))
+    jobs = _planned(dataset, categories, method, settings, seed, out, machine, track)
     for run, _ in jobs:
         run.check(force)
     ranks = Ranks.here(machine)
@@ -80,6 +65,37 @@ def train_runs(
             run.fit(templates, machine, save=ranks.first)
         ranks.wait()
     return {run.category: run.folder for run, _ in jobs}
+
+
+def _planned(
+    dataset: Dataset,
+    categories: Sequence[str],
+    method: str,
+    settings: Settings,
+    seed: int,
+    out: Path,
+    machine: Machine,
+    track: Track | None,
+) -> list[tuple[Run, Templates]]:
+    """Return the run of each category and what it is fitted to. Parameters and InputError as of
+    `train_runs`."""
+    planned = []
+    for category in categories:
+        templates = read_templates(dataset, category, settings.learn_from, track)
+        method_class(method)(settings, machine).check(templates)
+        run = Run(
+            folder=out / category,
+            category=category,
+            seed=seed,
+            method=method,
+            settings=settings,
+            data_digest=dataset.digest,
+            identity=dataset.metadata["identity"],
+            environment=environment(machine),
+            track=templates.track,
+        )
+        planned.append((run, templates))
+    return planned
 
 
 def _remove_shared(folder: Path) -> None:

@@ -9,7 +9,7 @@ Under `torchrun`, each process takes its share of every batch.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from intravariance.errors import InputError, IVError
 from intravariance.progress import say, track
@@ -66,25 +66,38 @@ def train(
         ranks.count,
         pin_memory=device.type == "cuda",
     )
-    started, stop = time.monotonic(), False
+    started = time.monotonic()
+    shown = track(
+        _from_workers(batches, run.category),
+        total - first,
+        f"train {run.category}",
+        quiet,
+        trainer.note,
+    )
+    stopped = _steps(trainer, shown, total, run.category)
+    return trainer.trained(time.monotonic() - started, total - first, stopped)
+
+
+def _steps(trainer: Trainer, batches: Iterable[Batch], total: int, category: str) -> bool:
+    """Take a step on each batch; say whether the last was taken while a signal waited.
+
+    Raises
+    ------
+    IVError
+        A signal came before the last step; a checkpoint was written.
+    """
+    stop = False
     with Interruption() as interruption:
-        shown = track(
-            _from_workers(batches, run.category),
-            total - first,
-            f"train {run.category}",
-            quiet,
-            trainer.note,
-        )
-        for batch in shown:
+        for batch in batches:
             trainer.step(batch)
-            stop = ranks.any(interruption.requested, device)
+            stop = trainer.any_rank(interruption.requested)
             if stop and trainer.done.step < total:
                 trainer.save_checkpoint()
                 raise IVError(
-                    f"{run.category}: interrupted after step {trainer.done.step} of {total}; "
+                    f"{category}: interrupted after step {trainer.done.step} of {total}; "
                     "the same command, without --force, carries on from here"
                 )
-    return trainer.trained(time.monotonic() - started, total - first, stop)
+    return stop
 
 
 def _from_workers(batches: Iterator[Batch], category: str) -> Iterator[Batch]:

@@ -121,6 +121,10 @@ class Trainer:
             self.network.parameters(), lr=self._config.training.learning_rate
         )
 
+    def any_rank(self, condition: bool) -> bool:
+        """Say whether a condition holds in any of the processes that train together."""
+        return self._ranks.any(condition, self._device)
+
     def step(self, batch: Batch) -> None:
         """One step of the optimiser, and what follows the last one of an epoch."""
         epoch, number = divmod(self.done.step, self._per_epoch)
