@@ -14,16 +14,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from typing import Any
 
 from intravariance.errors import InputError
 from intravariance.progress import say
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.machine.ranks import Ranks
+from mc4ad_model.machine.shared_arrays import share_arrays
 from mc4ad_model.methods.mc4ad.checkpoints import load_checkpoint, save_checkpoint
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
 from mc4ad_model.methods.mc4ad.deviations.samples import DeviationSamples, Source
 from mc4ad_model.methods.mc4ad.training import train
+from mc4ad_model.methods.mc4ad.training_samples import Samples
 from mc4ad_model.methods.mc4ad.training_state import Trained, TrainingRun
 from mc4ad_model.methods.method import IDENTITY, FittedOn
 from mc4ad_model.methods.saved_files import (
@@ -65,16 +68,16 @@ def train_on_deviations(
     """
     if not templates.learn_from:
         practised = _fitted(templates, run.seed)
-        samples = DeviationSamples([Source(templates, practised)], run.config, run.seed)
-        return train(run, samples, machine, ranks), *_both(templates, practised, run.seed)
+        own = _samples(run, [Source(templates, practised)], machine)
+        return train(run, own, machine, ranks), *_both(templates, practised, run.seed)
     shared = _shared_run(run, folder)
     if ranks.first:
         _make_room(shared, templates)
     ranks.wait()
     practised = _deviations(shared, templates, ranks.first)
     if not (trained := _trained(shared, machine.backend)):
-        sources = [Source(t, _deviations(shared, t, ranks.first)) for t in templates.learn_from]
-        trained = train(shared, DeviationSamples(sources, run.config, run.seed), machine, ranks)
+        sources = (Source(t, _deviations(shared, t, ranks.first)) for t in templates.learn_from)
+        trained = train(shared, _samples(run, sources, machine), machine, ranks)
         if ranks.first:
             metadata = {**_identity(shared, templates), "step": trained.step}
             with writing(shared.folder / _NETWORK):
@@ -85,6 +88,12 @@ def train_on_deviations(
     else:
         say(f"{run.category}: takes the network in {shared.folder}", machine.quiet)
     return trained, *_both(templates, practised, shared.seed)
+
+
+def _samples(run: TrainingRun, sources: Iterable[Source], machine: Machine) -> Samples:
+    """Return what is trained on; several processes that make samples share the sources' arrays."""
+    samples = DeviationSamples(list(sources), run.config, run.seed)
+    return share_arrays(samples) if machine.loaders else samples
 
 
 def _fitted(templates: Templates, seed: int) -> TemplateDeviations:

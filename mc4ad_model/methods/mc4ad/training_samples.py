@@ -23,6 +23,7 @@ from torch import Tensor
 from intravariance.errors import InputError
 from intravariance.seeds import generator
 from mc4ad_model.machine.interruption import children_unaware, serve_main_process
+from mc4ad_model.machine.shared_arrays import SharedSamples
 from mc4ad_model.methods.mc4ad.anomalies import deform, draw_frozen
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
 from mc4ad_model.methods.mc4ad.deviations.samples import DeviationBatch, DeviationSamples
@@ -135,7 +136,7 @@ class CollatedBatch:
 
 
 TrainingSamples.batch = CollatedBatch
-Samples = TrainingSamples | DeviationSamples
+Samples = TrainingSamples | DeviationSamples | SharedSamples
 
 
 def load_batches(
