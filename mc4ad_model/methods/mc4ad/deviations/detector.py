@@ -33,6 +33,8 @@ from mc4ad_model.sparse import CoordinatePyramid
 Floats = NDArray[np.float64]
 
 CALIBRATION_CLOUDS = 16
+# A network may say the same of every normal cloud, where there is hardly any noise.
+_SMALLEST_SPREAD = 0.01
 _NORMAL_SCORES = "normal_scores"
 
 
@@ -63,6 +65,7 @@ class DeviationDetector:
         voxels, _ = self._on(pose.template)
         usual = self.normal_evidence
         spread = np.sqrt(usual.var(axis=1, ddof=1).mean(axis=0))  # (3,)
+        spread = np.maximum(spread, _SMALLEST_SPREAD)
         narrow, wide = description.narrow, description.wide
         found = np.array([whole, evidence.max(), object_score(narrow, wide)])[: len(spread)]
         above = found - usual[pose.template].mean(axis=0)

@@ -126,10 +126,17 @@ def test_runs_without_the_statistic_score_objects_by_the_network_alone(detector)
     described = detector.deviations.describe(cloud)
     _, evidence, whole = old._found(described.pose.template, described.narrow)
     usual = arrays["normal_scores"]
-    spread = np.sqrt(usual.var(axis=1, ddof=1).mean(axis=0))
+    spread = np.maximum(np.sqrt(usual.var(axis=1, ddof=1).mean(axis=0)), 0.01)
     expected = ((whole, evidence.max()) - usual[described.pose.template].mean(axis=0)) / spread
     assert old.score(cloud).object == pytest.approx(expected.mean())
     assert old.score(cloud).object != detector.score(cloud).object
+
+
+def test_a_network_that_says_the_same_of_all_normal_clouds_still_scores(detector):
+    usual = detector.normal_evidence.copy()
+    usual[..., 0] = usual[..., 0].mean()
+    constant = DeviationDetector(detector.network, detector.deviations, usual)
+    assert np.isfinite(constant.score(turned(normal_cloud(8))).object)
 
 
 def test_a_dent_raises_the_score_by_its_statistic_too(detector):
