@@ -28,10 +28,12 @@ from tests.samples import product
 
 def made(name: str) -> Method:
     """Return a method that is fitted within a second."""
-    if name in ("btf", "patchcore", "simple3d"):
+    if name in ("btf", "patchcore", "simple3d", "signed_distance"):
         pytest.importorskip("open3d")
     kind = method_class(name)
-    return kind(tiny() if name == "mc4ad" else kind.Settings.load(), cpu())
+    short = ["steps=5", "width=16", "frame=registered"]
+    changes = short if name == "signed_distance" else []
+    return kind(tiny() if name == "mc4ad" else kind.Settings.load(None, changes), cpu())
 
 
 def cloud(name: str = "flat_brick", seed: int = 0, noise: float = 0.0) -> np.ndarray:
