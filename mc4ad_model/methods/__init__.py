@@ -26,6 +26,8 @@ METHODS: dict[str, str] = {
     "btf": "mc4ad_model.methods.memory_banks.btf:BTF",
     "patchcore": "mc4ad_model.methods.memory_banks.patchcore:PatchCore",
     "simple3d": "mc4ad_model.methods.memory_banks.simple3d:Simple3D",
+    "po3ad": "mc4ad_model.methods.po3ad:PO3AD",
+    "af3ad": "mc4ad_model.methods.po3ad:AF3AD",
     "signed_distance": "mc4ad_model.methods.signed_distance.method:SignedDistance",
     "constant": "mc4ad_model.methods.controls:Constant",
     "random": "mc4ad_model.methods.controls:Random",

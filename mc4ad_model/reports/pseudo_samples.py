@@ -11,6 +11,7 @@ is in the upright unit-sphere frame.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,15 +22,16 @@ from intravariance.errors import InputError
 from intravariance.geometry.sampling import add_tolerance, sample_surface
 from intravariance.looking.cloud import LabelledCloud
 from intravariance.seeds import generator
-from mc4ad_model.methods.mc4ad.anomalies import GENERATORS, Vectors, deform, draw_frozen
+from mc4ad_model.methods.mc4ad.anomalies import Vectors, deform, draw_frozen
 from mc4ad_model.methods.mc4ad.configuration import AnomalyConfig, GeneratorName
 from mc4ad_model.pseudo_anomalies.mixture import KINDS, Kind, MixtureConfig, make_sample
 from mc4ad_model.pseudo_anomalies.product import Product
 
 PseudoName = GeneratorName | Kind
 
+_DISPLACING: tuple[GeneratorName, ...] = get_args(GeneratorName)
 # All that is made beside real defects: the mixture's kinds last.
-PSEUDO_NAMES: tuple[PseudoName, ...] = (*GENERATORS, *(kind for kind in KINDS if kind != NORMAL))
+PSEUDO_NAMES: tuple[PseudoName, ...] = (*_DISPLACING, *(k for k in KINDS if k != NORMAL))
 
 # Neighbours that a deformed point's normal is fitted to: enough to average the sampling, few enough
 # to follow a patch of a few hundred points.
@@ -112,7 +114,7 @@ def pseudo_counterpart(
     """
     if name in KINDS:
         return mixture_counterpart(record, template, name, noise_sigma, tolerance, seed)
-    assert name in GENERATORS  # no user's mistake: the command takes no other name
+    assert name in _DISPLACING  # no user's mistake: the command takes no other name
     config = replace(config, generator=name, deformed=1)
     rng = generator(seed, "inspection", record.id, "surface")
     form = generator(seed, "inspection", record.id, "tolerance")

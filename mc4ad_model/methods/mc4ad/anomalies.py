@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intravariance.errors import InputError
-from mc4ad_model.methods.mc4ad.configuration import AnomalyConfig, GeneratorName
+from mc4ad_model.methods.mc4ad.anomaly_families import deform_by_family
+from mc4ad_model.methods.mc4ad.configuration import AnomalyConfig, PatchGenerator
 
 Vectors = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -113,6 +114,8 @@ def deform(
             f"pseudo-anomalies: {points.shape} points but {normals.shape} normals; "
             "expected one normal for each point"
         )
+    if config.generator == "af3ad":
+        return deform_by_family(points, normals, config, rng)
     chosen = np.sort(rng.choice(config.candidates, size=config.deformed, replace=False))
     # later patches change nothing in these: they are never cut
     patches = partition(points, config.patches, rng, count=int(chosen[-1]) + 1)
@@ -208,7 +211,7 @@ def norm_as_signed(points: Vectors, normals: Vectors, centre: Vectors, draw: Dra
     return draw.sign * draw.magnitude * profile[:, None] * normals
 
 
-GENERATORS: dict[GeneratorName, Callable[[Vectors, Vectors, Vectors, Draw], Vectors]] = {
+GENERATORS: dict[PatchGenerator, Callable[[Vectors, Vectors, Vectors, Draw], Vectors]] = {
     "da_gen_paper": da_gen_paper,
     "da_gen_radial": da_gen_radial,
     "da_gen_released": da_gen_released,

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass as validated
@@ -36,10 +36,11 @@ from mc4ad_model.pseudo_anomalies.mixture import MixtureConfig
 
 Range = tuple[Weight, Weight]
 
-GeneratorName = Literal[
+PatchGenerator = Literal[
     "da_gen_paper", "da_gen_radial", "da_gen_released", "da_gen_prerelease", "norm_as",
     "norm_as_signed",
 ]  # fmt: skip
+GeneratorName = Literal[PatchGenerator, "af3ad"]
 
 
 @validated(frozen=True, config=STRICT)
@@ -51,7 +52,9 @@ class AnomalyConfig:
     generator
         "da_gen_paper": Eq. 5 as printed; "da_gen_radial": its text, largest at the centre;
         "da_gen_released" and "da_gen_prerelease": the two states of the authors' code; "norm_as"
-        and "norm_as_signed": PO3AD's, with the normal's absolute value as in its code or without.
+        and "norm_as_signed": PO3AD's, with the normal's absolute value as in its code or without;
+        "af3ad": AF3AD's families of shapes (module `anomaly_families`), which are not cut from
+        patches, and of which magnitude, radius and deformed alone are asked for.
     patches
         Number G of patches that a cloud is cut into (paper A.1: 64).
     candidates
@@ -66,6 +69,8 @@ class AnomalyConfig:
         Range of sigma, DA-Gen's stretching (paper: 0 to 0.08).
     elongation
         Range of the pre-release code's stretching (0.95 to 1).
+    radius
+        Range of the size of AF3AD's shapes.
     frozen
         Whether normal_share, attenuation and elongation are drawn once for a run, as default
         arguments in the released code are, instead of once for each patch (paper).
@@ -79,10 +84,11 @@ class AnomalyConfig:
     normal_share: Range = (0.95, 1.0)
     attenuation: Range = (0.0, 0.08)
     elongation: Range = (0.95, 1.0)
+    radius: Range = (0.05, 0.25)
     frozen: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("magnitude", "normal_share", "attenuation", "elongation"):
+        for name in ("magnitude", "normal_share", "attenuation", "elongation", "radius"):
             low, high = getattr(self, name)
             if low > high:
                 raise ValueError(f"{name} = [{low}, {high}]: expected the smaller number first")
@@ -246,6 +252,8 @@ _FORM = "SECTION.KEY=VALUE, such as training.epochs=20; sections: " + ", ".join(
 class RunConfig(Settings):
     """A resolved configuration: what `run.json` of a run holds."""
 
+    default_preset: ClassVar[str] = DEFAULT_PRESET
+
     preset: str
     network: NetworkConfig = field(default_factory=NetworkConfig)
     anomalies: AnomalyConfig = field(default_factory=AnomalyConfig)
@@ -262,7 +270,7 @@ class RunConfig(Settings):
         Parameters
         ----------
         preset
-            Name of a preset, or a TOML file's path; None for `deviation`.
+            Name of a preset, or a TOML file's path; None for `default_preset`.
         changes
             "section.key=value", the value in TOML's notation, quotes of a word may be left out.
 
@@ -271,7 +279,7 @@ class RunConfig(Settings):
         InputError
             There is no such preset, file, section or key, or a value is not allowed; all named.
         """
-        preset = DEFAULT_PRESET if preset is None else preset
+        preset = cls.default_preset if preset is None else preset
         values, where = _read(preset), preset
         for change in changes:
             name, value = parse_change(change, _FORM)

@@ -15,8 +15,9 @@ times). The voxel is not chosen for each class. Training is shorter, at a higher
 network smaller, so that it runs on a processor: `layers=8 width=256 frequencies=10 steps=2000
 learning_rate=1e-5` is the paper's. The shorter one was chosen by how near the field comes to the
 exact distance on three products of Group 1 (0.002 to 0.003 on the surface), not by any label. How
-places are drawn and the batch are ours; the paper does not say. `field=exact` has no network: it is the exact distance from the mesh, which the network learns.
-`frame=registered` takes our registration.
+places are drawn and the batch are ours; the paper does not say. `field=exact` has no network: it is
+the exact distance from the mesh, which the network learns. `frame=registered` takes our
+registration.
 
 Licence of the source. It has none; nothing of it is used, this is written from the method and its
 parameters.

@@ -25,6 +25,8 @@ from mc4ad_model.methods.registered_distance import DistanceSettings, Registered
 from tests.runs import cpu, tiny, toys
 from tests.samples import product
 
+TRAINED = ("mc4ad", "po3ad", "af3ad")  # they have presets
+
 
 def made(name: str) -> Method:
     """Return a method that is fitted within a second."""
@@ -33,7 +35,7 @@ def made(name: str) -> Method:
     kind = method_class(name)
     short = ["steps=5", "width=16", "frame=registered"]
     changes = short if name == "signed_distance" else []
-    return kind(tiny() if name == "mc4ad" else kind.Settings.load(None, changes), cpu())
+    return kind(tiny() if name in TRAINED else kind.Settings.load(None, changes), cpu())
 
 
 def cloud(name: str = "flat_brick", seed: int = 0, noise: float = 0.0) -> np.ndarray:
@@ -92,7 +94,7 @@ def test_a_damaged_or_missing_file_is_the_users_to_mend(name: str, tmp_path: Pat
         made(name).load(tmp_path)
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "mc4ad"])
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in TRAINED])
 @pytest.mark.parametrize(
     ("preset", "changes", "named"),
     [

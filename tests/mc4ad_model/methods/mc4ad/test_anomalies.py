@@ -23,7 +23,7 @@ from mc4ad_model.methods.mc4ad.anomalies import (
     draw_frozen,
     partition,
 )
-from mc4ad_model.methods.mc4ad.configuration import AnomalyConfig, GeneratorName
+from mc4ad_model.methods.mc4ad.configuration import AnomalyConfig, PatchGenerator
 from tests.samples import sphere_points
 
 NAMES = list(GENERATORS)
@@ -45,7 +45,7 @@ NORMALS = np.array([[0, 0, 1], [0, 0, 1], [0, 0, -1], [0, 0, 1], [0, -1, 0]], dt
 
 
 def test_registry_has_every_name_of_the_configuration():
-    assert set(GENERATORS) == set(get_args(GeneratorName))
+    assert set(GENERATORS) == set(get_args(PatchGenerator))
     assert all(function.__name__ == name for name, function in GENERATORS.items())
 
 
