@@ -28,6 +28,8 @@ METHODS: dict[str, str] = {
     "simple3d": "mc4ad_model.methods.memory_banks.simple3d:Simple3D",
     "constant": "mc4ad_model.methods.controls:Constant",
     "random": "mc4ad_model.methods.controls:Random",
+    "point_count": "mc4ad_model.methods.shortcuts:PointCount",
+    "area": "mc4ad_model.methods.shortcuts:Area",
 }
 
 
