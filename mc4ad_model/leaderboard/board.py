@@ -103,6 +103,7 @@ def held(out: Path, dataset: Dataset, track: Track) -> Iterator[None]:
     record = out / RECORD
     with writing(record):
         out.mkdir(parents=True, exist_ok=True)
+    _check_record(out, dataset, track)  # nothing is put into somebody's folder
     lock = FileLock(out / LOCK)
     try:
         lock.acquire(timeout=0)
