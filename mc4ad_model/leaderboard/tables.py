@@ -75,9 +75,10 @@ def all_tables(board: Board) -> list[Table]:
 
 def main_table(board: Board) -> Table:
     """Return the table of all rows: means over categories, ranks and costs."""
-    columns = [Column("row"), Column("seeds"), *(Column(name, "higher") for name in MEASURES)]
+    columns = [Column("row"), Column("seeds")]
+    columns += [Column(name, "" if name == "objects/s" else "higher") for name in MEASURES]
     columns += [Column(f"mean rank, {name}", "lower") for name in RANKED]
-    columns += [Column("fit, s", "lower"), Column("parameters"), Column("peak, MiB", "lower")]
+    columns += [Column("fit, s"), Column("parameters"), Column("peak, MiB")]
     ranks = {one.measure: one.ranks for one in board.comparisons}
     rows = []
     for one in board.standings:
@@ -106,9 +107,9 @@ def _main_note(board: Board) -> str:
     return (
         f"Means over {count} categor{'ies' if count > 1 else 'y'}. {spread}Mean rank: of the rank "
         "among all rows in each category, 1 being best. objects/s, fit (all categories) and peak "
-        f"memory are of one process for a row and seed, {board.at_once} at a time; peak is of "
-        "fitting and scoring together, or of what was left where a job was interrupted. A row that "
-        'needs no seed ran once ("needs none").'
+        f"memory are of one process for a row and seed, {board.at_once} at a time; the process "
+        "fits, scores and measures one category after another, and where it was interrupted they "
+        'are of what was left. A row that needs no seed ran once ("needs none").'
     )
 
 
