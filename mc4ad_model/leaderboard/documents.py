@@ -49,7 +49,7 @@ def as_markdown(board: Board, tables: list[Table]) -> str:
         cells = [
             [f"**{c.text}**" if c.best else _in_markdown(c.text) for c in row] for row in table.rows
         ]
-        heading = [column.title for column in table.columns]
+        heading = [_in_markdown(column.title) for column in table.columns]
         parts += [f"## {_in_markdown(table.title)}", markdown_table(heading, cells)]
         parts += [_in_markdown(table.note)] if table.note else []
     return "\n\n".join(parts) + "\n"

@@ -14,9 +14,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from filelock import FileLock
+from scipy.stats import rankdata
 
 pytest.importorskip("sklearn")
 pytest.importorskip("safetensors")
@@ -152,6 +154,30 @@ def test_the_tables_hold_the_rows_and_say_what_ran_once(board: Path) -> None:
     )
     rank = [v["mean"] for v in (r["means"]["O-AUROC"] for r in record["rows"].values())]
     assert max(rank) == record["rows"][best]["means"]["O-AUROC"]["mean"]
+
+
+def test_ranks_and_differences_are_those_of_the_figures(board: Path) -> None:
+    record = json.loads((board / "leaderboard.json").read_text())
+    for found in record["comparisons"]:
+        figures = [one for one in lines(board) if one["metric"] == found["measure"]]
+        by_category: dict[str, list[float]] = {}
+        for row in CONTROLS:
+            for category in ("vase", "bowl"):
+                own = [
+                    float(one["value"])
+                    for one in figures
+                    if (one["row"], one["category"]) == (row, category)
+                ]
+                by_category.setdefault(category, []).append(np.mean(own))
+        table = np.array(list(by_category.values())).T  # (rows, categories)
+        ranks = rankdata(-table, axis=0).mean(axis=1)
+        assert list(found["ranks"].values()) == pytest.approx(list(ranks))
+        means = dict(zip(CONTROLS, table.mean(axis=1), strict=True))
+        assert means[found["baseline"]] == max(means.values())
+        for name, gap in found["differences"].items():
+            assert gap["mean"] == pytest.approx(means[name] - means[found["baseline"]])
+            assert gap["low"] <= gap["mean"] + 1e-9 and gap["mean"] - 1e-9 <= gap["high"]
+        assert found["ranking"]["rows"] == len(CONTROLS)
 
 
 def test_what_is_finished_is_not_begun_again(board: Path, data: Path, copied: Path) -> None:
