@@ -48,10 +48,11 @@ def test_a_bug_is_raised_and_tasks_are_taken_as_they_are_needed() -> None:
 
 
 SLEEPER = """
-import sys
+import signal, sys
 from tests.intravariance.executors.test_processes import report_and_sleep
 from intravariance.executors.isolated import IsolatedExecutor
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
     with IsolatedExecutor(1) as executor:
         list(executor.run(report_and_sleep, [sys.argv[1]]))
 """
