@@ -26,6 +26,7 @@ SUMMARIES = {
     "info": "Show what a dataset file holds: counts, noise, source, digest.",
     "inspect": "Show pseudo-anomalies beside real defects: figures, pictures, a page.",
     "labels": "Give clouds to CloudCompare, take hand labels back, measure their agreement.",
+    "leaderboard": "Compare methods with several seeds on a file: tables, significance, a page.",
     "predict": "Score new scans with a trained run: scores, decisions, pictures of the worst.",
     "preview": "Draw a contact sheet of a dataset file: templates and defects, labels in colour.",
     "quality-control": "Run a fast and an accurate method in two stages (HQC): cost and gain.",

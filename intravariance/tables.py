@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 Cell = str | int | float | None
 
-_NUMBER = re.compile(r"-?[\d.,]+(%| ±[\d.]+)?$|-$")
+_NUMBER = re.compile(r"(\*\*)?[-+]?[\d.,]+(%| ±[\d.]+)?(\*\*)?$|-$")
 
 
 def text_table(heading: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:

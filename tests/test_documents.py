@@ -24,7 +24,7 @@ from tests.documents import DOCUMENTS, Stock, blocks, commands, label_by_hand, p
 from tests.exporting_samples import plain_folder
 
 # Minutes even on a small file, or Blender's work: parsed only. Their output is then a stand-in.
-SLOW = ("ablate", "build", "inspect", "quality-control", "reproduce")
+SLOW = ("ablate", "build", "inspect", "leaderboard", "quality-control", "reproduce")
 # Registration takes most of an evaluation's time: left out, and deviations with it.
 TINY = (
     "network.input=coordinates", "data.learn_from=[]", "data.frame=own", "data.pose_rotation=0",

@@ -3,6 +3,7 @@
 
 executors/processes.py    worker processes of this machine
 executors/serial.py       this process, one task after another
+executors/isolated.py     a process of its own for each task
 """
 
 from __future__ import annotations

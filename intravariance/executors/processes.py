@@ -111,11 +111,11 @@ def _open_pool(jobs: int) -> ProcessPoolExecutor:
     # One thread per worker: the parallelism is over samples. Spawned workers inherit this.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     return ProcessPoolExecutor(
-        max_workers=jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
+        max_workers=jobs, mp_context=multiprocessing.get_context("spawn"), initializer=start_worker
     )
 
 
-def _start_worker() -> None:
+def start_worker() -> None:
     """Leave Ctrl-C to the parent, and end when the parent is gone, even if it was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()

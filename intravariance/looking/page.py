@@ -109,7 +109,7 @@ def page(
     filled = {
         "policy": _policy(script),
         "title": html.escape(title),
-        "style": _asset("style.css"),
+        "style": style(),
         "notes": _notes(notes),
         "library": html.escape(f"Drawn with K3D {version} (MIT)"),
         "licence": html.escape(licence),
@@ -118,7 +118,7 @@ def page(
         "clouds": "\n".join(blocks),
         "script": script,
     }
-    return _fill(_asset("template.html"), filled).encode()
+    return fill(_asset("template.html"), filled).encode()
 
 
 def display_choice(cloud: LabelledCloud, display_points: int, seed: int) -> NDArray[np.intp]:
@@ -275,9 +275,8 @@ def _palette() -> dict[str, Any]:
 
 def _policy(script: str) -> str:
     """Write the Content-Security-Policy: our script, the library (a blob), styles, nothing else."""
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
-        f"default-src 'none'; script-src 'sha256-{digest}' blob:; style-src 'unsafe-inline'; "
+        f"default-src 'none'; script-src '{script_hash(script)}' blob:; style-src 'unsafe-inline'; "
         "img-src data: blob:; font-src data:; connect-src 'none'; base-uri 'none'; "
         "form-action 'none'"
     )
@@ -335,6 +334,16 @@ def _deflated(data: bytes) -> str:
     return base64.b64encode(zlib.compress(data, 9)).decode()
 
 
-def _fill(template: str, values: Mapping[str, str]) -> str:
+def script_hash(script: str) -> str:
+    """Return the name of a script in a Content-Security-Policy."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
+
+
+def style() -> str:
+    """Return the style that pages share."""
+    return _asset("style.css")
+
+
+def fill(template: str, values: Mapping[str, str]) -> str:
     """Put the values into a template's {{places}}, in one pass: what is put in is not searched."""
     return re.sub(r"\{\{(\w+)\}\}", lambda place: values[place[1]], template)

@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intravariance.geometry.template_surface import TemplateSurface
-
 # Balls that hold some hundred points of a usual cloud, and together most of the surface.
 _RADIUS = 0.2
 _CENTRES = 400
@@ -36,12 +34,18 @@ class Coverage:
 
 
 class TemplateDensity:
-    """Points of a template after noise, to count beside those of clouds."""
+    """Points of a template after noise, to count beside those of clouds.
 
-    def __init__(self, surface: TemplateSurface, sigma: float, rng: np.random.Generator) -> None:
+    surface : (S, 3) float64, drawn by area, unit-sphere frame. sigma : of the noise that clouds
+    have beyond these points.
+    """
+
+    def __init__(
+        self, surface: NDArray[np.float64], sigma: float, rng: np.random.Generator
+    ) -> None:
         from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
 
-        noisy = surface.points + rng.normal(scale=sigma, size=surface.points.shape)
+        noisy = surface + rng.normal(scale=sigma, size=surface.shape)
         self._count = len(noisy)
         self._tree = cKDTree(noisy)
         self._clear = _RADIUS + _NOISE_REACH * sigma

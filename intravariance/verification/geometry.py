@@ -155,7 +155,7 @@ class CategoryGeometry:
             [simulate(mesh, surface, level, self._rng) for level in sigmas]
         )
         cosine = float(np.interp(sigma, sigmas, cosines))
-        density = TemplateDensity(surface, sigma, self._rng)
+        density = TemplateDensity(surface.points, sigma, self._rng)
         return _Product(surface, sigma, density, cosine, sigmas, distances)
 
     def _record(

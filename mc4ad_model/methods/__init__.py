@@ -31,6 +31,8 @@ METHODS: dict[str, str] = {
     "signed_distance": "mc4ad_model.methods.signed_distance.method:SignedDistance",
     "constant": "mc4ad_model.methods.controls:Constant",
     "random": "mc4ad_model.methods.controls:Random",
+    "point_count": "mc4ad_model.methods.shortcuts:PointCount",
+    "area": "mc4ad_model.methods.shortcuts:Area",
 }
 
 

@@ -37,6 +37,7 @@ class Constant:
     files: ClassVar[tuple[str, ...]] = (_SAVED,)
     aggregation = Aggregation("mean")
     parameters: int | None = None
+    seeded = False
 
     def __init__(self, settings: NoSettings, machine: Machine | None = None) -> None:
         self.settings = settings
@@ -75,6 +76,7 @@ class Random(Constant):
     """
 
     title: ClassVar[str] = "random scores"
+    seeded = True
 
     def score(self, points: NDArray[np.float32]) -> Prediction:
         """Give (N,) random scores and a random score of the object."""

@@ -145,6 +145,9 @@ class Method(Scorer, Protocol):
         first: a folder that has it holds a fitted method.
     fitted_on
         Set by `fit` and `load`; None before.
+
+    A method may have two more, which `is_seeded` and training read: `seeded`, False where the seed
+    of `fit` changes no score, so that one run says all; and `shared`, see `IDENTITY`.
     """
 
     title: ClassVar[str]
@@ -207,3 +210,8 @@ class Method(Scorer, Protocol):
             A file is missing, damaged, or was saved with other settings.
         """
         ...
+
+
+def is_seeded(method: Method) -> bool:
+    """Tell whether the seed of `fit` may change scores; so it is unless the method says not."""
+    return bool(getattr(method, "seeded", True))

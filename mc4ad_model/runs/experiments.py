@@ -24,6 +24,7 @@ from mc4ad_model.evaluation.evaluate import check_records
 from mc4ad_model.evaluation.results import Results, read_results
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods.settings import Settings
+from mc4ad_model.methods.templates import Track
 from mc4ad_model.runs.jobs import evaluate_into, evaluated_records, scoring, train_runs
 from mc4ad_model.runs.run_folder import TIMING, Run, read_run
 
@@ -72,6 +73,7 @@ def train_and_evaluate(
     seed: int,
     out: Path,
     machine: Machine,
+    track: Track | None = None,
 ) -> Iterator[tuple[Run, Results]]:
     """Train what is not trained yet, then evaluate what is not evaluated yet, one by one.
 
@@ -79,6 +81,8 @@ def train_and_evaluate(
     ----------
     out
         Folder of the run, one in it for each category, with its evaluation.
+    track
+        What may be known of the templates; None for all that the file has.
 
     Raises
     ------
@@ -90,7 +94,7 @@ def train_and_evaluate(
         raise InputError("torchrun: is for `iv train`; this command also evaluates, in one process")
     for category in categories:
         check_records(evaluated_records(dataset, category))
-    folders = train_runs(dataset, categories, method, settings, seed, out, machine)
+    folders = train_runs(dataset, categories, method, settings, seed, out, machine, track=track)
     for folder in folders.values():
         run = read_run(folder)
         yield run, evaluate_run(run, dataset, machine)
@@ -110,12 +114,7 @@ def evaluate_run(run: Run, dataset: Dataset, machine: Machine) -> Results:
         found = read_results(folder)
     except IVError:  # none, or its writing was interrupted
         found = None
-    if (
-        found is not None
-        and found.dataset["digest"] == dataset.digest
-        and found.origin.get("config") == run.described["config"]
-        and scoring(run).items() <= found.origin.get("scoring", {}).items()
-    ):
+    if found is not None and not evaluation_differs(found, run, dataset):
         return found
     if found is not None:
         say(f"evaluate {run.category}: replaces an evaluation of something else", machine.quiet)
@@ -123,9 +122,24 @@ def evaluate_run(run: Run, dataset: Dataset, machine: Machine) -> Results:
     return read_results(folder)
 
 
+def evaluation_differs(found: Results, run: Run, dataset: Dataset) -> str:
+    """Say how results differ from what an evaluation of the run on the dataset gives; "" if not.
+
+    That is, in data, settings, or the way that objects are scored, which this program's own may be
+    another one than that of the version which evaluated.
+    """
+    if found.dataset["digest"] != dataset.digest:
+        return f"it is of content digest {found.dataset['digest']}, {dataset.path} is not"
+    if found.origin.get("config") != run.described["config"]:
+        return "the method had other settings"
+    if not scoring(run).items() <= found.origin.get("scoring", {}).items():
+        return f"objects were scored by {found.origin.get('scoring')}, now by {scoring(run)}"
+    return ""
+
+
 def outcome(run: Run, results: Results) -> CategoryOutcome:
     """Return what is kept of an evaluation for a table."""
-    evaluation, timing = results.evaluation, _timing(run)
+    evaluation, timing = results.evaluation, read_timing(run, TIMING)
     return CategoryOutcome(
         category=run.category,
         seed=run.seed,
@@ -171,9 +185,10 @@ def parse_seeds(text: str) -> list[int]:
     return seeds
 
 
-def _timing(run: Run) -> dict[str, Any]:
+def read_timing(run: Run, name: str) -> dict[str, Any]:
+    """Read what the run's folder says of times, in a file of this name; empty if nothing."""
     try:
-        content = json.loads((run.folder / TIMING).read_bytes())
+        content = json.loads((run.folder / name).read_bytes())
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -5,7 +5,8 @@
       vase/
         run.json          method, settings, seed, data, environment; written first
         ...               what the method saves (`Method.files`), one of these files last
-        timing.json       seconds and memory of the process that finished, where the method tells
+        fit.json          seconds that `Method.fit` took in the process that finished
+        timing.json       more of these, where the method tells
         calibration.json  where `iv calibrate` made it, see `runs.calibration`
 
 Version 1 of run.json, which named no method, is of MC4AD.
@@ -16,6 +17,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,7 +38,7 @@ from mc4ad_model.methods.templates import TRACKS, Templates, Track
 RUN_FORMAT = "intravariance-run"
 VERSION = 2
 RUN, TIMING, EVALUATION = "run.json", "timing.json", "evaluation"
-CALIBRATION = "calibration.json"
+CALIBRATION, FIT = "calibration.json", "fit.json"
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class Run:
             check_results_folder(self.folder / EVALUATION, force=True)
             shutil.rmtree(self.folder / EVALUATION, ignore_errors=True)
             # Killed in between, it is an unfinished run first, and a run's folder to the end.
-            for pattern in (*self._methods_files(), TIMING, CALIBRATION, RUN):
+            for pattern in (*self._methods_files(), TIMING, FIT, CALIBRATION, RUN):
                 for path in self.folder.glob(pattern):
                     path.unlink()
         if (self.folder / RUN).is_file():
@@ -157,8 +159,10 @@ class Run:
             As `Method.fit` and `Method.save`.
         """
         method = self.new_method(machine)
+        start = time.perf_counter()
         method.fit(templates, generator(self.seed, "training", self.category), self.folder)
         if save:
+            write_json(self.folder / FIT, {"seconds": time.perf_counter() - start})
             method.save(self.folder)
         return method
 

@@ -78,6 +78,11 @@ class BTF(BankMethod):
     settings: BTFSettings
 
     @property
+    def seeded(self) -> bool:
+        """Whether the seed matters: it draws the points that clouds are registered to."""
+        return self.frame == "registered"
+
+    @property
     def fewest(self) -> int:
         """As many as the neighbourhood of a feature may have; one for coordinates."""
         return 1 if self.settings.features == "raw" else self.settings.feature_neighbours

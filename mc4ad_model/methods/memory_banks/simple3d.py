@@ -88,6 +88,11 @@ class Simple3D(BankMethod):
     settings: Simple3DSettings
 
     @property
+    def seeded(self) -> bool:
+        """Whether the seed matters: it draws the points that clouds are registered to."""
+        return self.frame == "registered"
+
+    @property
     def fewest(self) -> int:
         """As many as the largest neighbourhood has."""
         settings = self.settings

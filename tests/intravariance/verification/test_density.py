@@ -16,7 +16,7 @@ SIGMA = 0.0447
 @pytest.fixture(scope="module")
 def density() -> TemplateDensity:
     rng = np.random.default_rng(0)
-    return TemplateDensity(sample_template(product("flat_brick"), rng), SIGMA, rng)
+    return TemplateDensity(sample_template(product("flat_brick"), rng).points, SIGMA, rng)
 
 
 def cloud(count: int) -> np.ndarray:

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`iv leaderboard`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from intravariance.commands import options as common
+from intravariance.commands.options import choose_categories
+from intravariance.dataset.store import Dataset, open_dataset
+from intravariance.progress import say
+from intravariance.tables import Cell, text_table
+from mc4ad_model.commands import options
+from mc4ad_model.leaderboard.documents import as_text
+from mc4ad_model.leaderboard.making import examined, make_leaderboard
+from mc4ad_model.leaderboard.queue import plan_jobs
+from mc4ad_model.leaderboard.rows import Row, choose_rows
+from mc4ad_model.machine.device import Machine
+from mc4ad_model.methods.templates import TRACKS, Track, track_of
+from mc4ad_model.runs.experiments import parse_seeds
+
+
+@click.command("leaderboard")
+@options.data_option
+@click.option(
+    "--methods",
+    multiple=True,
+    metavar="ROWS",
+    help="Rows separated by commas, each METHOD or METHOD[KEY=VALUE,...], with settings as `iv "
+    "train --set` takes them; may be repeated. The controls come always.  [default: all methods]",
+)
+@common.categories_option
+@options.seeds_option
+@common.path_option("--out", "Folder of the leaderboard.", required=True)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Rows and seeds at a time, each in a process of its own.  [default: one for each core at "
+    "hand]",
+)
+@click.option(
+    "--track",
+    type=click.Choice(TRACKS),
+    help="What may be known of the templates, as for `iv train`.  [default: meshes if the file "
+    "has them]",
+)
+@click.option("--dry-run", is_flag=True, help="Print the rows and what is done of them.")
+@common.json_option
+@options.training_options
+@click.pass_context
+def leaderboard_command(
+    context: click.Context,
+    data: Path,
+    methods: tuple[str, ...],
+    categories: tuple[str, ...],
+    seeds: str,
+    out: Path,
+    jobs: int | None,
+    track: Track | None,
+    dry_run: bool,
+    as_json: bool,
+    machine: Machine,
+) -> None:
+    """Train, evaluate and compare methods with several seeds, in one table.
+
+    Controls that know nothing of defects, and registration alone, are rows of every leaderboard.
+    Killed at any moment, the same command carries on. A row that does not work is told with its
+    reason, the others go on, and the exit code is 1.
+    """
+    rows, numbers = choose_rows(methods), parse_seeds(seeds)
+    with open_dataset(data) as dataset:
+        chosen = choose_categories(dataset, categories)
+        if dry_run:
+            click.echo(_planned(dataset, rows, chosen, numbers, out, track, machine))
+            return
+        board, tables = make_leaderboard(dataset, rows, chosen, numbers, out, jobs, machine, track)
+    content = json.dumps(board.to_dict(), allow_nan=False)
+    click.echo(content if as_json else as_text(board, tables))
+    say(f"leaderboard: {out / 'leaderboard.html'}", machine.quiet)
+    if board.failed:
+        say(f"not working: {', '.join(one.row.name for one in board.failed)}")
+        context.exit(1)
+
+
+def _planned(
+    dataset: Dataset,
+    rows: Sequence[Row],
+    categories: Sequence[str],
+    seeds: Sequence[int],
+    out: Path,
+    track: Track | None,
+    machine: Machine,
+) -> str:
+    """Return the jobs, and how many categories of each are evaluated already."""
+    track = track or track_of(dataset)
+    jobs = plan_jobs(rows, seeds, categories, dataset, track, out, machine)
+    done = examined(jobs, dataset)
+    lines: list[list[Cell]] = [
+        [job.row, job.seed, f"{len(done[job.row, job.seed])}/{len(categories)}", str(job.folder)]
+        for job in jobs
+    ]
+    table = text_table(["row", "seed", "evaluated", "folder"], lines)
+    return f"{table}\n{len(jobs)} jobs (--dry-run: none was started)"

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Making a leaderboard: what is left is run, then everything is compared and written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from intravariance.dataset.store import Dataset
+from intravariance.executors.isolated import IsolatedExecutor
+from intravariance.files.atomic import write_whole
+from intravariance.progress import say
+from mc4ad_model.evaluation.evaluate import check_records
+from mc4ad_model.evaluation.results import describe
+from mc4ad_model.leaderboard.board import RECORD, Board, held, outcome_of
+from mc4ad_model.leaderboard.comparing import compare_rows
+from mc4ad_model.leaderboard.documents import as_csv, as_latex, as_markdown
+from mc4ad_model.leaderboard.page import leaderboard_page
+from mc4ad_model.leaderboard.published import published
+from mc4ad_model.leaderboard.queue import Job, Measured, finished, pending, plan_jobs, run_jobs
+from mc4ad_model.leaderboard.rows import Row
+from mc4ad_model.leaderboard.tables import Table, all_tables
+from mc4ad_model.machine.device import Machine
+from mc4ad_model.methods.saved_files import writing
+from mc4ad_model.methods.templates import Track, track_of
+from mc4ad_model.runs.jobs import evaluated_records
+
+Done = dict[tuple[str, int], dict[str, Measured]]
+
+
+def make_leaderboard(
+    dataset: Dataset,
+    rows: Sequence[Row],
+    categories: Sequence[str],
+    seeds: Sequence[int],
+    out: Path,
+    jobs: int | None,
+    machine: Machine,
+    track: Track | None = None,
+) -> tuple[Board, list[Table]]:
+    """Train and evaluate each row with each seed, whatever is left, and write the leaderboard.
+
+    Parameters
+    ----------
+    out
+        Its folder, see `leaderboard.board`.
+    jobs
+        How many rows and seeds run at a time; None for one for each core at hand.
+
+    Raises
+    ------
+    InputError
+        The file cannot be evaluated on, or the folder cannot be used (`held`, `finished`); found
+        before anything is trained.
+    """
+    for category in categories:
+        check_records(evaluated_records(dataset, category))
+    track = track or track_of(dataset)
+    with held(out, dataset, track):
+        planned = plan_jobs(rows, seeds, categories, dataset, track, out, machine)
+        done = examined(planned, dataset)
+        left = list(pending(planned, done))
+        say(f"leaderboard: {len(planned)} jobs, {len(left)} of them to do", machine.quiet)
+        executor = IsolatedExecutor(jobs)
+        with executor:
+            faults = run_jobs(left, executor, executor.jobs, machine.quiet)
+        done |= examined([job for job in left if (job.row, job.seed) not in faults], dataset)
+        standings = tuple(outcome_of(row, seeds, done, faults) for row in rows)
+        board = Board(
+            dataset=describe(dataset),
+            noise_sigma=float(dataset.metadata["identity"]["noise_sigma"]),
+            track=track,
+            seeds=tuple(seeds),
+            categories=tuple(categories),
+            standings=standings,
+            comparisons=tuple(compare_rows(standings, dataset, machine.quiet)),
+            published=tuple(published(dataset.specification.name, list(rows))),
+            at_once=executor.jobs,
+            folder=out,
+        )
+        tables = all_tables(board)
+        for name, content in contents(board, tables).items():
+            with writing(out / name):
+                write_whole(out / name, content)
+    return board, tables
+
+
+def examined(jobs: Sequence[Job], dataset: Dataset) -> Done:
+    """Return what is evaluated of jobs, by row and seed. Errors as of `finished`."""
+    return {(job.row, job.seed): finished(job, dataset) for job in jobs}
+
+
+def contents(board: Board, tables: list[Table]) -> Mapping[str, bytes]:
+    """Return the files of a leaderboard by their names."""
+    return {
+        "leaderboard.csv": as_csv(board).encode(),
+        "leaderboard.md": as_markdown(board, tables).encode(),
+        "leaderboard.tex": as_latex(board, tables).encode(),
+        "leaderboard.html": leaderboard_page(board, tables),
+        RECORD: (json.dumps(board.to_dict(), indent=2, allow_nan=False) + "\n").encode(),
+    }

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+"use strict";
+// A button in each heading sorts the rows by that column: numbers by data-value, others by their
+// text; cells without a value come last in both directions.
+for (const table of document.querySelectorAll("table")) {
+  const body = table.tBodies[0];
+  const original = [...body.rows];
+  const headings = [...table.tHead.rows[0].cells];
+  headings.forEach((heading, column) => {
+    heading.querySelector("button").addEventListener("click", () => {
+      const first = heading.dataset.first;
+      const other = first === "ascending" ? "descending" : "ascending";
+      const now = heading.getAttribute("aria-sort");
+      const next = now === null ? first : now === first ? other : null;
+      headings.forEach((one) => one.removeAttribute("aria-sort"));
+      if (next) heading.setAttribute("aria-sort", next);
+      body.append(...(next ? sorted(original, column, next === "ascending" ? 1 : -1) : original));
+    });
+  });
+}
+function sorted(rows, column, sign) {
+  const numeric = rows.some((row) => row.cells[column].dataset.value !== undefined);
+  const key = (row) => {
+    const cell = row.cells[column];
+    return numeric ? Number(cell.dataset.value ?? NaN) : cell.textContent;
+  };
+  return [...rows].sort((a, b) => {
+    const [x, y] = [key(a), key(b)];
+    if (!numeric) return sign * x.localeCompare(y);
+    if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y);
+    return sign * (x - y);
+  });
+}

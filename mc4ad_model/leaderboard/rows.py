@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of a leaderboard: a method with settings, by one name.
+
+    btf                                  a method with its defaults
+    btf[features=raw,frame=registered]   with these settings, as `--set` of `iv train` takes them
+    mc4ad[preset=quick]                  with this preset; settings may follow
+
+Two spellings of the same settings have one name: `btf[features=fpfh]` is `btf`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from intravariance.errors import InputError
+from mc4ad_model.methods import METHODS, method_class, method_names
+from mc4ad_model.methods.method import is_seeded
+from mc4ad_model.methods.settings import Settings
+
+# What knows nothing of defects, and registration alone: in every leaderboard.
+CONTROLS = (
+    "constant",
+    "random",
+    "point_count",
+    "area",
+    "registered_distance[neighbours=1]",
+    "registered_distance",
+)
+# The methods that no paper proposes: the best of them is what the others are compared with.
+BASELINES = (
+    "constant", "random", "point_count", "area", "registered_distance", "calibrated_deviation",
+)  # fmt: skip
+DEFAULT_ROWS = (
+    "calibrated_deviation",
+    "btf[features=raw]",
+    "btf[features=raw,frame=registered]",
+    "btf",
+    "btf[frame=registered]",
+    "patchcore",
+    "patchcore[frame=registered]",
+    "patchcore[features=fpfh_raw]",
+    "patchcore[features=fpfh_raw,frame=registered]",
+    "simple3d",
+    "simple3d[frame=registered]",
+    "mc4ad",
+)
+_ROW = re.compile(r"\s*([^\s\[\],]+)\s*(?:\[(.*)\])?\s*", re.DOTALL)
+_UNSAFE = re.compile(r"[^\w.=,+-]")
+_LONGEST = 100
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method with settings. name : as it is shown, in the shortest spelling."""
+
+    name: str
+    method: str
+    settings: Settings
+
+    @property
+    def folder(self) -> str:
+        """The name of its folder: the row's, where a shell needs no quotes for it."""
+        plain = _UNSAFE.sub("_", self.name.replace("[", ",").removesuffix("]"))
+        if plain.count("_") == self.name.count("_") and len(plain) <= _LONGEST:
+            return plain
+        digest = hashlib.sha256(self.name.encode()).hexdigest()[:8]
+        return f"{plain[:_LONGEST]}-{digest}"
+
+    @property
+    def seeded(self) -> bool:
+        """Whether its scores may depend on the seed."""
+        return is_seeded(method_class(self.method)(self.settings, None))
+
+    @property
+    def baseline(self) -> bool:
+        """Whether others are compared with it: no paper proposes it."""
+        return self.method in BASELINES
+
+
+def default_rows() -> list[str]:
+    """Return the rows of a leaderboard where none is named, the controls left out.
+
+    Methods of this package that have no row of their own above, and those that installed packages
+    add, have one with their default settings.
+    """
+    named = {name.partition("[")[0] for name in (*CONTROLS, *DEFAULT_ROWS)}
+    others = [name for name in method_names() if name not in named]
+    own = [name for name in others if name in METHODS]
+    return [*DEFAULT_ROWS, *own, *(name for name in others if name not in METHODS)]
+
+
+def choose_rows(given: Sequence[str]) -> list[Row]:
+    """Read the rows of `--methods`, after the controls, which come always.
+
+    Parameters
+    ----------
+    given
+        Each one row or several, separated by commas; none for `default_rows`.
+
+    Raises
+    ------
+    InputError
+        A name is no row: there is no such method, preset or setting, or a value is not allowed.
+    """
+    names = [name for words in given for name in split_rows(words)] if given else default_rows()
+    rows = [read_row(name) for name in (*CONTROLS, *names)]
+    return list({row.name: row for row in rows}.values())
+
+
+def split_rows(words: str) -> list[str]:
+    """Split rows that commas separate; those in brackets do not.
+
+    Raises
+    ------
+    InputError
+        A bracket is open, or closed twice, or there is nothing between two commas.
+    """
+    parts = [part.strip() for part in _split(words)]
+    if words.count("[") != words.count("]") or not all(parts):
+        raise InputError(
+            f"--methods {words}: expected rows separated by commas, such as "
+            "mc4ad,btf[features=raw,frame=registered]"
+        )
+    return parts
+
+
+def read_row(text: str) -> Row:
+    """Read a row from its name. Errors as of `choose_rows`."""
+    match = _ROW.fullmatch(text)
+    if match is None:
+        raise InputError(f"--methods {text}: expected METHOD or METHOD[KEY=VALUE,...]")
+    method, words = match[1], match[2]
+    try:
+        kind = method_class(method)
+        changes = [word.strip() for word in _split(words)] if words else []
+        presets = [c.removeprefix("preset=") for c in changes if c.startswith("preset=")]
+        changes = [change for change in changes if not change.startswith("preset=")]
+        preset = presets[-1] if presets else None
+        settings = kind.Settings.load(preset, changes)
+        shown = dict(_differences(settings.to_mapping(), kind.Settings.load(preset).to_mapping()))
+    except InputError as error:
+        raise InputError(f"--methods {text}: {error}") from error
+    if preset is not None and settings == kind.Settings.load(None, changes):
+        preset = None  # it is the default
+    parts = [] if preset is None else [f"preset={preset}"]
+    parts += [f"{name}={_plain(value)}" for name, value in shown.items()]
+    return Row(f"{method}[{','.join(parts)}]" if parts else method, method, settings)
+
+
+def _split(text: str) -> Iterator[str]:
+    """Yield what commas separate, but for those in brackets."""
+    depth, start = 0, 0
+    for place, letter in enumerate(text):
+        depth += (letter == "[") - (letter == "]")
+        if letter == "," and depth == 0:
+            yield text[start:place]
+            start = place + 1
+    yield text[start:]
+
+
+def _differences(
+    own: Mapping[str, Any], usual: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """Yield the settings that are not the usual ones, with the sections before their names."""
+    for name, value in own.items():
+        if isinstance(value, Mapping):
+            yield from _differences(value, usual[name], f"{prefix}{name}.")
+        elif value != usual[name]:
+            yield prefix + name, value
+
+
+def _plain(value: Any) -> str:
+    """Write a value as `--set` takes it."""
+    if isinstance(value, tuple | list):
+        return f"[{','.join(map(_plain, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+
+from intravariance.errors import InputError
+from mc4ad_model.leaderboard.rows import (
+    CONTROLS,
+    DEFAULT_ROWS,
+    choose_rows,
+    default_rows,
+    read_row,
+    split_rows,
+)
+from mc4ad_model.methods import METHODS
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("btf", "btf"),
+        ("btf[features=fpfh]", "btf"),
+        (" btf[ frame=registered , features=raw ]", "btf[features=raw,frame=registered]"),
+        ("registered_distance[neighbours=40]", "registered_distance"),
+        ("registered_distance[neighbours=1]", "registered_distance[neighbours=1]"),
+        ("simple3d[feature_neighbours=[40,80]]", "simple3d[feature_neighbours=[40,80]]"),
+        ("mc4ad[preset=deviation]", "mc4ad"),
+        ("mc4ad[preset=quick,training.epochs=3]", "mc4ad[preset=quick,training.epochs=3]"),
+    ],
+)
+def test_a_row_has_one_name_which_reads_back(text: str, name: str) -> None:
+    row = read_row(text)
+    assert row.name == name
+    assert read_row(row.name) == row
+
+
+def test_settings_of_a_row_are_those_that_set_takes() -> None:
+    row = read_row("btf[features=raw,frame=registered]")
+    assert row.method == "btf"
+    assert row.settings.to_mapping()["features"] == "raw"
+    assert row.settings.label == "btf-raw-registered"
+    assert row.folder == "btf,features=raw,frame=registered"
+
+
+def test_folders_are_plain_and_differ() -> None:
+    rows = [
+        read_row(f"mc4ad[preset=quick,anomalies.magnitude=[{low},0.1]]") for low in (0.05, 0.06)
+    ]
+    folders = {row.folder for row in rows}
+    assert len(folders) == 2
+    assert not any(set(folder) & set("[]/ '\"*?") for folder in folders)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("nosuch", "expected one of mc4ad"),
+        ("btf[feature=raw]", "unknown feature"),
+        ("btf[features=colour]", "features = 'colour'"),
+        ("btf[features]", "expected KEY=VALUE"),
+        ("btf[preset=quick]", "no presets"),
+        ("btf[features=raw", "separated by commas"),
+        ("btf,,constant", "separated by commas"),
+        ("btf]x[", "btf"),
+    ],
+)
+def test_what_is_no_row_is_named(text: str, named: str) -> None:
+    with pytest.raises(InputError, match="--methods") as error:
+        choose_rows([text])
+    assert named in str(error.value)
+
+
+def test_rows_are_split_outside_of_brackets() -> None:
+    assert split_rows("a, b[c=1,d=[2,3]],e") == ["a", "b[c=1,d=[2,3]]", "e"]
+
+
+def test_the_controls_are_rows_of_every_leaderboard_and_no_row_comes_twice() -> None:
+    names = [row.name for row in choose_rows(["btf,constant", "btf[features=fpfh]"])]
+    assert names == [*CONTROLS, "btf"]
+
+
+def test_by_default_every_method_has_a_row() -> None:
+    names = [row.name for row in choose_rows([])]
+    assert names[: len(CONTROLS)] == list(CONTROLS)
+    assert {row.method for row in choose_rows([])} >= set(METHODS)
+    assert default_rows()[: len(DEFAULT_ROWS)] == list(DEFAULT_ROWS)
+
+
+@pytest.mark.parametrize(
+    ("name", "seeded"),
+    [
+        ("constant", False), ("random", True), ("point_count", False), ("area", True),
+        ("btf", False), ("btf[frame=registered]", True), ("simple3d", False), ("patchcore", True),
+        ("mc4ad", True),
+    ],
+)  # fmt: skip
+def test_a_row_says_whether_its_scores_depend_on_the_seed(name: str, seeded: bool) -> None:
+    assert read_row(name).seeded is seeded
