@@ -30,12 +30,15 @@ CONTROLS = (
     "registered_distance[neighbours=1]",
     "registered_distance",
 )
-# The methods that no paper proposes: the best of them is what the others are compared with.
+# Methods and rows that no paper proposes: the best of them is what the others are compared with.
+_EXACT = "signed_distance[field=exact,frame=registered]"
 BASELINES = (
     "constant", "random", "point_count", "area", "registered_distance", "calibrated_deviation",
+    _EXACT,
 )  # fmt: skip
 DEFAULT_ROWS = (
     "calibrated_deviation",
+    _EXACT,
     "btf[features=raw]",
     "btf[features=raw,frame=registered]",
     "btf",
@@ -46,6 +49,10 @@ DEFAULT_ROWS = (
     "patchcore[features=fpfh_raw,frame=registered]",
     "simple3d",
     "simple3d[frame=registered]",
+    "signed_distance",
+    "signed_distance[frame=registered]",
+    "po3ad",
+    "af3ad",
     "mc4ad",
 )
 _ROW = re.compile(r"\s*([^\s\[\],]+)\s*(?:\[(.*)\])?\s*", re.DOTALL)
@@ -78,7 +85,7 @@ class Row:
     @property
     def baseline(self) -> bool:
         """Whether others are compared with it: no paper proposes it."""
-        return self.method in BASELINES
+        return self.method in BASELINES or self.name in BASELINES
 
 
 def default_rows() -> list[str]:
