@@ -22,16 +22,18 @@ from mc4ad_model.methods import METHODS, method_class, method_names
 from mc4ad_model.methods.controls import Constant
 from mc4ad_model.methods.method import FittedOn, Method
 from mc4ad_model.methods.registered_distance import DistanceSettings, RegisteredDistance
+from tests.encoders import encoder_settings
 from tests.runs import cpu, tiny, toys
 from tests.samples import product
 
 
 def made(name: str) -> Method:
     """Return a method that is fitted within a second."""
-    if name in ("btf", "patchcore", "simple3d"):
+    if name in ("btf", "patchcore", "simple3d", "m3dm", "reg3d_ad"):
         pytest.importorskip("open3d")
     kind = method_class(name)
-    return kind(tiny() if name == "mc4ad" else kind.Settings.load(), cpu())
+    changes = encoder_settings() if name in ("m3dm", "reg3d_ad") else []
+    return kind(tiny() if name == "mc4ad" else kind.Settings.load(None, changes), cpu())
 
 
 def cloud(name: str = "flat_brick", seed: int = 0, noise: float = 0.0) -> np.ndarray:
