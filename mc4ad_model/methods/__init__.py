@@ -25,6 +25,8 @@ METHODS: dict[str, str] = {
     "calibrated_deviation": "mc4ad_model.methods.calibrated_deviation:CalibratedDeviation",
     "btf": "mc4ad_model.methods.memory_banks.btf:BTF",
     "patchcore": "mc4ad_model.methods.memory_banks.patchcore:PatchCore",
+    "m3dm": "mc4ad_model.methods.memory_banks.m3dm:M3DM",
+    "reg3d_ad": "mc4ad_model.methods.memory_banks.reg3d_ad:Reg3DAD",
     "simple3d": "mc4ad_model.methods.memory_banks.simple3d:Simple3D",
     "po3ad": "mc4ad_model.methods.po3ad:PO3AD",
     "af3ad": "mc4ad_model.methods.po3ad:AF3AD",

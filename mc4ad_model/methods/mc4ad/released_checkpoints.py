@@ -23,13 +23,8 @@ from intravariance.errors import InputError, IVError
 from mc4ad_model.methods.mc4ad.architectures import NetworkConfig
 from mc4ad_model.methods.mc4ad.checkpoints import assign_tensors, save_checkpoint
 from mc4ad_model.methods.mc4ad.network import CFPNet, count_parameters
+from mc4ad_model.methods.published_tensors import published_tensors
 
-# What a download may leave in the checkpoint's place, by its first bytes.
-_NO_CHECKPOINT = {
-    b"version https://git-lfs": "a Git LFS pointer: fetch the file itself with `git lfs pull`",
-    b"<!doctype": "a web page: download the file itself",
-    b"<html": "a web page: download the file itself",
-}
 LEVELS = 4  # both published networks halve the resolution four times
 
 
@@ -59,7 +54,7 @@ def import_published(path: str | Path, backend: str = "torch") -> tuple[CFPNet, 
         The backend is not installed.
     """
     path = Path(path)
-    published = _state_dict(path)
+    published = published_tensors(path, "model")
     config = _config(published, path)
     modules = _modules(config)
     tensors = {}
@@ -72,40 +67,6 @@ def import_published(path: str | Path, backend: str = "torch") -> tuple[CFPNet, 
     assign_tensors(network, tensors, str(path))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return network, {"imported_from": path.name, "imported_sha256": digest}
-
-
-def _state_dict(path: Path) -> dict[str, Tensor]:
-    """Return the file's named tensors, without the prefix of a network that ran on several GPUs."""
-    if not path.is_file():
-        raise InputError(f"{path} {'is no file' if path.exists() else 'does not exist'}")
-    with path.open("rb") as file:
-        start = file.read(64).lstrip().lower()
-    for sign, what in _NO_CHECKPOINT.items():
-        if start.startswith(sign):
-            raise InputError(f"{path} is {what}")
-    try:
-        # The only place: restricted to tensors, and what comes out is written as safetensors.
-        content = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251
-    except Exception as error:  # a damaged or hostile file can make the unpickler raise anything
-        forbidden = re.search(r"GLOBAL (\S+)", str(error))
-        raise InputError(
-            f"{path} holds {forbidden[1]}, and only tensors in plain containers are read from a "
-            "pickle: anything else could run code. If you trust the file, save its state dict "
-            "alone, with the program that made it."
-            if forbidden
-            else f"{path} is damaged or no file of torch.save ({type(error).__name__}): "
-            "download it again"
-        ) from error
-    state = content.get("model", content) if isinstance(content, Mapping) else content
-    if not isinstance(state, Mapping) or not state:
-        raise InputError(f"{path}: expected a state dict, found {type(state).__name__}")
-    for name, tensor in state.items():
-        if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise InputError(
-                f"{path}: expected a state dict (tensors by name, or a dict that has them under "
-                f'"model"), found {type(tensor).__name__} under {name!r}'
-            )
-    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
 
 def _config(published: Mapping[str, Tensor], path: Path) -> NetworkConfig:

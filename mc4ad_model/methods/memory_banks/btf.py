@@ -13,7 +13,12 @@ that entry are.
 Different. Lengths are in radii of the product: radius 1.0 for normals and 2.5 for FPFH of clouds
 that span 17.7 units are 0.056 and 0.141 here. Every point of a template is in the bank and every
 point of a cloud is looked up, where the source takes each 100th and each 500th of scans of up to
-millions of points; `bank_step` and `query_step` set that. The frame can be the registered one.
+millions of points; `bank_step` and `query_step` set that. The object's weight depends on the unit
+of raw coordinates, so there they are in the source's. The frame can be the registered one.
+
+Compared. On the radios of a file, with the source's steps, points and objects have the scores of
+the official script to seven digits (Raw), or as nearly as FPFH's histograms bear a rounding of the
+coordinates (docs/rivals.md).
 
 Licence of the source. 3D-ADS, the paper's own, is under the MIT licence; Real3D-AD has no licence
 file. Nothing of either is used: this is written from the method and its parameters.
@@ -22,9 +27,10 @@ file. Nothing of either is used: this is written from the method and its paramet
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass as validated
 from scipy.spatial import cKDTree
 
@@ -36,6 +42,7 @@ from mc4ad_model.methods.method import Prediction
 from mc4ad_model.methods.settings import STRICT, Count, Positive, Settings
 
 _NEIGHBOURS = 3  # of the bank's entry, itself among them
+_UNITS = 17.7  # of Real3D-AD's clouds in a radius of the product
 
 
 @validated(frozen=True, config=STRICT)
@@ -49,8 +56,8 @@ class BTFSettings(Settings):
     frame
         "own", as published, or "registered".
     bank_step, query_step
-        Each so manieth point of a template, or of a cloud, is taken; other points of a cloud have
-        the score of the nearest that was.
+        The first of each so many points of a template, or of a cloud, is taken; other points of a
+        cloud, and those that are left over at its end, have the score of the nearest that was.
     normal_radius, normal_neighbours, feature_radius, feature_neighbours
         Neighbourhoods of normals and of FPFH, lengths in radii of the product.
     """
@@ -95,17 +102,21 @@ class BTF(BankMethod):
     def learn(self, clouds: list[Floats], rng: np.random.Generator) -> Arrays:
         """Describe the templates' points."""
         step = self.settings.bank_step
-        return {"features": np.concatenate([self._described(cloud)[::step] for cloud in clouds])}
+        described = [_thinned(self._described(cloud), step) for cloud in clouds]
+        return {"features": np.concatenate(described)}
 
     def compare(self, cloud: Floats) -> Prediction:
         """Score each point by its nearest entry, and the object by the largest score."""
         step, bank = self.settings.query_step, self.bank["features"]
-        queries = self._described(cloud)[::step]
+        queries = _thinned(self._described(cloud), step)
         scores, found = nearest(queries, bank)
         worst = int(scores.argmax())
-        weighed = weighed_score(float(scores[worst]), queries[worst], bank, int(found[worst]))
+        units = _UNITS if self.settings.features == "raw" else 1.0
+        weighed = weighed_score(
+            float(scores[worst]), queries[worst], bank, int(found[worst]), units
+        )
         if step > 1:
-            scores = scores[cKDTree(cloud[::step]).query(cloud)[1]]
+            scores = scores[cKDTree(_thinned(cloud, step)).query(cloud)[1]]
         return Prediction(scores.astype(np.float32), weighed)
 
     def _described(self, cloud: Floats) -> Features:
@@ -117,7 +128,19 @@ class BTF(BankMethod):
         return fpfh(cloud, normals, [around])[0]
 
 
-def weighed_score(score: float, query: Features, bank: Features, entry: int) -> float:
+def _thinned(rows: NDArray[Any], step: int) -> NDArray[Any]:
+    """Return the first of each `step` rows; what is left over at the end has none, as published."""
+    return rows[::step][: max(len(rows) // step, 1)]
+
+
+def weighed_score(
+    score: float,
+    query: Features,
+    bank: Features,
+    entry: int,
+    units: float = 1.0,
+    constant: float = 0.0,
+) -> float:
     """Weigh an object's largest point score, as PatchCore does (Roth et al. 2022, Eq. 7).
 
     A score counts less where the entry that was found has neighbours which are about as near to the
@@ -132,6 +155,10 @@ def weighed_score(score: float, query: Features, bank: Features, entry: int) -> 
     bank : (M, C)
     entry
         Index of that nearest entry.
+    units
+        What a distance is multiplied by in exponents.
+    constant
+        Added to the sum of exponentials (M3DM's is 1e-5).
     """
     others = bank.astype(np.float64)
     gaps = ((others - others[entry]) ** 2).sum(axis=1)
@@ -140,8 +167,8 @@ def weighed_score(score: float, query: Features, bank: Features, entry: int) -> 
     if not len(neighbours):
         return score
     distances = np.sqrt(((others[neighbours] - query) ** 2).sum(axis=1))
-    # e^score over a sum of e^distance, each exponent divided by sqrt(C)
-    exponents = (distances - score) / np.sqrt(len(query))
-    largest = exponents.max()
-    share = np.exp(-largest) / np.exp(exponents - largest).sum()
-    return float(score * (1 - share))
+    # e^score over a sum of e^distance, each exponent divided by sqrt(C); by e^largest throughout
+    scale = units / np.sqrt(len(query))
+    largest = float(distances.max()) * scale
+    total = np.exp(distances * scale - largest).sum() + constant * np.exp(-largest)
+    return float(score * (1 - np.exp(score * scale - largest) / total))

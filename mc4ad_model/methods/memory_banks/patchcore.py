@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PatchCore on points: a coreset of FPFH, alone or together with one of raw coordinates.
+"""PatchCore on points: coresets of FPFH, of raw coordinates, of Point-MAE's features.
 
 Paper. Roth et al., Towards Total Recall in Industrial Anomaly Detection, CVPR 2022; for point
-clouds in the benchmark Real3D-AD (Liu et al., NeurIPS 2023), whose rows "PatchCore (FPFH)" and
-"PatchCore (FPFH+Raw)" this is. The row "PatchCore (PointMAE)" needs a learnt network and is not
-here.
+clouds in the benchmark Real3D-AD (Liu et al., NeurIPS 2023), whose rows "PatchCore (FPFH)",
+"PatchCore (FPFH+Raw)" and "PatchCore (PointMAE)" this is.
 
 Followed. FPFH with the benchmark's radii; a greedy coreset of 10,000 entries, which starts from the
 mean distance from ten random ones; a point's score is the squared distance from the nearest entry,
@@ -15,7 +14,10 @@ Different. Lengths are in radii of the product (0.056 and 0.141 for the source's
 units). The source registers every cloud to the first template by FPFH and RANSAC, without a seed;
 where a category has several products that template is wrong for most. Here `frame` is "own" or
 "registered", to the best template. The source's random map to 128 dimensions is left out: it would
-add dimensions to 33 and to 3. Smallest and largest value are those of the test set in the source
+add dimensions to 33 and to 3, and takes some from Point-MAE's. That has 16,384 centres in the
+source, each point the score of the nearest; here `centres`, and of the three nearest, by inverse
+squared distance. The source never puts that network into evaluation mode, see `point_mae.network`.
+Smallest and largest value are those of the test set in the source
 (`normalisation = "test_set"`); by default they are those of the templates' own points, each
 compared with all entries but itself.
 
@@ -26,22 +28,31 @@ is used: this is written from the method and its parameters.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import ClassVar, Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass as validated
 
 from intravariance.errors import InputError
-from mc4ad_model.methods.memory_banks.bank_method import Arrays, BankMethod
+from mc4ad_model.machine.device import Machine
+from mc4ad_model.methods.memory_banks.bank_method import Arrays
 from mc4ad_model.methods.memory_banks.coreset import greedy_coreset, mean_distance
 from mc4ad_model.methods.memory_banks.fpfh import DIMENSIONS, Features, Neighbourhood, fpfh
 from mc4ad_model.methods.memory_banks.frames import Floats, Frame
 from mc4ad_model.methods.memory_banks.nearest import nearest
+from mc4ad_model.methods.memory_banks.point_features import (
+    CENTRES,
+    GROUP_SIZE,
+    PointMAEBank,
+    encoder_label,
+)
+from mc4ad_model.methods.memory_banks.spreading import spread
 from mc4ad_model.methods.method import Prediction
 from mc4ad_model.methods.settings import STRICT, Count, Positive, Settings
 
-_BRANCHES = {"fpfh": ("fpfh",), "fpfh_raw": ("fpfh", "raw")}
+_BRANCHES = {"fpfh": ("fpfh",), "fpfh_raw": ("fpfh", "raw"), "point_mae": ("point_mae",)}
 _WIDTHS = {"fpfh": DIMENSIONS, "raw": 3}
 _RANGE = "/range"
 
@@ -53,7 +64,7 @@ class PatchCoreSettings(Settings):
     Parameters
     ----------
     features
-        "fpfh", or "fpfh_raw": the mean of FPFH and coordinates.
+        "fpfh"; "fpfh_raw": the mean of FPFH and coordinates; or "point_mae".
     frame
         "own" or "registered".
     normalisation
@@ -65,9 +76,13 @@ class PatchCoreSettings(Settings):
         Random entries from which the coreset's first distances are.
     normal_radius, normal_neighbours, feature_radius, feature_neighbours
         Neighbourhoods of normals and of FPFH, lengths in radii of the product.
+    encoder
+        For "point_mae": folder of `iv pretrain`.
+    centres, group_size
+        For "point_mae": groups of a cloud, and points of one.
     """
 
-    features: Literal["fpfh", "fpfh_raw"] = "fpfh"
+    features: Literal["fpfh", "fpfh_raw", "point_mae"] = "fpfh"
     frame: Frame = "own"
     normalisation: Literal["training", "test_set"] = "training"
     bank_size: Count = 10_000
@@ -76,29 +91,41 @@ class PatchCoreSettings(Settings):
     normal_neighbours: Count = 30
     feature_radius: Positive = 0.141
     feature_neighbours: Count = 100
+    encoder: str = ""
+    centres: Count = CENTRES
+    group_size: Count = GROUP_SIZE
 
     @property
     def label(self) -> str:
         """The features, the frame unless it is their own, and whether the test set is seen."""
-        words = ["patchcore", self.features]
+        point_mae = self.features == "point_mae"
+        words = ["patchcore", encoder_label(self.encoder) if point_mae else self.features]
         words += [] if self.frame == "own" else [self.frame]
         return "-".join(words + (["test_set"] if self.transductive else []))
 
     @property
     def transductive(self) -> bool:
         """Whether scores depend on the test set as a whole."""
-        return self.normalisation == "test_set" and self.features != "fpfh"
+        return self.normalisation == "test_set" and self.features == "fpfh_raw"
 
 
-class PatchCore(BankMethod):
+@dataclass(frozen=True)
+class _Described:
+    """features : (M, C); centres : (M, 3) what they are of, None for the cloud's points."""
+
+    features: Features
+    centres: Floats | None = None
+
+
+class PatchCore(PointMAEBank):
     """Score points by the squared distance of their features from a coreset of the templates'."""
 
     title: ClassVar[str] = "PatchCore"
     Settings: ClassVar[type[Settings]] = PatchCoreSettings
     settings: PatchCoreSettings
 
-    def __init__(self, settings: PatchCoreSettings, machine: object = None) -> None:
-        super().__init__(settings)
+    def __init__(self, settings: Any, machine: Machine | None = None) -> None:
+        super().__init__(settings, machine)
         # of each branch, over the test set: (2,) of points, (2,) of objects
         self._seen: dict[str, tuple[Floats, Floats]] | None = None
 
@@ -108,21 +135,28 @@ class PatchCore(BankMethod):
         return _BRANCHES[self.settings.features]
 
     @property
+    def encodes(self) -> bool:
+        """Whether these settings need an encoder."""
+        return "point_mae" in self.branches
+
+    @property
     def fewest(self) -> int:
-        """As many as the neighbourhood of a feature may have."""
-        return self.settings.feature_neighbours
+        """As many as the neighbourhood of a feature may have, or a group."""
+        settings = self.settings
+        return settings.group_size if self.encodes else settings.feature_neighbours
 
     @property
     def widths(self) -> Mapping[str, int]:
         """A bank for each branch, and the range of its scores."""
-        return {b + r: 2 if r else _WIDTHS[b] for b in self.branches for r in ("", _RANGE)}
+        own = {**_WIDTHS, **({"point_mae": self.channels} if self.encodes else {})}
+        return {b + r: 2 if r else own[b] for b in self.branches for r in ("", _RANGE)}
 
     def learn(self, clouds: list[Floats], rng: np.random.Generator) -> Arrays:
         """Choose a coreset for each branch, and measure the templates' points against it."""
         described = [self._described(cloud) for cloud in clouds]
         bank: Arrays = {}
         for branch in self.branches:
-            features = np.concatenate([each[branch] for each in described])
+            features = np.concatenate([each[branch].features for each in described])
             count = min(self.settings.starts, len(features))
             starts = rng.choice(len(features), count, replace=False)
             covered = mean_distance(features, starts)
@@ -169,15 +203,30 @@ class PatchCore(BankMethod):
 
     def _scores(self, cloud: Floats) -> dict[str, Floats]:
         """Return the squared distances (N,) of a cloud's points for each branch."""
-        described = self._described(cloud)
-        return {b: nearest(described[b], self.bank[b])[0] ** 2 for b in self.branches}
+        scores = {}
+        for branch, described in self._described(cloud).items():
+            own = nearest(described.features, self.bank[branch])[0] ** 2
+            centres = described.centres
+            scores[branch] = own if centres is None else spread(own, centres, cloud)
+        return scores
 
-    def _described(self, cloud: Floats) -> dict[str, Features]:
+    def _described(self, cloud: Floats) -> dict[str, _Described]:
+        found = {}
+        for branch in self.branches:
+            if branch == "point_mae":
+                centres, features = self.encoded(cloud)
+                found[branch] = _Described(features, centres)
+            elif branch == "raw":
+                found[branch] = _Described(cloud.astype(np.float32))
+            else:
+                found[branch] = _Described(self._fpfh(cloud))
+        return found
+
+    def _fpfh(self, cloud: Floats) -> Features:
         settings = self.settings
         normals = Neighbourhood(settings.normal_neighbours, settings.normal_radius)
         around = Neighbourhood(settings.feature_neighbours, settings.feature_radius)
-        found = {"fpfh": fpfh(cloud, normals, [around])[0]}
-        return found if self.branches == ("fpfh",) else {**found, "raw": cloud.astype(np.float32)}
+        return fpfh(cloud, normals, [around])[0]
 
 
 def _range(values: NDArray[np.floating]) -> Floats:  # type: ignore[type-arg]

@@ -7,14 +7,15 @@ Detection, AAAI 2026).
 Followed. Clouds are neither scaled nor registered nor thinned. Normals of the 10 nearest points;
 FPFH of the 40, 80, 80 and 120 nearest, side by side (132 numbers; the second scale counts twice).
 4,096 centres that lie far apart have the mean of their 128 nearest points' descriptors. The bank is
-a coreset of 5 % of the templates' centres. A centre's score is its Euclidean distance from the
-nearest entry. Points take it from three centres by inverse squared distance, and it is smoothed:
-the mean over 12 nearest points of 1,024 centres, brought back in the same way. The object's score
-is the mean of the 80 highest points', as for Anomaly-ShapeNet.
+a coreset of 5 % of the templates' centres, rounded down. A centre's score is its Euclidean distance
+from the nearest entry. Points take it from three centres by inverse squared distance, and it is
+smoothed: the mean over 12 nearest points of 1,024 centres, brought back in the same way. The
+object's score is the mean of the 80 highest points', as for Anomaly-ShapeNet.
 
 Different. The source's sparse random projection before the coreset (for an error of 0.9) would have
-more dimensions than the descriptors, and is left out. A cloud with fewer points than centres has a
-centre at each point. The frame can be the registered one.
+more dimensions than the descriptors, and fails in the source too, which goes on without it. The
+source chooses the coreset in half precision, here it is single. A cloud with fewer points than
+centres has a centre at each point. The frame can be the registered one.
 
 Licence of the source. MiniShift-Simple3D has no licence file. Nothing of it is used: this is
 written from the method and its parameters.
@@ -111,7 +112,8 @@ class Simple3D(BankMethod):
     def learn(self, clouds: list[Floats], rng: np.random.Generator) -> Arrays:
         """Describe the templates' centres and keep a coreset."""
         features = np.concatenate([self._described(cloud)[1] for cloud in clouds])
-        count = math.ceil(round(self.settings.bank_share * len(features), 9))
+        # rounded before: 0.29 * 100 is a little less than 29 in floating point
+        count = max(math.floor(round(self.settings.bank_share * len(features), 9)), 1)
         return {"features": features[greedy_coreset(features, count)]}
 
     def compare(self, cloud: Floats) -> Prediction:

@@ -22,6 +22,7 @@ from mc4ad_model.methods import METHODS, method_class, method_names
 from mc4ad_model.methods.controls import Constant
 from mc4ad_model.methods.method import FittedOn, Method
 from mc4ad_model.methods.registered_distance import DistanceSettings, RegisteredDistance
+from tests.encoders import encoder_settings
 from tests.runs import cpu, tiny, toys
 from tests.samples import product
 
@@ -30,12 +31,16 @@ TRAINED = ("mc4ad", "po3ad", "af3ad")  # they have presets
 
 def made(name: str) -> Method:
     """Return a method that is fitted within a second."""
-    if name in ("btf", "patchcore", "simple3d", "signed_distance"):
+    if name in ("btf", "patchcore", "simple3d", "m3dm", "reg3d_ad", "signed_distance"):
         pytest.importorskip("open3d")
     kind = method_class(name)
-    short = ["steps=5", "width=16", "frame=registered"]
-    changes = short if name == "signed_distance" else []
-    return kind(tiny() if name in TRAINED else kind.Settings.load(None, changes), cpu())
+    changes = {
+        "signed_distance": ["steps=5", "width=16", "frame=registered"],
+        "m3dm": encoder_settings(),
+        "reg3d_ad": encoder_settings(),
+    }
+    own = tiny() if name in TRAINED else kind.Settings.load(None, changes.get(name, []))
+    return kind(own, cpu())
 
 
 def cloud(name: str = "flat_brick", seed: int = 0, noise: float = 0.0) -> np.ndarray:

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`iv pretrain`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from intravariance.commands import options as common
+from intravariance.dataset.store import open_dataset
+from intravariance.errors import InputError
+from intravariance.progress import say
+from mc4ad_model.commands import options
+from mc4ad_model.machine.device import Machine
+
+# Steps and clouds of a step; the paper's are 300 epochs over 41,952 clouds.
+_PRESETS = {"small": (600, 16), "paper": (98_400, 128)}
+
+
+@click.command("pretrain")
+@common.path_option("--data", "Dataset file whose templates are learnt from.")
+@common.path_option("--out", "Folder for the encoder.", required=True)
+@common.path_option(
+    "--checkpoint",
+    "Published Point-MAE checkpoint (.pth) to read instead of training; it is read as tensors "
+    "alone, and its SHA-256 is printed and kept.",
+)
+@click.option(
+    "--preset",
+    type=click.Choice(list(_PRESETS)),
+    default="small",
+    help="small: minutes on a CPU. paper: the paper's sizes, for a GPU.",
+)
+@click.option("--steps", type=click.IntRange(min=1), help="Steps.  [default: the preset's]")
+@click.option("--batch", type=click.IntRange(min=2), help="Clouds a step.  [default: the preset's]")
+@common.number_option("--seed", 0, 0)
+@click.option("--force", is_flag=True, help="Start anew where there is an encoder.")
+@common.json_option
+@options.machine_options("device", "quiet")
+def pretrain_command(
+    data: Path | None,
+    out: Path,
+    checkpoint: Path | None,
+    preset: str,
+    steps: int | None,
+    batch: int | None,
+    seed: int,
+    force: bool,
+    as_json: bool,
+    machine: Machine,
+) -> None:
+    """Make the Point-MAE encoder that patchcore, m3dm and reg3d_ad use: --set encoder=FOLDER.
+
+    It is trained by masked reconstruction on the templates of all categories of a file; test
+    samples are not read. Killed at any moment, the same command carries on. Or it is read from a
+    published checkpoint.
+    """
+    from mc4ad_model.methods.point_mae.encoders import (  # noqa: PLC0415 - weight
+        origin_label,
+        read_published,
+        save_encoder,
+    )
+
+    if (data is None) == (checkpoint is None):
+        raise InputError("expected either --data FILE to train on, or --checkpoint FILE to read")
+    if _already(out, force):
+        raise InputError(f"--out {out}: holds an encoder; choose another folder, or --force")
+    out.mkdir(parents=True, exist_ok=True)
+    if checkpoint is not None:
+        encoder = read_published(checkpoint)
+    else:
+        assert data is not None
+        encoder = _trained(data, out, (preset, steps, batch, seed), force, machine)
+    save_encoder(out, encoder)
+    for path in out.glob("checkpoint-*"):
+        path.unlink()
+    _print(out, encoder.origin, encoder.parameters, as_json)
+    say(f"{out}: {origin_label(encoder.origin)}", machine.quiet)
+
+
+def _already(out: Path, force: bool) -> bool:
+    """Say whether an encoder is in the way; refuse a folder that is something else's."""
+    if not out.exists():
+        return False
+    names = [path.name for path in out.iterdir() if path.suffix != ".partial"]
+    if strange := [n for n in names if not n.startswith(("encoder.", "checkpoint-"))]:
+        raise InputError(
+            f"--out {out}: holds {strange[0]}, which is no encoder; choose another folder"
+        )
+    return "encoder.json" in names and not force
+
+
+def _trained(
+    data: Path,
+    out: Path,
+    choices: tuple[str, int | None, int | None, int],
+    force: bool,
+    machine: Machine,
+) -> Any:
+    from mc4ad_model.methods.point_mae.network import PAPER, SMALL  # noqa: PLC0415 - weight
+    from mc4ad_model.methods.point_mae.pretraining import (  # noqa: PLC0415 - weight
+        Pretraining,
+        pretrain,
+    )
+    from mc4ad_model.methods.templates import read_templates  # noqa: PLC0415 - weight
+
+    preset, steps, batch, seed = choices
+    usual_steps, usual_batch = _PRESETS[preset]
+    if force:
+        for path in (*out.glob("checkpoint-*"), *out.glob("encoder.*")):
+            path.unlink()
+    with open_dataset(data) as dataset:
+        sources = [read_templates(dataset, name) for name in sorted(dataset.categories)]
+        run = Pretraining(
+            network=PAPER if preset == "paper" else SMALL,
+            steps=steps or usual_steps,
+            batch=batch or usual_batch,
+            seed=seed,
+            data_digest=dataset.digest,
+        )
+    return pretrain(run, sources, out, machine)
+
+
+def _print(out: Path, origin: dict[str, Any], parameters: int, as_json: bool) -> None:
+    if as_json:
+        content = {"encoder": str(out), "parameters": parameters, "origin": origin}
+        click.echo(json.dumps(content))
+        return
+    click.echo(out)
+    if "sha256" in origin:
+        known = "the public weights" if origin["public"] else "not the public weights"
+        click.echo(f"sha256 {origin['sha256']} ({known})")

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training of Point-MAE by masked reconstruction, on clouds of the templates of a dataset file.
+
+Followed. Of a cloud's 64 groups of 32 points, 60 % are hidden at random; AdamW with a weight decay
+of 0.05 and a rate of 0.001 that rises and then falls as a cosine; clouds are scaled by 2/3 to 3/2
+and shifted by up to 0.2.
+
+Different. Clouds are drawn from the templates' surfaces, with the file's noise (from the stored
+clouds where there are no meshes), instead of ShapeNet's. They are also turned at random, and scaled
+alike along all axes.
+
+A run may end at any moment: the same call carries on from its last checkpoint and ends with the
+same bytes, on a CPU with as many threads. What a step sees depends on seed and step alone.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from blender_scripts.portable import random_rotation
+from intravariance.errors import InputError, IVError
+from intravariance.progress import say, track
+from intravariance.seeds import generator
+from mc4ad_model.machine.device import Machine
+from mc4ad_model.machine.interruption import Interruption
+from mc4ad_model.methods.mc4ad.checkpoints import assign_tensors, read_tensors, write_tensors
+from mc4ad_model.methods.point_mae.encoders import Encoder
+from mc4ad_model.methods.point_mae.groups import group_points
+from mc4ad_model.methods.point_mae.network import Masked, NetworkConfig, PointMAE
+from mc4ad_model.methods.saved_files import reading, writing
+from mc4ad_model.methods.templates import Template, Templates, simulated_cloud
+
+CHECKPOINT = "checkpoint"
+_RATE, _DECAY, _RISE = 1e-3, 0.05, 1 / 30  # of the published training: 10 of 300 epochs
+_SCALES, _SHIFT = (2 / 3, 3 / 2), 0.2
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """How long the network is trained. batch : clouds of a step; checkpoint_steps : between two
+    checkpoints."""
+
+    network: NetworkConfig
+    steps: int
+    batch: int
+    seed: int
+    data_digest: str
+    checkpoint_steps: int = 100
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that the result depends on, as plain values."""
+        values = asdict(self)
+        del values["checkpoint_steps"]
+        return dict(json.loads(json.dumps(values)))  # as it is read: a list for a tuple
+
+
+def pretrain(
+    run: Pretraining, sources: Sequence[Templates], folder: Path, machine: Machine
+) -> Encoder:
+    """Train an encoder, with checkpoints in a folder that exists.
+
+    Parameters
+    ----------
+    sources
+        The templates of each category.
+
+    Raises
+    ------
+    InputError
+        A template has fewer points than a training cloud, a file cannot be written, or the last
+        checkpoint is damaged or of another training.
+    IVError
+        Interrupted by a signal, after a checkpoint was written; or the loss is not finite.
+    """
+    products = [(source, template) for source in sources for template in source.templates]
+    for source, template in products:
+        if min(source.points[0], len(template.points)) < run.network.points:
+            raise InputError(
+                f"category {source.category}: template {template.id}: expected clouds of at least "
+                f"{run.network.points} points, as many as a training cloud has"
+            )
+    trainer = _Trainer(run, folder, machine.torch_device())
+    first = trainer.resume()
+    if first:
+        say(f"pretrain: carries on after step {first} of {run.steps}", machine.quiet)
+    with Interruption() as interruption:
+        steps = range(first, run.steps)
+        shown = track(steps, len(steps), "pretrain", machine.quiet, trainer.note)
+        for step in shown:
+            trainer.step(step, products)
+            last = step + 1 == run.steps
+            if last or interruption.requested or (step + 1) % run.checkpoint_steps == 0:
+                trainer.save(step + 1)
+            if interruption.requested and not last:
+                raise IVError(
+                    f"pretrain: interrupted after step {step + 1} of {run.steps}; the same "
+                    "command carries on from here"
+                )
+    origin = {**run.identity, "loss": {str(k): v for k, v in trainer.losses.items()}}
+    return Encoder(trainer.network.encoder.cpu().eval(), origin)
+
+
+class _Trainer:
+    """The network, its optimiser, and the mean loss of each tenth of the training."""
+
+    def __init__(self, run: Pretraining, folder: Path, device: torch.device) -> None:
+        self._run, self._folder, self._device = run, folder, device
+        seed = int(generator(run.seed, "point-mae").integers(2**63))
+        self.network = PointMAE(run.network)
+        _initialise(self.network, torch.Generator().manual_seed(seed))
+        self._adopt()
+        self.losses: dict[int, float] = {}
+        self._loss = math.nan
+
+    def _adopt(self) -> None:
+        self.network.to(self._device).train()
+        matrices = [p for p in self.network.parameters() if p.ndim > 1]
+        rest = [p for p in self.network.parameters() if p.ndim <= 1]
+        self.optimiser = torch.optim.AdamW(
+            [{"params": matrices, "weight_decay": _DECAY}, {"params": rest, "weight_decay": 0.0}],
+            lr=_RATE,
+        )
+
+    def note(self) -> str:
+        """Return the loss of the last step."""
+        return f"loss {self._loss:.4f}"
+
+    def step(self, number: int, products: Sequence[tuple[Templates, Template]]) -> None:
+        """One step of the optimiser."""
+        run = self._run
+        rng = generator(run.seed, "point-mae", str(number))
+        clouds = [_cloud(products, run.network.points, rng) for _ in range(run.batch)]
+        parts = [group_points(c, run.network.groups, run.network.group_size) for c in clouds]
+        groups, centres = (
+            torch.from_numpy(np.stack(part)).to(self._device) for part in zip(*parts, strict=True)
+        )
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(number, run.steps)
+        loss = self.network(groups, centres, _masked(run.network, run.batch, rng, self._device))
+        self._loss = float(loss.detach())
+        if not math.isfinite(self._loss):
+            raise IVError(f"pretrain: the loss of step {number} is not finite: {self._loss}")
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        tenth = number * 10 // run.steps
+        of_tenth = -(-(tenth + 1) * run.steps // 10) + (-tenth * run.steps // 10)
+        self.losses[tenth] = self.losses.get(tenth, 0.0) + self._loss / of_tenth
+
+    def save(self, done: int) -> None:
+        """Write the network and the optimiser after so many steps; remove the checkpoint before."""
+        name = f"{CHECKPOINT}-{done:08d}"
+        tensors = {f"network/{k}": v for k, v in self.network.state_dict().items()}
+        for parameter, tensor in self.network.named_parameters():
+            for entry, value in self.optimiser.state[tensor].items():
+                tensors[f"optimiser/{parameter}/{entry}"] = value
+        losses = {str(k): v for k, v in self.losses.items()}
+        description = {"identity": self._run.identity, "step": done, "losses": losses}
+        with writing(self._folder / name):
+            write_tensors(self._folder / name, tensors, description, force=True)
+        for path in self._folder.glob(f"{CHECKPOINT}-*"):
+            if not path.name.startswith(name):
+                path.unlink()
+
+    def resume(self) -> int:
+        """Take up the last checkpoint, if there is one; return the steps that are done."""
+        names = [path.stem for path in self._folder.glob(f"{CHECKPOINT}-????????.json")]
+        if not names:
+            return 0
+        path = self._folder / max(names)
+        with reading():
+            tensors, description = read_tensors(path)
+        if description.get("identity") != self._run.identity:
+            raise InputError(f"{path}.json: another training's checkpoint; choose another --out")
+        parts: dict[str, dict[str, Tensor]] = {"network": {}, "optimiser": {}}
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition("/")
+            parts.setdefault(part, {})[rest] = tensor
+        assign_tensors(self.network, parts["network"], str(path))
+        self._adopt()
+        own = dict(self.network.named_parameters())
+        for name, value in parts["optimiser"].items():
+            parameter, _, entry = name.rpartition("/")
+            moved = value if entry == "step" else value.to(self._device)
+            self.optimiser.state[own[parameter]][entry] = moved
+        self.losses = {int(k): float(v) for k, v in description["losses"].items()}
+        return int(description["step"])
+
+
+def learning_rate(step: int, steps: int) -> float:
+    """Return the rate of a step, counted from 0: it rises in a line, then falls as a cosine."""
+    rise = max(round(_RISE * steps), 1)
+    if step < rise:
+        return _RATE * (step + 1) / rise
+    share = (step - rise) / max(steps - rise, 1)
+    return 0.5 * _RATE * (1 + math.cos(math.pi * share))
+
+
+def _cloud(
+    products: Sequence[tuple[Templates, Template]], points: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Draw a training cloud (points, 3) of a product at random, turned, scaled and shifted."""
+    source, template = products[int(rng.integers(len(products)))]
+    cloud = simulated_cloud(source, template, rng)
+    cloud = cloud[rng.choice(len(cloud), points, replace=False)]
+    shift = rng.uniform(-_SHIFT, _SHIFT, 3)
+    return np.asarray(cloud @ random_rotation(rng) * rng.uniform(*_SCALES) + shift)
+
+
+def _masked(
+    config: NetworkConfig, batch: int, rng: np.random.Generator, device: torch.device
+) -> Masked:
+    """Choose the hidden groups of each cloud, and the blocks that are left out for it."""
+    order = torch.from_numpy(rng.permuted(np.tile(np.arange(config.groups), (batch, 1)), axis=1))
+    hidden = int(config.hidden_share * config.groups)
+    kept = None
+    if config.dropped:
+        chance = 1 - np.linspace(0, config.dropped, config.depth)[:, None, None]
+        factors = (rng.random((config.depth, 2, batch)) < chance) / chance
+        kept = torch.from_numpy(factors.astype(np.float32)).to(device)
+    return Masked(order[:, hidden:].to(device), order[:, :hidden].to(device), kept)
+
+
+def _initialise(network: PointMAE, rng: torch.Generator) -> None:
+    """Draw the weights: the encoder's from a narrow normal distribution, the rest by Xavier."""
+    inside = set(network.encoder.modules())
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            if module in inside:
+                nn.init.trunc_normal_(module.weight, std=0.02, generator=rng)
+            else:
+                nn.init.xavier_uniform_(module.weight, generator=rng)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    nn.init.trunc_normal_(network.hidden_token, std=0.02, generator=rng)
