@@ -33,6 +33,11 @@ from mc4ad_model.runs.experiments import parse_seeds
     help="Rows separated by commas, each METHOD or METHOD[KEY=VALUE,...], with settings as `iv "
     "train --set` takes them; may be repeated. The controls come always.  [default: all methods]",
 )
+@common.path_option(
+    "--encoder",
+    "Folder that `iv pretrain` wrote, for the rows with Point-MAE's features, which are left out "
+    "without it.",
+)
 @common.categories_option
 @options.seeds_option
 @common.path_option("--out", "Folder of the leaderboard.", required=True)
@@ -56,6 +61,7 @@ def leaderboard_command(
     context: click.Context,
     data: Path,
     methods: tuple[str, ...],
+    encoder: Path | None,
     categories: tuple[str, ...],
     seeds: str,
     out: Path,
@@ -71,7 +77,9 @@ def leaderboard_command(
     Killed at any moment, the same command carries on. A row that does not work is told with its
     reason, the others go on, and the exit code is 1.
     """
-    rows, numbers = choose_rows(methods), parse_seeds(seeds)
+    rows, numbers = choose_rows(methods, encoder), parse_seeds(seeds)
+    if not (methods or encoder):
+        say("rows with Point-MAE's features are left out: they need --encoder", machine.quiet)
     with open_dataset(data) as dataset:
         chosen = choose_categories(dataset, categories)
         if dry_run:

@@ -11,9 +11,11 @@ Two spellings of the same settings have one name: `btf[features=fpfh]` is `btf`.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from intravariance.errors import InputError
@@ -55,6 +57,14 @@ DEFAULT_ROWS = (
     "af3ad",
     "mc4ad",
 )
+# Rows with Point-MAE's features, which need an encoder.
+ENCODED_ROWS = (
+    "patchcore[features=point_mae,encoder={0}]",
+    "patchcore[features=point_mae,encoder={0},frame=registered]",
+    "m3dm[encoder={0}]",
+    "m3dm[encoder={0},frame=registered]",
+    "reg3d_ad[encoder={0}]",
+)
 _ROW = re.compile(r"\s*([^\s\[\],]+)\s*(?:\[(.*)\])?\s*", re.DOTALL)
 _UNSAFE = re.compile(r"[^\w.=,+-]")
 _LONGEST = 100
@@ -88,32 +98,43 @@ class Row:
         return self.method in BASELINES or self.name in BASELINES
 
 
-def default_rows() -> list[str]:
+def default_rows(encoder: Path | None = None) -> list[str]:
     """Return the rows of a leaderboard where none is named, the controls left out.
 
     Methods of this package that have no row of their own above, and those that installed packages
-    add, have one with their default settings.
+    add, have one with their default settings. encoder : folder of `iv pretrain`; without one, there
+    are no rows that need it.
     """
-    named = {name.partition("[")[0] for name in (*CONTROLS, *DEFAULT_ROWS)}
+    encoded = [row.format(json.dumps(str(encoder))) for row in ENCODED_ROWS] if encoder else []
+    named = {name.partition("[")[0] for name in (*CONTROLS, *DEFAULT_ROWS, *ENCODED_ROWS)}
     others = [name for name in method_names() if name not in named]
     own = [name for name in others if name in METHODS]
-    return [*DEFAULT_ROWS, *own, *(name for name in others if name not in METHODS)]
+    added = [name for name in others if name not in METHODS]
+    return [*DEFAULT_ROWS, *encoded, *own, *added]
 
 
-def choose_rows(given: Sequence[str]) -> list[Row]:
+def choose_rows(given: Sequence[str], encoder: Path | None = None) -> list[Row]:
     """Read the rows of `--methods`, after the controls, which come always.
 
     Parameters
     ----------
     given
         Each one row or several, separated by commas; none for `default_rows`.
+    encoder
+        Of `default_rows`.
 
     Raises
     ------
     InputError
-        A name is no row: there is no such method, preset or setting, or a value is not allowed.
+        A name is no row: there is no such method, preset or setting, or a value is not allowed. Or
+        rows and an encoder were given.
     """
-    names = [name for words in given for name in split_rows(words)] if given else default_rows()
+    if given and encoder:
+        raise InputError(
+            "--encoder goes without --methods; a row of your own names it: m3dm[encoder=FOLDER]"
+        )
+    names = [name for words in given for name in split_rows(words)]
+    names = names or default_rows(encoder)
     rows = [read_row(name) for name in (*CONTROLS, *names)]
     return list({row.name: row for row in rows}.values())
 

@@ -1,7 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Rows of a leaderboard."""
+
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+
+pytest.importorskip("torch", reason="torch is not installed: pip install '.[model]'")
 
 from intravariance.errors import InputError
 from mc4ad_model.leaderboard.rows import (
@@ -13,6 +19,8 @@ from mc4ad_model.leaderboard.rows import (
     split_rows,
 )
 from mc4ad_model.methods import METHODS
+from mc4ad_model.methods.point_mae.encoders import save_encoder
+from tests.encoders import untrained
 
 
 @pytest.mark.parametrize(
@@ -79,11 +87,27 @@ def test_the_controls_are_rows_of_every_leaderboard_and_no_row_comes_twice() -> 
     assert names == [*CONTROLS, "btf"]
 
 
-def test_by_default_every_method_has_a_row() -> None:
-    names = [row.name for row in choose_rows([])]
-    assert names[: len(CONTROLS)] == list(CONTROLS)
-    assert {row.method for row in choose_rows([])} >= set(METHODS)
+def test_by_default_every_method_has_a_row_that_needs_no_encoder() -> None:
+    rows = choose_rows([])
+    assert [row.name for row in rows][: len(CONTROLS)] == list(CONTROLS)
+    assert {row.method for row in rows} >= set(METHODS) - {"m3dm", "reg3d_ad"}
     assert default_rows()[: len(DEFAULT_ROWS)] == list(DEFAULT_ROWS)
+
+
+def test_an_encoder_adds_the_rows_that_need_one(tmp_path: Path) -> None:
+    encoder = tmp_path / "an encoder"
+    encoder.mkdir()
+    save_encoder(encoder, untrained())
+    rows = choose_rows([], encoder)
+    added = rows[len(choose_rows([])) :]
+    assert {row.method for row in rows} >= set(METHODS)
+    assert sum("point_mae" in row.name or row.method == "m3dm" for row in rows) == 4
+    assert len({row.folder for row in rows}) == len(rows) == len(choose_rows([])) + 5
+    assert all(row.method != "constant" for row in added)
+    with pytest.raises(InputError, match="--encoder goes without --methods"):
+        choose_rows(["btf"], encoder)
+    with pytest.raises(InputError, match="nowhere"):
+        choose_rows([], tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(
