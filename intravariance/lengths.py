@@ -51,6 +51,22 @@ def parse_length(what: str, text: str) -> float | Length:
     return Length(value, match[2]) if match[2] else value
 
 
+def parse_span(what: str, text: str) -> tuple[Length, Length]:
+    """Read "0.5 mm to 2 mm": the smallest and the largest.
+
+    Raises InputError naming `what` where it is none, or its first length is not above 0 and at most
+    its second.
+    """
+    low, _, high = text.partition(" to ")
+    ends = parse_length(what, low), parse_length(what, high)
+    first, last = ends
+    if not (isinstance(first, Length) and isinstance(last, Length)):
+        raise InputError(f'{what} = {text!r}, expected two lengths, as "0.5 mm to 2 mm"')
+    if not 0 < first.value * UNITS[first.unit] <= last.value * UNITS[last.unit]:
+        raise InputError(f"{what} = {text!r}, expected lengths above 0, the smallest first")
+    return first, last
+
+
 def noise_of(identity: Mapping[str, Any], product: str) -> float:
     """Return the noise (radii) of a "category/subcategory"; most files have the same for all."""
     return float(identity.get("noise_sigmas", {}).get(product, identity["noise_sigma"]))

@@ -52,6 +52,7 @@ LIMITS = {
     "bending": Limits(0.020, 0.40, 0.002, 0.3),
     "twist": Limits(0.020, 0.40, 0.002, 0.3),
     "misaligned": Limits(0.005, 0.40, 0.010, 0.3),
+    "wrong_part": Limits(0.005, 0.40, 0.010, 0.3),
 }
 
 
@@ -85,7 +86,7 @@ def problem(kind, pristine, defect):
         return f"{share:.2%} of the area would be labelled"
     if defect.cut.any():
         departure = _cut_departure(pristine, surface, defect)
-        reason = _cut_problem(pristine, surface, departure, limits)
+        reason = _cut_problem(kind, pristine, surface, departure, limits)
     else:
         distances = _distances(pristine, surface, labelled)
         departure = float(np.sqrt((distances * distances).mean()))
@@ -142,10 +143,11 @@ def _deformation_problem(pristine, surface, defect, labelled, distances, limits)
     return ""
 
 
-def _cut_problem(pristine, surface, departure, limits):
+def _cut_problem(kind, pristine, surface, departure, limits):
     """Say what is wrong with a cut; return "" when nothing is."""
     whole = volume(pristine.vertices, pristine.faces)
-    if volume(surface.vertices, surface.faces) > whole * (1 - 1e-5):
+    taken = volume(surface.vertices, surface.faces) <= whole * (1 - 1e-5)
+    if kind != "wrong_part" and not taken:
         return "no material went"
     if departure < limits.departure:
         return f"the cut departs by {departure:.3f} only"
