@@ -80,6 +80,8 @@ class _Row(Protocol):
     @property
     def subcategory(self) -> str: ...
     @property
+    def snr(self) -> float: ...
+    @property
     def unit_radius(self) -> float: ...
 
 
@@ -93,6 +95,26 @@ def sphere_radii(rows: Iterable[_Row], units: Mapping[str, str]) -> dict[str, fl
         * UNITS.get(units.get(row.category, ""), math.nan)
         for row in rows
     }
+
+
+def departure_texts(
+    identity: Mapping[str, Any], rows: Iterable[_Row], radii: Mapping[str, float]
+) -> tuple[str, str]:
+    """Write how far defects depart from the pristine surface, in radii and in mm: "0.01 to 0.03".
+
+    rows : samples with a signal-to-noise, whose product with the noise the departure is. radii : of
+    each product's unit sphere in mm. A text is "" where it is not known of some row, or of none.
+    """
+    departures, lengths = [], []
+    for row in rows:
+        product = f"{row.category}/{row.subcategory}"
+        departures.append(row.snr * noise_of(identity, product))
+        lengths.append(departures[-1] * radii[product])
+    shown = [
+        _span(values) if values and all(map(math.isfinite, values)) else ""
+        for values in (departures, lengths)
+    ]
+    return shown[0], shown[1]
 
 
 def noise_text(identity: Mapping[str, Any], radii: Mapping[str, float]) -> str:

@@ -22,11 +22,13 @@ shards, and from there to 1 ends become ever likelier. LEAST to MOST of the volu
 are the cut faces and the rim.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from blender_scripts.defects.missing import prominent_place
+from blender_scripts.defects.missing import opens_window, prominent_place
 from blender_scripts.meshes import GeometryError, areas, volume
-from blender_scripts.portable import cos, dot, sin
+from blender_scripts.portable import arctan2, cos, dot, sin
 from blender_scripts.shaping.cutting import cut_away, tube
 from blender_scripts.shaping.fields import drawn, random_direction, rough_noise
 from blender_scripts.shaping.portion import main_axes, pick_end
@@ -47,6 +49,8 @@ SPACING = 0.04
 # depths further out for each depth up. The cutter stands CLEAR depths out of the surface.
 BOTTOM, SPREAD = (0.3, 0.9), (0.3, 0.8)
 CLEAR = 0.6
+PLACES = 8
+NEAR = 6.0  # no point of a shard's side below its place is further from it, in depths
 LEANING = 0.25  # of a shard, off the way outwards: tangent of the greatest angle
 SHARPEST = 0.35  # cosine from the middle of a side to a corner of the outline
 SIDES = 60
@@ -68,12 +72,11 @@ def broken(surface, rng, severity):
         cutter = _beyond(surface, direction, level, lambda points: roughness * noise(points))
         drawn_as = {"piece": "end", "extent_share": share}
     else:
-        place, _, away = prominent_place(surface, rng)
-        direction = unit(away + LEANING * random_direction(rng))
-        level = dot(place, direction) - depth
+        shard = _shard(surface, rng, depth)
+        direction, level = shard.direction, shard.level
         roughness = min(roughness, 0.1 * depth)
-        cutter = _shard(place - depth * direction, direction, depth, roughness, noise, rng)
-        drawn_as = {"piece": "shard", "place": listed(place), "depth": depth}
+        cutter = shard.cutter(lambda points: roughness * noise(points))
+        drawn_as = {"piece": "shard", "place": listed(shard.place), "depth": depth}
     drawn_as |= {"direction": listed(direction), "level": float(level), "roughness": roughness}
     result = cut_away(surface, cutter, drawn_as, loose=0.25)
     if reason := no_break(surface, result, direction, outermost=is_end):
@@ -128,30 +131,80 @@ def no_break(surface, result, direction, outermost):
     return ""
 
 
-def _shard(middle, direction, depth, roughness, noise, rng):
-    """Return a closed cutter around a shard: bottom at `middle` (3,), open sides, and a lid."""
-    count = int(rng.integers(3, 6))
-    facing = 2 * np.pi * (np.arange(count) + rng.uniform(0, 1) + rng.uniform(-0.2, 0.2, count))
-    facing = facing / count
-    wide, spread = depth * rng.uniform(*BOTTOM, count), rng.uniform(*SPREAD, count)
-    across, along = tangents(direction)
-    angle = 2 * np.pi * np.arange(SIDES) / SIDES
-    outwards = cos(angle)[:, None] * across + sin(angle)[:, None] * along
-    square = cos(angle[:, None] - facing)  # (SIDES, count)
-    rings = []
-    for height in np.linspace(0.0, 1.0 + CLEAR, 9):
-        reach = (wide + spread * height * depth) / square.clip(SHARPEST)
-        # the last ring of the bottom and the first of the sides are one
-        rings.append((reach.min(axis=1), height * depth))
-    inner = [(share * rings[0][0], 0.0) for share in (0.25, 0.5, 0.75)]
-    points = np.stack(
-        [middle + height * direction + reach[:, None] * outwards for reach, height in inner + rings]
-    )
-    shift = roughness * noise(points.reshape(-1, 3)).reshape(points.shape[:2])
-    leaning = np.r_[np.zeros(4), np.ones(8)]  # the bottom is rough up and down, sides sideways
-    points += (1 - leaning)[:, None, None] * shift[..., None] * direction
-    points += leaning[:, None, None] * shift[..., None] * outwards
-    return tube(points)
+@dataclass(frozen=True)
+class Shard:
+    """A shard around a place (3,): it reaches `depth` down along -direction (3,).
+
+    Of each of its sides: facing (S,) radians about the direction, wide (S,) distance from the
+    middle at the bottom, spread (S,) further out for each unit up.
+    """
+
+    place: np.ndarray
+    direction: np.ndarray
+    depth: float
+    facing: np.ndarray
+    wide: np.ndarray
+    spread: np.ndarray
+
+    @property
+    def level(self):
+        """Return where the bottom lies along the direction."""
+        return float(dot(self.place, self.direction) - self.depth)
+
+    def reach(self, angle, height):
+        """Return how far out (N,) the sides are at angles (N,) and heights (N,) over the bottom."""
+        square = cos(angle[:, None] - self.facing).clip(SHARPEST)
+        return ((self.wide + self.spread * height[:, None]) / square).min(axis=1)
+
+    def depths(self, points):
+        """Return how far out (N,) points (N, 3) are: below 1 inside, 1 at the border."""
+        offset = points - self.place
+        across, along = tangents(self.direction)
+        u, v = dot(offset, across), dot(offset, along)
+        height = dot(offset, self.direction) + self.depth
+        out = np.sqrt(u * u + v * v) / self.reach(arctan2(v, u), height.clip(0.0))
+        return np.maximum(out, 1 - height / self.depth)
+
+    def cutter(self, shift):
+        """Return a closed cutter: its bottom is rough up and down, its sides in and out.
+
+        shift : a function of points (N, 3).
+        """
+        across, along = tangents(self.direction)
+        angle = 2 * np.pi * np.arange(SIDES) / SIDES
+        outwards = cos(angle)[:, None] * across + sin(angle)[:, None] * along
+        middle = self.place - self.depth * self.direction
+        bottom = self.reach(angle, np.zeros(SIDES))
+        rings = [(share * bottom, 0.0, self.direction) for share in (0.25, 0.5, 0.75, 1.0)]
+        for height in self.depth * np.linspace(0.0, 1.0 + CLEAR, 9)[1:]:
+            rings.append((self.reach(angle, np.full(SIDES, height)), height, outwards))
+        placed = []
+        for out, height, way in rings:
+            points = middle + height * self.direction + out[:, None] * outwards
+            placed.append(points + shift(points)[:, None] * way)
+        return tube(np.stack(placed))
+
+
+def _shard(surface, rng, depth):
+    """Draw a `Shard` at a place that sticks out, where it opens no window in a thin wall."""
+    for _ in range(PLACES):
+        place, _, away = prominent_place(surface, rng)
+        direction = unit(away + LEANING * random_direction(rng))
+        count = int(rng.integers(3, 6))
+        sides = np.arange(count) + rng.uniform(0, 1) + rng.uniform(-0.2, 0.2, count)
+        shard = Shard(
+            place=place,
+            direction=direction,
+            depth=depth,
+            facing=2 * np.pi * sides / count,
+            wide=depth * rng.uniform(*BOTTOM, count),
+            spread=rng.uniform(*SPREAD, count),
+        )
+        offset = surface.vertices - place
+        near = np.flatnonzero(dot(offset, offset) < np.square(NEAR * depth))
+        if not opens_window(surface, near, shard.depths(surface.vertices[near])):
+            return shard
+    raise GeometryError("the break would open a window in a wall")
 
 
 def _beyond(surface, direction, level, height):

@@ -48,6 +48,7 @@ from blender_scripts.surface import Surface, tangents, unit
 DISPLACEMENT_THRESHOLD = 0.002
 ALIKE = 15.0  # degrees between the directions of the two parts
 FIT = 2.5
+PIECES = 6  # of the donor that are tried for each of the product
 MEETS = 0.5
 FARTHEST = 1.5  # from the middle of the unit sphere
 LONGEST = 0.03  # edges of the wrong part, at which its distance from the right one is measured
@@ -93,14 +94,7 @@ def _exchange_solid(surface, faces, donor, others):
 def _exchange_piece(surface, rng, severity, donor):
     """Put a piece of the donor in the place of a piece of the product."""
     own = draw_piece(surface, rng, lambda: pick_end(surface, rng, tilt=20.0, power=1.0)[0])
-    turned = _turned(donor, rng.uniform(0, 2 * np.pi)) if rng.random() < 0.5 else donor
-    lean = tan(np.radians(ALIKE))
-    other = draw_piece(
-        turned, rng, lambda: unit(own.axis + lean * rng.random() * random_direction(rng))
-    )
-    if own.joints != other.joints:
-        raise GeometryError(f"{other.joints} joints do not fit {own.joints}")
-    vertices, scale = _fitted(own, other, severity)
+    other, vertices, scale = _fitting_piece(rng, severity, donor, own)
     if norm(vertices).max() > FARTHEST:
         raise GeometryError("the part would stick out too far")
     rest = boolean((surface.vertices, surface.faces), own.block)
@@ -143,6 +137,24 @@ def _fitted(own, other, severity):
     placed = (places[1] - middles[1]) * scales + middles[0]
     placed[:, 2] -= HAIR
     return dot(placed[:, None], frames[0].T), scales
+
+
+def _fitting_piece(rng, severity, donor, own):
+    """Draw a piece of the donor that fits: (the `Piece`, its vertices in place (V, 3), scales)."""
+    lean = tan(np.radians(ALIKE))
+    reason = GeometryError("no piece was tried")
+    for _ in range(PIECES):
+        turned = _turned(donor, rng.uniform(0, 2 * np.pi)) if rng.random() < 0.5 else donor
+        try:
+            other = draw_piece(
+                turned, rng, lambda: unit(own.axis + lean * rng.random() * random_direction(rng))
+            )
+            if own.joints != other.joints:
+                raise GeometryError(f"a part with {other.joints} joints does not fit {own.joints}")
+            return other, *_fitted(own, other, severity)
+        except GeometryError as error:
+            reason = error
+    raise reason
 
 
 def _refined_seam(union, own):
