@@ -70,16 +70,17 @@ def broken(surface, rng, severity):
         level = s.max() - depth
         roughness = min(roughness, 0.2 * depth)  # a small piece has a small fracture
         cutter = _beyond(surface, direction, level, lambda points: roughness * noise(points))
-        drawn_as = {"piece": "end", "extent_share": share}
+        top, drawn_as = None, {"piece": "end", "extent_share": share}
     else:
         shard = _shard(surface, rng, depth)
         direction, level = shard.direction, shard.level
         roughness = min(roughness, 0.1 * depth)
         cutter = shard.cutter(lambda points: roughness * noise(points))
+        top = level + depth
         drawn_as = {"piece": "shard", "place": listed(shard.place), "depth": depth}
     drawn_as |= {"direction": listed(direction), "level": float(level), "roughness": roughness}
     result = cut_away(surface, cutter, drawn_as, loose=0.25)
-    if reason := no_break(surface, result, direction, outermost=is_end):
+    if reason := no_break(surface, result, direction, top):
         raise GeometryError(reason)
     whole = volume(surface.vertices, surface.faces)
     gone = 1 - volume(result.vertices, result.faces) / whole
@@ -99,14 +100,16 @@ def _end(surface, rng):
     return pick_end(surface, rng, tilt=25.0, power=4.0)[0]
 
 
-def no_break(surface, result, direction, outermost):
+def no_break(surface, result, direction, top=None):
     """Say why a cut does not deserve the name `broken`; return "" when it does.
 
-    outermost : whether the product's outermost place in the direction must have gone.
+    top : where the place of a shard lies along the direction; of an end it is the product's
+    outermost place, which must have gone.
     """
-    reach = dot(surface.vertices, direction).max()
-    if outermost and dot(result.vertices, direction).max() > reach - 0.01:
-        return "the outermost end would stay"
+    if top is None:
+        top = dot(surface.vertices, direction).max()
+        if dot(result.vertices, direction).max() > top - 0.01:
+            return "the outermost end would stay"
     seen = change(surface, result)
     if not seen.simple:
         return "the break's border would touch itself"
@@ -122,7 +125,6 @@ def no_break(surface, result, direction, outermost):
     points = result.vertices[edges.ends[:, 0]]
     across, along = tangents(direction)
     width = max(np.ptp(dot(points, side)) for side in (across, along))
-    top = reach if outermost else result.parameters["level"] + result.parameters["depth"]
     if top - edges.mean(dot(points, direction)) < LEAST_DEEP * width:
         return "a shaving would go, no end or corner"
     stays = areas(result.vertices, result.faces[~result.cut]).sum()

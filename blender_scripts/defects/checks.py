@@ -47,7 +47,7 @@ LIMITS = {
     "hole": Limits(0.002, 0.25, 0.010, 0.3),
     "missing": Limits(0.002, 0.40, 0.020, 0.3),
     "crack": Limits(0.002, 0.40, 0.006, 0.3),
-    "broken": Limits(0.002, 0.40, 0.020, 0.3),
+    "broken": Limits(0.003, 0.40, 0.020, 0.3),
     "scratch": Limits(0.002, 0.25, 0.006, 0.4),
     "bending": Limits(0.020, 0.40, 0.002, 0.3),
     "twist": Limits(0.020, 0.40, 0.002, 0.3),

@@ -48,7 +48,7 @@ from blender_scripts.surface import Surface, tangents, unit
 DISPLACEMENT_THRESHOLD = 0.002
 ALIKE = 15.0  # degrees between the directions of the two parts
 FIT = 2.5
-PIECES = 6  # of the donor that are tried for each of the product
+PIECES = 4  # of the donor that are tried for each of the product
 MEETS = 0.5
 FARTHEST = 1.5  # from the middle of the unit sphere
 LONGEST = 0.03  # edges of the wrong part, at which its distance from the right one is measured

@@ -100,10 +100,14 @@ def _block(surface, rng, axis, level):
     beyond = dot(surface.centres, axis) > level
     if not beyond.any():
         raise GeometryError("nothing lies beyond the plane")
-    faces = surface.faces[beyond]
-    count, owner = parts(faces)
     across, along = tangents(axis)
     places = np.stack([dot(surface.vertices, side) for side in (across, along, axis)], axis=1)
+    crossed, widths = _crossed(surface, places, level)
+    # the connected pieces beyond the plane take longer to find than those of its section
+    if widths.min(initial=np.inf) > WIDEST + 0.1:
+        raise GeometryError("what lies beyond the plane does not protrude")
+    faces = surface.faces[beyond]
+    count, owner = parts(faces)
     corners = places[faces]
     lows = np.array([corners[owner == k].min(axis=(0, 1)) for k in range(count)])
     highs = np.array([corners[owner == k].max(axis=(0, 1)) for k in range(count)])
@@ -112,9 +116,8 @@ def _block(surface, rng, axis, level):
     if len(fitting) == 0:
         raise GeometryError("no part of a fitting size beyond the plane")
     k = int(rng.choice(fitting))
-    lowest = corners[owner == k].reshape(-1, 3)
-    lowest = lowest[lowest[:, 2] < level + 0.05, :2]
-    if len(lowest) == 0 or np.ptp(lowest, axis=0).min() > WIDEST + 0.1:
+    own = np.isin(crossed, faces[owner == k]).any(axis=1)
+    if widths[own].max(initial=0.0) > WIDEST + 0.1:
         raise GeometryError("what lies beyond the plane does not protrude")
     low, high = lows[k] - 0.02, highs[k] + 0.02
     # both walls of a ring are one piece: a box around the outer wall holds the inner one
@@ -128,6 +131,21 @@ def _block(surface, rng, axis, level):
     local = (low + high) / 2 + vertices * (high - low)
     frame = np.stack([across, along, axis])
     return dot(local[:, None], frame.T), box_faces
+
+
+def _crossed(surface, places, level):
+    """Return (the faces (F, 3) that a plane crosses, how wide the piece of each is there (F,)).
+
+    places (V, 3) : of the vertices, the last along the axis across the plane.
+    """
+    heights = places[surface.faces, 2]
+    crossed = surface.faces[(heights.min(axis=1) < level) & (heights.max(axis=1) >= level)]
+    if len(crossed) == 0:
+        return crossed, np.zeros(0)
+    count, owner = parts(crossed)
+    corners = places[crossed][:, :, :2]
+    widths = [np.ptp(corners[owner == k], axis=(0, 1)).max() for k in range(count)]
+    return crossed, np.array(widths)[owner]
 
 
 def own_solids(surface):

@@ -222,7 +222,7 @@ SIZES = {
     "hole": ("radius",),
     "missing": ("radius", "volume_share"),
     "crack": ("width",),
-    "broken": ("extent_share", "volume_share"),
+    "broken": ("volume_share",),
     "scratch": ("width", "depth"),
     "bending": ("angle_degrees",),
     "twist": ("angle_degrees", "shift"),
