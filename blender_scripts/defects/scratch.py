@@ -3,8 +3,7 @@
 
 The mesh is refined along the line, the surface within half a width of it pressed in, and what is
 next to the groove raised a little. What is less than HEIGHT above or below the line moves fully,
-so the far side of a thin wall does too, and over the next FADE, or FADE_DEPTHS depths where that is
-more, ever less of it does.
+so the far side of a thin wall does too, and what is FAR from it stays.
 
 A sample that is called scratch has passed `no_scratch`: it is at least SLENDER times as long as
 wide. The topology stays; the general tests are those of `plausibility`.
@@ -22,12 +21,12 @@ from blender_scripts.shaping.paths import STEP, long_path
 from blender_scripts.shaping.result import deformed, listed
 from blender_scripts.surface import Surface, unit
 
-LENGTH, WIDTH, DEPTH = (0.80, 1.80), (0.090, 0.190), (0.030, 0.065)
+LENGTH, WIDTH, DEPTH = (0.60, 1.30), (0.080, 0.150), (0.018, 0.050)
 SHORTEST, SLENDER = 0.35, 4.0
 FINEST = 0.010
 # The raised edge: its height in depths, and where it ends in half widths.
 LIP, LIP_END = 0.25, 2.0
-HEIGHT, FADE, FADE_DEPTHS = 0.03, 0.09, 2.6
+HEIGHT, FAR = 0.03, 0.12
 
 
 def scratch(surface, rng, severity):
@@ -96,7 +95,7 @@ def _groove(surface, path, half_width, depth):
     along = np.clip(path.arc[nearest] + np.clip(ahead, -STEP / 2, STEP / 2), 0.0, path.arc[-1])
     taper = np.minimum(along, path.arc[-1] - along) / (0.15 * path.arc[-1])
     amount = profile * smooth_step(taper) * (1 - smooth_step(beyond / half_width))
-    amount *= 1 - smooth_step((height - HEIGHT) / max(FADE, FADE_DEPTHS * depth))
+    amount *= 1 - smooth_step((height - HEIGHT) / (FAR - HEIGHT))
     displacement = np.zeros_like(surface.vertices)
     displacement[rows] = depth * amount[:, None] * normals
     return displacement
