@@ -13,10 +13,10 @@ from blender_scripts.defects.swelling import no_swelling
 from blender_scripts.defects.twist import no_twist
 from blender_scripts.meshes import closed_problem, volume
 from blender_scripts.portable import norm
+from blender_scripts.shaping.result import DISPLACEMENT_THRESHOLD
 from blender_scripts.surface import Surface
 
-# The same two numbers as in annotations/vocabulary.py, which Blender's Python cannot import.
-DISPLACEMENT_THRESHOLD = 0.002
+# The same number as in annotations/vocabulary.py, which Blender's Python cannot import.
 RIM_WIDTH = 0.03
 
 # Single-precision ray and distance queries are this good on a product of radius 1.
@@ -118,7 +118,7 @@ def _misnamed(kind, surface, defect):
         return no_bending(defect)
     if kind == "twist":
         return no_twist(defect)
-    return no_scratch(defect)
+    return no_scratch(surface, defect)
 
 
 def _distances(pristine, surface, labelled):

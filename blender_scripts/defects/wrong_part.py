@@ -40,12 +40,10 @@ from blender_scripts.shaping.cutting import border_points
 from blender_scripts.shaping.fields import random_direction
 from blender_scripts.shaping.pieces import draw_piece, inside, own_solids
 from blender_scripts.shaping.portion import pick_end
-from blender_scripts.shaping.result import Defective, listed
+from blender_scripts.shaping.result import DISPLACEMENT_THRESHOLD, Defective, listed
 from blender_scripts.shaping.topology import solids
 from blender_scripts.surface import Surface, tangents, unit
 
-# The same number as in annotations/vocabulary.py, which Blender's Python cannot import.
-DISPLACEMENT_THRESHOLD = 0.002
 ALIKE = 15.0  # degrees between the directions of the two parts
 FIT = 2.5
 PIECES = 4  # of the donor that are tried for each of the product
