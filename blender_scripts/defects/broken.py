@@ -13,8 +13,8 @@ surface went, so that a wall has no window; no handle was added; what went is an
 part: no solid of its own, nothing with handles of its own, as the crown of a cap with its eyelets
 is, and no more than the share MOST_GONE of the area; and the break runs across the material, not
 along a wall as a shaving would: the mean |cos| of the angles between the direction and the surface
-at the break's border is at most MOST_ALONG, and the piece is at least LEAST_DEEP times as deep as
-the break is wide. Of an end, the product has lost the outermost place in its direction.
+at the break's border is at most MOST_ALONG, and the piece is at least LEAST_DEEP, a shard
+LEAST_DEEP_SHARD, times as deep as the break is wide. Of an end, the product has lost the outermost place in its direction.
 
 Severity 0 .. 1 sets the share of the extent along the direction that goes with an end, EXTENT, and
 the depth of a shard, DEPTH. Every end that breaks off is large, so severities up to FIRST_END give
@@ -37,17 +37,17 @@ from blender_scripts.shaping.topology import border, change
 from blender_scripts.surface import tangents, unit
 
 EXTENT = (0.08, 0.26)  # share of the extent along the direction: slight, severe
-DEPTH = (0.05, 0.30)  # of a shard: slight, severe
+DEPTH = (0.06, 0.30)  # of a shard: slight, severe
 FIRST_END = 1 / 3
 ROUGHNESS = (0.020, 0.035)  # standard deviation of the fracture, in radii
 LEAST, MOST = 0.0001, 0.45
 MOST_ALONG = 0.75
 MOST_GONE = 0.35  # of the area
-LEAST_DEEP = 0.2
+LEAST_DEEP, LEAST_DEEP_SHARD = 0.2, 0.15
 SPACING = 0.04
 # A shard: its bottom reaches so many depths from the middle to each side, and the sides so many
 # depths further out for each depth up. The cutter stands CLEAR depths out of the surface.
-BOTTOM, SPREAD = (0.3, 0.9), (0.3, 0.8)
+BOTTOM, SPREAD = (0.25, 0.7), (0.25, 0.65)
 CLEAR = 0.6
 PLACES = 8
 NEAR = 6.0  # no point of a shard's side below its place is further from it, in depths
@@ -106,6 +106,7 @@ def no_break(surface, result, direction, top=None):
     top : where the place of a shard lies along the direction; of an end it is the product's
     outermost place, which must have gone.
     """
+    least_deep = LEAST_DEEP if top is None else LEAST_DEEP_SHARD
     if top is None:
         top = dot(surface.vertices, direction).max()
         if dot(result.vertices, direction).max() > top - 0.01:
@@ -125,7 +126,7 @@ def no_break(surface, result, direction, top=None):
     points = result.vertices[edges.ends[:, 0]]
     across, along = tangents(direction)
     width = max(np.ptp(dot(points, side)) for side in (across, along))
-    if top - edges.mean(dot(points, direction)) < LEAST_DEEP * width:
+    if top - edges.mean(dot(points, direction)) < least_deep * width:
         return "a shaving would go, no end or corner"
     stays = areas(result.vertices, result.faces[~result.cut]).sum()
     if stays < (1 - MOST_GONE) * surface.areas.sum():
