@@ -14,7 +14,8 @@ part: no solid of its own, nothing with handles of its own, as the crown of a ca
 is, and no more than the share MOST_GONE of the area; and the break runs across the material, not
 along a wall as a shaving would: the mean |cos| of the angles between the direction and the surface
 at the break's border is at most MOST_ALONG, and the piece is at least LEAST_DEEP, a shard
-LEAST_DEEP_SHARD, times as deep as the break is wide. Of an end, the product has lost the outermost place in its direction.
+LEAST_DEEP_SHARD, times as deep as the break is wide. Of an end, the product has lost the outermost
+place in its direction.
 
 Severity 0 .. 1 sets the share of the extent along the direction that goes with an end, EXTENT, and
 the depth of a shard, DEPTH. Every end that breaks off is large, so severities up to FIRST_END give
