@@ -4,8 +4,8 @@
 What a part is, `shaping.pieces` says. The donor, the other product, gives one of the same kind:
 
 - a solid of its own: that one of the donor's whose middle is nearest to the own one's in the unit
-  spheres of both. It is scaled and moved so that the middle and the diagonal of its box are those
-  of the own one;
+  spheres of both. It is scaled to the diagonal of the own one's box, and has the side at which the
+  own one comes nearest to the rest where that had it;
 - a piece that protrudes: one of the donor's beyond a plane across nearly the same direction, the
   donor as it stands or turned about z, with as many joints to the rest (a handle has two). It is
   scaled so that its section fills the box of the own one, along each side of it by FIT at most
@@ -72,21 +72,41 @@ def _exchange_solid(surface, faces, donor, others):
     a, b = boxes[nearest]
     scale = float(norm(high - low) / norm(b - a))
     used, part = compacted(donor.faces[others[nearest]])
-    vertices = (donor.vertices[used] - (a + b) / 2) * scale + (low + high) / 2
+    vertices = donor.vertices[used] * scale
     used, rest = compacted(surface.faces[~faces])
     rest = Surface(surface.vertices[used], rest)
     own_points = surface.vertices[np.unique(surface.faces[faces])]
+    vertices += _resting(rest, own_points, (low, high), (a * scale, b * scale))
     before, after = (
         inside(rest, points[:: max(1, len(points) // 200)]).mean()
         for points in (own_points, vertices)
     )
     if after > before + INSIDE:
         raise GeometryError("the part would pass into the rest")
+    if norm(vertices).max() > FARTHEST:
+        raise GeometryError("the part would stick out too far")
     whole = join((rest.vertices, rest.faces), (vertices, part))
     is_part = np.arange(len(whole[1])) >= len(rest.faces)
     centre = (low + high) / 2
     vertices, part, is_part = subdivide_long_edges(*whole, LONGEST, is_part)
     return _labelled(surface, vertices, part, is_part, _parameters("solid", centre, [scale] * 3))
+
+
+def _resting(rest, points, own, other):
+    """Return the shift (3,) that puts a solid where another one is at the rest.
+
+    own, other : boxes (low, high) of the two solids; points (N, 3) : of the own one. The side of
+    the box at which the own one comes nearest to the rest stays where it is.
+    """
+    gaps = np.round(rest.distances(points), 9)
+    contact = points[gaps <= np.quantile(gaps, 0.05)].mean(axis=0)
+    middle, half = (own[0] + own[1]) / 2, (own[1] - own[0]) / 2
+    offset = np.round((contact - middle) / half, 6)
+    axis = int(np.abs(offset).argmax())
+    shift = middle - (other[0] + other[1]) / 2
+    side = int(offset[axis] > 0)
+    shift[axis] = own[side][axis] - other[side][axis]
+    return shift
 
 
 def _exchange_piece(surface, rng, severity, donor):
