@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The defect vocabulary of Anomaly-IntraVariance (paper, Tables 7 and 8) and what is labelled.
 
-The last, misaligned, is not in the paper's tables: it is for specifications of one's own.
+The last two, misaligned and wrong_part, are not in the paper's tables: they are for specifications
+of one's own.
 
 A label says which points differ from the pristine product. It comes from construction: from the
 displacement that the defect gave each surface point, or from the surface that a cut exposed.
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 NORMAL = "normal"
+# The defect that takes something from another product of the category.
+WRONG_PART = "wrong_part"
 
 # A point is anomalous when the defect moved it by more than this, in units of the unit-sphere
 # radius: small beside every noise level in use (0.0447 by default, 0.002 in the other reading of
@@ -53,6 +56,9 @@ DEFECT_TYPES: dict[str, DefectType] = {
         DefectType("twist", "deformation", "one portion of the product wrung about an axis"),
         DefectType(
             "misaligned", "other", "a part shifted or turned against the rest of the product"
+        ),
+        DefectType(
+            WRONG_PART, "other", "a part of another product of the class in the place of its own"
         ),
     )
 }

@@ -22,7 +22,7 @@ import bpy
 import numpy as np
 
 from blender_scripts import designs
-from blender_scripts.defects import make_defect
+from blender_scripts.defects import make_defect, make_sized_defect
 from blender_scripts.meshes import GeometryError
 from blender_scripts.messages import pack, unpack
 
@@ -39,11 +39,21 @@ def answer(header, arrays):
         return pack({}, vertices=vertices, faces=faces)
     if header["request"] == "defect":
         rng = np.random.default_rng(np.random.SeedSequence(header["entropy"]))
-        defective, rejections = make_defect(
-            header["defect"], arrays["vertices"], arrays["faces"], rng, header["severity"]
-        )
+        what = header["defect"], arrays["vertices"], arrays["faces"], rng
+        donor = None
+        if "donor_vertices" in arrays:
+            donor = arrays["donor_vertices"], arrays["donor_faces"]
+        severity = header["severity"]
+        if header["size"] is None:
+            defective, rejections = make_defect(*what, severity, donor=donor)
+        else:
+            defective, severity, rejections = make_sized_defect(*what, header["size"], donor=donor)
         return pack(
-            {"parameters": defective.parameters, "rejections": rejections},
+            {
+                "parameters": defective.parameters,
+                "rejections": rejections,
+                "severity": severity,
+            },
             vertices=defective.vertices.astype(np.float32),
             faces=defective.faces.astype(np.int32),
             displacement=defective.displacement.astype(np.float32),

@@ -51,6 +51,22 @@ def parse_length(what: str, text: str) -> float | Length:
     return Length(value, match[2]) if match[2] else value
 
 
+def parse_span(what: str, text: str) -> tuple[Length, Length]:
+    """Read "0.5 mm to 2 mm": the smallest and the largest.
+
+    Raises InputError naming `what` where it is none, or its first length is not above 0 and at most
+    its second.
+    """
+    low, _, high = text.partition(" to ")
+    ends = parse_length(what, low), parse_length(what, high)
+    first, last = ends
+    if not (isinstance(first, Length) and isinstance(last, Length)):
+        raise InputError(f'{what} = {text!r}, expected two lengths, as "0.5 mm to 2 mm"')
+    if not 0 < first.value * UNITS[first.unit] <= last.value * UNITS[last.unit]:
+        raise InputError(f"{what} = {text!r}, expected lengths above 0, the smallest first")
+    return first, last
+
+
 def noise_of(identity: Mapping[str, Any], product: str) -> float:
     """Return the noise (radii) of a "category/subcategory"; most files have the same for all."""
     return float(identity.get("noise_sigmas", {}).get(product, identity["noise_sigma"]))
@@ -63,6 +79,8 @@ class _Row(Protocol):
     def category(self) -> str: ...
     @property
     def subcategory(self) -> str: ...
+    @property
+    def snr(self) -> float: ...
     @property
     def unit_radius(self) -> float: ...
 
@@ -77,6 +95,26 @@ def sphere_radii(rows: Iterable[_Row], units: Mapping[str, str]) -> dict[str, fl
         * UNITS.get(units.get(row.category, ""), math.nan)
         for row in rows
     }
+
+
+def departure_texts(
+    identity: Mapping[str, Any], rows: Iterable[_Row], radii: Mapping[str, float]
+) -> tuple[str, str]:
+    """Write how far defects depart from the pristine surface, in radii and in mm: "0.01 to 0.03".
+
+    rows : samples with a signal-to-noise, whose product with the noise the departure is. radii : of
+    each product's unit sphere in mm. A text is "" where it is not known of some row, or of none.
+    """
+    departures, lengths = [], []
+    for row in rows:
+        product = f"{row.category}/{row.subcategory}"
+        departures.append(row.snr * noise_of(identity, product))
+        lengths.append(departures[-1] * radii[product])
+    shown = [
+        _span(values) if values and all(map(math.isfinite, values)) else ""
+        for values in (departures, lengths)
+    ]
+    return shown[0], shown[1]
 
 
 def noise_text(identity: Mapping[str, Any], radii: Mapping[str, float]) -> str:

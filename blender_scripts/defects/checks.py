@@ -13,10 +13,10 @@ from blender_scripts.defects.swelling import no_swelling
 from blender_scripts.defects.twist import no_twist
 from blender_scripts.meshes import closed_problem, volume
 from blender_scripts.portable import norm
+from blender_scripts.shaping.result import DISPLACEMENT_THRESHOLD
 from blender_scripts.surface import Surface
 
-# The same two numbers as in annotations/vocabulary.py, which Blender's Python cannot import.
-DISPLACEMENT_THRESHOLD = 0.002
+# The same number as in annotations/vocabulary.py, which Blender's Python cannot import.
 RIM_WIDTH = 0.03
 
 # Single-precision ray and distance queries are this good on a product of radius 1.
@@ -47,11 +47,12 @@ LIMITS = {
     "hole": Limits(0.002, 0.25, 0.010, 0.3),
     "missing": Limits(0.002, 0.40, 0.020, 0.3),
     "crack": Limits(0.002, 0.40, 0.006, 0.3),
-    "broken": Limits(0.002, 0.40, 0.020, 0.3),
+    "broken": Limits(0.003, 0.40, 0.020, 0.3),
     "scratch": Limits(0.002, 0.25, 0.006, 0.4),
     "bending": Limits(0.020, 0.40, 0.002, 0.3),
     "twist": Limits(0.020, 0.40, 0.002, 0.3),
     "misaligned": Limits(0.005, 0.40, 0.010, 0.3),
+    "wrong_part": Limits(0.005, 0.40, 0.010, 0.3),
 }
 
 
@@ -85,7 +86,7 @@ def problem(kind, pristine, defect):
         return f"{share:.2%} of the area would be labelled"
     if defect.cut.any():
         departure = _cut_departure(pristine, surface, defect)
-        reason = _cut_problem(pristine, surface, departure, limits)
+        reason = _cut_problem(kind, pristine, surface, departure, limits)
     else:
         distances = _distances(pristine, surface, labelled)
         departure = float(np.sqrt((distances * distances).mean()))
@@ -117,7 +118,7 @@ def _misnamed(kind, surface, defect):
         return no_bending(defect)
     if kind == "twist":
         return no_twist(defect)
-    return no_scratch(defect)
+    return no_scratch(surface, defect)
 
 
 def _distances(pristine, surface, labelled):
@@ -142,10 +143,11 @@ def _deformation_problem(pristine, surface, defect, labelled, distances, limits)
     return ""
 
 
-def _cut_problem(pristine, surface, departure, limits):
+def _cut_problem(kind, pristine, surface, departure, limits):
     """Say what is wrong with a cut; return "" when nothing is."""
     whole = volume(pristine.vertices, pristine.faces)
-    if volume(surface.vertices, surface.faces) > whole * (1 - 1e-5):
+    taken = volume(surface.vertices, surface.faces) <= whole * (1 - 1e-5)
+    if kind != "wrong_part" and not taken:
         return "no material went"
     if departure < limits.departure:
         return f"the cut departs by {departure:.3f} only"

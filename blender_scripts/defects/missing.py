@@ -42,7 +42,7 @@ def missing(surface, rng, severity):
     sunk = rng.uniform(0.1, 0.4)
     stretch = rng.uniform(0.8, 1.2, 3)
     turn = random_rotation(rng)
-    point, normal = _prominent_place(surface, rng)
+    point, normal, _ = prominent_place(surface, rng)
     lumps = rough_noise(rng, 1.6, octaves=2)
     grain = rough_noise(rng, 0.4, octaves=3)
 
@@ -113,8 +113,12 @@ def no_bite(surface, result, filled):
     return ""
 
 
-def _prominent_place(surface, rng, reach=0.3):
-    """Draw (point (3,), normal (3,)) of a visible place, likelier where the product sticks out."""
+def prominent_place(surface, rng, reach=0.3):
+    """Draw a visible place, likelier where the product sticks out of its surroundings.
+
+    Returns (point (3,), unit mean of the way from its surroundings and of the surface's normal
+    there (3,), the unit way from its surroundings (3,)).
+    """
     others, _ = surface.draw(rng, 800)
     seeds = [surface.seed(rng, tries=20) for _ in range(CANDIDATES)]
     points = np.array([seed.point for seed in seeds])
@@ -126,5 +130,5 @@ def _prominent_place(surface, rng, reach=0.3):
     prominence = norm(mean) / reach
     chances = exp(14 * (prominence - prominence.max()))
     chosen = rng.choice(CANDIDATES, p=chances / chances.sum())
-    outwards = unit(mean[chosen]) + normals[chosen]
-    return points[chosen], unit(outwards)
+    away = unit(mean[chosen])
+    return points[chosen], unit(away + normals[chosen]), away

@@ -6,7 +6,9 @@ next to the groove raised a little. What is less than HEIGHT above or below the 
 so the far side of a thin wall does too, and what is FAR from it stays.
 
 A sample that is called scratch has passed `no_scratch`: it is at least SLENDER times as long as
-wide. The topology stays; the general tests are those of `plausibility`.
+wide, and the surface wider than it: of what moved at most the share MOST_ASIDE looks ASIDE degrees
+or more away from where it moved, as half of a tube does that is no wider than the groove. The
+topology stays; the general tests are those of `plausibility`.
 
 Severity 0 .. 1: length LENGTH (at least SHORTEST where the surface is small), width WIDTH, depth
 DEPTH. Labelled is what moved.
@@ -18,11 +20,12 @@ from blender_scripts.meshes import GeometryError, subdivide_long_edges
 from blender_scripts.portable import cos, cross, dot, norm, sin
 from blender_scripts.shaping.fields import drawn, smooth_step
 from blender_scripts.shaping.paths import STEP, long_path
-from blender_scripts.shaping.result import deformed, listed
+from blender_scripts.shaping.result import DISPLACEMENT_THRESHOLD, deformed, listed
 from blender_scripts.surface import Surface, unit
 
 LENGTH, WIDTH, DEPTH = (0.60, 1.30), (0.080, 0.150), (0.018, 0.050)
 SHORTEST, SLENDER = 0.35, 4.0
+ASIDE, MOST_ASIDE = 60.0, 0.25
 FINEST = 0.010
 # The raised edge: its height in depths, and where it ends in half widths.
 LIP, LIP_END = 0.25, 2.0
@@ -52,10 +55,17 @@ def scratch(surface, rng, severity):
     )
 
 
-def no_scratch(defect):
-    """Say why a `Defective` is no scratch; return "" when it is one."""
+def no_scratch(surface, defect):
+    """Say why a deformed `Surface` is no scratch; return "" when it is one."""
     if defect.parameters["length"] < SLENDER * defect.parameters["width"]:
         return "a groove that short is no scratch"
+    shift = defect.displacement
+    faces = surface.faces[(norm(shift) > DISPLACEMENT_THRESHOLD)[surface.faces].all(axis=1)]
+    before = Surface(surface.vertices - shift, faces)
+    facing = np.abs(dot(before.face_normals, unit(shift[faces[:, 0]])))
+    aside = before.areas[facing < cos(np.radians(ASIDE))].sum()
+    if aside > MOST_ASIDE * before.areas.sum():
+        return "the surface is too narrow for the scratch"
     return ""
 
 

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+# The same number as in annotations/vocabulary.py, which Blender's Python cannot import.
+DISPLACEMENT_THRESHOLD = 0.002
+
 
 @dataclass
 class Defective:

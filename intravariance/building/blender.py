@@ -51,7 +51,7 @@ class Defective:
     mesh : in the unit-sphere frame of the pristine mesh. displacement : (V, 3) float32, from the
     pristine surface to the defective one. cut : (F,) bool, triangles newly exposed by a cut.
     rim : (K, 3) float32, points along the edges of the cut. parameters : what was drawn.
-    rejections : why earlier draws were refused.
+    rejections : why earlier draws were refused. severity : None without a defect.
     """
 
     mesh: Mesh
@@ -60,6 +60,7 @@ class Defective:
     rim: NDArray[np.float32]
     parameters: dict[str, Any]
     rejections: list[str]
+    severity: float | None = None
 
 
 class BlenderWorker:
@@ -98,17 +99,26 @@ class BlenderWorker:
         _, arrays = self._request(request)
         return arrays["vertices"], arrays["faces"]
 
-    def defect(self, kind: str, mesh: Mesh, entropy: list[int], severity: float) -> Defective:
+    def defect(
+        self,
+        kind: str,
+        mesh: Mesh,
+        entropy: list[int],
+        severity: float | None,
+        size: float | None = None,
+        donor: Mesh | None = None,
+    ) -> Defective:
         """Make `mesh` (unit-sphere frame) defective; the same arguments give the same result.
 
+        size : departure in radii, whose severity is searched then. donor : gives a wrong part.
         Raises ImpossibleDefect when no draw gave a usable result, BlenderCrash when Blender died
         on every try.
         """
-        header, arrays = self._request(
-            {"request": "defect", "defect": kind, "entropy": entropy, "severity": severity},
-            vertices=mesh.vertices,
-            faces=mesh.faces,
-        )
+        given = {"vertices": mesh.vertices, "faces": mesh.faces}
+        if donor is not None:
+            given |= {"donor_vertices": donor.vertices, "donor_faces": donor.faces}
+        request = {"request": "defect", "defect": kind, "entropy": entropy}
+        header, arrays = self._request(request | {"severity": severity, "size": size}, **given)
         return Defective(
             mesh=mesh_from_arrays(arrays["vertices"], arrays["faces"]),
             displacement=arrays["displacement"],
@@ -116,6 +126,7 @@ class BlenderWorker:
             rim=arrays["rim"],
             parameters=header["parameters"],
             rejections=header["rejections"],
+            severity=header["severity"],
         )
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import point_cloud_utils
 
+from annotations.vocabulary import WRONG_PART
 from blender_scripts.portable import norm
 from intravariance.building.blender import ImpossibleDefect, blender_worker
 from intravariance.dataset.specification import Category, Specification
@@ -22,7 +23,7 @@ from intravariance.errors import InputError, IVError
 from intravariance.executors import Executor
 from intravariance.geometry.mesh import Mesh, triangle_areas
 from intravariance.geometry.parts import components
-from intravariance.lengths import UNITS
+from intravariance.lengths import UNITS, Length
 from intravariance.progress import track
 from intravariance.seeds import entropy
 from intravariance.sources import BaseMesh, Choice, load_base_mesh, prepare
@@ -58,7 +59,9 @@ class MeshCheck:
 class _Task:
     choice: Choice
     category: Category
-    severity: float
+    severity: float | None
+    size: Length | None
+    donors: tuple[Choice, ...]
     seed: int
     cache: Path
     skip_bad: bool
@@ -77,17 +80,30 @@ def check_meshes(
 ) -> list[MeshCheck]:
     """Check the base mesh of each choice, in their order. Raises what stops all: no Blender."""
     categories = {category.name: category for category in specification.categories}
-    middle = sum(specification.severity) / 2
+    severity, size = _middle(specification)
     tasks = [
-        _Task(choice, categories[choice.category], middle, seed, cache, skip_bad, blender)
+        _Task(
+            choice, categories[choice.category], severity, size,
+            tuple(c for c in choices if c.category == choice.category and c != choice),
+            seed, cache, skip_bad, blender,
+        )
         for choice in choices
-    ]
+    ]  # fmt: skip
     found = {}
     for task, result in track(executor.run(_check, tasks), len(tasks), "base meshes", quiet):
         if isinstance(result, IVError):
             raise result
         found[task.choice] = result
     return [found[choice] for choice in choices]
+
+
+def _middle(specification: Specification) -> tuple[float | None, Length | None]:
+    """Return the severity, or else the size, in the middle of what the specification asks for."""
+    if specification.sizes is None:
+        return sum(specification.severity) / 2, None
+    low, high = specification.sizes
+    most = high.value * UNITS[high.unit] / UNITS[low.unit]
+    return None, Length((low.value + most) / 2, low.unit)
 
 
 def thickness(mesh: Mesh) -> tuple[float, float]:
@@ -142,10 +158,27 @@ def _check(task: _Task) -> MeshCheck:
 
 def _impossible(task: _Task, base: BaseMesh, mesh: Mesh, product: str) -> Iterator[tuple[str, str]]:
     blender = blender_worker(task.blender)
+    size = None
+    if task.size is not None:
+        size = task.size.in_radii(base.unit_radius or math.nan, task.category.unit)
     for kind in task.category.defects:
+        drawn = entropy(task.seed, "check", product, base.sha256, kind)
+        reasons = []
+        for donor in _donors(task) if kind == WRONG_PART else [None]:
+            try:
+                blender.defect(kind, mesh, drawn, task.severity, size, donor)
+                break
+            except ImpossibleDefect as error:
+                reasons.append(str(error).partition(" attempts: ")[2] or str(error))
+        else:
+            yield kind, "; ".join(reasons) or "no other product of the category can be used"
+
+
+def _donors(task: _Task) -> Iterator[Mesh]:
+    """Read the meshes of the category's other products, without those that cannot be used."""
+    for choice in task.donors:
         try:
-            blender.defect(
-                kind, mesh, entropy(task.seed, "check", product, base.sha256, kind), task.severity
-            )
-        except ImpossibleDefect as error:
-            yield kind, str(error).partition(" attempts: ")[2] or str(error)
+            base, _ = prepare(choice, task.cache, task.skip_bad, blender_worker(task.blender))
+        except InputError:
+            continue  # the row of that product says so
+        yield load_base_mesh(base.path)

@@ -7,11 +7,13 @@ Pure and instant; `iv build --dry-run` prints it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from annotations.vocabulary import NORMAL
 from intravariance.dataset.specification import Category, Specification, Split
+from intravariance.lengths import UNITS, Length
 from intravariance.seeds import generator
 
 
@@ -21,7 +23,8 @@ class SampleJob:
 
     id : "<category>_<split>_<number>"; test samples are numbered in a random order, so that
     neither the id nor the place in the file says anything of the label.
-    defect : "normal" or a defect type. severity : in [0, 1], None for normal samples.
+    defect : "normal" or a defect type. severity : in [0, 1], None for normal samples, and where the
+    specification gives lengths; size : then the departure asked for (see `Specification.sizes`).
     n_points : of the product as designed; a defect that changes its area changes the number with
     it (`geometry.sampling.points_for_area`).
     """
@@ -33,6 +36,7 @@ class SampleJob:
     defect: str
     n_points: int
     severity: float | None = None
+    size: Length | None = None
 
 
 def make_plan(specification: Specification, seed: int) -> list[SampleJob]:
@@ -76,7 +80,7 @@ def _split_jobs(
                 split=split,
                 defect=defect,
                 n_points=points[index],
-                severity=None if defect == NORMAL else _severity(specification, seed, identity),
+                **({} if defect == NORMAL else _severity(specification, seed, identity)),
             )
         )
     return jobs
@@ -113,5 +117,11 @@ def _numbers_of_points(
     return [numbers[place] for place in range(len(defects))]
 
 
-def _severity(specification: Specification, seed: int, identity: str) -> float:
-    return float(generator(seed, identity, "severity").uniform(*specification.severity))
+def _severity(specification: Specification, seed: int, identity: str) -> dict[str, Any]:
+    """Draw the severity of a defect, or its size in the unit of the smallest one asked for."""
+    rng = generator(seed, identity, "severity")
+    if specification.sizes is None:
+        return {"severity": float(rng.uniform(*specification.severity))}
+    low, high = specification.sizes
+    most = high.value * UNITS[high.unit] / UNITS[low.unit]
+    return {"size": Length(float(f"{rng.uniform(low.value, most):.6g}"), low.unit)}

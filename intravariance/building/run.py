@@ -16,9 +16,10 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
+from annotations.vocabulary import WRONG_PART
 from intravariance.building.blender import blender_worker
 from intravariance.building.plan import SampleJob, make_plan
-from intravariance.building.sample import SampleSettings, make_sample
+from intravariance.building.sample import Donors, SampleSettings, make_sample
 from intravariance.dataset.provenance import code_digest, software
 from intravariance.dataset.shards import Finished, finished, shard_bytes
 from intravariance.dataset.specification import LARGEST_TOLERANCE, Specification
@@ -93,7 +94,7 @@ class BuildSettings:
             self.specification,
             tolerance=tolerance,
             noise_sigma=None,
-            given={k: v for k, v in self.specification.given.items() if k == "tolerance"} | given,
+            given={k: v for k, v in self.specification.given.items() if k != "noise_sigma"} | given,
         )
         sigmas = {f"{c}/{s}": product.noise_sigma for (c, s), product in products.items()}
         return {
@@ -131,7 +132,7 @@ class BuildSettings:
         """Return the settings of a product's samples, with its own lengths in radii."""
         (unit,) = {c.unit for c in self.specification.categories if c.name == base.category}
         radius = base.unit_radius or math.nan
-        settings = self.samples
+        settings = replace(self.samples, unit=unit)
         if self.noise is not None:
             settings = replace(settings, noise_sigma=self.noise.in_radii(radius, unit))
         if text := self.specification.given.get("tolerance"):
@@ -171,6 +172,7 @@ class _SampleTask:
     base: BaseMesh
     settings: SampleSettings
     blender: Path | None
+    donors: Mapping[str, Path]  # the meshes of the category's other products
 
 
 def build(
@@ -269,7 +271,7 @@ def _make_samples(
     if made:
         say(f"carrying on: {len(made)} of {len(jobs)} samples exist", settings.quiet)
     tasks = [
-        _SampleTask(job, bases[product], products[product], settings.blender)
+        _SampleTask(job, bases[product], products[product], settings.blender, _donors(job, bases))
         for job in jobs
         for product in [(job.category, job.subcategory)]
         if found[job.id] is None
@@ -291,6 +293,17 @@ def _make_samples(
             f"{partial}:\n{shown}"
         )
     return made
+
+
+def _donors(job: SampleJob, bases: Mapping[tuple[str, str], BaseMesh]) -> dict[str, Path]:
+    """Return the files of the products that may give a part, for a job that needs one."""
+    if job.defect != WRONG_PART:
+        return {}
+    return {
+        subcategory: base.path
+        for (category, subcategory), base in sorted(bases.items())
+        if category == job.category and subcategory != job.subcategory
+    }
 
 
 def _rejections(made: Iterable[Finished]) -> dict[str, int]:
@@ -323,7 +336,8 @@ def _make_sample(task: _SampleTask) -> tuple[bytes, Finished]:
     origin = f"{task.base.origin} sha256:{task.base.sha256}"
     mesh, blender = _base_mesh(task.base.path), blender_worker(task.blender)
     radius = task.base.unit_radius or math.nan
-    sample = make_sample(task.job, mesh, origin, task.settings, blender, radius)
+    donors = Donors(tuple(task.donors), lambda name: _base_mesh(task.donors[name]))
+    sample = make_sample(task.job, mesh, origin, task.settings, blender, radius, donors)
     if task.base.repair != KEPT:
         repair = {"repair": task.base.repair, "surface_error": task.base.surface_error}
         sample = replace(sample, parameters=sample.parameters | repair)

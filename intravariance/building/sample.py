@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from annotations.vocabulary import NORMAL
+from annotations.vocabulary import NORMAL, WRONG_PART
 from blender_scripts.portable import normal
 from intravariance.building.blender import BlenderWorker, Defective, ImpossibleDefect
 from intravariance.building.plan import SampleJob
@@ -40,7 +41,7 @@ class SampleSettings:
 
     pose : of test samples; training samples stay in the canonical frame. noise_sigma : standard
     deviation of the Gaussian noise on each stored coordinate, in unit-sphere radii. tolerance,
-    points, scan : see `Specification`.
+    points, scan : see `Specification`. unit : of the base mesh's file, "" where nobody says.
     """
 
     seed: int
@@ -49,6 +50,18 @@ class SampleSettings:
     tolerance: float
     points: tuple[int, int]
     scan: Scan = ALL_SIDES
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Donors:
+    """The other products of the category, which may give a part.
+
+    names : of their subcategories. load : reads the mesh (unit-sphere frame) of one of them.
+    """
+
+    names: tuple[str, ...] = ()
+    load: Callable[[str], Mesh] | None = None
 
 
 def make_sample(
@@ -58,21 +71,23 @@ def make_sample(
     settings: SampleSettings,
     blender: BlenderWorker | None,
     unit_radius: float = np.nan,
+    donors: Donors = Donors(),
 ) -> Sample:
     """Make one sample.
 
     base : the pristine mesh of the job's subcategory in its unit-sphere frame; origin : where it
     came from; blender : makes defects, None will do for a normal sample; unit_radius : radius of
-    the unit sphere in units of that file, NaN where nobody knows. Every random number is drawn from
-    a generator derived from the seed, the job's id and a purpose. Points, noise and pose are drawn
-    in the same way for normal and defective samples.
+    the unit sphere in units of that file, NaN where nobody knows; donors : needed for a wrong part.
+    Every random number is drawn from a generator derived from the seed, the job's id and a
+    purpose. Points, noise and pose are drawn in the same way for normal and defective samples.
     Raises ImpossibleDefect or BlenderCrash (see `BlenderWorker.defect`).
     """
     pristine = base
     if job.split == "test" and settings.tolerance > 0:
         rng = generator(settings.seed, job.id, "tolerance")
         pristine = add_tolerance(base, settings.tolerance, rng)
-    defective, scanner, scanned = _scanned(job, base, pristine, settings, blender)
+    make = _DefectMaker(job, pristine, settings, blender, unit_radius, donors)
+    defective, scanner, scanned = _scanned(job, base, make, settings)
     pose = random_pose(
         settings.pose if job.split == "test" else "canonical",
         generator(settings.seed, job.id, "pose"),
@@ -99,9 +114,8 @@ def make_sample(
 def _scanned(
     job: SampleJob,
     base: Mesh,
-    pristine: Mesh,
+    make: _DefectMaker,
     settings: SampleSettings,
-    blender: BlenderWorker | None,
 ) -> tuple[Defective, Scanner, Scanned]:
     """Make the product defective and scan it.
 
@@ -118,7 +132,7 @@ def _scanned(
             scanner = draw_scanner(base, scan, seed, job.id, attempt // _DRAWS_A_VIEW)
             rng = generator(seed, job.id, "glance")
             whole = glance(_without_defect(base), scanner, rng)
-        defective = _defective(job, pristine, seed, attempt, blender)
+        defective = make.defective(attempt)
         seen = glance(defective, scanner, generator(seed, job.id, "glance"))
         # rounded, so that no last bit decides on a point more
         ratio = round(seen.area / whole.area, 9)
@@ -134,16 +148,46 @@ def _scanned(
     )
 
 
-def _defective(
-    job: SampleJob, pristine: Mesh, seed: int, attempt: int, blender: BlenderWorker | None
-) -> Defective:
-    if job.severity is None:
-        return _without_defect(pristine)
-    assert blender is not None
-    again = (f"again {attempt}",) if attempt else ()
-    return blender.defect(
-        job.defect, pristine, entropy(seed, job.id, "defect", *again), job.severity
-    )
+@dataclass(frozen=True)
+class _DefectMaker:
+    """Makes the product of a job defective, as often as the scan asks for another draw."""
+
+    job: SampleJob
+    pristine: Mesh
+    settings: SampleSettings
+    blender: BlenderWorker | None
+    unit_radius: float
+    donors: Donors
+
+    def defective(self, attempt: int) -> Defective:
+        """Draw the defect for the given time, the first being 0."""
+        again = (f"again {attempt}",) if attempt else ()
+        if self.job.defect == NORMAL:
+            return _without_defect(self.pristine)
+        if self.job.defect != WRONG_PART:
+            return self._made(None, *again)
+        rng = generator(self.settings.seed, self.job.id, "donor", *again)
+        reasons = []
+        for name in [str(name) for name in rng.permutation(self.donors.names)]:
+            assert self.donors.load is not None
+            try:
+                made = self._made(self.donors.load(name), *again)
+            except ImpossibleDefect as error:
+                reasons.append(f"from {name}: {error}")
+                continue
+            return replace(made, parameters=made.parameters | {"donor": name})
+        raise ImpossibleDefect(
+            f"no product of {self.job.category} has a part that fits {self.job.subcategory}: "
+            + "; ".join(reasons)
+        )
+
+    def _made(self, donor: Mesh | None, *again: str) -> Defective:
+        assert self.blender is not None
+        job, size = self.job, None
+        if job.size is not None:
+            size = job.size.in_radii(self.unit_radius, self.settings.unit)
+        drawn = entropy(self.settings.seed, job.id, "defect", *again)
+        return self.blender.defect(job.defect, self.pristine, drawn, job.severity, size, donor)
 
 
 def _without_defect(mesh: Mesh) -> Defective:
@@ -167,12 +211,13 @@ def _parameters(
     parameters: dict[str, Any] = {"base_mesh": origin, "seed": settings.seed}
     if np.isfinite(unit_radius):
         parameters["unit_radius"] = float(unit_radius)
-    if job.severity is None:
+    if defective.severity is None:
         return parameters
     snr = signal_to_noise(defective.parameters["departure"], settings.noise_sigma)
     return parameters | {
-        "severity": job.severity,
-        "difficulty": difficulty_of(job.severity),
+        **({} if job.size is None else {"size": str(job.size)}),
+        "severity": defective.severity,
+        "difficulty": difficulty_of(defective.severity),
         **({} if snr is None else {"snr": snr}),
         "defect": defective.parameters,
         "rejections": defective.rejections,

@@ -28,7 +28,7 @@ from intravariance.dataset.specification import GROUPS, Specification
 from intravariance.dataset.specification_reader import load_group
 from intravariance.dataset.store import Dataset, Record, open_dataset
 from intravariance.geometry.sampling import LARGEST_SHIFT, NOISE_VARIANCE
-from intravariance.lengths import noise_text, sphere_radii
+from intravariance.lengths import departure_texts, noise_text, sphere_radii
 from intravariance.tables import Cell
 from intravariance.tables import markdown_table as _table
 
@@ -231,6 +231,7 @@ def _creation(dataset: Dataset) -> dict[str, Any]:
         "tolerance": "There is no manufacturing variation."
         if not amplitude
         else f"Every test sample has a smooth manufacturing variation of up to {amplitude} radii.",
+        "sizes": _sizes_text(dataset),
         "scan": "".join(f" {sentence}" for sentence in specification.scan.sentences()),
         "variation": ", with that variation" if amplitude else "",
         "differences": "the points drawn, the pose and the noise only"
@@ -248,6 +249,20 @@ def _creation(dataset: Dataset) -> dict[str, Any]:
         "discrepancies": discrepancies,
         "identity": identity_table(dataset),
     }
+
+
+def _sizes_text(dataset: Dataset) -> str:
+    """Tell the sizes that the specification asked for in a unit of measure; "" without."""
+    asked = dataset.specification.given.get("severity")
+    if asked is None:
+        return ""
+    units = {c.name: c.unit for c in dataset.specification.categories}
+    defective = [record for record in dataset if record.defect != NORMAL]
+    departure, millimetres = departure_texts(
+        dataset.metadata["identity"], defective, sphere_radii(dataset, units)
+    )
+    made = f": they depart by {departure} radii ({millimetres} mm)" if millimetres else ""
+    return f" Each defect was given a size of {asked}{made}."
 
 
 def _command_text(dataset: Dataset) -> str:

@@ -342,6 +342,7 @@ def _print_plan(
         click.echo(f"base mesh  {name}  {origin}")
     for job in jobs:
         severity = "" if job.severity is None else f"  severity {job.severity:.2f}"
+        severity = severity if job.size is None else f"  size {job.size}"
         click.echo(
             f"sample  {job.id}  {job.subcategory}  {job.defect}  {job.n_points} points{severity}"
         )

@@ -19,7 +19,7 @@ from intravariance.cards.labels import hand_labels, in_short
 from intravariance.commands.options import file_argument, json_option
 from intravariance.dataset.difficulty import BANDS
 from intravariance.dataset.store import Dataset, open_dataset
-from intravariance.lengths import noise_text, sphere_radii
+from intravariance.lengths import departure_texts, noise_text, sphere_radii
 from intravariance.tables import text_table
 
 
@@ -75,7 +75,8 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 
     "table" has a row for each category and a last row "total". "difficulty" has a row for each
     defect: samples of each difficulty, and smallest, median and largest signal-to-noise (None where
-    it is not known); no rows where the file does not say.
+    it is not known); "departure" is from the smallest to the largest, in radii and, where the unit
+    of the base meshes is known, in mm. No rows where the file does not say.
     """
     metadata = dataset.metadata
     identity = metadata["identity"]
@@ -83,6 +84,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     sizes = [record.n_points for record in dataset]
     sigma = float(identity["noise_sigma"])
     units = {c.name: c.unit for c in dataset.specification.categories}
+    radii = sphere_radii(dataset, units)
     defects = in_order(record.defect for record in dataset if record.defect != NORMAL)
     rows = [_row(dataset.filter(category=name), name, defects) for name in dataset.categories]
     return {
@@ -91,7 +93,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "points": [min(sizes), max(sizes)],
         "noise_variance": sigma * sigma,
         "noise_sigma": sigma,
-        "noise_text": noise_text(identity, sphere_radii(dataset, units)) or f"{sigma:.3g}",
+        "noise_text": noise_text(identity, radii) or f"{sigma:.3g}",
         "pose": identity.get("pose", ""),
         "scan": asdict(dataset.specification.scan),
         "source": identity["source"],
@@ -104,7 +106,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "software": metadata.get("software", {}),
         "content_digest": dataset.digest,
         "table": [*rows, _row(dataset, "total", defects)],
-        "difficulty": [_difficulty(dataset.filter(defect=name), name) for name in defects]
+        "difficulty": [_difficulty(dataset.filter(defect=name), name, radii) for name in defects]
         if any(record.difficulty for record in dataset)
         else [],
     }
@@ -123,15 +125,18 @@ def _row(dataset: Dataset, name: str, defects: list[str]) -> dict[str, Any]:
     }
 
 
-def _difficulty(dataset: Dataset, defect: str) -> dict[str, Any]:
+def _difficulty(dataset: Dataset, defect: str, radii: dict[str, float]) -> dict[str, Any]:
     found = Counter(record.difficulty for record in dataset)
     snr = sorted(record.snr for record in dataset if isfinite(record.snr))
+    departure, millimetres = departure_texts(dataset.metadata["identity"], dataset, radii)
     return {
         "defect": defect,
         **{name: found[name] for name in BANDS},
         "snr_min": snr[0] if snr else None,
         "snr_median": median(snr) if snr else None,
         "snr_max": snr[-1] if snr else None,
+        "departure": departure or None,
+        "departure_mm": millimetres or None,
     }
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from annotations.vocabulary import NORMAL, in_order
 from intravariance.dataset.scan import ALL_SIDES, Scan
 from intravariance.errors import InputError
+from intravariance.lengths import Length, parse_span
 from intravariance.names import plain_name
 
 Split = Literal["train", "test"]
@@ -66,7 +67,8 @@ class Specification:
 
     points : inclusive range of the number of points of a sample.
     severity : range in [0, 1] from which each defect's severity is drawn (0 slight, 1 severe);
-    `difficulty` in a file is a name for one (see `intravariance.dataset.difficulty`).
+    `difficulty` in a file is a name for one (see `intravariance.dataset.difficulty`). Where a file
+    gives two lengths instead, they are in `given` as "0.5 mm to 2 mm", see `sizes`.
     tolerance : amplitude (unit-sphere radii) of the smooth manufacturing variation given to every
     test sample, normal or not; 0 switches it off. noise_sigma : standard deviation (radii) of the
     noise, None for what the command says. given : lengths in units of measure, as "0.05 mm" by the
@@ -88,6 +90,16 @@ class Specification:
     def total(self) -> int:
         """Number of samples."""
         return sum(category.total for category in self.categories)
+
+    @property
+    def sizes(self) -> tuple[Length, Length] | None:
+        """The smallest and largest departure of a defect, where the severity is given as lengths.
+
+        Departure is what the signal-to-noise has over the noise: of a deformation the root mean
+        square distance of the labelled surface from the pristine surface, of a cut its depth.
+        """
+        text = self.given.get("severity")
+        return None if text is None else parse_span("severity", text)
 
     def defect_types(self) -> list[str]:
         """List the defect types in use, in the order of the vocabulary."""

@@ -12,12 +12,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from annotations.vocabulary import DEFECT_TYPES, NORMAL, in_order
+from annotations.vocabulary import DEFECT_TYPES, NORMAL, WRONG_PART, in_order
 from intravariance.dataset.difficulty import MIXED, RANGES
 from intravariance.dataset.scan import MOST_VIEWS, Scan
 from intravariance.dataset.specification import LARGEST_TOLERANCE, Category, Specification
 from intravariance.errors import InputError
-from intravariance.lengths import UNITS, Length, parse_length
+from intravariance.lengths import UNITS, Length, parse_length, parse_span
 from intravariance.names import (
     PLAIN_NAME,
     RESERVED,
@@ -71,11 +71,12 @@ def specification_from_dict(
     given: dict[str, str] = {}
     tolerance = reader.length("tolerance", LARGEST_TOLERANCE, given)
     noise_sigma = reader.length("noise_sigma", 1.0, given)
+    severity = _severity(reader, given)
     specification = Specification(
         name=reader.plain("name"),
         title=reader.take("title", str, default=""),
         points=reader.range("points", int, 16, 10_000_000),
-        severity=_severity(reader),
+        severity=severity,
         tolerance=tolerance or 0.0,
         noise_sigma=noise_sigma,
         given=_given(reader) | given,
@@ -100,8 +101,11 @@ def _check_different(what: str, names: Sequence[str]) -> None:
         raise InputError(f"{what} must differ, found twice: {'; '.join(same)}")
 
 
-def _severity(reader: _Reader) -> tuple[float, float]:
-    """Take the range of severity, or the difficulty that is a name for one."""
+def _severity(reader: _Reader, given: dict[str, str]) -> tuple[float, float]:
+    """Take the range of severity, or the difficulty that is a name for one.
+
+    Two lengths, as ["0.5 mm", "2 mm"], go into `given`.
+    """
     both = {"difficulty", "severity"} <= reader.left.keys()
     difficulty = reader.take("difficulty", str, default=MIXED)
     if difficulty not in RANGES:
@@ -112,6 +116,12 @@ def _severity(reader: _Reader) -> tuple[float, float]:
         raise InputError(
             f"{reader.origin}: difficulty and severity are both given; expected one of them: "
             f"{difficulty!r} is a name for severity = {list(RANGES[difficulty])}"
+        )
+    ends = reader.left.get("severity")
+    if isinstance(ends, list) and len(ends) == 2 and all(isinstance(end, str) for end in ends):
+        reader.take("severity", list)
+        given["severity"] = " to ".join(
+            str(length) for length in parse_span(f"{reader.origin}: severity", " to ".join(ends))
         )
     low, high = reader.range("severity", float, 0.0, 1.0, default=list(RANGES[difficulty]))
     return low, high
@@ -185,6 +195,12 @@ def _category(content: Any, origin: str, imported: bool) -> Category:
         unit=_unit(reader),
     )
     reader.finish()
+    if category.defects.get(WRONG_PART) and len(subcategories) < 2 and not imported:
+        raise InputError(
+            f"{reader.origin}: defects.{WRONG_PART} = {category.defects[WRONG_PART]}, expected at "
+            f"least two subcategories and not {subcategories[0]} alone: the part comes from "
+            "another product of the category"
+        )
     if category.templates < len(subcategories) and not imported:
         raise InputError(
             f"{reader.origin}: templates = {category.templates}, expected at least one for each "
@@ -197,9 +213,10 @@ def _given(reader: _Reader) -> dict[str, str]:
     """Take the lengths that a stored specification has from units of measure."""
     table = reader.take("given", Mapping, default={})
     for name, text in table.items():
-        if name not in ("noise_sigma", "tolerance") or not isinstance(text, str):
+        if name not in ("noise_sigma", "tolerance", "severity") or not isinstance(text, str):
             raise InputError(f"{reader.origin}: given.{name} = {text!r} is no length in a unit")
-        parse_length(f"{reader.origin}: given.{name}", text)
+        parse = parse_span if name == "severity" else parse_length
+        parse(f"{reader.origin}: given.{name}", text)
     return dict(table)
 
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Samples made with a scanner of the specification, without Blender: the defect is a dent."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -36,9 +38,9 @@ def dented(direction):
 class Denter:
     """Stands for Blender where the place of the defect is what is tested: dents by the entropy."""
 
-    def defect(self, kind, mesh, entropy, severity):
+    def defect(self, kind, mesh, entropy, severity, size, donor):
         direction = np.random.default_rng(entropy).normal(size=3)
-        return dented(direction / np.linalg.norm(direction))
+        return replace(dented(direction / np.linalg.norm(direction)), severity=severity)
 
 
 def sample(scan, defect="concavity", number=0, split="test", sigma=0.01, count=1500):
