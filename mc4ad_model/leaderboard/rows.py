@@ -133,6 +133,8 @@ def choose_rows(given: Sequence[str], encoder: Path | None = None) -> list[Row]:
         raise InputError(
             "--encoder goes without --methods; a row of your own names it: m3dm[encoder=FOLDER]"
         )
+    if encoder and not encoder.is_dir():
+        raise InputError(f"--encoder {encoder}: expected a folder that `iv pretrain` wrote")
     names = [name for words in given for name in split_rows(words)]
     names = names or default_rows(encoder)
     rows = [read_row(name) for name in (*CONTROLS, *names)]
