@@ -143,8 +143,13 @@ def dot(a, b):
 
 def cross(a, b):
     """Return the vector products of vectors (..., 3), as np.cross does, sooner."""
-    (x, y, z), (u, v, w) = (np.moveaxis(np.asarray(item), -1, 0) for item in (a, b))
-    return np.stack([y * w - z * v, z * u - x * w, x * v - y * u], axis=-1)
+    a, b = np.asarray(a), np.asarray(b)
+    x, y, z = a[..., 0], a[..., 1], a[..., 2]
+    u, v, w = b[..., 0], b[..., 1], b[..., 2]
+    first = y * w - z * v
+    product = np.zeros((*first.shape, 3), dtype=first.dtype)
+    product[..., 0], product[..., 1], product[..., 2] = first, z * u - x * w, x * v - y * u
+    return product
 
 
 def norm(vectors):

@@ -19,7 +19,7 @@ of the volume. Labelled are the cut faces and the rim.
 
 import numpy as np
 
-from blender_scripts.meshes import GeometryError, areas, volume
+from blender_scripts.meshes import GeometryError
 from blender_scripts.portable import dot
 from blender_scripts.shaping.cutting import cut_away
 from blender_scripts.shaping.fields import drawn, rough_noise
@@ -68,8 +68,7 @@ def broken(surface, rng, severity):
     )
     if reason := no_break(surface, result, direction):
         raise GeometryError(reason)
-    whole = volume(surface.vertices, surface.faces)
-    gone = 1 - volume(result.vertices, result.faces) / whole
+    gone = 1 - result.surface.volume / surface.volume
     if not LEAST <= gone <= MOST:
         raise GeometryError(f"{gone:.1%} of the volume would break off")
     result.parameters["volume_share"] = float(gone)
@@ -98,7 +97,7 @@ def no_break(surface, result, direction):
     width = max(np.ptp(dot(points, side)) for side in (across, along))
     if reach - edges.mean(dot(points, direction)) < LEAST_DEEP * width:
         return "a shaving would go, no end or corner"
-    stays = areas(result.vertices, result.faces[~result.cut]).sum()
+    stays = result.surface.areas[~result.cut].sum()
     if stays < (1 - MOST_GONE) * surface.areas.sum():
         return "a whole part would go"
     return ""

@@ -31,7 +31,7 @@ from blender_scripts.meshes import (
     subdivide_long_edges,
     volume,
 )
-from blender_scripts.portable import cos, cross, dot, norm, sin
+from blender_scripts.portable import cos, dot, norm, sin
 from blender_scripts.shaping.cutting import border_points
 from blender_scripts.shaping.fields import drawn, random_direction
 from blender_scripts.shaping.portion import pick_end
@@ -88,14 +88,10 @@ def _own_solids(surface):
     count, owner = parts(surface.faces)
     if count < 2:
         return []
-    corners = surface.vertices[surface.faces]
-    a, b, c = np.moveaxis(corners, 1, 0)
-    enclosed = np.bincount(owner, dot(a, cross(b, c)), count)
+    enclosed = np.bincount(owner, surface.sixfold_volumes, count)
+    lows, highs = surface.boxes
     share = np.bincount(owner, surface.areas, count) / surface.areas.sum()
-    boxes = [
-        (corners[owner == k].min(axis=(0, 1)), corners[owner == k].max(axis=(0, 1)))
-        for k in range(count)
-    ]
+    boxes = [(lows[owner == k].min(axis=0), highs[owner == k].max(axis=0)) for k in range(count)]
     found = []
     for k in np.flatnonzero((enclosed > 0) & (share >= LEAST) & (share <= MOST)):
         if share[k] == share.max():
@@ -144,7 +140,7 @@ def _move_piece(surface, rng, shift, degrees):
     width = max(np.ptp(places[owner == k], axis=(0, 1)).max() for k in range(count))
     if width > WIDEST or size[cap].sum() > SLIM * size[~cap].sum():
         raise GeometryError("what lies beyond the plane does not protrude")
-    if solids(vertices, faces) != 1:
+    if solids(Surface(vertices, faces)) != 1:
         raise GeometryError("what lies beyond the plane is not one part")
     rest = boolean((surface.vertices, surface.faces), block)
     corners = vertices[faces[cap]].mean(axis=1)
@@ -157,7 +153,7 @@ def _move_piece(surface, rng, shift, degrees):
     overlap = volume(*rest[:2]) + volume(vertices, faces) - volume(*union[:2])
     if overlap > DEEP * HAIR * size[cap].sum():
         raise GeometryError("the part would pass into the rest")
-    if solids(*union[:2]) != solids(surface.vertices, surface.faces):
+    if solids(Surface(*union[:2])) != surface.kept(solids):
         raise GeometryError("the part would come loose")
     parameters = _parameters("piece", axis, shift, degrees, centre)
     return _labelled(union, motion, axis, level, {**parameters, "level": level})

@@ -2,8 +2,11 @@
 """The result of a defect: the mesh and its ground truth."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
+
+from blender_scripts.surface import Surface
 
 
 @dataclass
@@ -24,6 +27,11 @@ class Defective:
     cut: np.ndarray
     rim: np.ndarray
     parameters: dict = field(default_factory=dict)
+
+    @cached_property
+    def surface(self):
+        """Return the `Surface` of the mesh."""
+        return Surface(self.vertices, self.faces)
 
 
 def deformed(surface, displacement, parameters):
