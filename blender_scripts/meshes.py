@@ -9,7 +9,7 @@ are not bit-reproducible from run to run.
 import bpy
 import numpy as np
 
-from blender_scripts.portable import cross, dot, norm
+from blender_scripts.portable import cross, dot, norm, side_products
 
 CUTTER_ATTRIBUTE = "cutter"
 
@@ -369,26 +369,15 @@ def closed_problem(vertices, faces):
 
 def areas(vertices, faces):
     """Return the (F,) area of each triangle."""
-    x, y, z = _products(vertices, faces)
+    x, y, z = side_products(vertices, faces)
     return 0.5 * np.sqrt(x * x + y * y + z * z)
 
 
 def face_normals(vertices, faces):
     """Return the (F, 3) unit normal of each triangle (zero where it has no area)."""
-    x, y, z = _products(vertices, faces)
+    x, y, z = side_products(vertices, faces)
     length = np.maximum(np.sqrt(x * x + y * y + z * z), 1e-30)
     return np.stack([x / length, y / length, z / length], axis=1)
-
-
-def _products(vertices, faces):
-    """Return x, y and z, (F,) each, of the vector product of two sides of each triangle."""
-    first, second, third = np.ascontiguousarray(np.transpose(faces))
-    sides = []
-    for values in np.ascontiguousarray(np.transpose(vertices), dtype=np.float64):
-        start = values[first]
-        sides.append((values[second] - start, values[third] - start))
-    (x, u), (y, v), (z, w) = sides
-    return y * w - z * v, z * u - x * w, x * v - y * u
 
 
 def volume(vertices, faces):
@@ -407,7 +396,7 @@ def sixfold_volumes(vertices, faces):
 def vertex_normals(vertices, faces):
     """Return (V, 3) area-weighted unit vertex normals."""
     total = np.zeros((len(vertices), 3))
-    for axis, product in enumerate(_products(vertices, faces)):
+    for axis, product in enumerate(side_products(vertices, faces)):
         for corner in np.transpose(faces):
             total[:, axis] += np.bincount(corner, weights=product, minlength=len(vertices))
     return total / np.maximum(norm(total)[:, None], 1e-30)

@@ -152,6 +152,20 @@ def cross(a, b):
     return product
 
 
+def side_products(vertices, faces):
+    """Return x, y and z, (F,) each, of the vector products of two sides of triangles, 0-1 and 0-2.
+
+    vertices (V, 3), faces (F, 3). Their lengths are twice the areas, their directions the normals.
+    """
+    first, second, third = np.ascontiguousarray(np.transpose(faces), dtype=np.intp)
+    sides = []
+    for values in np.ascontiguousarray(np.transpose(vertices), dtype=np.float64):
+        start = values[first]
+        sides.append((values[second] - start, values[third] - start))
+    (x, u), (y, v), (z, w) = sides
+    return y * w - z * v, z * u - x * w, x * v - y * u
+
+
 def norm(vectors):
     """Return the (...,) lengths of vectors (..., D)."""
     vectors = np.asarray(vectors)
