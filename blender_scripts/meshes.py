@@ -9,7 +9,7 @@ are not bit-reproducible from run to run.
 import bpy
 import numpy as np
 
-from blender_scripts.portable import cross, dot, norm, side_products
+from blender_scripts.portable import cross, dot, norm, side_products, sixfold_volumes
 
 CUTTER_ATTRIBUTE = "cutter"
 
@@ -383,14 +383,6 @@ def face_normals(vertices, faces):
 def volume(vertices, faces):
     """Return the signed volume enclosed by a closed mesh."""
     return float(sixfold_volumes(vertices, faces).sum() / 6)
-
-
-def sixfold_volumes(vertices, faces):
-    """Return six times the signed volume (F,) between the origin and each triangle."""
-    corners = np.ascontiguousarray(np.transpose(faces))
-    columns = np.ascontiguousarray(np.transpose(vertices), dtype=np.float64)
-    (x, x1, x2), (y, y1, y2), (z, z1, z2) = (values[corners] for values in columns)
-    return x * (y1 * z2 - z1 * y2) + y * (z1 * x2 - x1 * z2) + z * (x1 * y2 - y1 * x2)
 
 
 def vertex_normals(vertices, faces):

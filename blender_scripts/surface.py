@@ -18,10 +18,9 @@ from blender_scripts.meshes import (
     closed_problem,
     corners,
     face_normals,
-    sixfold_volumes,
     vertex_normals,
 )
-from blender_scripts.portable import cos, cross, dot, norm, sin
+from blender_scripts.portable import cos, cross, dot, norm, sin, sixfold_volumes
 
 # Rays start this far off the surface, so that they do not meet the face they leave.
 RAY_OFFSET = 1e-4
