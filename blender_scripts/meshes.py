@@ -171,7 +171,10 @@ def clean(vertices, faces, marks=None, tolerance=1e-6):
         np.where(at_b, second, np.where(at_c, third, first_corner))
         for first_corner, second, third in ((a, b, c), (b, c, a), (c, a, b))
     )
-    rows = np.argsort((a * len(first) + b) * len(first) + c, kind="stable")
+    codes = (a * len(first) + b) * len(first) + c
+    rows = np.argsort(codes)
+    if (np.diff(codes[rows]) == 0).any():  # the marks of faces on the same vertices stay in order
+        rows = np.argsort(codes, kind="stable")
     used, faces = compacted(np.stack([a[rows], b[rows], c[rows]], axis=1))
     result = vertices[first][used], faces
     return result if marks is None else (*result, np.asarray(marks)[kept[rows]])
