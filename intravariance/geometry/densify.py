@@ -81,9 +81,8 @@ class _Edges:
         among : (V,) takes only the edges between these vertices.
         """
         places = np.arange(faces.size) if among is None else _places_among(faces, among)
-        flat = faces.reshape(-1)
-        first = places // 3 * 3
-        start, end, apex = (flat[first + (places + turn) % 3] for turn in range(3))
+        corners, first = faces.reshape(-1), places // 3 * 3
+        start, end, apex = (corners[first + (places + turn) % 3] for turn in range(3))
         chosen = np.flatnonzero(start < end)
         chosen = chosen[np.argsort(start[chosen] * len(vertices) + end[chosen])]
         other = np.flatnonzero(start > end)
