@@ -5,6 +5,7 @@ Lengths are in units of the unit-sphere radius of the product (area centroid at 
 distance from it 1); z is up.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -69,8 +70,7 @@ def make_defect(kind, vertices, faces, rng, severity, attempts=100):
         except GeometryError as error:
             reason = str(error)
         if not reason:
-            defective.parameters = recorded(defective.parameters)
-            return defective, rejections
+            return replace(defective, parameters=recorded(defective.parameters)), rejections
         rejections.append(reason)
     counted = {reason: rejections.count(reason) for reason in rejections}
     listed = "; ".join(f"{reason} ({count})" for reason, count in counted.items())

@@ -9,7 +9,7 @@ import numpy as np
 from blender_scripts.surface import Surface
 
 
-@dataclass
+@dataclass(frozen=True)
 class Defective:
     """A defective mesh with its ground truth, in the frame and units of the pristine mesh.
 

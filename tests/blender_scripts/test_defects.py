@@ -5,6 +5,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import point_cloud_utils
@@ -261,29 +262,27 @@ def test_turning_a_cylinder_about_its_own_axis_is_refused():
     )
     accepted, _ = make_defect("twist", vertices, faces, np.random.default_rng(0), 0.5)
     assert checks.problem("twist", pristine, accepted) == ""
-    accepted.vertices, accepted.displacement = turned, turned - vertices
-    assert np.linalg.norm(accepted.displacement, axis=1).max() > 0.2
-    assert "departs" in checks.problem("twist", pristine, accepted)
+    wrung = replace(accepted, vertices=turned, displacement=turned - vertices)
+    assert np.linalg.norm(wrung.displacement, axis=1).max() > 0.2
+    assert "departs" in checks.problem("twist", pristine, wrung)
 
 
 def test_the_checks_refuse_what_is_no_defect():
     pristine = Surface(*mesh_of("box"))
     defect = made("bulge", "box")
     elsewhere = defect.displacement + np.array([0.1, 0, 0])
-    defect.displacement = np.where(defect.displacement.any(axis=1)[:, None], elsewhere, 0.0)
-    assert "does not start on the pristine" in checks.problem("bulge", pristine, defect)
-    nothing = made("bulge", "box")
-    nothing.vertices = pristine.vertices
-    nothing.displacement = np.zeros_like(nothing.displacement)
-    assert "0.00% of the area" in checks.problem("bulge", pristine, nothing)
-    unlabelled = made("bulge", "box")
-    at_top = unlabelled.displacement[:, None].any(axis=(1, 2)) & (
-        np.linalg.norm(unlabelled.displacement, axis=1) > 0.06
+    moved = np.where(defect.displacement.any(axis=1)[:, None], elsewhere, 0.0)
+    shifted = replace(defect, displacement=moved)
+    assert "does not start on the pristine" in checks.problem("bulge", pristine, shifted)
+    nothing = replace(
+        defect, vertices=pristine.vertices, displacement=np.zeros_like(defect.displacement)
     )
-    unlabelled.displacement[at_top] = 0.0
+    assert "0.00% of the area" in checks.problem("bulge", pristine, nothing)
+    high = np.linalg.norm(defect.displacement, axis=1) > 0.06
+    unlabelled = replace(defect, displacement=np.where(high[:, None], 0.0, defect.displacement))
     assert checks.problem("bulge", pristine, unlabelled) != ""
-    open_cut = made("hole", "box")
-    open_cut.faces, open_cut.cut = open_cut.faces[1:], open_cut.cut[1:]
+    whole_cut = made("hole", "box")
+    open_cut = replace(whole_cut, faces=whole_cut.faces[1:], cut=whole_cut.cut[1:])
     assert "open edges" in checks.problem("hole", pristine, open_cut)
 
 
@@ -294,9 +293,13 @@ def test_a_hidden_defect_is_refused():
     displacement = np.zeros_like(cavity[0])
     inside = np.abs(cavity[0]).max(axis=1) < 0.4
     displacement[inside] = cavity[0][inside] * -0.2
-    defect = made("bulge", "box")
-    defect.vertices, defect.faces = cavity[0] + displacement, cavity[1]
-    defect.displacement, defect.cut = displacement, np.zeros(len(cavity[1]), dtype=bool)
+    defect = replace(
+        made("bulge", "box"),
+        vertices=cavity[0] + displacement,
+        faces=cavity[1],
+        displacement=displacement,
+        cut=np.zeros(len(cavity[1]), dtype=bool),
+    )
     assert "can be seen" in checks.problem("bulge", pristine, defect)
 
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plausible deformations: each test refuses its fault on a hand-made mesh, and designs pass all."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -186,8 +188,12 @@ def test_a_pushed_part_or_a_drooping_rim_has_no_name(kind):
     sign = 1.0 if kind == "bulge" else -1.0
     drooping = np.linalg.norm(vertices[:, :2] - corner, axis=1) / 0.5
     shift = 0.06 * np.cos(0.5 * np.pi * np.clip(drooping, 0, 1)) ** 2
-    defect.displacement = sign * shift[:, None] * [0.0, 0.0, 1.0]
-    defect.vertices = vertices + defect.displacement
-    top = vertices[:, 2].max()
-    defect.parameters |= {"centre": [*corner, top], "direction": [0.0, 0.0, sign]}
+    displacement = sign * shift[:, None] * [0.0, 0.0, 1.0]
+    place = {"centre": [*corner, vertices[:, 2].max()], "direction": [0.0, 0.0, sign]}
+    defect = replace(
+        defect,
+        vertices=vertices + displacement,
+        displacement=displacement,
+        parameters=defect.parameters | place,
+    )
     assert "come to rest" in checks.problem(kind, pristine, defect)
