@@ -4,7 +4,8 @@
     python benchmarks/build.py            everything (about 15 minutes on 2 cores)
     python benchmarks/build.py --quick    fewer samples
 
-1. The whole of Group 2 from the embedded designs, with an empty cache: time and peak memory.
+1. The whole of Group 2 from the embedded designs, with an empty cache: time, processor time of all
+   processes, and peak memory.
 2. Memory with 1 and 4 times the samples.
 3. Cost of a sample with the reused Blender worker, with a Blender process for each sample, and
    with nothing at all kept from sample to sample.
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -51,8 +52,8 @@ def main() -> None:
 def group2(folder: Path, options: list[str]) -> None:
     """Measure time and peak memory of the main job, base meshes not cached."""
     arguments = ["build", "--group", "2", "--out", folder / "group2.h5", *options]
-    seconds, peak = measure([*arguments, "--cache", folder / "cache"])
-    print(f"iv build --group 2 {' '.join(options)}: {seconds:.0f} s, peak {peak:.0f} MiB")
+    cost = measure([*arguments, "--cache", folder / "cache"])
+    print(f"iv build --group 2 {' '.join(options)}: {cost}")
 
 
 def memory(folder: Path, categories: list[str]) -> None:
@@ -63,9 +64,9 @@ def memory(folder: Path, categories: list[str]) -> None:
         specification.write_text(_multiplied(categories, factor))
         out = folder / f"times{factor}.h5"
         arguments = ["build", "--spec", specification, "--out", out, "--cache", folder / "cache"]
-        seconds, peak = measure(arguments)
-        peaks.append(peak)
-        print(f"{factor} x {', '.join(categories)}: {seconds:.0f} s, peak {peak:.0f} MiB")
+        cost = measure(arguments)
+        peaks.append(cost.peak)
+        print(f"{factor} x {', '.join(categories)}: {cost}")
     print(f"memory, 4 x over 1 x the samples: {peaks[1] / peaks[0]:.2f}")
 
 
@@ -122,9 +123,25 @@ def timed(action) -> float:
     return time.perf_counter() - start
 
 
-def measure(arguments: list[object]) -> tuple[float, float]:
-    """Measure an `iv` command: seconds, and peak MiB of resident memory of all its processes."""
+@dataclass(frozen=True)
+class Cost:
+    """Seconds by the clock; of all processes, processor seconds and peak MiB of resident memory."""
+
+    seconds: float
+    processor: float
+    peak: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.seconds:.0f} s, {self.processor:.1f} s of processor time, "
+            f"peak {self.peak:.0f} MiB"
+        )
+
+
+def measure(arguments: list[object]) -> Cost:
+    """Measure an `iv` command; a process counts until 0.2 s before its end at most."""
     start, peak = time.perf_counter(), 0
+    processor: dict[int, float] = {}
     program = [sys.executable, "-c", "from intravariance.cli import main; main()"]
     process = subprocess.Popen([*program, *map(str, arguments), "--quiet"])
     parent = psutil.Process(process.pid)
@@ -133,13 +150,14 @@ def measure(arguments: list[object]) -> tuple[float, float]:
         for item in [parent, *parent.children(recursive=True)]:
             try:
                 total += item.memory_info().rss
+                processor[item.pid] = sum(item.cpu_times()[:2])
             except psutil.NoSuchProcess:
                 continue
         peak = max(peak, total)
         time.sleep(0.2)
     if process.returncode:
         raise SystemExit(f"{arguments} ended with {process.returncode}")
-    return time.perf_counter() - start, peak / 2**20
+    return Cost(time.perf_counter() - start, sum(processor.values()), peak / 2**20)
 
 
 def _multiplied(categories: list[str], factor: int) -> str:

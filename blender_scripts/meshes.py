@@ -9,7 +9,7 @@ are not bit-reproducible from run to run.
 import bpy
 import numpy as np
 
-from blender_scripts.portable import cross, dot, norm
+from blender_scripts.portable import cross, dot, norm, side_products, sixfold_volumes
 
 CUTTER_ATTRIBUTE = "cutter"
 
@@ -31,9 +31,12 @@ def add_object(vertices, faces, name="part", mark=None):
     faces = np.asarray(faces, dtype=np.int32)
     data = bpy.data.meshes.new(name)
     data.vertices.add(len(vertices))
-    data.vertices.foreach_set("co", np.asarray(vertices, dtype=np.float32).ravel())
+    # attributes take an array as it is, vertices and loops their elements one by one
+    data.attributes["position"].data.foreach_set(
+        "vector", np.asarray(vertices, dtype=np.float32).ravel()
+    )
     data.loops.add(faces.size)
-    data.loops.foreach_set("vertex_index", faces.ravel())
+    data.attributes[".corner_vert"].data.foreach_set("value", faces.ravel())
     data.polygons.add(len(faces))
     data.polygons.foreach_set("loop_start", np.arange(0, faces.size, 3, dtype=np.int32))
     data.update(calc_edges=True)
@@ -49,11 +52,11 @@ def read_triangles(data):
     """Read (vertices, faces, polygon index of each face) of a Blender mesh, triangulated."""
     data.calc_loop_triangles()
     vertices = np.zeros(len(data.vertices) * 3, dtype=np.float32)
-    data.vertices.foreach_get("co", vertices)
+    data.attributes["position"].data.foreach_get("vector", vertices)
     faces = np.zeros(len(data.loop_triangles) * 3, dtype=np.int32)
     data.loop_triangles.foreach_get("vertices", faces)
     polygons = np.zeros(len(data.loop_triangles), dtype=np.int32)
-    data.loop_triangles.foreach_get("polygon_index", polygons)
+    data.loop_triangle_polygons.foreach_get("value", polygons)
     return (
         vertices.reshape(-1, 3).astype(np.float64),
         faces.reshape(-1, 3).astype(np.int64),
@@ -142,7 +145,8 @@ def _around(faces, some, count):
     """Return the rows of all faces that have a vertex, of `count`, in common with faces `some`."""
     near = np.zeros(count, dtype=bool)
     near[some] = True
-    return np.flatnonzero(near[faces].any(axis=1))
+    a, b, c = corners(near, faces)
+    return np.flatnonzero(a | b | c)
 
 
 def clean(vertices, faces, marks=None, tolerance=1e-6):
@@ -154,17 +158,31 @@ def clean(vertices, faces, marks=None, tolerance=1e-6):
     # + 0.0 makes -0.0 0.0, so that equal coordinates are equal bytes
     vertices, faces = np.asarray(vertices, dtype=np.float64) + 0.0, np.asarray(faces)
     order = np.lexsort(vertices.T[::-1])
-    vertices, faces = vertices[order], np.argsort(order)[faces]
-    first, inverse = _groups(np.round(vertices / tolerance).astype(np.int64))
-    faces = inverse[faces]
-    a, b, c = faces.T
-    kept = (a != b) & (b != c) & (c != a)
-    faces = faces[kept]
-    faces = np.take_along_axis(faces, (faces.argmin(axis=1)[:, None] + np.arange(3)) % 3, axis=1)
-    rows = np.lexsort(faces.T[::-1])
-    used, faces = compacted(faces[rows])
+    vertices = vertices[order]
+    first, group = _groups(np.round(vertices / tolerance).astype(np.int64))
+    number = np.zeros_like(group)
+    number[order] = group
+    a, b, c = corners(number, faces)
+    kept = np.flatnonzero((a != b) & (b != c) & (c != a))
+    a, b, c = a[kept], b[kept], c[kept]
+    # each begins at its smallest corner
+    at_b, at_c = (b < a) & (b < c), (c < a) & (c < b)
+    a, b, c = (
+        np.where(at_b, second, np.where(at_c, third, first_corner))
+        for first_corner, second, third in ((a, b, c), (b, c, a), (c, a, b))
+    )
+    codes = (a * len(first) + b) * len(first) + c
+    rows = np.argsort(codes)
+    if (np.diff(codes[rows]) == 0).any():  # the marks of faces on the same vertices stay in order
+        rows = np.argsort(codes, kind="stable")
+    used, faces = compacted(np.stack([a[rows], b[rows], c[rows]], axis=1))
     result = vertices[first][used], faces
-    return result if marks is None else (*result, np.asarray(marks)[kept][rows])
+    return result if marks is None else (*result, np.asarray(marks)[kept[rows]])
+
+
+def corners(values, faces):
+    """Return (3, F, ...) the values (V, ...) at the first, second and third corners of faces."""
+    return np.take(values, np.transpose(faces), axis=0)
 
 
 def _groups(keys):
@@ -172,10 +190,13 @@ def _groups(keys):
 
     Groups are numbered in the order of their keys.
     """
-    order = np.lexsort(keys.T[::-1])
-    ordered = keys[order]
+    x, y, z = np.ascontiguousarray(keys.T)
+    y = y - y.min(initial=0)
+    across = x * (int(y.max(initial=0)) + 1) + y
+    order = np.lexsort((z, across))
+    across, z = across[order], z[order]
     begins = np.ones(len(keys), dtype=bool)
-    begins[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    begins[1:] = (across[1:] != across[:-1]) | (z[1:] != z[:-1])
     group = np.zeros(len(keys), dtype=np.int64)
     group[order] = np.cumsum(begins) - 1
     return order[begins], group
@@ -193,16 +214,18 @@ def unpaired(faces):
 
     Two such faces lie back to back and close each other's gap: both can go.
     """
-    ordered = np.sort(faces, axis=1).astype(np.uint64)
-    size = ordered.max(initial=0) + np.uint64(1)
+    a, b, c = np.ascontiguousarray(faces.T)
+    low, high = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
+    size = high.max(initial=0) + 1
     # these numbers may overflow: faces on the same vertices have the same, others hardly ever
-    numbers = (ordered[:, 0] * size + ordered[:, 1]) * size + ordered[:, 2]
-    places = np.argsort(numbers, kind="stable")
+    numbers = (low * size + (a + b + c - low - high)) * size + high
+    places = np.argsort(numbers)
     same = np.diff(numbers[places]) == 0
     some = np.unique(np.concatenate([places[:-1][same], places[1:][same]]))
     single = np.ones(len(faces), dtype=bool)
     if len(some):
-        _, place, count = np.unique(ordered[some], axis=0, return_inverse=True, return_counts=True)
+        ordered = np.sort(faces[some], axis=1)
+        _, place, count = np.unique(ordered, axis=0, return_inverse=True, return_counts=True)
         single[some] = count[place.reshape(-1)] != 2
     return single
 
@@ -243,17 +266,17 @@ def subdivide_long_edges(vertices, faces, longest, marks=None, rounds=64):
     with_marks = marks is not None
     marks = np.asarray(marks) if with_marks else np.zeros(len(faces), dtype=bool)
     for _ in range(rounds):
-        corners = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)  # (3F, 2)
-        codes = corners[:, 0] * len(vertices) + corners[:, 1]
+        one, other = faces, faces[:, [1, 2, 0]]
+        codes = np.minimum(one, other) * len(vertices) + np.maximum(one, other)
         unique, index = np.unique(codes, return_inverse=True)
-        ends = np.stack([unique // len(vertices), unique % len(vertices)], axis=1)
-        lengths = norm(vertices[ends[:, 0]] - vertices[ends[:, 1]])
-        long = lengths > (longest(vertices[ends].mean(axis=1)) if callable(longest) else longest)
+        one, other = (vertices.take(end, axis=0) for end in np.divmod(unique, len(vertices)))
+        middles = (one + other) / 2
+        long = norm(one - other) > (longest(middles) if callable(longest) else longest)
         if not long.any():
             break
         middle = np.full(len(unique), -1, dtype=np.int64)
         middle[long] = len(vertices) + np.arange(long.sum())
-        vertices = np.concatenate([vertices, vertices[ends[long]].mean(axis=1)])
+        vertices = np.concatenate([vertices, middles[long]])
         faces, marks = _split_faces(faces, middle[index].reshape(-1, 3), vertices, marks)
     return (vertices, faces, marks) if with_marks else (vertices, faces)
 
@@ -349,24 +372,26 @@ def closed_problem(vertices, faces):
 
 def areas(vertices, faces):
     """Return the (F,) area of each triangle."""
-    corners = np.asarray(vertices, dtype=np.float64)[faces]
-    return 0.5 * norm(cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
+    x, y, z = side_products(vertices, faces)
+    return 0.5 * np.sqrt(x * x + y * y + z * z)
+
+
+def face_normals(vertices, faces):
+    """Return the (F, 3) unit normal of each triangle (zero where it has no area)."""
+    x, y, z = side_products(vertices, faces)
+    length = np.maximum(np.sqrt(x * x + y * y + z * z), 1e-30)
+    return np.stack([x / length, y / length, z / length], axis=1)
 
 
 def volume(vertices, faces):
     """Return the signed volume enclosed by a closed mesh."""
-    a, b, c = np.moveaxis(np.asarray(vertices, dtype=np.float64)[faces], 1, 0)
-    return float(dot(a, cross(b, c)).sum() / 6)
+    return float(sixfold_volumes(vertices, faces).sum() / 6)
 
 
 def vertex_normals(vertices, faces):
     """Return (V, 3) area-weighted unit vertex normals."""
-    corners = np.asarray(vertices, dtype=np.float64)[faces]
-    normal = cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     total = np.zeros((len(vertices), 3))
-    for corner in range(3):
-        for axis in range(3):
-            total[:, axis] += np.bincount(
-                faces[:, corner], weights=normal[:, axis], minlength=len(vertices)
-            )
+    for axis, product in enumerate(side_products(vertices, faces)):
+        for corner in np.transpose(faces):
+            total[:, axis] += np.bincount(corner, weights=product, minlength=len(vertices))
     return total / np.maximum(norm(total)[:, None], 1e-30)

@@ -143,8 +143,35 @@ def dot(a, b):
 
 def cross(a, b):
     """Return the vector products of vectors (..., 3), as np.cross does, sooner."""
-    (x, y, z), (u, v, w) = (np.moveaxis(np.asarray(item), -1, 0) for item in (a, b))
-    return np.stack([y * w - z * v, z * u - x * w, x * v - y * u], axis=-1)
+    a, b = np.asarray(a), np.asarray(b)
+    x, y, z = a[..., 0], a[..., 1], a[..., 2]
+    u, v, w = b[..., 0], b[..., 1], b[..., 2]
+    first = y * w - z * v
+    product = np.zeros((*first.shape, 3), dtype=first.dtype)
+    product[..., 0], product[..., 1], product[..., 2] = first, z * u - x * w, x * v - y * u
+    return product
+
+
+def side_products(vertices, faces):
+    """Return x, y and z, (F,) each, of the vector products of two sides of triangles, 0-1 and 0-2.
+
+    vertices (V, 3), faces (F, 3). Their lengths are twice the areas, their directions the normals.
+    """
+    first, second, third = np.ascontiguousarray(np.transpose(faces), dtype=np.intp)
+    sides = []
+    for values in np.ascontiguousarray(np.transpose(vertices), dtype=np.float64):
+        start = values[first]
+        sides.append((values[second] - start, values[third] - start))
+    (x, u), (y, v), (z, w) = sides
+    return y * w - z * v, z * u - x * w, x * v - y * u
+
+
+def sixfold_volumes(vertices, faces):
+    """Return six times the signed volume (F,) between the origin and each triangle."""
+    corners = np.ascontiguousarray(np.transpose(faces), dtype=np.intp)
+    columns = np.ascontiguousarray(np.transpose(vertices), dtype=np.float64)
+    (x, x1, x2), (y, y1, y2), (z, z1, z2) = (values[corners] for values in columns)
+    return x * (y1 * z2 - z1 * y2) + y * (z1 * x2 - x1 * z2) + z * (x1 * y2 - y1 * x2)
 
 
 def norm(vectors):

@@ -4,6 +4,7 @@
 import gc
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 
 import bpy  # noqa: F401  first: with bpy as a module, mathutils can be imported only after it
 
@@ -11,11 +12,20 @@ import bpy  # noqa: F401  first: with bpy as a module, mathutils can be imported
 import numpy as np
 from mathutils.bvhtree import BVHTree
 
-from blender_scripts.meshes import GeometryError, areas, closed_problem, vertex_normals
-from blender_scripts.portable import cos, cross, dot, norm, sin
+from blender_scripts.meshes import (
+    GeometryError,
+    areas,
+    closed_problem,
+    corners,
+    face_normals,
+    vertex_normals,
+)
+from blender_scripts.portable import cos, cross, dot, norm, sin, sixfold_volumes
 
 # Rays start this far off the surface, so that they do not meet the face they leave.
 RAY_OFFSET = 1e-4
+# They go this far, which is beyond every product.
+REACH = 4.0
 
 
 @dataclass(frozen=True)
@@ -51,13 +61,12 @@ class Surface:
     @cached_property
     def centres(self):
         """Return the (F, 3) centroid of each face."""
-        return self.vertices[self.faces].mean(axis=1)
+        return self.mean_of_corners(self.vertices)
 
     @cached_property
     def face_normals(self):
         """Return the (F, 3) unit normal of each face."""
-        a, b, c = np.moveaxis(self.vertices[self.faces], 1, 0)
-        return unit(cross(b - a, c - a))
+        return face_normals(self.vertices, self.faces)
 
     @cached_property
     def normals(self):
@@ -68,6 +77,27 @@ class Surface:
     def edges(self):
         """Return (3 F, 2) corner pairs of every face; an edge of two faces occurs twice."""
         return self.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+
+    @cached_property
+    def lowest(self):
+        """Return the least z of all vertices."""
+        return self.vertices[:, 2].min()
+
+    @cached_property
+    def volume(self):
+        """Return the signed volume that the mesh encloses."""
+        return float(self.sixfold_volumes.sum() / 6)
+
+    @cached_property
+    def sixfold_volumes(self):
+        """Return six times the signed volume (F,) between the origin and each face."""
+        return sixfold_volumes(self.vertices, self.faces)
+
+    @cached_property
+    def boxes(self):
+        """Return the least and greatest coordinates, (F, 3) each, of each face."""
+        a, b, c = corners(self.vertices, self.faces)
+        return np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
 
     @cached_property
     def tree(self):
@@ -87,6 +117,16 @@ class Surface:
         """Say why the mesh is not closed ("" when it is): see `closed_problem`."""
         return closed_problem(self.vertices, self.faces)
 
+    def mean_of_corners(self, values):
+        """Return (F, ...) the mean of values (V, ...) over the corners of each face."""
+        a, b, c = corners(values, self.faces)
+        return (a + b + c) / 3
+
+    def at_corners(self, chosen):
+        """Tell (F,) bool which faces have one of the vertices `chosen` (V,) bool at a corner."""
+        a, b, c = corners(chosen, self.faces)
+        return a | b | c
+
     def kept(self, function):
         """Return function(self), worked out once."""
         if function not in self._kept:
@@ -104,7 +144,7 @@ class Surface:
         nearest = self.tree.find_nearest
         return np.array([nearest(point)[3] for point in points.tolist()])
 
-    def cast(self, points, directions, reach=4.0):
+    def cast(self, points, directions, reach=REACH):
         """Cast rays: (distance (N,), inf where nothing is met within `reach`; face (N,), or -1).
 
         points (N, 3) or (3,), unit directions (N, 3) or (3,). Distances count from `points`.
@@ -120,7 +160,7 @@ class Surface:
                 distance[i], face[i] = length + RAY_OFFSET, index
         return distance, face
 
-    def crossings(self, point, direction, reach=4.0):
+    def crossings(self, point, direction, reach=REACH):
         """List where a ray from `point` (3,) passes the surface: (distance, goes in: bool) each."""
         found, travelled = [], 0.0
         while travelled < reach and len(found) < 16:
@@ -131,20 +171,31 @@ class Surface:
             found.append((travelled, bool(dot(self.face_normals[face[0]], direction) < 0)))
         return found
 
-    def openness(self, points, normals):
-        """Return (N,) shares of the hemisphere over points (N, 3) from which nothing hides them.
+    def is_open(self, points, normals, share):
+        """Yield for each of points (N, 3) whether a share of the hemisphere over it is free.
 
         Tried are 12 directions at most 75 degrees off the unit normals (N, 3).
         """
         across, along = tangents(normals)
-        count = len(HEMISPHERE)
         directions = (
-            HEMISPHERE[None, :, :1] * across[:, None]
-            + HEMISPHERE[None, :, 1:2] * along[:, None]
-            + HEMISPHERE[None, :, 2:] * normals[:, None]
-        ).reshape(-1, 3)
-        distance, _ = self.cast(np.repeat(points, count, axis=0), directions)
-        return np.isinf(distance).reshape(-1, count).mean(axis=1)
+            HEMISPHERE[:, None, :1] * across
+            + HEMISPHERE[:, None, 1:2] * along
+            + HEMISPHERE[:, None, 2:] * normals
+        )
+        starts = (points + RAY_OFFSET * directions).swapaxes(0, 1).tolist()
+        most_hidden = np.floor((1 - share) * len(HEMISPHERE) + 1e-9)
+        for rays in zip(starts, directions.swapaxes(0, 1).tolist(), strict=True):
+            yield self._hidden(*rays, most_hidden) <= most_hidden
+
+    def _hidden(self, starts, directions, enough):
+        """Count the rays that meet something, up to one more than `enough`."""
+        ray_cast, hidden, left = self.tree.ray_cast, 0, len(starts)
+        for start, direction in zip(starts, directions, strict=True):
+            hidden += ray_cast(start, direction, REACH)[2] is not None
+            left -= 1
+            if hidden > enough or hidden + left <= enough:  # the others change nothing
+                break
+        return hidden
 
     def draw(self, rng, count):
         """Draw `count` random places, uniform over the area: (points (N, 3), faces (N,))."""
@@ -164,8 +215,8 @@ class Surface:
         return np.unique(np.searchsorted(cumulative, steps))
 
     def underneath(self, point, normal):
-        """Tell whether a place (3,) belongs to the underside: low, and facing down."""
-        return normal[2] < -0.6 and point[2] < self.vertices[:, 2].min() + 0.3
+        """Tell whether places (..., 3) belong to the underside: low, and facing down."""
+        return (normal[..., 2] < -0.6) & (point[..., 2] < self.lowest + 0.3)
 
     def seed(self, rng, open_share=0.5, tries=200):
         """Draw a random place that is visible from outside and not underneath.
@@ -173,14 +224,36 @@ class Surface:
         Raises GeometryError when none of `tries` places is.
         """
         points, faces = self.draw(rng, tries)
-        for point, face in zip(points, faces, strict=True):
-            normal = self.face_normals[face]
-            if (
-                not self.underneath(point, normal)
-                and self.openness(point[None], normal[None])[0] >= open_share
-            ):
-                return Seed(point, int(face), normal)
+        normals = self.face_normals[faces]
+        rows = np.flatnonzero(~self.underneath(points, normals))
+        for begin in range(0, len(rows), 4):  # one of the first will do mostly
+            some = rows[begin : begin + 4]
+            free = self.is_open(points[some], normals[some], open_share)
+            for row in compress(some, free):
+                return Seed(points[row], int(faces[row]), normals[row])
         raise GeometryError("no surface that is visible from outside")
+
+
+def inside(points, low, high):
+    """Tell which of points (N, 3) lie inside a box, not on its border."""
+    x, y, z = ((points > low) & (points < high)).T
+    return x & y & z
+
+
+def about(points, others, reach):
+    """Return the rows of points (N, 3) that may have one of others (K, 3) within reach.
+
+    In a grid of cells that large, these have one in their own cell or in one beside it.
+    """
+    size = 1.001 * reach
+    low, high = others.min(axis=0) - size, others.max(axis=0) + size
+    rows = np.flatnonzero(inside(points, low, high))
+    own, cells = (np.floor((some - low) / size).astype(np.int64) for some in (points[rows], others))
+    near = np.zeros(cells.max(axis=0) + 3, dtype=bool)
+    near[tuple(cells.T)] = True
+    for axis in range(3):
+        near |= np.roll(near, 1, axis) | np.roll(near, -1, axis)
+    return rows[near[tuple(own.T)]]
 
 
 def unit(vectors):

@@ -18,7 +18,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+# Blender starts a thread for each processor that it may use, and threads that wait for work take
+# processor time from the other workers: let it see one processor while it is loaded.
+processors = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+if processors:
+    os.sched_setaffinity(0, {min(processors)})
 import bpy
+
+if processors:
+    os.sched_setaffinity(0, processors)
 import numpy as np
 
 from blender_scripts import designs

@@ -5,6 +5,7 @@ Lengths are in units of the unit-sphere radius of the product (area centroid at 
 distance from it 1); z is up.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -132,7 +133,7 @@ def _attempt(kind, product, rng, severity, donor):
     except GeometryError as error:
         return None, str(error)
     if not reason:
-        defective.parameters = recorded(defective.parameters)
+        defective = replace(defective, parameters=recorded(defective.parameters))
     return defective, reason
 
 

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from blender_scripts.defects.missing import opens_window, prominent_place
-from blender_scripts.meshes import GeometryError, areas, volume
+from blender_scripts.meshes import GeometryError
 from blender_scripts.portable import arctan2, cos, dot, sin
 from blender_scripts.shaping.cutting import cut_away, tube
 from blender_scripts.shaping.fields import drawn, random_direction, rough_noise
@@ -83,8 +83,7 @@ def broken(surface, rng, severity):
     result = cut_away(surface, cutter, drawn_as, loose=0.25)
     if reason := no_break(surface, result, direction, top):
         raise GeometryError(reason)
-    whole = volume(surface.vertices, surface.faces)
-    gone = 1 - volume(result.vertices, result.faces) / whole
+    gone = 1 - result.surface.volume / surface.volume
     if not LEAST <= gone <= MOST:
         raise GeometryError(f"{gone:.1%} of the volume would break off")
     result.parameters["volume_share"] = float(gone)
@@ -129,7 +128,7 @@ def no_break(surface, result, direction, top=None):
     width = max(np.ptp(dot(points, side)) for side in (across, along))
     if top - edges.mean(dot(points, direction)) < least_deep * width:
         return "a shaving would go, no end or corner"
-    stays = areas(result.vertices, result.faces[~result.cut]).sum()
+    stays = result.surface.areas[~result.cut].sum()
     if stays < (1 - MOST_GONE) * surface.areas.sum():
         return "a whole part would go"
     return ""

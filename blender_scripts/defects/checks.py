@@ -11,10 +11,9 @@ from blender_scripts.defects.plausibility import implausible
 from blender_scripts.defects.scratch import no_scratch
 from blender_scripts.defects.swelling import no_swelling
 from blender_scripts.defects.twist import no_twist
-from blender_scripts.meshes import closed_problem, volume
 from blender_scripts.portable import norm
 from blender_scripts.shaping.result import DISPLACEMENT_THRESHOLD
-from blender_scripts.surface import Surface
+from blender_scripts.surface import Surface, about, inside
 
 # The same number as in annotations/vocabulary.py, which Blender's Python cannot import.
 RIM_WIDTH = 0.03
@@ -69,18 +68,17 @@ def problem(kind, pristine, defect):
       pristine surface.
     """
     limits = LIMITS[kind]
-    surface = Surface(defect.vertices, defect.faces)
+    surface = defect.surface
     if len(surface.faces) == 0:
         return "nothing is left"
     if not np.isfinite(surface.vertices).all():
         return "vertices that are not finite"
     size = norm(defect.displacement)
-    labelled = defect.cut | (size[surface.faces].mean(axis=1) > DISPLACEMENT_THRESHOLD)
+    labelled = defect.cut | (surface.mean_of_corners(size) > DISPLACEMENT_THRESHOLD)
     if defect.cut.any():
-        found = closed_problem(surface.vertices, surface.faces)
-        if found:
-            return f"the cut left {found}"
-        labelled |= _near_rim(surface, defect.rim)
+        if surface.problem:
+            return f"the cut left {surface.problem}"
+        _add_rim(labelled, surface, defect.rim)
     share = surface.areas[labelled].sum() / surface.areas.sum()
     if not limits.least <= share <= limits.most:
         return f"{share:.2%} of the area would be labelled"
@@ -104,9 +102,9 @@ def problem(kind, pristine, defect):
 def _hidden(surface, labelled, limits):
     """Say that too little of the labelled surface can be seen; return "" when enough can."""
     chosen = surface.spread(labelled, 60)
-    seen = surface.openness(surface.centres[chosen], surface.face_normals[chosen]) >= 1 / 6
-    if seen.mean() < limits.visible:
-        return f"only {seen.mean():.0%} of the labelled surface can be seen"
+    seen = list(surface.is_open(surface.centres[chosen], surface.face_normals[chosen], 1 / 6))
+    if np.mean(seen) < limits.visible:
+        return f"only {np.mean(seen):.0%} of the labelled surface can be seen"
     return ""
 
 
@@ -138,15 +136,14 @@ def _deformation_problem(pristine, surface, defect, labelled, distances, limits)
     moved = np.unique(surface.faces[surface.spread(labelled, 200)])
     if pristine.distances(before.vertices[moved]).max() > PRECISION:
         return "the displacement does not start on the pristine surface"
-    if volume(surface.vertices, surface.faces) <= 0:
+    if surface.volume <= 0:
         return "the product is inside out"
     return ""
 
 
 def _cut_problem(kind, pristine, surface, departure, limits):
     """Say what is wrong with a cut; return "" when nothing is."""
-    whole = volume(pristine.vertices, pristine.faces)
-    taken = volume(surface.vertices, surface.faces) <= whole * (1 - 1e-5)
+    taken = surface.volume <= pristine.volume * (1 - 1e-5)
     if kind != "wrong_part" and not taken:
         return "no material went"
     if departure < limits.departure:
@@ -157,25 +154,22 @@ def _cut_problem(kind, pristine, surface, departure, limits):
 def _cut_departure(pristine, surface, defect):
     """Return the depth of a cut: see `problem`."""
     # what is not there any more, and what there was not before
-    low = surface.vertices[surface.faces[defect.cut]].min(axis=(0, 1)) - 0.01
-    high = surface.vertices[surface.faces[defect.cut]].max(axis=(0, 1)) + 0.01
-    around = ((pristine.centres > low) & (pristine.centres < high)).all(axis=1)
+    exposed = surface.vertices[surface.faces[defect.cut].reshape(-1)]
+    around = inside(pristine.centres, exposed.min(axis=0) - 0.01, exposed.max(axis=0) + 0.01)
     removed = surface.distances(pristine.centres[pristine.spread(around, 600)])
     exposed = pristine.distances(surface.centres[surface.spread(defect.cut, 200)])
     return max(removed.max(initial=0.0), float(np.quantile(exposed, 0.9)))
 
 
-def _near_rim(surface, rim):
-    """Return (F,) bool: the faces whose centroid is within RIM_WIDTH of the rim."""
-    near = np.zeros(len(surface.faces), dtype=bool)
+def _add_rim(labelled, surface, rim):
+    """Add to `labelled` (F,) bool the faces whose centroid is within RIM_WIDTH of the rim."""
     if len(rim) == 0:
-        return near
+        return
+    rows = np.flatnonzero(~labelled)
+    rows = rows[about(surface.centres[rows], rim, RIM_WIDTH)]
     tree = KDTree(len(rim))
     for i, point in enumerate(rim.tolist()):
         tree.insert(point, i)
     tree.balance()
-    low, high = rim.min(axis=0) - RIM_WIDTH, rim.max(axis=0) + RIM_WIDTH
-    rows = np.flatnonzero(((surface.centres > low) & (surface.centres < high)).all(axis=1))
     find = tree.find
-    near[rows] = [find(point)[2] < RIM_WIDTH for point in surface.centres[rows].tolist()]
-    return near
+    labelled[rows] = [find(point)[2] < RIM_WIDTH for point in surface.centres[rows].tolist()]

@@ -18,7 +18,7 @@ length. Labelled are the cut faces and the rim.
 
 import numpy as np
 
-from blender_scripts.meshes import GeometryError, areas, boolean
+from blender_scripts.meshes import GeometryError, boolean
 from blender_scripts.portable import cos, norm, power, sin
 from blender_scripts.shaping.cutting import cut_away, tube
 from blender_scripts.shaping.fields import drawn
@@ -92,9 +92,9 @@ def no_crack(surface, result, length, total, jagged):
     length: of the main line. total: of all lines, on both sides of the wall where they go through.
     jagged: how many times longer the line along the middle is than the smooth one.
     """
-    if solids(result.vertices, result.faces) > solids(surface.vertices, surface.faces):
+    if result.surface.kept(solids) > surface.kept(solids):
         return "the crack would separate the product"
-    size = areas(result.vertices, result.faces)
+    size = result.surface.areas
     width = (surface.areas.sum() - size[~result.cut].sum()) / total
     if length < THIN * width:
         return f"the crack would be {length / width:.1f} times as long as wide"

@@ -29,7 +29,7 @@ from blender_scripts.meshes import (
 from blender_scripts.portable import cos, dot, norm, sin
 from blender_scripts.shaping.cutting import border_points
 from blender_scripts.shaping.fields import drawn, random_direction
-from blender_scripts.shaping.pieces import draw_piece, inside, own_solids
+from blender_scripts.shaping.pieces import draw_piece, in_solid, own_solids
 from blender_scripts.shaping.portion import pick_end
 from blender_scripts.shaping.result import Defective, deformed, listed
 from blender_scripts.shaping.topology import solids
@@ -87,7 +87,7 @@ def _move_solid(surface, rng, faces, shift, degrees):
     rest = Surface(surface.vertices, surface.faces[~faces])
     some = rows[:: max(1, len(rows) // 200)]
     before, after = (
-        inside(rest, surface.vertices[some] + share * displacement[some]).mean()
+        in_solid(rest, surface.vertices[some] + share * displacement[some]).mean()
         for share in (0.0, 1.0)
     )
     if after > before + INSIDE:
@@ -110,7 +110,7 @@ def _move_piece(surface, rng, shift, degrees):
     overlap = volume(*rest[:2]) + volume(vertices, faces) - volume(*union[:2])
     if overlap > DEEP * HAIR * piece.section:
         raise GeometryError("the part would pass into the rest")
-    if solids(*union[:2]) != solids(surface.vertices, surface.faces):
+    if solids(Surface(*union[:2])) != surface.kept(solids):
         raise GeometryError("the part would come loose")
     parameters = _parameters("piece", axis, shift, degrees, centre)
     return _labelled(union, motion, axis, piece.level, {**parameters, "level": piece.level})

@@ -62,8 +62,8 @@ def missing(surface, rng, severity):
     result = cut_away(
         surface, (vertices, faces), {"centre": listed(centre), "radius": radius}, loose=0.2
     )
-    whole = volume(surface.vertices, surface.faces)
-    taken = whole - volume(result.vertices, result.faces)
+    whole = surface.volume
+    taken = whole - result.surface.volume
     if reason := no_bite(surface, result, taken / volume(vertices, faces)):
         raise GeometryError(reason)
     gone = taken / whole

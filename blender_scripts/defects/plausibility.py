@@ -24,10 +24,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from blender_scripts.meshes import areas
-from blender_scripts.portable import arccos, cos, cross, dot
+from blender_scripts.meshes import areas, corners, face_normals
+from blender_scripts.portable import arccos, cos, dot
 from blender_scripts.shaping.fields import components
-from blender_scripts.surface import Surface, unit
+from blender_scripts.surface import Surface
 
 TURNED, FOLDED, KINKED = 90.0, 150.0, 30.0
 SLIVER = 0.002
@@ -69,7 +69,8 @@ def implausible(kind, surface, displacement, labelled):
     displacement (V, 3): from the pristine surface to this one. labelled (F,) bool.
     """
     before = surface.vertices - displacement
-    moved = np.flatnonzero(displacement.any(axis=1)[surface.faces].any(axis=1))
+    x, y, z = displacement.T != 0
+    moved = np.flatnonzero(surface.at_corners(x | y | z))
     faces = surface.faces[moved]
     solid = faces[np.minimum(heights(before, faces), heights(surface.vertices, faces)) > SLIVER]
     if len(turned_over(before, surface.vertices, solid)):
@@ -92,16 +93,9 @@ def implausible(kind, surface, displacement, labelled):
 
 def heights(vertices, faces):
     """Return the (F,) least height of each triangle."""
-    corners = vertices[faces]
-    sides = corners - np.roll(corners, -1, axis=1)
-    longest = np.sqrt(dot(sides, sides).max(axis=1))
+    a, b, c = corners(vertices, faces)
+    longest = np.sqrt(np.max([dot(side, side) for side in (a - b, b - c, c - a)], axis=0))
     return 2 * areas(vertices, faces) / np.maximum(longest, 1e-30)
-
-
-def normals(vertices, faces):
-    """Return the (F, 3) unit normal of each triangle."""
-    a, b, c = np.moveaxis(vertices[faces], 1, 0)
-    return unit(cross(b - a, c - a))
 
 
 def turned_over(before, after, faces):
@@ -109,7 +103,7 @@ def turned_over(before, after, faces):
 
     before, after (V, 3): the vertices of the pristine and of the deformed surface. faces (F, 3).
     """
-    cosine = dot(normals(before, faces), normals(after, faces))
+    cosine = dot(face_normals(before, faces), face_normals(after, faces))
     return np.flatnonzero(cosine <= cos(np.radians(TURNED)) + 1e-12)
 
 
@@ -118,7 +112,7 @@ def folded(before, after, faces):
     first, second = _neighbours(faces)
     angles = []
     for vertices in (before, after):
-        own = normals(vertices, faces)
+        own = face_normals(vertices, faces)
         cosine = np.clip(dot(own[first], own[second]), -1.0, 1.0)
         angles.append(np.degrees(arccos(cosine)))
     wrong = (angles[1] > FOLDED) & (angles[1] - angles[0] > KINKED)
@@ -133,7 +127,7 @@ def stretches(before, after, faces):
     """
     metrics = []
     for vertices in (before, after):
-        a, b, c = np.moveaxis(vertices[faces], 1, 0)
+        a, b, c = corners(vertices, faces)
         u, v = b - a, c - a
         metrics.append((dot(u, u), dot(u, v), dot(v, v)))
     (e, f, g), (p, q, r) = metrics
@@ -160,7 +154,7 @@ def largest_piece(surface, labelled):
     """
     near = np.zeros(len(surface.vertices), dtype=bool)
     near[surface.faces[labelled]] = True
-    linking = surface.faces[near[surface.faces].any(axis=1)]
+    linking = surface.faces[surface.at_corners(near)]
     piece = components(linking[:, [0, 1, 1, 2]].reshape(-1, 2), len(surface.vertices))
     piece = piece[surface.faces[labelled, 0]]
     names, piece = np.unique(piece, return_inverse=True)
@@ -190,13 +184,11 @@ def new_intersections(before, surface, moved):
     before (V, 3): the pristine vertices. moved: the rows of the faces that moved, of which each
     pair has one. Faces with a common corner are not counted.
     """
-    reach = surface.vertices[surface.faces[moved]]
-    low, high = reach.min(axis=(0, 1)), reach.max(axis=(0, 1))
-    corners = surface.vertices[surface.faces]
-    near = ((corners.max(axis=1) >= low) & (corners.min(axis=1) <= high)).all(axis=1)
+    lows, highs = surface.boxes
+    x, y, z = ((highs >= lows[moved].min(axis=0)) & (lows <= highs[moved].max(axis=0))).T
     has_moved = np.zeros(len(surface.faces), dtype=bool)
     has_moved[moved] = True
-    rows = np.flatnonzero(near)
+    rows = np.flatnonzero(x & y & z)
     pairs = _overlaps(surface.vertices, surface.faces, rows)
     pairs = pairs[has_moved[pairs].any(axis=1)]
     if len(pairs) == 0:

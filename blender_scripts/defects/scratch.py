@@ -21,7 +21,7 @@ from blender_scripts.portable import cos, cross, dot, norm, sin
 from blender_scripts.shaping.fields import drawn, smooth_step
 from blender_scripts.shaping.paths import STEP, long_path
 from blender_scripts.shaping.result import DISPLACEMENT_THRESHOLD, deformed, listed
-from blender_scripts.surface import Surface, unit
+from blender_scripts.surface import Surface, about, inside, unit
 
 LENGTH, WIDTH, DEPTH = (0.60, 1.30), (0.080, 0.150), (0.018, 0.050)
 SHORTEST, SLENDER = 0.35, 4.0
@@ -71,11 +71,10 @@ def no_scratch(surface, defect):
 
 def _refined(surface, path, reach):
     """Return the surface with short edges within `reach` of the path."""
-    low, high = path.points.min(axis=0) - reach, path.points.max(axis=0) + reach
 
     def longest(points):
         limit = np.full(len(points), np.inf)
-        rows = np.flatnonzero(((points > low) & (points < high)).all(axis=1))
+        rows = about(points, path.points, reach)
         near = path.squared_distances(points[rows]).min(axis=1) < reach * reach
         limit[rows[near]] = FINEST
         return limit
@@ -87,7 +86,7 @@ def _groove(surface, path, half_width, depth):
     """Return the (V, 3) displacement, down inside the groove and up beside it."""
     reach = LIP_END * half_width
     low, high = path.points.min(axis=0) - reach, path.points.max(axis=0) + reach
-    rows = np.flatnonzero(((surface.vertices > low) & (surface.vertices < high)).all(axis=1))
+    rows = np.flatnonzero(inside(surface.vertices, low, high))
     if len(rows) == 0:
         return np.zeros_like(surface.vertices)
     points = surface.vertices[rows]

@@ -82,7 +82,7 @@ def no_swelling(surface, defect):
     if filled < (FILLED_BY_WALL if drawn_as["whole_wall"] else FILLED):
         return "the surface around the seed is too narrow"
     piece = components(pristine.edges, len(pristine.vertices))[pristine.faces[:, 0]]
-    moved = share[pristine.faces].mean(axis=1) > 0.5
+    moved = pristine.mean_of_corners(share) > 0.5
     own = piece == piece[moved.argmax()]
     if pristine.areas[own & moved].sum() > HALF_MOVED * pristine.areas[own].sum():
         return "a whole part moves"
@@ -91,7 +91,7 @@ def no_swelling(surface, defect):
 
 def _unrest(surface, share, centre, direction):
     """Return the share of the greatest shift (V,) that is left in the direction with most left."""
-    border = np.unique(surface.faces[(share[surface.faces] > 0).any(axis=1)])
+    border = np.unique(surface.faces[surface.at_corners(share > 0)])
     offset = surface.vertices[border] - centre
     across, along = tangents(direction)
     angle = arctan2(dot(offset, along), dot(offset, across))
@@ -107,7 +107,7 @@ def _filled(surface, share, direction, radius):
     Each place counts with its share (V,) of the greatest shift.
     """
     facing = np.clip(dot(surface.face_normals, direction), 0.0, None)
-    seen = (surface.areas * facing * share[surface.faces].mean(axis=1)).sum()
+    seen = (surface.areas * facing * surface.mean_of_corners(share)).sum()
     return float(seen / (FLAT_PATCH * radius * radius))
 
 
@@ -190,7 +190,7 @@ def _moving(surface, seed, direction, inside, wall):
     wall : with a thickness above 0, the pieces inside that lie up to twice so far behind the seed's
     piece move with it.
     """
-    edges = surface.edges[inside[surface.edges].all(axis=1)]
+    edges = surface.edges[inside[surface.edges[:, 0]] & inside[surface.edges[:, 1]]]
     piece = components(edges, len(surface.vertices))
     corners = surface.faces[seed.face]
     own = inside & np.isin(piece, piece[corners[inside[corners]]])

@@ -38,7 +38,7 @@ from blender_scripts.meshes import (
 from blender_scripts.portable import cos, cross, dot, norm, power, sin, tan
 from blender_scripts.shaping.cutting import border_points
 from blender_scripts.shaping.fields import random_direction
-from blender_scripts.shaping.pieces import draw_piece, inside, own_solids
+from blender_scripts.shaping.pieces import draw_piece, in_solid, own_solids
 from blender_scripts.shaping.portion import pick_end
 from blender_scripts.shaping.result import DISPLACEMENT_THRESHOLD, Defective, listed
 from blender_scripts.shaping.topology import solids
@@ -78,7 +78,7 @@ def _exchange_solid(surface, faces, donor, others):
     own_points = surface.vertices[np.unique(surface.faces[faces])]
     vertices += _resting(rest, own_points, (low, high), (a * scale, b * scale))
     before, after = (
-        inside(rest, points[:: max(1, len(points) // 200)]).mean()
+        in_solid(rest, points[:: max(1, len(points) // 200)]).mean()
         for points in (own_points, vertices)
     )
     if after > before + INSIDE:
@@ -121,7 +121,7 @@ def _exchange_piece(surface, rng, severity, donor):
     overlap = volume(*rest[:2]) + volume(*part) - volume(*union[:2])
     if overlap > DEEP * HAIR * max(own.section, other.section * scale[0] * scale[1]):
         raise GeometryError("the part would pass into the rest")
-    if solids(*union[:2]) != solids(surface.vertices, surface.faces):
+    if solids(Surface(*union[:2])) != surface.kept(solids):
         raise GeometryError("the part would come loose")
     vertices, faces, is_part = _refined_seam(union, own)
     near = (np.abs(dot(vertices, own.axis)[faces] - own.level) < 1e-5).all(axis=1) & ~is_part

@@ -11,6 +11,7 @@ from blender_scripts.meshes import (
     boolean,
     closed_problem,
     compacted,
+    corners,
     flip_flat_faces,
     ring_faces,
     subdivide_long_edges,
@@ -19,7 +20,7 @@ from blender_scripts.meshes import (
 from blender_scripts.portable import cross, dot, norm
 from blender_scripts.shaping.fields import components
 from blender_scripts.shaping.result import Defective
-from blender_scripts.shaping.topology import parts
+from blender_scripts.shaping.topology import border, parts, pieces
 
 RIM_SPACING = 0.005
 # A piece that a cut leaves loose is a crumb below this share of the area: it falls off.
@@ -58,7 +59,8 @@ def _without_short_edges(vertices, faces, cut):
     """Return (faces, cut) with the ends of every short edge at the rim made one vertex."""
     near = np.zeros(len(vertices), dtype=bool)
     near[faces[cut]] = True
-    edges = faces[near[faces].any(axis=1)][:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    a, b, c = corners(near, faces)
+    edges = faces[a | b | c][:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
     length = norm(vertices[edges[:, 0]] - vertices[edges[:, 1]])
     faces = components(edges[length < SHORT_EDGE], len(vertices))[faces]
     a, b, c = faces.T
@@ -71,34 +73,25 @@ def _without_short_edges(vertices, faces, cut):
 def _without_loose_pieces(surface, vertices, faces, cut, loose):
     """Return (faces, cut, number of dropped pieces); parts that the cut did not touch stay."""
     count, labels = parts(faces)
-    surplus = count - surface.kept(_pieces)
-    pieces = np.unique(labels[cut])
-    if len(pieces) < 2 or surplus < 1:
+    surplus = count - surface.kept(pieces)[0]
+    touched = np.unique(labels[cut])
+    if len(touched) < 2 or surplus < 1:
         return faces, cut, 0
-    size = np.array([areas(vertices, faces[labels == piece]).sum() for piece in pieces])
+    size = np.array([areas(vertices, faces[labels == piece]).sum() for piece in touched])
     total = areas(vertices, faces).sum()
     drop = (size < loose * total) & (size < size.max())
     if surplus > drop.sum():
         raise GeometryError("the cut separates the product")
-    kept = ~np.isin(labels, pieces[drop])
+    kept = ~np.isin(labels, touched[drop])
     return faces[kept], cut[kept], int(drop.sum())
-
-
-def _pieces(surface):
-    """Return the number of connected pieces of a surface."""
-    return parts(surface.faces)[0]
 
 
 def border_points(vertices, faces, cut):
     """Return (K, 3) points along the edges between cut and untouched faces."""
     if not cut.any() or cut.all():
         return np.zeros((0, 3))
-
-    def codes(rows):
-        ends = np.sort(rows[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
-        return np.unique(ends[:, 0] * len(vertices) + ends[:, 1])
-
-    shared = np.intersect1d(codes(faces[cut]), codes(faces[~cut]))
+    ends = border(vertices, faces, cut).ends
+    shared = np.unique(ends[:, 0] * len(vertices) + ends[:, 1])
     a, b = vertices[shared // len(vertices)], vertices[shared % len(vertices)]
     count = np.maximum(np.ceil(norm(b - a) / RIM_SPACING), 1).astype(int)
     row = np.repeat(np.arange(len(count)), count)
@@ -129,10 +122,10 @@ def tube(rings):
 def ball(levels):
     """Return an icosahedron on the unit sphere, every face split in four `levels` times."""
     golden = (1 + np.sqrt(5)) / 2
-    corners = np.array(
+    rectangle = np.array(
         [(-1, golden, 0), (1, golden, 0), (-1, -golden, 0), (1, -golden, 0)], dtype=float
     )
-    vertices = np.concatenate([np.roll(corners, shift, axis=1) for shift in range(3)])
+    vertices = np.concatenate([np.roll(rectangle, shift, axis=1) for shift in range(3)])
     distance = norm(vertices[:, None] - vertices[None])
     near = np.abs(distance - 2.0) < 1e-6
     faces = [

@@ -81,11 +81,12 @@ def rough_noise(rng, longest, octaves=4, roughness=0.8, waves=12):
 def components(edges, count):
     """Return (count,) the smallest vertex number that edges (E, 2) connect each vertex to."""
     labels = np.arange(count)
-    while len(edges):
-        ends = labels[edges]
-        edges = edges[ends[:, 0] != ends[:, 1]]
-        ends = labels[edges]
-        np.minimum.at(labels, ends.max(axis=1), ends.min(axis=1))
+    one, other = np.ascontiguousarray(np.transpose(edges))
+    while len(one):
+        first, second = labels[one], labels[other]
+        apart = np.flatnonzero(first != second)
+        one, other, first, second = (item[apart] for item in (one, other, first, second))
+        np.minimum.at(labels, np.maximum(first, second), np.minimum(first, second))
         jumped = labels[labels]
         while not np.array_equal(jumped, labels):
             labels, jumped = jumped, jumped[jumped]

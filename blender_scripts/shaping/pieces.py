@@ -14,9 +14,9 @@ import numpy as np
 
 from blender_scripts.designs.shapes import box
 from blender_scripts.meshes import GeometryError, areas, boolean
-from blender_scripts.portable import cross, dot
+from blender_scripts.portable import dot
 from blender_scripts.shaping.topology import parts, solids
-from blender_scripts.surface import tangents, unit
+from blender_scripts.surface import Surface, tangents, unit
 
 EXTENT = (0.10, 0.45)  # share of the extent along the axis beyond the plane
 LEAST, MOST = 0.01, 0.35
@@ -90,7 +90,7 @@ def _cut_off(surface, axis, level, block):
     width = max(np.ptp(places[owner == k], axis=(0, 1)).max() for k in range(count))
     if width > WIDEST or size[cap].sum() > SLIM * size[~cap].sum():
         raise GeometryError("what lies beyond the plane does not protrude")
-    if solids(vertices, faces) != 1:
+    if solids(Surface(vertices, faces)) != 1:
         raise GeometryError("what lies beyond the plane is not one part")
     return Piece(axis, level, block, vertices, faces, cap)
 
@@ -153,14 +153,10 @@ def own_solids(surface):
     count, owner = parts(surface.faces)
     if count < 2:
         return []
-    corners = surface.vertices[surface.faces]
-    a, b, c = np.moveaxis(corners, 1, 0)
-    enclosed = np.bincount(owner, dot(a, cross(b, c)), count)
+    enclosed = np.bincount(owner, surface.sixfold_volumes, count)
+    lows, highs = surface.boxes
     share = np.bincount(owner, surface.areas, count) / surface.areas.sum()
-    boxes = [
-        (corners[owner == k].min(axis=(0, 1)), corners[owner == k].max(axis=(0, 1)))
-        for k in range(count)
-    ]
+    boxes = [(lows[owner == k].min(axis=0), highs[owner == k].max(axis=0)) for k in range(count)]
     found = []
     for k in np.flatnonzero((enclosed > 0) & (share >= LEAST) & (share <= MOST)):
         if share[k] == share.max():
@@ -174,7 +170,7 @@ def own_solids(surface):
     return found
 
 
-def inside(surface, points):
+def in_solid(surface, points):
     """Tell which points (N, 3) lie inside the solid: the first face a ray meets is left there."""
     direction = unit(np.array([0.31, 0.17, 0.94]))
     _, face = surface.cast(points, direction)

@@ -2,14 +2,17 @@
 """The result of a defect: the mesh and its ground truth."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
+
+from blender_scripts.surface import Surface
 
 # The same number as in annotations/vocabulary.py, which Blender's Python cannot import.
 DISPLACEMENT_THRESHOLD = 0.002
 
 
-@dataclass
+@dataclass(frozen=True)
 class Defective:
     """A defective mesh with its ground truth, in the frame and units of the pristine mesh.
 
@@ -27,6 +30,11 @@ class Defective:
     cut: np.ndarray
     rim: np.ndarray
     parameters: dict = field(default_factory=dict)
+
+    @cached_property
+    def surface(self):
+        """Return the `Surface` of the mesh."""
+        return Surface(self.vertices, self.faces)
 
 
 def deformed(surface, displacement, parameters):

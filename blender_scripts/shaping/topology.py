@@ -9,9 +9,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from blender_scripts.meshes import clean, compacted, unpaired
-from blender_scripts.portable import cross, dot, norm
+from blender_scripts.meshes import (
+    clean,
+    compacted,
+    corners,
+    face_normals,
+    unpaired,
+)
+from blender_scripts.portable import dot, norm
 from blender_scripts.shaping.fields import components
+from blender_scripts.surface import Surface
 
 
 @dataclass(frozen=True)
@@ -85,13 +92,12 @@ def border(vertices, faces, cut):
     at_cut = np.zeros(size, dtype=bool)
     at_cut[faces[cut]] = True
     # two corners of a face that has an edge at the cut are corners of exposed faces
-    rows = np.flatnonzero(~cut & (at_cut[faces].sum(axis=1) > 1))
+    a, b, c = corners(at_cut, faces)
+    rows = np.flatnonzero(~cut & ((a & b) | (b & c) | (c & a)))
     untouched = _codes(faces[rows], size)
     place = np.flatnonzero(np.isin(untouched, _codes(faces[cut], size)))
     ends = np.stack([untouched[place] // size, untouched[place] % size], axis=1)
-    corners = vertices[faces[rows[place // 3]]]
-    normals = cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals /= np.maximum(norm(normals)[:, None], 1e-30)
+    normals = face_normals(vertices, faces[rows[place // 3]])
     lengths = norm(vertices[ends[:, 0]] - vertices[ends[:, 1]])
     return Border(ends, lengths, normals)
 
@@ -103,14 +109,15 @@ def loops(ends):
     return count, bool((np.bincount(compact.reshape(-1)) == 2).all())
 
 
-def solids(vertices, faces):
-    """Return the number of connected parts of a closed mesh that enclose material, no cavity."""
-    return _solids(vertices, faces, *parts(faces))
+def pieces(surface):
+    """Return the `parts` of a surface."""
+    return parts(surface.faces)
 
 
-def _solids(vertices, faces, count, owner):
-    a, b, c = np.moveaxis(vertices[faces], 1, 0)
-    return int((np.bincount(owner, dot(a, cross(b, c)), count) > 0).sum())
+def solids(surface):
+    """Return the number of connected parts of a closed surface that enclose material, no cavity."""
+    count, owner = surface.kept(pieces)
+    return int((np.bincount(owner, surface.sixfold_volumes, count) > 0).sum())
 
 
 def change(surface, result):
@@ -118,10 +125,10 @@ def change(surface, result):
     parts_before, euler_before, solids_before = surface.kept(_before)
     after, cut = result.faces, result.cut
     count, simple = loops(border(result.vertices, after, cut).ends)
-    (parts_after, owner), euler_after = parts(after), euler_characteristic(after)
+    (parts_after, owner), euler_after = result.surface.kept(pieces), euler_characteristic(after)
     # what stays is common to both surfaces, and closed curves count nothing: the rest differs
     went = euler_before - euler_after + euler_characteristic(after[cut])
-    more = _solids(result.vertices, after, parts_after, owner) - solids_before
+    more = result.surface.kept(solids) - solids_before
     return Change(
         loops=count,
         simple=simple,
@@ -138,7 +145,7 @@ def _before(surface):
     # vertices that lie together in single precision are one in the result of a boolean
     vertices, faces = clean(surface.vertices.astype(np.float32), surface.faces)
     faces = faces[unpaired(faces)]
-    return parts(faces)[0], euler_characteristic(faces), solids(vertices, faces)
+    return parts(faces)[0], euler_characteristic(faces), solids(Surface(vertices, faces))
 
 
 def _codes(faces, size):

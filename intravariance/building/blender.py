@@ -203,8 +203,8 @@ class BlenderWorker:
         command = [sys.executable, script]
         if self.executable is not None:
             command = [str(self.executable), "--background", "--factory-startup", "-noaudio"]
-            command += ["--python-exit-code", "3", "--python", script]
-        # Blender's own threads would compete with the other workers; results do not depend on it.
+            command += ["--threads", "1", "--python-exit-code", "3", "--python", script]
+        # Its own threads would compete with the other workers; results do not depend on them.
         environment = os.environ | {
             "IV_BLENDER_SOCKET": str(theirs.fileno()),
             "IV_BLENDER_SECONDS": str(self.timeout),

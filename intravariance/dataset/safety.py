@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import h5py
@@ -27,7 +28,7 @@ MAX_ATTRIBUTE_BYTES = 65_000
 
 
 @contextmanager
-def reading(what: str) -> Iterator[None]:
+def reading(what: object) -> Iterator[None]:
     """Turn whatever h5py raises about a damaged file into an IntegrityError naming `what`."""
     try:
         yield
@@ -50,7 +51,7 @@ def child_array(
     limit : largest number of rows. IntegrityError when the dataset is not so or fails its checksum.
     """
     dataset = checked_dataset(parent, name, limit)
-    what = _what(parent, name)
+    what = _Place(parent, name)
     found = dataset.dtype
     if found.kind + str(found.itemsize) != dtype:
         raise IntegrityError(f"{what}: has type {found}, expected {np.dtype(dtype)}")
@@ -67,7 +68,7 @@ def child_array(
 def checked_dataset(parent: h5py.Group, name: str, limit: int) -> h5py.Dataset:
     """Return the dataset `name` directly below `parent` when it is safe to read: see the module."""
     dataset = _child(parent, name, h5py.Dataset)
-    what = _what(parent, name)
+    what = _Place(parent, name)
     with reading(what):
         creation = dataset.id.get_create_plist()
         filters = {creation.get_filter(i)[0] for i in range(creation.get_nfilters())}
@@ -97,7 +98,7 @@ def checked_dataset(parent: h5py.Group, name: str, limit: int) -> h5py.Dataset:
 
 def attribute(item: h5py.Group, name: str) -> Any:
     """Read the attribute `name`: str, or a number, or a numeric array."""
-    what = f"{_what(item, '')} attribute {name!r}"
+    what = _Place(item, "", f" attribute {name!r}")
     with reading(what):
         if name not in item.attrs:
             raise IntegrityError(f"{what}: missing")
@@ -112,7 +113,7 @@ def attribute(item: h5py.Group, name: str) -> Any:
 
 
 def _child(parent: h5py.Group, name: str, kind: type) -> Any:
-    what = _what(parent, name)
+    what = _Place(parent, name)
     with reading(what):
         link = parent.get(name, getlink=True)
         if link is None:
@@ -132,5 +133,14 @@ def _is_plain(dtype: np.dtype[Any]) -> bool:
     return dtype.kind in "iufS" and h5py.check_dtype(ref=dtype) is None
 
 
-def _what(parent: h5py.Group, name: str) -> str:
-    return f"{parent.file.filename}: {parent.name.rstrip('/')}/{name}".rstrip("/")
+@dataclass(frozen=True)
+class _Place:
+    """Names a place in a file, for messages: the name is looked up only when it is printed."""
+
+    parent: h5py.Group
+    name: str
+    ending: str = ""
+
+    def __str__(self) -> str:
+        parent = f"{self.parent.file.filename}: {self.parent.name.rstrip('/')}"
+        return f"{parent}/{self.name}".rstrip("/") + self.ending

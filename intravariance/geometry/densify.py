@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from blender_scripts.portable import dot, norm
+from blender_scripts.portable import cross, dot, norm
 from intravariance.errors import InputError
 from intravariance.geometry.mesh import Mesh, mesh_from_arrays
 from intravariance.geometry.topology import directed_edges
@@ -80,21 +80,25 @@ class _Edges:
 
         among : (V,) takes only the edges between these vertices.
         """
-        start, end, apex = (np.roll(faces, -turn, axis=1).reshape(-1) for turn in range(3))
-        chosen = True if among is None else among[start] & among[end]
-        side, twin = np.flatnonzero((start < end) & chosen), np.flatnonzero((start > end) & chosen)
-        side = side[np.argsort(start[side] * len(vertices) + end[side])]
-        twin = twin[np.argsort(end[twin] * len(vertices) + start[twin])]
-        a, b, c, d = start[side], end[side], apex[side], apex[twin]
-        ab, ac, ad = (vertices[corner] - vertices[a] for corner in (b, c, d))
-        normal = _cross(ab, ac) + _cross(ad, ab)
+        places = np.arange(faces.size) if among is None else _places_among(faces, among)
+        corners, first = faces.reshape(-1), places // 3 * 3
+        start, end, apex = (corners[first + (places + turn) % 3] for turn in range(3))
+        chosen = np.flatnonzero(start < end)
+        chosen = chosen[np.argsort(start[chosen] * len(vertices) + end[chosen])]
+        other = np.flatnonzero(start > end)
+        other = other[np.argsort(end[other] * len(vertices) + start[other])]
+        side, twin = places[chosen], places[other]
+        a, b, c, d = start[chosen], end[chosen], apex[chosen], apex[other]
+        origin = vertices.take(a, axis=0)
+        ab, ac, ad = (vertices.take(corner, axis=0) - origin for corner in (b, c, d))
+        normal = cross(ab, ac) + cross(ad, ab)
         normal /= np.maximum(norm(normal)[:, None], 1e-300)
         length = norm(ab)
         size = np.sqrt(np.maximum.reduce([dot(v, v) for v in (ab, ac, ad)]))
         departure = np.maximum(np.abs(dot(ac, normal)), np.abs(dot(ad, normal)))
         flat = departure < _FLAT * size
         # two faces folded onto each other lie in one plane too
-        flat &= (dot(_cross(ab, ac), normal) >= 0) & (dot(_cross(ad, ab), normal) >= 0)
+        flat &= (dot(cross(ab, ac), normal) >= 0) & (dot(cross(ad, ab), normal) >= 0)
         return cls(side, twin, (a, b, c, d), ab, ac, ad, normal, length, size, flat)
 
     def longest_of_a_face(self) -> NDArray[np.bool_]:
@@ -103,6 +107,12 @@ class _Edges:
         each[self.side] = each[self.twin] = self.length
         top = np.repeat(each.reshape(-1, 3).max(axis=1), 3) * (1 - 1e-9)
         return (self.length >= top[self.side]) | (self.length >= top[self.twin])
+
+
+def _places_among(faces: Indices, among: NDArray[np.bool_]) -> Indices:
+    """Return the places in `faces.reshape(-1)` of the edges between some vertices (V,) bool."""
+    chosen = among[faces]
+    return np.flatnonzero(chosen & chosen[:, [1, 2, 0]])
 
 
 def _turn_flat_edges(vertices: Vectors, faces: Indices) -> Indices:
@@ -114,16 +124,17 @@ def _turn_flat_edges(vertices: Vectors, faces: Indices) -> Indices:
         a, b, c, d = edges.corners
         ab, ac, ad, normal = edges.ab, edges.ac, edges.ad, edges.normal
         # the angles opposite the edge add up to more than 180 degrees: cot + cot < 0
-        cotangents = dot(ac, ac - ab) * dot(_cross(ad, ab), normal)
-        cotangents += dot(ad, ad - ab) * dot(_cross(ab, ac), normal)
+        cotangents = dot(ac, ac - ab) * dot(cross(ad, ab), normal)
+        cotangents += dot(ad, ad - ab) * dot(cross(ab, ac), normal)
         smallest = 1e-9 * np.square(edges.size)  # twice the area of each new face, at least
         wanted = edges.flat & (cotangents < -1e-7 * np.square(np.square(edges.size)))
-        wanted &= dot(_cross(ad, ac), normal) > smallest
-        wanted &= dot(_cross(ab - ad, ac - ad), normal) > smallest
+        wanted &= dot(cross(ad, ac), normal) > smallest
+        wanted &= dot(cross(ab - ad, ac - ad), normal) > smallest
         # only an edge that waits, or one of a face that changes now, can be turned next
         among = np.zeros(len(vertices), dtype=bool)
         among[np.concatenate([corner[wanted] for corner in edges.corners])] = True
-        start, end = faces.reshape(-1), np.roll(faces, -1, axis=1).reshape(-1)
+        places = _places_among(faces, among)
+        start, end = faces.reshape(-1)[places], np.roll(faces, -1, axis=1).reshape(-1)[places]
         present = np.minimum(start, end) * len(vertices) + np.maximum(start, end)
         new = np.minimum(c, d) * len(vertices) + np.maximum(c, d)
         turns = np.flatnonzero(wanted)
@@ -185,9 +196,3 @@ def _turned(faces: Indices, cuts: Indices, start: Indices) -> tuple[Indices, ...
     corners = np.take_along_axis(faces, turn, axis=1)
     cuts = np.take_along_axis(cuts, turn, axis=1)
     return (*corners.T, cuts[:, 0], cuts[:, 1])
-
-
-def _cross(a: Vectors, b: Vectors) -> Vectors:
-    """Return (E, 3) cross products, several times faster than `numpy.cross` on many vectors."""
-    (ax, ay, az), (bx, by, bz) = a.T, b.T
-    return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=1)

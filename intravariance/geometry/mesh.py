@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blender_scripts.portable import norm
+from blender_scripts.portable import norm, side_products
 from intravariance.errors import InputError
 
 
@@ -46,9 +46,8 @@ def mesh_from_arrays(vertices: NDArray[Any], faces: NDArray[Any]) -> Mesh:
 
 def triangle_areas(mesh: Mesh) -> NDArray[np.float64]:
     """Return the (F,) float64 area of each triangle."""
-    corners = mesh.vertices.astype(np.float64)[mesh.faces]  # (F, 3, 3)
-    edges = corners[:, 1:] - corners[:, :1]  # (F, 2, 3)
-    return np.asarray(0.5 * norm(np.cross(edges[:, 0], edges[:, 1])))
+    x, y, z = side_products(mesh.vertices, mesh.faces)
+    return np.asarray(0.5 * np.sqrt(x * x + y * y + z * z))
 
 
 def to_unit_sphere(mesh: Mesh) -> Mesh:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotations.vocabulary import DISPLACEMENT_THRESHOLD, RIM_WIDTH
-from blender_scripts.portable import cos, dot, norm, normal, random_rotation, sin
+from blender_scripts.portable import cos, dot, norm, normal, random_rotation, side_products, sin
 from intravariance.geometry.mesh import Mesh, mesh_from_arrays
 
 PoseKind = Literal["canonical", "z", "so3"]
@@ -95,16 +95,17 @@ def sample_surface(mesh: Mesh, count: int, rng: np.random.Generator) -> SurfaceP
     Written here rather than taken from trimesh because the barycentric weights are needed: they
     carry the displacement from the vertices to the points exactly, also on sliver triangles.
     """
-    corners = mesh.vertices.astype(np.float64)[mesh.faces]  # (F, 3, 3)
-    cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    double_area = norm(cross)
+    x, y, z = side_products(mesh.vertices, mesh.faces)
+    double_area = np.sqrt(x * x + y * y + z * z)
     cumulative = np.cumsum(double_area)
     face = np.searchsorted(cumulative, rng.random(count) * cumulative[-1], side="right")
     face = np.minimum(face, len(mesh.faces) - 1)
     root, share = np.sqrt(rng.random(count)), rng.random(count)
     weights = np.stack([1 - root, root * (1 - share), root * share], axis=1)  # (N, 3)
-    points = (weights[:, :, None] * corners[face]).sum(axis=1)
-    normals = cross[face] / np.maximum(double_area[face], 1e-300)[:, None]
+    corners = mesh.vertices.astype(np.float64)[mesh.faces[face]]  # (N, 3, 3)
+    points = (weights[:, :, None] * corners).sum(axis=1)
+    normals = np.stack([x[face], y[face], z[face]], axis=1)
+    normals /= np.maximum(double_area[face], 1e-300)[:, None]
     return SurfacePoints(face, weights, points, normals)
 
 
@@ -131,8 +132,11 @@ def label_points(
     if len(rim):
         from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
 
-        distance, _ = cKDTree(rim).query(points, distance_upper_bound=RIM_WIDTH)
-        labels |= np.isfinite(distance)
+        reach = 1.001 * RIM_WIDTH  # of the box that holds all points in question
+        inside = (points > rim.min(axis=0) - reach) & (points < rim.max(axis=0) + reach)
+        rows = np.flatnonzero(inside.all(axis=1))
+        distance, _ = cKDTree(rim).query(points[rows], distance_upper_bound=RIM_WIDTH)
+        labels[rows] |= np.isfinite(distance)
     return np.asarray(labels, dtype=np.uint8)
 
 

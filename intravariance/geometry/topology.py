@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blender_scripts.portable import dot
+from blender_scripts.portable import sixfold_volumes
 from intravariance.geometry.mesh import Mesh, triangle_areas
 
 MAX_EDGE = 0.04
@@ -55,5 +55,4 @@ def signed_volume(mesh: Mesh) -> float:
 
 def signed_volumes(mesh: Mesh) -> NDArray[np.float64]:
     """Return the (F,) float64 volume of the tetrahedron of each face and the origin."""
-    a, b, c = np.moveaxis(mesh.vertices.astype(np.float64)[mesh.faces], 1, 0)
-    return np.asarray(dot(a, np.cross(b, c)) / 6)
+    return np.asarray(sixfold_volumes(mesh.vertices, mesh.faces) / 6)

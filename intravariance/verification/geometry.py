@@ -70,22 +70,26 @@ class Deviation:
 
 @dataclass(frozen=True)
 class _Product:
-    """A template's surface, the noise of its samples, how densely points lie on it, the mean
-    distances (K,) simulated at noise levels (K,), and the mean cosine of the normals simulated at
-    the level expected."""
+    """A template's surface, the noise of its samples, how densely points lie on it (None without
+    probes), the mean distances (K,) simulated at noise levels (K,), and the mean cosine of the
+    normals simulated at the level expected."""
 
     surface: TemplateSurface
     sigma: float
-    density: TemplateDensity
+    density: TemplateDensity | None
     cosine: float
     sigmas: NDArray[np.float64]
     distances: NDArray[np.float64]
 
 
 class CategoryGeometry:
-    """Templates of one category, and its samples compared with them. Templates come first."""
+    """Templates of one category, and its samples compared with them. Templates come first.
 
-    def __init__(self, expected: Expected, rng: np.random.Generator) -> None:
+    probes : whether what only the probes look at is worked out too.
+    """
+
+    def __init__(self, expected: Expected, rng: np.random.Generator, probes: bool) -> None:
+        self._probes = probes
         self.deviations: list[Deviation] = []
         self.normals_problems: list[str] = []
         self._expected = expected
@@ -119,8 +123,8 @@ class CategoryGeometry:
 
     def compare(self, sample: Sample) -> Fit | None:
         """Compare a sample with its template: fills `deviations` and `normals_problems`, and
-        returns how the points labelled normal lie on the template (None without a template or
-        without such points)."""
+        returns how the points labelled normal lie on the template (None without a template,
+        without such points, or without probes)."""
         product = self._products.get(sample.subcategory)
         if product is None:
             return None
@@ -144,6 +148,8 @@ class CategoryGeometry:
                 f"{sample.id}: the mean cosine of its normals with the template's is {cosine:.2f}, "
                 f"expected above {limit:.2f}"
             )
+        if not self._probes:
+            return None
         return fit(product.surface, offsets, product.sigma, self._rng)
 
     def _product(self, mesh: Mesh, sigma: float) -> _Product:
@@ -155,7 +161,7 @@ class CategoryGeometry:
             [simulate(mesh, surface, level, self._rng) for level in sigmas]
         )
         cosine = float(np.interp(sigma, sigmas, cosines))
-        density = TemplateDensity(surface.points, sigma, self._rng)
+        density = TemplateDensity(surface.points, sigma, self._rng) if self._probes else None
         return _Product(surface, sigma, density, cosine, sigmas, distances)
 
     def _record(

@@ -178,7 +178,8 @@ class _Verification:
 
     def _category(self, category: str) -> None:
         """Check the samples of a category, templates first."""
-        geometry = CategoryGeometry(self.expected, generator(0, "verify", category))
+        rng = generator(0, "verify", category)
+        geometry = CategoryGeometry(self.expected, rng, self.probes)
         records = [record for record in self.dataset if record.category == category]
         for record in sorted(records, key=lambda record: record.split != "train"):
             sample = self._sample(record)
@@ -188,8 +189,9 @@ class _Verification:
             if sample.split == "train":
                 geometry.add_template(sample)
             fitted = geometry.compare(sample)
-            tree = geometry.training_tree()
-            if self.probes and sample.split == "test" and tree is not None:
+            if not self.probes or sample.split != "test":
+                continue
+            if (tree := geometry.training_tree()) is not None:
                 place, density = self.places[sample.id], geometry.density(sample)
                 self.measured.append(measure(sample, place, fitted, density, tree))
         if self.imported:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import point_cloud_utils
@@ -30,7 +31,7 @@ from blender_scripts.meshes import (
 )
 from blender_scripts.shaping.cutting import RIM_SPACING, ball, tube
 from blender_scripts.shaping.fields import components, rough_noise, smooth_step
-from blender_scripts.surface import Surface, dot, tangents
+from blender_scripts.surface import HEMISPHERE, Surface, about, dot, tangents
 
 CUTS = [kind for kind, item in DEFECT_TYPES.items() if item.kind == "cut"]
 DEFORMATIONS = [kind for kind, item in DEFECT_TYPES.items() if item.kind == "deformation"]
@@ -265,29 +266,27 @@ def test_turning_a_cylinder_about_its_own_axis_is_refused():
     )
     accepted, _ = make_defect("twist", vertices, faces, np.random.default_rng(0), 0.5)
     assert checks.problem("twist", pristine, accepted) == ""
-    accepted.vertices, accepted.displacement = turned, turned - vertices
-    assert np.linalg.norm(accepted.displacement, axis=1).max() > 0.2
-    assert "departs" in checks.problem("twist", pristine, accepted)
+    wrung = replace(accepted, vertices=turned, displacement=turned - vertices)
+    assert np.linalg.norm(wrung.displacement, axis=1).max() > 0.2
+    assert "departs" in checks.problem("twist", pristine, wrung)
 
 
 def test_the_checks_refuse_what_is_no_defect():
     pristine = Surface(*mesh_of("box"))
     defect = made("bulge", "box")
     elsewhere = defect.displacement + np.array([0.1, 0, 0])
-    defect.displacement = np.where(defect.displacement.any(axis=1)[:, None], elsewhere, 0.0)
-    assert "does not start on the pristine" in checks.problem("bulge", pristine, defect)
-    nothing = made("bulge", "box")
-    nothing.vertices = pristine.vertices
-    nothing.displacement = np.zeros_like(nothing.displacement)
-    assert "0.00% of the area" in checks.problem("bulge", pristine, nothing)
-    unlabelled = made("bulge", "box")
-    at_top = unlabelled.displacement[:, None].any(axis=(1, 2)) & (
-        np.linalg.norm(unlabelled.displacement, axis=1) > 0.06
+    moved = np.where(defect.displacement.any(axis=1)[:, None], elsewhere, 0.0)
+    shifted = replace(defect, displacement=moved)
+    assert "does not start on the pristine" in checks.problem("bulge", pristine, shifted)
+    nothing = replace(
+        defect, vertices=pristine.vertices, displacement=np.zeros_like(defect.displacement)
     )
-    unlabelled.displacement[at_top] = 0.0
+    assert "0.00% of the area" in checks.problem("bulge", pristine, nothing)
+    high = np.linalg.norm(defect.displacement, axis=1) > 0.06
+    unlabelled = replace(defect, displacement=np.where(high[:, None], 0.0, defect.displacement))
     assert checks.problem("bulge", pristine, unlabelled) != ""
-    open_cut = made("hole", "box")
-    open_cut.faces, open_cut.cut = open_cut.faces[1:], open_cut.cut[1:]
+    whole_cut = made("hole", "box")
+    open_cut = replace(whole_cut, faces=whole_cut.faces[1:], cut=whole_cut.cut[1:])
     assert "open edges" in checks.problem("hole", pristine, open_cut)
 
 
@@ -298,9 +297,13 @@ def test_a_hidden_defect_is_refused():
     displacement = np.zeros_like(cavity[0])
     inside = np.abs(cavity[0]).max(axis=1) < 0.4
     displacement[inside] = cavity[0][inside] * -0.2
-    defect = made("bulge", "box")
-    defect.vertices, defect.faces = cavity[0] + displacement, cavity[1]
-    defect.displacement, defect.cut = displacement, np.zeros(len(cavity[1]), dtype=bool)
+    defect = replace(
+        made("bulge", "box"),
+        vertices=cavity[0] + displacement,
+        faces=cavity[1],
+        displacement=displacement,
+        cut=np.zeros(len(cavity[1]), dtype=bool),
+    )
     assert "can be seen" in checks.problem("bulge", pristine, defect)
 
 
@@ -379,10 +382,36 @@ def test_frames_and_openness():
     assert np.allclose(np.cross(across, along), normals)
     assert np.allclose(dot(across, along), 0)
     surface = Surface(*mesh_of("box"))
-    assert (surface.openness(surface.centres[::500], surface.face_normals[::500]) == 1).all()
+    assert all(surface.is_open(surface.centres[::500], surface.face_normals[::500], 1.0))
     vessel_surface = Surface(*mesh_of("vessel"))
     bottom = vessel_surface.vertices[:, 2].min()
     for seed in range(20):
         place = vessel_surface.seed(np.random.default_rng(seed))
-        assert vessel_surface.openness(place.point[None], place.normal[None])[0] >= 0.5
+        assert all(vessel_surface.is_open(place.point[None], place.normal[None], 0.5))
         assert place.normal[2] > -0.6 or place.point[2] > bottom + 0.3
+
+
+@pytest.mark.parametrize("share", [1 / 6, 0.5, 0.75, 1.0])
+def test_a_place_is_open_when_that_share_of_all_rays_meets_nothing(share):
+    surface = Surface(*mesh_of("vessel"))
+    points, faces = surface.draw(np.random.default_rng(1), 60)
+    normals = surface.face_normals[faces]
+    across, along = tangents(normals)
+    frames = np.stack([across, along, normals], axis=1)
+    free = [
+        np.isinf(surface.cast(point, HEMISPHERE @ frame)[0]).mean()
+        for point, frame in zip(points, frames, strict=True)
+    ]
+    found = list(surface.is_open(points, normals, share))
+    assert found == [value >= share for value in free]
+    assert len(set(found)) == 2
+
+
+def test_points_about_others_are_all_those_within_reach():
+    rng = np.random.default_rng(3)
+    points, others = rng.uniform(-1, 1, (2000, 3)), rng.uniform(-0.5, 0.4, (60, 3))
+    distances = np.linalg.norm(points[:, None] - others, axis=2).min(axis=1)
+    rows = about(points, others, 0.1)
+    assert set(np.flatnonzero(distances < 0.1)) <= set(rows)
+    assert distances[rows].max() < 0.1 * 2 * 1.001 * 3**0.5
+    assert len(rows) < len(points) / 4

@@ -114,6 +114,16 @@ def test_vector_products_and_lengths_are_numpys_to_the_bit():
     assert np.array_equal(portable.norm(a), np.sqrt(np.square(a).sum(axis=-1)))
 
 
+def test_side_products_and_volumes_of_triangles_are_those_of_vectors_to_the_bit():
+    rng = np.random.default_rng(5)
+    vertices, faces = rng.standard_normal((200, 3)), rng.integers(0, 200, (500, 3), dtype=np.int32)
+    a, b, c = np.moveaxis(vertices[faces], 1, 0)
+    found = np.stack(portable.side_products(vertices, faces), axis=1)
+    assert np.array_equal(found, np.cross(b - a, c - a))
+    volumes = portable.sixfold_volumes(vertices, faces)
+    assert np.array_equal(volumes, portable.dot(a, np.cross(b, c)))
+
+
 def test_random_rotations_are_uniform_and_right_handed():
     rng = np.random.default_rng(1)
     turns = np.array([portable.random_rotation(rng) for _ in range(2000)])

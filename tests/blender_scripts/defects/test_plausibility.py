@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plausible deformations: each test refuses its fault on a hand-made mesh, and designs pass all."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,7 +14,7 @@ pytest.importorskip("bpy", reason="Blender is not installed: pip install '.[blen
 from blender_scripts import designs
 from blender_scripts.defects import checks, make_defect, plausibility
 from blender_scripts.designs import shapes
-from blender_scripts.meshes import join
+from blender_scripts.meshes import face_normals, join
 from blender_scripts.shaping.fields import fitted
 from blender_scripts.surface import Surface
 from tests.blender_scripts.test_defects import prepared
@@ -167,7 +169,7 @@ def test_deformed_designs_keep_their_limits(names, kind, seed, severity):
     mesh = product(*names)
     defect, _ = make_defect(kind, *mesh, np.random.default_rng(seed), severity)
     before, faces = defect.vertices - defect.displacement, defect.faces
-    a, b = (plausibility.normals(x, faces) for x in (before, defect.vertices))
+    a, b = (face_normals(x, faces) for x in (before, defect.vertices))
     solid = plausibility.heights(before, faces) > 2 * plausibility.SLIVER
     assert ((a * b).sum(axis=1)[solid] > 0).all()
     jump = np.linalg.norm(np.diff(defect.displacement[faces], axis=1), axis=2)
@@ -186,8 +188,12 @@ def test_a_pushed_part_or_a_drooping_rim_has_no_name(kind):
     sign = 1.0 if kind == "bulge" else -1.0
     drooping = np.linalg.norm(vertices[:, :2] - corner, axis=1) / 0.5
     shift = 0.06 * np.cos(0.5 * np.pi * np.clip(drooping, 0, 1)) ** 2
-    defect.displacement = sign * shift[:, None] * [0.0, 0.0, 1.0]
-    defect.vertices = vertices + defect.displacement
-    top = vertices[:, 2].max()
-    defect.parameters |= {"centre": [*corner, top], "direction": [0.0, 0.0, sign]}
+    displacement = sign * shift[:, None] * [0.0, 0.0, 1.0]
+    place = {"centre": [*corner, vertices[:, 2].max()], "direction": [0.0, 0.0, sign]}
+    defect = replace(
+        defect,
+        vertices=vertices + displacement,
+        displacement=displacement,
+        parameters=defect.parameters | place,
+    )
     assert "come to rest" in checks.problem(kind, pristine, defect)

@@ -37,6 +37,12 @@ def test_versions(blender):
     assert blender.versions()["blender"].startswith("4.5")
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="not on this system")
+def test_blender_loaded_on_one_processor_may_use_all_of_them_afterwards(blender):
+    blender.versions()
+    assert os.sched_getaffinity(blender._process.pid) == os.sched_getaffinity(0)
+
+
 def test_the_same_request_gives_the_same_defect_in_another_process(blender, cone):
     here = blender.defect("missing", cone, [0, 1, 2], 0.5)
     with BlenderWorker() as other:
