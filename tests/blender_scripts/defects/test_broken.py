@@ -9,7 +9,7 @@ pytest.importorskip("bpy", reason="Blender is not installed: pip install '.[blen
 from blender_scripts.defects import make_defect
 from blender_scripts.defects.broken import DEPTH, FIRST_END, Shard
 from blender_scripts.meshes import closed_problem
-from blender_scripts.shaping.pieces import inside
+from blender_scripts.shaping.pieces import in_solid
 from blender_scripts.shaping.topology import change
 from blender_scripts.surface import Surface
 from tests.blender_scripts.test_defects import mesh_of
@@ -38,7 +38,7 @@ def test_the_cutter_is_closed_and_holds_the_points_that_are_deeper_than_its_bord
     depths = piece.depths(points)
     clear = np.abs(depths - 1) > 0.03  # the cutter's sides are made of flat faces
     # a ray that meets an edge may tell wrong
-    assert ((depths < 1)[clear] != inside(cutter, points)[clear]).sum() <= 2
+    assert ((depths < 1)[clear] != in_solid(cutter, points)[clear]).sum() <= 2
     assert 30 < (depths < 1).sum() < len(points) - 30
 
 

@@ -56,7 +56,7 @@ def test_the_kind_that_needs_a_donor_is_called_as_in_the_vocabulary():
 def test_the_product_stays_one_closed_solid(pots):
     for defect in pots[2]:
         assert closed_problem(defect.vertices, defect.faces) == ""
-        assert solids(defect.vertices, defect.faces) == 1
+        assert solids(defect.surface) == 1
         assert genus(defect.faces) == 0
 
 
@@ -118,7 +118,7 @@ def test_a_solid_of_its_own_is_exchanged_without_a_cut():
             continue
         kinds.add(defect.parameters["part"])
         if defect.parameters["part"] == "solid":
-            assert solids(defect.vertices, defect.faces) == 2
+            assert solids(defect.surface) == 2
             assert closed_problem(defect.vertices, defect.faces) == ""
             # the table below it is untouched
             assert defect.vertices[np.unique(defect.faces[defect.cut])][:, 2].min() > 0.2
