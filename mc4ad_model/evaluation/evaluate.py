@@ -89,9 +89,9 @@ def evaluate_category(
         products for a rate; named.
     """
     check_records(records)
-    for rate in false_alarms:
-        check_clouds(np.size(normal), rate, records[0].category)
     category = records[0].category
+    for rate in false_alarms:
+        check_clouds(np.size(normal), rate, category)
     reset_peak_memory()
     if isinstance(scorer, Transductive):
         scorer.look_at(record.points for record in records)
@@ -102,8 +102,7 @@ def evaluate_category(
         if np.size(normal):
             row = replace(row, p_value=p_value(normal, row.object_score))
         rows.append(row)
-    seconds = sum(row.seconds for row in rows)
-    memory, memory_of = peak_memory()
+    seconds, (memory, memory_of) = sum(row.seconds for row in rows), peak_memory()
     thresholds = {rate: alarm_threshold(normal, rate) for rate in false_alarms}
     return CategoryEvaluation(
         category=category,

@@ -43,10 +43,8 @@ def make_leaderboard(
 
     Parameters
     ----------
-    out
-        Its folder, see `leaderboard.board`.
-    jobs
-        How many rows and seeds run at a time; None for one for each core at hand.
+    out : its folder, see `leaderboard.board`
+    jobs : how many rows and seeds run at a time; None for one for each core at hand
 
     Raises
     ------
@@ -80,10 +78,14 @@ def make_leaderboard(
             folder=out,
         )
         tables = all_tables(board)
-        for name, content in contents(board, tables).items():
-            with writing(out / name):
-                write_whole(out / name, content)
+        _write(board, tables)
     return board, tables
+
+
+def _write(board: Board, tables: list[Table]) -> None:
+    for name, content in contents(board, tables).items():
+        with writing(board.folder / name):
+            write_whole(board.folder / name, content)
 
 
 def examined(jobs: Sequence[Job], dataset: Dataset) -> Done:

@@ -122,7 +122,7 @@ def compare_stages(
     calibration: tuple[Scores, Scores] | None = None,
     remainder: Remainder | None = None,
 ) -> StageComparison:
-    """Both scorers alone and in two stages.
+    """Compare both scorers alone and in two stages.
 
     Parameters
     ----------
@@ -131,8 +131,7 @@ def compare_stages(
     anomalous : (B,) 0 or 1, of the objects
     first, second : V_P's and V_O's scores of all objects
     share : b, of the batch or of normal products
-    calibration
-        V_P's and V_O's scores of normal products; None accepts the lowest of the batch.
+    calibration : their scores of normal products; None accepts the lowest of the batch
     remainder
         What is left to do after V_P where V_O goes on from what V_P found; None where it does not.
     """

@@ -89,10 +89,8 @@ def deform(
 
     Parameters
     ----------
-    points, normals
-        (N, 3) float64.
-    frozen
-        `draw_frozen`'s answer for the same config.
+    points, normals : (N, 3) float64
+    frozen : `draw_frozen`'s answer for the same config
 
     Returns
     -------

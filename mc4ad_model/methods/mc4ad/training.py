@@ -29,12 +29,9 @@ def train(
 
     Parameters
     ----------
-    samples
-        What the network is trained on.
-    machine
-        `loaders` processes make the samples; the result does not depend on them.
-    ranks
-        The processes that train together; None for those of torchrun, if there are any.
+    samples : what the network is trained on
+    machine : `loaders` processes make the samples; the result does not depend on them
+    ranks : those that train together; None for those of torchrun, if there are any
 
     Raises
     ------
@@ -67,13 +64,8 @@ def train(
         pin_memory=device.type == "cuda",
     )
     started = time.monotonic()
-    shown = track(
-        _from_workers(batches, run.category),
-        total - first,
-        f"train {run.category}",
-        quiet,
-        trainer.note,
-    )
+    made = _from_workers(batches, run.category)
+    shown = track(made, total - first, f"train {run.category}", quiet, trainer.note)
     stopped = _steps(trainer, shown, total, run.category)
     return trainer.trained(time.monotonic() - started, total - first, stopped)
 
