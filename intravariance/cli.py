@@ -7,11 +7,12 @@ and a broken or missing extra breaks its own command only.
 
 from __future__ import annotations
 
+import errno
 from importlib.metadata import EntryPoint, entry_points, version
 
 import click
 
-from intravariance.errors import BackendUnavailable, IVError
+from intravariance.errors import BackendUnavailable, InputError, IVError
 
 # One line each, so that `iv --help` need not import the commands; others show without a line.
 SUMMARIES = {
@@ -28,6 +29,7 @@ SUMMARIES = {
     "labels": "Give clouds to CloudCompare, take hand labels back, measure their agreement.",
     "leaderboard": "Compare methods with several seeds on a file: tables, significance, a page.",
     "predict": "Score new scans with a trained run: scores, decisions, pictures of the worst.",
+    "pretrain": "Make a Point-MAE encoder: trained on a file's templates, or from a checkpoint.",
     "preview": "Draw a contact sheet of a dataset file: templates and defects, labels in colour.",
     "quality-control": "Run a fast and an accurate method in two stages (HQC): cost and gain.",
     "reproduce": "Train and evaluate a table of the paper, and print it beside the published one.",
@@ -70,6 +72,11 @@ class LazyGroup(click.Group):
         except IVError as error:
             click.echo(f"iv: error: {error}", err=True)
             ctx.exit(error.exit_code)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            click.echo(f"iv: error: {error.filename}: the name is too long", err=True)
+            ctx.exit(InputError.exit_code)
         except ModuleNotFoundError as error:
             extra = EXTRAS.get((error.name or "").partition(".")[0])
             if extra is None:

@@ -9,6 +9,7 @@ itself, filters that HDF5 has built in, fixed-size types, sizes that the caller 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -93,7 +94,35 @@ def checked_dataset(parent: h5py.Group, name: str, limit: int) -> h5py.Dataset:
     # hide a stream that inflates to gigabytes.
     if stored > nbytes + 64 or (chunks and any(c > n for c, n in zip(chunks, shape, strict=True))):
         raise IntegrityError(f"{what}: stores {stored} bytes for {nbytes} bytes of data; refused")
+    with reading(what):
+        fault = _chunk_fault(dataset, filters) if chunks else _row_fault(stored, nbytes)
+    if fault:
+        raise IntegrityError(f"{what}: {fault}; refused")
     return dataset
+
+
+def _row_fault(stored: int, nbytes: int) -> str:
+    """Say that a dataset without chunks does not store all that it declares; "" if it does."""
+    return "" if stored == nbytes else f"stores {stored} of the {nbytes} bytes that it declares"
+
+
+def _chunk_fault(dataset: h5py.Dataset, filters: set[int]) -> str:
+    """Say what is wrong with the stored chunks, before HDF5 reads one; "" for nothing.
+
+    The library takes a checksum's 4 bytes off a stored size without looking whether there are any,
+    and gives memory to all rows that are declared, whether they are stored or not.
+    """
+    chunks = dataset.chunks
+    largest = math.prod(chunks) * dataset.dtype.itemsize + 64
+    least = 5 if h5z.FILTER_FLETCHER32 in filters else 1
+    declared = math.prod(-(-n // c) for n, c in zip(dataset.shape, chunks, strict=True))
+    if (count := dataset.id.get_num_chunks()) != declared:
+        return f"stores {count} of the {declared} chunks that it declares"
+    for number in range(count):
+        size = dataset.id.get_chunk_info(number).size
+        if not least <= size <= largest:
+            return f"a chunk of {size} bytes, expected {least} to {largest}"
+    return ""
 
 
 def attribute(item: h5py.Group, name: str) -> Any:

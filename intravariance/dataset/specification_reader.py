@@ -50,7 +50,7 @@ def load_specification(path: Path) -> Specification:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"--spec {path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # an integer of thousands of digits is one too
         raise InputError(f"--spec {path}: not a TOML file: {error}") from error
     return specification_from_dict(content, str(path))
 

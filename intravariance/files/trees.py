@@ -9,6 +9,7 @@ disk, and no more is read of one than `LARGEST_FILE` bytes, whatever size it dec
 from __future__ import annotations
 
 import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -21,6 +22,11 @@ from intravariance.errors import InputError
 
 LARGEST_FILE = 512 * 2**20
 MOST_MEMBERS = 1_000_000
+# What the standard library raises about archives: names that are empty or not text are among it.
+_ZIP_FAULTS = (
+    OSError, EOFError, IndexError, RuntimeError, ValueError, struct.error, zipfile.BadZipFile,
+    zlib.error,
+)  # fmt: skip
 # A member that is both this large and this much compressed is no mesh but a trap.
 BOMB_SIZE, BOMB_RATIO = 50 * 2**20, 200
 
@@ -151,7 +157,7 @@ class ZipTree:
                 return _checked(file.read(LARGEST_FILE + 1), where)
         except KeyError:
             raise InputError(f"{where}: there is no such file in the archive") from None
-        except (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+        except _ZIP_FAULTS as error:
             raise InputError(f"{where} cannot be read ({error})") from error
 
 
@@ -184,11 +190,13 @@ def _zip_members(path: Path) -> tuple[str, ...]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+    except _ZIP_FAULTS as error:
         raise InputError(f"{path} is not a readable .zip archive ({error})") from error
     if len(members) > MOST_MEMBERS:
         raise InputError(f"{path} has more than {MOST_MEMBERS:,} members")
     for name in (member.filename for member in members):
+        if not name:
+            raise InputError(f"{path} has a member without a name; it is damaged, or made to harm")
         if name.startswith("/") or "\\" in name or ":" in name or ".." in PurePosixPath(name).parts:
             raise InputError(
                 f"{path} has the member {name!r}, which points out of the archive; such an "

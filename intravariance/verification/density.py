@@ -26,7 +26,8 @@ class Coverage:
     """How many points a cloud would have on the whole pristine product, at its density in places.
 
     far : at the mean density of the places that have no labelled point near. median : at the
-    median density of all places, which needs no labels. NaN where there are too few places.
+    median density of all places, which needs no labels. NaN where there are too few places or
+    points.
     """
 
     far: float = np.nan
@@ -73,5 +74,5 @@ class TemplateDensity:
         enough, enough_far = len(centres) >= _FEWEST_CENTRES, far.sum() >= _FEWEST_CENTRES
         return Coverage(
             far=self._count * float(here[far].sum() / there[far].sum()) if enough_far else np.nan,
-            median=self._count * float(np.median(here / there)) if enough else np.nan,
+            median=self._count * float(np.median(here / there)) or np.nan if enough else np.nan,
         )

@@ -33,7 +33,7 @@ from intravariance.verification.density import TemplateDensity
 
 # Points of a sample that are looked up; a mean over these is as good as one over all.
 _LOOKED_UP = 2_000
-_FEWEST_POINTS = 30
+FEWEST_POINTS = 30
 _TRAINING_CLOUDS = 8
 _TRAINING_POINTS = 100_000  # of each; scans of millions would not fit
 # The mean distance of points with noise depends on the region: on flat surface it is 0.80 sigma,
@@ -132,11 +132,11 @@ class CategoryGeometry:
         normal = _some(np.flatnonzero(sample.labels == 0))
         known = (sample.labels == 1) & np.isfinite(sample.displacement).all(axis=1)
         moved = _some(np.flatnonzero(known))
-        if len(moved) >= _FEWEST_POINTS:
+        if len(moved) >= FEWEST_POINTS:
             back = sample.displacement[moved].astype(np.float64) @ sample.pose[:3, :3]
             offsets = product.surface.look_up(points[moved] - back)
             self._record(sample, product, offsets.distances, moved=True)
-        if len(normal) < _FEWEST_POINTS:
+        if len(normal) < FEWEST_POINTS:
             return None
         offsets = product.surface.look_up(points[normal])
         self._record(sample, product, offsets.distances, moved=False)

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from annotations.vocabulary import NORMAL
 from intravariance.dataset.label_origin import with_construction_labels
 from intravariance.dataset.published import compare
 from intravariance.dataset.sample_checks import (
@@ -41,6 +42,7 @@ from intravariance.errors import IntegrityError
 from intravariance.lengths import noise_text, sphere_radii
 from intravariance.seeds import generator
 from intravariance.verification.geometry import (
+    FEWEST_POINTS,
     CategoryGeometry,
     Deviation,
     noise_estimates,
@@ -257,11 +259,24 @@ class _Verification:
             recorded = both or f"{self.expected.noise_sigma:.4f}"
             note = f"sigma {low:.4f} to {high:.4f}, recorded {recorded}"
         problems = noise_problems(estimates, self.expected)
+        small = products_of_few_points(self.dataset)
+        if small:
+            note += f"; {len(small)} products of fewer than {FEWEST_POINTS} points not measured"
         missing = {
             f"{c.name}/{s}" for c in self.expected.specification.categories for s in c.subcategories
-        } - estimates.keys()
+        } - (estimates.keys() | small)
         problems += [f"{product}: no template to measure against" for product in sorted(missing)]
         self._add("noise", problems, note)
+
+
+def products_of_few_points(dataset: Dataset) -> set[str]:
+    """Return the products whose normal samples all have too few points to measure noise."""
+    most: Counter[str] = Counter()
+    for record in dataset:
+        if record.defect == NORMAL:
+            product = f"{record.category}/{record.subcategory}"
+            most[product] = max(most[product], record.n_points)
+    return {product for product, count in most.items() if count < FEWEST_POINTS}
 
 
 def count_problems(dataset: Dataset) -> list[str]:

@@ -139,7 +139,7 @@ def parse_change(change: str, form: str) -> tuple[str, Any]:
         raise InputError(f"--set {change}: expected {form}")
     try:
         found = tomllib.loads(f"value = {text.strip()}")
-    except tomllib.TOMLDecodeError:
+    except ValueError:  # an integer of thousands of digits is one too
         found = {}
     # of several lines, none is taken silently
     return name.strip(), found["value"] if found.keys() == {"value"} else text.strip()

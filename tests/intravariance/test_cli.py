@@ -35,7 +35,10 @@ def test_every_command_has_a_summary():
     assert names == set(cli.SUMMARIES)
 
 
-@pytest.mark.parametrize("arguments", [["bluid"], ["build", "--grup", "2"], ["build"], ["verify"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["bluid"], ["build", "--grup", "2"], ["build"], ["verify"], ["verify", 300 * "a" + ".h5"]],
+)
 def test_wrong_words_are_the_users_mistake(arguments):
     result = run_iv(*arguments)
     assert result.returncode == 2

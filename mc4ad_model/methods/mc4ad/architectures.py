@@ -16,9 +16,12 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as validated
 
 from intravariance.errors import InputError
-from mc4ad_model.methods.settings import STRICT, Count, Positive, read_section
+from mc4ad_model.methods.settings import STRICT, Positive, read_section
 
-Counts = tuple[Count, ...]
+# A file that somebody else made may ask for any number of modules.
+Channels = Annotated[int, Field(ge=1, le=4096)]
+LevelChannels = Annotated[tuple[Channels, ...], Field(max_length=8)]
+LevelBlocks = Annotated[tuple[Annotated[int, Field(ge=1, le=32)], ...], Field(max_length=8)]
 
 DeviationGroup = Literal["counts", "heights", "offsets", "product"]
 
@@ -93,23 +96,23 @@ class NetworkConfig:
     given: tuple[DeviationGroup, ...] = get_args(DeviationGroup)
     voxel_size: Positive = 0.03
     voxel_feature: Literal["representative", "mean"] = "representative"
-    stem_channels: Count = 32
+    stem_channels: Channels = 32
     stem_convolutions: Annotated[int, Field(ge=1, le=2)] = 1
-    encoder_channels: Counts = (32, 64, 128, 256)
-    encoder_blocks: Counts = (1, 1, 1, 1)
-    decoder_channels: Counts = (192, 192, 128, 128)
-    decoder_blocks: Counts = (1, 1, 1, 1)
+    encoder_channels: LevelChannels = (32, 64, 128, 256)
+    encoder_blocks: LevelBlocks = (1, 1, 1, 1)
+    decoder_channels: LevelChannels = (192, 192, 128, 128)
+    decoder_blocks: LevelBlocks = (1, 1, 1, 1)
     layers: Literal[2, 4, 6, 8] = 8
     mc_skip: bool = True
     mc_skip_weight_from: Literal["encoder", "decoder"] = "decoder"
     mc_skip_weight_on: Literal["encoder", "decoder"] = "encoder"
     mc_skip_sigmoid: bool = True
     concatenate: bool = True
-    point_channels: Count = 32
-    head_channels: Count = 16
+    point_channels: Channels = 32
+    head_channels: Channels = 16
     out_channels: Literal[3, 6] = 6
     forces: Literal["mean", "sum"] = "mean"
-    width: Positive = 1.0
+    width: Annotated[float, Field(gt=0, le=16)] = 1.0
 
     def __post_init__(self) -> None:
         levels = len(self.encoder_channels)

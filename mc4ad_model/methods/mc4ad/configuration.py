@@ -372,7 +372,7 @@ def _read(preset: str) -> dict[str, dict[str, Any]]:
             raise InputError(f"{preset}: cannot be read: {error}") from error
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # an integer of thousands of digits is one too
         raise InputError(f"{preset}: not valid TOML: {error}") from error
     base = values.pop("base", None)
     if base is not None and base not in presets():

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 import zlib
 from pathlib import Path
 
@@ -91,11 +92,21 @@ def inflating(file: h5py.File, name: str, folder: Path) -> None:
     dataset.id.write_direct_chunk((0, 0), zlib.compress(bytes(64_000_000)))
 
 
+def not_stored(file: h5py.File, name: str, folder: Path) -> None:
+    """Declare rows that no chunk holds."""
+    replace_points(file, name, chunks=(16, 3))
+
+
+def not_allocated(file: h5py.File, name: str, folder: Path) -> None:
+    """Declare rows of an array without chunks, and store none."""
+    replace_points(file, name)
+
+
 @pytest.mark.parametrize(
     "attack",
     [
         external_link, soft_link, external_storage, virtual, huge, other_filter, object_type,
-        other_shape, group_instead, inflating,
+        other_shape, group_instead, inflating, not_stored, not_allocated,
     ],
 )  # fmt: skip
 def test_hostile_files_are_refused(attack, copy: Path, tmp_path: Path) -> None:
@@ -116,6 +127,22 @@ def test_a_linked_group_is_refused(name: str, copy: Path, tmp_path: Path) -> Non
         file[name] = h5py.ExternalLink(str(tmp_path / "other.h5"), name)
     with pytest.raises(IntegrityError, match="ExternalLink"):
         open_dataset(copy)["ball_test_000"].load()
+
+
+@pytest.mark.parametrize("size", [0, 3, 4, 2**31])
+def test_a_chunk_of_an_impossible_size_is_refused_before_hdf5_reads_it(
+    size: int, copy: Path
+) -> None:
+    """HDF5 itself takes 4 bytes of checksum off, and ends the process where there are none."""
+    with h5py.File(copy) as file:
+        chunk = file["ball/test/ball_test_000/points"].id.get_chunk_info(0)
+    content = copy.read_bytes()
+    # as the index of chunks has it: size, mask of filters, offsets, place in the file
+    entry = struct.pack("<II3Q", chunk.size, 0, 0, 0, 0) + struct.pack("<Q", chunk.byte_offset)
+    assert content.count(entry) == 1
+    copy.write_bytes(content.replace(entry, struct.pack("<I", size) + entry[4:]))
+    with pytest.raises(IntegrityError, match=r"ball_test_000/points: .*bytes.* refused"):
+        _ = open_dataset(copy)["ball_test_000"].points
 
 
 def test_a_flipped_bit_in_an_array_is_told_by_its_checksum(copy: Path) -> None:

@@ -196,12 +196,13 @@ def test_categories_must_differ(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(b"name = ", "not a TOML file"), (b"\xff\xfe", "not a TOML file")]
+    "content",
+    [b"name = ", b"\xff\xfe", b"points = [" + 4301 * b"9" + b", 5]"],
 )
-def test_unreadable_files(tmp_path, content, message):
+def test_unreadable_files(tmp_path, content):
     path = tmp_path / "mine.toml"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match="not a TOML file"):
         load_specification(path)
     with pytest.raises(InputError, match="cannot be read"):
         load_specification(tmp_path / "absent.toml")

@@ -83,6 +83,27 @@ def test_a_subcategory_named_like_its_category_is_listed_once(tmp_path):
     assert found(f"folder:{path}", "bowl") == [("b", "bowl/b.off"), ("bowl", "bowl/bowl/a.off")]
 
 
+def test_an_archive_with_a_member_without_a_name_is_refused(tmp_path):
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        nameless = zipfile.ZipInfo("x")
+        nameless.filename = ""
+        archive.writestr(nameless, b"")
+    with pytest.raises(InputError, match=r"x\.zip has a member without a name"):
+        found(f"folder:{path}", "bowl")
+
+
+def test_a_member_whose_own_header_is_no_text_is_named(tmp_path):
+    path = write_zip(tmp_path / "x.zip", "bowl/abc.off")
+    content = bytearray(path.read_bytes())
+    place = content.find(b"bowl/abc.off")
+    content[place : place + 4] = b"\xff\xfe\xfd\xfc"
+    content[place - 23] |= 8  # in the flags of the member's own header: its name is UTF-8
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"x\.zip: bowl/abc\.off cannot be read"):
+        parse_source(f"folder:{path}").read("bowl/abc.off")
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_name_that_an_archive_holds_twice_is_one_mesh(tmp_path):
     path = write_zip(tmp_path / "x.zip", "bowl/a.off", "bowl/a.off")

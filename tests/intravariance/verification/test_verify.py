@@ -309,6 +309,11 @@ def test_another_noise_than_recorded(
     assert f"recorded {recorded:.4f}" in found["noise"]
 
 
+def test_products_of_few_points_are_not_measured_and_nothing_fails_for_them(tmp_path: Path) -> None:
+    file = make_dataset(tmp_path / "a.h5", small_specification(points=(16, 24)))
+    assert "noise" not in failed(file)
+
+
 def test_unlabelled_defects_are_seen_in_the_geometry(tmp_path: Path) -> None:
     """Labels and displacement of all bulges removed: every other check would be content."""
 

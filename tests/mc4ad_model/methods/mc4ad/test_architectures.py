@@ -57,7 +57,8 @@ def test_fewer_layers_leave_out_the_coarsest_levels():
     [
         ("voxel_size", 0, "a value greater than 0"),
         ("voxel_size", float("nan"), "a finite number"),
-        ("width", float("inf"), "a finite number"),
+        ("width", float("inf"), "a value less than or equal to 16"),
+        ("head_channels", 10**9, "a value less than or equal to 4096"),
         ("width", True, "a valid number"),
         ("stem_channels", 0, "a value greater than or equal to 1"),
         ("stem_channels", 32.0, "a valid integer"),
@@ -76,6 +77,13 @@ def test_a_value_out_of_range_is_named(field, value, allowed):
     with pytest.raises(InputError) as caught:
         NetworkConfig.from_mapping({field: value}, "run.toml, [network]")
     assert str(caught.value) == f"run.toml, [network]: {field} = {value!r}: expected {allowed}"
+
+
+def test_a_file_cannot_ask_for_modules_without_end():
+    with pytest.raises(InputError, match=r"encoder_blocks.1 = 4294967295: expected a value less"):
+        NetworkConfig.from_mapping({"encoder_blocks": [1, 2**32 - 1, 1, 1]})
+    with pytest.raises(InputError, match="encoder_blocks"):
+        NetworkConfig.from_mapping({"encoder_blocks": [1] * 9})
 
 
 def test_a_value_in_a_list_is_named_with_its_place():
