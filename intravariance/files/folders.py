@@ -19,11 +19,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from intravariance.errors import InputError, first_of
 from intravariance.files.atomic import write_file
 from intravariance.files.checksums import NAME, read_checksums, sha256_of, write_checksums
+from intravariance.files.locks import held
 from intravariance.progress import say
 
 _SHOWN = 5
@@ -84,13 +83,7 @@ def new_folder(
     check_folder(out, record, force, unlisted)
     out = _real(out)
     partial = out.with_name(f"{out.name}.partial")
-    lock_file = out.with_name(f"{out.name}.partial.lock")
-    lock = FileLock(lock_file)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(f"another process is writing {out} ({lock_file} is held)") from None
-    try:
+    with held(out.with_name(f"{out.name}.partial.lock"), f"another process is writing {out}"):
         if _put_back(out, record, unlisted):
             check_folder(out, record, force, unlisted)
         _begin(partial, record)
@@ -104,9 +97,6 @@ def new_folder(
             raise InputError(f"--out {out} cannot be written ({error.strerror})") from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-    finally:
-        lock_file.unlink(missing_ok=True)
-        lock.release()
 
 
 def write_member(folder: Path, name: str, content: bytes) -> None:

@@ -17,10 +17,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from intravariance.dataset.store import Dataset
 from intravariance.errors import InputError
+from intravariance.files.locks import held as lock_held
 from mc4ad_model.evaluation.results import describe
 from mc4ad_model.leaderboard.comparing import Comparison
 from mc4ad_model.leaderboard.published import Published
@@ -104,23 +103,15 @@ def held(out: Path, dataset: Dataset, track: Track) -> Iterator[None]:
     with writing(record):
         out.mkdir(parents=True, exist_ok=True)
     _check_record(out, dataset, track)  # nothing is put into somebody's folder
-    lock = FileLock(out / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(
-            f"--out {out}: another process makes a leaderboard there ({out / LOCK} is held); wait "
-            "for it, or choose another folder"
-        ) from None
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot be written: {error}") from error
-    try:
+    busy = (
+        f"--out {out}: another process makes a leaderboard there; wait for it, or choose another "
+        "folder"
+    )
+    with lock_held(out / LOCK, busy):
         _check_record(out, dataset, track)
         if not record.exists():
             write_json(record, _identity(describe(dataset), track))
         yield
-    finally:
-        lock.release()
 
 
 def _check_record(out: Path, dataset: Dataset, track: Track) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from intravariance.dataset.provenance import software
 from intravariance.dataset.store import Dataset, Record
 from intravariance.errors import InputError
 from intravariance.files.checksums import sha256_of
+from intravariance.files.locks import held
 from intravariance.progress import say
 from mc4ad_model.evaluation.evaluate import CategoryEvaluation, check_records, evaluate_category
 from mc4ad_model.evaluation.results import check_results_folder, write_results
@@ -44,7 +46,8 @@ def train_runs(
     Raises
     ------
     InputError
-        The file cannot be trained on, or the folder holds other runs; found before training starts.
+        The file cannot be trained on, the folder holds other runs, or another process trains
+        there; found before training starts.
     BackendUnavailable
         The backend is not installed.
     """
@@ -52,19 +55,31 @@ def train_runs(
     for run, _ in jobs:
         run.check(force)
     ranks = Ranks.here(machine)
-    if force and ranks.first and (shared := getattr(method_class(method), "shared", None)):
-        _remove_shared(out / shared)
-    ranks.wait()  # what one writes, another must not take for what was there before
-    for run, templates in jobs:
-        if ranks.first:
-            run.prepare(force)
-        ranks.wait()
-        if run.finished:
-            say(f"train {run.category}: is trained already", machine.quiet or not ranks.first)
-        else:
-            run.fit(templates, machine, save=ranks.first)
-        ranks.wait()
+    shared = getattr(method_class(method), "shared", None)
+    with _alone(out, [shared] if shared and settings.learn_from else categories, ranks):
+        if force and ranks.first and shared:
+            _remove_shared(out / shared)
+        ranks.wait()  # what one writes, another must not take for what was there before
+        for run, templates in jobs:
+            if ranks.first:
+                run.prepare(force)
+            ranks.wait()
+            if run.finished:
+                say(f"train {run.category}: is trained already", machine.quiet or not ranks.first)
+            else:
+                run.fit(templates, machine, save=ranks.first)
+            ranks.wait()
     return {run.category: run.folder for run, _ in jobs}
+
+
+@contextmanager
+def _alone(out: Path, names: Sequence[str], ranks: Ranks) -> Iterator[None]:
+    """Keep other trainings out of these parts of a folder; InputError where one is there."""
+    with ExitStack() as stack:
+        for name in names if ranks.first else ():
+            busy = f"--out {out}: another process trains {name} there"
+            stack.enter_context(held(out / f"{name}.lock", busy))
+        yield
 
 
 def _planned(
