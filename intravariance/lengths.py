@@ -18,6 +18,7 @@ from intravariance.errors import InputError
 
 # Millimetres in one of each.
 UNITS: Mapping[str, float] = {"um": 0.001, "mm": 1.0, "cm": 10.0, "m": 1000.0, "inch": 25.4}
+_SHORTEST, _LONGEST = 1e-9, 1e9  # of a size of a defect, in mm
 FORM = f"a number of radii, or a number and a unit ({', '.join(UNITS)}) as in 0.05 mm"
 
 
@@ -62,8 +63,12 @@ def parse_span(what: str, text: str) -> tuple[Length, Length]:
     first, last = ends
     if not (isinstance(first, Length) and isinstance(last, Length)):
         raise InputError(f'{what} = {text!r}, expected two lengths, as "0.5 mm to 2 mm"')
-    if not 0 < first.value * UNITS[first.unit] <= last.value * UNITS[last.unit]:
-        raise InputError(f"{what} = {text!r}, expected lengths above 0, the smallest first")
+    small, large = (end.value * UNITS[end.unit] for end in (first, last))
+    if not _SHORTEST <= small <= large <= _LONGEST:
+        raise InputError(
+            f"{what} = {text!r}, expected lengths above 0, the smallest first, of {_SHORTEST:g} to "
+            f"{_LONGEST:g} mm"
+        )
     return first, last
 
 

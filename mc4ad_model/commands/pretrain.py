@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from intravariance.errors import InputError
 from intravariance.progress import say
 from mc4ad_model.commands import options
 from mc4ad_model.machine.device import Machine
+from mc4ad_model.methods.saved_files import writing
 
 # Steps and clouds of a step; the paper's are 300 epochs over 41,952 clouds.
 _PRESETS = {"small": (600, 16), "paper": (98_400, 128)}
+_OURS = re.compile(r"(encoder|checkpoint-\d{8})\.(json|safetensors)")
 
 
 @click.command("pretrain")
@@ -68,7 +71,8 @@ def pretrain_command(
         raise InputError("expected either --data FILE to train on, or --checkpoint FILE to read")
     if _already(out, force):
         raise InputError(f"--out {out}: holds an encoder; choose another folder, or --force")
-    out.mkdir(parents=True, exist_ok=True)
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
     if checkpoint is not None:
         encoder = read_published(checkpoint)
     else:
@@ -85,12 +89,17 @@ def _already(out: Path, force: bool) -> bool:
     """Say whether an encoder is in the way; refuse a folder that is something else's."""
     if not out.exists():
         return False
+    if not out.is_dir():
+        raise InputError(f"--out {out}: is no folder; choose another name")
     names = [path.name for path in out.iterdir() if path.suffix != ".partial"]
-    if strange := [n for n in names if not n.startswith(("encoder.", "checkpoint-"))]:
+    strange = [n for n in names if not _OURS.fullmatch(n) or (out / n).is_dir()]
+    if strange:
         raise InputError(
             f"--out {out}: holds {strange[0]}, which is no encoder; choose another folder"
         )
-    return "encoder.json" in names and not force
+    # the JSON file is written last: a table alone is half of an encoder, or somebody else's
+    half = "encoder.safetensors" in names and not any(n.startswith("checkpoint-") for n in names)
+    return ("encoder.json" in names or half) and not force
 
 
 def _trained(
@@ -103,15 +112,13 @@ def _trained(
     from mc4ad_model.methods.point_mae.network import PAPER, SMALL  # noqa: PLC0415 - weight
     from mc4ad_model.methods.point_mae.pretraining import (  # noqa: PLC0415 - weight
         Pretraining,
+        check_sources,
         pretrain,
     )
     from mc4ad_model.methods.templates import read_templates  # noqa: PLC0415 - weight
 
     preset, steps, batch, seed = choices
     usual_steps, usual_batch = _PRESETS[preset]
-    if force:
-        for path in (*out.glob("checkpoint-*"), *out.glob("encoder.*")):
-            path.unlink()
     with open_dataset(data) as dataset:
         sources = [read_templates(dataset, name) for name in sorted(dataset.categories)]
         run = Pretraining(
@@ -121,6 +128,10 @@ def _trained(
             seed=seed,
             data_digest=dataset.digest,
         )
+    check_sources(run, sources)
+    if force:
+        for path in (*out.glob("checkpoint-*"), *out.glob("encoder.*")):
+            path.unlink()
     return pretrain(run, sources, out, machine)
 
 

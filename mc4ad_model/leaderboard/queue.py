@@ -168,6 +168,8 @@ def _checked(job: Job, folder: Path, dataset: Dataset) -> Measured | None:
     }
     if wrong := [name for name, value in own.items() if run.described[name] != value]:
         raise InputError(f"{folder}: is a run with another {', '.join(wrong)}; {again}")
+    if _other_encoder(job, folder):
+        raise InputError(f"{folder}: is a run with another encoder than is there now; {again}")
     evaluation = folder / EVALUATION
     if not (evaluation / METRICS_FILE).is_file() or not run.finished:
         return None
@@ -181,6 +183,20 @@ def _checked(job: Job, folder: Path, dataset: Dataset) -> Measured | None:
     seconds = read_timing(run, FIT).get("seconds")
     known = float(seconds) if isinstance(seconds, int | float) else None
     return Measured(folder, results.evaluation.metrics, results.evaluation.cost, known)
+
+
+def _other_encoder(job: Job, folder: Path) -> bool:
+    """Say whether a run has its own copy of an encoder whose folder holds another one by now."""
+    if not (named := job.config.get("encoder")):
+        return False
+    try:
+        own, there = (
+            json.loads((place / "encoder.json").read_bytes())["sha256"]
+            for place in (folder, Path(named))
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return bool(own != there)
 
 
 def run_jobs(

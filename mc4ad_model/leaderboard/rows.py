@@ -182,9 +182,12 @@ def read_row(text: str) -> Row:
 
 
 def _split(text: str) -> Iterator[str]:
-    """Yield what commas separate, but for those in brackets."""
-    depth, start = 0, 0
+    """Yield what commas separate, but for those in brackets or in double quotes."""
+    depth, start, quoted = 0, 0, False
     for place, letter in enumerate(text):
+        quoted ^= letter == '"'
+        if quoted:
+            continue
         depth += (letter == "[") - (letter == "]")
         if letter == "," and depth == 0:
             yield text[start:place]

@@ -77,7 +77,7 @@ class FittedOn:
     data_digest: str
 
     @classmethod
-    def from_mapping(cls, values: Mapping[str, Any], where: str) -> FittedOn:
+    def from_mapping(cls, values: Any, where: str) -> FittedOn:
         """Read what `vars` of one gave, from JSON.
 
         Raises
@@ -86,6 +86,8 @@ class FittedOn:
             A value is missing or of another type; `where` is named.
         """
         kinds = {"category": str, "seed": int, "data_digest": str}
+        if not isinstance(values, Mapping):
+            raise InputError(f"{where}: expected a table, found {values!r}")
         if wrong := [k for k, kind in kinds.items() if not isinstance(values.get(k), kind)]:
             raise InputError(f"{where}: {', '.join(wrong)}: missing or of another type")
         return cls(**{name: values[name] for name in kinds})

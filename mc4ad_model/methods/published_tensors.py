@@ -80,4 +80,6 @@ def published_tensors(path: Path, key: str) -> dict[str, Tensor]:
                 f"{path}: expected a state dict (tensors by name, or a dict that has them under "
                 f'"{key}"), found {type(tensor).__name__} under {name!r}'
             )
+        if tensor.is_meta:
+            raise InputError(f"{path}: {name} has a shape and no numbers (device meta)")
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}

@@ -74,8 +74,10 @@ class FeatureRegistration:
         Raises
         ------
         InputError
-            A coordinate is not finite.
+            There is no point, or a coordinate is not finite.
         """
+        if len(points) == 0:
+            raise InputError("point cloud: expected at least one point, found none")
         if not np.isfinite(points).all():
             raise InputError("point cloud: expected finite coordinates, found NaN or infinity")
         self._open3d.utility.random.seed(0)

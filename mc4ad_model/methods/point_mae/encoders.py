@@ -108,6 +108,10 @@ def read_published(path: Path) -> Encoder:
         if name.startswith(_REST):
             continue
         own = _own_name(name.removeprefix(_TEMPLATE))
+        if tensor.is_floating_point() and tensor.layout == torch.strided:
+            tensor = tensor.float()  # clouds are single precision
+            if not tensor.isfinite().all():
+                raise InputError(f"{path}: {name} has numbers that are not finite")
         # a convolution of width one is a linear layer
         found[own] = tensor.squeeze(-1) if tensor.ndim == 3 and tensor.shape[-1] == 1 else tensor
     with torch.device("meta"):

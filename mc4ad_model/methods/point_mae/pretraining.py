@@ -83,13 +83,7 @@ def pretrain(
     IVError
         Interrupted by a signal, after a checkpoint was written; or the loss is not finite.
     """
-    products = [(source, template) for source in sources for template in source.templates]
-    for source, template in products:
-        if min(source.points[0], len(template.points)) < run.network.points:
-            raise InputError(
-                f"category {source.category}: template {template.id}: expected clouds of at least "
-                f"{run.network.points} points, as many as a training cloud has"
-            )
+    products = check_sources(run, sources)
     trainer = _Trainer(run, folder, machine.torch_device())
     first = trainer.resume()
     if first:
@@ -109,6 +103,20 @@ def pretrain(
                 )
     origin = {**run.identity, "loss": {str(k): v for k, v in trainer.losses.items()}}
     return Encoder(trainer.network.encoder.cpu().eval(), origin)
+
+
+def check_sources(
+    run: Pretraining, sources: Sequence[Templates]
+) -> list[tuple[Templates, Template]]:
+    """List the products that are learnt from; InputError where one has too few points."""
+    products = [(source, template) for source in sources for template in source.templates]
+    for source, template in products:
+        if min(source.points[0], len(template.points)) < run.network.points:
+            raise InputError(
+                f"category {source.category}: template {template.id}: expected clouds of at least "
+                f"{run.network.points} points, as many as a training cloud has"
+            )
+    return products
 
 
 class _Trainer:

@@ -171,8 +171,9 @@ class SignedDistance:
     def score(self, points: NDArray[np.float32]) -> Prediction:
         """Register the cloud and look its points up."""
         assert self._registration is not None
+        if len(points) and np.isfinite(points).all():  # else registration says so
+            check_cloud_scale(points, self._sizes)
         pose = self._registration.register(points)
-        check_cloud_scale(points, self._sizes)
         cloud = points.astype(np.float64) @ pose.rotation + pose.shift
         field = self._fields[pose.template]
         distances = signed_distance(field, cloud) if isinstance(field, Mesh) else field.at(cloud)
@@ -210,8 +211,11 @@ class SignedDistance:
             raise InputError(f"{where}: was saved with field = {saved!r}")
         suffix = "/points"
         points = {n.removesuffix(suffix): a for n, a in arrays.items() if n.endswith(suffix)}
-        if not points or any(a.ndim != 2 or a.shape[1] != 3 for a in points.values()):
-            raise InputError(f"{where}: expected the points (S, 3) of at least one template")
+        if not points or not all(map(_are_points, points.values())):
+            raise InputError(
+                f"{where}: expected the points (S, 3) of at least one template, finite and in "
+                "single precision"
+            )
         self._fields = [self._read(arrays, name, where) for name in sorted(points)]
         self._adopt(points, saved_noise(description, path))
 
@@ -232,3 +236,9 @@ class SignedDistance:
                 f"{where}: the field of template {name!r} is missing or was saved with other "
                 f"settings: {error}"
             ) from error
+
+
+def _are_points(array: NDArray[Any]) -> bool:
+    """Say whether an array is (S, 3) finite float32, S >= 1."""
+    shaped = array.ndim == 2 and array.shape[1] == 3 and len(array) > 0
+    return shaped and array.dtype == np.float32 and bool(np.isfinite(array).all())
