@@ -62,7 +62,7 @@ def parse_span(what: str, text: str) -> tuple[Length, Length]:
     ends = parse_length(what, low), parse_length(what, high)
     first, last = ends
     if not (isinstance(first, Length) and isinstance(last, Length)):
-        raise InputError(f'{what} = {text!r}, expected two lengths, as "0.5 mm to 2 mm"')
+        raise InputError(f'{what} = {text!r}, expected two lengths, as ["0.5 mm", "2 mm"]')
     small, large = (end.value * UNITS[end.unit] for end in (first, last))
     if not _SHORTEST <= small <= large <= _LONGEST:
         raise InputError(

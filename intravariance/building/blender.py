@@ -151,7 +151,7 @@ class BlenderWorker:
     ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         header, results = unpack(self._exchange_or_retry(pack(request, **arrays), request))
         if header.get("error") == "geometry":
-            raise ImpossibleDefect(f"{request}: {header['message']}")
+            raise ImpossibleDefect(header["message"])
         if "error" in header:
             raise IVError(f"the Blender worker failed on request {request}:\n{header['message']}")
         return header, results

@@ -60,7 +60,7 @@ class _Task:
     choice: Choice
     category: Category
     severity: float | None
-    size: Length | None
+    sizes: tuple[Length, Length] | None
     donors: tuple[Choice, ...]
     seed: int
     cache: Path
@@ -80,10 +80,10 @@ def check_meshes(
 ) -> list[MeshCheck]:
     """Check the base mesh of each choice, in their order. Raises what stops all: no Blender."""
     categories = {category.name: category for category in specification.categories}
-    severity, size = _middle(specification)
+    middle = None if specification.sizes else sum(specification.severity) / 2
     tasks = [
         _Task(
-            choice, categories[choice.category], severity, size,
+            choice, categories[choice.category], middle, specification.sizes,
             tuple(c for c in choices if c.category == choice.category and c != choice),
             seed, cache, skip_bad, blender,
         )
@@ -95,15 +95,6 @@ def check_meshes(
             raise result
         found[task.choice] = result
     return [found[choice] for choice in choices]
-
-
-def _middle(specification: Specification) -> tuple[float | None, Length | None]:
-    """Return the severity, or else the size, in the middle of what the specification asks for."""
-    if specification.sizes is None:
-        return sum(specification.severity) / 2, None
-    low, high = specification.sizes
-    most = high.value * UNITS[high.unit] / UNITS[low.unit]
-    return None, Length((low.value + most) / 2, low.unit)
 
 
 def thickness(mesh: Mesh) -> tuple[float, float]:
@@ -157,21 +148,28 @@ def _check(task: _Task) -> MeshCheck:
 
 
 def _impossible(task: _Task, base: BaseMesh, mesh: Mesh, product: str) -> Iterator[tuple[str, str]]:
-    blender = blender_worker(task.blender)
-    size = None
-    if task.size is not None:
-        size = task.size.in_radii(base.unit_radius or math.nan, task.category.unit)
+    """Yield each kind that does not fit, and why; of sizes, the smallest and largest are tried."""
+    radius, unit = base.unit_radius or math.nan, task.category.unit
+    sizes = [size.in_radii(radius, unit) for size in task.sizes] if task.sizes else [None]
     for kind in task.category.defects:
         drawn = entropy(task.seed, "check", product, base.sha256, kind)
-        reasons = []
-        for donor in _donors(task) if kind == WRONG_PART else [None]:
-            try:
-                blender.defect(kind, mesh, drawn, task.severity, size, donor)
+        for size in sizes:
+            if reason := _reason(task, mesh, kind, drawn, size):
+                yield kind, reason
                 break
-            except ImpossibleDefect as error:
-                reasons.append(str(error).partition(" attempts: ")[2] or str(error))
+
+
+def _reason(task: _Task, mesh: Mesh, kind: str, drawn: list[int], size: float | None) -> str:
+    """Say why a defect cannot be made; "" where it can."""
+    reasons = []
+    for donor in _donors(task) if kind == WRONG_PART else [None]:
+        try:
+            blender_worker(task.blender).defect(kind, mesh, drawn, task.severity, size, donor)
+        except ImpossibleDefect as error:
+            reasons.append(str(error).partition(" attempts: ")[2] or str(error))
         else:
-            yield kind, "; ".join(reasons) or "no other product of the category can be used"
+            return ""
+    return "; ".join(reasons) or "no other product of the category can be used"
 
 
 def _donors(task: _Task) -> Iterator[Mesh]:

@@ -124,7 +124,8 @@ class BuildSettings:
                     f"nobody says which unit the mesh files of {', '.join(lacking)} have; give "
                     f'each [[category]] its unit = "mm" (or {", ".join(UNITS)})'
                     if lacking and self.source != "procedural"
-                    else "embedded designs have no unit; give the length in radii"
+                    else "embedded designs have no unit; give lengths in radii, and severity as "
+                    "numbers from 0 to 1"
                 )
             )
 

@@ -187,7 +187,15 @@ class _DefectMaker:
         if job.size is not None:
             size = job.size.in_radii(self.unit_radius, self.settings.unit)
         drawn = entropy(self.settings.seed, job.id, "defect", *again)
-        return self.blender.defect(job.defect, self.pristine, drawn, job.severity, size, donor)
+        try:
+            return self.blender.defect(job.defect, self.pristine, drawn, job.severity, size, donor)
+        except ImpossibleDefect as error:
+            if size is None:
+                raise
+            raise ImpossibleDefect(
+                f"a {job.defect} of {job.size} ({size:.3g} radii) on {job.subcategory}: {error}. "
+                "Give a narrower severity, or leave this type out for this product"
+            ) from error
 
 
 def _without_defect(mesh: Mesh) -> Defective:

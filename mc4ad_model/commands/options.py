@@ -25,7 +25,8 @@ _PRESETS = (
 )
 preset_option = click.option("--preset", default="quick", help=_PRESETS)
 method_preset_option = click.option(
-    "--preset", help=f"A preset of mc4ad: {_PRESETS}  [default: deviation]"
+    "--preset",
+    help=f"A preset of mc4ad: {_PRESETS}  [default: deviation; po3ad and af3ad have their own]",
 )
 changes_option = click.option(
     "--set",

@@ -60,6 +60,8 @@ def make_leaderboard(
         done = examined(planned, dataset)
         left = list(pending(planned, done))
         say(f"leaderboard: {len(planned)} jobs, {len(left)} of them to do", machine.quiet)
+        if others := left_out(out, planned):
+            say(f"leaderboard: {out} has other rows too, which were not asked for: {others}")
         executor = IsolatedExecutor(jobs)
         with executor:
             faults = run_jobs(left, executor, executor.jobs, machine.quiet)
@@ -80,6 +82,12 @@ def make_leaderboard(
         tables = all_tables(board)
         _write(board, tables)
     return board, tables
+
+
+def left_out(out: Path, planned: Sequence[Job]) -> str:
+    """Name the folders of rows that are there and not in a leaderboard; "" where there are none."""
+    own = {job.folder.parent.name for job in planned}
+    return ", ".join(sorted(path.name for path in (out / "runs").glob("*") if path.name not in own))
 
 
 def _write(board: Board, tables: list[Table]) -> None:

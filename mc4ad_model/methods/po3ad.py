@@ -30,12 +30,14 @@ class PO3ADConfig(RunConfig):
     """A configuration that starts from PO3AD's small preset."""
 
     default_preset: ClassVar[str] = "po3ad_quick"
+    own_presets: ClassVar[tuple[str, ...]] = ("po3ad", "po3ad_quick")
 
 
 class AF3ADConfig(RunConfig):
     """A configuration that starts from AF3AD's small preset."""
 
     default_preset: ClassVar[str] = "af3ad_quick"
+    own_presets: ClassVar[tuple[str, ...]] = ("af3ad", "af3ad_quick")
 
 
 class PO3AD(MC4AD):

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from intravariance.dataset.provenance import software
-from intravariance.errors import InputError
+from intravariance.errors import InputError, IVError
 from intravariance.seeds import generator
 from mc4ad_model.evaluation.results import check_results_folder
 from mc4ad_model.machine.device import Machine
@@ -182,10 +182,12 @@ class Run:
         with reading():
             method.load(self.folder)
         found, own = method.fitted_on, FittedOn(self.category, self.seed, self.data_digest)
+        if found is None:
+            raise IVError(f"{type(method).__name__}.load set no `fitted_on`; see `Method`")
         if found != own:
             different = [
                 f"{name} = {value!r}, expected {getattr(own, name)!r}"
-                for name, value in (vars(found) if found else {}).items()
+                for name, value in vars(found).items()
                 if value != getattr(own, name)
             ]
             raise InputError(

@@ -253,6 +253,7 @@ class RunConfig(Settings):
     """A resolved configuration: what `run.json` of a run holds."""
 
     default_preset: ClassVar[str] = DEFAULT_PRESET
+    own_presets: ClassVar[tuple[str, ...]] = ()  # of those that have a name; () for all
 
     preset: str
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -280,6 +281,9 @@ class RunConfig(Settings):
             There is no such preset, file, section or key, or a value is not allowed; all named.
         """
         preset = cls.default_preset if preset is None else preset
+        if cls.own_presets and preset in presets() and preset not in cls.own_presets:
+            known = ", ".join(cls.own_presets)
+            raise InputError(f"preset {preset!r}: another method's; expected {known} or a file")
         values, where = _read(preset), preset
         for change in changes:
             name, value = parse_change(change, _FORM)

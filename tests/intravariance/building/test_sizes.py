@@ -81,7 +81,7 @@ def test_a_size_that_the_type_cannot_have_says_which_it_has(tmp_path: Path, need
     command += ["--dry-run", "--check-meshes", "--cache", tmp_path / "cache", "--jobs", 1]
     result = run_iv(*command, folder=tmp_path)
     assert result.returncode == 2
-    assert "no bulge fits: of a size of 0.45 radii there is none; those that were tried have" in (
+    assert "no bulge fits: of a size of 0.4 radii there is none; those that were tried have" in (
         result.stderr
     )
 
@@ -131,3 +131,15 @@ def test_sizes_need_the_unit_of_the_meshes(tmp_path: Path) -> None:
 
 def test_spans_are_read() -> None:
     assert parse_span("x", "0.5 mm to 2 cm") == (Length(0.5, "mm"), Length(2, "cm"))
+
+
+def test_a_range_of_which_one_end_cannot_be_made_is_told_before_the_build(
+    tmp_path: Path, needs_blender
+) -> None:
+    meshes(tmp_path)
+    settings(tmp_path, SPECIFICATION.replace("0.5 mm", "5 mm"))
+    command = ["build", "--spec", tmp_path / "sizes.toml", "--source", f"folder:{tmp_path}/meshes"]
+    command += ["--dry-run", "--check-meshes", "--cache", tmp_path / "cache", "--jobs", 1]
+    result = run_iv(*command, folder=tmp_path)
+    assert result.returncode == 2
+    assert "no bulge fits: of a size of 0.5 radii there is none" in result.stderr

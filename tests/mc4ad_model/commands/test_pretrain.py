@@ -80,3 +80,39 @@ def test_a_folder_that_is_something_elses_is_left_alone(data: Path, tmp_path: Pa
     result = iv("pretrain", "--data", data, "--out", tmp_path, "--force")
     assert result.exit_code == 2 and "holds notes.txt, which is no encoder" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("name", ["checkpoint-notes.txt", "encoder.safetensors", "checkpoint-dir/"])
+def test_files_that_only_look_like_an_encoders_are_left_alone(name: str, tmp_path: Path) -> None:
+    torch.save({"base_model": published()}, tmp_path / "a.pth")
+    out = tmp_path / "out"
+    out.mkdir()
+    if name.endswith("/"):
+        (out / name).mkdir()
+    else:
+        (out / name).write_text("mine")
+    result = iv("pretrain", "--checkpoint", tmp_path / "a.pth", "--out", out)
+    assert result.exit_code == 2 and str(out) in result.stderr
+    assert [path.name for path in out.iterdir()] == [name.rstrip("/")]
+    assert (out / name).is_dir() or (out / name).read_text() == "mine"
+
+
+def test_an_output_that_is_a_file_is_named(tmp_path: Path) -> None:
+    torch.save({"base_model": published()}, tmp_path / "a.pth")
+    result = iv("pretrain", "--checkpoint", tmp_path / "a.pth", "--out", tmp_path / "a.pth")
+    assert result.exit_code == 2 and "a.pth: is no folder" in result.stderr
+
+
+def test_an_encoder_outlives_data_that_cannot_be_learnt_from(tmp_path: Path) -> None:
+    out = tmp_path / "encoder"
+    torch.save({"base_model": published()}, tmp_path / "a.pth")
+    assert iv("pretrain", "--checkpoint", tmp_path / "a.pth", "--out", out).exit_code == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    categories = (Category("ball", ("round_ball",), 1, 1, {"bulge": 1}),)
+    small = make_dataset(
+        tmp_path / "small.h5", Specification("small", "Small", (300, 400), categories)
+    )
+    for data in (tmp_path / "typo.h5", small):
+        result = iv("pretrain", "--data", data, "--out", out, "--force", "--quiet")
+        assert result.exit_code == 2
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == before

@@ -95,7 +95,7 @@ def test_by_default_every_method_has_a_row_that_needs_no_encoder() -> None:
 
 
 def test_an_encoder_adds_the_rows_that_need_one(tmp_path: Path) -> None:
-    encoder = tmp_path / "an encoder"
+    encoder = tmp_path / "an encoder, the second"
     encoder.mkdir()
     save_encoder(encoder, untrained())
     rows = choose_rows([], encoder)

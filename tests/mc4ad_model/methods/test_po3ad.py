@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("torch", reason="torch is not installed: pip install '.[model]'")
 
+from intravariance.errors import InputError
 from intravariance.seeds import generator
 from mc4ad_model.methods import method_class
 from mc4ad_model.methods.mc4ad.network import CFPNet
@@ -52,3 +53,10 @@ def test_it_trains_saves_and_scores(name: str, tmp_path: Path) -> None:
     found, same = method.score(cloud), again.score(cloud)
     assert found.force is not None and np.isfinite(found.points).all()
     assert np.array_equal(found.points, same.points)
+
+
+def test_presets_of_another_method_are_refused() -> None:
+    kind = method_class("po3ad")
+    for name in ("quick", "af3ad", "deviation"):
+        with pytest.raises(InputError, match="another method's; expected po3ad, po3ad_quick"):
+            kind.Settings.load(name)

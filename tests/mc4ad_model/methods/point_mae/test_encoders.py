@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from pathlib import Path
 
@@ -126,8 +127,17 @@ class Hostile:
             {"base_model": {**published(), "module.MAE_encoder.norm.bias": torch.zeros(3)}},
             r"of another shape: norm\.bias \(3,\), expected \(384,\)",
         ),
+        (
+            {
+                "base_model": {
+                    **published(),
+                    "module.MAE_encoder.norm.bias": torch.full((384,), math.nan),
+                }
+            },
+            r"norm\.bias has numbers that are not finite",
+        ),
     ],
-    ids=["code", "code beside", "number", "other network", "other size"],
+    ids=["code", "code beside", "number", "other network", "other size", "not finite"],
 )
 def test_what_is_no_published_checkpoint_is_refused(content, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -135,6 +145,13 @@ def test_what_is_no_published_checkpoint_is_refused(content, message, tmp_path, 
     with pytest.raises(InputError, match=message):
         read_published(Path("a.pth"))
     assert not Path("hostile").exists()
+
+
+def test_a_published_checkpoint_in_half_precision_works_in_single(tmp_path: Path) -> None:
+    half = {n: t.half() if t.is_floating_point() else t for n, t in published().items()}
+    torch.save({"base_model": half}, tmp_path / "a.pth")
+    network = read_published(tmp_path / "a.pth").network
+    assert {p.dtype for p in network.parameters()} == {torch.float32}
 
 
 def test_a_file_larger_than_any_network_is_not_opened(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ pytest.importorskip("open3d")
 from intravariance.auroc import auroc
 from intravariance.errors import InputError
 from intravariance.seeds import generator
+from mc4ad_model.methods.saved_files import load_arrays, save_arrays
 from mc4ad_model.methods.signed_distance.method import SignedDistance, SignedDistanceSettings
 from mc4ad_model.methods.templates import Templates, surface_points
 from tests.deviations import dented, normal_cloud, toy_clouds, turned, two_toys
@@ -74,6 +75,24 @@ def test_clouds_that_are_not_finite_or_of_another_scale_are_refused(changes) -> 
     method, cloud = fitted(two_toys(), *changes), normal_cloud(1).astype(np.float32)
     with pytest.raises(InputError, match="times"):
         method.score(20 * cloud)
+    for factor in (1e30, 1e-30):
+        with pytest.raises(InputError, match="times"):
+            method.score((factor * cloud).astype(np.float32))
     cloud[3, 1] = np.nan
     with pytest.raises(InputError, match="finite"):
         method.score(cloud)
+
+
+@pytest.mark.parametrize(
+    "points", [np.full((50, 3), np.nan, np.float32), np.zeros((0, 3), np.float32)]
+)
+def test_saved_points_that_are_none_are_refused(points: np.ndarray, tmp_path: Path) -> None:
+    fitted(two_toys(), *REGISTERED).save(tmp_path)
+    arrays, description = load_arrays(tmp_path / "fields")
+    save_arrays(tmp_path / "fields", {**arrays, "long_ball/points": points}, description)
+    again = SignedDistance(SignedDistanceSettings.load(None, REGISTERED), cpu())
+    with pytest.raises(InputError, match=r"expected the points \(S, 3\)"):
+        again.load(tmp_path)
+    save_arrays(tmp_path / "fields", arrays, {**description, "fitted_on": None})
+    with pytest.raises(InputError, match="fitted_on: expected a table"):
+        again.load(tmp_path)
