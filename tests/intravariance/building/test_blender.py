@@ -107,7 +107,7 @@ def test_a_worker_that_stops_listening_is_restarted(cone):
 
 def test_an_impossible_defect_says_why(blender):
     tiny = to_unit_sphere(mesh_from_arrays(TETRAHEDRON, TETRAHEDRON_FACES))
-    with pytest.raises(ImpossibleDefect, match="'defect': 'hole'"):
+    with pytest.raises(ImpossibleDefect, match="no hole after 100 attempts: "):
         # far too coarse a mesh: no draw gives a hole that leaves the most of it
         blender.defect("hole", mesh_from_arrays(tiny.vertices * 0.02, tiny.faces), [1], 1.0)
 

@@ -277,6 +277,8 @@ def test_one_tensor_of_another_type(dtype):
 def test_an_enormous_width_is_refused_without_memory(tmp_path):
     save_checkpoint(tmp_path / "a", CFPNet(NetworkConfig.named("released", width=0.25)), {})
     file = tmp_path / "a.json"
-    file.write_text(file.read_text().replace('"width": 0.25', '"width": 1000000.0'))
-    with pytest.raises(InputError, match="of another shape"):
-        load_checkpoint(tmp_path / "a")
+    text = file.read_text()
+    for width, message in (("16.0", "of another shape"), ("1000000.0", "less than or equal to 16")):
+        file.write_text(text.replace('"width": 0.25', f'"width": {width}'))
+        with pytest.raises(InputError, match=message):
+            load_checkpoint(tmp_path / "a")

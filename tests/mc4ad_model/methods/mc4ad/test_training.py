@@ -124,7 +124,8 @@ def test_bfloat16_on_a_processor_without_it_is_warned_of(
 def test_what_a_finished_run_leaves(whole):
     names = {path.name for path in whole.iterdir()}
     assert names == {
-        "run.json", "metrics.jsonl", "timing.json", "network.json", "network.safetensors",
+        "run.json", "fit.json", "metrics.jsonl", "timing.json", "network.json",
+        "network.safetensors",
     }  # fmt: skip
     lines = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [0, 1]
