@@ -8,6 +8,7 @@ from typing import Self
 
 from intravariance.errors import IVError
 from intravariance.executors import Result, Task
+from intravariance.extensions import explaining
 
 
 class SerialExecutor:
@@ -20,7 +21,7 @@ class SerialExecutor:
         for task in tasks:
             result: Result | IVError
             try:
-                result = function(task)
+                result = explaining(function, task)
             except IVError as error:
                 result = error
             yield task, result

@@ -125,7 +125,8 @@ def default_folder(
     """Name the folder of the runs of a method on a dataset: runs/NAME-LABEL-SEED, and the track
     where it is not all that the file has."""
     less = "" if track in (None, track_of(dataset)) else f"-{track}"
-    return Path("runs", f"{dataset.specification.name}-{settings.label or method}-{seed}{less}")
+    name = settings.label or method.replace(":", ".")
+    return Path("runs", f"{dataset.specification.name}-{name}-{seed}{less}")
 
 
 def evaluate_into(
