@@ -18,12 +18,12 @@ needs_pip = pytest.mark.skipif(
     not all(map(find_spec, ("pip", "setuptools"))),
     reason="pip, or setuptools, which builds the package, is not installed",
 )
-_NAMED = re.compile(r"`([a-z_]+\.py|pyproject\.toml)`")
+_NAMED = re.compile(r"`([a-z_]+\.(?:py|toml))`")
 _PIP = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index")
 
 
 def files_of(document: Path) -> dict[str, str]:
-    """Return the files of the package that a document shows, by name.
+    """Return the files that a document shows, by name: of a package, and what goes with it.
 
     A block is a file where the text since the block before names one, as `name.py`; the last such
     name is its own.

@@ -39,6 +39,7 @@ from intravariance.progress import say, track
 from intravariance.sources import (
     BaseMesh,
     Choice,
+    Source,
     Up,
     choice_notes,
     choose,
@@ -46,6 +47,7 @@ from intravariance.sources import (
     parse_source,
     prepare,
 )
+from intravariance.sources.added import Added
 from intravariance.sources.repair import KEPT
 from intravariance.verification.verify import failures
 
@@ -57,7 +59,8 @@ _PACKAGES = ("numpy", "scipy", "h5py", "point-cloud-utils")
 class BuildSettings:
     """Hold everything that decides the content of a dataset, and where to work.
 
-    source : "procedural", "folder:PATH", "modelnet40:PATH" or "shapenet:PATH".
+    source : "procedural", "folder:PATH", "modelnet40:PATH", "shapenet:PATH", or the name of
+    a source that an installed package adds.
     up : the axis that points up in the source's files, None for the layout's own. follow_links :
     whether links that lead out of the source's folder are followed.
     fill : take embedded designs where the source has too few meshes. skip_bad : leave out base
@@ -197,7 +200,7 @@ def build(
         bases, blender = _base_meshes(choices, settings, executor)
         products = {product: settings.of_product(base) for product, base in bases.items()}
         metadata: dict[str, Any] = {
-            "identity": settings.identity(source.label, products),
+            "identity": settings.identity(source.label, products) | extensions(source),
             "software": software(*_PACKAGES) | {"blender": blender},
         }
         claim(
@@ -213,6 +216,12 @@ def build(
             partial, list(shards.values()), metadata, out, failures, force, settings.quiet
         )
     return BuildResult(out, digest, len(shards), _rejections(made))
+
+
+def extensions(source: Source) -> dict[str, Any]:
+    """Return {"extensions": [...]}, what installed packages add to a build; {} for nothing."""
+    used = [source.extension] if isinstance(source, Added) else []
+    return {"extensions": [extension.identity for extension in used]} if used else {}
 
 
 def default_cache() -> Path:

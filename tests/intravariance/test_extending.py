@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/extending.md: its files, installed as a package as they stand there, do what it says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import numpy as np
+import pytest
+
+from intravariance.dataset.store import open_dataset
+from tests import ROOT
+from tests.conftest import run_iv
+from tests.extensions import files_of, install, lines_of_code, needs_pip, python_path
+
+pytestmark = needs_pip
+FILES = files_of(ROOT / "docs/extending.md")
+Iv = Callable[..., CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def iv(tmp_path_factory: pytest.TempPathFactory) -> Iv:
+    """Return `run_iv` where the document's package is installed."""
+    path = python_path(install(FILES, tmp_path_factory.mktemp("package")))
+
+    def run(*arguments: object, folder: Path) -> CompletedProcess[str]:
+        return run_iv(*arguments, folder=folder, PYTHONPATH=path)
+
+    return run
+
+
+def test_the_examples_have_20_to_40_lines() -> None:
+    code = {name: text for name, text in FILES.items() if name.endswith(".py")}
+    assert len(code) == 1
+    for text in code.values():
+        assert 20 <= lines_of_code(text) <= 40
+
+
+def test_a_source(iv: Iv, tmp_path: Path, cache: Path, needs_blender: None) -> None:
+    (tmp_path / "washers.toml").write_text(FILES["washers.toml"])
+    common = ("--spec", "washers.toml", "--source", "washers")
+    planned = iv("build", *common, "--dry-run", folder=tmp_path)
+    assert "base mesh  washer/m5  washers:washer/m5" in planned.stdout
+    built = iv("build", *common, "--cache", cache, "--json", "--jobs", "1", folder=tmp_path)
+    assert built.returncode == 0, built.stderr
+    with open_dataset(tmp_path / "washers.h5") as dataset:
+        assert len(dataset) == 6
+        radii = {record.subcategory: record.unit_radius for record in dataset}
+        assert radii["m8"] == pytest.approx(np.hypot(8, 0.8))  # mm, from the middle of the height
+        assert all(r.parameters["base_mesh"].startswith("washers:washer/m") for r in dataset)
+    told = iv("info", "washers.h5", folder=tmp_path)
+    assert "extension       source washers of more-for-iv 1.0" in told.stdout
+    assert run_iv("verify", "washers.h5", folder=tmp_path).returncode == 0  # without the package
+    digest = json.loads(built.stdout)["content_digest"]
+    again = iv(
+        "build", *common, "--cache", cache, "--out", "again.h5", "--json", "--jobs", "2",
+        folder=tmp_path,
+    )  # fmt: skip
+    assert json.loads(again.stdout)["content_digest"] == digest
+    other = FILES["washers.toml"].replace('"m8", "m5"', '"m8", "m12"')
+    (tmp_path / "washers.toml").write_text(other)
+    refused = iv("build", *common, "--cache", cache, "--out", "m12.h5", folder=tmp_path)
+    assert refused.returncode == 2 and "Traceback" not in refused.stderr
+    assert "washers:washer/m12: there is no washer m12; expected one of m8, m5" in refused.stderr
