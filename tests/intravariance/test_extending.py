@@ -15,6 +15,7 @@ from intravariance.dataset.store import open_dataset
 from tests import ROOT
 from tests.conftest import run_iv
 from tests.extensions import files_of, install, lines_of_code, needs_pip, python_path
+from tests.samples import make_dataset, small_specification
 
 pytestmark = needs_pip
 FILES = files_of(ROOT / "docs/extending.md")
@@ -34,7 +35,7 @@ def iv(tmp_path_factory: pytest.TempPathFactory) -> Iv:
 
 def test_the_examples_have_20_to_40_lines() -> None:
     code = {name: text for name, text in FILES.items() if name.endswith(".py")}
-    assert len(code) == 1
+    assert len(code) == 2
     for text in code.values():
         assert 20 <= lines_of_code(text) <= 40
 
@@ -65,3 +66,33 @@ def test_a_source(iv: Iv, tmp_path: Path, cache: Path, needs_blender: None) -> N
     refused = iv("build", *common, "--cache", cache, "--out", "m12.h5", folder=tmp_path)
     assert refused.returncode == 2 and "Traceback" not in refused.stderr
     assert "washers:washer/m12: there is no washer m12; expected one of m8, m5" in refused.stderr
+
+
+def test_a_layout(iv: Iv, tmp_path: Path) -> None:
+    data = make_dataset(tmp_path / "d.h5", small_specification(positives=1, defects=1))
+    tree = tmp_path / "clouds"
+    written = iv("export", data, "--layout", "csv-list", "--out", tree, folder=tmp_path)
+    assert written.returncode == 0, written.stderr
+    assert "left out: normals, displacement, mesh" in written.stdout
+    record = json.loads((tree / "iv_export.json").read_bytes())
+    assert record["written_by"]["package"] == "more-for-iv"
+    assert len(list(tree.glob("*/*.csv"))) == 10
+    (tree / "brick/notes.xyz").write_text("1 2 3")
+    read = iv(
+        "import", "csv-list", tree, "--out", tmp_path / "again.h5", "--jobs", "1", folder=tmp_path
+    )
+    assert read.returncode == 0, read.stderr
+    assert "note: csv-list: not read: brick/notes.xyz" in read.stderr
+    with open_dataset(data) as ours, open_dataset(tmp_path / "again.h5") as theirs:
+        found = {record.points.tobytes(): record for record in theirs}  # bit for bit
+        assert len(found) == len(theirs) == len(ours)
+        for own in ours:
+            other = found[own.points.tobytes()]
+            for name in ("category", "subcategory", "split", "defect"):
+                assert getattr(own, name) == getattr(other, name)
+            np.testing.assert_array_equal(own.labels, other.labels)
+    told = iv("info", tmp_path / "again.h5", "--json", folder=tmp_path)
+    (extension,) = json.loads(told.stdout)["extensions"]
+    assert extension == {
+        "kind": "layout", "name": "csv-list", "package": "more-for-iv", "version": "1.0",
+    }  # fmt: skip
