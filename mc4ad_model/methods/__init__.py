@@ -58,13 +58,18 @@ def method_class(name: str) -> type[Method]:
     InputError
         There is no method of that name, or one that an installed package adds cannot be used.
     """
-    extension = _NAMED.get(name) or find("method", name, METHODS)
+    extension = method_extension(name)
     if extension is not None:
         return _added_class(extension)
     if name not in METHODS:
         hint = "; MODULE:CLASS goes with `iv evaluate --method` alone" if tried(name) else ""
         raise InputError(f"method {name!r}: expected one of {', '.join(method_names())}{hint}")
     return cast("type[Method]", EntryPoint(name, METHODS[name], GROUPS["method"]).load())
+
+
+def method_extension(name: str) -> Extension | None:
+    """Return what a package, or the command line, adds under a method's name; None for ours."""
+    return _NAMED.get(name) or find("method", name, METHODS)
 
 
 def tried(name: str) -> bool:

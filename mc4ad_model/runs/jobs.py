@@ -20,7 +20,7 @@ from mc4ad_model.evaluation.evaluate import CategoryEvaluation, check_records, e
 from mc4ad_model.evaluation.results import check_results_folder, write_results
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.machine.ranks import Ranks
-from mc4ad_model.methods import method_class
+from mc4ad_model.methods import method_class, method_extension
 from mc4ad_model.methods.method import IDENTITY, ObjectRule
 from mc4ad_model.methods.settings import Settings
 from mc4ad_model.methods.templates import Templates, Track, read_templates, track_of
@@ -106,11 +106,18 @@ def _planned(
             settings=settings,
             data_digest=dataset.digest,
             identity=dataset.metadata["identity"],
-            environment=environment(machine),
+            environment=environment(machine) | _extensions(method, settings),
             track=templates.track,
         )
         planned.append((run, templates))
     return planned
+
+
+def _extensions(method: str, settings: Settings) -> dict[str, Any]:
+    """Return {"extensions": [...]}, what of a run installed packages add; {} for nothing."""
+    own = method_extension(method)
+    used = [*([own] if own else []), *settings.extensions]
+    return {"extensions": [extension.identity for extension in used]} if used else {}
 
 
 def _remove_shared(folder: Path) -> None:

@@ -20,10 +20,11 @@ from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
 from mc4ad_model.commands.ablate import ablate_command
 from mc4ad_model.evaluation.results import read_results
-from mc4ad_model.methods.mc4ad.configuration import GeneratorName, RunConfig, presets
+from mc4ad_model.methods.mc4ad.configuration import RunConfig, presets
 from mc4ad_model.methods.mc4ad.network import CFPNet
 from mc4ad_model.paper.ablation import GRIDS, SHARES, plan_grid
 from mc4ad_model.paper.printed_tables import ablation_table
+from mc4ad_model.pseudo_anomalies.names import GeneratorName
 from mc4ad_model.quality_control.cascade import scores_of
 from mc4ad_model.quality_control.gain import compare_stages
 from mc4ad_model.runs.experiments import CategoryOutcome, Spread, average, parse_seeds

@@ -13,7 +13,8 @@ from scipy.spatial import ConvexHull
 from annotations.vocabulary import DISPLACEMENT_THRESHOLD, RIM_WIDTH
 from intravariance.errors import InputError
 from mc4ad_model.methods.settings import read_section
-from mc4ad_model.pseudo_anomalies.mixture import KINDS, Kind, MixtureConfig, make_sample
+from mc4ad_model.pseudo_anomalies.mixture import MixtureConfig, make_sample
+from mc4ad_model.pseudo_anomalies.names import KINDS, Kind
 from mc4ad_model.pseudo_anomalies.product import Product
 from tests.mc4ad_model.pseudo_anomalies.shapes import HALF, SHELL, as_expected
 

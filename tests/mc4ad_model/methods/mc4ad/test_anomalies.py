@@ -23,7 +23,8 @@ from mc4ad_model.methods.mc4ad.anomalies import (
     draw_frozen,
     partition,
 )
-from mc4ad_model.methods.mc4ad.configuration import AnomalyConfig, PatchGenerator
+from mc4ad_model.methods.mc4ad.configuration import AnomalyConfig
+from mc4ad_model.pseudo_anomalies.names import PatchGenerator
 from tests.samples import sphere_points
 
 NAMES = list(GENERATORS)
