@@ -3,19 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 from intravariance.extensions import added
 
-Kind = Literal["normal", "swelling", "turn", "bite", "cut", "groove"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-
-PatchGenerator = Literal[
+KINDS = ("normal", "swelling", "turn", "bite", "cut", "groove")
+PATCH_GENERATORS = (
     "da_gen_paper", "da_gen_radial", "da_gen_released", "da_gen_prerelease", "norm_as",
     "norm_as_signed",
-]  # fmt: skip
-GeneratorName = Literal[PatchGenerator, "af3ad"]
-GENERATOR_NAMES: tuple[str, ...] = get_args(GeneratorName)
+)  # fmt: skip
+GENERATOR_NAMES = (*PATCH_GENERATORS, "af3ad")
 OWN = (*KINDS, *GENERATOR_NAMES)
 
 
