@@ -8,6 +8,7 @@ else. Whatever is wrong is an `ExtensionError` that names the package and the en
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 import traceback
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, TypeVar
 
 from intravariance.errors import InputError, IVError
@@ -72,6 +74,18 @@ class Extension:
             "package": self.package,
             "version": self.version,
         }
+
+    @property
+    def code_digest(self) -> str:
+        """SHA-256 of the Python files of the top-level module or package that it is in."""
+        spec = find_spec(self._top_level)
+        place = Path(spec.origin) if spec and spec.origin else Path()
+        package = place.name == "__init__.py"
+        files = sorted(place.parent.rglob("*.py")) if package else [place] * place.is_file()
+        digest = hashlib.sha256()
+        for file in files:
+            digest.update(f"{file.relative_to(place.parent)}\n".encode() + file.read_bytes())
+        return digest.hexdigest()
 
     def load(self) -> Any:
         """Import what the entry point names.

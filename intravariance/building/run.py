@@ -20,6 +20,7 @@ from annotations.vocabulary import WRONG_PART
 from intravariance.building.blender import blender_worker
 from intravariance.building.plan import SampleJob, make_plan
 from intravariance.building.sample import Donors, SampleSettings, make_sample
+from intravariance.dataset.added_defects import find_defect, recorded
 from intravariance.dataset.provenance import code_digest, software
 from intravariance.dataset.shards import Finished, finished, shard_bytes
 from intravariance.dataset.specification import LARGEST_TOLERANCE, Specification
@@ -192,6 +193,7 @@ def build(
     """
     check_target(out, force)
     settings.check_units()
+    _check_added_defects(settings.specification)
     source = parse_source(settings.source, settings.up, settings.follow_links)
     choices = choose(settings.specification, source, settings.samples.seed, settings.fill)
     for note in choice_notes(settings.specification, source, choices):
@@ -205,7 +207,7 @@ def build(
         }
         claim(
             partial,
-            metadata | {"base_meshes": _describe(bases), "code": code_digest(*_CODE)},
+            metadata | {"base_meshes": _describe(bases), "code": _code(settings.specification)},
             out,
             force,
         )
@@ -222,6 +224,28 @@ def extensions(source: Source) -> dict[str, Any]:
     """Return {"extensions": [...]}, what installed packages add to a build; {} for nothing."""
     used = [source.extension] if isinstance(source, Added) else []
     return {"extensions": [extension.identity for extension in used]} if used else {}
+
+
+def _check_added_defects(specification: Specification) -> None:
+    """Raise InputError where defects that packages add are not those that are installed."""
+    for known in specification.added_defects:
+        extension = find_defect(known.name)
+        if extension is None or recorded(extension) != known:
+            found = (
+                f"{extension.package} {extension.version}" if extension else "no package with it"
+            )
+            raise InputError(
+                f"the specification's defect {known.name} is that of {known.package} "
+                f"{known.version}, and {found} is installed"
+            )
+
+
+def _code(specification: Specification) -> str:
+    """Return a digest of the code that makes samples, that of installed packages included."""
+    added = [find_defect(known.name) for known in specification.added_defects]
+    return " ".join(
+        [code_digest(*_CODE), *(extension.code_digest for extension in added if extension)]
+    )
 
 
 def default_cache() -> Path:

@@ -100,7 +100,10 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "pose": identity.get("pose", ""),
         "scan": asdict(dataset.specification.scan),
         "source": identity["source"],
-        "extensions": identity.get("extensions", []),
+        "extensions": [
+            *identity.get("extensions", []),
+            *(known.identity for known in dataset.specification.added_defects),
+        ],
         "imported": dataset.imported,
         "imported_noise_sigma": known_noise(imported) if dataset.imported else None,
         "exported_from": imported.get("exported_from"),
