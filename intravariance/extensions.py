@@ -75,18 +75,6 @@ class Extension:
             "version": self.version,
         }
 
-    @property
-    def code_digest(self) -> str:
-        """SHA-256 of the Python files of the top-level module or package that it is in."""
-        spec = find_spec(self._top_level)
-        place = Path(spec.origin) if spec and spec.origin else Path()
-        package = place.name == "__init__.py"
-        files = sorted(place.parent.rglob("*.py")) if package else [place] * place.is_file()
-        digest = hashlib.sha256()
-        for file in files:
-            digest.update(f"{file.relative_to(place.parent)}\n".encode() + file.read_bytes())
-        return digest.hexdigest()
-
     def load(self) -> Any:
         """Import what the entry point names.
 
@@ -166,6 +154,18 @@ def find(kind: str, name: str, own: Collection[str]) -> Extension | None:
         also = "this package has one of that name" if name in own else "only one may have the name"
         raise ExtensionError(f"{others}: {also}; uninstall what you do not need, or rename it")
     return found[0] if found else None
+
+
+def module_digest(name: str) -> str:
+    """Compute the SHA-256 of the Python files of the top-level module or package of a module."""
+    spec = find_spec(name.partition(".")[0])
+    place = Path(spec.origin) if spec and spec.origin else Path()
+    package = place.name == "__init__.py"
+    files = sorted(place.parent.rglob("*.py")) if package else [place] * place.is_file()
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.relative_to(place.parent)}\n".encode() + file.read_bytes())
+    return digest.hexdigest()
 
 
 def blamed(error: Exception) -> ExtensionError | None:

@@ -36,7 +36,7 @@ def add_defect(kind, about):
     try:
         function = getattr(import_module(module), name)
     except Exception as error:
-        raise AddedDefectError(f"has no {about['function']}: {_shown(error)}") from error
+        raise AddedDefectError(f"there is no {about['function']}: {_shown(error)}") from error
     DEFECTS[kind] = partial(_made, function, about["kind"])
     limits = (about[name] for name in ("least", "most", "departure", "visible"))
     LIMITS[kind] = Limits(*limits)
@@ -50,19 +50,19 @@ def _made(function, kind, surface, rng, severity):
     except GeometryError:
         raise
     except Exception as error:
-        raise AddedDefectError(f"raised {_shown(error)}") from error
+        raise AddedDefectError(f"it raised {_shown(error)}") from error
     if found is None:
         raise GeometryError("no room for it")
     if kind == "deformation":
         shape = np.shape(found)
         if shape != surface.vertices.shape or np.asarray(found).dtype.kind not in "fiu":
             raise AddedDefectError(
-                f"gave {type(found).__name__} {shape}, expected the displacement "
+                f"it gave {type(found).__name__} {shape}, expected the displacement "
                 f"{surface.vertices.shape} of each vertex"
             )
         return deformed(surface, np.asarray(found, dtype=np.float64), {})
     if not isinstance(found, Defective):
-        raise AddedDefectError(f"gave {type(found).__name__}, expected a Defective for a cut")
+        raise AddedDefectError(f"it gave {type(found).__name__}, expected a Defective for a cut")
     return found
 
 

@@ -124,9 +124,15 @@ class BlenderWorker:
         extension = find_defect(kind)
         if extension is not None:
             request["added"] = _added(load_defect(extension))
-        header, arrays = self._request(request | {"severity": severity, "size": size}, **given)
-        if header.get("error") == "added":
-            raise ExtensionError(f"{extension} {header['message']}")
+        request |= {"severity": severity, "size": size}
+        try:
+            header, arrays = self._request(request, **given)
+        except (ImpossibleDefect, BackendUnavailable):
+            raise
+        except IVError as error:
+            if extension is None:
+                raise
+            raise ExtensionError(f"{extension}: {error}") from error
         return Defective(
             mesh=mesh_from_arrays(arrays["vertices"], arrays["faces"]),
             displacement=arrays["displacement"],
@@ -160,7 +166,9 @@ class BlenderWorker:
         header, results = unpack(self._exchange_or_retry(pack(request, **arrays), request))
         if header.get("error") == "geometry":
             raise ImpossibleDefect(header["message"])
-        if "error" in header and header["error"] != "added":
+        if header.get("error") == "added":
+            raise IVError(header["message"])
+        if "error" in header:
             raise IVError(f"the Blender worker failed on request {request}:\n{header['message']}")
         return header, results
 

@@ -20,7 +20,7 @@ from annotations.vocabulary import WRONG_PART
 from intravariance.building.blender import blender_worker
 from intravariance.building.plan import SampleJob, make_plan
 from intravariance.building.sample import Donors, SampleSettings, make_sample
-from intravariance.dataset.added_defects import find_defect, recorded
+from intravariance.dataset.added_defects import find_defect, load_defect, recorded
 from intravariance.dataset.provenance import code_digest, software
 from intravariance.dataset.shards import Finished, finished, shard_bytes
 from intravariance.dataset.specification import LARGEST_TOLERANCE, Specification
@@ -33,6 +33,7 @@ from intravariance.dataset.work_folder import (
 )
 from intravariance.errors import InputError, IVError
 from intravariance.executors import Executor
+from intravariance.extensions import module_digest
 from intravariance.files.atomic import check_target, write_whole
 from intravariance.geometry.mesh import Mesh
 from intravariance.lengths import UNITS, Length, parse_length
@@ -242,10 +243,11 @@ def _check_added_defects(specification: Specification) -> None:
 
 def _code(specification: Specification) -> str:
     """Return a digest of the code that makes samples, that of installed packages included."""
-    added = [find_defect(known.name) for known in specification.added_defects]
-    return " ".join(
-        [code_digest(*_CODE), *(extension.code_digest for extension in added if extension)]
-    )
+    digests = [code_digest(*_CODE)]
+    for extension in filter(None, (find_defect(d.name) for d in specification.added_defects)):
+        made_by = load_defect(extension).function.partition(":")[0]
+        digests += [module_digest(name) for name in (extension.entry.module, made_by)]
+    return " ".join(digests)
 
 
 def default_cache() -> Path:

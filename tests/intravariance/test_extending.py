@@ -41,22 +41,34 @@ def test_the_examples_have_at_most_40_lines() -> None:
         assert lines_of_code(text) <= 40
 
 
-def test_a_source(iv: Iv, tmp_path: Path, cache: Path, needs_blender: None) -> None:
+def test_a_source_and_a_defect(iv: Iv, tmp_path: Path, cache: Path, needs_blender: None) -> None:
     (tmp_path / "washers.toml").write_text(FILES["washers.toml"])
-    common = ("--spec", "washers.toml", "--source", "washers")
-    built = iv("build", *common, "--cache", cache, "--jobs", "1", folder=tmp_path)
+    common = ("--spec", "washers.toml", "--source", "washers", "--cache", cache)
+    built = iv("build", *common, "--jobs", "1", folder=tmp_path)
     assert built.returncode == 0, built.stderr
     with open_dataset(tmp_path / "washers.h5") as dataset:
-        assert len(dataset) == 6
+        assert len(dataset) == 7 and dataset.specification.defect_types() == ["bulge", "buckle"]
         radii = {record.subcategory: record.unit_radius for record in dataset}
         assert radii["m8"] == pytest.approx(np.hypot(8, 0.8))  # mm, from the middle of the height
-        assert all(r.parameters["base_mesh"].startswith("washers:washer/m") for r in dataset)
-    told = iv("info", "washers.h5", folder=tmp_path)
-    assert "extension       source washers of more-for-iv 1.0" in told.stdout
-    assert run_iv("verify", "washers.h5", folder=tmp_path).returncode == 0  # without the package
-    other = FILES["washers.toml"].replace('"m8", "m5"', '"m8", "m12"')
-    (tmp_path / "washers.toml").write_text(other)
-    refused = iv("build", *common, "--cache", cache, "--out", "m12.h5", folder=tmp_path)
+        for record in dataset:
+            assert record.parameters["base_mesh"].startswith("washers:washer/m")
+            if record.defect == "buckle":
+                moved = np.linalg.norm(record.displacement, axis=1) > DISPLACEMENT_THRESHOLD
+                np.testing.assert_array_equal(moved, record.labels == 1)
+                assert record.parameters["defect"]["departure"] >= 0.008
+    # what reads a file does without the package
+    told = run_iv("info", "washers.h5", folder=tmp_path).stdout
+    for added in ("source washers", "defect buckle"):
+        assert f"extension       {added} of more-for-iv 1.0" in told
+    assert run_iv("verify", "washers.h5", folder=tmp_path).returncode == 0
+    card = run_iv("card", "washers.h5", folder=tmp_path).stdout
+    assert "| buckle | deformation | a piece of the wall buckled into waves |" in card
+    # and what needs it says so
+    refused = run_iv("build", *common, "--out", "b.h5", "--dry-run", folder=tmp_path)
+    assert refused.returncode == 2
+    assert "unknown defect 'buckle'; known: bulge, " in refused.stderr
+    (tmp_path / "washers.toml").write_text(FILES["washers.toml"].replace('"m5"', '"m12"'))
+    refused = iv("build", *common, "--out", "m12.h5", folder=tmp_path)
     assert refused.returncode == 2 and "Traceback" not in refused.stderr
     assert "washers:washer/m12: there is no washer m12; expected one of m8, m5" in refused.stderr
 
@@ -106,31 +118,3 @@ def test_a_pseudo_anomaly(iv: Iv, tmp_path: Path) -> None:
     run = json.loads((tmp_path / "run/ball/run.json").read_bytes())
     assert run["config"]["anomalies"]["generator"] == "ripples"
     assert run["environment"]["extensions"][0]["version"] == "1.0"
-    without = run_iv("evaluate", "--data", data, "--run", tmp_path / "run", folder=tmp_path)
-    assert without.returncode == 2 and "ripples" in without.stderr  # it says what is missing
-
-
-def test_a_defect(iv: Iv, tmp_path: Path, cache: Path, needs_blender: None) -> None:
-    (tmp_path / "vases.toml").write_text(
-        'name = "vases"\npoints = [2048, 2400]\n[[category]]\nname = "vase"\n'
-        'subcategories = ["square_vase"]\ntemplates = 1\npositives = 1\n'
-        "defects = { bulge = 1, buckle = 2 }\n"
-    )
-    common = ("--spec", "vases.toml", "--cache", cache)
-    built = iv("build", *common, "--jobs", "1", "--quiet", folder=tmp_path)
-    assert built.returncode == 0, built.stderr
-    with open_dataset(tmp_path / "vases.h5") as dataset:
-        made = [record for record in dataset if record.defect == "buckle"]
-        for record in made:
-            moved = np.linalg.norm(record.displacement, axis=1) > DISPLACEMENT_THRESHOLD
-            np.testing.assert_array_equal(moved, record.labels == 1)
-            assert record.parameters["defect"]["departure"] >= 0.008
-        assert len(made) == 2 and dataset.specification.defect_types() == ["bulge", "buckle"]
-    # all that reads a file does without the package
-    assert run_iv("verify", "vases.h5", folder=tmp_path).returncode == 0
-    card = run_iv("card", "vases.h5", folder=tmp_path)
-    row = "| buckle | deformation | a piece of the wall buckled into waves |"
-    assert row in card.stdout, card.stderr
-    planned = run_iv("build", *common, "--out", "b.h5", "--dry-run", folder=tmp_path)
-    assert planned.returncode == 2
-    assert "unknown defect 'buckle'; known: bulge, " in planned.stderr

@@ -323,7 +323,8 @@ def test_metrics_need_no_torch() -> None:
         "import sys\n"
         "from mc4ad_model import au_pro, auroc, average_precision, end_point_error\n"
         "print(auroc([0, 0, 1], [1, 2, 3]), average_precision([0, 1], [0, 1]),"
-        " au_pro([0, 0, 1], [1, 2, 3]), end_point_error([[0, 0, 3]], [[0, 4, 0]]), 'torch' in sys.modules)"
+        " au_pro([0, 0, 1], [1, 2, 3]), end_point_error([[0, 0, 3]], [[0, 4, 0]]),"
+        " 'torch' in sys.modules)"
     )
     found = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
