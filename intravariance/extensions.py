@@ -12,14 +12,14 @@ import hashlib
 import re
 import sys
 import traceback
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from intravariance.errors import InputError, IVError
 
@@ -30,9 +30,6 @@ GROUPS = {
     "pseudo-anomaly": "intravariance.pseudo_anomalies",
     "defect": "intravariance.defects",
 }
-
-Task = TypeVar("Task")
-Result = TypeVar("Result")
 
 
 class ExtensionError(InputError):
@@ -174,19 +171,6 @@ def blamed(error: Exception) -> ExtensionError | None:
         if extension.places(error):
             return extension.raised(error)
     return None
-
-
-def explaining(function: Callable[[Task], Result], task: Task) -> Result:
-    """Call a function; where an extension's code raises in it, raise the error that says so."""
-    try:
-        return function(task)
-    except IVError:
-        raise
-    except Exception as error:
-        explained = blamed(error)
-        if explained is None:
-            raise
-        raise explained from error
 
 
 def named_on_command_line(kind: str, text: str) -> Extension:

@@ -17,7 +17,6 @@ from typing import Self
 from intravariance.errors import IVError
 from intravariance.executors import Executor, Result, Task
 from intravariance.executors.serial import SerialExecutor
-from intravariance.extensions import explaining
 
 # A worker killed from outside (out of memory, say) breaks the whole pool; its tasks are given to
 # a new pool this many times.
@@ -83,12 +82,12 @@ class ProcessExecutor:
     ) -> Iterator[tuple[int, Result | IVError]]:
         """Yield key and result of the tasks `taken`, and of those in `source`, which it takes."""
         pool = self._pool = self._pool or _open_pool(self.jobs)
-        keys = {pool.submit(explaining, function, task): key for key, task in taken.items()}
+        keys = {pool.submit(function, task): key for key, task in taken.items()}
         try:
             while True:
                 for key, task in islice(source, max(0, WINDOW * self.jobs - len(keys))):
                     taken[key] = task
-                    keys[pool.submit(explaining, function, task)] = key
+                    keys[pool.submit(function, task)] = key
                 if not keys:
                     return
                 finished, _ = wait(keys, return_when=FIRST_COMPLETED)

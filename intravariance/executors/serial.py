@@ -8,7 +8,6 @@ from typing import Self
 
 from intravariance.errors import IVError
 from intravariance.executors import Result, Task
-from intravariance.extensions import explaining
 
 
 class SerialExecutor:
@@ -21,7 +20,7 @@ class SerialExecutor:
         for task in tasks:
             result: Result | IVError
             try:
-                result = explaining(function, task)
+                result = function(task)
             except IVError as error:
                 result = error
             yield task, result

@@ -20,7 +20,7 @@ import trimesh
 
 from annotations.vocabulary import DISPLACEMENT_THRESHOLD
 from intravariance.building.blender import BlenderWorker, ImpossibleDefect
-from intravariance.building.run import _check_added_defects
+from intravariance.building.run import _check_added_defects, _code
 from intravariance.dataset.added_defects import AddedDefect
 from intravariance.dataset.specification_reader import specification_from_dict
 from intravariance.errors import InputError
@@ -199,6 +199,16 @@ def test_a_specification_keeps_what_is_known_and_needs_the_package_no_more(
     other = replace(known, version="1.4")
     with pytest.raises(InputError, match=r"1\.4, and more-defects 1\.5 is installed"):
         _check_added_defects(replace(specification, added_defects=(other,)))
+
+
+def test_a_build_carries_on_with_the_same_code_alone(site: Path) -> None:
+    content = tomllib.loads(SPECIFICATION.replace(", bulge = 1", ""))
+    specification = specification_from_dict(content, "s.toml")
+    before = _code(specification)
+    assert before == _code(specification)
+    (site / "buckle.py").write_text((site / "buckle.py").read_text() + "# changed\n")
+    assert _code(specification) != before
+    assert before.startswith(_code(replace(specification, added_defects=())))
 
 
 def test_others_are_as_before() -> None:
