@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import errno
 import traceback
-from importlib.metadata import EntryPoint, entry_points, version
+from importlib.metadata import EntryPoint, version
 
 import click
 
 from intravariance.errors import BackendUnavailable, InputError, IVError
-from intravariance.extensions import blamed
+from intravariance.extensions import blamed, entries
 
 # One line each, so that `iv --help` need not import the commands; others show without a line.
 SUMMARIES = {
@@ -105,7 +105,7 @@ def _missing_extra(error: Exception) -> str:
 
 
 def _commands() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group="intravariance.commands")}
+    return {entry.name: entry for entry in entries("intravariance.commands")}
 
 
 @click.group(

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, distributions, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ GROUPS = {
     "pseudo-anomaly": "intravariance.pseudo_anomalies",
     "defect": "intravariance.defects",
 }
+_VALUE = re.compile(r"\w+(\.\w+)*(:\w+(\.\w+)*)?( *\[.*\])?")  # in brackets: extras
 
 
 class ExtensionError(InputError):
@@ -80,6 +81,8 @@ class Extension:
         ExtensionError
             It cannot be imported.
         """
+        if not _VALUE.fullmatch(self.entry.value):
+            raise self.refuse("MODULE or MODULE:OBJECT", repr(self.entry.value))
         _USED[self._top_level] = self
         try:
             return self.entry.load()
@@ -179,11 +182,33 @@ def named_on_command_line(kind: str, text: str) -> Extension:
     The current folder is where Python looks for the module last. Raises InputError for a text of
     another form.
     """
-    if not re.fullmatch(r"[\w.]+:[\w.]+", text):
+    if not (_VALUE.fullmatch(text) and ":" in text and "[" not in text):
         raise InputError(f"{kind} {text}: expected MODULE:CLASS")
     if "" not in sys.path:
         sys.path.append("")
     return Extension(kind, EntryPoint(text, text, GROUPS[kind]), "", "")
+
+
+def entries(group: str) -> list[EntryPoint]:
+    """Return the entry points of a group, also where a package's metadata is damaged."""
+    try:
+        return list(entry_points(group=group))
+    except Exception:  # what damaged metadata raises is nowhere said
+        return list(_sound_entries(group))
+
+
+def _sound_entries(group: str) -> Iterator[EntryPoint]:
+    """Yield the entry points of packages whose metadata can be read, one package after another."""
+    seen = set()
+    for distribution in distributions():
+        try:
+            found = [entry for entry in distribution.entry_points if entry.group == group]
+            name = distribution.name if found else ""
+        except Exception:
+            continue
+        if found and name not in seen:  # the first of two with one name is what Python imports
+            seen.add(name)
+            yield from found
 
 
 def _installed(kind: str) -> dict[str, list[Extension]]:
@@ -194,7 +219,7 @@ def _installed(kind: str) -> dict[str, list[Extension]]:
 def _read(kind: str, path: tuple[str, ...]) -> dict[str, list[Extension]]:
     """Return the extensions of a kind by name. path : where Python looks for packages."""
     found: dict[str, list[Extension]] = {}
-    for entry in entry_points(group=GROUPS[kind]):
+    for entry in entries(GROUPS[kind]):
         package = entry.dist.name if entry.dist else "without a name"
         version = entry.dist.version if entry.dist else ""
         found.setdefault(entry.name, []).append(Extension(kind, entry, package, version))
