@@ -7,24 +7,26 @@ By the hashes, nothing that was made by other code is reused.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import platform
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from pathlib import Path
 
 
 @lru_cache
 def code_digest(*places: str) -> str:
     """Compute the SHA-256 hex digest over the Python and TOML files of packages, folders or files.
 
-    places : package first, e.g. "annotations" or "blender_scripts/meshes.py".
+    places : package or module first, e.g. "annotations" or "blender_scripts/meshes.py".
     """
     digest = hashlib.sha256()
     for place in places:
         package, _, inside = place.partition("/")
-        root = files(package)
+        root = _root(package)
         for name, content in _sources(root / inside if inside else root, place):
             digest.update(f"{name} {len(content)}\n".encode() + content)
     return digest.hexdigest()
@@ -47,9 +49,16 @@ def own_version() -> str:
         return "source tree"
 
 
+def _root(package: str) -> Traversable:
+    found = importlib.import_module(package)
+    if found.__spec__ and found.__spec__.submodule_search_locations is None and found.__file__:
+        return Path(found.__file__)  # a module by itself
+    return files(package)
+
+
 def _sources(entry: Traversable, name: str) -> Iterator[tuple[str, bytes]]:
     if entry.is_dir():
         for child in sorted(entry.iterdir(), key=lambda child: child.name):
             yield from _sources(child, f"{name}/{child.name}")
-    elif name.endswith((".py", ".toml")):
+    elif entry.name.endswith((".py", ".toml")):
         yield name, entry.read_bytes()

@@ -78,3 +78,10 @@ def test_the_installed_method_is_evaluated_and_is_a_row(installed: Path, tmp_pat
     alone = json.loads(evaluated.stdout)["mean"]
     for name in ("O-AUROC", "P-AUROC", "AU-PRO"):
         assert rows["nearest"]["means"][name]["mean"] == alone[name]
+    (installed / "nearest.py").write_text((installed / "nearest.py").read_text() + "# changed\n")
+    again = run_iv(
+        "leaderboard", "--data", data, "--methods", "nearest", "--out", out, "--seeds", "0",
+        folder=tmp_path, PYTHONPATH=path,
+    )  # fmt: skip
+    assert again.returncode == 2
+    assert "is a run with another code" in again.stderr
