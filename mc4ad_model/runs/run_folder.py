@@ -3,7 +3,7 @@
 
     OUT/
       vase/
-        run.json          method, its code's digest, settings, seed, data, environment; written first
+        run.json          method, its code, settings, seed, data, environment; written first
         ...               what the method saves (`Method.files`), one of these files last
         fit.json          seconds that `Method.fit` took in the process that finished
         timing.json       more of these, where the method tells
