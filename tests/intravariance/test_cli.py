@@ -87,3 +87,10 @@ def test_every_help_is_answered_without_any_extra():
     assert result.returncode == 0, result.stderr
     for name in cli.SUMMARIES:
         assert f"Usage: iv {name} " in result.stdout
+
+
+def test_more_jobs_than_cores_are_told_what_they_cost():
+    command = ("build", "--group", "2", "--dry-run", "--json", "--jobs")
+    many, one = run_iv(*command, "4096"), run_iv(*command, "1")
+    assert "--jobs 4096: only" in many.stderr and many.returncode == 0
+    assert "--jobs" not in one.stderr and many.stdout == one.stdout
