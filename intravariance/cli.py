@@ -12,7 +12,7 @@ from importlib.metadata import EntryPoint, entry_points, version
 
 import click
 
-from intravariance.errors import BackendUnavailable, InputError, IVError
+from intravariance.errors import BackendUnavailable, InputError, IVError, printable
 
 # One line each, so that `iv --help` need not import the commands; others show without a line.
 SUMMARIES = {
@@ -70,7 +70,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except IVError as error:
-            click.echo(f"iv: error: {error}", err=True)
+            click.echo(f"iv: error: {printable(str(error))}", err=True)
             ctx.exit(error.exit_code)
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
