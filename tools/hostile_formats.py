@@ -22,6 +22,7 @@ from intravariance.cloud_files import parse_cloud, write_pcd, write_ply, write_t
 from intravariance.cloud_files.npy import parse_npy
 from intravariance.dataset.specification_reader import load_specification
 from intravariance.dataset.store import open_dataset
+from intravariance.errors import IntegrityError
 from intravariance.exchange.layouts.tiff import read_tiff
 from intravariance.exchange.parquet.reading import read_samples
 from intravariance.exchange.parquet.writing import write_parquet
@@ -123,9 +124,21 @@ def _dataset() -> bytes:
         return make_dataset(Path(folder) / "small.h5").read_bytes()
 
 
+@cache
+def _digest() -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "small.h5").write_bytes(_dataset())
+        return verify(Path(folder) / "small.h5", probes=False).digest
+
+
 def _read_dataset(data: bytes, folder: Path) -> None:
+    """Verify a mutant: what passes says what the file before said, to the last bit."""
     (folder / "mutant.h5").write_bytes(data)
-    verify(folder / "mutant.h5", probes=False)
+    report = verify(folder / "mutant.h5", probes=False)
+    if not report.passed:
+        raise IntegrityError("; ".join(report.failures()))
+    if report.digest != _digest():
+        raise AssertionError("it passes, and holds something else")
 
 
 def _parquet() -> list[bytes]:
