@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, version
 
 import click
 
-from intravariance.errors import BackendUnavailable, InputError, IVError
+from intravariance.errors import BackendUnavailable, InputError, IVError, printable
 from intravariance.extensions import blamed, entries
 
 # One line each, so that `iv --help` need not import the commands; others show without a line.
@@ -72,7 +72,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except IVError as error:
-            click.echo(f"iv: error: {error}", err=True)
+            click.echo(f"iv: error: {printable(str(error))}", err=True)
             ctx.exit(error.exit_code)
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
@@ -83,7 +83,7 @@ class LazyGroup(click.Group):
             extra = _missing_extra(error)
             if explained := blamed(error):
                 traceback.print_exception(error)
-                click.echo(f"iv: error: {explained}", err=True)
+                click.echo(f"iv: error: {printable(str(explained))}", err=True)
                 ctx.exit(IVError.exit_code)
             if not extra:
                 raise

@@ -8,7 +8,6 @@ else. Whatever is wrong is an `ExtensionError` that names the package and the en
 
 from __future__ import annotations
 
-import hashlib
 import re
 import sys
 import traceback
@@ -18,7 +17,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import EntryPoint, distributions, entry_points
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from intravariance.errors import InputError, IVError
@@ -154,18 +152,6 @@ def find(kind: str, name: str, own: Collection[str]) -> Extension | None:
         also = "this package has one of that name" if name in own else "only one may have the name"
         raise ExtensionError(f"{others}: {also}; uninstall what you do not need, or rename it")
     return found[0] if found else None
-
-
-def module_digest(name: str) -> str:
-    """Compute the SHA-256 of the Python files of the top-level module or package of a module."""
-    spec = find_spec(name.partition(".")[0])
-    place = Path(spec.origin) if spec and spec.origin else Path()
-    package = place.name == "__init__.py"
-    files = sorted(place.parent.rglob("*.py")) if package else [place] * place.is_file()
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(f"{file.relative_to(place.parent)}\n".encode() + file.read_bytes())
-    return digest.hexdigest()
 
 
 def blamed(error: Exception) -> ExtensionError | None:

@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -28,6 +29,7 @@ import blender_scripts
 from blender_scripts.messages import pack, unpack
 from intravariance.dataset.added_defects import AddedDefect, find_defect, load_defect
 from intravariance.errors import BackendUnavailable, IVError
+from intravariance.executors.processes import LOOK_AFTER, is_stopped
 from intravariance.extensions import ExtensionError
 from intravariance.geometry.mesh import Mesh, mesh_from_arrays
 
@@ -199,12 +201,17 @@ class BlenderWorker:
     def _exchange(self, message: bytes) -> bytes:
         if self._connection is None:
             self._start()
-        assert self._connection is not None
+        assert self._connection is not None and self._process is not None
         late = f"no answer within {self.patience:g} s"
+        end, stopped = time.monotonic() + self.patience, False
         try:
             self._connection.send_bytes(message)
-            if not self._connection.poll(self.patience):
-                raise TimeoutError(late)
+            while not self._connection.poll(min(LOOK_AFTER, max(0.0, end - time.monotonic()))):
+                if stopped and is_stopped(self._process.pid):
+                    raise TimeoutError("it was stopped from outside")
+                if time.monotonic() >= end:
+                    raise TimeoutError(late)
+                stopped = is_stopped(self._process.pid)
             return self._connection.recv_bytes()
         except BlockingIOError:  # it stopped in the middle of a message (see `_start`)
             raise TimeoutError(late) from None
@@ -247,14 +254,19 @@ class BlenderWorker:
         self._greet()
 
     def _greet(self) -> None:
-        """Wait for the first sign of life, so that a failed start is told from a failed job."""
-        assert self._connection is not None
+        """Wait for the first sign of life, so that a failed start is told from a failed job.
+
+        Raises EOFError where it was killed meanwhile, which trying again may mend.
+        """
+        assert self._connection is not None and self._process is not None
         try:
             self._connection.send_bytes(pack({"request": "versions"}))
             if not self._connection.poll(START_TIMEOUT):
                 raise EOFError
             header, _ = unpack(self._connection.recv_bytes())
         except (EOFError, OSError):
+            if self._killed():
+                raise EOFError("it was killed while it started") from None
             self.close()
             raise BackendUnavailable(_why_not_started(self._last_output())) from None
         if tuple(int(part) for part in header["blender"].split(".")[:2]) < OLDEST_BLENDER:
@@ -263,6 +275,14 @@ class BlenderWorker:
                 f"Blender {header['blender']} is too old, at least "
                 f"{'.'.join(map(str, OLDEST_BLENDER))} is needed"
             )
+
+    def _killed(self) -> bool:
+        """Tell whether the process is gone by a signal that we did not send."""
+        assert self._process is not None
+        try:
+            return self._process.wait(timeout=10) < 0
+        except subprocess.TimeoutExpired:
+            return False
 
     def _last_output(self, size: int = 2000) -> str:
         end = self._log.seek(0, os.SEEK_END)

@@ -33,7 +33,6 @@ from intravariance.dataset.work_folder import (
 )
 from intravariance.errors import InputError, IVError
 from intravariance.executors import Executor
-from intravariance.extensions import module_digest
 from intravariance.files.atomic import check_target, write_whole
 from intravariance.geometry.mesh import Mesh
 from intravariance.lengths import UNITS, Length, parse_length
@@ -243,11 +242,11 @@ def _check_added_defects(specification: Specification) -> None:
 
 def _code(specification: Specification) -> str:
     """Return a digest of the code that makes samples, that of installed packages included."""
-    digests = [code_digest(*_CODE)]
+    added = set()
     for extension in filter(None, (find_defect(d.name) for d in specification.added_defects)):
-        made_by = load_defect(extension).function.partition(":")[0]
-        digests += [module_digest(name) for name in (extension.entry.module, made_by)]
-    return " ".join(digests)
+        for place in (extension.entry.value, load_defect(extension).function):
+            added.add(place.partition(":")[0].partition(".")[0])
+    return code_digest(*_CODE, *sorted(added))
 
 
 def default_cache() -> Path:

@@ -13,18 +13,20 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from importlib.util import find_spec
+from pathlib import Path
 
 
 @lru_cache
 def code_digest(*places: str) -> str:
     """Compute the SHA-256 hex digest over the Python and TOML files of packages, folders or files.
 
-    places : package first, e.g. "annotations" or "blender_scripts/meshes.py".
+    places : package or module first, e.g. "annotations" or "blender_scripts/meshes.py".
     """
     digest = hashlib.sha256()
     for place in places:
         package, _, inside = place.partition("/")
-        root = files(package)
+        root = _root(package)
         for name, content in _sources(root / inside if inside else root, place):
             digest.update(f"{name} {len(content)}\n".encode() + content)
     return digest.hexdigest()
@@ -47,9 +49,17 @@ def own_version() -> str:
         return "source tree"
 
 
+def _root(package: str) -> Traversable:
+    """Return the folder of a package or the file of a module; neither is imported."""
+    spec = find_spec(package)
+    places = spec.submodule_search_locations or [spec.origin or ""] if spec else []
+    found = [path for path in map(Path, places) if path.exists()]
+    return found[0] if found else files(package)  # in an archive
+
+
 def _sources(entry: Traversable, name: str) -> Iterator[tuple[str, bytes]]:
     if entry.is_dir():
         for child in sorted(entry.iterdir(), key=lambda child: child.name):
             yield from _sources(child, f"{name}/{child.name}")
-    elif name.endswith((".py", ".toml")):
+    elif entry.name.endswith((".py", ".toml")):
         yield name, entry.read_bytes()

@@ -30,7 +30,7 @@ from mc4ad_model.methods import method_class
 from mc4ad_model.methods.saved_files import writing
 from mc4ad_model.methods.templates import Track
 from mc4ad_model.runs.experiments import evaluation_differs, read_timing, train_and_evaluate
-from mc4ad_model.runs.run_folder import EVALUATION, FIT, RUN, read_run
+from mc4ad_model.runs.run_folder import EVALUATION, FIT, RUN, method_code, read_run
 
 FAILURE = "failure.txt"
 
@@ -165,8 +165,9 @@ def _checked(job: Job, folder: Path, dataset: Dataset) -> Measured | None:
         "config": json.loads(json.dumps(job.config)),
         "track": job.track,
         "data_digest": job.digest,
+        "code": method_code(job.method),
     }
-    if wrong := [name for name, value in own.items() if run.described[name] != value]:
+    if wrong := [name for name, value in own.items() if run.described.get(name) != value]:
         raise InputError(f"{folder}: is a run with another {', '.join(wrong)}; {again}")
     if _other_encoder(job, folder):
         raise InputError(f"{folder}: is a run with another encoder than is there now; {again}")

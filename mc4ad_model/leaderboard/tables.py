@@ -62,7 +62,7 @@ NOTHING = Cell("-")
 def all_tables(board: Board) -> list[Table]:
     """Return the tables, the main one first; those that would be empty are left out."""
     tables = [main_table(board), *(against_baseline(board, one) for one in board.comparisons)]
-    if board.comparisons:
+    if any(found.ranking for found in board.comparisons):
         tables.append(rank_table(board))
     tables += [category_tables(board, measure) for measure in RANKED]
     kinds: tuple[tuple[Kinds, str], ...] = (

@@ -25,7 +25,7 @@ from mc4ad_model.methods.method import IDENTITY, ObjectRule
 from mc4ad_model.methods.settings import Settings
 from mc4ad_model.methods.templates import Templates, Track, read_templates, track_of
 from mc4ad_model.runs.calibration import read_calibration
-from mc4ad_model.runs.run_folder import CALIBRATION, Run, environment
+from mc4ad_model.runs.run_folder import CALIBRATION, Run, environment, method_code
 
 
 def train_runs(
@@ -108,6 +108,7 @@ def _planned(
             identity=dataset.metadata["identity"],
             environment=environment(machine) | _extensions(method, settings),
             track=templates.track,
+            code=method_code(method),
         )
         planned.append((run, templates))
     return planned

@@ -3,7 +3,7 @@
 
     OUT/
       vase/
-        run.json          method, settings, seed, data, environment; written first
+        run.json          method, its code, settings, seed, data, environment; written first
         ...               what the method saves (`Method.files`), one of these files last
         fit.json          seconds that `Method.fit` took in the process that finished
         timing.json       more of these, where the method tells
@@ -24,7 +24,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from intravariance.dataset.provenance import software
+from intravariance.dataset.provenance import code_digest, software
 from intravariance.errors import InputError, IVError
 from intravariance.seeds import generator
 from mc4ad_model.evaluation.results import check_results_folder
@@ -47,7 +47,8 @@ class Run:
 
     folder : the category's own; method : a name that `method_class` knows; settings : of the
     method; track : what was known of the templates; identity : that of the dataset file, see
-    `Dataset.metadata`; data_digest : its content digest; environment : versions and processor.
+    `Dataset.metadata`; data_digest : its content digest; environment : versions and processor;
+    code : see `method_code`.
     """
 
     folder: Path
@@ -59,6 +60,7 @@ class Run:
     identity: dict[str, Any]
     environment: dict[str, Any]
     track: Track = "meshes"  # of runs that do not say it
+    code: str | None = None
 
     @property
     def finished(self) -> bool:
@@ -76,6 +78,7 @@ class Run:
             "track": self.track,
             "data_digest": self.data_digest,
             "identity": self.identity,
+            **({"code": self.code} if self.code else {}),
         }
 
     def check(self, force: bool) -> None:
@@ -221,6 +224,7 @@ def read_run(folder: Path) -> Run:
     values["track"] = content.get("track", "meshes")
     if values["track"] not in TRACKS:
         raise InputError(f"{path}: track = {values['track']!r}: expected {' or '.join(TRACKS)}")
+    values["code"] = content.get("code")
     try:
         kind = method_class(content["method"])
     except InputError as error:
@@ -273,6 +277,18 @@ def _differences(found: Any, own: Any, name: str = "") -> Iterator[str]:
             yield from _differences(found.get(key), own.get(key), f"{name}.{key}".lstrip("."))
     elif found != own:
         yield f"{name} = {found!r}, now {own!r}"
+
+
+def method_code(method: str) -> str | None:
+    """Compute a digest of the sources of a method that is not of this package.
+
+    Returns
+    -------
+    The SHA-256 hex digest of the package or module that has the method's class; None for this
+    package's own methods, whose version is in `environment`.
+    """
+    package = method_class(method).__module__.partition(".")[0]
+    return None if package == __name__.partition(".")[0] else code_digest(package)
 
 
 def environment(machine: Machine) -> dict[str, Any]:

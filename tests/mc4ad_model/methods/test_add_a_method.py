@@ -40,7 +40,8 @@ def test_the_method_has_under_40_lines() -> None:
 
 @needs_pip
 def test_the_installed_method_is_evaluated_and_is_a_row(data: Path, tmp_path: Path) -> None:
-    path = python_path(install(FILES, tmp_path))
+    site = install(FILES, tmp_path)
+    path = python_path(site)
     evaluated = run_iv(
         "evaluate", "--data", data, "--method", "nearest", "--json", folder=tmp_path,
         PYTHONPATH=path,
@@ -59,6 +60,13 @@ def test_the_installed_method_is_evaluated_and_is_a_row(data: Path, tmp_path: Pa
     alone = json.loads(evaluated.stdout)["mean"]
     for name in ("O-AUROC", "P-AUROC", "AU-PRO"):
         assert rows["nearest"]["means"][name]["mean"] == alone[name]
+    (site / "nearest.py").write_text((site / "nearest.py").read_text() + "# changed\n")
+    again = run_iv(
+        "leaderboard", "--data", data, "--methods", "nearest", "--out", out, "--seeds", "0",
+        folder=tmp_path, PYTHONPATH=path,
+    )  # fmt: skip
+    assert again.returncode == 2
+    assert "is a run with another code" in again.stderr
 
 
 def test_a_class_is_tried_without_a_package_and_anew_after_each_change(
