@@ -27,9 +27,9 @@ from intravariance.dataset.work_folder import (
     plain_disk_errors,
 )
 from intravariance.errors import InputError, IntegrityError, IVError
-from intravariance.exchange.layouts.entries import EXPORT_RECORD
+from intravariance.exchange.layouts.entries import EXPORT_RECORD, PARQUET_LAYOUT
 from intravariance.exchange.parquet.table import COLUMNS, check_schema, samples_of
-from intravariance.exchange.parquet.writing import PARQUET_LAYOUT, PARQUET_VERSION
+from intravariance.exchange.parquet.writing import PARQUET_VERSION
 from intravariance.files.atomic import check_target
 from intravariance.files.checksums import NAME as CHECKSUMS
 from intravariance.files.checksums import read_checksums, sha256_of
