@@ -18,8 +18,9 @@ from mc4ad_model.commands import options
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.prediction.clouds import find_clouds
 from mc4ad_model.prediction.detector import open_detector
-from mc4ad_model.prediction.results import JSON_FILE, SHEET_FILE, write_predictions
-from mc4ad_model.prediction.sheet import WorstClouds
+from mc4ad_model.prediction.page import worst_first
+from mc4ad_model.prediction.results import JSON_FILE, PAGE_FILE, SHEET_FILE, write_predictions
+from mc4ad_model.prediction.worst import WorstClouds
 
 _SHOWN = 5
 
@@ -43,7 +44,13 @@ _SHOWN = 5
     help="Move each scan's centroid to 0 and divide it by this length, in its own unit; 0 keeps "
     "its coordinates.  [default: what `iv import` divided the training clouds by, if it did]",
 )
-@common.number_option("--worst", 12, 0, 200, help="Scans in the picture, the worst first.")
+@common.number_option(
+    "--worst",
+    12,
+    0,
+    200,
+    help="Scans in the picture, and with a view in the page, the worst first.",
+)
 @options.size_option
 @click.option("--force", is_flag=True, help="Replace earlier results in which nothing was changed.")
 @common.json_option
@@ -68,8 +75,8 @@ def predict_command(
 
     SCANS are cloud files (.ply .pcd .txt .xyz .asc .csv .npy .obj), folders of them, or samples of
     a dataset file: FILE.h5 takes the test samples of the category, FILE.h5:SAMPLE one. Writes a
-    table (CSV and JSON), each cloud with the scores of its points (PLY), and a picture of the
-    worst. One that cannot be scored does not stop the others.
+    table (CSV and JSON), each cloud with the scores of its points (PLY), a picture of the worst,
+    and a page with a view of them. One that cannot be scored does not stop the others.
 
     Exit codes: 0 done; 1 a scan is anomalous, with --fail-on-anomaly; 2 a scan or an option cannot
     be used, or with --fail-on-anomaly a scan cannot be decided on.
@@ -87,13 +94,13 @@ def predict_command(
         files = first_of(found.left_out, _SHOWN)
         say(f"left out: {len(found.left_out)} files that are no clouds ({files})", machine.quiet)
     name = detector.run.category
-    drawn = WorstClouds(worst, size, _layer(detector.run.identity), f"{name}: highest scores")
     predictions = map(detector.predict, found.clouds)
-    shown = track(predictions, len(found.clouds), f"predict {name}", machine.quiet)
-    content = write_predictions(out, detector, shown, found.left_out, drawn, force)
+    scored = track(predictions, len(found.clouds), f"predict {name}", machine.quiet)
+    kept = WorstClouds(worst)
+    content = write_predictions(out, detector, scored, found.left_out, kept, size, force)
     click.echo(json.dumps(content, allow_nan=False) if as_json else _as_text(content))
     path = click.format_filename(out)
-    say(f"{path}: {JSON_FILE}, a PLY for each cloud, {SHEET_FILE}", machine.quiet)
+    say(f"{path}: {JSON_FILE}, a PLY for each cloud, {SHEET_FILE}, {PAGE_FILE}", machine.quiet)
     ctx.exit(_exit_code(content, fail_on_anomaly))
 
 
@@ -109,14 +116,8 @@ def _exit_code(content: dict[str, Any], fail_on_anomaly: bool) -> int:
     return int(fail_on_anomaly and any(scan["anomalous"] for scan in scans))
 
 
-def _layer(identity: dict[str, Any]) -> float:
-    return 3 * float(identity.get("noise_sigma", 0.0))
-
-
 def _as_text(content: dict[str, Any]) -> str:
-    scans = sorted(
-        content["scans"], key=lambda s: (bool(s["error"]), -(s["object_score"] or 0), s["number"])
-    )
+    scans = worst_first(content["scans"])
     decided = {None: None, True: "yes", False: "no"}
     shown = ("file", "points", "object_score", "p_value", "decision", "seconds")
     rows: list[list[Cell]] = [

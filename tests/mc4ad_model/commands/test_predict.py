@@ -120,7 +120,7 @@ def test_tables_and_clouds_say_what_the_method_says(
         np.testing.assert_array_equal(found["score"], own.points)
         np.testing.assert_array_equal(np.stack([found[a] for a in "xyz"], 1), points)
     assert {scan["anomalous"] for scan in content["scans"]} == {True, False}
-    assert (out / "worst.png").is_file()
+    assert (out / "worst.png").is_file() and (out / "predictions.html").is_file()
     files = {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()}
     assert files == {*read_checksums(out), "SHA256SUMS"}
     assert "nothing here tells whether scans are" in result.stdout.replace("\n", " ")
