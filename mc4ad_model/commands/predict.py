@@ -29,21 +29,10 @@ _SHOWN = 5
 @common.path_option("--run", "Folder that `iv train` wrote.", required=True)
 @click.argument("scans", metavar="SCANS...", nargs=-1, required=True)
 @common.path_option("--out", "Folder for the results.", required=True)
-@click.option("--category", help="Category of the scans, where the run has several.")
-@click.option(
-    "--false-alarms",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    metavar="RATE",
-    help="Decide whether each scan is anomalous, at this rate of false alarms, 0.01 say. The "
-    "threshold is that of `iv calibrate`, which comes first.",
-)
+@options.run_category_option
+@options.false_alarms_option
 @click.option("--fail-on-anomaly", is_flag=True, help="Exit with code 1 if a scan is anomalous.")
-@click.option(
-    "--length",
-    type=click.FloatRange(min=0),
-    help="Move each scan's centroid to 0 and divide it by this length, in its own unit; 0 keeps "
-    "its coordinates.  [default: what `iv import` divided the training clouds by, if it did]",
-)
+@options.length_option
 @common.number_option(
     "--worst",
     12,
