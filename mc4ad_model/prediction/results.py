@@ -15,7 +15,7 @@ The folder appears whole or not at all. Numbers keep all their digits.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -187,6 +187,30 @@ def predicted_row(number: int, prediction: ScanPrediction) -> PredictedRow:
         cloud="" if scores is None else cloud_file(number, prediction.file),
         notes=prediction.notes,
         error=prediction.error,
+    )
+
+
+def read_row(cells: Sequence[str]) -> PredictedRow:
+    """Return the row that `PredictedRow.cells` wrote as text. Raises ValueError for others."""
+    given = dict(zip(ROW_NAMES, cells, strict=True))
+    decisions = {"": None, "yes": True, "no": False}
+    if given["anomalous"] not in decisions:
+        raise ValueError(f"anomalous is {given['anomalous']!r}")
+
+    def number(name: str) -> float | None:
+        return float(given[name]) if given[name] else None
+
+    return PredictedRow(
+        number=int(given["number"]),
+        file=given["file"],
+        points=int(given["points"]) if given["points"] else None,
+        object_score=number("object_score"),
+        p_value=number("p_value"),
+        anomalous=decisions[given["anomalous"]],
+        seconds=float(given["seconds"]),
+        cloud=given["cloud"],
+        notes=tuple(filter(None, given["notes"].split(_SEPARATOR))),
+        error=given["error"],
     )
 
 
