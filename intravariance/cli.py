@@ -35,6 +35,7 @@ SUMMARIES = {
     "preview": "Draw a contact sheet of a dataset file: templates and defects, labels in colour.",
     "quality-control": "Run a fast and an accurate method in two stages (HQC): cost and gain.",
     "reproduce": "Train and evaluate a table of the paper, and print it beside the published one.",
+    "serve": "Score clouds that are sent over HTTP, with a trained run: JSON, PLY, a page.",
     "train": "Train MC4AD or another method on a dataset's templates, category by category.",
     "verify": "Check a dataset file: whole, to specification, free of shortcuts.",
     "view": "Look at one point cloud, of a dataset file or your own: a picture or a page.",
@@ -46,6 +47,7 @@ EXTRAS = {
     **dict.fromkeys(("torch", "safetensors", "sklearn"), "model"),
     "pyarrow": "layouts",
     **dict.fromkeys(("open3d", "matplotlib", "k3d"), "inspect"),
+    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "python_multipart"), "serve"),
 }
 
 

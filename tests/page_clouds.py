@@ -73,6 +73,8 @@ def unpack(entry: dict[str, Any], data: bytes) -> dict[str, np.ndarray]:
         found["moved"] = np.where(levels == 65535, np.nan, levels * entry["displacement_step"])
     if entry["score_step"] is not None:
         found["scores"] = entry["score_low"] + entry["score_step"] * take("<u2")[0]
+    if entry["force_step"] is not None:
+        found["force"] = entry["force_step"] * take("<i2", 3).T
     found |= {"normals": take("i1", 3).T / 127, "labels": take("u1")[0]}
     assert stream.read() == b""
     return found

@@ -25,6 +25,7 @@ from tests.exporting_samples import plain_folder
 
 # Minutes even on a small file, or Blender's work: parsed only. Their output is then a stand-in.
 SLOW = ("ablate", "build", "inspect", "leaderboard", "quality-control", "reproduce")
+ENDLESS = ("serve", "--watch")  # until Ctrl-C: parsed only, too
 # Registration takes most of an evaluation's time: left out, and deviations with it.
 TINY = (
     "network.input=coordinates", "data.learn_from=[]", "data.frame=own", "data.pose_rotation=0",
@@ -42,7 +43,7 @@ QUICKER = {
     "import": ("--jobs", "1"),
     "export": ("--jobs", "1"),
 }
-EXTRAS = ("torch", "sklearn", "pydantic", "matplotlib", "open3d", "k3d", "pyarrow")
+EXTRAS = ("torch", "sklearn", "pydantic", "matplotlib", "open3d", "k3d", "pyarrow", "fastapi")
 pytestmark = pytest.mark.skipif(
     not all(map(find_spec, EXTRAS)), reason="documents speak of all extras; one is not installed"
 )
@@ -88,7 +89,7 @@ def check_command(words: list[str], stock: Stock, run: bool) -> None:
             if word not in outputs:
                 stock.provide(word)
         parse_iv(words)
-        if run and words[0] not in SLOW:
+        if run and words[0] not in SLOW and not {*words} & {*ENDLESS}:
             run_iv(words)
             if words[:2] == ["labels", "export"]:
                 label_by_hand(Path(outputs[0]), stock.dataset)

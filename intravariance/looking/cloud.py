@@ -47,14 +47,21 @@ class LabelledCloud:
     normals
         (N, 3) float32, length 1.
     labels
-        (N,) uint8, 1 = anomalous.
+        (N,) uint8, 1 = anomalous; all 0 where there are none (see labelled).
     displacement
         (N, 3) float32 from the pristine surface, 0 on normal points, NaN on surface that a cut
         exposed; None when nothing is known of it, as of scans.
     scores
         (N,) float32 of a detector, higher is more anomalous; None without one.
+    force
+        (N, 3) float32 of a detector: what displaced each point from the pristine surface, in the
+        unit of the points; None without one that predicts it.
     pristine
         The product without the defect; None where it is unknown.
+    labelled
+        Whether anybody says which points are anomalous.
+    whole
+        Number of points of the cloud that these were drawn from; None where they are all of it.
     """
 
     name: str
@@ -67,7 +74,10 @@ class LabelledCloud:
     labels: NDArray[np.uint8]
     displacement: NDArray[np.float32] | None = None
     scores: NDArray[np.float32] | None = None
+    force: NDArray[np.float32] | None = None
     pristine: PristineSurface | None = None
+    labelled: bool = True
+    whole: int | None = None
 
     @property
     def normal(self) -> bool:
@@ -93,7 +103,7 @@ class LabelledCloud:
         if len(self.points) <= count:
             return self
         keep = np.linspace(0, len(self.points) - 1, count).astype(int)
-        arrays = ("points", "normals", "labels", "displacement", "scores")
+        arrays = ("points", "normals", "labels", "displacement", "scores", "force")
         values = {name: getattr(self, name) for name in arrays}
         return replace(self, **{k: v[keep] for k, v in values.items() if v is not None})
 

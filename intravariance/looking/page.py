@@ -12,17 +12,16 @@ Conventions: points (N, 3) are upright (see `LabelledCloud`). Equal input gives 
 from __future__ import annotations
 
 import base64
-import hashlib
 import html
 import importlib.metadata
-import importlib.resources
 import importlib.util
 import json
 import re
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intravariance.errors import BackendUnavailable, InputError
+from intravariance.looking.assets import asset, fill, script_hash, style
 from intravariance.looking.cloud import LabelledCloud
 from intravariance.looking.colours import (
     ANOMALY_COLOUR,
@@ -37,6 +37,7 @@ from intravariance.looking.colours import (
     NORMAL_COLOUR,
     scalar_colours,
 )
+from intravariance.looking.sortable import Listing, sort_script, sortable_table
 from intravariance.looking.splats import splat_radius
 from intravariance.seeds import generator
 
@@ -45,6 +46,7 @@ DISPLAY_POINTS = 12_000
 # A cloud thinned for display keeps at least so many of its labelled and of its normal points.
 _KEPT = 200
 _LEVELS = 65535  # of 16 bits
+_SIGNED_LEVELS = 32767
 _EXPOSED = 65535  # as a displacement; the largest one is 65534
 # K3D's style names its fonts in formats for old browsers too, as files beside the page.
 _OUTSIDE_FONTS = re.compile(rb""",url\(fonts/[\w-]+\.(?:woff|ttf)\) format\("\w+"\)""")
@@ -77,22 +79,27 @@ def page(
     *,
     display_points: int = DISPLAY_POINTS,
     seed: int = 0,
+    listing: Listing | None = None,
+    live: str = "",
 ) -> bytes:
     """Make the page (UTF-8) that shows the clouds, in their order, category by category.
 
     display_points : clouds with more are thinned for display at random, from `seed` and the
     cloud's name; labelled points keep their share, and at least 200 of them (all, where there are
-    fewer) stay. The page says how many are shown.
+    fewer) stay. The page says how many are shown. listing : a table that opens the clouds, in one
+    pane beside it, coloured by score. live : a script of ours for a page that a server gives, which
+    may ask that server and adds clouds itself (`iv.add` of viewer.js); it may begin without any.
 
     Raises
     ------
     InputError
-        There is no cloud, two have one name, one is empty, has lengths that differ or holds
-        infinite or undefined points, normals or scores; display_points is not positive.
+        There is no cloud on a page that is not live, two have one name, one is empty, has lengths
+        that differ or holds infinite or undefined points, normals, scores or forces;
+        display_points is not positive.
     BackendUnavailable
         The viewer library is not installed.
     """
-    _check(clouds, display_points)
+    _check(clouds, display_points, empty=bool(live))
     code, licence, version = _library()
     entries, blocks = [], []
     for number, cloud in enumerate(clouds):
@@ -104,21 +111,25 @@ def page(
         "categories": list(dict.fromkeys(cloud.category for cloud in clouds)),
         "palette": _palette(),
         "clouds": entries,
+        "panes": 2 if listing is None else 1,
+        "colouring": "label" if listing is None else "score",
     }
-    script = "\n" + '"use strict";\n' + "\n".join(_asset(name) for name in _SCRIPTS)
+    parts = [sort_script()] if listing else []
+    script = "\n" + "\n".join(['"use strict";', *parts, *map(asset, _SCRIPTS), live])
     filled = {
-        "policy": _policy(script),
+        "policy": _policy(script, "'self'" if live else "'none'"),
         "title": html.escape(title),
         "style": style(),
+        "listing": "" if listing is None else _listed(listing, clouds),
         "notes": _notes(notes),
         "library": html.escape(f"Drawn with K3D {version} (MIT)"),
         "licence": html.escape(licence),
         "index": _json(index),
-        "code": _deflated(code),
+        "code": code,
         "clouds": "\n".join(blocks),
         "script": script,
     }
-    return fill(_asset("template.html"), filled).encode()
+    return fill(asset("template.html"), filled).encode()
 
 
 def display_choice(cloud: LabelledCloud, display_points: int, seed: int) -> NDArray[np.intp]:
@@ -146,16 +157,17 @@ def pack_cloud(cloud: LabelledCloud, chosen: NDArray[np.intp]) -> tuple[dict[str
     The bytes are these arrays one after the other, little-endian, M points: positions (3, M)
     uint16, all x first, `origin + step * value` along each axis; where displacements are known,
     their length (M,) uint16, times `displacement_step`, 65535 on exposed surface; where there
-    are scores, (M,) uint16, `score_low + score_step * value`; normals (3, M) int8, times 1/127;
-    labels (M,) uint8. Errors are at most half a step: of positions and scores 1/131070 of their
-    span in this cloud, of displacements 1/131068 of the largest, of normals 1/254 a coordinate.
+    are scores, (M,) uint16, `score_low + score_step * value`; where there are forces, (3, M) int16,
+    times `force_step`; normals (3, M) int8, times 1/127; labels (M,) uint8. Errors are at most half
+    a step: of positions and scores 1/131070 of their span in this cloud, of displacements 1/131068
+    of the largest, of forces 1/65534 of the largest coordinate, of normals 1/254 a coordinate.
     """
     points = cloud.points[chosen].astype(np.float64)
     low, high = points.min(axis=0), points.max(axis=0)
     step = (high - low) / _LEVELS
     parts = [_quantise(points - low, step).T.astype("<u2")]
-    displacement_step = score_low = score_step = None
-    largest = None
+    displacement_step = score_low = score_step = force_step = None
+    largest = strongest = None
     if cloud.displacement is not None:
         moved, exposed = cloud.moved, cloud.exposed
         largest = float(moved[~exposed].max(initial=0.0))
@@ -167,14 +179,20 @@ def pack_cloud(cloud: LabelledCloud, chosen: NDArray[np.intp]) -> tuple[dict[str
         score_low = float(scores.min())
         score_step = (float(scores.max()) - score_low) / _LEVELS
         parts.append(_quantise(scores - score_low, score_step).astype("<u2"))
+    if cloud.force is not None:
+        force = cloud.force[chosen].astype(np.float64)
+        strongest = float(np.linalg.norm(force, axis=1).max())
+        force_step = float(np.abs(force).max()) / _SIGNED_LEVELS
+        parts.append(_quantise(force, force_step).T.astype("<i2"))
     parts.append(np.rint(127 * cloud.normals[chosen].T.astype(np.float64)).astype(np.int8))
     parts.append((cloud.labels[chosen] > 0).astype(np.uint8))
     centre, radius = _ball(cloud)
     entry = {
         **{key: getattr(cloud, key) for key in _NAMES},
-        "points": len(cloud.points),
+        "points": cloud.whole or len(cloud.points),
         "shown": len(chosen),
         "anomalous": int(np.count_nonzero(cloud.labels)),
+        "labelled": cloud.labelled,
         "exposed": int(np.count_nonzero(cloud.exposed)),
         "largest": largest,
         "origin": low.tolist(),
@@ -182,6 +200,8 @@ def pack_cloud(cloud: LabelledCloud, chosen: NDArray[np.intp]) -> tuple[dict[str
         "displacement_step": displacement_step,
         "score_low": score_low,
         "score_step": score_step,
+        "force_step": force_step,
+        "strongest": strongest,
         "spacing": splat_radius(points, cloud.normals[chosen]),
         "centre": centre.tolist(),
         "radius": radius,
@@ -210,11 +230,11 @@ def _ball(cloud: LabelledCloud) -> tuple[NDArray[np.float64], float]:
     return centre, radius if radius > 0 else 1.0
 
 
-def _check(clouds: Sequence[LabelledCloud], display_points: int) -> None:
+def _check(clouds: Sequence[LabelledCloud], display_points: int, empty: bool) -> None:
     """Raise InputError for what `page` cannot show."""
     if display_points < 1:
         raise InputError(f"points to display: expected at least 1, found {display_points}")
-    if not clouds:
+    if not clouds and not empty:
         raise InputError("there is no cloud to show: choose another category or file")
     for cloud in clouds:
         _check_arrays(cloud)
@@ -231,6 +251,7 @@ def _check_arrays(cloud: LabelledCloud) -> None:
         "points": cloud.points,
         "normals": cloud.normals,
         "scores": cloud.scores,
+        "force": cloud.force,
     }
     lengths = arrays | {"labels": cloud.labels, "displacement": cloud.displacement}
     for what, values in lengths.items():
@@ -241,8 +262,8 @@ def _check_arrays(cloud: LabelledCloud) -> None:
             raise InputError(f"{cloud.name}: {what}: expected finite numbers, found others")
 
 
-def _library() -> tuple[bytes, str, str]:
-    """Read K3D's bundle, its licences and its version without importing it, which needs Jupyter."""
+def _library() -> tuple[str, str, str]:
+    """Return K3D's packed bundle, licences and version; importing it would need Jupyter."""
     found = importlib.util.find_spec("k3d")
     bundle = Path(found.origin).parent / "static/standalone.js" if found and found.origin else None
     if bundle is None or not bundle.is_file():
@@ -250,6 +271,11 @@ def _library() -> tuple[bytes, str, str]:
             "the viewer library K3D is missing; the extra inspect brings it. In the project's "
             "folder: pip install '.[inspect]'"
         )
+    return _packed_library(bundle)
+
+
+@lru_cache(maxsize=1)
+def _packed_library(bundle: Path) -> tuple[str, str, str]:
     distribution = importlib.metadata.distribution("k3d")
     texts = [
         Path(str(distribution.locate_file(file))).read_text(encoding="utf-8")
@@ -258,7 +284,7 @@ def _library() -> tuple[bytes, str, str]:
     ]
     texts.append(bundle.with_name("standalone.js.LICENSE.txt").read_text(encoding="utf-8"))
     code = _OUTSIDE_FONTS.sub(b"", bundle.read_bytes())
-    return code, "\n".join(texts), distribution.version
+    return _deflated(code), "\n".join(texts), distribution.version
 
 
 def _palette() -> dict[str, Any]:
@@ -273,12 +299,21 @@ def _palette() -> dict[str, Any]:
     }
 
 
-def _policy(script: str) -> str:
+def _policy(script: str, connections: str) -> str:
     """Write the Content-Security-Policy: our script, the library (a blob), styles, nothing else."""
     return (
         f"default-src 'none'; script-src '{script_hash(script)}' blob:; style-src 'unsafe-inline'; "
-        "img-src data: blob:; font-src data:; connect-src 'none'; base-uri 'none'; "
+        f"img-src data: blob:; font-src data:; connect-src {connections}; base-uri 'none'; "
         "form-action 'none'"
+    )
+
+
+def _listed(listing: Listing, clouds: Sequence[LabelledCloud]) -> str:
+    numbers = {cloud.name: number for number, cloud in enumerate(clouds)}
+    return (
+        f'<section id="listing" aria-label="Table" tabindex="0">'
+        f'<p id="listing-text">{html.escape(listing.text)}</p>'
+        f"{sortable_table(listing.columns, listing.rows, numbers)}</section>"
     )
 
 
@@ -319,11 +354,6 @@ def _cell(cell: str | float | None) -> str:
     return f"<td{_aligned(_numeric([cell]))}>{html.escape(text)}</td>"
 
 
-def _asset(name: str) -> str:
-    folder = importlib.resources.files("intravariance.looking") / "page_assets"
-    return (folder / name).read_text(encoding="utf-8")
-
-
 def _json(value: Any) -> str:
     """Write JSON that no name can break out of: within a script element, `<` could end it."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
@@ -332,18 +362,3 @@ def _json(value: Any) -> str:
 
 def _deflated(data: bytes) -> str:
     return base64.b64encode(zlib.compress(data, 9)).decode()
-
-
-def script_hash(script: str) -> str:
-    """Return the name of a script in a Content-Security-Policy."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
-
-
-def style() -> str:
-    """Return the style that pages share."""
-    return _asset("style.css")
-
-
-def fill(template: str, values: Mapping[str, str]) -> str:
-    """Put the values into a template's {{places}}, in one pass: what is put in is not searched."""
-    return re.sub(r"\{\{(\w+)\}\}", lambda place: values[place[1]], template)

@@ -28,12 +28,14 @@ def scan_cloud(
     category: str = "",
     display_points: int | None = None,
     scores: NDArray[np.float32] | None = None,
+    force: NDArray[np.float32] | None = None,
 ) -> tuple[LabelledCloud, list[str]]:
     """Make a cloud of a file ready to be looked at; say in words what was changed for that.
 
     display_points : larger clouds are thinned to so many. scores : (N,) of a detector, in the
-    file's order. The defect is "anomalous", "normal", or "unlabelled" without labels. Finite points
-    are expected (`read_cloud` gives no others).
+    file's order. force : (N, 3) of a detector, in the unit of the points. The defect is
+    "anomalous", "normal", or "unlabelled" without labels. Finite points are expected (`read_cloud`
+    gives no others).
     """
     points, radius = to_unit_ball(scan.points)
     notes = [f"scaled for display: 1 is {radius:.6g} in the file; up is +z of the file"]
@@ -62,6 +64,9 @@ def scan_cloud(
         normals=normals.astype(np.float32),
         labels=labels,
         scores=None if scores is None else scores[keep],
+        force=None if force is None else (force[keep] / radius).astype(np.float32),
+        labelled=scan.labels is not None,
+        whole=len(scan.points) if len(keep) < len(scan.points) else None,
     )
     return cloud, notes
 

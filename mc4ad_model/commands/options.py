@@ -41,6 +41,22 @@ points_option = number_option(
     "--points", 8000, 100, help="Points of a cloud that the page shows at most."
 )
 samples_option = partial(number_option, "--samples", 4, 1, 100)
+run_category_option = click.option(
+    "--category", help="Category of the scans, where the run has several."
+)
+false_alarms_option = click.option(
+    "--false-alarms",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="RATE",
+    help="Decide whether each scan is anomalous, at this rate of false alarms, 0.01 say. The "
+    "threshold is that of `iv calibrate`, which comes first.",
+)
+length_option = click.option(
+    "--length",
+    type=click.FloatRange(min=0),
+    help="Move each scan's centroid to 0 and divide it by this length, in its own unit; 0 keeps "
+    "its coordinates.  [default: what `iv import` divided the training clouds by, if it did]",
+)
 _MACHINE = {
     "device": click.option(
         "--device",

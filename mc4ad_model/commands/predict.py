@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,18 @@ from intravariance.progress import say, track
 from intravariance.tables import Cell, text_table
 from mc4ad_model.commands import options
 from mc4ad_model.machine.device import Machine
+from mc4ad_model.prediction import watching
 from mc4ad_model.prediction.clouds import find_clouds
 from mc4ad_model.prediction.detector import open_detector
-from mc4ad_model.prediction.results import JSON_FILE, SHEET_FILE, write_predictions
-from mc4ad_model.prediction.sheet import WorstClouds
+from mc4ad_model.prediction.page import worst_first
+from mc4ad_model.prediction.results import (
+    JSON_FILE,
+    PAGE_FILE,
+    SHEET_FILE,
+    PredictedRow,
+    write_predictions,
+)
+from mc4ad_model.prediction.worst import WorstClouds
 
 _SHOWN = 5
 
@@ -28,22 +37,22 @@ _SHOWN = 5
 @common.path_option("--run", "Folder that `iv train` wrote.", required=True)
 @click.argument("scans", metavar="SCANS...", nargs=-1, required=True)
 @common.path_option("--out", "Folder for the results.", required=True)
-@click.option("--category", help="Category of the scans, where the run has several.")
 @click.option(
-    "--false-alarms",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    metavar="RATE",
-    help="Decide whether each scan is anomalous, at this rate of false alarms, 0.01 say. The "
-    "threshold is that of `iv calibrate`, which comes first.",
+    "--watch",
+    is_flag=True,
+    help="Score what arrives in the folders SCANS, until Ctrl-C; continues what is in --out.",
 )
+@options.run_category_option
+@options.false_alarms_option
 @click.option("--fail-on-anomaly", is_flag=True, help="Exit with code 1 if a scan is anomalous.")
-@click.option(
-    "--length",
-    type=click.FloatRange(min=0),
-    help="Move each scan's centroid to 0 and divide it by this length, in its own unit; 0 keeps "
-    "its coordinates.  [default: what `iv import` divided the training clouds by, if it did]",
+@options.length_option
+@common.number_option(
+    "--worst",
+    12,
+    0,
+    200,
+    help="Scans in the picture, and with a view in the page, the worst first.",
 )
-@common.number_option("--worst", 12, 0, 200, help="Scans in the picture, the worst first.")
 @options.size_option
 @click.option("--force", is_flag=True, help="Replace earlier results in which nothing was changed.")
 @common.json_option
@@ -54,6 +63,7 @@ def predict_command(
     run: Path,
     scans: tuple[str, ...],
     out: Path,
+    watch: bool,
     category: str | None,
     false_alarms: float | None,
     fail_on_anomaly: bool,
@@ -68,18 +78,30 @@ def predict_command(
 
     SCANS are cloud files (.ply .pcd .txt .xyz .asc .csv .npy .obj), folders of them, or samples of
     a dataset file: FILE.h5 takes the test samples of the category, FILE.h5:SAMPLE one. Writes a
-    table (CSV and JSON), each cloud with the scores of its points (PLY), and a picture of the
-    worst. One that cannot be scored does not stop the others.
+    table (CSV and JSON), each cloud with the scores of its points (PLY), a picture of the worst,
+    and a page with a view of them. One that cannot be scored does not stop the others.
+
+    With --watch a file is scored once its size has not changed for two seconds; each gets a row in
+    the table at once, and the page is made anew.
 
     Exit codes: 0 done; 1 a scan is anomalous, with --fail-on-anomaly; 2 a scan or an option cannot
     be used, or with --fail-on-anomaly a scan cannot be decided on.
     """
     if fail_on_anomaly and false_alarms is None:
         raise InputError("--fail-on-anomaly: say with --false-alarms at which rate to decide")
-    check_folder(out, JSON_FILE, force)
+    if watch:
+        _check_watch(scans, force)
+    else:
+        check_folder(out, JSON_FILE, force)
     if around := [scan for scan in scans if _holds(Path(scan), out)]:
         raise InputError(f"--out {out}: lies in {around[0]}, where it would be scored next time")
     detector = open_detector(run, category, false_alarms, length, machine)
+    kept = WorstClouds(worst)
+    if watch:
+        say(f"watching {', '.join(scans)}; Ctrl-C ends", machine.quiet)
+        report = partial(_report, as_json=as_json)
+        content = watching.watch([*map(Path, scans)], out, detector, kept, size, report)
+        ctx.exit(_exit_code(content, fail_on_anomaly))
     found = find_clouds(scans, detector.run.category)
     for dataset in {c.dataset.path: c.dataset for c in found.clouds if c.dataset}.values():
         detector.judge(dataset)  # what is wrong with it is found before any is scored
@@ -87,14 +109,30 @@ def predict_command(
         files = first_of(found.left_out, _SHOWN)
         say(f"left out: {len(found.left_out)} files that are no clouds ({files})", machine.quiet)
     name = detector.run.category
-    drawn = WorstClouds(worst, size, _layer(detector.run.identity), f"{name}: highest scores")
     predictions = map(detector.predict, found.clouds)
-    shown = track(predictions, len(found.clouds), f"predict {name}", machine.quiet)
-    content = write_predictions(out, detector, shown, found.left_out, drawn, force)
+    scored = track(predictions, len(found.clouds), f"predict {name}", machine.quiet)
+    content = write_predictions(out, detector, scored, found.left_out, kept, size, force)
     click.echo(json.dumps(content, allow_nan=False) if as_json else _as_text(content))
     path = click.format_filename(out)
-    say(f"{path}: {JSON_FILE}, a PLY for each cloud, {SHEET_FILE}", machine.quiet)
+    say(f"{path}: {JSON_FILE}, a PLY for each cloud, {SHEET_FILE}, {PAGE_FILE}", machine.quiet)
     ctx.exit(_exit_code(content, fail_on_anomaly))
+
+
+def _check_watch(scans: tuple[str, ...], force: bool) -> None:
+    if force:
+        raise InputError("--force: --watch continues what is in --out; choose another folder")
+    if others := [scan for scan in scans if not Path(scan).is_dir()]:
+        raise InputError(f"--watch {others[0]}: expected a folder")
+
+
+def _report(row: PredictedRow, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(row.entry(), allow_nan=False))
+        return
+    said = [f"not scored: {row.error}"] if row.error else [f"score {row.object_score:.3f}"]
+    said += [] if row.p_value is None else [f"p {row.p_value:.3g}"]
+    said += [] if row.anomalous is None else ["ANOMALOUS" if row.anomalous else "not anomalous"]
+    click.echo(f"{row.file}: {', '.join((*said, *row.notes))}")
 
 
 def _holds(folder: Path, out: Path) -> bool:
@@ -102,21 +140,16 @@ def _holds(folder: Path, out: Path) -> bool:
 
 
 def _exit_code(content: dict[str, Any], fail_on_anomaly: bool) -> int:
-    scans = content["scans"]
+    # of a file that arrived twice, or in parts, the last word counts
+    scans = {scan["file"]: scan for scan in content["scans"]}.values()
     undecided = fail_on_anomaly and any(scan["anomalous"] is None for scan in scans)
     if undecided or any(scan["error"] for scan in scans):
         return 2
     return int(fail_on_anomaly and any(scan["anomalous"] for scan in scans))
 
 
-def _layer(identity: dict[str, Any]) -> float:
-    return 3 * float(identity.get("noise_sigma", 0.0))
-
-
 def _as_text(content: dict[str, Any]) -> str:
-    scans = sorted(
-        content["scans"], key=lambda s: (bool(s["error"]), -(s["object_score"] or 0), s["number"])
-    )
+    scans = worst_first(content["scans"])
     decided = {None: None, True: "yes", False: "no"}
     shown = ("file", "points", "object_score", "p_value", "decision", "seconds")
     rows: list[list[Cell]] = [

@@ -10,19 +10,21 @@ from __future__ import annotations
 
 import html
 import importlib.resources
-from urllib.parse import quote
+from collections.abc import Sequence
 
-from intravariance.looking.page import fill, script_hash, style
+from intravariance.looking import sortable
+from intravariance.looking.assets import fill, script_hash, style
+from intravariance.looking.sortable import Heading, Row, sort_script, sortable_table
 from mc4ad_model.leaderboard.board import Board
 from mc4ad_model.leaderboard.documents import describe_board
-from mc4ad_model.leaderboard.tables import Cell, Column, Table
+from mc4ad_model.leaderboard.tables import Cell, Table
 
 FILES = ("leaderboard.csv", "leaderboard.md", "leaderboard.tex", "leaderboard.json")
 
 
 def leaderboard_page(board: Board, tables: list[Table]) -> bytes:
     """Make the page (UTF-8)."""
-    script = "\n" + _asset("sort.js")
+    script = "\n" + sort_script()
     files = ", ".join(f'<a href="{name}">{name}</a>' for name in FILES)
     filled = {
         "policy": f"default-src 'none'; script-src '{script_hash(script)}'; "
@@ -41,44 +43,22 @@ def leaderboard_page(board: Board, tables: list[Table]) -> bytes:
 
 
 def _table(table: Table) -> str:
-    numeric = [
-        any(row[place].value is not None for row in table.rows)
-        for place in range(len(table.columns))
+    columns = [
+        Heading(column.title, "ascending" if column.better == "lower" else "descending")
+        for column in table.columns
     ]
-    head = "".join(map(_heading, table.columns, numeric))
-    body = "\n".join(
-        f"<tr>{''.join(map(_cell, row, numeric, range(len(row))))}</tr>" for row in table.rows
-    )
+    rows = sortable_table(columns, [_row(row) for row in table.rows])
     note = f"<p>{html.escape(table.note)}</p>" if table.note else ""
     return (
         f'<section id="{table.key}" aria-labelledby="{table.key}-title">'
         f'<h2 id="{table.key}-title">{html.escape(table.title)}</h2>{note}'
         f'<div class="scroll" tabindex="0" role="region" aria-labelledby="{table.key}-title">'
-        f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div></section>"
+        f"{rows}</div></section>"
     )
 
 
-def _heading(column: Column, numeric: bool) -> str:
-    first = "descending" if numeric and column.better != "lower" else "ascending"
-    return (
-        f'<th scope="col"{_aligned(numeric)} data-first="{first}">'
-        f'<button type="button">{html.escape(column.title)}</button></th>'
-    )
-
-
-def _cell(cell: Cell, numeric: bool, place: int) -> str:
-    text = html.escape(cell.text)
-    if cell.best:
-        text = f"<strong>{text}</strong>"
-    if cell.link:
-        text = f'<a href="{html.escape(quote(cell.link))}">{text}</a>'
-    value = "" if cell.value is None else f' data-value="{cell.value!r}"'
-    kind = 'th scope="row"' if place == 0 else "td"
-    return f"<{kind}{_aligned(numeric)}{value}>{text}</{kind.partition(' ')[0]}>"
-
-
-def _aligned(numeric: bool) -> str:
-    return ' class="number"' if numeric else ""
+def _row(row: Sequence[Cell]) -> Row:
+    return Row([sortable.Cell(cell.text, cell.value, cell.best, cell.link) for cell in row])
 
 
 def _asset(name: str) -> str:

@@ -99,6 +99,11 @@ def checked(points: Points) -> Points:
     return points
 
 
+def file_cloud(name: str) -> NamedCloud:
+    """Return the cloud in a file, to be read when its turn comes."""
+    return NamedCloud(name, partial(_read, Path(name)))
+
+
 def _place(name: str) -> str:
     return os.path.abspath(name)
 
@@ -111,7 +116,7 @@ def _named(target: str, category: str) -> tuple[Sequence[NamedCloud], Sequence[s
         return _of_folder(path)
     if not Path(target).exists():
         raise InputError(f"{target}: there is no such file or folder")
-    return [NamedCloud(target, partial(_read, Path(target)))], ()
+    return [file_cloud(target)], ()
 
 
 def _of_dataset(path: Path, sample: str, category: str) -> list[NamedCloud]:
@@ -138,7 +143,7 @@ def _of_folder(path: Path) -> tuple[list[NamedCloud], list[str]]:
     rest += [f"{path}/{link} (a link out of the folder)" for link in tree.links_left_out("")]
     if not clouds:
         raise InputError(f"{path}: holds no cloud ({' '.join(SUFFIXES)}); {len(rest)} other files")
-    return [NamedCloud(str(cloud), partial(_read, cloud)) for cloud in clouds], rest
+    return [file_cloud(str(cloud)) for cloud in clouds], rest
 
 
 def _read(path: Path) -> tuple[Points, tuple[str, ...]]:

@@ -6,6 +6,7 @@
     clouds/<number>_<name>.ply   x y z as the cloud's file has them, score, and fx fy fz where the
                        method predicts a force; <number> is the cloud's in the tables
     worst.png          the clouds with the highest object scores, coloured by point score
+    predictions.html   all of the table, with a view of these clouds
     SHA256SUMS         of all of these
 
 The folder appears whole or not at all. Numbers keep all their digits.
@@ -14,29 +15,29 @@ The folder appears whole or not at all. Numbers keep all their digits.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from intravariance.cloud_files import write_ply_fields
 from intravariance.dataset.provenance import software
+from intravariance.errors import BackendUnavailable
 from intravariance.files.atomic import write_whole
 from intravariance.files.checksums import sha256_of
 from intravariance.files.folders import new_folder, write_member
 from intravariance.names import as_name
+from intravariance.progress import say
 from intravariance.tables import csv_table
 from mc4ad_model.prediction.detector import Detector, ScanPrediction
-from mc4ad_model.prediction.sheet import WorstClouds
+from mc4ad_model.prediction.page import predictions_page
+from mc4ad_model.prediction.sheet import worst_sheet
+from mc4ad_model.prediction.worst import WorstClouds
 from mc4ad_model.runs.run_folder import CALIBRATION
 
 PREDICTIONS_FORMAT = "intravariance-predictions"
-JSON_FILE, CSV_FILE, SHEET_FILE, CLOUDS = (
-    "predictions.json",
-    "predictions.csv",
-    "worst.png",
-    "clouds",
-)
+JSON_FILE, CSV_FILE, CLOUDS = "predictions.json", "predictions.csv", "clouds"
+SHEET_FILE, PAGE_FILE = "worst.png", "predictions.html"
 _SEPARATOR = "; "  # of notes in a cell of the CSV
 
 
@@ -59,6 +60,19 @@ class PredictedRow:
     notes: tuple[str, ...]
     error: str
 
+    def entry(self) -> dict[str, Any]:
+        """Return it as in JSON_FILE."""
+        return asdict(self) | {"notes": list(self.notes)}
+
+    def cells(self) -> list[object]:
+        """Return it as in CSV_FILE."""
+        decision = None if self.anomalous is None else "yes" if self.anomalous else "no"
+        changed = {"anomalous": decision, "notes": _SEPARATOR.join(self.notes)}
+        return list((vars(self) | changed).values())
+
+
+ROW_NAMES = [column.name for column in fields(PredictedRow)]
+
 
 def write_predictions(
     out: Path,
@@ -66,6 +80,7 @@ def write_predictions(
     predictions: Iterable[ScanPrediction],
     left_out: list[str],
     worst: WorstClouds,
+    size: int,
     force: bool = False,
 ) -> dict[str, Any]:
     """Write predictions into a new folder as they come; return the content of JSON_FILE.
@@ -75,7 +90,9 @@ def write_predictions(
     left_out
         Files that were named and are no clouds.
     worst
-        What draws the sheet.
+        Keeps the clouds that are drawn.
+    size
+        Pixels of each picture in the sheet.
 
     Raises
     ------
@@ -83,21 +100,39 @@ def write_predictions(
         The folder cannot be written, or holds what may not be replaced.
     """
     rows: list[PredictedRow] = []
-    content = _header(detector, left_out)
+    content = header(detector, left_out)
     with new_folder(out, JSON_FILE, force) as folder:
-        write_member(folder, JSON_FILE, _json(content))  # tells whose folder this is
+        write_member(folder, JSON_FILE, as_json(content))  # tells whose folder this is
         for number, prediction in enumerate(predictions, start=1):
-            rows.append(_row(number, prediction))
+            rows.append(predicted_row(number, prediction))
             if prediction.scores is not None:
-                write_member(folder, rows[-1].cloud, _ply(prediction))
+                write_member(folder, rows[-1].cloud, ply(prediction))
                 worst.add(number, prediction)
-        if (sheet := worst.sheet()) is not None:
-            write_member(folder, SHEET_FILE, sheet)
-        content["scans"] = [asdict(row) | {"notes": list(row.notes)} for row in rows]
-        cells = [_cells(row) for row in rows]
-        write_member(folder, CSV_FILE, csv_table(list(vars(rows[0])), cells).encode())
-        write_whole(folder / JSON_FILE, _json(content))
+        content["scans"] = [row.entry() for row in rows]
+        for name, drawn in pictures(detector, content, worst, size):
+            write_member(folder, name, drawn)
+        write_member(folder, CSV_FILE, csv_table(ROW_NAMES, [row.cells() for row in rows]).encode())
+        write_whole(folder / JSON_FILE, as_json(content))
     return content
+
+
+def pictures(
+    detector: Detector, content: dict[str, Any], worst: WorstClouds, size: int
+) -> Iterator[tuple[str, bytes]]:
+    """Draw the worst clouds: names of files and what is in them; nothing where there is no cloud.
+
+    Without the viewer library there is no page, which is said.
+    """
+    name = detector.run.category
+    layer = 3 * float(detector.run.identity.get("noise_sigma", 0.0))
+    sheet = worst_sheet(worst.clouds, size, layer, f"{name}: highest scores")
+    if sheet is None:
+        return
+    yield SHEET_FILE, sheet
+    try:
+        yield PAGE_FILE, predictions_page(f"{name}: predictions", content, worst.clouds)
+    except BackendUnavailable as error:
+        say(f"no {PAGE_FILE}: {error}")
 
 
 def cloud_file(number: int, name: str) -> str:
@@ -107,7 +142,8 @@ def cloud_file(number: int, name: str) -> str:
     return f"{CLOUDS}/{number:04d}_{as_name(stem) or 'cloud'}.ply"
 
 
-def _header(detector: Detector, left_out: list[str]) -> dict[str, Any]:
+def header(detector: Detector, left_out: list[str]) -> dict[str, Any]:
+    """Return the content of JSON_FILE before a scan is scored."""
     run, judge = detector.run, detector.judge()
     calibration = None
     if judge.normal is not None:
@@ -137,7 +173,8 @@ def _header(detector: Detector, left_out: list[str]) -> dict[str, Any]:
     }
 
 
-def _row(number: int, prediction: ScanPrediction) -> PredictedRow:
+def predicted_row(number: int, prediction: ScanPrediction) -> PredictedRow:
+    """Return the row of a prediction in the tables."""
     scores = prediction.scores
     return PredictedRow(
         number=number,
@@ -153,19 +190,39 @@ def _row(number: int, prediction: ScanPrediction) -> PredictedRow:
     )
 
 
-def _cells(row: PredictedRow) -> list[object]:
-    decision = None if row.anomalous is None else "yes" if row.anomalous else "no"
-    changed = {"anomalous": decision, "notes": _SEPARATOR.join(row.notes)}
-    return list((vars(row) | changed).values())
+def read_row(cells: Sequence[str]) -> PredictedRow:
+    """Return the row that `PredictedRow.cells` wrote as text. Raises ValueError for others."""
+    given = dict(zip(ROW_NAMES, cells, strict=True))
+    decisions = {"": None, "yes": True, "no": False}
+    if given["anomalous"] not in decisions:
+        raise ValueError(f"anomalous is {given['anomalous']!r}")
+
+    def number(name: str) -> float | None:
+        return float(given[name]) if given[name] else None
+
+    return PredictedRow(
+        number=int(given["number"]),
+        file=given["file"],
+        points=int(given["points"]) if given["points"] else None,
+        object_score=number("object_score"),
+        p_value=number("p_value"),
+        anomalous=decisions[given["anomalous"]],
+        seconds=float(given["seconds"]),
+        cloud=given["cloud"],
+        notes=tuple(filter(None, given["notes"].split(_SEPARATOR))),
+        error=given["error"],
+    )
 
 
-def _ply(prediction: ScanPrediction) -> bytes:
+def ply(prediction: ScanPrediction) -> bytes:
+    """Write a scored cloud with what is known of its points, as a PLY file."""
     assert prediction.points is not None and prediction.scores is not None
-    fields = {"score": prediction.scores}
+    values = {"score": prediction.scores}
     if prediction.force is not None:
-        fields |= dict(zip(("fx", "fy", "fz"), prediction.force.T, strict=True))
-    return write_ply_fields(prediction.points, fields)
+        values |= dict(zip(("fx", "fy", "fz"), prediction.force.T, strict=True))
+    return write_ply_fields(prediction.points, values)
 
 
-def _json(content: dict[str, Any]) -> bytes:
+def as_json(content: dict[str, Any]) -> bytes:
+    """Write JSON that a person can read."""
     return (json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()

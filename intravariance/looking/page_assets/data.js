@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the page carries: base64 of zlib streams. Clouds are decoded when they are first shown.
-// The layout of a cloud is described in intravariance/inspection/page.py, `pack`.
+// The layout of a cloud is described in intravariance/looking/page.py, `pack_cloud`.
 
 const index = JSON.parse(document.getElementById("index").textContent);
 const EXPOSED = 0xffff;
@@ -34,7 +34,8 @@ async function loadLibrary() {
 }
 
 // {positions (3N, x y z of one point after the other, in the frame of the display), shade (N),
-//  labels (N), moved (N, Infinity where exposed) or null, scores (N) or null}
+//  labels (N), moved (N, Infinity where exposed) or null, scores (N) or null, forces (3N, all x
+//  first, in steps) and their lengths in the frame of the display, forced (N), or null}
 async function decodeCloud(number) {
   if (decoded.has(number)) return decoded.get(number);
   const about = index.clouds[number];
@@ -49,6 +50,7 @@ async function decodeCloud(number) {
   const places = take(Uint16Array, 3 * count);
   const moves = about.displacement_step === null ? null : take(Uint16Array, count);
   const marks = about.score_step === null ? null : take(Uint16Array, count);
+  const forces = about.force_step === null ? null : take(Int16Array, 3 * count);
   const normals = take(Int8Array, 3 * count);
   const labels = take(Uint8Array, count);
 
@@ -62,11 +64,15 @@ async function decodeCloud(number) {
   const cloud = {
     positions,
     labels,
+    labelled: about.labelled,
     normals,
     shade: shading(normals, count),
     moved: moves && Float64Array.from(moves, (move) => (
       move === EXPOSED ? Infinity : move * about.displacement_step)),
     scores: marks && Float64Array.from(marks, (mark) => about.score_low + mark * about.score_step),
+    forces,
+    forced: forces && Float64Array.from(labels, (_, i) => (about.force_step / about.radius)
+      * Math.hypot(forces[i], forces[count + i], forces[2 * count + i])),
   };
   decoded.set(number, cloud);
   return cloud;

@@ -3,6 +3,8 @@
 
 const FIELD_OF_VIEW = 30; // degrees
 const FRONT = [0.75, -1.6, 0.9]; // three-quarter view from the front, as in the pictures
+const HIGHEST = 0.02; // share of the points of a cloud without labels that it is seen from
+const LINE_COLOUR = 0xd0303a;
 const SPREAD = 1.75; // diameter of a point as a multiple of the spacing of the cloud
 // Noise drives points apart in depth, which is no gap in the surface: the diameter in the display
 // frame is at most what covers the surfaces of our products, of N points, LARGEST / sqrt(N).
@@ -12,6 +14,9 @@ const LARGEST = 7.5;
 const DISC = 0.06;
 const FRAMED = Math.min(Math.max(1, ...index.clouds.map((about) => about.reach)) + DISC, 1.5);
 const OBJECT = 1; // identifier of the cloud within K3D; each pane has a K3D of its own
+const LINES = 2; // of the lines that show forces
+const MOST_LINES = 400; // the longest of a cloud
+const LONGEST = 0.3; // of the lines, in the frame of the display, about
 const UNMOVED = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
 const SOURCES = { dataset: "Made in Blender", generator: "Pseudo-anomalies", scan: "Scans" };
 
@@ -34,6 +39,8 @@ class Pane {
     this.about = null; // entry of the index
     this.cloud = null;
     this.wanted = -1; // number in the index of the cloud that was last asked for
+    this.lines = 0; // that show forces
+    this.stretch = null; // how much longer than the forces they are
     this.queue = Promise.resolve();
     this.painting = false; // whether a new colouring waits in the queue
     this.facing = 0;
@@ -56,7 +63,7 @@ class Pane {
   }
 
   // The clouds of the chosen category as a Map from group to numbers, in the index's order.
-  setCategory(category) {
+  setCategory(category, shown = undefined) {
     this.groups = new Map();
     index.clouds.forEach((about, i) => {
       if (about.category !== category) return;
@@ -78,7 +85,8 @@ class Pane {
       if (section.children.length > 0) chooser.append(section);
     });
     this.order = [...chooser.options].map((entry) => entry.value);
-    return this.show(this.groups.get(this.firstGroup())[0]);
+    this.part("group-field").hidden = index.panes === 1 && this.groups.size < 2;
+    return this.show(shown ?? this.groups.get(this.firstGroup())[0]);
   }
 
   // Left a defect of the file; right the first of another source, or else the next defect.
@@ -131,7 +139,9 @@ class Pane {
         model_matrix: { data: Float32Array.from(UNMOVED), shape: [4, 4] },
       };
       await this.k3d.load({ objects: [this.json] });
+      await this.drawForces();
       this.fillChoosers(next);
+      markRow(next);
       this.describe();
     });
   }
@@ -176,9 +186,48 @@ class Pane {
       if (this.json === null) return;
       const changes = { colors: this.colours(), point_size: this.pointSize() };
       Object.assign(this.json, changes);
-      this.describe();
       await this.k3d.reload(this.json, changes);
+      await this.drawForces();
+      this.describe();
     });
+  }
+
+  // A line from each of the points that a detector says were moved farthest, in the direction in
+  // which it says they were, `stretch` times as long; with the colouring by force alone. They are
+  // seen through the points, inside a dent too.
+  async drawForces() {
+    if (this.lines > 0) await this.k3d.removeObject(LINES);
+    this.lines = 0;
+    this.stretch = null;
+    const { forces, forced, positions } = this.cloud;
+    if (this.view.colouring !== "force" || forces === null) return;
+    const total = forced.length;
+    const chosen = [...forced.keys()].sort((a, b) => forced[b] - forced[a]).slice(0, MOST_LINES)
+      .filter((i) => forced[i] > 0);
+    this.lines = chosen.length;
+    if (this.lines === 0) return;
+    this.stretch = Math.max(1, Math.round(LONGEST / forced[chosen[0]]));
+    const vertices = new Float32Array(6 * chosen.length);
+    chosen.forEach((i, line) => {
+      for (let axis = 0; axis < 3; axis += 1) {
+        const place = positions[3 * i + axis];
+        vertices[6 * line + axis] = place;
+        vertices[6 * line + 3 + axis] = place
+          + (this.stretch * this.about.force_step * forces[axis * total + i]) / this.about.radius;
+      }
+    });
+    await this.k3d.load({ objects: [{
+      type: "Lines", id: LINES, name: "forces", visible: true, shader: "simple", opacity: 1,
+      width: 0.01, color: LINE_COLOUR, colors: { data: new Uint32Array(0), shape: [0] },
+      color_map: null, color_range: [], attribute: null, indices_type: "segment",
+      vertices: { data: vertices, shape: [2 * chosen.length, 3] },
+      indices: { data: Uint32Array.from(Array(2 * chosen.length).keys()), shape: [chosen.length, 2] },
+      model_matrix: { data: Float32Array.from(UNMOVED), shape: [4, 4] },
+    }] });
+    const drawn = this.k3d.getObjectById(LINES);
+    drawn.material.depthTest = false;
+    drawn.renderOrder = 1;
+    this.k3d.render();
   }
 
   fillChoosers(shown) {
@@ -191,35 +240,39 @@ class Pane {
     chooser.value = String(shown);
     this.part("previous").disabled = numbers.length < 2;
     this.part("next").disabled = numbers.length < 2;
-    this.part("face").disabled = this.about.anomalous === 0;
+    this.part("face").textContent = this.about.labelled ? "Face defect" : "Face highest";
+    this.part("face").disabled = !this.marked().some((mark) => mark > 0);
   }
 
   describe() {
     const { about } = this;
-    const what = about.name + (about.subcategory ? `: ${about.subcategory}` : "");
+    const what = about.name + (about.subcategory ? `: ${about.subcategory}` : "")
+      + (about.defect === "unlabelled" ? "" : `, ${about.defect}`);
     const figures = [
       about.shown < about.points
         ? `${count(about.shown)} of ${count(about.points)} points shown`
         : `${count(about.points)} points`,
-      `${percent(about.anomalous / about.points)} labelled`,
+      about.labelled ? `${percent(about.anomalous / about.points)} labelled` : "points not labelled",
     ];
     if (about.largest !== null && about.largest > 0) {
       figures.push(`moved up to ${number(about.largest)}`);
-    } else if (about.displacement_step === null) figures.push("displacement unknown");
+    } else if (about.displacement_step === null && about.labelled) figures.push("displacement unknown");
+    if (this.stretch !== null) figures.push(`lines: predicted force, ${this.stretch} times as long`);
     if (about.exposed > 0) figures.push(`${percent(about.exposed / about.points)} exposed`);
     const text = (name, value) => {
       const element = this.part(name);
       if (element.textContent !== value) element.textContent = value;
     };
-    text("what", `${what}, ${about.defect}`);
+    text("what", what);
     text("figures", figures.join(", "));
     text("rates", this.ratesText());
-    this.part("canvas").setAttribute("aria-label", `Point cloud ${what}, ${about.defect}`);
+    this.part("canvas").setAttribute("aria-label", `Point cloud ${what}`);
   }
 
   ratesText() {
     if (!this.view.marking) return "";
     const result = rates(this.about, this.cloud, this.view);
+    if (!this.about.labelled) return "Points not labelled: the darkest are above the threshold";
     if (result === null) return `No ${this.view.colouring} known of this cloud`;
     const iou = result.iou === null ? "none" : result.iou.toFixed(3);
     return `True positives ${percent(result.tpr)}, false positives ${percent(result.fpr)}, IoU ${iou}`;
@@ -237,10 +290,20 @@ class Pane {
     this.k3d.setCamera([...direction.map((value) => (away * value) / length), 0, 0, 0, 0, 0, 1]);
   }
 
+  // The points that matter (N, 1 or 0): labelled ones; of a cloud that nobody labelled, those with
+  // the highest scores.
+  marked() {
+    const { labelled, labels, scores } = this.cloud;
+    if (labelled || scores === null) return labels;
+    const limit = Float64Array.from(scores).sort()[Math.floor((1 - HIGHEST) * (scores.length - 1))];
+    return Uint8Array.from(scores, (score) => (score >= limit ? 1 : 0));
+  }
+
   // From where most labelled points face the camera; where they face all ways, as on a stump,
   // from their side of the product. Never from right above or below, where z cannot be up.
   face() {
-    const { normals, positions, labels } = this.cloud;
+    const { normals, positions } = this.cloud;
+    const labels = this.marked();
     const facing = [0, 0, 0];
     const middle = [0, 0, 0];
     let marked = 0;

@@ -3,17 +3,23 @@
 //
 // `window.iv` is for tests and for whoever scripts the page:
 //   iv.ready          promise: both panes show a cloud
-//   iv.panes          the two Pane objects; pane.k3d is K3D's own object
+//   iv.panes          the Pane objects, one beside a table, else two; pane.k3d is K3D's own object
 //   iv.state()        {category, colouring, threshold, marking, linked, active, theme, range,
-//                      panes: [{name, points, facing, size, camera, rates}]}: points given to the
-//                      GPU, and those of them that face the camera
+//                      panes: [{name, points, facing, lines, size, camera, rates}]}: points given
+//                      to the GPU, those of them that face the camera, and lines of forces
 //   iv.show(pane, i)  promise: shows cloud i of the index in pane 0 or 1
+//   iv.open(i)        promise: shows it as its row of the table does, from where it shows most
+//   iv.add(about, data)  promise of its number: adds a cloud, an entry of the index and base64
 
 const COLOURINGS = {
-  label: "label", displacement: "displacement", score: "score", plain: "plain surface",
+  label: "label", displacement: "displacement", score: "score", force: "predicted force",
+  plain: "plain surface",
+};
+const RAMP_NAMES = {
+  score: "score", displacement: "moved by (radii)", force: "predicted to be moved by (radii)",
 };
 const byId = (id) => document.getElementById(id);
-const view = { colouring: "label", threshold: 0, marking: false, range: [0, 1], size: 1 };
+const view = { colouring: index.colouring, threshold: 0, marking: false, range: [0, 1], size: 1 };
 const page = { panes: [], active: 0, linked: true, category: index.categories[0], moving: false };
 
 function inCategory() {
@@ -23,6 +29,8 @@ function inCategory() {
 function available(colouring) {
   if (colouring === "displacement") return inCategory().some((about) => about.displacement_step !== null);
   if (colouring === "score") return inCategory().some((about) => about.score_step !== null);
+  if (colouring === "force") return inCategory().some((about) => about.force_step !== null);
+  if (colouring === "label" && index.panes === 1) return inCategory().some((about) => about.labelled);
   return true;
 }
 
@@ -32,7 +40,9 @@ function findRange() {
     return [Math.min(...scored.map((about) => about.score_low)),
       Math.max(...scored.map((about) => about.score_low + 65535 * about.score_step))];
   }
-  return [0, Math.max(0, ...inCategory().map((about) => about.largest ?? 0))];
+  const reach = view.colouring === "force"
+    ? (about) => (about.strongest ?? 0) / about.radius : (about) => about.largest ?? 0;
+  return [0, Math.max(0, ...inCategory().map(reach))];
 }
 
 function fillLegend() {
@@ -59,11 +69,11 @@ function fillLegend() {
 }
 
 function fillRamp() {
-  const scaled = view.colouring === "score" || view.colouring === "displacement";
+  const scaled = view.colouring in RAMP_NAMES;
   byId("ramp").hidden = !scaled;
   if (!scaled) return;
   const [low, high] = view.range;
-  byId("ramp-name").textContent = view.colouring === "score" ? "score" : "moved by (radii)";
+  byId("ramp-name").textContent = RAMP_NAMES[view.colouring];
   byId("ramp-bar").style.background = `linear-gradient(to right, ${RAMP.map(cssColour).join(", ")})`;
   const digits = Math.min(Math.max(2 - Math.floor(Math.log10(high - low || 1)), 0), 8);
   byId("ramp-ticks").replaceChildren(...[0, 0.25, 0.5, 0.75, 1].map((share) => {
@@ -98,19 +108,21 @@ function setColouring(colouring) {
 }
 
 function fillColourings() {
-  byId("colouring").replaceChildren(...Object.entries(COLOURINGS).map(([key, text]) => {
+  const forces = index.clouds.some((about) => about.force_step !== null);
+  const offered = Object.entries(COLOURINGS).filter(([key]) => key !== "force" || forces);
+  byId("colouring").replaceChildren(...offered.map(([key, text]) => {
     const entry = option(key, text);
     entry.disabled = !available(key);
     return entry;
   }));
-  return available(view.colouring) ? view.colouring : "label";
+  return [view.colouring, "label", "plain"].find(available);
 }
 
-async function setCategory(category) {
+async function setCategory(category, shown = undefined) {
   page.category = category;
   byId("category").value = category;
   const colouring = fillColourings();
-  await Promise.all(page.panes.map((pane) => pane.setCategory(category)));
+  await Promise.all(page.panes.map((pane) => pane.setCategory(category, shown)));
   await setColouring(colouring);
 }
 
@@ -127,7 +139,7 @@ function setActive(place) {
 function setLinked(linked) {
   page.linked = linked;
   byId("link").checked = linked;
-  if (linked) page.panes[1 - page.active].k3d.setCamera(page.panes[page.active].camera());
+  if (linked) page.panes.at(-1 - page.active).k3d.setCamera(page.panes[page.active].camera());
 }
 
 function setTheme(theme) {
@@ -150,7 +162,7 @@ const KEYS = {
   ArrowUp: () => page.panes[page.active].stepGroup(-1),
   ArrowDown: () => page.panes[page.active].stepGroup(1),
   1: () => setActive(0),
-  2: () => setActive(1),
+  2: () => setActive(page.panes.length - 1),
   c: () => {
     const usable = Object.keys(COLOURINGS).filter(available);
     return setColouring(usable[(usable.indexOf(view.colouring) + 1) % usable.length]);
@@ -164,7 +176,7 @@ const KEYS = {
 };
 
 function resetView() {
-  if (page.linked) page.panes[page.active].lookFrom(FRONT);
+  if (page.linked) page.panes[page.active]?.lookFrom(FRONT);
   else page.panes.forEach((pane) => pane.lookFrom(FRONT));
 }
 
@@ -188,6 +200,10 @@ function listen() {
   byId("link").addEventListener("change", (event) => setLinked(event.target.checked));
   byId("reset").addEventListener("click", resetView);
   byId("theme").addEventListener("click", KEYS.d);
+  byId("listing")?.addEventListener("click", (event) => {
+    const row = event.target.closest("tr[data-shows]");
+    if (row && !event.target.closest("a")) openCloud(Number(row.dataset.shows));
+  });
   byId("help-open").addEventListener("click", KEYS["?"]);
   document.addEventListener("keydown", onKey);
   page.panes.forEach((pane, place) => {
@@ -202,10 +218,11 @@ function state() {
     marking: view.marking, linked: page.linked, active: page.active, range: view.range,
     theme: document.documentElement.dataset.theme,
     panes: page.panes.map((pane) => {
+      if (pane.about === null) return null;
       const { geometry, material } = pane.k3d.getObjectById(OBJECT);
       return {
         name: pane.about.name, points: geometry.attributes.position.count, facing: pane.facing,
-        size: material.size, camera: pane.camera(), rates: rates(pane.about, pane.cloud, view),
+        lines: pane.lines, size: material.size, camera: pane.camera(), rates: rates(pane.about, pane.cloud, view),
       };
     }),
   };
@@ -214,19 +231,50 @@ function state() {
 async function start() {
   setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
   if (byId("notes")) byId("viewer").classList.add("has-notes");
+  if (byId("listing")) byId("viewer").classList.add("has-listing");
   if (typeof DecompressionStream === "undefined") throw new Error("this browser is too old for the page (2023 or later is needed)");
   if (document.createElement("canvas").getContext("webgl2") === null) throw new Error("this browser offers no WebGL 2");
   const library = await loadLibrary();
-  page.panes = [0, 1].map((place) => new Pane(place, library, view));
-  link(page.panes[0], page.panes[1]);
-  link(page.panes[1], page.panes[0]);
+  page.panes = Array.from({ length: index.panes }, (_, place) => new Pane(place, library, view));
+  if (page.panes.length > 1) {
+    link(page.panes[0], page.panes[1]);
+    link(page.panes[1], page.panes[0]);
+  }
+  byId("link-field").hidden = page.panes.length < 2;
   byId("category").append(...index.categories.map((category) => option(category, category)));
   byId("category-field").hidden = index.categories.length < 2;
   listen();
   setActive(0);
+  page.panes.forEach((pane) => pane.lookFrom(FRONT));
+  if (index.clouds.length === 0) return;
   await setCategory(page.category);
-  page.panes[0].lookFrom(FRONT);
-  page.panes[1].lookFrom(FRONT);
+  if (byId("listing")) await openCloud(0);
+}
+
+// A cloud of the table, from where its highest scores show most; its row is marked.
+async function openCloud(number) {
+  await page.panes[0].show(number);
+  if (page.panes[0].wanted === number) page.panes[0].face();
+}
+
+function markRow(number) {
+  for (const row of document.querySelectorAll("#listing tr[data-shows]")) {
+    const shown = row.dataset.shows === String(number);
+    if (shown) row.setAttribute("aria-current", "true"); else row.removeAttribute("aria-current");
+  }
+}
+
+async function addCloud(about, data) {
+  const number = index.clouds.push(about) - 1;
+  const block = document.createElement("script");
+  block.type = "text/plain";
+  block.id = `cloud-${number}`;
+  block.textContent = data;
+  document.body.append(block);
+  if (!index.categories.includes(about.category)) index.categories.push(about.category);
+  await setCategory(about.category, number);
+  page.panes[0].face();
+  return number;
 }
 
 const ready = start();
@@ -236,4 +284,5 @@ ready.catch((problem) => {
 });
 window.iv = {
   ready, state, get panes() { return page.panes; }, show: (place, i) => page.panes[place].show(i),
+  open: openCloud, add: addCloud,
 };

@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from numpy.typing import NDArray
 from PIL import Image
 
 pytest.importorskip("pydantic")
 
-from intravariance.cli import main
 from intravariance.cloud_files import read_cloud, write_ply, write_text
 from intravariance.dataset.specification import Category, Specification
 from intravariance.dataset.store import open_dataset
@@ -28,36 +27,20 @@ from mc4ad_model import ScanPrediction, predict
 from mc4ad_model.runs.calibration import stored_calibration
 from mc4ad_model.runs.run_folder import read_run
 from tests.foreign_trees import real3d_tree, write_tree
+from tests.predictions import run_iv, small_data, small_runs
 from tests.samples import make_dataset
 
-CLOUDS = 39  # normal products: enough for 0.025
 RATE = ("--false-alarms", 0.025)
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    counts = {"bulge": 2, "missing": 2}
-    categories = (
-        Category("ball", ("long_ball",), 1, 2, counts),
-        Category("brick", ("flat_brick",), 1, 2, counts),
-    )
-    specification = Specification("small", "Small", (300, 400), categories)
-    return make_dataset(tmp_path_factory.mktemp("predict") / "small.h5", specification)
-
-
-def run_iv(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(word) for word in arguments])
+    return small_data(tmp_path_factory.mktemp("predict"))
 
 
 @pytest.fixture(scope="module")
 def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Train a method whose scores mean something, and calibrate it on bricks alone."""
-    out = tmp_path_factory.mktemp("runs") / "run"
-    method = ("--method", "registered_distance", "--set", "neighbours=20", "--quiet")
-    assert run_iv("train", "--data", data, *method, "--out", out).exit_code == 0
-    words = ("--clouds", CLOUDS, "--category", "brick", "--quiet")
-    assert run_iv("calibrate", "--data", data, "--run", out, *words).exit_code == 0
-    return out
+    return small_runs(data, tmp_path_factory.mktemp("runs") / "run")
 
 
 def stored(data: Path, category: str = "brick") -> dict[str, NDArray[np.float32]]:
@@ -120,7 +103,7 @@ def test_tables_and_clouds_say_what_the_method_says(
         np.testing.assert_array_equal(found["score"], own.points)
         np.testing.assert_array_equal(np.stack([found[a] for a in "xyz"], 1), points)
     assert {scan["anomalous"] for scan in content["scans"]} == {True, False}
-    assert (out / "worst.png").is_file()
+    assert (out / "worst.png").is_file() and (out / "predictions.html").is_file()
     files = {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()}
     assert files == {*read_checksums(out), "SHA256SUMS"}
     assert "nothing here tells whether scans are" in result.stdout.replace("\n", " ")

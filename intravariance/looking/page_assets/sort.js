@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 "use strict";
 // A button in each heading sorts the rows by that column: numbers by data-value, others by their
-// text; cells without a value come last in both directions.
-for (const table of document.querySelectorAll("table")) {
+// text; cells without a value come last in both directions. Rows that are added later come in the
+// first order before those that were there.
+for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];
-  const original = [...body.rows];
+  [...body.rows].forEach((row, place) => { row.dataset.place = place; });
   const headings = [...table.tHead.rows[0].cells];
   headings.forEach((heading, column) => {
     heading.querySelector("button").addEventListener("click", () => {
@@ -14,7 +15,8 @@ for (const table of document.querySelectorAll("table")) {
       const next = now === null ? first : now === first ? other : null;
       headings.forEach((one) => one.removeAttribute("aria-sort"));
       if (next) heading.setAttribute("aria-sort", next);
-      body.append(...(next ? sorted(original, column, next === "ascending" ? 1 : -1) : original));
+      const rows = [...body.rows].sort((a, b) => a.dataset.place - b.dataset.place);
+      body.append(...(next ? sorted(rows, column, next === "ascending" ? 1 : -1) : rows));
     });
   });
 }
