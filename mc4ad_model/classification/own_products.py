@@ -96,7 +96,7 @@ class OwnProducts:
     def load(self, name: TaskName, plan: Plan, seed: int) -> Task:
         """Draw the clouds that are learnt from, and take those that are tested."""
         segmentation = name == "segmentation"
-        normals = name != "recognition"
+        normals = name == "recognition-normals"
         count = plan.part_points if segmentation else plan.points
         train = list(self._drawn(count, plan.clouds, segmentation, normals, seed))
         test = list(self._stored(count, segmentation, normals))

@@ -46,6 +46,6 @@ class Plan:
 
 
 PLANS: dict[Preset, Plan] = {
-    "small": Plan("small", 256, 256, 0.25, 0.125, 0.5, 10, 16, 2e-3, 20),
+    "small": Plan("small", 128, 128, 0.25, 0.125, 0.5, 10, 16, 2e-3, 12),
     "paper": Plan("paper", 1024, 2048, 1.0, 1.0, 1.0, 250, 32, 1e-3, 200),
 }

@@ -28,6 +28,7 @@ _LEVELS = 4
 _FIRST = 32
 _INSIDE = 512
 _NEIGHBOURS = 16
+_FEWEST = 4  # centres, as many as 1,024 points have in the end
 
 
 class Attention(nn.Module):
@@ -92,7 +93,7 @@ class PointTransformer(nn.Module):
         x = self.attentions[0](place, self.enter(points))
         levels = [(place, x)]
         for number, encoder in enumerate(self.encoders, start=1):
-            count = max(self.sizes.points // 4**number, 1)
+            count = max(self.sizes.points // 4**number, _FEWEST)
             centre = gather(place, centres(place, count))  # [B, M, 3]
             index = nearest(centre, place, self.count)  # [B, M, K]
             offset = gather(place, index) - centre[:, :, None]

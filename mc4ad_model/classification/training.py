@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from intravariance.auroc import auroc
 from intravariance.errors import IVError
 from intravariance.progress import track
 from intravariance.seeds import generator
@@ -54,8 +55,8 @@ class Training:
 class Outcome:
     """What a trained network does.
 
-    scores : "accuracy", or "instance_iou" and "class_iou", from 0 to 1. losses : mean of each
-    epoch. seconds : of the training.
+    scores : from 0 to 1: "accuracy", or "instance_iou", "class_iou" and, of defects, "point_auroc".
+    losses : mean of each epoch. seconds : of the training.
     """
 
     scores: dict[str, float]
@@ -161,7 +162,10 @@ def varied(points: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.
 
 
 def score(network: Network, task: Task, plan: Plan) -> dict[str, float]:
-    """Test a network on the test clouds of a task."""
+    """Test a network on the test clouds of a task.
+
+    Where points are a defect's or not, there is the AUROC of all test points beside IoU.
+    """
     network.eval()
     device = next(network.parameters()).device
     clouds, found = task.test, []
@@ -172,13 +176,17 @@ def score(network: Network, task: Task, plan: Plan) -> dict[str, float]:
         for first in range(0, len(clouds.classes), plan.batch):
             part = slice(first, first + plan.batch)
             classes = torch.from_numpy(clouds.classes[part])
-            values, _ = network(
-                torch.from_numpy(clouds.points[part]).to(device), classes.to(device)
-            )
+            points = torch.from_numpy(clouds.points[part])
+            values, _ = network(points.to(device), classes.to(device))
             if task.parts:  # only parts of the category, as published
                 values = values.cpu() + allowed[classes][:, None]
-            found.append(values.argmax(dim=-1).cpu().numpy())
-    return scores_of(np.concatenate(found), task)
+            found.append(values.cpu().numpy())
+    each = np.concatenate(found)
+    scores = scores_of(each.argmax(axis=-1), task)
+    if clouds.parts is not None and task.outputs == 2:
+        margin = each[..., 1] - each[..., 0]  # [S, N]
+        scores["point_auroc"] = auroc(clouds.parts.reshape(-1), margin.reshape(-1))
+    return scores
 
 
 def scores_of(predicted: NDArray[Any], task: Task) -> dict[str, float]:
@@ -197,8 +205,8 @@ def commonest(task: Task) -> dict[str, float]:
     if train.parts is None or test.parts is None:
         answer = np.bincount(train.classes).argmax()
         return scores_of(np.full(len(test.classes), answer), task)
-    usual = np.array(
-        [np.bincount(train.parts[train.classes == c].reshape(-1), minlength=1).argmax()
-         for c in range(task.classes)]
-    )  # fmt: skip
-    return scores_of(np.broadcast_to(usual[test.classes][:, None], test.parts.shape), task)
+    of = [train.parts[train.classes == category] for category in range(task.classes)]
+    usual = np.array([np.bincount(parts.reshape(-1), minlength=1).argmax() for parts in of])
+    every = np.broadcast_to(usual[test.classes][:, None], test.parts.shape)
+    chance = {"point_auroc": 0.5} if task.outputs == 2 else {}
+    return {**scores_of(every, task), **chance}

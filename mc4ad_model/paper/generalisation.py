@@ -25,12 +25,14 @@ from mc4ad_model.paper.printed_tables import table5a
 from mc4ad_model.runs.experiments import Spread
 
 FORMAT = "intravariance-table5a"
-# Of Table 5a: the task that a column is of, its score there, and its heading.
+# The task that a column is of, its score there, and its heading. The last is not in Table 5a: it is
+# of the points of defects.
 COLUMNS: dict[str, tuple[TaskName, str, str]] = {
     "accuracy": ("recognition", "accuracy", "accuracy"),
     "accuracy_normals": ("recognition-normals", "accuracy", "with normals"),
     "instance_iou": ("segmentation", "instance_iou", "instance IoU"),
     "class_iou": ("segmentation", "class_iou", "class IoU"),
+    "point_auroc": ("segmentation", "point_auroc", "P-AUROC"),
 }
 
 
@@ -63,8 +65,8 @@ class Table5a:
 
     @property
     def columns(self) -> list[str]:
-        """The columns of Table 5a whose tasks were done."""
-        return [name for name, (task, _, _) in COLUMNS.items() if task in self.tasks]
+        """The columns that there are scores for."""
+        return list(self.usual)
 
     def each(self, network: str, mc_skip: bool, column: str) -> list[float]:
         """Return a score in percent for each seed."""
@@ -139,7 +141,7 @@ def reproduce_table5a(
                         _write(path, identity, content)
                     else:
                         say(f"{name}, {training.label}: is trained already", machine.quiet)
-                    outcome = Outcome(**content["outcome"])
+                    outcome = _outcome(content["outcome"])
                     trained.append(Trained(name, network, mc_skip, seed, outcome))
                     _keep_usual(usual, name, content["commonest"])
     return Table5a(
@@ -156,33 +158,41 @@ def reproduce_table5a(
 
 def table_rows(found: Table5a) -> tuple[list[str], list[list[Cell]]]:
     """Heading and rows in percent: for each network the paper's and ours, and what MC-Skip adds."""
-    printed, columns = table5a(), found.columns
+    columns = found.columns
     heading = ["%", *(COLUMNS[name][2] for name in columns), "parameters", "seconds"]
     rows: list[list[Cell]] = []
     for network in found.networks:
         for mc_skip in (False, True):
             name = f"{network}{' + MC-Skip' if mc_skip else ''}"
-            theirs = [_one_digit(printed.value(network, mc_skip, one)) for one in columns]
+            theirs = [_printed(network, mc_skip, one) for one in columns]
             ours = [_percent(Spread.of(found.each(network, mc_skip, one))) for one in columns]
             rows.append([f"{name}, paper", *theirs, None, None])
             rows.append([f"{name}, here", *ours, *_cost(found, network, mc_skip)])
         gains = [_percent(Spread.of(found.gains(network, one)), "+") for one in columns]
         rows.append([f"{network}: gain here", *gains, None, None])
-    theirs = [_one_digit(_printed_gain(found.networks, one), "+") for one in columns]
+    theirs = [_printed_gain(found.networks, one) for one in columns]
     rows.append(["mean gain, paper", *theirs, None, None])
     ours = [_percent(found.mean_gain(one), "+") for one in columns]
     rows.append(["mean gain, here", *ours, None, None])
     rows.append(
-        ["commonest answer, here", *(_one_digit(found.usual[c]) for c in columns), *[None] * 2]
+        ["commonest answer, here", *(f"{found.usual[c]:.1f}" for c in columns), *[None] * 2]
     )
     return heading, rows
 
 
-def _printed_gain(networks: Sequence[str], column: str) -> float:
+def _printed(network: str, mc_skip: bool, column: str) -> str | None:
     printed = table5a()
-    return fmean(
-        printed.value(name, True, column) - printed.value(name, False, column) for name in networks
-    )
+    if column not in printed.columns:
+        return None
+    return f"{printed.value(network, mc_skip, column):.1f}"
+
+
+def _printed_gain(networks: Sequence[str], column: str) -> str | None:
+    printed = table5a()
+    if column not in printed.columns:
+        return None
+    gains = [printed.value(n, True, column) - printed.value(n, False, column) for n in networks]
+    return f"{fmean(gains):+.2f}"
 
 
 def _cost(found: Table5a, network: str, mc_skip: bool) -> list[Cell]:
@@ -196,13 +206,13 @@ def _percent(spread: Spread, sign: str = "") -> str:
     return f"{spread.mean:{sign}.1f}{deviation}"
 
 
-def _one_digit(value: float, sign: str = "") -> str:
-    return f"{value:{sign}.2f}" if sign else f"{value:.1f}"
-
-
 def _train(task: Task, training: Training, machine: Machine) -> dict[str, Any]:
     outcome = train(task, training, machine)
     return {"outcome": asdict(outcome), "commonest": commonest(task)}
+
+
+def _outcome(content: dict[str, Any]) -> Outcome:
+    return Outcome(**{**content, "losses": tuple(content["losses"])})
 
 
 def _identity(source: Source, name: TaskName, training: Training) -> dict[str, Any]:
@@ -242,7 +252,7 @@ def _write(path: Path, identity: dict[str, Any], content: dict[str, Any]) -> Non
 
 def _keep_usual(usual: dict[str, float], name: TaskName, scores: dict[str, float]) -> None:
     for column, (task, score, _) in COLUMNS.items():
-        if task == name:
+        if task == name and score in scores:
             usual[column] = 100 * scores[score]
 
 

@@ -115,6 +115,6 @@ def test_a_file_that_has_no_task_is_refused(
     category: Category, message: str, tmp_path: Path
 ) -> None:
     specification = Specification("small", "Small", (100, 120), (category,))
-    with open_dataset(make_dataset(tmp_path / "small.h5", specification)) as dataset:
-        with pytest.raises(InputError, match=message):
-            OwnProducts(dataset)
+    made = make_dataset(tmp_path / "small.h5", specification)
+    with open_dataset(made) as dataset, pytest.raises(InputError, match=message):
+        OwnProducts(dataset)
