@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -111,6 +112,7 @@ def table19_command(
     default="small",
     help="small: minutes on a CPU for each network. paper: the published sizes, for a GPU.",
 )
+@click.option("--epochs", type=click.IntRange(min=1), help="Epochs.  [default: the preset's]")
 @options.seeds_option
 @common.path_option("--out", "Folder for the results.  [default: runs/table5a-PRESET-DATA]")
 @common.json_option
@@ -120,6 +122,7 @@ def table5a_command(
     data: Path,
     networks: tuple[str, ...],
     preset: Preset,
+    epochs: int | None,
     seeds: str,
     out: Path | None,
     as_json: bool,
@@ -140,8 +143,9 @@ def table5a_command(
         [n for n in table5a().plain if n in networks or not networks],
     )
     folder = out or Path("runs", f"table5a-{preset}-{data.stem}")
+    plan = replace(PLANS[preset], epochs=epochs or PLANS[preset].epochs)
     with _source(data) as source:
-        found = reproduce_table5a(source, chosen, PLANS[preset], numbers, folder, machine)
+        found = reproduce_table5a(source, chosen, plan, numbers, folder, machine)
     content, file = found.to_dict(), folder / "table5a.json"
     click.echo(json.dumps(content, allow_nan=False) if as_json else _table5a_text(found, markdown))
     write_json(file, content)

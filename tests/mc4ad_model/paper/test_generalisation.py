@@ -139,8 +139,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
 
 
 def test_results_of_something_else_are_refused(data: Path, out: Path) -> None:
-    PLANS["small"] = replace(TINY, epochs=1)
-    result = iv("--data", data, "--out", out, "--seeds", "0")
+    result = iv("--data", data, "--out", out, "--seeds", "0", "--epochs", "1")
     assert result.exit_code == 2
     assert "is of another training (plan differ)" in result.stderr
 
