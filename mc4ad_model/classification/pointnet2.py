@@ -7,7 +7,7 @@ hidden layers of 512 and 256 with dropout of 0.4 (the paper: 0.5); feature propa
 three nearest for segmentation. 1.47 million parameters with 40 classes.
 Different: the points within a radius are the nearest ones, not the first ones, and the first
 centre is not drawn at random, so that the order of points does not matter; the category enters
-before the last layers. With MC-Skip each PointNet has the four convolutions of Eq. 13. No code of
+before the last layers; radii grow where there are fewer than 1,024 points. With MC-Skip each PointNet has the four convolutions of Eq. 13. No code of
 others is used.
 """
 
@@ -68,7 +68,9 @@ class PointNet2(nn.Module):
         ):
             place, own = places[-1], features[-1]
             centre = gather(place, centres(place, max(self.sizes.points // share, 1)))  # [B, M, 3]
-            index = within(centre, place, radius, self.sizes.crowd(crowd))  # [B, M, K]
+            index = within(
+                centre, place, self.sizes.radius(radius), self.sizes.crowd(crowd)
+            )  # [B, M, K]
             offset = gather(place, index) - centre[:, :, None]  # [B, M, K, 3]
             group = torch.cat([offset, gather(own, index)], dim=3)
             features.append(encoder(group)[-1].amax(dim=2))  # [B, M, C]

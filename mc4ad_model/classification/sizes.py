@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+_PUBLISHED_POINTS = 1024
 
 
 @dataclass(frozen=True)
@@ -44,3 +47,10 @@ class Sizes:
     def crowd(self, published: int) -> int:
         """Return the points of a neighbourhood that has so many as published; 4 at least."""
         return max(round(published * self.neighbours), 4)
+
+    def radius(self, published: float) -> float:
+        """Return a radius with about as many points in it as that which is published for 1,024.
+
+        It is larger where a cloud has fewer points than that.
+        """
+        return published * math.sqrt(max(_PUBLISHED_POINTS / self.points, 1.0))

@@ -145,3 +145,9 @@ def test_a_transform_adds_to_the_identity() -> None:
 def test_small_sizes_keep_enough() -> None:
     sizes = Sizes(width=0.01, neighbours=0.01)
     assert sizes.channels((64, 1024)) == (4, 10) and sizes.crowd(20) == 4
+
+
+def test_a_radius_holds_as_many_points_of_a_surface_as_published() -> None:
+    assert [Sizes(points=n).radius(0.2) for n in (2048, 1024)] == [0.2, 0.2]
+    # four times fewer points for each area, on four times the area
+    assert Sizes(points=256).radius(0.2) == pytest.approx(0.4)
