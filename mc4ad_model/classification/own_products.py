@@ -32,21 +32,31 @@ from mc4ad_model.classification.tasks import (
 )
 from mc4ad_model.methods.template_deviations import noise_of, product_of
 from mc4ad_model.methods.templates import Templates, read_templates
-from mc4ad_model.pseudo_anomalies.mixture import Kind, MixtureConfig, make_sample
+from mc4ad_model.pseudo_anomalies.mixture import MixtureConfig, make_sample
+from mc4ad_model.pseudo_anomalies.product import Product
 
 _PARTS = (0, 1)  # normal, defect
 # A pseudo-anomaly takes some of the points away: so many more are drawn, and a choice is kept.
 _SPARE = 2
-_NORMAL: Kind = "normal"
+_MIXTURE = MixtureConfig(normal=0.0)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Points of a cloud, whether it has a defect, and whether its normals are input."""
+
+    points: int
+    defects: bool
+    normals: bool
 
 
 @dataclass(frozen=True)
 class _Cloud:
-    """One cloud: (N, C) float32, the class of its product, and (N,) labels of its points."""
+    """One cloud: (N, C) float32, (N,) labels of its points, and the class of its product."""
 
     points: NDArray[np.float32]
-    product: int
     labels: NDArray[np.int64]
+    product: int
 
 
 class OwnProducts:
@@ -96,14 +106,12 @@ class OwnProducts:
     def load(self, name: TaskName, plan: Plan, seed: int) -> Task:
         """Draw the clouds that are learnt from, and take those that are tested."""
         segmentation = name == "segmentation"
-        normals = name == "recognition-normals"
         count = plan.part_points if segmentation else plan.points
-        train = list(self._drawn(count, plan.clouds, segmentation, normals, seed))
-        test = list(self._stored(count, segmentation, normals))
+        wanted = _Wanted(count, segmentation, name == "recognition-normals")
         return Task(
             name=name,
-            train=self._joined(train, segmentation),
-            test=self._joined(test, segmentation),
+            train=_joined(list(self._drawn(wanted, plan.clouds, seed)), segmentation),
+            test=_joined(list(self._stored(wanted)), segmentation),
             classes=len(self._products),
             parts=(_PARTS,) * len(self._products) if segmentation else (),
         )
@@ -112,46 +120,54 @@ class OwnProducts:
     def _templates(self) -> dict[str, Templates]:
         return {name: read_templates(self._dataset, name) for name in self._dataset.categories}
 
-    def _drawn(
-        self, count: int, each: int, defects: bool, normals: bool, seed: int
-    ) -> Iterator[_Cloud]:
-        """Draw clouds of each product; shared evenly among its templates."""
-        mixture, kind = MixtureConfig(normal=0.0), None if defects else _NORMAL
+    def _drawn(self, wanted: _Wanted, each: int, seed: int) -> Iterator[_Cloud]:
+        """Draw clouds of each product, shared evenly among its templates."""
+        purpose = "defects" if wanted.defects else "products"
         for templates in self._templates.values():
             names = [one.id for one in templates.templates]
             products = [self._product(self._dataset[name]) for name in names]
             for name, product in zip(names, products, strict=True):
                 surface = product_of(templates, name, seed)
                 for number in range(-(-each // products.count(product))):
-                    purpose = "defects" if defects else "products"
                     rng = generator(seed, "classification", purpose, name, str(number))
-                    made = make_sample(surface, _SPARE * count, mixture, rng, kind)
-                    rows = chosen_points(len(made.points), count, rng)
-                    noise = noise_of(templates, name, made.points - made.displacement, rng)
-                    points = unit_cloud((made.points + noise)[rows])
-                    if normals:
-                        points = _beside(points, made.normals[rows])
-                    yield _Cloud(points, product, made.labels[rows].astype(np.int64))
+                    yield _Cloud(*_draw(templates, name, surface, wanted, rng), product)
 
-    def _stored(self, count: int, defects: bool, normals: bool) -> Iterator[_Cloud]:
+    def _stored(self, wanted: _Wanted) -> Iterator[_Cloud]:
         for record in self._dataset:
-            if record.split != "test" or (defects and record.defect == NORMAL):
+            if record.split != "test" or (wanted.defects and record.defect == NORMAL):
                 continue
             rng = generator(0, "classification", "test", record.id)
-            rows = chosen_points(record.n_points, count, rng)
+            rows = chosen_points(record.n_points, wanted.points, rng)
             turn = record.pose[:3, :3]  # x_stored = turn @ x + shift, and x is centred below
             points = unit_cloud(record.points.astype(np.float64)[rows] @ turn)
-            if normals:
+            if wanted.normals:
                 points = _beside(points, record.normals[rows] @ turn)
-            yield _Cloud(points, self._product(record), record.labels[rows].astype(np.int64))
+            labels = record.labels[rows].astype(np.int64)
+            yield _Cloud(points, labels, self._product(record))
 
     def _product(self, record: Record) -> int:
         return self._products.index((record.category, record.subcategory))
 
-    def _joined(self, clouds: list[_Cloud], segmentation: bool) -> Clouds:
-        classes = np.array([cloud.product for cloud in clouds], dtype=np.int64)
-        parts = np.stack([cloud.labels for cloud in clouds]) if segmentation else None
-        return Clouds(np.stack([cloud.points for cloud in clouds]), classes, parts)
+
+def _draw(
+    templates: Templates, name: str, surface: Product, wanted: _Wanted, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Draw a cloud of a template, with a pseudo-anomaly if wanted, and its labels."""
+    made = make_sample(
+        surface, _SPARE * wanted.points, _MIXTURE, rng, None if wanted.defects else "normal"
+    )
+    rows = chosen_points(len(made.points), wanted.points, rng)
+    noise = noise_of(templates, name, made.points - made.displacement, rng)
+    points = unit_cloud((made.points + noise)[rows])
+    if wanted.normals:
+        points = _beside(points, made.normals[rows])
+    return points, made.labels[rows].astype(np.int64)
+
+
+def _joined(clouds: list[_Cloud], segmentation: bool) -> Clouds:
+    classes = np.array([cloud.product for cloud in clouds], dtype=np.int64)
+    parts = np.stack([cloud.labels for cloud in clouds]) if segmentation else None
+    return Clouds(np.stack([cloud.points for cloud in clouds]), classes, parts)
 
 
 def _beside(points: NDArray[np.float32], normals: NDArray[Any]) -> NDArray[np.float32]:

@@ -4,11 +4,11 @@
 Followed: half and an eighth of the points as centres, farthest apart, with 32 and 64 points within
 0.2 and 0.4 radii; PointNets of (64, 64, 128), (128, 128, 256) and (256, 512, 1024) channels;
 hidden layers of 512 and 256 with dropout of 0.4 (the paper: 0.5); feature propagation from the
-three nearest for segmentation. 1.47 million parameters with 40 classes.
+three nearest for segmentation. 1.48 million parameters with 40 classes.
 Different: the points within a radius are the nearest ones, not the first ones, and the first
-centre is not drawn at random, so that the order of points does not matter; the category enters
-before the last layers; radii grow where there are fewer than 1,024 points. With MC-Skip each PointNet has the four convolutions of Eq. 13. No code of
-others is used.
+centre is not drawn at random, so that the order of points does not matter; radii grow where a cloud
+has fewer than 1,024 points; the category enters before the last layers. With MC-Skip each PointNet
+has the four convolutions of Eq. 13. No code of others is used.
 """
 
 from __future__ import annotations

@@ -138,10 +138,8 @@ def table5a_command(
     from mc4ad_model.paper.generalisation import reproduce_table5a  # noqa: PLC0415 - weight
 
     _check_form(as_json, markdown)
-    numbers, chosen = (
-        parse_seeds(seeds),
-        [n for n in table5a().plain if n in networks or not networks],
-    )
+    numbers = parse_seeds(seeds)
+    chosen = [name for name in table5a().plain if name in networks or not networks]
     folder = out or Path("runs", f"table5a-{preset}-{data.stem}")
     plan = replace(PLANS[preset], epochs=epochs or PLANS[preset].epochs)
     with _source(data) as source:
