@@ -21,15 +21,8 @@ from annotations.vocabulary import NORMAL
 from intravariance.dataset.store import Dataset, Record
 from intravariance.errors import InputError
 from intravariance.seeds import generator
-from mc4ad_model.classification.plan import Plan
-from mc4ad_model.classification.tasks import (
-    TASKS,
-    Clouds,
-    Task,
-    TaskName,
-    chosen_points,
-    unit_cloud,
-)
+from mc4ad_model.classification.plan import TASKS, Plan, TaskName
+from mc4ad_model.classification.tasks import Clouds, Task, chosen_points, unit_cloud
 from mc4ad_model.methods.template_deviations import noise_of, product_of
 from mc4ad_model.methods.templates import Templates, read_templates
 from mc4ad_model.pseudo_anomalies.mixture import MixtureConfig, make_sample

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a network of Table 5a is made and trained: a small preset for a CPU, and the papers'."""
+"""What is trained for Table 5a, and how: a small preset for a CPU, and the papers'."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any, Literal, get_args
 
 Preset = Literal["small", "paper"]
 PRESETS: tuple[Preset, ...] = get_args(Preset)
+TaskName = Literal["recognition", "recognition-normals", "segmentation"]
+TASKS: tuple[TaskName, ...] = get_args(TaskName)
 
 
 @dataclass(frozen=True)

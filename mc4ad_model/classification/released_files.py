@@ -30,8 +30,8 @@ from intravariance.dataset.safety import child_array
 from intravariance.errors import InputError, IntegrityError
 from intravariance.files.checksums import sha256_of
 from intravariance.seeds import generator
-from mc4ad_model.classification.plan import Plan
-from mc4ad_model.classification.tasks import Clouds, Task, TaskName, chosen_points, unit_cloud
+from mc4ad_model.classification.plan import Plan, TaskName
+from mc4ad_model.classification.tasks import Clouds, Task, chosen_points, unit_cloud
 
 _TRAIN = ("ply_data_train*.h5", "ply_data_val*.h5")
 _TEST = ("ply_data_test*.h5",)

@@ -4,15 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mc4ad_model.classification.plan import Plan
-
-TaskName = Literal["recognition", "recognition-normals", "segmentation"]
-TASKS: tuple[TaskName, ...] = get_args(TaskName)
+from mc4ad_model.classification.plan import Plan, TaskName
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
 from intravariance.progress import say
 from intravariance.tables import markdown_table, text_table
-from mc4ad_model.classification.plan import PLANS, PRESETS, Preset
+from mc4ad_model.classification.plan import PLANS, PRESETS, TASKS, Preset, TaskName
 from mc4ad_model.commands import options
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods import method_class
@@ -107,6 +107,13 @@ def table19_command(
     help="Only this one; may be repeated.",
 )
 @click.option(
+    "--task",
+    "tasks",
+    multiple=True,
+    type=click.Choice(TASKS),
+    help="Only this one; may be repeated.",
+)
+@click.option(
     "--preset",
     type=click.Choice(PRESETS),
     default="small",
@@ -121,6 +128,7 @@ def table19_command(
 def table5a_command(
     data: Path,
     networks: tuple[str, ...],
+    tasks: tuple[TaskName, ...],
     preset: Preset,
     epochs: int | None,
     seeds: str,
@@ -143,7 +151,7 @@ def table5a_command(
     folder = out or Path("runs", f"table5a-{preset}-{data.stem}")
     plan = replace(PLANS[preset], epochs=epochs or PLANS[preset].epochs)
     with _source(data) as source:
-        found = reproduce_table5a(source, chosen, plan, numbers, folder, machine)
+        found = reproduce_table5a(source, tasks, chosen, plan, numbers, folder, machine)
     content, file = found.to_dict(), folder / "table5a.json"
     click.echo(json.dumps(content, allow_nan=False) if as_json else _table5a_text(found, markdown))
     write_json(file, content)

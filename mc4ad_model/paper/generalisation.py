@@ -16,8 +16,8 @@ from typing import Any
 from intravariance.errors import InputError
 from intravariance.progress import say
 from intravariance.tables import Cell
-from mc4ad_model.classification.plan import Plan
-from mc4ad_model.classification.tasks import Source, Task, TaskName
+from mc4ad_model.classification.plan import Plan, TaskName
+from mc4ad_model.classification.tasks import Source, Task
 from mc4ad_model.classification.training import Outcome, Training, commonest, train
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods.saved_files import read_json, reading, write_json, writing
@@ -106,6 +106,7 @@ class Table5a:
 
 def reproduce_table5a(
     source: Source,
+    tasks: Sequence[TaskName],
     networks: Sequence[str],
     plan: Plan,
     seeds: Sequence[int],
@@ -116,17 +117,23 @@ def reproduce_table5a(
 
     Parameters
     ----------
+    tasks
+        Some of those that the source has data for; every one where none is named.
     out
         Folder of the results, a file for each training; those that are there are not done again.
 
     Raises
     ------
     InputError
-        The data cannot be used, or a file in the folder is another training's or cannot be written.
+        There is no data for a task or it cannot be used, or a file in the folder is another
+        training's or cannot be written.
     """
+    if missing := [name for name in tasks if name not in source.tasks]:
+        raise InputError(f"--task {missing[0]}: {source.name} has {', '.join(source.tasks)}")
+    chosen = tuple(name for name in source.tasks if name in tasks or not tasks)
     trained: list[Trained] = []
     usual: dict[str, float] = {}
-    for name in source.tasks:
+    for name in chosen:
         for seed in seeds:
             loaded: list[Task] = []  # once for all networks, and only where one is to be trained
             for network in networks:
@@ -148,11 +155,11 @@ def reproduce_table5a(
         preset=plan.preset,
         data={"name": source.name, "digest": source.digest},
         networks=tuple(networks),
-        tasks=source.tasks,
+        tasks=chosen,
         seeds=tuple(seeds),
         trained=tuple(trained),
         usual=usual,
-        remarks=tuple(_remarks(source, plan)),
+        remarks=tuple(_remarks(source, chosen, plan)),
     )
 
 
@@ -256,8 +263,10 @@ def _keep_usual(usual: dict[str, float], name: TaskName, scores: dict[str, float
             usual[column] = 100 * scores[score]
 
 
-def _remarks(source: Source, plan: Plan) -> Iterator[str]:
+def _remarks(source: Source, tasks: Sequence[TaskName], plan: Plan) -> Iterator[str]:
     yield from source.remarks
+    if left_out := [name for name in source.tasks if name not in tasks]:
+        yield f"Left out here: {', '.join(left_out)}."
     if plan.preset == "small":
         yield (
             f"The networks: preset small, {plan.width:g} of the published channels "

@@ -16,8 +16,8 @@ from intravariance.dataset.specification import Category, Specification
 from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError
 from mc4ad_model.classification.own_products import OwnProducts
-from mc4ad_model.classification.plan import PLANS
-from mc4ad_model.classification.tasks import TASKS, unit_cloud
+from mc4ad_model.classification.plan import PLANS, TASKS
+from mc4ad_model.classification.tasks import unit_cloud
 from tests.samples import make_dataset, product, small_specification
 
 PLAN = replace(PLANS["small"], points=64, part_points=96, clouds=3)

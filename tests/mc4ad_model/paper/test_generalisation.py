@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 pytest.importorskip("torch")
 from intravariance.cli import main
 from intravariance.dataset.store import open_dataset
-from intravariance.errors import IVError
+from intravariance.errors import InputError, IVError
 from mc4ad_model.classification.own_products import OwnProducts
 from mc4ad_model.classification.plan import PLANS
 from mc4ad_model.classification.released_files import ReleasedFiles
@@ -102,10 +102,13 @@ def test_the_table_beside_the_printed_one(data: Path, out: Path) -> None:
 def test_what_is_done_is_kept_and_not_done_again(data: Path, out: Path) -> None:
     files = {path: path.stat().st_mtime_ns for path in out.rglob("*/*.json")}
     assert len(files) == 48
-    result = iv("--data", data, "--out", out, "--seeds", "0", "--network", "PointNet", "--json")
+    some = ("--seeds", "0", "--network", "PointNet", "--task", "recognition")
+    result = iv("--data", data, "--out", out, *some, "--json")
     assert result.exit_code == 0, result.output
-    assert result.stderr.count("is trained already") == 6
-    assert json.loads(result.stdout)["networks"] == ["PointNet"]
+    assert result.stderr.count("is trained already") == 2
+    found = json.loads(result.stdout)
+    assert found["networks"] == ["PointNet"] and list(found["mean_gain"]) == ["accuracy"]
+    assert "Left out here: recognition-normals, segmentation." in found["differences"]
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*/*.json")} == files
 
 
@@ -115,7 +118,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
     def reproduced(folder: Path) -> list[tuple[object, ...]]:
         with open_dataset(data) as dataset:
             found = reproduce_table5a(
-                OwnProducts(dataset), ["PointNet", "DGCNN"], TINY, [0], folder, cpu()
+                OwnProducts(dataset), [], ["PointNet", "DGCNN"], TINY, [0], folder, cpu()
             )
         return [
             (one.task, one.network, one.mc_skip, one.outcome.losses, one.outcome.scores)
@@ -147,11 +150,13 @@ def test_results_of_something_else_are_refused(data: Path, out: Path) -> None:
 def test_one_seed_has_no_spread_and_one_release_some_columns(tmp_path: Path) -> None:
     source = ReleasedFiles(modelnet40(tmp_path / "data"))
     machine = Machine("cpu", quiet=True)
-    found = reproduce_table5a(source, ["PointNet++"], TINY, [3], tmp_path / "out", machine)
+    found = reproduce_table5a(source, [], ["PointNet++"], TINY, [3], tmp_path / "out", machine)
     heading, rows = table_rows(found)
     assert heading == ["%", "accuracy", "with normals", "parameters", "seconds"]
     assert not any("±" in str(cell) for row in rows for cell in row)
     assert rows[0][:3] == ["PointNet++, paper", "91.9", "92.2"]
+    with pytest.raises(InputError, match="--task segmentation: data has recognition, recog"):
+        reproduce_table5a(source, ["segmentation"], ["DGCNN"], TINY, [3], tmp_path, machine)
 
 
 @pytest.mark.parametrize(
