@@ -66,20 +66,19 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_table_beside_the_printed_one(data: Path, out: Path) -> None:
-    result = iv("--data", data, "--out", out, "--seeds", "0,1", "--markdown")
+    two = ("--network", "PointNet", "--network", "DGCNN")
+    result = iv("--data", data, "--out", out, "--seeds", "0,1", *two, "--markdown")
     assert result.exit_code == 0, result.output
     assert "recognition, DGCNN-mc-skip-seed-1: 2/2" in result.stderr
     found = json.loads((out / "table5a.json").read_text())
-    assert len(found["trained"]) == 4 * 2 * 2 * 3  # networks, with and without, seeds, tasks
+    assert len(found["trained"]) == 2 * 2 * 2 * 3  # networks, with and without, seeds, tasks
     lines = [line for line in result.stdout.splitlines() if line.startswith("|")]
-    assert len(lines) == 2 + 4 * 5 + 3
+    assert len(lines) == 2 + 2 * 5 + 3
     assert len({line.count("|") for line in lines}) == 1
     assert any(line.startswith("| DGCNN + MC-Skip, paper | 94.1 | 94.8 | 85.9") for line in lines)
-    assert any(
-        line.startswith("| mean gain, paper | +0.65 | +0.60 | +0.78 | +0.67")
-        or line.startswith("| mean gain, paper | +0.65 | +0.60 | +0.77")
-        for line in lines
-    )
+    # of the two networks: 0.9 and 0.8, 0.8 and 0.9, 1.1 and 0.8, 0.6 and 0.7
+    paper = "| mean gain, paper | +0.85 | +0.85 | +0.95 | +0.65 | - |"
+    assert any(line.startswith(paper) for line in lines)
     values = {
         (one["task"], one["network"], one["mc_skip"], one["seed"]): one["outcome"]["scores"]
         for one in found["trained"]
@@ -101,7 +100,7 @@ def test_the_table_beside_the_printed_one(data: Path, out: Path) -> None:
 
 def test_what_is_done_is_kept_and_not_done_again(data: Path, out: Path) -> None:
     files = {path: path.stat().st_mtime_ns for path in out.rglob("*/*.json")}
-    assert len(files) == 48
+    assert len(files) == 24
     some = ("--seeds", "0", "--network", "PointNet", "--task", "recognition")
     result = iv("--data", data, "--out", out, *some, "--json")
     assert result.exit_code == 0, result.output
@@ -142,7 +141,8 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
 
 
 def test_results_of_something_else_are_refused(data: Path, out: Path) -> None:
-    result = iv("--data", data, "--out", out, "--seeds", "0", "--epochs", "1")
+    one = ("--seeds", "0", "--network", "DGCNN")
+    result = iv("--data", data, "--out", out, *one, "--epochs", "1")
     assert result.exit_code == 2
     assert "is of another training (plan differ)" in result.stderr
 
