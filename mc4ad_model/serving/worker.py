@@ -72,6 +72,8 @@ class Worker:
             The run cannot be used.
         IVError
             The process ended, or took too long.
+        ModuleNotFoundError
+            An extra is not installed.
         """
         threads = str(max(1, cores() // self.jobs))
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # inherited
@@ -89,6 +91,9 @@ class Worker:
         except (EOFError, OSError):
             self._give_up()
             raise IVError("the worker process ended before it was ready") from None
+        if "missing" in found:
+            self._give_up()
+            raise ModuleNotFoundError(name=found["missing"])
         if "error" in found:
             self._give_up()
             raise InputError(found["error"]) if found["mistake"] else IVError(found["error"])
@@ -141,7 +146,10 @@ def _work(connection: Connection, opening: Opening) -> None:
         detector = open_detector(
             opening.run, opening.category, opening.rate, opening.length, opening.machine
         )
-    except (IVError, ModuleNotFoundError) as error:
+    except ModuleNotFoundError as error:
+        connection.send_bytes(json.dumps({"missing": error.name}).encode())
+        return
+    except IVError as error:
         mistake = isinstance(error, InputError)
         connection.send_bytes(json.dumps({"error": str(error), "mistake": mistake}).encode())
         return
