@@ -23,7 +23,7 @@ from intravariance.errors import InputError, IVError
 from intravariance.executors.processes import cores, start_worker
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.prediction.detector import open_detector
-from mc4ad_model.serving.answers import Answer, Job, answer, refusal
+from mc4ad_model.serving.answers import Answer, Body, Job, answer, refusal
 
 _START = 300.0  # seconds in which a process has to have its network
 _PATIENCE = 10.0  # seconds in which it has to end
@@ -99,7 +99,7 @@ class Worker:
             raise InputError(found["error"]) if found["mistake"] else IVError(found["error"])
         return str(found["category"])
 
-    def ask(self, job: Job, data: bytes, seconds: float) -> Answer:
+    def ask(self, job: Job, data: Body, seconds: float) -> Answer:
         """Return the answer; 504 when it takes longer, 500 when the process ends meanwhile."""
         if self._process is None:
             try:
