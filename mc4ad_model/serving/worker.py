@@ -80,7 +80,7 @@ class Worker:
             os.environ.setdefault(name, threads)
         context = multiprocessing.get_context("spawn")
         here, there = context.Pipe()
-        process = context.Process(target=_work, args=(there, self.opening), daemon=True)
+        process = context.Process(target=_work, args=(there, self.opening))
         process.start()
         there.close()  # so that the end of the process is the end of what it sends
         self._process, self._connection = process, here
