@@ -53,16 +53,18 @@ $(BIN)/python:
 
 # Editable, so that a changed source needs no new install; a changed pyproject.toml does.
 $(VENV)/build.installed: pyproject.toml | $(BIN)/python
+	@echo "installing into $(VENV): one to six minutes, silent unless something fails"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[blender]"
 	@touch $@
 
 $(VENV)/dev.installed: pyproject.toml tools/system_libraries.sh | $(BIN)/python
 	PYTHON=$(PYTHON) tools/system_libraries.sh test
+	@echo "installing into $(VENV): one to six minutes, silent unless something fails"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[blender,model,inspect,serve,layouts,dev]"
 	@touch $@
 
 # Laid out as in the repository, so that links are the same in both. A warning is an error.
-PAGES = README.md CONTRIBUTING.md CHANGELOG.md CITATION.cff DATASET_CARD.md annotations/README.md $(wildcard docs/*)
+PAGES = README.md CONTRIBUTING.md SECURITY.md CHANGELOG.md CITATION.cff DATASET_CARD.md annotations/README.md $(wildcard docs/*)
 docs: $(VENV)/docs.installed
 	rm -rf site && mkdir -p site/pages && cp --parents $(PAGES) site/pages
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -31,6 +31,7 @@ import numpy as np
 
 from blender_scripts import designs
 from blender_scripts.defects import make_defect, make_sized_defect
+from blender_scripts.defects.added import AddedDefectError, add_defect
 from blender_scripts.meshes import GeometryError
 from blender_scripts.messages import pack, unpack
 
@@ -38,7 +39,8 @@ from blender_scripts.messages import pack, unpack
 def answer(header, arrays):
     """Answer one request with a packed message.
 
-    Raises GeometryError when no defect is accepted, ValueError for an unknown request.
+    Raises GeometryError when no defect is accepted, AddedDefectError when a function that a package
+    adds failed, ValueError for an unknown request.
     """
     if header["request"] == "versions":
         return pack({"blender": bpy.app.version_string, "numpy": np.__version__})
@@ -47,6 +49,8 @@ def answer(header, arrays):
         return pack({}, vertices=vertices, faces=faces)
     if header["request"] == "defect":
         rng = np.random.default_rng(np.random.SeedSequence(header["entropy"]))
+        if header.get("added"):
+            add_defect(header["defect"], header["added"])
         what = header["defect"], arrays["vertices"], arrays["faces"], rng
         donor = None
         if "donor_vertices" in arrays:
@@ -90,6 +94,8 @@ def main():
             reply = answer(header, arrays)
         except GeometryError as error:
             reply = pack({"error": "geometry", "message": str(error)})
+        except AddedDefectError as error:
+            reply = pack({"error": "added", "message": str(error)})
         except Exception:
             reply = pack({"error": "exception", "message": traceback.format_exc()})
         connection.send_bytes(reply)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from intravariance.errors import BackendUnavailable, InputError, IntegrityError, IVError
 
 if TYPE_CHECKING:
+    from intravariance.dataset.added_defects import AddedDefect
     from intravariance.dataset.schema import Sample
     from intravariance.dataset.specification import Category, Specification
     from intravariance.dataset.specification_reader import load_group, load_specification
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from intravariance.verification.verify import Check, Report, verify
 
 __all__ = [
+    "AddedDefect",
     "BackendUnavailable",
     "Category",
     "Check",
@@ -47,6 +49,7 @@ __all__ = [
 
 # They are imported when first used: `import intravariance` stays instant, without NumPy and h5py.
 _PLACES = {
+    "AddedDefect": "dataset.added_defects",
     "Category": "dataset.specification",
     "Check": "verification.verify",
     "Dataset": "dataset.store",

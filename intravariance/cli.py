@@ -8,11 +8,13 @@ and a broken or missing extra breaks its own command only.
 from __future__ import annotations
 
 import errno
-from importlib.metadata import EntryPoint, entry_points, version
+import traceback
+from importlib.metadata import EntryPoint, version
 
 import click
 
-from intravariance.errors import BackendUnavailable, InputError, IVError
+from intravariance.errors import BackendUnavailable, InputError, IVError, printable
+from intravariance.extensions import blamed, entries
 
 # One line each, so that `iv --help` need not import the commands; others show without a line.
 SUMMARIES = {
@@ -72,27 +74,40 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except IVError as error:
-            click.echo(f"iv: error: {error}", err=True)
+            click.echo(f"iv: error: {printable(str(error))}", err=True)
             ctx.exit(error.exit_code)
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 raise
             click.echo(f"iv: error: {error.filename}: the name is too long", err=True)
             ctx.exit(InputError.exit_code)
-        except ModuleNotFoundError as error:
-            extra = EXTRAS.get((error.name or "").partition(".")[0])
-            if extra is None:
+        except Exception as error:
+            extra = _missing_extra(error)
+            if explained := blamed(error):
+                traceback.print_exception(error)
+                click.echo(f"iv: error: {printable(str(explained))}", err=True)
+                ctx.exit(IVError.exit_code)
+            if not extra:
                 raise
-            click.echo(
-                f"iv: error: {error.name} is not installed; the extra {extra} brings it. In the "
-                f"project's folder: pip install '.[{extra}]'",
-                err=True,
-            )
+            click.echo(f"iv: error: {extra}", err=True)
             ctx.exit(BackendUnavailable.exit_code)
 
 
+def _missing_extra(error: Exception) -> str:
+    """Say which extra brings the package that is missing; "" for another error."""
+    if not isinstance(error, ModuleNotFoundError):
+        return ""
+    extra = EXTRAS.get((error.name or "").partition(".")[0])
+    if extra is None:
+        return ""
+    return (
+        f"{error.name} is not installed; the extra {extra} brings it. In the project's folder: pip "
+        f"install '.[{extra}]'"
+    )
+
+
 def _commands() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group="intravariance.commands")}
+    return {entry.name: entry for entry in entries("intravariance.commands")}
 
 
 @click.group(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The error family. `iv` prints the message alone and exits with the class's `exit_code`."""
 
+import unicodedata
 from collections.abc import Iterable
 
 
@@ -24,6 +25,26 @@ class BackendUnavailable(IVError):
     """Something that must be installed first (Blender, a system library) is missing (exit 2)."""
 
     exit_code = 2
+
+
+def shortened(text: str, most: int = 300) -> str:
+    """Leave out the middle of a text that is longer than a person reads, and say how long it is."""
+    if len(text) <= most:
+        return text
+    return f"{text[: most // 2]}... ({len(text):,} characters) ...{text[-most // 4 :]}"
+
+
+def printable(message: str) -> str:
+    """Write a message for a terminal: what came from a file cannot move the cursor or fill pages.
+
+    Control characters become escapes, but for line feeds and tabs; lines of over 4,000 characters
+    are shortened.
+    """
+    lines = (
+        "".join(c if c == "\t" or unicodedata.category(c) != "Cc" else repr(c)[1:-1] for c in line)
+        for line in message.split("\n")
+    )
+    return "\n".join(shortened(line, 4000) for line in lines)
 
 
 def first_of(items: Iterable[str], most: int, separator: str = ", ") -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,14 @@ from filelock import FileLock
 # One thread in this process and in those that tests start, before torch or NumPy is imported: there
 # are as many test processes as cores, and threads that wait for each other only burn time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# No process of the tests may use a network (see no_network/sitecustomize.py): those that they start
+# find it in PYTHONPATH, and this one imports it.
+_NO_NETWORK = Path(__file__).parent / "no_network"
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(_NO_NETWORK), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
+runpy.run_path(str(_NO_NETWORK / "sitecustomize.py"))
 
 # Two categories, two products each, every defect type: the smallest build that is all there.
 SMALL_SPECIFICATION = """

@@ -116,7 +116,7 @@ def _misnamed(kind, surface, defect):
         return no_bending(defect)
     if kind == "twist":
         return no_twist(defect)
-    return no_scratch(surface, defect)
+    return no_scratch(surface, defect) if kind == "scratch" else ""
 
 
 def _distances(pristine, surface, labelled):

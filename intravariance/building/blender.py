@@ -14,8 +14,10 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,10 @@ from numpy.typing import NDArray
 
 import blender_scripts
 from blender_scripts.messages import pack, unpack
+from intravariance.dataset.added_defects import AddedDefect, find_defect, load_defect
 from intravariance.errors import BackendUnavailable, IVError
+from intravariance.executors.processes import LOOK_AFTER, is_stopped
+from intravariance.extensions import ExtensionError
 from intravariance.geometry.mesh import Mesh, mesh_from_arrays
 
 SYSTEM_LIBRARIES = "libxrender1 libxfixes3 libxi6 libxkbcommon0 libsm6 libgl1"
@@ -112,13 +117,24 @@ class BlenderWorker:
 
         size : departure in radii, whose severity is searched then. donor : gives a wrong part.
         Raises ImpossibleDefect when no draw gave a usable result, BlenderCrash when Blender died
-        on every try.
+        on every try, ExtensionError when the function that a package adds for it failed.
         """
         given = {"vertices": mesh.vertices, "faces": mesh.faces}
         if donor is not None:
             given |= {"donor_vertices": donor.vertices, "donor_faces": donor.faces}
-        request = {"request": "defect", "defect": kind, "entropy": entropy}
-        header, arrays = self._request(request | {"severity": severity, "size": size}, **given)
+        request: dict[str, Any] = {"request": "defect", "defect": kind, "entropy": entropy}
+        extension = find_defect(kind)
+        if extension is not None:
+            request["added"] = _added(load_defect(extension))
+        request |= {"severity": severity, "size": size}
+        try:
+            header, arrays = self._request(request, **given)
+        except (ImpossibleDefect, BackendUnavailable):
+            raise
+        except IVError as error:
+            if extension is None:
+                raise
+            raise ExtensionError(f"{extension}: {error}") from error
         return Defective(
             mesh=mesh_from_arrays(arrays["vertices"], arrays["faces"]),
             displacement=arrays["displacement"],
@@ -152,6 +168,8 @@ class BlenderWorker:
         header, results = unpack(self._exchange_or_retry(pack(request, **arrays), request))
         if header.get("error") == "geometry":
             raise ImpossibleDefect(header["message"])
+        if header.get("error") == "added":
+            raise IVError(header["message"])
         if "error" in header:
             raise IVError(f"the Blender worker failed on request {request}:\n{header['message']}")
         return header, results
@@ -183,12 +201,17 @@ class BlenderWorker:
     def _exchange(self, message: bytes) -> bytes:
         if self._connection is None:
             self._start()
-        assert self._connection is not None
+        assert self._connection is not None and self._process is not None
         late = f"no answer within {self.patience:g} s"
+        end, stopped = time.monotonic() + self.patience, False
         try:
             self._connection.send_bytes(message)
-            if not self._connection.poll(self.patience):
-                raise TimeoutError(late)
+            while not self._connection.poll(min(LOOK_AFTER, max(0.0, end - time.monotonic()))):
+                if stopped and is_stopped(self._process.pid):
+                    raise TimeoutError("it was stopped from outside")
+                if time.monotonic() >= end:
+                    raise TimeoutError(late)
+                stopped = is_stopped(self._process.pid)
             return self._connection.recv_bytes()
         except BlockingIOError:  # it stopped in the middle of a message (see `_start`)
             raise TimeoutError(late) from None
@@ -231,14 +254,19 @@ class BlenderWorker:
         self._greet()
 
     def _greet(self) -> None:
-        """Wait for the first sign of life, so that a failed start is told from a failed job."""
-        assert self._connection is not None
+        """Wait for the first sign of life, so that a failed start is told from a failed job.
+
+        Raises EOFError where it was killed meanwhile, which trying again may mend.
+        """
+        assert self._connection is not None and self._process is not None
         try:
             self._connection.send_bytes(pack({"request": "versions"}))
             if not self._connection.poll(START_TIMEOUT):
                 raise EOFError
             header, _ = unpack(self._connection.recv_bytes())
         except (EOFError, OSError):
+            if self._killed():
+                raise EOFError("it was killed while it started") from None
             self.close()
             raise BackendUnavailable(_why_not_started(self._last_output())) from None
         if tuple(int(part) for part in header["blender"].split(".")[:2]) < OLDEST_BLENDER:
@@ -248,10 +276,26 @@ class BlenderWorker:
                 f"{'.'.join(map(str, OLDEST_BLENDER))} is needed"
             )
 
+    def _killed(self) -> bool:
+        """Tell whether the process is gone by a signal that we did not send."""
+        assert self._process is not None
+        try:
+            return self._process.wait(timeout=10) < 0
+        except subprocess.TimeoutExpired:
+            return False
+
     def _last_output(self, size: int = 2000) -> str:
         end = self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, end - size))
         return self._log.read().decode(errors="replace").strip()
+
+
+def _added(defect: AddedDefect) -> dict[str, Any]:
+    """Return what the worker is to know of a defect that a package adds."""
+    spec = find_spec(defect.function.partition(":")[0].partition(".")[0])
+    place = Path(spec.origin) if spec and spec.origin else None
+    folder = "" if place is None else str(place.parents[place.name == "__init__.py"])
+    return {**vars(defect), "folder": folder}
 
 
 @lru_cache(maxsize=1)

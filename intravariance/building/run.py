@@ -20,6 +20,7 @@ from annotations.vocabulary import WRONG_PART
 from intravariance.building.blender import blender_worker
 from intravariance.building.plan import SampleJob, make_plan
 from intravariance.building.sample import Donors, SampleSettings, make_sample
+from intravariance.dataset.added_defects import find_defect, load_defect, recorded
 from intravariance.dataset.provenance import code_digest, software
 from intravariance.dataset.shards import Finished, finished, shard_bytes
 from intravariance.dataset.specification import LARGEST_TOLERANCE, Specification
@@ -39,6 +40,7 @@ from intravariance.progress import say, track
 from intravariance.sources import (
     BaseMesh,
     Choice,
+    Source,
     Up,
     choice_notes,
     choose,
@@ -46,6 +48,7 @@ from intravariance.sources import (
     parse_source,
     prepare,
 )
+from intravariance.sources.added import Added
 from intravariance.sources.repair import KEPT
 from intravariance.verification.verify import failures
 
@@ -57,7 +60,8 @@ _PACKAGES = ("numpy", "scipy", "h5py", "point-cloud-utils")
 class BuildSettings:
     """Hold everything that decides the content of a dataset, and where to work.
 
-    source : "procedural", "folder:PATH", "modelnet40:PATH" or "shapenet:PATH".
+    source : "procedural", "folder:PATH", "modelnet40:PATH", "shapenet:PATH", or the name of
+    a source that an installed package adds.
     up : the axis that points up in the source's files, None for the layout's own. follow_links :
     whether links that lead out of the source's folder are followed.
     fill : take embedded designs where the source has too few meshes. skip_bad : leave out base
@@ -189,6 +193,7 @@ def build(
     """
     check_target(out, force)
     settings.check_units()
+    _check_added_defects(settings.specification)
     source = parse_source(settings.source, settings.up, settings.follow_links)
     choices = choose(settings.specification, source, settings.samples.seed, settings.fill)
     for note in choice_notes(settings.specification, source, choices):
@@ -197,12 +202,12 @@ def build(
         bases, blender = _base_meshes(choices, settings, executor)
         products = {product: settings.of_product(base) for product, base in bases.items()}
         metadata: dict[str, Any] = {
-            "identity": settings.identity(source.label, products),
+            "identity": settings.identity(source.label, products) | extensions(source),
             "software": software(*_PACKAGES) | {"blender": blender},
         }
         claim(
             partial,
-            metadata | {"base_meshes": _describe(bases), "code": code_digest(*_CODE)},
+            metadata | {"base_meshes": _describe(bases), "code": _code(settings.specification)},
             out,
             force,
         )
@@ -213,6 +218,35 @@ def build(
             partial, list(shards.values()), metadata, out, failures, force, settings.quiet
         )
     return BuildResult(out, digest, len(shards), _rejections(made))
+
+
+def extensions(source: Source) -> dict[str, Any]:
+    """Return {"extensions": [...]}, what installed packages add to a build; {} for nothing."""
+    used = [source.extension] if isinstance(source, Added) else []
+    return {"extensions": [extension.identity for extension in used]} if used else {}
+
+
+def _check_added_defects(specification: Specification) -> None:
+    """Raise InputError where defects that packages add are not those that are installed."""
+    for known in specification.added_defects:
+        extension = find_defect(known.name)
+        if extension is None or recorded(extension) != known:
+            found = (
+                f"{extension.package} {extension.version}" if extension else "no package with it"
+            )
+            raise InputError(
+                f"the specification's defect {known.name} is that of {known.package} "
+                f"{known.version}, and {found} is installed"
+            )
+
+
+def _code(specification: Specification) -> str:
+    """Return a digest of the code that makes samples, that of installed packages included."""
+    added = set()
+    for extension in filter(None, (find_defect(d.name) for d in specification.added_defects)):
+        for place in (extension.entry.value, load_defect(extension).function):
+            added.add(place.partition(":")[0].partition(".")[0])
+    return code_digest(*_CODE, *sorted(added))
 
 
 def default_cache() -> Path:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from annotations.vocabulary import DEFECT_TYPES, DISPLACEMENT_THRESHOLD, NORMAL, RIM_WIDTH, in_order
+from annotations.vocabulary import DISPLACEMENT_THRESHOLD, NORMAL, RIM_WIDTH, in_order
 from intravariance.cards.imported_card import identity_table, imported_parts
 from intravariance.cards.labels import hand_labels, in_prose
 from intravariance.dataset.difficulty import BANDS
@@ -180,7 +180,7 @@ def _tables(dataset: Dataset) -> dict[str, str]:
             ("defect", "kind", "what it is"),
             [
                 (t.name, t.kind, t.description)
-                for t in map(DEFECT_TYPES.get, _defects(records))
+                for t in map(dataset.specification.defect_type, _defects(records))
                 if t
             ],
         ),

@@ -111,7 +111,8 @@ class PlyBody:
         kind = np.dtype([(key, self.order + _TYPES[t][0]) for key, (t,) in properties.items()])
         self.position += count * kind.itemsize
         rows = np.frombuffer(self.data, kind, count, start)
-        return {key: rows[key].astype(np.float64) for key in properties}
+        with np.errstate(invalid="ignore"):  # a signalling NaN
+            return {key: rows[key].astype(np.float64) for key in properties}
 
     def skip(self, element: PlyElement) -> None:
         """Go past an element, at once where the lists of all rows are as long as the first row's.

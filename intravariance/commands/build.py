@@ -49,7 +49,8 @@ _COLLATION = "anomaly_shapenet:"
     default="procedural",
     show_default=True,
     help="Base meshes: procedural, folder:PATH, modelnet40:PATH or shapenet:PATH (a directory or "
-    "a .zip). Or anomaly_shapenet:PATH: Group 1 is collated from its clouds.",
+    "a .zip), or the name of a source that an installed package adds. Or anomaly_shapenet:PATH: "
+    "Group 1 is collated from its clouds.",
 )
 @click.option(
     "--up",

@@ -14,9 +14,15 @@ from intravariance.commands.options import choose_categories
 from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError, IVError
 from intravariance.exchange.exporting.tree import Written, write_tree
-from intravariance.exchange.layouts import WRITERS, ExportOptions
+from intravariance.exchange.layouts import (
+    PARQUET_LAYOUT,
+    WRITERS,
+    ExportOptions,
+    added_layouts,
+    layout_writer,
+)
 from intravariance.exchange.layouts.entries import CrackSpelling, Delimiter
-from intravariance.exchange.parquet.writing import PARQUET_LAYOUT, write_parquet
+from intravariance.exchange.parquet.writing import write_parquet
 from intravariance.executors.processes import local_executor
 
 _DELIMITERS: dict[str, Delimiter] = {"comma": ",", "space": " "}
@@ -26,7 +32,7 @@ _DELIMITERS: dict[str, Delimiter] = {"comma": ",", "space": " "}
 @options.file_argument
 @click.option(
     "--layout",
-    type=click.Choice([*WRITERS, PARQUET_LAYOUT]),
+    type=click.Choice([*WRITERS, PARQUET_LAYOUT, *added_layouts()]),
     required=True,
     help="Folders to write.",
 )
@@ -106,7 +112,7 @@ def _tree(
     quiet: bool,
 ) -> Written:
     """Write a tree, where the layout takes these options."""
-    chosen = WRITERS[layout]
+    chosen = layout_writer(layout)
     rules = chosen.RULES
     delimiter = None if gt_delimiter is None else _DELIMITERS[gt_delimiter]
     _refuse(layout, spelling not in (None, *rules.spellings) and f"--spelling {spelling}")

@@ -51,6 +51,9 @@ def info_command(file: Path, as_json: bool) -> None:
     for sentence in dataset_scan.sentences():
         click.echo(f"scan            {sentence}")
     click.echo(f"source          {content['source']}")
+    for one in content["extensions"]:
+        made = f"{one['kind']} {one['name']} of {one['package']} {one['version']}"
+        click.echo(f"extension       {made}")
     if content["imported"]:
         click.echo(f"imported        yes; {content['skipped']} clouds left out, no meshes")
     if exported := content["exported_from"]:
@@ -97,6 +100,10 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "pose": identity.get("pose", ""),
         "scan": asdict(dataset.specification.scan),
         "source": identity["source"],
+        "extensions": [
+            *identity.get("extensions", []),
+            *(known.identity for known in dataset.specification.added_defects),
+        ],
         "imported": dataset.imported,
         "imported_noise_sigma": known_noise(imported) if dataset.imported else None,
         "exported_from": imported.get("exported_from"),

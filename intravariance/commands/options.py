@@ -15,6 +15,8 @@ from click.decorators import FC
 
 from intravariance.dataset.store import Dataset
 from intravariance.errors import InputError
+from intravariance.executors.processes import cores
+from intravariance.progress import say
 
 PATH = click.Path(path_type=Path)
 
@@ -26,9 +28,21 @@ force_option = click.option("--force", is_flag=True, help="Replace an existing f
 report_force_option = click.option(
     "--force", is_flag=True, help="Replace an earlier report in which nothing was changed."
 )
+
+
+def _warned_of_jobs(_: click.Context, __: click.Parameter, jobs: int | None) -> int | None:
+    if jobs is not None and jobs > cores():
+        say(
+            f"--jobs {jobs}: only {cores()} cores are at hand, so this is hardly faster, and takes "
+            "the memory of as many processes"
+        )
+    return jobs
+
+
 jobs_option = click.option(
     "--jobs",
     type=click.IntRange(min=1),
+    callback=_warned_of_jobs,
     help="Worker processes.  [default: one for each core at hand]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Opening HDF5 files of ours, and making them: the only module that does (see also `safety`)."""
+"""Opening HDF5 files, and making ours: the only module that does (see also `safety`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from intravariance.dataset.safety import attribute, reading
 from intravariance.dataset.schema import DATASET_FORMAT, READ_VERSIONS
 from intravariance.errors import InputError
 
-__all__ = ["File", "new_file", "open_file"]
+__all__ = ["File", "new_file", "open_file", "open_foreign"]
 
 
 def new_file(target: Path | BinaryIO) -> File:
@@ -51,3 +51,14 @@ def open_file(path: Path, expected: str) -> File:
         file.close()
         raise
     return file
+
+
+def open_foreign(path: Path) -> File:
+    """Open somebody else's HDF5 file for reading; what is in it is read by `safety`.
+
+    Raises InputError where there is no such file or it is none, IntegrityError where it is damaged.
+    """
+    if not path.is_file() or not h5py.is_hdf5(path):
+        raise InputError(f"{path}: expected an HDF5 file")
+    with reading(str(path)):
+        return File(path, "r", locking="best-effort")

@@ -7,13 +7,13 @@ By the hashes, nothing that was made by other code is reused.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import platform
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from importlib.util import find_spec
 from pathlib import Path
 
 
@@ -50,10 +50,11 @@ def own_version() -> str:
 
 
 def _root(package: str) -> Traversable:
-    found = importlib.import_module(package)
-    if found.__spec__ and found.__spec__.submodule_search_locations is None and found.__file__:
-        return Path(found.__file__)  # a module by itself
-    return files(package)
+    """Return the folder of a package or the file of a module; neither is imported."""
+    spec = find_spec(package)
+    places = spec.submodule_search_locations or [spec.origin or ""] if spec else []
+    found = [path for path in map(Path, places) if path.exists()]
+    return found[0] if found else files(package)  # in an archive
 
 
 def _sources(entry: Traversable, name: str) -> Iterator[tuple[str, bytes]]:

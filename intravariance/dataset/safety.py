@@ -26,6 +26,7 @@ FILTERS = {h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32}
 LAYOUTS = {h5d.COMPACT, h5d.CONTIGUOUS, h5d.CHUNKED}
 # Attributes are kept in the object header, whose messages hold at most 64 KiB.
 MAX_ATTRIBUTE_BYTES = 65_000
+WIDEST = 16  # dimensions after the first, in files of ours
 
 
 @contextmanager
@@ -44,14 +45,20 @@ def child_group(parent: h5py.Group, name: str) -> h5py.Group:
 
 
 def child_array(
-    parent: h5py.Group, name: str, dtype: str, shape: tuple[int | None, ...], limit: int
+    parent: h5py.Group,
+    name: str,
+    dtype: str,
+    shape: tuple[int | None, ...],
+    limit: int,
+    widest: int = WIDEST,
 ) -> NDArray[Any]:
     """Read the whole dataset `name` directly below `parent`, native-endian.
 
     dtype : kind and size, as "f4". shape : expected shape, None where any length will do.
-    limit : largest number of rows. IntegrityError when the dataset is not so or fails its checksum.
+    limit : largest number of rows; widest : of every further dimension. IntegrityError when the
+    dataset is not so or fails its checksum.
     """
-    dataset = checked_dataset(parent, name, limit)
+    dataset = checked_dataset(parent, name, limit, widest)
     what = _Place(parent, name)
     found = dataset.dtype
     if found.kind + str(found.itemsize) != dtype:
@@ -66,7 +73,9 @@ def child_array(
         return np.asarray(dataset[()], dtype=found.newbyteorder("="))
 
 
-def checked_dataset(parent: h5py.Group, name: str, limit: int) -> h5py.Dataset:
+def checked_dataset(
+    parent: h5py.Group, name: str, limit: int, widest: int = WIDEST
+) -> h5py.Dataset:
     """Return the dataset `name` directly below `parent` when it is safe to read: see the module."""
     dataset = _child(parent, name, h5py.Dataset)
     what = _Place(parent, name)
@@ -88,7 +97,7 @@ def checked_dataset(parent: h5py.Group, name: str, limit: int) -> h5py.Dataset:
         )
     if not plain:
         raise IntegrityError(f"{what}: type {dataset.dtype} refused; expected fixed-size numbers")
-    if not shape or shape[0] > limit or any(n > 16 for n in shape[1:]):
+    if not shape or shape[0] > limit or any(n > widest for n in shape[1:]):
         raise IntegrityError(f"{what}: shape {shape} refused; at most {limit} rows are expected")
     # The stored stream is never longer than the raw bytes and a checksum: so a small dataset cannot
     # hide a stream that inflates to gigabytes.

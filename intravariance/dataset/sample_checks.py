@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from annotations.vocabulary import DEFECT_TYPES, DISPLACEMENT_THRESHOLD, NORMAL
+from annotations.vocabulary import DISPLACEMENT_THRESHOLD, NORMAL
 from intravariance.dataset.schema import ARRAYS, Sample
 from intravariance.dataset.specification import Specification
 from intravariance.geometry.scanning import LEAST_COSINE, noise_factor
@@ -143,14 +143,15 @@ def labels(sample: Sample, expected: Expected) -> str:
     share = float(labelled.mean())
     if sample.defect == NORMAL:
         return "" if not labelled.any() and not size.any() else "labels or displacement on a normal"
-    if sample.defect not in DEFECT_TYPES:
+    kind = expected.specification.defect_type(sample.defect)
+    if kind is None:
         return f"unknown defect {sample.defect!r}"
     if not 0 < share <= _LARGEST_ANOMALOUS_SHARE:
         return f"{share:.1%} of the points labelled, expected some, not nearly all"
     unlabelled_moved = int(np.sum(size[~labelled] > DISPLACEMENT_THRESHOLD + _ROUNDING))
     if unlabelled_moved:
         return f"{unlabelled_moved} points moved by the defect are not labelled"
-    if DEFECT_TYPES[sample.defect].kind == "deformation":
+    if kind.kind == "deformation":
         unmoved = int(np.sum(~(size[labelled] > DISPLACEMENT_THRESHOLD - _ROUNDING)))
         if unmoved:
             return f"{unmoved} labelled points were not moved by the {sample.defect}"

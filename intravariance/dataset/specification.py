@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from annotations.vocabulary import NORMAL, in_order
+from annotations.vocabulary import DEFECT_TYPES, NORMAL, DefectType, in_order
+from intravariance.dataset.added_defects import RecordedDefect
 from intravariance.dataset.scan import ALL_SIDES, Scan
 from intravariance.errors import InputError
 from intravariance.lengths import Length, parse_span
@@ -73,7 +74,8 @@ class Specification:
     test sample, normal or not; 0 switches it off. noise_sigma : standard deviation (radii) of the
     noise, None for what the command says. given : lengths in units of measure, as "0.05 mm" by the
     name of the field; a file's other figures of them are then the largest of its products.
-    scan : how the products are scanned.
+    scan : how the products are scanned. added_defects : what is known of the defects in use that
+    installed packages add.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Specification:
     noise_sigma: float | None = None
     given: Mapping[str, str] = field(default_factory=dict)
     scan: Scan = ALL_SIDES
+    added_defects: tuple[RecordedDefect, ...] = ()
 
     @property
     def total(self) -> int:
@@ -105,6 +108,11 @@ class Specification:
         """List the defect types in use, in the order of the vocabulary."""
         return in_order(d for c in self.categories for d, n in c.defects.items() if n)
 
+    def defect_type(self, name: str) -> DefectType | None:
+        """Return what is known of a type of defect of this project, or that a package adds."""
+        added = {known.name: known for known in self.added_defects}
+        return DEFECT_TYPES.get(name) or added.get(name)
+
     def select(self, names: Iterable[str] = ()) -> Specification:
         """Choose the categories named (names or aliases); none named: all that are not extra."""
         wanted = list(names)
@@ -123,14 +131,17 @@ class Specification:
                 f"{', '.join(c.name for c in self.categories)}"
             )
         chosen = {known[plain_name(name)] for name in wanted}
-        return replace(self, categories=tuple(c for c in self.categories if c.name in chosen))
+        categories = tuple(c for c in self.categories if c.name in chosen)
+        used = {defect for category in categories for defect in category.defects}
+        added = tuple(known for known in self.added_defects if known.name in used)
+        return replace(self, categories=categories, added_defects=added)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON-able form, which `specification_from_dict` reads back."""
         content: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         content["category"] = content.pop("categories")
         for table in (content, *content["category"]):  # new keys leave old files' content as it is
-            for key in ("noise_sigma", "given", "unit"):
-                if table.get(key) in (None, "", {}):
+            for key in ("noise_sigma", "given", "unit", "added_defects"):
+                if table.get(key) in (None, "", {}, []):
                     table.pop(key, None)
         return content

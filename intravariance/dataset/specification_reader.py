@@ -8,11 +8,18 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from annotations.vocabulary import DEFECT_TYPES, NORMAL, WRONG_PART, in_order
+from intravariance.dataset.added_defects import (
+    RecordedDefect,
+    added_defect_names,
+    find_defect,
+    recorded,
+)
 from intravariance.dataset.difficulty import MIXED, RANGES
 from intravariance.dataset.scan import MOST_VIEWS, Scan
 from intravariance.dataset.specification import LARGEST_TOLERANCE, Category, Specification
@@ -27,6 +34,7 @@ from intravariance.names import (
 )
 
 _ABSENT = object()
+_RECORDED = ("name", "kind", "description", "package", "version")
 
 
 def load_group(number: int) -> Specification:
@@ -68,6 +76,7 @@ def specification_from_dict(
     tables = reader.take("category", list, required=True)
     if not tables:
         raise InputError(f"{origin}: needs at least one [[category]]")
+    added = _added_defects(reader)
     given: dict[str, str] = {}
     tolerance = reader.length("tolerance", LARGEST_TOLERANCE, given)
     noise_sigma = reader.length("noise_sigma", 1.0, given)
@@ -82,11 +91,15 @@ def specification_from_dict(
         given=_given(reader) | given,
         scan=_scan(reader.take("scan", Mapping, default={}), f"{origin}: scan"),
         categories=tuple(
-            _category(table, f"{origin}: category {number}", imported)
+            _category(table, f"{origin}: category {number}", imported, added)
             for number, table in enumerate(tables, start=1)
         ),
     )
     reader.finish()
+    used = {defect for category in specification.categories for defect in category.defects}
+    specification = replace(
+        specification, added_defects=tuple(added[name] for name in sorted(used & added.keys()))
+    )
     names = [n for c in specification.categories for n in (c.name, *c.aliases)]
     _check_different(f"{origin}: category names", names)
     return specification
@@ -144,14 +157,30 @@ def _scan(content: Mapping[str, Any], origin: str) -> Scan:
     return scan
 
 
-def _defects(reader: _Reader, imported: bool) -> Mapping[str, int]:
-    """Read the number of samples of each defect type."""
+def _added_defects(reader: _Reader) -> dict[str, RecordedDefect]:
+    """Take what a stored specification records of defects that packages add, by name."""
+    found = {}
+    for table in reader.take("added_defects", list, default=[]):
+        inner = _Reader(table if isinstance(table, Mapping) else {}, f"{reader.origin}: defects")
+        values = {key: inner.take(key, str) for key in _RECORDED}
+        inner.finish()
+        if values["kind"] not in ("deformation", "cut") or values["name"] in DEFECT_TYPES:
+            raise InputError(f"{reader.origin}: added_defects has {values}, which is no defect")
+        found[values["name"]] = RecordedDefect(**values)
+    return found
+
+
+def _defects(
+    reader: _Reader, imported: bool, added: dict[str, RecordedDefect]
+) -> Mapping[str, int]:
+    """Read the number of samples of each defect type; what packages add of them goes to `added`."""
     defects: Mapping[str, int] = reader.take("defects", Mapping, default={})
     for defect, count in defects.items():
-        if not imported and defect not in DEFECT_TYPES:
-            raise InputError(
-                f"{reader.origin}: unknown defect {defect!r}; known: {', '.join(DEFECT_TYPES)}"
-            )
+        if not imported and defect not in added and (extension := find_defect(defect)):
+            added[defect] = recorded(extension)
+        if not imported and defect not in (*DEFECT_TYPES, *added):
+            known = ", ".join((*DEFECT_TYPES, *added_defect_names()))
+            raise InputError(f"{reader.origin}: unknown defect {defect!r}; known: {known}")
         if not PLAIN_NAME.fullmatch(defect) or defect == NORMAL:
             raise InputError(
                 f"{reader.origin}: {defect!r} is no name of a defect; expected are lower-case "
@@ -161,7 +190,9 @@ def _defects(reader: _Reader, imported: bool) -> Mapping[str, int]:
     return defects
 
 
-def _category(content: Any, origin: str, imported: bool) -> Category:
+def _category(
+    content: Any, origin: str, imported: bool, added: dict[str, RecordedDefect]
+) -> Category:
     if not isinstance(content, Mapping):
         raise InputError(f"{origin}: expected a [[category]] table, found {content!r}")
     reader = _Reader(content, origin)
@@ -170,7 +201,7 @@ def _category(content: Any, origin: str, imported: bool) -> Category:
         raise InputError(f"{origin}: name = {name!r} is taken: the file's table has it")
     reader.origin = f"{origin} ({name})"
     subcategories = reader.names("subcategories", required=True)
-    defects = _defects(reader, imported)
+    defects = _defects(reader, imported, added)
     meshes = {composed(n): p for n, p in reader.take("meshes", Mapping, default={}).items()}
     for subcategory, path in meshes.items():
         if subcategory not in subcategories or not isinstance(path, str):

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from intravariance.dataset.shards import Finished, assemble, finished, read_shard
 from intravariance.errors import InputError, IntegrityError
-from intravariance.files.atomic import check_target, move_into_place, write_whole
+from intravariance.files.atomic import check_target, move_into_place, real, write_whole
 from intravariance.progress import say
 
 _SAMPLES, _RECORD, _LOCK = "samples", "build.json", "lock"
@@ -37,7 +37,8 @@ def locked_folder(out: Path) -> Iterator[Path]:
     Raises InputError when another process holds it, when it cannot be made, or when a folder of its
     name is not ours.
     """
-    partial = out.with_name(out.name + ".partial")
+    target = real(out)
+    partial = target.with_name(target.name + ".partial")
     try:
         _check_ours(partial)
         (partial / _SAMPLES).mkdir(parents=True, exist_ok=True)
@@ -181,6 +182,6 @@ def finish(
 
     assembled = partial / "assembled.h5"
     digest = assemble(assembled, shards, metadata)
-    move_into_place(assembled, out, check_whole)
+    move_into_place(assembled, real(out), check_whole)
     discard(partial)
     return digest

@@ -7,20 +7,27 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing.connection import wait as wait_for
+from pathlib import Path
 from typing import Self
 
 from intravariance.errors import IVError
 from intravariance.executors import Executor, Result, Task
 from intravariance.executors.serial import SerialExecutor
+from intravariance.progress import say
 
 # A worker killed from outside (out of memory, say) breaks the whole pool; its tasks are given to
 # a new pool this many times.
 POOLS = 3
+# After so many seconds without a result, workers are looked at: one that was stopped (SIGSTOP, a
+# debugger, a batch system that pauses jobs) finishes nothing and holds up the run without a word.
+# It is named then, and replaced at the last look.
+LOOK_AFTER, LOOKS = 60.0, 10
 # So many tasks for each worker are submitted: enough that none waits while results are stored, few
 # enough that the results waiting to be stored take little memory.
 WINDOW = 3
@@ -48,6 +55,7 @@ class ProcessExecutor:
     def __init__(self, jobs: int | None = None) -> None:
         self.jobs = jobs or cores()
         self._pool: ProcessPoolExecutor | None = None
+        self._stopped: Counter[int] = Counter()  # looks at which a worker was stopped, by its pid
 
     def __enter__(self) -> Self:
         return self
@@ -90,7 +98,9 @@ class ProcessExecutor:
                     keys[pool.submit(function, task)] = key
                 if not keys:
                     return
-                finished, _ = wait(keys, return_when=FIRST_COMPLETED)
+                finished, _ = wait(keys, timeout=LOOK_AFTER, return_when=FIRST_COMPLETED)
+                if not finished:
+                    self._look_at(pool)
                 for future in finished:
                     key = keys.pop(future)
                     try:
@@ -101,10 +111,35 @@ class ProcessExecutor:
             for future in keys:
                 future.cancel()
 
+    def _look_at(self, pool: ProcessPoolExecutor) -> None:
+        """Name workers that were stopped from outside; kill those that stay so, for a new pool."""
+        for process in list(pool._processes.values()):
+            pid = process.pid
+            if pid is None or not is_stopped(pid):
+                continue
+            self._stopped[pid] += 1
+            if self._stopped[pid] == 1:
+                say(
+                    f"worker process {pid} was stopped from outside, and holds up the run; kill "
+                    f"-CONT {pid} continues it, or it is replaced in {LOOKS * LOOK_AFTER / 60:.0f} "
+                    "minutes"
+                )
+            elif self._stopped[pid] > LOOKS:
+                process.kill()
+
     def _close(self) -> None:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
+
+
+def is_stopped(pid: int) -> bool:
+    """Tell whether a process is stopped, as by SIGSTOP; False where the system does not say."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_bytes().rsplit(b")", 1)[1].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state in (b"T", b"t")
 
 
 def _open_pool(jobs: int) -> ProcessPoolExecutor:

@@ -3,7 +3,8 @@
 
 A file is written under a temporary name in the folder of its own, flushed to the disk, checked
 where there is something to check, and only then given its name. Nothing else in the project renames
-or synchronises files.
+or synchronises files. Where the name is a link, the file that it means is written, and the link
+stays; that holds for folders too (`files.folders`).
 """
 
 from __future__ import annotations
@@ -17,14 +18,20 @@ from pathlib import Path
 from intravariance.errors import InputError
 
 
+def real(out: Path) -> Path:
+    """Follow a link, also one that leads to nothing yet: what it means is written, not the link."""
+    return Path(os.path.realpath(out)) if out.is_symlink() else out
+
+
 def check_target(out: Path, force: bool) -> None:
     """Raise InputError when `out` cannot be written, or exists and `force` is not given."""
-    if out.is_dir() or not out.parent.is_dir():
+    parent = real(out).parent
+    if out.is_dir() or not parent.is_dir():
         raise InputError(f"--out {out}: expected a file name in an existing folder")
     if out.exists() and not force:
         raise InputError(f"--out {out} exists. Choose another name, or replace it with --force.")
-    if not os.access(out.parent, os.W_OK):
-        raise InputError(f"--out {out}: the folder {out.parent} is not writable")
+    if not os.access(parent, os.W_OK):
+        raise InputError(f"--out {out}: the folder {parent} is not writable")
 
 
 def write_file(out: Path, content: bytes | memoryview, force: bool = False) -> None:
@@ -45,6 +52,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     The name ends with ".partial". The temporary file is removed where the block raises.
     """
+    path = real(path)
     # Neither another process, nor one of another machine on a shared disk, has the same name.
     temporary = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}.partial")
     try:
@@ -59,7 +67,8 @@ def move_into_place(
 ) -> None:
     """Flush a file that is complete to the disk, check it, and give it its name.
 
-    check : raises where `written` is not what `path` should hold; both are then as they were.
+    path : in the file system of `written`; the file that a link means. check : raises where
+    `written` is not what `path` should hold; both are then as they were.
     """
     with open(written, "rb") as file:
         os.fsync(file.fileno())

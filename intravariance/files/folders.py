@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from intravariance.errors import InputError, first_of
-from intravariance.files.atomic import write_file
+from intravariance.files.atomic import real, write_file
 from intravariance.files.checksums import NAME, read_checksums, sha256_of, write_checksums
 from intravariance.files.locks import held
 from intravariance.progress import say
@@ -46,7 +46,7 @@ def check_folder(out: Path, record: str, force: bool, unlisted: Unlisted = _noth
 
     With `force` the files of an earlier folder are read, to tell whether they are as written.
     """
-    parent = _real(out).parent
+    parent = real(out).parent
     if not parent.is_dir():
         raise InputError(f"--out {out}: the folder {parent} does not exist")
     if not os.access(parent, os.W_OK):
@@ -81,7 +81,7 @@ def new_folder(
     take more.
     """
     check_folder(out, record, force, unlisted)
-    out = _real(out)
+    out = real(out)
     partial = out.with_name(f"{out.name}.partial")
     with held(out.with_name(f"{out.name}.partial.lock"), f"another process is writing {out}"):
         if _put_back(out, record, unlisted):
@@ -104,11 +104,6 @@ def write_member(folder: Path, name: str, content: bytes) -> None:
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, content)
-
-
-def _real(out: Path) -> Path:
-    """Follow a link: the folder that it means is replaced, not the link."""
-    return Path(os.path.realpath(out)) if out.is_symlink() else out
 
 
 def _not_as_written(folder: Path, unlisted: Unlisted) -> list[str]:

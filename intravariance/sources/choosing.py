@@ -1,15 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which base mesh becomes which product. Pure and instant: nothing is parsed."""
+"""Which source `--source` names, and which base mesh becomes which product.
+
+Instant: no mesh is read.
+"""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from intravariance.dataset.specification import Category, Specification
 from intravariance.errors import InputError
+from intravariance.extensions import added, find
 from intravariance.names import plain_name
 from intravariance.seeds import generator
-from intravariance.sources.finding import Candidate, Procedural, Source
+from intravariance.sources.added import Added
+from intravariance.sources.finding import FILE_SOURCES, Candidate, Procedural, Source, Up
+
+FORMS = "procedural, folder:PATH, modelnet40:PATH, shapenet:PATH (PATH is a folder or a .zip file)"
+OWN = ("procedural", "anomaly_shapenet", *FILE_SOURCES)
+
+
+def parse_source(text: str, up: Up | None = None, follow_links: bool = False) -> Source:
+    """Return the source that `--source` names. Raises InputError for other forms and missing paths.
+
+    follow_links : also out of the folder. up : the axis that points up in the files; None takes the
+    layout's own: y in ShapeNet and in glb files (both by their specification), z elsewhere.
+    """
+    if text == "procedural":
+        if up is not None:
+            raise InputError(f"--up {up} is for files; --source procedural has none")
+        return Procedural()
+    kind, _, location = text.partition(":")
+    if kind == "anomaly_shapenet":
+        raise InputError(
+            f"--source {text}: Anomaly-ShapeNet has clouds, not meshes; Group 1 is collated from "
+            "it, and it can make no other dataset"
+        )
+    if extension := find("source", text, OWN):
+        return Added(extension, up)
+    if kind not in FILE_SOURCES or not location:
+        others = "".join(f", {name}" for name in added("source", OWN))
+        raise InputError(f"--source {text}: expected one of {FORMS}{others}")
+    path = Path(os.path.expanduser(location))  # Path.expanduser raises where there is no such user
+    if not path.is_dir() and not (path.is_file() and path.suffix.lower() == ".zip"):
+        found = "a file of another kind" if path.exists() else "nothing"
+        raise InputError(f"--source {text}: expected a folder or a .zip file, found {found}")
+    return FILE_SOURCES[kind](path, up, follow_links)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@
                       [ShapeNetCore.v2/]<synset>/<id>/models/model_normalized.obj
                       or <synset>.zip files with either inside
 
+Installed packages add others (module `added`).
+
 PATH is a folder or a .zip file. Links to folders are not followed, links to files only where they
 stay inside PATH; `--follow-links` follows all. Research-only terms apply to ModelNet40 and
 ShapeNet, which this project neither has nor downloads.
@@ -15,7 +17,6 @@ ShapeNet, which this project neither has nor downloads.
 
 from __future__ import annotations
 
-import os
 import re
 import tomllib
 from collections import Counter
@@ -33,7 +34,6 @@ from intravariance.sources.synsets import similar_names, synsets
 
 Up = Literal["y", "z"]
 FORMATS = ("off", "obj", "ply", "stl", "glb")
-FORMS = "procedural, folder:PATH, modelnet40:PATH, shapenet:PATH (PATH is a folder or a .zip file)"
 
 # What lies beside meshes and is none: it is left out without a word.
 COMPANIONS = {
@@ -75,33 +75,11 @@ class Source(Protocol):
     def up_axis(self, name: str) -> Up:
         """Return which axis of a candidate's file points up."""
 
+    def file_format(self, name: str) -> str:
+        """Return the format of a candidate's file, one of FORMATS."""
+
     def read(self, name: str) -> bytes:
         """Read the file of a candidate. Raises InputError when it cannot or may not be read."""
-
-
-def parse_source(text: str, up: Up | None = None, follow_links: bool = False) -> Source:
-    """Return the source that `--source` names. Raises InputError for other forms and missing paths.
-
-    follow_links : also out of the folder. up : the axis that points up in the files; None takes the
-    layout's own: y in ShapeNet and in glb files (both by their specification), z elsewhere.
-    """
-    if text == "procedural":
-        if up is not None:
-            raise InputError(f"--up {up} is for files; --source procedural has none")
-        return Procedural()
-    kind, _, location = text.partition(":")
-    if kind == "anomaly_shapenet":
-        raise InputError(
-            f"--source {text}: Anomaly-ShapeNet has clouds, not meshes; Group 1 is collated from "
-            "it, and it can make no other dataset"
-        )
-    if kind not in _KINDS or not location:
-        raise InputError(f"--source {text}: expected one of {FORMS}")
-    path = Path(os.path.expanduser(location))  # Path.expanduser raises where there is no such user
-    if not path.is_dir() and not (path.is_file() and path.suffix.lower() == ".zip"):
-        found = "a file of another kind" if path.exists() else "nothing"
-        raise InputError(f"--source {text}: expected a folder or a .zip file, found {found}")
-    return _KINDS[kind](path, up, follow_links)
 
 
 @dataclass(frozen=True)
@@ -126,6 +104,9 @@ class Procedural:
 
     def up_axis(self, name: str) -> Up:
         return "z"
+
+    def file_format(self, name: str) -> str:
+        raise InputError(f"{name}: an embedded design has no file")
 
     def read(self, name: str) -> bytes:
         raise InputError(f"{name}: an embedded design has no file")
@@ -176,6 +157,9 @@ class Folder:
 
     def up_axis(self, name: str) -> Up:
         return self.up or ("y" if name.lower().endswith(".glb") else "z")
+
+    def file_format(self, name: str) -> str:
+        return PurePosixPath(name).suffix.lower().lstrip(".")
 
     def read(self, name: str) -> bytes:
         return self.tree.read(name)
@@ -252,7 +236,7 @@ class ShapeNet(Folder):
         return super().read(name)
 
 
-_KINDS = {"folder": Folder, "modelnet40": ModelNet40, "shapenet": ShapeNet}
+FILE_SOURCES = {"folder": Folder, "modelnet40": ModelNet40, "shapenet": ShapeNet}
 
 
 def category_folders(tree: Tree, category: Category) -> list[str]:

@@ -133,7 +133,8 @@ class _Scene:
             mode = primitive.get("mode", _TRIANGLES)
             if mode not in (_TRIANGLES, _STRIP, _FAN):
                 continue
-            points = self._accessor(primitive["attributes"]["POSITION"]).astype(np.float64)
+            with np.errstate(invalid="ignore"):  # a signalling NaN
+                points = self._accessor(primitive["attributes"]["POSITION"]).astype(np.float64)
             indices = np.arange(len(points), dtype=np.int64)
             if "indices" in primitive:
                 indices = self._accessor(primitive["indices"])[:, 0].astype(np.int64)

@@ -28,7 +28,10 @@ def triangulate(
     Raises InputError for an index outside the vertices.
     """
     counts = np.array([len(polygon) for polygon in polygons], dtype=np.int64)
-    corners = np.array([c for polygon in polygons for c in polygon], dtype=np.int64)
+    try:
+        corners = np.array([c for polygon in polygons for c in polygon], dtype=np.int64)
+    except OverflowError:  # of more than 64 bits
+        corners = np.array([-1])
     if len(corners) and not (corners.min() >= 0 and corners.max() < len(vertices)):
         raise InputError(f"a face refers to a vertex outside 0..{len(vertices) - 1}")
     first_corner = np.cumsum(counts) - counts

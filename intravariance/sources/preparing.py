@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -130,7 +130,7 @@ class _CacheError(InputError):
 
 def _prepared_file(source: Source, candidate: Candidate, cache: Path, blender: DesignMaker) -> Path:
     """Return the cache file of a candidate, made when it is missing or damaged."""
-    data = b""
+    data, file_format = b"", ""
     if source.kind == "procedural":
         identity = [code_digest(*_DESIGNS)]
         identity += [f"{name} {version}" for name, version in sorted(blender.versions().items())]
@@ -138,7 +138,8 @@ def _prepared_file(source: Source, candidate: Candidate, cache: Path, blender: D
     else:
         data = source.read(candidate.name)
         up = source.up_axis(candidate.name)
-        identity = [hashlib.sha256(data).hexdigest(), _format(candidate), f"up {up}"]
+        file_format = source.file_format(candidate.name)
+        identity = [hashlib.sha256(data).hexdigest(), file_format, f"up {up}"]
         identity += [f"point-cloud-utils {version('point-cloud-utils')}"]
     identity += [f"numpy {version('numpy')}", code_digest(*_PREPARATION)]
     key = hashlib.sha256("\n".join(identity).encode()).hexdigest()
@@ -149,7 +150,7 @@ def _prepared_file(source: Source, candidate: Candidate, cache: Path, blender: D
         if source.kind == "procedural":
             made = Repaired(_design(candidate, blender), 0.0, float("nan"), KEPT)
         else:
-            made = read_and_repair(data, _format(candidate))
+            made = read_and_repair(data, file_format)
             if up == "y":
                 made = replace(made, mesh=y_up_to_z_up(made.mesh))
         _store(path, made)
@@ -160,10 +161,6 @@ def y_up_to_z_up(mesh: Mesh) -> Mesh:
     """Return the mesh turned by 90 degrees about x: y becomes z, and z (the front) becomes -y."""
     x, y, z = mesh.vertices.T
     return mesh_from_arrays(np.stack([x, -z, y], axis=1), mesh.faces)
-
-
-def _format(candidate: Candidate) -> str:
-    return PurePosixPath(candidate.name).suffix.lower().lstrip(".")
 
 
 def _design(candidate: Candidate, blender: DesignMaker) -> Mesh:

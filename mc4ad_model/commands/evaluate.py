@@ -24,7 +24,7 @@ from mc4ad_model.evaluation.category_metrics import DefectMetrics
 from mc4ad_model.evaluation.evaluate import CategoryEvaluation, check_records
 from mc4ad_model.evaluation.results import check_results_folder, describe
 from mc4ad_model.machine.device import Machine
-from mc4ad_model.methods import method_class, method_names
+from mc4ad_model.methods import method_class, method_names, tried, try_method
 from mc4ad_model.methods.method import OBJECT_RULES, ObjectRule
 from mc4ad_model.runs.calibration import check_calibrated, read_calibration
 from mc4ad_model.runs.jobs import (
@@ -69,6 +69,13 @@ class _Group:
         return " ".join(part for part in (run.method, run.settings.label, track) if part)
 
 
+class _MethodName(click.Choice):  # type: ignore[type-arg]  # generic since click 8.2
+    """The name of a method, or MODULE:CLASS, which is imported once all options are read."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return value if tried(value) else str(super().convert(value, param, ctx))
+
+
 @click.command("evaluate")
 @options.data_option
 @common.path_option("--run", "Folder that `iv train` wrote; may be repeated.", multiple=True)
@@ -76,9 +83,10 @@ class _Group:
     "--method",
     "methods",
     multiple=True,
-    type=click.Choice(method_names()),
+    type=_MethodName(method_names()),
     help="Evaluate this method with its default settings; may be repeated. Each category is first "
-    "trained in runs/, as `iv train --method` does, unless it is already; mc4ad takes minutes.",
+    "trained in runs/, as `iv train --method` does, unless it is already; mc4ad takes minutes. "
+    "MODULE:CLASS tries a class of your own, which is trained anew each time.",
 )
 @common.categories_option
 @common.path_option(
@@ -125,6 +133,8 @@ def evaluate_command(
     """
     if not run and not methods:
         raise InputError("nothing to evaluate: give --run FOLDER, --method NAME, or both")
+    for name in filter(tried, methods):
+        try_method(name)
     with open_dataset(data) as dataset:
         groups = [_Group(folder, choose_runs(folder, categories)) for folder in run]
         # whatever can be wrong is found before the first training or evaluation, which take time
@@ -170,7 +180,8 @@ def _trained(method: str, dataset: Dataset, categories: Sequence[str], machine: 
     chosen = choose_categories(dataset, categories)
     for category in chosen:
         check_records(evaluated_records(dataset, category))
-    train_runs(dataset, chosen, method, settings, 0, folder, machine)
+    # what was fitted by a class that is tried is of its code before the last change
+    train_runs(dataset, chosen, method, settings, 0, folder, machine, force=tried(method))
     runs = {run.category: run for run in find_runs(folder)}
     group = _Group(folder, tuple(runs[category] for category in chosen))
     check_evaluable(group.runs, dataset, machine)

@@ -19,6 +19,7 @@ from intravariance.progress import say
 from intravariance.tables import text_table
 from mc4ad_model.commands import options
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
+from mc4ad_model.pseudo_anomalies.names import added_names
 from mc4ad_model.reports import inspection_report as report
 from mc4ad_model.reports.inspection import plan
 from mc4ad_model.reports.pseudo_samples import PSEUDO_NAMES
@@ -40,8 +41,9 @@ _LOUD = 0.01
     "--generator",
     "generators",
     multiple=True,
-    type=click.Choice(list(PSEUDO_NAMES)),
-    help="Only this generator; may be repeated.  [default: all]",
+    type=click.Choice([*PSEUDO_NAMES, *added_names()]),
+    help="Only this generator; may be repeated.  [default: all but those that installed packages "
+    "add]",
 )
 @options.preset_option
 @options.changes_option
@@ -79,7 +81,8 @@ def inspect_command(
     """
     load_open3d()  # what is missing is said before the work begins
     config = RunConfig.load(preset, changes).anomalies
-    names = [name for name in PSEUDO_NAMES if not generators or name in generators]
+    known = [*PSEUDO_NAMES, *added_names()] if generators else PSEUDO_NAMES
+    names = [name for name in known if not generators or name in generators]
     out = Path(f"{file.stem}-inspection") if out is None else out
     with open_dataset(file) as dataset, local_executor(jobs) as executor:
         chosen = dataset.filter(category=categories) if categories else dataset

@@ -100,16 +100,16 @@ def anomalous_regions(
 def au_pro(regions: ArrayLike, scores: ArrayLike, limit: float = AU_PRO_LIMIT) -> float:
     """Compute the area under the per-region overlap up to a false positive rate, over that rate.
 
+    Without equal scores this is MVTec's own evaluation to within half a step of the rate. Equal
+    scores are joined by a line here and by a staircase there: a constant score has limit / 2 here,
+    and about 0 there.
+
     Parameters
     ----------
     regions : (M,), 0 for a normal point, else a number that no other region of any object has
     scores : (M,), finite
     limit
         Largest false positive rate, in (0, 1]; between thresholds the curve is linear.
-
-    Without equal scores this is MVTec's own evaluation to within half a step of the rate. Equal
-    scores are joined by a line here and by a staircase there: a constant score has limit / 2 here,
-    and about 0 there.
 
     Raises
     ------

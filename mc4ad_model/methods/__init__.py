@@ -9,14 +9,15 @@ A package of your own adds a method through the entry-point group `intravariance
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
+import inspect
+from importlib.metadata import EntryPoint
 from typing import cast
 
 from intravariance.errors import InputError
+from intravariance.extensions import GROUPS, Extension, added, find, named_on_command_line
 from mc4ad_model.methods.method import Method
 
 DEFAULT_METHOD = "mc4ad"
-GROUP = "intravariance.methods"
 
 # "module:class", so that a method's libraries are loaded when it is used and not before.
 METHODS: dict[str, str] = {
@@ -38,9 +39,15 @@ METHODS: dict[str, str] = {
 }
 
 
+# What a class needs to be a method; `Method` says what each is.
+_PARTS = ("title", "Settings", "files", "check", "fit", "score", "save", "load")
+# MODULE:CLASS that this process's command line names: nothing else of that form is imported.
+_NAMED: dict[str, Extension] = {}
+
+
 def method_names() -> list[str]:
     """List the methods of this package, then those that installed packages add."""
-    return list(_entries())
+    return [*METHODS, *added("method", METHODS)]
 
 
 def method_class(name: str) -> type[Method]:
@@ -49,15 +56,50 @@ def method_class(name: str) -> type[Method]:
     Raises
     ------
     InputError
-        There is no method of that name.
+        There is no method of that name, or one that an installed package adds cannot be used.
     """
-    entry = _entries().get(name)
-    if entry is None:
-        raise InputError(f"method {name!r}: expected one of {', '.join(method_names())}")
-    return cast("type[Method]", entry.load())
+    extension = method_extension(name)
+    if extension is not None:
+        return _added_class(extension)
+    if name not in METHODS:
+        hint = "; MODULE:CLASS goes with `iv evaluate --method` alone" if tried(name) else ""
+        raise InputError(f"method {name!r}: expected one of {', '.join(method_names())}{hint}")
+    return cast("type[Method]", EntryPoint(name, METHODS[name], GROUPS["method"]).load())
 
 
-def _entries() -> dict[str, EntryPoint]:
-    """Give every method's entry by name; nobody replaces one of this package's."""
-    own = {name: EntryPoint(name, value, GROUP) for name, value in METHODS.items()}
-    return {**own, **{e.name: e for e in entry_points(group=GROUP) if e.name not in own}}
+def method_extension(name: str) -> Extension | None:
+    """Return what a package, or the command line, adds under a method's name; None for ours."""
+    return _NAMED.get(name) or find("method", name, METHODS)
+
+
+def tried(name: str) -> bool:
+    """Tell whether a method's name is MODULE:CLASS, which the command line alone may name."""
+    return ":" in name
+
+
+def try_method(text: str) -> type[Method]:
+    """Import the class that MODULE:CLASS names, and let `method_class` give it by that name.
+
+    For what a user names on the command line, and for nothing that a file says.
+
+    Raises
+    ------
+    InputError
+        It cannot be imported, or is no method.
+    """
+    extension = named_on_command_line("method", text)
+    found = _added_class(extension)
+    _NAMED[text] = extension
+    return found
+
+
+def _added_class(extension: Extension) -> type[Method]:
+    found = extension.load()
+    if not inspect.isclass(found):
+        raise extension.refuse("a class", f"{found!r}")
+    if missing := [part for part in _PARTS if not hasattr(found, part)]:
+        raise extension.refuse(
+            f"a method, which has {', '.join(_PARTS)}",
+            f"{found.__name__} without {', '.join(missing)}",
+        )
+    return cast("type[Method]", found)

@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from intravariance.errors import InputError
+from intravariance.extensions import Extension
 from mc4ad_model.checked_types import STRICT, Count, Positive, Share, Weight
 
 __all__ = [
@@ -80,6 +81,11 @@ class Settings:
     @property
     def learn_from(self) -> tuple[str, ...]:
         """Categories that are learnt from instead of the run's own; ("all",): every one."""
+        return ()
+
+    @property
+    def extensions(self) -> tuple[Extension, ...]:
+        """What installed packages add, besides the method, of what these settings use."""
         return ()
 
     @property

@@ -2,8 +2,8 @@
 """Figures that the paper prints (arXiv 2505.05901 v2), as data: `printed/*.toml`.
 
 They are as printed, misprints included, which are listed beside them. Table 19 is of the paper's
-own Anomaly-IntraVariance, which is not public; Tables 3, 9 and 10 are of Real3D-AD. None of them is
-of a dataset that this project builds.
+own Anomaly-IntraVariance, which is not public; Tables 3, 9 and 10 are of Real3D-AD, Table 5a of
+ModelNet40 and ShapeNetPart. None of them is of a dataset that this project builds.
 """
 
 from __future__ import annotations
@@ -94,6 +94,19 @@ class AblationTable:
     notes: tuple[str, ...] = field(default=())
 
 
+@dataclass(frozen=True)
+class GeneralisationTable:
+    """Table 5a: values in percent by network, for each of `columns`, without and with MC-Skip."""
+
+    columns: tuple[str, ...]
+    plain: Mapping[str, tuple[float, ...]]
+    mc_skip: Mapping[str, tuple[float, ...]]
+
+    def value(self, network: str, mc_skip: bool, column: str) -> float:
+        """Return one value, in percent."""
+        return (self.mc_skip if mc_skip else self.plain)[network][self.columns.index(column)]
+
+
 def table19(group: int, metric: Metric) -> CategoryTable:
     """Table 19 for a group, 1 or 2.
 
@@ -122,6 +135,16 @@ def misprints(group: int) -> list[Misprint]:
 def notes(group: int) -> list[str]:
     """Return what else is odd in a group's tables, one sentence or two each."""
     return [note["text"] for note in _read("table19")["note"] if note["group"] == group]
+
+
+def table5a() -> GeneralisationTable:
+    """Table 5a."""
+    content = _read("table5a")
+    plain, mc_skip = (
+        {name: tuple(values) for name, values in content[part].items()}
+        for part in ("plain", "mc_skip")
+    )
+    return GeneralisationTable(tuple(content["columns"]), plain, mc_skip)
 
 
 def ablation_table(grid: str) -> AblationTable | None:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +12,12 @@ from scipy.spatial import cKDTree
 
 from annotations.vocabulary import DISPLACEMENT_THRESHOLD, RIM_WIDTH
 from mc4ad_model.checked_types import STRICT, Positive, Weight
+from mc4ad_model.pseudo_anomalies.added import added_displacement, added_extension
 from mc4ad_model.pseudo_anomalies.cuts import Cut, bite, cut
 from mc4ad_model.pseudo_anomalies.deformations import swelling, turn
 from mc4ad_model.pseudo_anomalies.grooves import groove
+from mc4ad_model.pseudo_anomalies.names import KINDS
 from mc4ad_model.pseudo_anomalies.product import Product, Vectors
-
-Kind = Literal["normal", "swelling", "turn", "bite", "cut", "groove"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 
 Sizes = tuple[Positive, Positive]
 
@@ -45,6 +43,10 @@ class MixtureConfig:
         Of an end that is cut off, as a share of the product's extent; below 1.
     groove_length, groove_width, groove_depth
         Of a groove, the last two where it is largest.
+    added
+        Pseudo-anomalies that installed packages add.
+    added_weight
+        How often each of those is made, in proportion to the others.
     """
 
     normal: Weight = 0.26
@@ -62,10 +64,12 @@ class MixtureConfig:
     groove_length: Sizes = (0.3, 1.8)
     groove_width: Sizes = (0.025, 0.15)
     groove_depth: Sizes = (0.04, 0.28)
+    added: tuple[str, ...] = ()
+    added_weight: Weight = 0.2
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if isinstance(value, tuple) and value[0] > value[1]:
+            if isinstance(value, tuple) and name != "added" and value[0] > value[1]:
                 raise ValueError(
                     f"{name} = [{value[0]}, {value[1]}]: expected the smaller number first"
                 )
@@ -75,13 +79,22 @@ class MixtureConfig:
             raise ValueError(
                 f"swelling_outward = {self.swelling_outward}: expected a number from 0 to 1"
             )
+        for name in self.added:
+            added_extension(name)
+        if len(set(self.added)) < len(self.added):
+            raise ValueError(f"added = {list(self.added)}: expected different names")
         if not any(self.weights):
             raise ValueError(f"{', '.join(KINDS)} are all 0: expected at least one above 0")
 
     @property
+    def kinds(self) -> tuple[str, ...]:
+        """What is made: KINDS, and what installed packages add."""
+        return (*KINDS, *self.added)
+
+    @property
     def weights(self) -> tuple[float, ...]:
-        """How often each of KINDS is made, in proportion."""
-        return tuple(getattr(self, kind) for kind in KINDS)
+        """How often each of `kinds` is made, in proportion."""
+        return (*(getattr(self, kind) for kind in KINDS), *len(self.added) * [self.added_weight])
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +118,8 @@ class PseudoSample:
     removed
         (R, 3) float64, the sampled surface points that went.
     kind
-        One of KINDS. A defect that the product has no room for changes nothing, and then no point
-        is labelled.
+        One of `MixtureConfig.kinds`. A defect that the product has no room for changes nothing,
+        and then no point is labelled.
     """
 
     points: Vectors
@@ -114,7 +127,7 @@ class PseudoSample:
     normals: Vectors
     labels: NDArray[np.bool_]
     removed: Vectors
-    kind: Kind
+    kind: str
 
 
 def make_sample(
@@ -122,7 +135,7 @@ def make_sample(
     count: int,
     config: MixtureConfig,
     rng: np.random.Generator,
-    kind: Kind | None = None,
+    kind: str | None = None,
 ) -> PseudoSample:
     """Sample a product with a pseudo-anomaly.
 
@@ -130,7 +143,7 @@ def make_sample(
     """
     if kind is None:
         weights = np.array(config.weights)
-        kind = KINDS[rng.choice(len(KINDS), p=weights / weights.sum())]
+        kind = config.kinds[rng.choice(len(weights), p=weights / weights.sum())]
     points, normals = product.sample(count, rng)
     match kind:
         case "normal":
@@ -152,10 +165,13 @@ def make_sample(
                 product, points, rng, config.groove_length, config.groove_width,
                 config.groove_depth,
             )  # fmt: skip
+        case _:
+            displacement = added_displacement(kind, points, normals, rng)
+            return _moved(points, normals, displacement, kind)
     return _cut(product, points, normals, change, kind)
 
 
-def _moved(points: Vectors, normals: Vectors, displacement: Vectors, kind: Kind) -> PseudoSample:
+def _moved(points: Vectors, normals: Vectors, displacement: Vectors, kind: str) -> PseudoSample:
     squared = np.einsum("ij,ij->i", displacement, displacement)
     labels = squared > DISPLACEMENT_THRESHOLD**2
     removed = np.zeros((0, 3))
@@ -163,7 +179,7 @@ def _moved(points: Vectors, normals: Vectors, displacement: Vectors, kind: Kind)
 
 
 def _cut(
-    product: Product, points: Vectors, normals: Vectors, change: Cut, kind: Kind
+    product: Product, points: Vectors, normals: Vectors, change: Cut, kind: str
 ) -> PseudoSample:
     kept, removed, exposed = points[~change.gone], points[change.gone], change.exposed
     _, below = product.tree.query(exposed)

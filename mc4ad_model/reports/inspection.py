@@ -25,7 +25,6 @@ from intravariance.looking.scans import scan_cloud
 from intravariance.seeds import generator
 from mc4ad_model.methods.mc4ad.configuration import AnomalyConfig
 from mc4ad_model.reports.pseudo_samples import (
-    PseudoName,
     pristine_counterpart,
     pseudo_counterpart,
     template_of,
@@ -54,7 +53,7 @@ class SampleTask:
 
     record: Record
     template: Record | None
-    generator: PseudoName | None
+    generator: str | None
     config: AnomalyConfig
     noise_sigma: float
     tolerance: float
@@ -141,7 +140,7 @@ def plan(
     dataset: Dataset,
     categories: Sequence[str],
     config: AnomalyConfig,
-    generators: Sequence[PseudoName],
+    generators: Sequence[str],
     real: Path | None,
     seed: int,
 ) -> Tasks:

@@ -11,7 +11,6 @@ is in the upright unit-sphere frame.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,15 +22,13 @@ from intravariance.geometry.sampling import add_tolerance, sample_surface
 from intravariance.looking.cloud import LabelledCloud
 from intravariance.seeds import generator
 from mc4ad_model.methods.mc4ad.anomalies import Vectors, deform, draw_frozen
-from mc4ad_model.methods.mc4ad.configuration import AnomalyConfig, GeneratorName
-from mc4ad_model.pseudo_anomalies.mixture import KINDS, Kind, MixtureConfig, make_sample
+from mc4ad_model.methods.mc4ad.configuration import AnomalyConfig
+from mc4ad_model.pseudo_anomalies.mixture import MixtureConfig, make_sample
+from mc4ad_model.pseudo_anomalies.names import GENERATOR_NAMES, KINDS
 from mc4ad_model.pseudo_anomalies.product import Product
 
-PseudoName = GeneratorName | Kind
-
-_DISPLACING: tuple[GeneratorName, ...] = get_args(GeneratorName)
-# All that is made beside real defects: the mixture's kinds last.
-PSEUDO_NAMES: tuple[PseudoName, ...] = (*_DISPLACING, *(k for k in KINDS if k != NORMAL))
+# All that is made beside real defects where none is named: the mixture's kinds last.
+PSEUDO_NAMES: tuple[str, ...] = (*GENERATOR_NAMES, *(k for k in KINDS if k != NORMAL))
 
 # Neighbours that a deformed point's normal is fitted to: enough to average the sampling, few enough
 # to follow a patch of a few hundred points.
@@ -86,7 +83,7 @@ def pseudo_counterpart(
     record: Record,
     template: Record,
     config: AnomalyConfig,
-    name: PseudoName,
+    name: str,
     noise_sigma: float,
     tolerance: float,
     seed: int,
@@ -103,7 +100,8 @@ def pseudo_counterpart(
         Of the generators that displace patches. `generator` and `deformed` are not used: `name`
         deforms one patch.
     name
-        One of PSEUDO_NAMES. For kinds of the mixture see `mixture_counterpart`.
+        One of PSEUDO_NAMES, or what an installed package adds. For kinds of the mixture see
+        `mixture_counterpart`.
     noise_sigma, tolerance
         Of the dataset file, in radii.
 
@@ -114,7 +112,6 @@ def pseudo_counterpart(
     """
     if name in KINDS:
         return mixture_counterpart(record, template, name, noise_sigma, tolerance, seed)
-    assert name in _DISPLACING  # no user's mistake: the command takes no other name
     config = replace(config, generator=name, deformed=1)
     rng = generator(seed, "inspection", record.id, "surface")
     form = generator(seed, "inspection", record.id, "tolerance")
@@ -132,7 +129,7 @@ def pseudo_counterpart(
 def mixture_counterpart(
     record: Record,
     template: Record,
-    kind: Kind,
+    kind: str,
     noise_sigma: float,
     tolerance: float,
     seed: int,

@@ -20,7 +20,7 @@ from mc4ad_model.evaluation.evaluate import CategoryEvaluation, check_records, e
 from mc4ad_model.evaluation.results import check_results_folder, write_results
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.machine.ranks import Ranks
-from mc4ad_model.methods import method_class
+from mc4ad_model.methods import method_class, method_extension
 from mc4ad_model.methods.method import IDENTITY, ObjectRule
 from mc4ad_model.methods.settings import Settings
 from mc4ad_model.methods.templates import Templates, Track, read_templates, track_of
@@ -106,12 +106,19 @@ def _planned(
             settings=settings,
             data_digest=dataset.digest,
             identity=dataset.metadata["identity"],
-            environment=environment(machine),
+            environment=environment(machine) | _extensions(method, settings),
             track=templates.track,
             code=method_code(method),
         )
         planned.append((run, templates))
     return planned
+
+
+def _extensions(method: str, settings: Settings) -> dict[str, Any]:
+    """Return {"extensions": [...]}, what of a run installed packages add; {} for nothing."""
+    own = method_extension(method)
+    used = [*([own] if own else []), *settings.extensions]
+    return {"extensions": [extension.identity for extension in used]} if used else {}
 
 
 def _remove_shared(folder: Path) -> None:
@@ -126,7 +133,8 @@ def default_folder(
     """Name the folder of the runs of a method on a dataset: runs/NAME-LABEL-SEED, and the track
     where it is not all that the file has."""
     less = "" if track in (None, track_of(dataset)) else f"-{track}"
-    return Path("runs", f"{dataset.specification.name}-{settings.label or method}-{seed}{less}")
+    name = settings.label or method.replace(":", ".")
+    return Path("runs", f"{dataset.specification.name}-{name}-{seed}{less}")
 
 
 def evaluate_into(

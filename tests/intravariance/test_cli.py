@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 import pytest
 
 from intravariance import cli
+from intravariance.errors import printable
 from tests import ROOT
 from tests.conftest import run_iv
 from tests.samples import make_dataset
@@ -90,3 +91,20 @@ def test_every_help_is_answered_without_any_extra():
     assert result.returncode == 0, result.stderr
     for name in cli.SUMMARIES:
         assert f"Usage: iv {name} " in result.stdout
+
+
+def test_more_jobs_than_cores_are_told_what_they_cost():
+    command = ("build", "--group", "2", "--dry-run", "--json", "--jobs")
+    many, one = run_iv(*command, "4096"), run_iv(*command, "1")
+    assert "--jobs 4096: only" in many.stderr and many.returncode == 0
+    assert "--jobs" not in one.stderr and many.stdout == one.stdout
+
+
+def test_a_message_cannot_move_the_cursor_or_fill_pages(tmp_path):
+    name = "a\x1b[2J\x07b.h5"
+    result = run_iv("verify", name, folder=tmp_path)
+    assert result.returncode == 2 and "a\\x1b[2J\\x07b.h5" in result.stderr
+    long = printable("first\n" + 10_000 * "x" + "\n\tthird")
+    assert long.startswith("first\nxxx") and long.endswith("\n\tthird")
+    assert "(10,000 characters)" in long and len(long) < 5000
+    assert printable("größer als 名") == "größer als 名"

@@ -17,7 +17,7 @@ from intravariance.dataset.store import Dataset, Record
 from intravariance.errors import InputError, IntegrityError
 from intravariance.exchange.exporting.parts import digest_and_metadata
 from intravariance.exchange.exporting.tree_card import README, tree_card
-from intravariance.exchange.layouts import WRITERS
+from intravariance.exchange.layouts import AddedLayout, layout_writer
 from intravariance.exchange.layouts.entries import (
     EXPORT_RECORD,
     Entry,
@@ -84,6 +84,8 @@ def write_tree(
     digest, metadata = digest_and_metadata(dataset)
     terms = terms_of(dataset_card(dataset.path))
     about = metadata | {"content_digest": digest, "holds": holds}
+    if isinstance(layout, AddedLayout):
+        about["written_by"] = layout.extension.identity
     if digest != dataset.digest:
         about["part_of"] = dataset.digest
     with new_folder(out, EXPORT_RECORD, force) as folder:
@@ -120,7 +122,7 @@ def _content(task: _Task) -> dict[str, bytes]:
     sample = task.record.load()
     if sample.digest != task.record.digest:
         raise IntegrityError(f"{task.record.path}: {sample.id} is damaged; see `iv verify`")
-    return WRITERS[task.layout].content(sample, task.entry, task.options)
+    return layout_writer(task.layout).content(sample, task.entry, task.options)
 
 
 def _side_file(records: Sequence[Record], entries: Sequence[Entry]) -> bytes:

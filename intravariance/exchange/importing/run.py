@@ -51,10 +51,16 @@ from intravariance.exchange.importing.sample import (
     make_shard,
     measure_extent,
 )
-from intravariance.exchange.layouts import READERS, detect_layout, find_scans
+from intravariance.exchange.layouts import (
+    PARQUET_LAYOUT,
+    READERS,
+    AddedLayout,
+    detect_layout,
+    find_scans,
+    layout_reader,
+)
 from intravariance.exchange.layouts.scan import shown_problems
 from intravariance.exchange.parquet.reading import is_parquet_export, restore_dataset
-from intravariance.exchange.parquet.writing import PARQUET_LAYOUT
 from intravariance.executors import Executor, run_all
 from intravariance.files.atomic import check_target, write_whole
 from intravariance.progress import say
@@ -69,8 +75,8 @@ OUR_FRAME = (0.6, 1.4)
 
 @dataclass(frozen=True)
 class ImportSettings:
-    """layout : a key of `READERS`, or "auto". path : a folder or .zip file. name : of the file's
-    specification, "" for the folder's. skip_bad : leave out clouds that cannot be used.
+    """layout : what `layout_reader` knows, or "auto". path : a folder or .zip file. name : of the
+    file's specification, "" for the folder's. skip_bad : leave out clouds that cannot be used.
     normalise : "none" keeps all coordinates. follow_links : also those that lead out of `path`."""
 
     layout: str
@@ -157,16 +163,15 @@ def no_use(*options: str) -> InputError:
 def plan_import(settings: ImportSettings) -> ImportPlan:
     """List a tree and give its scans their names. Raises as `find_scans` does."""
     layout = settings.layout
-    names = ", ".join((*READERS, PARQUET_LAYOUT))
-    if layout not in ("auto", *READERS):
-        raise InputError(f"layout {layout}: expected one of auto, {names}")
     if layout == "auto":
         layout = detect_layout(settings.path, settings.follow_links) or ""
         if not layout:
+            names = ", ".join((*READERS, PARQUET_LAYOUT))
             raise InputError(
                 f"{settings.path}: no layout is recognised, as it holds no point cloud; name one "
                 f"of {names}"
             )
+    reader = layout_reader(layout)
     problems: list[str] = []
     skipped = problems if settings.skip_bad else None
     scans = find_scans(layout, settings.path, skipped, settings.follow_links)
@@ -200,6 +205,11 @@ def plan_import(settings: ImportSettings) -> ImportPlan:
             "pose": "as given",
             "noise_sigma": 0.0,
             "imported": imported | ({"renamed": renamed} if renamed else {}),
+            **(
+                {"extensions": [reader.extension.identity]}
+                if isinstance(reader, AddedLayout)
+                else {}
+            ),
         },
         normalise=settings.normalise,
         skipped=dict(file_and_reason(problem, settings.path) for problem in problems),

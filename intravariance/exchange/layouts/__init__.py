@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from intravariance.cloud_files import PointCloud
 from intravariance.errors import InputError
 from intravariance.exchange.layouts import (
     anomaly_shapenet,
@@ -18,21 +19,41 @@ from intravariance.exchange.layouts import (
     mvtec_like,
     real3d_ad,
 )
-from intravariance.exchange.layouts.entries import CONTENTS, ExportOptions, LayoutWriter
-from intravariance.exchange.layouts.scan import LayoutReader, Scan
+from intravariance.exchange.layouts.added import AddedLayout
+from intravariance.exchange.layouts.entries import (
+    CONTENTS,
+    PARQUET_LAYOUT,
+    Entry,
+    ExportOptions,
+    LayoutWriter,
+    Numbers,
+    Rules,
+)
+from intravariance.exchange.layouts.scan import LayoutReader, Scan, check_problems
 from intravariance.exchange.layouts.side_file import with_side_file
+from intravariance.extensions import added, find
 from intravariance.files.trees import Tree, open_tree
 
 __all__ = [
     "CONTENTS",
+    "PARQUET_LAYOUT",
     "READERS",
     "WRITERS",
+    "AddedLayout",
+    "Entry",
     "ExportOptions",
     "LayoutReader",
     "LayoutWriter",
+    "Numbers",
+    "PointCloud",
+    "Rules",
     "Scan",
+    "added_layouts",
+    "check_problems",
     "detect_layout",
     "find_scans",
+    "layout_reader",
+    "layout_writer",
 ]
 
 # In the order in which they are tried: any folder with clouds is a "folder".
@@ -49,6 +70,8 @@ WRITERS: dict[str, LayoutWriter] = {
     mvtec_like.LAYOUT_NAME: mvtec_like,
 }
 
+_OWN = ("auto", *READERS, *WRITERS, PARQUET_LAYOUT)
+
 _UNPACKERS = {
     ".rar": "unar (7z leaves files of 0 bytes where it does not know the method)",
     ".7z": "7z",
@@ -64,19 +87,40 @@ def find_scans(
 ) -> list[Scan]:
     """List all scans under `root`, a folder or a .zip file.
 
-    They come by class, then training first, then by name. layout : a key of READERS. skipped : what
-    does not fit is left out and added to this list, as "<file>: <reason>". follow_links : also to
-    folders and out of `root`.
+    They come by class, then training first, then by name. layout : a key of READERS, or what an
+    installed package adds. skipped : what does not fit is left out and added to this list, as
+    "<file>: <reason>". follow_links : also to folders and out of `root`.
 
     Raises InputError for an unknown layout, for archives that must be unpacked first, and (without
     `skipped`) with all that does not fit: unknown names, missing ground truth, no scans. In trees
     that `iv export` wrote, `side_file` tells categories and subcategories, and which clouds are
     missing or not the export's.
     """
-    if layout not in READERS:
-        raise InputError(f"layout {layout}: expected one of {', '.join(READERS)}")
+    reader = layout_reader(layout)
     tree = _open(root, follow_links)
-    return with_side_file(READERS[layout].find(tree, root, skipped), tree, skipped)
+    return with_side_file(reader.find(tree, root, skipped), tree, skipped)
+
+
+def layout_reader(layout: str) -> LayoutReader:
+    """Return what reads a layout. Raises InputError where nothing of that name does."""
+    if extension := find("layout", layout, _OWN):
+        return AddedLayout(extension, "find")
+    if layout not in READERS:
+        known = ", ".join((*READERS, PARQUET_LAYOUT, *added_layouts()))
+        raise InputError(f"layout {layout}: expected one of auto, {known}")
+    return READERS[layout]
+
+
+def layout_writer(layout: str) -> LayoutWriter:
+    """Return what writes a layout. Raises InputError where nothing of that name does."""
+    if extension := find("layout", layout, _OWN):
+        return AddedLayout(extension, "plan", "content")
+    return WRITERS[layout]
+
+
+def added_layouts() -> list[str]:
+    """List the layouts that installed packages add, to be read, written or both."""
+    return added("layout", _OWN)
 
 
 def detect_layout(root: Path, follow_links: bool = False) -> str | None:

@@ -40,6 +40,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from annotations.vocabulary import DEFECT_TYPES, NORMAL
+from intravariance.dataset.added_defects import added_defect_names
 from intravariance.dataset.specification import Split
 from intravariance.dataset.store import Record, Sample
 from intravariance.exchange.layouts.class_folders import (
@@ -156,4 +157,5 @@ def _defect(stem: str, split: Split, class_name: str) -> str | None:
         return None
     if split == "train":
         return NORMAL if match["kind"] == TEMPLATE else None
-    return _SPELLINGS.get(match["kind"])
+    known = _SPELLINGS | {name: name for name in added_defect_names()}
+    return known.get(match["kind"])

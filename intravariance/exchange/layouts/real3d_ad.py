@@ -39,6 +39,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from annotations.vocabulary import DEFECT_TYPES, NORMAL
+from intravariance.dataset.added_defects import added_defect_names
 from intravariance.dataset.specification import Split
 from intravariance.dataset.store import Record, Sample
 from intravariance.exchange.layouts.class_folders import (
@@ -146,4 +147,5 @@ def _defect(stem: str, split: Split) -> str | None:
         return None
     if match["kind"] == GOOD:
         return NORMAL
-    return match["kind"] if match["kind"] in (*DEFECTS, *DEFECT_TYPES) else None
+    known = (*DEFECTS, *DEFECT_TYPES, *added_defect_names())
+    return match["kind"] if match["kind"] in known else None

@@ -27,9 +27,9 @@ from intravariance.dataset.work_folder import (
     plain_disk_errors,
 )
 from intravariance.errors import InputError, IntegrityError, IVError
-from intravariance.exchange.layouts.entries import EXPORT_RECORD
+from intravariance.exchange.layouts.entries import EXPORT_RECORD, PARQUET_LAYOUT
 from intravariance.exchange.parquet.table import COLUMNS, check_schema, samples_of
-from intravariance.exchange.parquet.writing import PARQUET_LAYOUT, PARQUET_VERSION
+from intravariance.exchange.parquet.writing import PARQUET_VERSION
 from intravariance.files.atomic import check_target
 from intravariance.files.checksums import NAME as CHECKSUMS
 from intravariance.files.checksums import read_checksums, sha256_of
@@ -98,7 +98,7 @@ def read_index(folder: Path) -> dict[str, Any]:
 
 
 def read_samples(folder: Path) -> Iterator[Sample]:
-    """Read all samples of the folder, file by file; one row group is in memory at a time.
+    """Read all samples of the folder, file by file; one sample is in memory at a time.
 
     Raises IntegrityError where a file is damaged, or a sample lies in another's folder.
     """
@@ -171,8 +171,10 @@ def _read_file(path: Path) -> Iterator[Sample]:
             defects = check_schema(file.schema_arrow, str(path))
             for group in range(file.num_row_groups):
                 _check_sizes(file, group, path)
-                rows = file.read_row_group(group, columns=list(COLUMNS))
-                yield from samples_of(rows, defects, str(path))
+                # Row by row: one long value that all rows share is small in the file.
+                rows = file.iter_batches(1, row_groups=[group], columns=list(COLUMNS))
+                for row in rows:
+                    yield from samples_of(pa.Table.from_batches([row]), defects, str(path))
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, OverflowError) as error:
         # Where `datasets` is imported, its types are made from text in the file.
         raise IntegrityError(f"{path}: damaged, or no Parquet file: {error}") from error

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from annotations.vocabulary import NORMAL, in_order
 from intravariance.dataset.schema import Sample, canonical_json, check_sample
 from intravariance.dataset.store import Dataset
-from intravariance.errors import IntegrityError
+from intravariance.errors import InputError, IntegrityError, shortened
 from intravariance.geometry.mesh import Mesh
 
 if TYPE_CHECKING:
@@ -179,8 +179,8 @@ def _sample(
         )
         check_sample(sample)
         digest = sample.digest
-    except (TypeError, ValueError, RecursionError) as error:
-        raise IntegrityError(f"{where}: a damaged row: {error}") from error
+    except (TypeError, ValueError, RecursionError, InputError) as error:
+        raise IntegrityError(f"{where}: a damaged row: {shortened(str(error))}") from error
     if digest != row["digest"]:
         raise IntegrityError(f"{where}: it does not have the digest recorded")
     return sample

@@ -26,7 +26,7 @@ from intravariance.dataset.store import Dataset, Record
 from intravariance.errors import IntegrityError
 from intravariance.exchange.exporting.parts import digest_and_metadata
 from intravariance.exchange.exporting.tree import Written
-from intravariance.exchange.layouts.entries import EXPORT_RECORD
+from intravariance.exchange.layouts.entries import EXPORT_RECORD, PARQUET_LAYOUT
 from intravariance.exchange.parquet.card import parquet_card
 from intravariance.exchange.parquet.croissant import croissant_for_parquet
 from intravariance.exchange.parquet.table import ARRAYS, defect_names, schema, table
@@ -38,7 +38,6 @@ from intravariance.progress import say, track
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
-PARQUET_LAYOUT = "hf-parquet"
 PARQUET_VERSION = 1
 # Where the tree has each of `CONTENTS`: columns.
 HOLDS = {

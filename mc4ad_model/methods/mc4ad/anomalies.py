@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from intravariance.errors import InputError
 from mc4ad_model.methods.mc4ad.anomaly_families import deform_by_family
-from mc4ad_model.methods.mc4ad.configuration import AnomalyConfig, PatchGenerator
+from mc4ad_model.methods.mc4ad.configuration import AnomalyConfig
+from mc4ad_model.pseudo_anomalies.added import added_displacement
 
 Vectors = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -114,6 +115,8 @@ def deform(
         )
     if config.generator == "af3ad":
         return deform_by_family(points, normals, config, rng)
+    if config.generator not in GENERATORS:
+        return added_displacement(config.generator, points, normals, rng)
     chosen = np.sort(rng.choice(config.candidates, size=config.deformed, replace=False))
     # later patches change nothing in these: they are never cut
     patches = partition(points, config.patches, rng, count=int(chosen[-1]) + 1)
@@ -209,7 +212,7 @@ def norm_as_signed(points: Vectors, normals: Vectors, centre: Vectors, draw: Dra
     return draw.sign * draw.magnitude * profile[:, None] * normals
 
 
-GENERATORS: dict[PatchGenerator, Callable[[Vectors, Vectors, Vectors, Draw], Vectors]] = {
+GENERATORS: dict[str, Callable[[Vectors, Vectors, Vectors, Draw], Vectors]] = {
     "da_gen_paper": da_gen_paper,
     "da_gen_radial": da_gen_radial,
     "da_gen_released": da_gen_released,

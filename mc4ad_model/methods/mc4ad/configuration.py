@@ -20,6 +20,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as validated
 
 from intravariance.errors import InputError
+from intravariance.extensions import Extension
 from mc4ad_model.methods.mc4ad.architectures import NetworkConfig
 from mc4ad_model.methods.method import Aggregation, ObjectRule
 from mc4ad_model.methods.settings import (
@@ -32,15 +33,11 @@ from mc4ad_model.methods.settings import (
     parse_change,
     read_section,
 )
+from mc4ad_model.pseudo_anomalies.added import added_extension
 from mc4ad_model.pseudo_anomalies.mixture import MixtureConfig
+from mc4ad_model.pseudo_anomalies.names import GENERATOR_NAMES, added_names
 
 Range = tuple[Weight, Weight]
-
-PatchGenerator = Literal[
-    "da_gen_paper", "da_gen_radial", "da_gen_released", "da_gen_prerelease", "norm_as",
-    "norm_as_signed",
-]  # fmt: skip
-GeneratorName = Literal[PatchGenerator, "af3ad"]
 
 
 @validated(frozen=True, config=STRICT)
@@ -54,7 +51,8 @@ class AnomalyConfig:
         "da_gen_released" and "da_gen_prerelease": the two states of the authors' code; "norm_as"
         and "norm_as_signed": PO3AD's, with the normal's absolute value as in its code or without;
         "af3ad": AF3AD's families of shapes (module `anomaly_families`), which are not cut from
-        patches, and of which magnitude, radius and deformed alone are asked for.
+        patches, and of which magnitude, radius and deformed alone are asked for. Or the name of a
+        pseudo-anomaly that an installed package adds, which none of the other fields concerns.
     patches
         Number G of patches that a cloud is cut into (paper A.1: 64).
     candidates
@@ -76,7 +74,7 @@ class AnomalyConfig:
         arguments in the released code are, instead of once for each patch (paper).
     """
 
-    generator: GeneratorName = "da_gen_released"
+    generator: str = "da_gen_released"
     patches: Count = 64
     candidates: Count = 32
     deformed: Count = 1
@@ -88,6 +86,11 @@ class AnomalyConfig:
     frozen: bool = False
 
     def __post_init__(self) -> None:
+        if self.generator not in GENERATOR_NAMES:
+            if self.generator not in (known := added_names()):
+                expected = ", ".join((*GENERATOR_NAMES, *known))
+                raise ValueError(f"generator = {self.generator!r}: expected one of {expected}")
+            added_extension(self.generator)  # not of two packages
         for name in ("magnitude", "normal_share", "attenuation", "elongation", "radius"):
             low, high = getattr(self, name)
             if low > high:
@@ -337,6 +340,14 @@ class RunConfig(Settings):
     def learn_from(self) -> tuple[str, ...]:
         """Categories that a network learns from; where there are none, the run's own alone."""
         return self.data.learn_from
+
+    @property
+    def extensions(self) -> tuple[Extension, ...]:
+        """The pseudo-anomalies of installed packages that are learnt from."""
+        if self.network.input == "deviation":
+            return tuple(map(added_extension, self.mixture.added))
+        own = self.anomalies.generator in GENERATOR_NAMES
+        return () if own else (added_extension(self.anomalies.generator),)
 
     @property
     def aggregation(self) -> Aggregation:

@@ -33,6 +33,7 @@ from mc4ad_model.methods.saved_files import load_arrays, reading, save_arrays, w
 from mc4ad_model.methods.settings import Settings
 from mc4ad_model.methods.template_deviations import check_templates
 from mc4ad_model.methods.templates import Templates, check_scale, registration_points
+from mc4ad_model.pseudo_anomalies.added import check_added
 from mc4ad_model.registration.poses import DEFAULT_NOISE, Registration, saved_noise
 
 if TYPE_CHECKING:
@@ -97,6 +98,10 @@ class MC4AD:
         else:
             self._check_surfaces(templates)
         learnt = [t for one in templates.learn_from or (templates,) for t in one.templates]
+        names = [extension.name for extension in self.settings.extensions]
+        for template in learnt:
+            surface = template.points.astype(np.float64), template.normals.astype(np.float64)
+            check_added(names, *surface)
         training.steps_per_epoch(
             len(learnt) * self.settings.training.repeats,
             self.settings.training,

@@ -10,6 +10,7 @@ import numpy as np
 import point_cloud_utils
 import pytest
 
+import intravariance.building.blender
 from intravariance.building.blender import BlenderCrash, BlenderWorker, ImpossibleDefect
 from intravariance.building.plan import SampleJob
 from intravariance.building.sample import SampleSettings, make_sample
@@ -105,6 +106,15 @@ def test_a_worker_that_stops_listening_is_restarted(cone):
         assert worker.restarts == 1
 
 
+def test_a_worker_that_is_stopped_is_restarted_long_before_its_patience_ends(monkeypatch):
+    monkeypatch.setattr(intravariance.building.blender, "LOOK_AFTER", 0.2)
+    with BlenderWorker(patience=10_000) as worker:
+        worker.versions()
+        os.kill(worker._process.pid, signal.SIGSTOP)
+        assert worker.versions()["blender"].startswith("4.5")
+        assert worker.restarts == 1
+
+
 def test_an_impossible_defect_says_why(blender):
     tiny = to_unit_sphere(mesh_from_arrays(TETRAHEDRON, TETRAHEDRON_FACES))
     with pytest.raises(ImpossibleDefect, match="no hole after 100 attempts: "):
@@ -141,6 +151,29 @@ def program(path, text):
 def test_a_blender_that_cannot_start_says_what_to_install(tmp_path, output, message):
     broken = program(tmp_path / "blender", f'#!/bin/sh\necho "{output}" >&2\nexit 1\n')
     with BlenderWorker(broken) as worker, pytest.raises(BackendUnavailable, match=message):
+        worker.versions()
+
+
+def test_a_blender_that_is_killed_while_it_starts_is_started_again(tmp_path, needs_blender):
+    text = f"""#!{sys.executable}
+import os, pathlib, runpy, signal, sys
+marker = pathlib.Path({str(tmp_path / "marker")!r})
+if not marker.exists():
+    marker.touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+runpy.run_path(sys.argv[sys.argv.index("--python") + 1], run_name="__main__")
+"""
+    with BlenderWorker(program(tmp_path / "blender", text)) as worker:
+        assert worker.versions()["blender"].startswith("4.5")
+        assert worker.restarts == 1
+
+
+def test_a_blender_that_is_always_killed_is_a_crash(tmp_path):
+    killed = program(tmp_path / "blender", "#!/bin/sh\nkill -KILL $$\n")
+    with (
+        BlenderWorker(killed) as worker,
+        pytest.raises(BlenderCrash, match=r"failed 3 times .it was killed while it started"),
+    ):
         worker.versions()
 
 

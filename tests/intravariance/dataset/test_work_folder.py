@@ -90,3 +90,10 @@ def test_a_damaged_record_is_a_build_of_other_settings(tmp_path: Path) -> None:
             with pytest.raises(InputError, match="unfinished build of"):
                 claim(partial, {}, tmp_path / "f.h5", False)
             claim(partial, {}, tmp_path / "f.h5", True)
+
+
+def test_the_folder_of_a_link_is_beside_what_the_link_means(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "f.h5").symlink_to(tmp_path / "disk/f.h5")
+    with locked_folder(tmp_path / "f.h5") as partial:
+        assert partial == tmp_path / "disk/f.h5.partial"

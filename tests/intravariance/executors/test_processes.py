@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from intravariance.errors import InputError, IVError
-from intravariance.executors.processes import WINDOW, ProcessExecutor
+from intravariance.executors import processes
+from intravariance.executors.processes import WINDOW, ProcessExecutor, is_stopped
 from tests import ROOT
 
 
@@ -24,6 +25,13 @@ def crash_once(marker: Path) -> str:
         marker.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return "survived"
+
+
+def stop_once(marker: Path) -> str:
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return "went on"
 
 
 def crash_always(_: int) -> None:
@@ -46,6 +54,26 @@ def test_tasks_of_a_killed_worker_are_done_again(tmp_path):
         assert dict(executor.run(crash_once, [tmp_path / "marker"])) == {
             tmp_path / "marker": "survived"
         }
+
+
+def test_a_stopped_worker_is_named_and_replaced(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(processes, "LOOK_AFTER", 0.2)
+    with ProcessExecutor(1) as executor:
+        found = dict(executor.run(stop_once, [tmp_path / "marker"]))
+    assert found == {tmp_path / "marker": "went on"}
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "was stopped from outside" in line and "kill -CONT" in line
+
+
+def test_whether_a_process_is_stopped():
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        assert not is_stopped(process.pid)
+        os.kill(process.pid, signal.SIGSTOP)
+        _wait_until(lambda: is_stopped(process.pid))
+        os.kill(process.pid, signal.SIGCONT)
+        _wait_until(lambda: not is_stopped(process.pid))
+        process.kill()
+    assert not is_stopped(process.pid)
 
 
 def test_tasks_are_taken_as_they_are_needed():

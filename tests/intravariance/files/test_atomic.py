@@ -94,3 +94,23 @@ def test_targets_that_are_refused(
     with pytest.raises(InputError, match=message):
         write_file(out, b"after")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_link_stays_and_its_target_is_written(exists: bool, tmp_path: Path) -> None:
+    disk, link = tmp_path / "disk", tmp_path / "link"
+    disk.mkdir()
+    link.symlink_to(disk / "a")
+    if exists:
+        (disk / "a").write_text("before")
+        with pytest.raises(InputError, match="exists"):
+            write_file(link, b"after")
+    write_file(link, b"after", force=exists)
+    assert link.is_symlink() and (disk / "a").read_text() == "after"
+    assert [path.name for path in disk.iterdir()] == ["a"]
+
+
+def test_a_link_into_a_folder_that_is_gone_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "gone" / "a")
+    with pytest.raises(InputError, match="expected a file name in an existing folder"):
+        write_file(tmp_path / "link", b"after")

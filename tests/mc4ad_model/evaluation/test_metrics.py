@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -313,3 +316,17 @@ def test_mean_ranks_add_up(methods: int, categories: int, seed: int) -> None:
 def test_a_table_with_a_gap_has_no_mean_rank() -> None:
     with pytest.raises(InputError, match="1 missing"):
         metrics.mean_rank([[0.5, np.nan]])
+
+
+def test_metrics_need_no_torch() -> None:
+    script = (
+        "import sys\n"
+        "from mc4ad_model import au_pro, auroc, average_precision, end_point_error\n"
+        "print(auroc([0, 0, 1], [1, 2, 3]), average_precision([0, 1], [0, 1]),"
+        " au_pro([0, 0, 1], [1, 2, 3]), end_point_error([[0, 0, 3]], [[0, 4, 0]]),"
+        " 'torch' in sys.modules)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert found.stdout.split() == ["1.0", "1.0", "1.0", "5.0", "False"], found.stderr

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +16,12 @@ pytest.importorskip("torch", reason="torch is not installed: pip install '.[mode
 from intravariance.errors import InputError
 from intravariance.geometry.sampling import sample_surface
 from intravariance.seeds import generator, seed_of
-from mc4ad_model import methods
 from mc4ad_model.methods import METHODS, method_class, method_names
 from mc4ad_model.methods.controls import Constant
 from mc4ad_model.methods.method import FittedOn, Method
 from mc4ad_model.methods.registered_distance import DistanceSettings, RegisteredDistance
 from tests.encoders import encoder_settings
+from tests.extensions import package
 from tests.runs import cpu, tiny, toys
 from tests.samples import product
 
@@ -114,17 +113,14 @@ def test_settings_that_a_method_does_not_have(name, preset, changes, named) -> N
 
 
 def test_an_installed_package_adds_a_method_and_replaces_none(
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    group = "intravariance.methods"
-    added = [
-        EntryPoint("mine", "mc4ad_model.methods.controls:Constant", group),
-        EntryPoint("mc4ad", "mc4ad_model.methods.controls:Constant", group),
-    ]
-    monkeypatch.setattr(methods, "entry_points", lambda group: added)
+    entries = dict.fromkeys(("mine", "mc4ad"), "mc4ad_model.methods.controls:Constant")
+    monkeypatch.syspath_prepend(package(tmp_path, "intravariance.methods", entries))
     assert method_names() == [*METHODS, "mine"]
     assert method_class("mine") is Constant
-    assert method_class("mc4ad") is not Constant
+    with pytest.raises(InputError, match=r"'mc4ad' of the package more-methods 1.5.*rename it"):
+        method_class("mc4ad")
     with pytest.raises(InputError, match=r"method 'yours': expected one of mc4ad, .*mine"):
         method_class("yours")
 

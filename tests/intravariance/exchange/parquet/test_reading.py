@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,28 @@ def test_a_file_that_is_no_parquet_file(folder: Path, tmp_path: Path) -> None:
         write_checksums(tmp_path)
         with pytest.raises(IntegrityError, match="damaged, or no Parquet file"):
             list(read_samples(tmp_path))
+
+
+def test_one_long_text_that_many_rows_share_is_not_made_for_each(
+    folder: Path, tmp_path: Path
+) -> None:
+    name = "data/brick/train-00000-of-00001.parquet"
+    rows = pq.read_table(folder / name)
+    first = rows.slice(0, 1)
+    place = rows.schema.get_field_index("subcategory")
+    many = pa.concat_tables([first] * 300).set_column(
+        place, rows.schema.field(place), pa.array(["x" * 2_000_000] * 300)
+    )
+    (tmp_path / name).parent.mkdir(parents=True)
+    pq.write_table(many, tmp_path / name, row_group_size=300, compression="zstd")
+    write_checksums(tmp_path)
+    tracemalloc.start()
+    try:
+        with pytest.raises(IntegrityError, match=r"a damaged row: .*characters"):
+            list(read_samples(tmp_path))
+        assert tracemalloc.get_traced_memory()[1] < 50 * 2**20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_changed_index_is_found(folder: Path, tmp_path: Path) -> None:
