@@ -11,10 +11,8 @@ from intravariance.commands import options as common
 from intravariance.progress import say
 from mc4ad_model.commands import options
 from mc4ad_model.machine.device import Machine
-from mc4ad_model.serving.app import Limits, make_app
 from mc4ad_model.serving.desk import Desk
 from mc4ad_model.serving.live_page import live_page
-from mc4ad_model.serving.server import address_of, listen, local_names, serve
 from mc4ad_model.serving.worker import Opening, Worker
 
 
@@ -59,21 +57,24 @@ def serve_command(
     POST /score takes a cloud and gives its scores as JSON or PLY; / is a page to drop scans on;
     /health and /metrics tell how the service is. Ends at Ctrl-C or SIGTERM, with code 0.
     """
+    from mc4ad_model.serving import app as service  # noqa: PLC0415 - weight
+    from mc4ad_model.serving import server as http  # noqa: PLC0415 - weight
+
     opening = Opening(run, category, false_alarms, length, machine)
-    server = listen(host, port)
+    listening = http.listen(host, port)
     workers = [Worker(opening, jobs) for _ in range(jobs)]
     desk = Desk(workers, queue, timeout)
     try:
         say("starting", machine.quiet)
         found = {worker.start() for worker in workers}.pop()
-        names = local_names(server, host)
-        limits = Limits(max_mb * 10**6, max_points, timeout)
-        app = make_app(desk, limits, live_page(found), {"category": found}, names)
+        names = http.local_names(listening, host)
+        limits = service.Limits(max_mb * 10**6, max_points, timeout)
+        app = service.make_app(desk, limits, live_page(found), {"category": found}, names)
         if names is None:
             say(f"note: without authentication, for everybody who reaches {host}")
-        click.echo(f"{found}: {address_of(server)}")
-        serve(app, server, timeout)
+        click.echo(f"{found}: {http.address_of(listening)}")
+        http.serve(app, listening, timeout)
     finally:
         desk.close()
-        server.close()
+        listening.close()
     say("stopped", machine.quiet)

@@ -16,6 +16,7 @@ from intravariance.errors import InputError
 from intravariance.exchange.layouts.folder import is_cloud
 from intravariance.files.trees import FolderTree
 from intravariance.progress import say
+from mc4ad_model.prediction.clouds import shown_name
 
 SETTLED = 2.0
 
@@ -55,14 +56,18 @@ class Arrivals:
         self.left_out = []
         for name in self._names():
             if not is_cloud(name):
-                self.left_out.append(name)
+                self.left_out.append(shown_name(name))
                 continue
             try:
                 status = os.stat(name)
             except OSError:  # it went away
                 continue
             state = State(status.st_size, status.st_mtime_ns)
-            if name in self._known and name not in self._seen and state.modified <= self._since:
+            if (
+                shown_name(name) in self._known
+                and name not in self._seen
+                and state.modified <= self._since
+            ):
                 self._given[name] = state
             if self._seen.get(name, (None, 0.0))[0] != state:
                 self._seen[name] = state, now

@@ -101,7 +101,12 @@ def checked(points: Points) -> Points:
 
 def file_cloud(name: str) -> NamedCloud:
     """Return the cloud in a file, to be read when its turn comes."""
-    return NamedCloud(name, partial(_read, Path(name)))
+    return NamedCloud(shown_name(name), partial(_read, Path(name)))
+
+
+def shown_name(name: str) -> str:
+    """Return a file's name as text that can be written: bytes that are no UTF-8 become a mark."""
+    return os.fsencode(name).decode("utf-8", errors="replace")
 
 
 def _place(name: str) -> str:
@@ -141,6 +146,7 @@ def _of_folder(path: Path) -> tuple[list[NamedCloud], list[str]]:
     clouds = [path / name for name in names if is_cloud(name)]
     rest = [str(path / name) for name in names if not is_cloud(name)]
     rest += [f"{path}/{link} (a link out of the folder)" for link in tree.links_left_out("")]
+    rest = [*map(shown_name, rest)]
     if not clouds:
         raise InputError(f"{path}: holds no cloud ({' '.join(SUFFIXES)}); {len(rest)} other files")
     return [file_cloud(str(cloud)) for cloud in clouds], rest

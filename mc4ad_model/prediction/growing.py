@@ -65,7 +65,7 @@ class GrowingResults:
         else:
             (out / CLOUDS).mkdir(parents=True, exist_ok=True)
             write_whole(out / JSON_FILE, as_json(self.content))  # tells whose folder this is
-            write_whole(out / CSV_FILE, csv_table(ROW_NAMES, []).encode())
+            self._write_table()
         (out / NAME).unlink(missing_ok=True)
 
     def add(self, prediction: ScanPrediction) -> PredictedRow:
@@ -91,6 +91,10 @@ class GrowingResults:
         write_whole(self.out / JSON_FILE, as_json(self.content))
         self.stale = False
 
+    def _write_table(self) -> None:
+        table = csv_table(ROW_NAMES, [row.cells() for row in self.rows])
+        write_whole(self.out / CSV_FILE, table.encode())
+
     def _continue(self) -> None:
         """Take up what an earlier watch left."""
         before = read_json(self.out / JSON_FILE, PREDICTIONS_FORMAT)
@@ -102,11 +106,12 @@ class GrowingResults:
                 f"--out {self.out}: is of another run, or of other options "
                 f"({', '.join(different)}). Choose another name."
             )
+        if not (self.out / CSV_FILE).exists():  # killed as it began
+            self._write_table()
         self.since = (self.out / CSV_FILE).stat().st_mtime_ns
         self.rows, whole = _read_table(self.out / CSV_FILE)
         if not whole:
-            cells = [row.cells() for row in self.rows]
-            write_whole(self.out / CSV_FILE, csv_table(ROW_NAMES, cells).encode())
+            self._write_table()
         scored = sorted((r for r in self.rows if r.cloud), key=lambda r: -(r.object_score or 0))
         for row in scored[: self.worst.count]:
             if (prediction := _read_cloud(self.out, row)) is not None:

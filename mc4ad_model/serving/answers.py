@@ -26,6 +26,7 @@ from mc4ad_model.prediction.worst import thinned
 
 Format = Literal["json", "ply", "view"]
 KINDS = tuple(suffix.removeprefix(".") for suffix in SUFFIXES)
+Body = bytes | bytearray  # of a request
 _NAME = "upload"
 
 

@@ -28,7 +28,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
-from mc4ad_model.serving.answers import KINDS, Answer, Job, refusal
+from mc4ad_model.serving.answers import KINDS, Answer, Body, Job, refusal
 from mc4ad_model.serving.desk import Desk
 from mc4ad_model.serving.guard import Guard
 from mc4ad_model.serving.metrics import TEXT, Metrics
@@ -131,7 +131,7 @@ def _accepted(header: str) -> Literal["json", "ply"]:
     return "ply" if types & set(_PLY_TYPES) and "application/json" not in types else "json"
 
 
-async def _received(request: Request, kind: str | None, limits: Limits) -> tuple[bytes, str]:
+async def _received(request: Request, kind: str | None, limits: Limits) -> tuple[Body, str]:
     """Return the bytes of a cloud's file and its kind, or raise Refused."""
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Refused(415, "Content-Encoding: nothing is unpacked here; send the file as it is")
@@ -141,14 +141,15 @@ async def _received(request: Request, kind: str | None, limits: Limits) -> tuple
     most = limits.bytes + (_FRAMING if form else 0)
     try:
         async with asyncio.timeout(limits.seconds):
-            data = await _body(request, most)
+            body = await _body(request, most)
     except TimeoutError:
         reason = f"the upload took longer than {limits.seconds:g} s"
         raise Refused(408, reason, Connection="close") from None
     except ClientDisconnect:
         raise Refused(400, "the upload ended early") from None
+    data: Body = body
     if form:
-        data, name = await _file_of_form(request, data)
+        data, name = await _file_of_form(request, body)
         _, dot, suffix = name.rpartition(".")
         kind = kind or _known(suffix.lower() if dot else "", "the suffix of the file's name")
     if not data:
@@ -162,7 +163,7 @@ def _known(kind: str, what: str) -> str:
     return kind
 
 
-async def _body(request: Request, most: int) -> bytes:
+async def _body(request: Request, most: int) -> bytearray:
     said = request.headers.get("content-length", "")
     too_large = Refused(413, f"more than {most:,} bytes; thin the cloud out, or send it as binary")
     if said.isdigit() and int(said[:20]) > most:
@@ -172,14 +173,14 @@ async def _body(request: Request, most: int) -> bytes:
         data += part
         if len(data) > most:
             raise too_large
-    return bytes(data)
+    return data
 
 
-async def _file_of_form(request: Request, data: bytes) -> tuple[bytes, str]:
+async def _file_of_form(request: Request, body: bytearray) -> tuple[bytes, str]:
     """Return the bytes of the only file of a form, and the name that the client gives it."""
 
     async def receive() -> Message:
-        return {"type": "http.request", "body": data, "more_body": False}
+        return {"type": "http.request", "body": body, "more_body": False}
 
     try:
         async with Request(request.scope, receive).form(max_files=1, max_fields=_FIELDS) as form:

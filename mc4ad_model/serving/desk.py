@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from mc4ad_model.serving.answers import Answer, Job
+from mc4ad_model.serving.answers import Answer, Body, Job
 from mc4ad_model.serving.worker import Worker
 
 
@@ -49,7 +49,7 @@ class Desk:
         finally:
             self.taken -= 1
 
-    async def ask(self, job: Job, data: bytes) -> Answer:
+    async def ask(self, job: Job, data: Body) -> Answer:
         """Return the answer of the next worker that is free.
 
         A client that goes away while a worker scores its cloud does not free that worker earlier.

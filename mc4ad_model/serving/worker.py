@@ -23,7 +23,7 @@ from intravariance.errors import InputError, IVError
 from intravariance.executors.processes import cores, start_worker
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.prediction.detector import open_detector
-from mc4ad_model.serving.answers import Answer, Job, answer, refusal
+from mc4ad_model.serving.answers import Answer, Body, Job, answer, refusal
 
 _START = 300.0  # seconds in which a process has to have its network
 _PATIENCE = 10.0  # seconds in which it has to end
@@ -72,13 +72,15 @@ class Worker:
             The run cannot be used.
         IVError
             The process ended, or took too long.
+        ModuleNotFoundError
+            An extra is not installed.
         """
         threads = str(max(1, cores() // self.jobs))
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # inherited
             os.environ.setdefault(name, threads)
         context = multiprocessing.get_context("spawn")
         here, there = context.Pipe()
-        process = context.Process(target=_work, args=(there, self.opening), daemon=True)
+        process = context.Process(target=_work, args=(there, self.opening))
         process.start()
         there.close()  # so that the end of the process is the end of what it sends
         self._process, self._connection = process, here
@@ -89,12 +91,15 @@ class Worker:
         except (EOFError, OSError):
             self._give_up()
             raise IVError("the worker process ended before it was ready") from None
+        if "missing" in found:
+            self._give_up()
+            raise ModuleNotFoundError(name=found["missing"])
         if "error" in found:
             self._give_up()
             raise InputError(found["error"]) if found["mistake"] else IVError(found["error"])
         return str(found["category"])
 
-    def ask(self, job: Job, data: bytes, seconds: float) -> Answer:
+    def ask(self, job: Job, data: Body, seconds: float) -> Answer:
         """Return the answer; 504 when it takes longer, 500 when the process ends meanwhile."""
         if self._process is None:
             try:
@@ -141,7 +146,10 @@ def _work(connection: Connection, opening: Opening) -> None:
         detector = open_detector(
             opening.run, opening.category, opening.rate, opening.length, opening.machine
         )
-    except (IVError, ModuleNotFoundError) as error:
+    except ModuleNotFoundError as error:
+        connection.send_bytes(json.dumps({"missing": error.name}).encode())
+        return
+    except IVError as error:
         mistake = isinstance(error, InputError)
         connection.send_bytes(json.dumps({"error": str(error), "mistake": mistake}).encode())
         return

@@ -75,7 +75,10 @@ def test_a_command_whose_packages_are_missing_names_the_extra(tmp_path):
 
 
 def test_every_help_is_answered_without_any_extra():
-    extras = ("torch", "safetensors", "sklearn", "open3d", "matplotlib", "k3d", "pyarrow", "bpy")
+    extras = (
+        "torch", "safetensors", "sklearn", "open3d", "matplotlib", "k3d", "pyarrow", "bpy",
+        "fastapi", "starlette", "uvicorn", "python_multipart",
+    )  # fmt: skip
     script = (
         f"import sys\nsys.modules.update(dict.fromkeys({extras}))\n"
         "from intravariance.cli import main\n"

@@ -45,6 +45,20 @@ def test_folders_are_walked_and_what_is_no_cloud_is_named(tmp_path: Path) -> Non
     assert left_out[-1].startswith("link.ply -> ") and "a link out of" in left_out[-1]
 
 
+def test_names_that_are_no_text_can_be_written(tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path)
+    for name in (b"\xff.ply", b"\xfe.jpg"):
+        try:
+            with open(os.path.join(folder, name), "wb") as file:
+                file.write(write_ply(POINTS))
+        except OSError:
+            pytest.skip("this file system takes text alone")
+    found = find_clouds([tmp_path], "ball")
+    assert found.clouds[0].name == f"{tmp_path}/\N{REPLACEMENT CHARACTER}.ply"
+    assert len(found.clouds[0].load()[0]) == 40
+    assert found.left_out == [f"{tmp_path}/\N{REPLACEMENT CHARACTER}.jpg"]
+
+
 def test_a_file_that_is_named_twice_is_taken_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
