@@ -45,11 +45,13 @@ def scratch(surface, rng, severity):
     width = drawn(rng, severity, *WIDTH)
     depth = drawn(rng, severity, *DEPTH)
     path = long_path(surface, rng, length, SHORTEST, most_turning=0.6)
+    if not _long(_one_side(path, NARROWEST * width), NARROWEST * width):  # known before refining
+        raise GeometryError("the scratch would run around the product, or over an edge")
     fine = _refined(surface, path, 0.5 * width * LIP_END + 0.02)
     narrower = 1.0
     while narrower >= NARROWEST:
         line = _one_side(path, narrower * width)
-        if line.arc[-1] >= max(SLENDER * narrower * width, SHORTEST):
+        if _long(line, narrower * width):
             displacement = _groove(fine, line, 0.5 * narrower * width, narrower * depth)
             if _aside(fine, displacement) <= MOST_ASIDE:
                 break
@@ -114,6 +116,10 @@ def _one_side(path, width):
     return replace(
         path, points=path.points[best], normals=path.normals[best], sides=path.sides[best]
     )
+
+
+def _long(line, width):
+    return line.arc[-1] >= max(SLENDER * width, SHORTEST)
 
 
 def _turns(normals, width):
