@@ -6,9 +6,7 @@ An *end* is what lies beyond a rough surface across a random direction: mostly n
 that sticks out of its surroundings, down to a bottom across the way outwards, and between three to
 five rough sides that open upwards: a splinter of a rim, the tip of a handle, a corner. Its outline
 is angular, where that of a bite is round. Fractures have the self-affine roughness of real ones:
-amplitude ~ wavelength ** 0.8, over four octaves. A thing breaks where it is narrow, a peak or a
-neck before a side of the body: up to ENDS directions are drawn, and the first is taken whose end is
-NARROW times as deep as the product is wide where it breaks, or else that with the deepest.
+amplitude ~ wavelength ** 0.8, over four octaves.
 
 What makes it broken (`no_break`): of each part that the break goes through, one connected piece of
 surface went, so that a wall has no window; no handle was added; what went is an end and no whole
@@ -40,7 +38,6 @@ from blender_scripts.shaping.topology import border, change
 from blender_scripts.surface import tangents, unit
 
 EXTENT = (0.08, 0.26)  # share of the extent along the direction: slight, severe
-ENDS, NARROW = 6, 0.45
 DEPTH = (0.06, 0.30)  # of a shard: slight, severe
 FIRST_END = 1 / 3
 ROUGHNESS = (0.020, 0.035)  # standard deviation of the fracture, in radii
@@ -68,7 +65,7 @@ def broken(surface, rng, severity):
     is_end = rng.random() < (severity - FIRST_END) / (1 - FIRST_END)
     noise = rough_noise(rng, 0.8 if is_end else 3 * depth)
     if is_end:
-        direction = _narrowest_end(surface, rng, share)
+        direction = _end(surface, rng)
         s = dot(surface.vertices, direction)
         depth = share * np.ptp(s)
         level = s.max() - depth
@@ -101,33 +98,6 @@ def _end(surface, rng):
         # a corner of the box around the product, seen along the diagonal of a cube
         return unit((signs[:, None] * axes.directions).sum(axis=0))
     return pick_end(surface, rng, tilt=25.0, power=4.0)[0]
-
-
-def _narrowest_end(surface, rng, share):
-    """Draw directions of ends until the end is narrow where it breaks; else the narrowest."""
-    best, narrowest = None, -1.0
-    for _ in range(ENDS):
-        direction = _end(surface, rng)
-        narrow = narrowness(surface, direction, share)
-        if narrow > narrowest:
-            best, narrowest = direction, narrow
-        if narrowest >= NARROW:
-            break
-    return best
-
-
-def narrowness(surface, direction, share):
-    """Return how many times as deep as wide the end is: `share` of the extent along a direction.
-
-    0 where there is no surface at the break.
-    """
-    s = dot(surface.vertices, direction)
-    depth = share * np.ptp(s)
-    near = surface.vertices[np.abs(s - (s.max() - depth)) < SPACING]
-    if len(near) < 3:
-        return 0.0
-    width = max(np.ptp(dot(near, side)) for side in tangents(direction))
-    return float(depth / width)
 
 
 def no_break(surface, result, direction, top=None):

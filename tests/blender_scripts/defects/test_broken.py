@@ -7,13 +7,12 @@ import pytest
 pytest.importorskip("bpy", reason="Blender is not installed: pip install '.[blender]'")
 
 from blender_scripts.defects import make_defect
-from blender_scripts.defects.broken import DEPTH, FIRST_END, NARROW, Shard, narrowness
-from blender_scripts.designs import shapes
+from blender_scripts.defects.broken import DEPTH, FIRST_END, Shard
 from blender_scripts.meshes import closed_problem
 from blender_scripts.shaping.pieces import in_solid
 from blender_scripts.shaping.topology import change
 from blender_scripts.surface import Surface
-from tests.blender_scripts.test_defects import mesh_of, prepared
+from tests.blender_scripts.test_defects import mesh_of
 
 
 def shard(rng, sides):
@@ -67,16 +66,3 @@ def test_a_shard_of_a_wall_takes_its_edge_and_opens_no_window(shape):
         place = np.array(result.parameters["place"])
         away = np.linalg.norm(result.vertices[np.unique(result.faces[result.cut])] - place, axis=1)
         assert away.max() < 6 * result.parameters["depth"]
-
-
-def test_what_breaks_off_is_the_neck_and_not_a_side():
-    body, neck = shapes.box((1.0, 1.0, 1.0)), shapes.box((0.25, 0.25, 1.0), (0, 0, 0.9))
-    mesh = prepared(shapes.union(body, neck))
-    surface, up = Surface(*mesh), np.array([0.0, 0.0, 1.0])
-    assert narrowness(surface, up, 0.25) > NARROW > narrowness(surface, -up, 0.15)
-    assert narrowness(surface, np.array([1.0, 0.0, 0.0]), 0.15) < NARROW
-    ends = 0
-    for seed in range(6):
-        result, _ = make_defect("broken", *mesh, np.random.default_rng(seed), 1.0)
-        ends += result.parameters["direction"][2] > 0.7
-    assert ends >= 5
