@@ -37,7 +37,7 @@ from blender_scripts.surface import unit
 
 DEPARTURE = (0.004, 0.018)
 LEAST_ANGLE, MOST_ANGLE = 1.0, 30.0
-MOST_OF_STOUT = 12.0
+MOST_OF_STOUT = 8.0
 PORTION = (0.20, 0.44)
 PORTIONS, SLENDER = 10, 1.5
 CARRIED = 0.5
