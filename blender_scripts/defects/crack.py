@@ -9,7 +9,10 @@ What makes it a crack (`no_crack`): it is thin and long, its length at least THI
 width of its mouth (what went of the surface, over twice the length where the crack goes through);
 it is jagged, the line along its middle at least JAGGED times as long as the smooth line that it
 follows; it is one: the share WHOLE of what it exposes is connected, so that it does not jump from
-slat to slat; and the product stays in one piece: what the cut leaves loose is a crumb.
+slat to slat; it eats up nothing: along at most the share EATEN of its line does it take more than
+the share MUCH of the material around it, within ABOUT widths in the section across the line, as it
+would along a tube no wider than itself; and the product stays in one piece: what the cut leaves
+loose is a crumb.
 
 Severity 0 .. 1 sets the length LENGTH (at least SHORTEST where the surface is small), the width of
 the mouth, WIDTH, and the depth in solids, DEPTH; one to three branches of 0.25 .. 0.45 of the
@@ -23,6 +26,7 @@ from blender_scripts.portable import cos, norm, power, sin
 from blender_scripts.shaping.cutting import cut_away, tube
 from blender_scripts.shaping.fields import drawn
 from blender_scripts.shaping.paths import STEP, long_path, trace
+from blender_scripts.shaping.pieces import in_solid
 from blender_scripts.shaping.result import listed
 from blender_scripts.shaping.topology import parts, solids
 from blender_scripts.surface import Surface, unit
@@ -32,6 +36,12 @@ WIDTH = (0.030, 0.150)
 DEPTH = (0.04, 0.26)
 SHORTEST = 0.25
 THIN, JAGGED, WHOLE = 5.0, 1.05, 0.9
+EATEN, MUCH, ABOUT = 0.25, 0.4, 3.5
+# Of the section: places in half of a disc of radius 1, (across, down); lines have so many sections.
+SECTIONS = 16
+_TURNS = np.pi * (3 - np.sqrt(5)) * np.arange(160)
+_DISC = np.sqrt((np.arange(160) + 0.5) / 160)[:, None] * np.stack([cos(_TURNS), sin(_TURNS)], 1)
+_PLACES = _DISC[_DISC[:, 1] > 0]
 # Thinner material than this is cracked through.
 THROUGH = 0.14
 # The flanks of a wider crack are no more jagged than those of one of this width.
@@ -83,7 +93,28 @@ def crack(surface, rng, severity):
     sides = 1 + float((depths < THROUGH).mean())
     if reason := no_crack(surface, result, main.arc[-1], sides * total, jagged):
         raise GeometryError(reason)
+    if (lost(surface, result.surface, main, ABOUT * width) > MUCH).mean() > EATEN:
+        raise GeometryError("the crack would eat up what it runs along")
     return result
+
+
+def lost(surface, after, path, reach):
+    """Return the share of the material that went in sections across a path, SECTIONS at most.
+
+    Of each section what lies within `reach` of the line counts, and not above it.
+    """
+    nodes = np.unique(np.linspace(0, len(path.points) - 1, SECTIONS).round().astype(int))
+    across, down = reach * _PLACES.T
+    places = (
+        path.points[nodes, None]
+        + across[:, None] * path.sides[nodes, None]
+        - down[:, None] * path.normals[nodes, None]
+    )
+    was = in_solid(surface, places.reshape(-1, 3))
+    gone = was.copy()
+    gone[was] = ~in_solid(after, places.reshape(-1, 3)[was])
+    was, gone = (item.reshape(len(nodes), -1).sum(axis=1) for item in (was, gone))
+    return gone / np.maximum(was, 1)
 
 
 def no_crack(surface, result, length, total, jagged):

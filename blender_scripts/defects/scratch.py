@@ -5,19 +5,24 @@ The mesh is refined along the line, the surface within half a width of it presse
 next to the groove raised a little. What is less than HEIGHT above or below the line moves fully,
 so the far side of a thin wall does too, and what is FAR from it stays.
 
-A sample that is called scratch has passed `no_scratch`: it is at least SLENDER times as long as
-wide, and the surface wider than it: of what moved at most the share MOST_ASIDE looks ASIDE degrees
-or more away from where it moved, as half of a tube does that is no wider than the groove. The
-topology stays; the general tests are those of `plausibility`.
+A sample that is called scratch has passed `no_scratch`: it lies on one side of the product, so
+that it neither wrings nor girds it: no two places of its line look more than AROUND degrees apart,
+nor two that are a width apart more than EDGE; it is at least SLENDER times as long as wide; and the
+surface is wider than it: of what moved at most the share MOST_ASIDE looks ASIDE degrees or more
+away from where it moved, as the side of a tube does that is no wider than the groove, and the far
+side of an edge. The topology stays; the general tests are those of `plausibility`.
 
 Severity 0 .. 1: length LENGTH (at least SHORTEST where the surface is small), width WIDTH, depth
-DEPTH. Labelled is what moved.
+DEPTH. The line ends where it would leave its side, and on slender products the groove is narrower
+and shallower, by the factor NARROWEST at most. Labelled is what moved.
 """
+
+from dataclasses import replace
 
 import numpy as np
 
 from blender_scripts.meshes import GeometryError, subdivide_long_edges
-from blender_scripts.portable import cos, cross, dot, norm, sin
+from blender_scripts.portable import arccos, cos, cross, dot, norm, sin
 from blender_scripts.shaping.fields import drawn, smooth_step
 from blender_scripts.shaping.paths import STEP, long_path
 from blender_scripts.shaping.result import DISPLACEMENT_THRESHOLD, deformed, listed
@@ -25,7 +30,9 @@ from blender_scripts.surface import Surface, about, inside, unit
 
 LENGTH, WIDTH, DEPTH = (0.60, 1.30), (0.080, 0.150), (0.018, 0.050)
 SHORTEST, SLENDER = 0.35, 4.0
-ASIDE, MOST_ASIDE = 60.0, 0.25
+AROUND, EDGE = 100.0, 40.0
+ASIDE, MOST_ASIDE = 45.0, 0.15
+NARROWER, NARROWEST = 0.8, 0.4
 FINEST = 0.010
 # The raised edge: its height in depths, and where it ends in half widths.
 LIP, LIP_END = 0.25, 2.0
@@ -38,35 +45,95 @@ def scratch(surface, rng, severity):
     width = drawn(rng, severity, *WIDTH)
     depth = drawn(rng, severity, *DEPTH)
     path = long_path(surface, rng, length, SHORTEST, most_turning=0.6)
+    if not _long(_one_side(path, NARROWEST * width), NARROWEST * width):  # known before refining
+        raise GeometryError("the scratch would run around the product, or over an edge")
     fine = _refined(surface, path, 0.5 * width * LIP_END + 0.02)
-    displacement = _groove(fine, path, 0.5 * width, depth)
-    if norm(displacement).max() < 0.5 * depth:
+    narrower = 1.0
+    while narrower >= NARROWEST:
+        line = _one_side(path, narrower * width)
+        if _long(line, narrower * width):
+            displacement = _groove(fine, line, 0.5 * narrower * width, narrower * depth)
+            if _aside(fine, displacement) <= MOST_ASIDE:
+                break
+        narrower = round(narrower * NARROWER, 9)
+    else:
+        raise GeometryError("the surface is too narrow for a scratch")
+    if norm(displacement).max() < 0.5 * narrower * depth:
         raise GeometryError("the scratch misses the surface")
+    around, edge = _turns(line.normals, narrower * width)
     return deformed(
         fine,
         displacement,
         {
-            "start": listed(path.points[0]),
-            "end": listed(path.points[-1]),
-            "length": float(path.arc[-1]),
-            "width": width,
-            "depth": depth,
+            "start": listed(line.points[0]),
+            "end": listed(line.points[-1]),
+            "length": float(line.arc[-1]),
+            "width": narrower * width,
+            "depth": narrower * depth,
+            "around_degrees": around,
+            "edge_degrees": edge,
         },
     )
 
 
 def no_scratch(surface, defect):
     """Say why a deformed `Surface` is no scratch; return "" when it is one."""
-    if defect.parameters["length"] < SLENDER * defect.parameters["width"]:
+    drawn_as, shift = defect.parameters, defect.displacement
+    if drawn_as["around_degrees"] > AROUND + 1e-6:
+        return "the scratch runs around the product"
+    if drawn_as["edge_degrees"] > EDGE + 1e-6:
+        return "the scratch crosses an edge"
+    if drawn_as["length"] < max(SLENDER * drawn_as["width"], SHORTEST):
         return "a groove that short is no scratch"
-    shift = defect.displacement
-    faces = surface.faces[(norm(shift) > DISPLACEMENT_THRESHOLD)[surface.faces].all(axis=1)]
-    before = Surface(surface.vertices - shift, faces)
-    facing = np.abs(dot(before.face_normals, unit(shift[faces[:, 0]])))
-    aside = before.areas[facing < cos(np.radians(ASIDE))].sum()
-    if aside > MOST_ASIDE * before.areas.sum():
+    if _aside(Surface(surface.vertices - shift, surface.faces), shift) > MOST_ASIDE:
         return "the surface is too narrow for the scratch"
     return ""
+
+
+def _aside(surface, shift):
+    """Return the share of what a shift (V, 3) moves that looks away from where it moves."""
+    moved = (norm(shift) > DISPLACEMENT_THRESHOLD)[surface.faces].all(axis=1)
+    if not moved.any():
+        return 1.0
+    facing = np.abs(dot(surface.face_normals[moved], unit(shift[surface.faces[moved, 0]])))
+    area = surface.areas[moved]
+    return float(area[facing < cos(np.radians(ASIDE))].sum() / area.sum())
+
+
+def _one_side(path, width):
+    """Return the longest stretch of the path that keeps AROUND and EDGE for a groove's width."""
+    first = 0
+    best = slice(0, 1)
+    cosines = dot(path.normals[:, None], path.normals)
+    near = _reach(width)
+    for last in range(len(path.points)):
+        while cosines[last, first : last + 1].min() < cos(np.radians(AROUND)) or cosines[
+            last, max(first, last - near) : last + 1
+        ].min() < cos(np.radians(EDGE)):
+            first += 1
+        if last + 1 - first > best.stop - best.start:
+            best = slice(first, last + 1)
+    return replace(
+        path, points=path.points[best], normals=path.normals[best], sides=path.sides[best]
+    )
+
+
+def _long(line, width):
+    return line.arc[-1] >= max(SLENDER * width, SHORTEST)
+
+
+def _turns(normals, width):
+    """Return the greatest angles between two of normals (K, 3), and two a width apart: degrees."""
+    cosines = np.clip(dot(normals[:, None], normals), -1.0, 1.0)
+    steps = np.arange(len(normals))
+    near = np.abs(steps[:, None] - steps) <= _reach(width)
+    around, edge = np.degrees(arccos(np.array([cosines.min(), cosines[near].min()])))
+    return float(around), float(edge)
+
+
+def _reach(width):
+    """Return how many steps of a line are a width."""
+    return max(round(width / STEP), 1)
 
 
 def _refined(surface, path, reach):

@@ -14,6 +14,8 @@ handle, spout or key moves as a whole:
   less than REST of the greatest shift somewhere;
 - it is a surface and no rod: seen along the shift it fills FILLED of the patch (of a wall that
   moves as a whole, FILLED_BY_WALL), each place weighted with its shift;
+- it is one surface, with what is on it in relief: the places that move and can be seen along the
+  shift lie within RELIEF radii of each other along it, so that no valve or stem is carried off;
 - at most HALF_MOVED of the part (a connected piece of the product) moves by more than half of the
   greatest shift.
 
@@ -51,6 +53,7 @@ SHALLOW = 0.22
 PLACES, PATIENCE, SMALLER, SMALLEST = 16, 6, 0.9, 0.4
 SECTORS, REST, HALF_MOVED = 12, 0.2, 0.5
 FILLED, FILLED_BY_WALL = 0.55, 0.75
+RELIEF, FRONT, CARRIED = 1.75, 0.5, 0.2
 # The integral of the weight over a flat patch of radius 1.
 _MIDDLES = (np.arange(200) + 0.5) / 200
 FLAT_PATCH = float(
@@ -81,6 +84,8 @@ def no_swelling(surface, defect):
     filled = _filled(pristine, share, outward, drawn_as["radius"])
     if filled < (FILLED_BY_WALL if drawn_as["whole_wall"] else FILLED):
         return "the surface around the seed is too narrow"
+    if _relief(pristine, share, outward) > RELIEF * drawn_as["radius"]:
+        return "a part that juts out moves"
     piece = components(pristine.edges, len(pristine.vertices))[pristine.faces[:, 0]]
     moved = pristine.mean_of_corners(share) > 0.5
     own = piece == piece[moved.argmax()]
@@ -109,6 +114,17 @@ def _filled(surface, share, direction, radius):
     facing = np.clip(dot(surface.face_normals, direction), 0.0, None)
     seen = (surface.areas * facing * surface.mean_of_corners(share)).sum()
     return float(seen / (FLAT_PATCH * radius * radius))
+
+
+def _relief(surface, share, direction):
+    """Return how far apart along the direction places lie that can be seen from there and move.
+
+    Seen are those of 120 that face the direction, and that move by CARRIED of the greatest shift.
+    """
+    front = dot(surface.face_normals, direction) > FRONT
+    rows = surface.spread(front & (surface.mean_of_corners(share) > CARRIED), 120)
+    seen = rows[~np.isfinite(surface.cast(surface.centres[rows], direction)[0])]
+    return float(np.ptp(dot(surface.centres[seen], direction))) if len(seen) else 0.0
 
 
 @dataclass(frozen=True)

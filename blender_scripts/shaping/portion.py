@@ -64,7 +64,7 @@ def pick_end(surface, rng, tilt, power):
     The direction is that of a main axis, likelier the longer (extent ** power), either way, up to
     `tilt` degrees off.
     """
-    axes = main_axes(surface)
+    axes = surface.kept(main_axes)
     chances = portable.power(axes.extents, power)
     axis = axes.directions[rng.choice(3, p=chances / chances.sum())]
     sideways = tan(np.radians(rng.uniform(0, tilt))) * random_direction(rng)
