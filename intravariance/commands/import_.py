@@ -39,6 +39,12 @@ from intravariance.executors.processes import local_executor
     is_flag=True,
     help="Follow links to folders and out of PATH (never done unasked).",
 )
+@click.option(
+    "--unlabelled",
+    is_flag=True,
+    help="Nothing is known of scans in PATH, scans/, test/ or <category>/scans/: neither whether "
+    "they have a defect nor where.",
+)
 @click.option("--force", is_flag=True, help="Replace an existing file or unfinished import.")
 @options.jobs_option
 @options.json_option
@@ -51,6 +57,7 @@ def import_command(
     normalise: Normalise,
     skip_bad: bool,
     follow_links: bool,
+    unlabelled: bool,
     force: bool,
     jobs: int | None,
     as_json: bool,
@@ -60,11 +67,15 @@ def import_command(
 
     LAYOUT is auto, anomaly-shapenet, real3d-ad, mvtec-3d-ad, hf-parquet or folder. PATH is a folder
     or a .zip file; of hf-parquet a folder, from which the file comes back as it was, so that
-    --name, --normalise, --skip-bad, --follow-links and --jobs do not apply. Everything works on the
-    file that works on a built one: verify, info, preview, train, evaluate. Killed at any moment,
-    the same command carries on; of hf-parquet it begins again.
+    --name, --normalise, --skip-bad, --follow-links, --unlabelled and --jobs do not apply.
+    Everything works on the file that works on a built one: verify, info, preview, train, evaluate.
+    Defective clouds without labels of their points are kept so, and figures of points leave them
+    out; `iv labels` fills them in. Killed at any moment, the same command carries on; of hf-parquet
+    it begins again.
     """
-    settings = ImportSettings(layout, path, name, normalise, skip_bad, quiet, follow_links)
+    settings = ImportSettings(
+        layout, path, name, normalise, skip_bad, quiet, follow_links, unlabelled
+    )
     if jobs not in (None, 1) and restores(settings):
         raise no_use("--jobs")
     try:
@@ -84,11 +95,17 @@ def print_result(result: ImportResult, as_json: bool) -> None:
             "samples": result.specification.total,
             "specification": result.specification.to_dict(),
             "skipped": result.skipped,
+            "unlabelled": result.unlabelled,
         }
         click.echo(json.dumps(content))
         return
     for reason in result.skipped.values():
         click.echo(f"skipped  {reason}", err=True)
+    if result.unlabelled:
+        click.echo(
+            f"{result.unlabelled} samples have no labels of their points: figures of points leave "
+            "them out. Label them with `iv labels export --unlabelled` and `iv labels import`."
+        )
     left_out = f", {len(result.skipped)} skipped" if result.skipped else ""
     path = click.format_filename(result.path)
     click.echo(

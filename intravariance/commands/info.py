@@ -59,6 +59,12 @@ def info_command(file: Path, as_json: bool) -> None:
             f"exported from   source {origin['source']}, seed {origin['seed']}, pose "
             f"{origin['pose']}; content digest {exported['content_digest']}"
         )
+    if count := content["unlabelled"]["points"]:
+        also = f", {content['unlabelled']['objects']} of them not whether they have a defect"
+        click.echo(
+            f"unlabelled      of {count} samples nobody says which points are anomalous"
+            f"{also if content['unlabelled']['objects'] else ''}"
+        )
     if content["labels"]:
         click.echo(f"labels          {in_short(content['labels'])}")
     click.echo(f"seed            {content['seed']}")
@@ -75,8 +81,10 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 
     "table" has a row for each category and a last row "total". "difficulty" has a row for each
     defect: samples of each difficulty, and smallest, median and largest signal-to-noise (None where
-    it is not known); "departure" is from the smallest to the largest, in radii and, where the unit
-    of the base meshes is known, in mm. No rows where the file does not say.
+    it is not known). "unlabelled" counts samples without labels of points, and those among them of
+    which not even the object's label is known. "departure" is from the smallest to the largest, in
+    radii and, where the unit of the base meshes is known, in mm. No rows where the file does not
+    say.
     """
     metadata = dataset.metadata
     identity = metadata["identity"]
@@ -101,6 +109,10 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "imported_noise_sigma": known_noise(imported) if dataset.imported else None,
         "exported_from": imported.get("exported_from"),
         "labels": hand_labels(identity),
+        "unlabelled": {
+            "points": sum(not record.labelled for record in dataset),
+            "objects": sum(not record.object_known for record in dataset),
+        },
         "skipped": metadata.get("skipped", {}).get("count", 0),
         "seed": identity["seed"],
         "software": metadata.get("software", {}),

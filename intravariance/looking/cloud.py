@@ -47,7 +47,7 @@ class LabelledCloud:
     normals
         (N, 3) float32, length 1.
     labels
-        (N,) uint8, 1 = anomalous.
+        (N,) uint8, 1 = anomalous; all 0 where there are none (see labelled).
     displacement
         (N, 3) float32 from the pristine surface, 0 on normal points, NaN on surface that a cut
         exposed; None when nothing is known of it, as of scans.
@@ -55,6 +55,8 @@ class LabelledCloud:
         (N,) float32 of a detector, higher is more anomalous; None without one.
     pristine
         The product without the defect; None where it is unknown.
+    labelled
+        Whether anybody says which points are anomalous.
     """
 
     name: str
@@ -68,6 +70,7 @@ class LabelledCloud:
     displacement: NDArray[np.float32] | None = None
     scores: NDArray[np.float32] | None = None
     pristine: PristineSurface | None = None
+    labelled: bool = True
 
     @property
     def normal(self) -> bool:
@@ -122,10 +125,11 @@ def upright(
         source="dataset",
         points=turned(sample.points - sample.pose[:3, 3]),
         normals=turned(sample.normals),
-        labels=sample.labels,
+        labels=sample.labels if sample.labelled else np.zeros_like(sample.labels),
         displacement=turned(sample.displacement) if _displacement_known(sample) else None,
         scores=scores,
         pristine=pristine,
+        labelled=sample.labelled,
     )
 
 

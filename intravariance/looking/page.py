@@ -175,6 +175,7 @@ def pack_cloud(cloud: LabelledCloud, chosen: NDArray[np.intp]) -> tuple[dict[str
         "points": len(cloud.points),
         "shown": len(chosen),
         "anomalous": int(np.count_nonzero(cloud.labels)),
+        "labelled": cloud.labelled,
         "exposed": int(np.count_nonzero(cloud.exposed)),
         "largest": largest,
         "origin": low.tolist(),

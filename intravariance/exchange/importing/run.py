@@ -25,7 +25,7 @@ from typing import Any, Literal
 from annotations.vocabulary import NORMAL
 from intravariance.dataset.provenance import code_digest, software
 from intravariance.dataset.specification import Category, Specification
-from intravariance.dataset.store import open_dataset
+from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.dataset.work_folder import (
     claim,
     finish,
@@ -71,7 +71,8 @@ OUR_FRAME = (0.6, 1.4)
 class ImportSettings:
     """layout : a key of `READERS`, or "auto". path : a folder or .zip file. name : of the file's
     specification, "" for the folder's. skip_bad : leave out clouds that cannot be used.
-    normalise : "none" keeps all coordinates. follow_links : also those that lead out of `path`."""
+    normalise : "none" keeps all coordinates. follow_links : also those that lead out of `path`.
+    unlabelled : nothing is known of scans whose folder does not tell."""
 
     layout: str
     path: Path
@@ -80,16 +81,19 @@ class ImportSettings:
     skip_bad: bool = False
     quiet: bool = False
     follow_links: bool = False
+    unlabelled: bool = False
 
 
 @dataclass(frozen=True)
 class ImportResult:
-    """path, content digest and specification of the file; skipped : scan or file -> why."""
+    """path, content digest and specification of the file; skipped : scan or file -> why.
+    unlabelled : samples whose points have no labels."""
 
     path: Path
     digest: str
     specification: Specification
     skipped: dict[str, str]
+    unlabelled: int = 0
 
 
 @dataclass(frozen=True)
@@ -138,12 +142,13 @@ def _restored(settings: ImportSettings, out: Path, force: bool) -> ImportResult:
         "--normalise": settings.normalise != "auto",
         "--skip-bad": settings.skip_bad,
         "--follow-links": settings.follow_links,
+        "--unlabelled": settings.unlabelled,
     }
     if given := [option for option, is_given in needless.items() if is_given]:
         raise no_use(*given)
     digest = restore_dataset(settings.path, out, force, settings.quiet)
     with open_dataset(out) as dataset:
-        return ImportResult(out, digest, dataset.specification, {})
+        return ImportResult(out, digest, dataset.specification, {}, _unlabelled(dataset))
 
 
 def no_use(*options: str) -> InputError:
@@ -169,7 +174,8 @@ def plan_import(settings: ImportSettings) -> ImportPlan:
             )
     problems: list[str] = []
     skipped = problems if settings.skip_bad else None
-    scans = find_scans(layout, settings.path, skipped, settings.follow_links)
+    choices = settings.follow_links, settings.unlabelled
+    scans = find_scans(layout, settings.path, skipped, *choices)
     scans = [s for s in scans if not any(p.startswith(f"{s.paths[0]}: ") for p in problems)]
     if not scans:
         raise InputError(f"{settings.path}: no cloud in it can be used:\n" + "\n".join(problems))
@@ -248,7 +254,8 @@ def run_import(
             metadata["skipped"] = record_of(skipped)
         parts = [shards[job.id] for job in chosen]
         digest = finish(partial, parts, metadata, out, failures, force, quiet)
-    return ImportResult(out, digest, specification, skipped)
+    with open_dataset(out) as dataset:
+        return ImportResult(out, digest, specification, skipped, _unlabelled(dataset))
 
 
 def found_specification(
@@ -278,6 +285,10 @@ def found_specification(
     return Specification(plan.name, plan.title, (min(sizes), max(sizes)), tuple(categories))
 
 
+def _unlabelled(dataset: Dataset) -> int:
+    return sum(not record.labelled for record in dataset)
+
+
 def _too_few_points(plan: ImportPlan, points: Sequence[int]) -> str:
     """Return what a collation says of clouds that it kept whole, "" where there are none."""
     few = [count for count in points if count < plan.fewest_points]
@@ -294,7 +305,7 @@ def _state(job: ImportJob) -> str:
     scan, an older file or another frame is taken for it when an import carries on.
     """
     tree = job.scan.tree.path
-    words = [job.scan.id, repr(job.frame), repr(job.treatment)]
+    words = [job.scan.id, job.defect, repr(job.frame), repr(job.treatment)]
     for path in job.scan.paths:
         state = os.stat(tree if tree.is_file() else path)
         words.append(f"{path.name} {state.st_size} {state.st_mtime_ns}")

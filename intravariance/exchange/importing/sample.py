@@ -3,8 +3,8 @@
 
 Coordinates are kept as they are, or a cloud is moved so that its centroid is 0 and divided by a
 length that all clouds of its group share (`ImportFrame`). Labels are those of the cloud. Unless its
-layout holds one, its displacement is 0 on normal points and NaN on labelled ones: how far they were
-moved is unknown.
+layout holds one, its displacement is 0 on normal points and NaN on all others, also where nobody
+says which points are anomalous: how far they were moved is unknown.
 """
 
 from __future__ import annotations
@@ -191,8 +191,10 @@ def _displacement(cloud: PointCloud, notes: list[str]) -> Floats:
     Adds to `notes` when that of the file cannot be used.
     """
     assert cloud.labels is not None
-    labelled = cloud.labels == 1
+    labelled = cloud.labels != 0  # or nobody says whether they are
     given = cloud.displacement
+    if not cloud.labelled:
+        given = None
     if given is not None and not given[~labelled].any() and not np.isinf(given).any():
         return given.astype(np.float64)
     if given is not None:

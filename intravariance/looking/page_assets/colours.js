@@ -50,6 +50,7 @@ function pointColour(cloud, i, view, quantity) {
   }
   if (quantity === null) return PALETTE.normal;
   if (view.marking) {
+    if (!cloud.labelled) return quantity[i] >= view.threshold ? rampColour(1) : PALETTE.normal;
     if (quantity[i] >= view.threshold) return labelled ? PALETTE.hit : PALETTE.false_alarm;
     return labelled ? PALETTE.missed : PALETTE.normal;
   }

@@ -62,6 +62,7 @@ async function decodeCloud(number) {
   const cloud = {
     positions,
     labels,
+    labelled: about.labelled,
     normals,
     shade: shading(normals, count),
     moved: moves && Float64Array.from(moves, (move) => (

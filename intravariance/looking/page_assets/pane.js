@@ -201,7 +201,7 @@ class Pane {
       about.shown < about.points
         ? `${count(about.shown)} of ${count(about.points)} points shown`
         : `${count(about.points)} points`,
-      `${percent(about.anomalous / about.points)} labelled`,
+      about.labelled ? `${percent(about.anomalous / about.points)} labelled` : "points not labelled",
     ];
     if (about.largest !== null && about.largest > 0) {
       figures.push(`moved up to ${number(about.largest)}`);
@@ -220,6 +220,7 @@ class Pane {
   ratesText() {
     if (!this.view.marking) return "";
     const result = rates(this.about, this.cloud, this.view);
+    if (!this.about.labelled) return "Points not labelled: the darkest are above the threshold";
     if (result === null) return `No ${this.view.colouring} known of this cloud`;
     const iou = result.iou === null ? "none" : result.iou.toFixed(3);
     return `True positives ${percent(result.tpr)}, false positives ${percent(result.fpr)}, IoU ${iou}`;
