@@ -52,6 +52,7 @@ def imported_parts(dataset: Dataset) -> dict[str, str]:
         "frames": _frames(imported),
         "made": _made(identity),
         "renamed": _renamed(imported),
+        "meshes": _meshes(records),
         "unlabelled": _unlabelled(records),
         "skipped": _skipped(dataset.metadata.get("skipped")),
         "defect_table": markdown_table(
@@ -179,6 +180,19 @@ def _skipped(record: Mapping[str, Any] | None) -> str:
     more = record["count"] - len(record["scans"])
     rest = f"\n- and {more} more" if more else ""
     return f"{record['count']} clouds were left out, because they cannot be used:\n\n{lines}{rest}"
+
+
+def _meshes(records: Sequence[Record]) -> str:
+    templates = [record for record in records if record.split == "train"]
+    if templates and all(record.has_mesh for record in templates):
+        return (
+            "Each template has a mesh, on which its points\nwere drawn without noise: `iv train` "
+            "learns from it (the track `meshes`), or from the\nstored points (`clouds`)."
+        )
+    return (
+        "There are no meshes: `iv train` learns from the stored points, and says so (the\ntrack "
+        "`clouds`)."
+    )
 
 
 def _unlabelled(records: Sequence[Record]) -> str:

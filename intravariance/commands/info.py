@@ -52,7 +52,8 @@ def info_command(file: Path, as_json: bool) -> None:
         click.echo(f"scan            {sentence}")
     click.echo(f"source          {content['source']}")
     if content["imported"]:
-        click.echo(f"imported        yes; {content['skipped']} clouds left out, no meshes")
+        meshes = f"meshes of {count} templates" if (count := content["meshes"]) else "no meshes"
+        click.echo(f"imported        yes; {content['skipped']} clouds left out, {meshes}")
     if exported := content["exported_from"]:
         origin = exported["origin"]
         click.echo(
@@ -113,6 +114,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
             "points": sum(not record.labelled for record in dataset),
             "objects": sum(not record.object_known for record in dataset),
         },
+        "meshes": sum(record.has_mesh for record in dataset if record.split == "train"),
         "skipped": metadata.get("skipped", {}).get("count", 0),
         "seed": identity["seed"],
         "software": metadata.get("software", {}),

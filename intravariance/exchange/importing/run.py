@@ -36,6 +36,11 @@ from intravariance.dataset.work_folder import (
 )
 from intravariance.errors import InputError
 from intravariance.exchange.importing.exported_from import exported_from
+from intravariance.exchange.importing.mesh_templates import (
+    BY_THE_RULE,
+    MeshTemplates,
+    with_mesh_points,
+)
 from intravariance.exchange.importing.names import name_scans, tree_name, valid_name
 from intravariance.exchange.importing.problems import (
     file_and_reason,
@@ -48,9 +53,10 @@ from intravariance.exchange.importing.sample import (
     CloudExtent,
     ImportFrame,
     ImportJob,
+    cloud_extent,
     make_shard,
-    measure_extent,
 )
+from intravariance.exchange.importing.thinning import KEEP_ALL, Thinning
 from intravariance.exchange.layouts import READERS, detect_layout, find_scans
 from intravariance.exchange.layouts.scan import shown_problems
 from intravariance.exchange.parquet.reading import is_parquet_export, restore_dataset
@@ -72,7 +78,8 @@ class ImportSettings:
     """layout : a key of `READERS`, or "auto". path : a folder or .zip file. name : of the file's
     specification, "" for the folder's. skip_bad : leave out clouds that cannot be used.
     normalise : "none" keeps all coordinates. follow_links : also those that lead out of `path`.
-    unlabelled : nothing is known of scans whose folder does not tell."""
+    unlabelled : nothing is known of scans whose folder does not tell. meshes : what is done with
+    templates that are meshes. thinning : of each scan."""
 
     layout: str
     path: Path
@@ -82,6 +89,8 @@ class ImportSettings:
     quiet: bool = False
     follow_links: bool = False
     unlabelled: bool = False
+    meshes: MeshTemplates = BY_THE_RULE
+    thinning: Thinning = KEEP_ALL
 
 
 @dataclass(frozen=True)
@@ -110,6 +119,7 @@ class ImportPlan:
     normalise: Normalise
     skipped: dict[str, str]
     fewest_points: int = 0
+    meshes: MeshTemplates = BY_THE_RULE
 
 
 def import_dataset(
@@ -143,6 +153,8 @@ def _restored(settings: ImportSettings, out: Path, force: bool) -> ImportResult:
         "--skip-bad": settings.skip_bad,
         "--follow-links": settings.follow_links,
         "--unlabelled": settings.unlabelled,
+        "--mesh-templates, --template-points": settings.meshes != BY_THE_RULE,
+        "--voxel, --max-points": bool(settings.thinning),
     }
     if given := [option for option, is_given in needless.items() if is_given]:
         raise no_use(*given)
@@ -195,11 +207,13 @@ def plan_import(settings: ImportSettings) -> ImportPlan:
         )
     imported: dict[str, Any] = {"layout": layout, "tree": tree, "normalise": settings.normalise}
     imported |= exported_from(scans[0].tree)
+    if settings.thinning:
+        imported["thinning"] = settings.thinning.to_dict()
     return ImportPlan(
         name=valid_name(settings.name or tree, "imported"),
         title=settings.name or tree,
         root=settings.path,
-        jobs=tuple(jobs),
+        jobs=tuple(replace(job, thinning=settings.thinning) for job in jobs),
         identity={
             "source": f"{layout}:{tree}",
             "seed": 0,
@@ -209,6 +223,7 @@ def plan_import(settings: ImportSettings) -> ImportPlan:
         },
         normalise=settings.normalise,
         skipped=dict(file_and_reason(problem, settings.path) for problem in problems),
+        meshes=settings.meshes,
     )
 
 
@@ -224,6 +239,7 @@ def run_import(
     }
     with plain_disk_errors(out), locked_folder(out) as partial:
         claim(partial, settings, out, force, "import")
+        plan = replace(plan, jobs=tuple(with_mesh_points(plan.jobs, plan.meshes, executor, quiet)))
         frames = _frames(plan, executor, skip_bad, quiet, kept(partial))
         its_jobs = [replace(job, frame=frames.get(job.group, ImportFrame())) for job in plan.jobs]
         shards = {job.id: partial / "samples" / f"{job.id}.{_state(job)}.h5" for job in its_jobs}
@@ -255,6 +271,10 @@ def run_import(
         parts = [shards[job.id] for job in chosen]
         digest = finish(partial, parts, metadata, out, failures, force, quiet)
     with open_dataset(out) as dataset:
+        if "thinning" in plan.identity["imported"]:
+            before = sum(r.parameters["imported"]["points"] for r in dataset)
+            after = sum(r.n_points for r in dataset)
+            say(f"thinned: {before:,} points to {after:,}", quiet)
         return ImportResult(out, digest, specification, skipped, _unlabelled(dataset))
 
 
@@ -306,6 +326,7 @@ def _state(job: ImportJob) -> str:
     """
     tree = job.scan.tree.path
     words = [job.scan.id, job.defect, repr(job.frame), repr(job.treatment)]
+    words += [repr(job.thinning), repr(job.mesh_points)]
     for path in job.scan.paths:
         state = os.stat(tree if tree.is_file() else path)
         words.append(f"{path.name} {state.st_size} {state.st_mtime_ns}")
@@ -326,14 +347,14 @@ def _frames(
             for job in plan.jobs
             if job.scan.split == split and job.group not in extents
         }
-        asked = [job.scan for job in scans.values()]
+        asked = list(scans.values())
         label = "sizes of training clouds" if split == "train" else "sizes of test clouds"
         bad: dict[str, str] = {}
-        for scan, result in run_all(executor, measure_extent, asked, label, quiet):
+        for job, result in run_all(executor, cloud_extent, asked, label, quiet):
             if isinstance(result, BadScan):
-                bad[scan.id] = without_root(result.reason, plan.root)
+                bad[job.scan.id] = without_root(result.reason, plan.root)
             else:
-                extents[scans[scan.id].group].append(result)
+                extents[job.group].append(result)
         if bad and not skip_bad:
             raise refusal(bad, len(scans), kept_samples)
     return {group: _frame(extents[group]) for group in groups if extents[group]}

@@ -19,7 +19,8 @@ where the caller says so (`unlabelled`), in
 
     [<category>/]scans/<file>, [<category>/]<file>, [<category>/]test/<file>
 
-A cloud is any file that `intravariance.cloud_files` reads, but no .txt or .csv that is called
+Training files may be meshes, too (`sources.mesh_files`). A cloud is any file that
+`intravariance.cloud_files` reads, but no .txt or .csv that is called
 README, LICENSE, notes or the like (`_OTHER_TEXT`). Its labels lie in it, or beside it as
 `<stem>_labels.txt` or `<stem>_labels.npy` (see `read_labels`); a file beside it counts more, and
 one in `gt`, .txt or .npy, most. Normal clouds need none, and a defective one without any is stored
@@ -51,6 +52,7 @@ from intravariance.exchange.layouts.scan import (
 )
 from intravariance.files.trees import Tree
 from intravariance.names import composed, plain_name
+from intravariance.sources.mesh_files import may_be_mesh
 
 LAYOUT_NAME = "folder"
 _SPELLINGS = dict.fromkeys(("good", "normal", "positive", "ok"), NORMAL) | FOREIGN_SPELLINGS
@@ -107,7 +109,7 @@ def find(
             continue
         scans[stem] = Scan(
             stem, place[0], "", place[1], place[2], name, truth, tree, read_scan, moved,
-            needs_labels=bool(truth),
+            needs_labels=bool(truth), may_be_mesh=place[1] == "train" and may_be_mesh(name),
         )  # fmt: skip
     if not clouds:
         problems.append(f"there are no clouds ({' '.join(SUFFIXES)})")
@@ -139,7 +141,11 @@ def _read_displacement(scan: Scan, count: int) -> NDArray[np.float32]:
 
 def _clouds(names: list[str]) -> list[str]:
     """List the clouds of a tree; where a folder has `xyz` in it, those of that alone."""
-    clouds = [name for name in names if is_cloud(name)]
+    clouds = [
+        name
+        for name in names
+        if is_cloud(name) or ("train" in _folders(name) and may_be_mesh(name))
+    ]
     split = {_folders(name)[:-1] for name in clouds if _folders(name)[-1:] == (_POINTS,)}
     return [
         name

@@ -29,7 +29,8 @@ class Scan:
     the layout has none. defect : "normal", a defect type of the project, or the data set's own
     word in lower case. cloud, truth : names in `tree` of the cloud and of its ground truth ("" for
     none). reader : reads both; labels may be None. displacement : name of a file with that, or "".
-    needs_labels : whether a defective scan without labels of its points is refused.
+    needs_labels : whether a defective scan without labels of its points is refused. may_be_mesh :
+    whether it is a training file whose faces, where it has any, count.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Scan:
     reader: Callable[[Scan], PointCloud]
     displacement: str = ""
     needs_labels: bool = True
+    may_be_mesh: bool = False
 
     @property
     def paths(self) -> tuple[Path, ...]:
