@@ -120,14 +120,13 @@ def assemble_again(
     rows = []
     with new_file(path) as file:
         for record in dataset:
-            parent = file.require_group(f"{record.category}/{record.split}")
             if record.id not in replaced:
-                record.copy_into(parent)
+                record.copy_into(file)
                 rows.append({name: getattr(record, name) for name in of_table})
                 continue
             with open_file(replaced[record.id], SHARD_FORMAT) as source:
                 sample = _read_shard(source)
-                source.copy(source[location(sample)], parent, name=sample.id)
+                source.copy(source[location(sample)], file, name=location(sample))
             rows.append(table_row(sample))
         digest = content_digest(metadata["identity"], {row["id"]: row["digest"] for row in rows})
         write_table(file, rows)

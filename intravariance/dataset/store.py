@@ -303,9 +303,9 @@ class Record:
         """Read everything into memory."""
         return read_sample(self._group(), self.id, self.category, self.split, self.n_points)
 
-    def copy_into(self, parent: h5py.Group) -> None:
-        """Copy the sample's group to `parent`, bit for bit, without looking at what is in it."""
-        parent.copy(self._group(), parent, name=self.id)
+    def copy_into(self, file: h5py.Group) -> None:
+        """Copy the sample to its place in a file, bit for bit, without looking at what is in it."""
+        file.copy(self._group(), file, name=f"{self.category}/{self.split}/{self.id}")
 
     def _group(self) -> h5py.Group:
         group: h5py.Group = self._handle.file()
