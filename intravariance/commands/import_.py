@@ -63,6 +63,12 @@ from intravariance.executors.processes import local_executor
     help="Points that are drawn on a mesh.  [default: the median of the category's scans]",
 )
 @click.option(
+    "--scan-noise",
+    type=click.FloatRange(min=0),
+    help="Standard deviation of the scans' noise on each coordinate, in the unit of the files: for "
+    "templates that are meshes, and for `iv calibrate`.",
+)
+@click.option(
     "--voxel",
     type=click.FloatRange(min=0, min_open=True),
     help="Keep one point of each voxel of this size, in the unit of the files.",
@@ -87,6 +93,7 @@ def import_command(
     unlabelled: bool,
     mesh_rule: MeshRule,
     template_points: int | None,
+    scan_noise: float | None,
     voxel: float | None,
     max_points: int | None,
     force: bool,
@@ -115,6 +122,7 @@ def import_command(
         unlabelled=unlabelled,
         meshes=MeshTemplates(mesh_rule, template_points),
         thinning=Thinning(voxel, max_points),
+        scan_noise=scan_noise,
     )
     if jobs not in (None, 1) and restores(settings):
         raise no_use("--jobs")

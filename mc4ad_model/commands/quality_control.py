@@ -195,7 +195,7 @@ def _compare(
     calibration = None
     if clouds:
         data = read_templates(dataset, category, track=stages.second.track)
-        conditions = conditions_of(dataset)
+        conditions = conditions_of(dataset, category)
         calibration = scored(
             lambda: calibration_clouds(data, conditions, clouds, seed), clouds, f"normal {category}"
         )[:2]

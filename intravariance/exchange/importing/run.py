@@ -79,7 +79,8 @@ class ImportSettings:
     specification, "" for the folder's. skip_bad : leave out clouds that cannot be used.
     normalise : "none" keeps all coordinates. follow_links : also those that lead out of `path`.
     unlabelled : nothing is known of scans whose folder does not tell. meshes : what is done with
-    templates that are meshes. thinning : of each scan."""
+    templates that are meshes. thinning : of each scan. scan_noise : standard deviation of the
+    scans' noise on each coordinate, in the unit of their files; None where nobody knows it."""
 
     layout: str
     path: Path
@@ -91,6 +92,7 @@ class ImportSettings:
     unlabelled: bool = False
     meshes: MeshTemplates = BY_THE_RULE
     thinning: Thinning = KEEP_ALL
+    scan_noise: float | None = None
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,7 @@ def _restored(settings: ImportSettings, out: Path, force: bool) -> ImportResult:
         "--unlabelled": settings.unlabelled,
         "--mesh-templates, --template-points": settings.meshes != BY_THE_RULE,
         "--voxel, --max-points": bool(settings.thinning),
+        "--scan-noise": settings.scan_noise is not None,
     }
     if given := [option for option, is_given in needless.items() if is_given]:
         raise no_use(*given)
@@ -207,6 +210,8 @@ def plan_import(settings: ImportSettings) -> ImportPlan:
         )
     imported: dict[str, Any] = {"layout": layout, "tree": tree, "normalise": settings.normalise}
     imported |= exported_from(scans[0].tree)
+    if settings.scan_noise is not None:
+        imported["scan_noise"] = settings.scan_noise
     if settings.thinning:
         imported["thinning"] = settings.thinning.to_dict()
     return ImportPlan(
