@@ -18,6 +18,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 NORMAL = "normal"
+# Stands in the place of a defect where nobody says whether the object has one.
+UNLABELLED = "unlabelled"
+# A defect of a kind that nobody names.
+UNNAMED_DEFECT = "anomaly"
+# The label of every point of an object where nobody says which of them are anomalous. It is no
+# number that a metric or a mask takes for a label.
+UNKNOWN_LABEL = 255
 # The defect that takes something from another product of the category.
 WRONG_PART = "wrong_part"
 
@@ -80,7 +87,7 @@ FOREIGN_DEFECT_TYPES: dict[str, DefectType] = {
         DefectType("contamination", "other", "MVTec 3D-AD: other material lying on the product"),
         DefectType("color", "other", "MVTec 3D-AD: a stain, seen in colour; geometry is as it was"),
         DefectType("combined", "other", "MVTec 3D-AD: several kinds of defects on one product"),
-        DefectType("anomaly", "other", "a defect of a kind that its data set does not name"),
+        DefectType(UNNAMED_DEFECT, "other", "a defect of a kind that its data set does not name"),
     )
 }
 

@@ -19,7 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from annotations.vocabulary import DISPLACEMENT_THRESHOLD, NORMAL, RIM_WIDTH, in_order
+from annotations.vocabulary import (
+    DISPLACEMENT_THRESHOLD,
+    NORMAL,
+    RIM_WIDTH,
+    UNLABELLED,
+    in_order,
+)
 from intravariance.cards.imported_card import identity_table, imported_parts
 from intravariance.cards.labels import hand_labels, in_prose
 from intravariance.dataset.difficulty import BANDS
@@ -99,7 +105,8 @@ def _summary(dataset: Dataset) -> dict[str, Any]:
     identity = metadata["identity"]
     records = list(dataset)
     n_train = sum(record.split == "train" for record in records)
-    n_defective = sum(record.defect != NORMAL for record in records)
+    n_defective = sum(record.defect not in (NORMAL, UNLABELLED) for record in records)
+    n_unknown = sum(record.defect == UNLABELLED for record in records)
     n_test = len(records) - n_train
     title = specification.title or specification.name
     embedded = {origin.startswith(_EMBEDDED) for origin in _origins(records).values()}
@@ -119,7 +126,7 @@ def _summary(dataset: Dataset) -> dict[str, Any]:
         "n_subcategories": len({(record.category, record.subcategory) for record in records}),
         "n_train": n_train,
         "n_test": n_test,
-        "n_test_normal": n_test - n_defective,
+        "n_test_normal": n_test - n_defective - n_unknown,
         "n_defective": n_defective,
         "defective_share": f"{100 * n_defective / max(n_test, 1):.1f}",
         "points_line": f"{counts.min()} to {counts.max()}, median {np.median(counts):.0f}",
@@ -191,7 +198,8 @@ def _counts_of_points(records: Sequence[Record]) -> dict[str, str]:
     kinds = {
         "training, normal": [r for r in records if r.split == "train"],
         "test, normal": [r for r in records if r.split == "test" and r.defect == NORMAL],
-        "test, defective": [r for r in records if r.defect != NORMAL],
+        "test, defective": [r for r in records if r.defect not in (NORMAL, UNLABELLED)],
+        "test, of which nothing is known": [r for r in records if r.defect == UNLABELLED],
     }
     points: list[tuple[Cell, ...]] = [
         (name, len(group), *(f"{f([r.n_points for r in group]):.0f}" for f in _SPREAD))

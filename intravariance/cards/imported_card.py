@@ -9,7 +9,7 @@ layout need not be theirs, and the card says so.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from annotations.vocabulary import NORMAL, definition, in_order
+from annotations.vocabulary import NORMAL, UNKNOWN_LABEL, definition, in_order
 from intravariance.cards.terms import Terms, spdx, terms_from
 from intravariance.dataset.store import Dataset, Record
 from intravariance.tables import Cell, markdown_table
@@ -52,6 +52,8 @@ def imported_parts(dataset: Dataset) -> dict[str, str]:
         "frames": _frames(imported),
         "made": _made(identity),
         "renamed": _renamed(imported),
+        "meshes": _meshes(records),
+        "unlabelled": _unlabelled(records),
         "skipped": _skipped(dataset.metadata.get("skipped")),
         "defect_table": markdown_table(
             ("defect", "samples", "labelled points (%)"),
@@ -180,6 +182,39 @@ def _skipped(record: Mapping[str, Any] | None) -> str:
     return f"{record['count']} clouds were left out, because they cannot be used:\n\n{lines}{rest}"
 
 
+def _meshes(records: Sequence[Record]) -> str:
+    templates = [record for record in records if record.split == "train"]
+    if templates and all(record.has_mesh for record in templates):
+        return (
+            "Each template has a mesh, on which its points\nwere drawn without noise: `iv train` "
+            "learns from it (the track `meshes`), or from the\nstored points (`clouds`)."
+        )
+    return (
+        "There are no meshes: `iv train` learns from the stored points, and says so (the\ntrack "
+        "`clouds`)."
+    )
+
+
+def _unlabelled(records: Sequence[Record]) -> str:
+    """Say how many samples have no labels of their points, "" where all have."""
+    count = sum(not record.labelled for record in records)
+    if not count:
+        return ""
+    objects = sum(not record.object_known for record in records)
+    also = f", and of {objects} not whether they have a defect" if objects else ""
+    return (
+        f"\n\n**Without labels.** Of {count} test samples nobody says which points are anomalous"
+        f"{also}. All their labels are {UNKNOWN_LABEL}, their displacement is NaN; `iv evaluate` "
+        "leaves them out of figures of points, or altogether, and says so."
+    )
+
+
 def _defect_row(defect: str, records: Iterable[Record]) -> tuple[Cell, ...]:
-    shares = [100 * r.n_anomalous / r.n_points for r in records if r.defect == defect]
+    own = [r for r in records if r.defect == defect]
+    shares = [100 * r.n_anomalous / r.n_points for r in own if r.labelled]
+    if not shares:
+        return defect, len(own), "not labelled"
+    if len(shares) < len(own):
+        cells = _defect_row(defect, [r for r in own if r.labelled])
+        return defect, len(own), f"{cells[2]} ({len(own) - len(shares)} not labelled)"
     return defect, len(shares), " / ".join(f"{f(shares):.2f}" for f in (np.min, np.median, np.max))

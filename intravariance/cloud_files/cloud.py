@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from annotations.vocabulary import UNKNOWN_LABEL
 from intravariance.dataset.schema import MAX_ROWS
 from intravariance.errors import InputError
 
@@ -36,7 +37,8 @@ class PointCloud:
     """A cloud as it lies in a file.
 
     points : (N, 3) float64, N > 0, finite, unit and frame of the file. normals : (N, 3) float64,
-    length 1, or None. labels : (N,) uint8, 1 = anomalous, or None where the file has none.
+    length 1, or None. labels : (N,) uint8, 1 = anomalous, or None where the file has none (a scan
+    that is loaded has UNKNOWN_LABEL for each point then, see `labelled`).
     columns : the names of what was used, as the file has them. notes : what was not, and why.
     displacement : (N, 3) float32, how a defect moved each point, NaN where it exposed new surface;
     None where that is not known (only trees that iv exported tell it).
@@ -48,6 +50,11 @@ class PointCloud:
     columns: tuple[str, ...] = AXES
     notes: tuple[str, ...] = ()
     displacement: NDArray[np.float32] | None = None
+
+    @property
+    def labelled(self) -> bool:
+        """Whether its points have labels."""
+        return self.labels is not None and not bool((self.labels == UNKNOWN_LABEL).any())
 
 
 def as_point(row: int) -> str:

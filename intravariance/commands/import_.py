@@ -10,6 +10,7 @@ import click
 
 from intravariance.commands import options
 from intravariance.errors import IVError
+from intravariance.exchange.importing.mesh_templates import MESH_RULES, MeshRule, MeshTemplates
 from intravariance.exchange.importing.run import (
     ImportResult,
     ImportSettings,
@@ -18,6 +19,8 @@ from intravariance.exchange.importing.run import (
     no_use,
     restores,
 )
+from intravariance.exchange.importing.sample import FEWEST_POINTS
+from intravariance.exchange.importing.thinning import Thinning
 from intravariance.executors.processes import local_executor
 
 
@@ -39,6 +42,42 @@ from intravariance.executors.processes import local_executor
     is_flag=True,
     help="Follow links to folders and out of PATH (never done unasked).",
 )
+@click.option(
+    "--unlabelled",
+    is_flag=True,
+    help="Nothing is known of scans in PATH, scans/, test/ or <category>/scans/: neither whether "
+    "they have a defect nor where.",
+)
+@click.option(
+    "--mesh-templates",
+    "mesh_rule",
+    type=click.Choice(list(MESH_RULES)),
+    default="auto",
+    help="Training files that are meshes. sample: points are drawn on them, and the mesh is kept. "
+    "vertices: these are the points. auto: vertices where they are half as many as a scan's points "
+    "or more, as of a triangulated scan.",
+)
+@click.option(
+    "--template-points",
+    type=click.IntRange(FEWEST_POINTS),
+    help="Points that are drawn on a mesh.  [default: the median of the category's scans]",
+)
+@click.option(
+    "--scan-noise",
+    type=click.FloatRange(min=0),
+    help="Standard deviation of the scans' noise on each coordinate, in the unit of the files: for "
+    "templates that are meshes, and for `iv calibrate`.",
+)
+@click.option(
+    "--voxel",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Keep one point of each voxel of this size, in the unit of the files.",
+)
+@click.option(
+    "--max-points",
+    type=click.IntRange(FEWEST_POINTS),
+    help="Keep so many points of a cloud at most, drawn at random.",
+)
 @click.option("--force", is_flag=True, help="Replace an existing file or unfinished import.")
 @options.jobs_option
 @options.json_option
@@ -51,6 +90,12 @@ def import_command(
     normalise: Normalise,
     skip_bad: bool,
     follow_links: bool,
+    unlabelled: bool,
+    mesh_rule: MeshRule,
+    template_points: int | None,
+    scan_noise: float | None,
+    voxel: float | None,
+    max_points: int | None,
     force: bool,
     jobs: int | None,
     as_json: bool,
@@ -60,11 +105,25 @@ def import_command(
 
     LAYOUT is auto, anomaly-shapenet, real3d-ad, mvtec-3d-ad, hf-parquet or folder. PATH is a folder
     or a .zip file; of hf-parquet a folder, from which the file comes back as it was, so that
-    --name, --normalise, --skip-bad, --follow-links and --jobs do not apply. Everything works on the
-    file that works on a built one: verify, info, preview, train, evaluate. Killed at any moment,
-    the same command carries on; of hf-parquet it begins again.
+    the other options but --force do not apply.
+    Everything works on the file that works on a built one: verify, info, preview, train, evaluate.
+    Defective clouds without labels of their points are kept so, and figures of points leave them
+    out; `iv labels` fills them in. Killed at any moment, the same command carries on; of hf-parquet
+    it begins again.
     """
-    settings = ImportSettings(layout, path, name, normalise, skip_bad, quiet, follow_links)
+    settings = ImportSettings(
+        layout=layout,
+        path=path,
+        name=name,
+        normalise=normalise,
+        skip_bad=skip_bad,
+        quiet=quiet,
+        follow_links=follow_links,
+        unlabelled=unlabelled,
+        meshes=MeshTemplates(mesh_rule, template_points),
+        thinning=Thinning(voxel, max_points),
+        scan_noise=scan_noise,
+    )
     if jobs not in (None, 1) and restores(settings):
         raise no_use("--jobs")
     try:
@@ -84,11 +143,17 @@ def print_result(result: ImportResult, as_json: bool) -> None:
             "samples": result.specification.total,
             "specification": result.specification.to_dict(),
             "skipped": result.skipped,
+            "unlabelled": result.unlabelled,
         }
         click.echo(json.dumps(content))
         return
     for reason in result.skipped.values():
         click.echo(f"skipped  {reason}", err=True)
+    if result.unlabelled:
+        click.echo(
+            f"{result.unlabelled} samples have no labels of their points: figures of points leave "
+            "them out. Label them with `iv labels export --unlabelled` and `iv labels import`."
+        )
     left_out = f", {len(result.skipped)} skipped" if result.skipped else ""
     path = click.format_filename(result.path)
     click.echo(

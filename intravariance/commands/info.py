@@ -55,12 +55,19 @@ def info_command(file: Path, as_json: bool) -> None:
         made = f"{one['kind']} {one['name']} of {one['package']} {one['version']}"
         click.echo(f"extension       {made}")
     if content["imported"]:
-        click.echo(f"imported        yes; {content['skipped']} clouds left out, no meshes")
+        meshes = f"meshes of {count} templates" if (count := content["meshes"]) else "no meshes"
+        click.echo(f"imported        yes; {content['skipped']} clouds left out, {meshes}")
     if exported := content["exported_from"]:
         origin = exported["origin"]
         click.echo(
             f"exported from   source {origin['source']}, seed {origin['seed']}, pose "
             f"{origin['pose']}; content digest {exported['content_digest']}"
+        )
+    if count := content["unlabelled"]["points"]:
+        also = f", {content['unlabelled']['objects']} of them not whether they have a defect"
+        click.echo(
+            f"unlabelled      of {count} samples nobody says which points are anomalous"
+            f"{also if content['unlabelled']['objects'] else ''}"
         )
     if content["labels"]:
         click.echo(f"labels          {in_short(content['labels'])}")
@@ -78,8 +85,10 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 
     "table" has a row for each category and a last row "total". "difficulty" has a row for each
     defect: samples of each difficulty, and smallest, median and largest signal-to-noise (None where
-    it is not known); "departure" is from the smallest to the largest, in radii and, where the unit
-    of the base meshes is known, in mm. No rows where the file does not say.
+    it is not known). "unlabelled" counts samples without labels of points, and those among them of
+    which not even the object's label is known. "departure" is from the smallest to the largest, in
+    radii and, where the unit of the base meshes is known, in mm. No rows where the file does not
+    say.
     """
     metadata = dataset.metadata
     identity = metadata["identity"]
@@ -108,6 +117,11 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "imported_noise_sigma": known_noise(imported) if dataset.imported else None,
         "exported_from": imported.get("exported_from"),
         "labels": hand_labels(identity),
+        "unlabelled": {
+            "points": sum(not record.labelled for record in dataset),
+            "objects": sum(not record.object_known for record in dataset),
+        },
+        "meshes": sum(record.has_mesh for record in dataset if record.split == "train"),
         "skipped": metadata.get("skipped", {}).get("count", 0),
         "seed": identity["seed"],
         "software": metadata.get("software", {}),

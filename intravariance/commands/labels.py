@@ -50,6 +50,7 @@ def labels_command() -> None:
     default="upright",
     help="Undo the pose of each sample, or leave it.",
 )
+@click.option("--unlabelled", is_flag=True, help="Only samples whose points have no labels.")
 @click.option("--blind", is_flag=True, help="All labels 0: the annotator must not see ours.")
 @click.option("--force", is_flag=True, help="Replace a folder in which nothing was edited.")
 @options.quiet_option
@@ -61,6 +62,7 @@ def export_command(
     samples: tuple[str, ...],
     kind: CloudFormat,
     frame: CloudFrame,
+    unlabelled: bool,
     blind: bool,
     force: bool,
     quiet: bool,
@@ -74,6 +76,10 @@ def export_command(
     check_folder(out, MANIFEST, force)
     with open_dataset(file) as dataset, _interruptible(out):
         records = _chosen(dataset, categories, samples)
+        if unlabelled:
+            records = [record for record in records if not record.labelled]
+            if not records:
+                raise InputError(f"--unlabelled: all points of these samples of {file} have labels")
         manifest = give_out(records, dataset.digest, out, frame, kind, blind, force, quiet)
     if as_json:
         click.echo(manifest.to_bytes().decode().rstrip())
@@ -223,6 +229,9 @@ def _print_comparison(result: LabelAgreement) -> None:
     )
     if result.unlabelled:
         click.echo(f"{result.unlabelled} samples have no hand labels and are not counted.")
+    if result.without:
+        click.echo(f"{result.without} samples had no labels before the hand's: nothing to compare.")
+    _print_names("files that are no sample's, not used", list(result.unused))
     if result.blind is None:
         click.echo(
             "These are the labels in a dataset file, after its merging rule; points without a hand "

@@ -31,7 +31,7 @@ from intravariance.looking.pristine import (
     template_of,
     without_noise,
 )
-from intravariance.looking.scans import UNLABELLED, scan_cloud
+from intravariance.looking.scans import scan_cloud
 from intravariance.looking.splats import Floats
 from intravariance.looking.viewpoint import view
 from intravariance.sources import Up
@@ -176,8 +176,11 @@ def _check_colour(cloud: LabelledCloud, colour: str | None) -> None:
         raise InputError("--colour scores: there are none; give a file of them with --scores")
     if colour == "displacement" and cloud.displacement is None:
         raise InputError("--colour displacement: it is known of samples alone that iv built")
-    if colour == "labels" and cloud.defect == UNLABELLED:
-        raise InputError("--colour labels: the cloud has none; give a file of them with --labels")
+    if colour == "labels" and not cloud.labelled:
+        way = "give a file of them with --labels"
+        if cloud.source == "dataset":
+            way = "label it with `iv labels`"
+        raise InputError(f"--colour labels: the cloud has none; {way}")
 
 
 def _is_page(out: Path) -> bool:
@@ -200,11 +203,11 @@ def _from_dataset(path: Path, sample: str, scores: Path | None, noise_free: bool
         camera = view(clouds[0])
         if noise_free:
             clouds, layer = [without_noise(cloud) for cloud in clouds], NOISE_FREE_LAYER
-            share = 100 * record.n_anomalous / record.n_points
-            noise += (
-                f", drawn without it; {record.n_points:,} points in the file, {share:.1f} % of "
-            )
-            noise += "them labelled"
+            labelled = "not labelled"
+            if record.labelled:
+                share = 100 * record.n_anomalous / record.n_points
+                labelled = f"{share:.1f} % of them labelled"
+            noise += f", drawn without it; {record.n_points:,} points in the file, {labelled}"
         note = f"{noise}, pose undone; lengths in radii of the product"
         if dataset.imported:
             note = "imported; noise and pose as in the data set"
@@ -230,7 +233,7 @@ def _from_cloud_file(path: Path, labels: Path | None, scores: Path | None, html:
 
 def _picture(sight: _Sight, size: int, colour: Colouring | None) -> bytes:
     shown: Sequence[Colouring] | None = None if colour is None else [colour]
-    plain = sight.cloud.defect == UNLABELLED or sight.cloud.displacement is None
+    plain = not sight.cloud.labelled or sight.cloud.displacement is None
     if colour is None and plain and not sight.cloud.labels.any():
         shown = ["surface"] if sight.cloud.scores is None else ["surface", "scores"]
     template = sight.template if colour is None else None

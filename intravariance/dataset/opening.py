@@ -43,8 +43,8 @@ def open_file(path: Path, expected: str) -> File:
             raise InputError(f"{path}: has format {found!r}, expected {expected!r}")
         if version not in map(str, READ_VERSIONS):
             raise InputError(
-                f"{path}: has format version {version}, this iv reads "
-                f"{' and '.join(map(str, READ_VERSIONS))}; "
+                f"{path}: has format version {version}, this iv reads {READ_VERSIONS[0]} to "
+                f"{READ_VERSIONS[-1]}; "
                 "install the iv that made it, or build the dataset again"
             )
     except BaseException:

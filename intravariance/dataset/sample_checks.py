@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from annotations.vocabulary import DISPLACEMENT_THRESHOLD, NORMAL
+from annotations.vocabulary import DISPLACEMENT_THRESHOLD, NORMAL, UNKNOWN_LABEL
 from intravariance.dataset.schema import ARRAYS, Sample
 from intravariance.dataset.specification import Specification
 from intravariance.geometry.scanning import LEAST_COSINE, noise_factor
@@ -86,8 +86,8 @@ def ranges(sample: Sample, expected: Expected) -> str:
     low, high = expected.specification.points
     if not low <= len(sample.labels) <= high:
         return f"{len(sample.labels)} points, expected {low} to {high}"
-    if sample.labels.max() > 1:
-        return f"label {sample.labels.max()}, expected 0 or 1"
+    if sample.labels.max() > 1 and not (sample.labels == UNKNOWN_LABEL).all():
+        return f"label {sample.labels.max()}, expected 0 or 1, or {UNKNOWN_LABEL} on all points"
     surface = on_surface(sample, expected)
     strays = len(sample.labels) - len(surface.labels)
     wanted = round(expected.specification.scan.outliers * len(sample.labels))
@@ -138,6 +138,8 @@ def split_of_import(sample: Sample, expected: Expected) -> str:
 
 def labels(sample: Sample, expected: Expected) -> str:
     """Check that labels agree with the kind of sample and with the displacement."""
+    if not sample.labelled:
+        return "points without labels in a sample that was built"
     labelled = sample.labels == 1
     size = np.linalg.norm(sample.displacement.astype(np.float64), axis=1)  # NaN where cut open
     share = float(labelled.mean())
@@ -161,6 +163,11 @@ def labels(sample: Sample, expected: Expected) -> str:
 def labels_of_import(sample: Sample, expected: Expected) -> str:
     """Check that a normal sample has no labels, and only labelled points have displacement."""
     labelled = sample.labels == 1
+    if not sample.labelled:
+        if sample.defect == NORMAL:
+            return "a normal sample without labels"
+        known = int(np.isfinite(sample.displacement).any(axis=1).sum())
+        return f"{known} points with a displacement and without a label" if known else ""
     if sample.defect == NORMAL and labelled.any():
         return "labels on a normal sample"
     if sample.displacement[~labelled].any():

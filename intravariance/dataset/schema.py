@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from annotations.vocabulary import UNKNOWN_LABEL
 from intravariance.dataset.difficulty import described
 from intravariance.dataset.safety import (
     MAX_ATTRIBUTE_BYTES,
@@ -32,8 +33,10 @@ from intravariance.names import LONGEST_ID, LONGEST_NAME, PLAIN_NAME, name_probl
 
 DATASET_FORMAT = "iv"
 DATASET_VERSION = 2
+# Of files with samples whose points have no labels, which earlier readers would misread.
+UNLABELLED_VERSION = 3
 # Files of version 1 have no _TABLE_DETAILS, which say nothing of their samples then.
-READ_VERSIONS = (1, DATASET_VERSION)
+READ_VERSIONS = (1, DATASET_VERSION, UNLABELLED_VERSION)
 # Of what a content digest counts: the same in all versions of the file.
 _CONTENT_VERSION = 1
 MAX_SAMPLES = 1_000_000
@@ -59,10 +62,13 @@ _TABLE_DETAILS = {"difficulty": "S", "snr": "f", "unit_radius": "f"}  # see `des
 class Sample:
     """One point cloud with its ground truth.
 
-    id : neutral name, says nothing of the label. defect : "normal" or a defect type.
-    points, normals, displacement : (N, 3) float32, stored frame; labels : (N,) uint8.
+    id : neutral name, says nothing of the label. defect : "normal", a defect type, or "unlabelled"
+    where nobody says whether it has one.
+    points, normals, displacement : (N, 3) float32, stored frame; labels : (N,) uint8, 1 where a
+    point is anomalous; all UNKNOWN_LABEL (255) where nobody says which are (see `labelled`).
     displacement : pristine -> defective surface; 0 on normal points, NaN where the surface is
-    newly exposed by a cut, and on all anomalous points of imported clouds (nobody knows it).
+    newly exposed by a cut, and on all points of imported clouds that are, or may be, anomalous
+    (nobody knows it).
     pose : (4, 4) float64, unit-sphere frame -> stored frame.
     parameters : JSON-able, all that is needed to make the sample again.
     mesh : the pristine product in the unit-sphere frame; templates only.
@@ -80,6 +86,11 @@ class Sample:
     pose: NDArray[np.float64]
     parameters: dict[str, Any] = field(default_factory=dict)
     mesh: Mesh | None = None
+
+    @property
+    def labelled(self) -> bool:
+        """Whether its points have labels."""
+        return not bool((self.labels == UNKNOWN_LABEL).any())
 
     @property
     def digest(self) -> str:
@@ -232,7 +243,7 @@ def table_row(sample: Sample) -> dict[str, Any]:
     return {
         **{name: getattr(sample, name) for name in _TABLE_STRINGS},
         "n_points": len(sample.labels),
-        "n_anomalous": int(np.count_nonzero(sample.labels)),
+        "n_anomalous": int(np.count_nonzero(sample.labels)) if sample.labelled else -1,
         **described(sample.parameters),
     }
 
@@ -271,7 +282,7 @@ def read_table(file: h5py.Group, version: int = DATASET_VERSION) -> list[dict[st
     dataset = checked_dataset(file, TABLE, MAX_SAMPLES)
     columns = {name: dataset.dtype[name].kind for name in dataset.dtype.names or ()}
     first = dict.fromkeys(_TABLE_STRINGS, "S") | dict.fromkeys(_TABLE_NUMBERS, "i")
-    expected = [first, first | _TABLE_DETAILS][version - 1]
+    expected = first if version == 1 else first | _TABLE_DETAILS
     if list(columns.items()) != list(expected.items()) or dataset.dtype.itemsize > 2048:
         raise IntegrityError(f"{what}: has columns {dataset.dtype}")
     kinds: dict[str, Callable[[Any], Any]] = {
@@ -293,6 +304,7 @@ def read_table(file: h5py.Group, version: int = DATASET_VERSION) -> list[dict[st
             any(_name_problem(name, row[name]) for name in _NAMES)
             or row["split"] not in SPLITS
             or not 0 < row["n_points"] <= MAX_ROWS
+            or (row["n_anomalous"] < 0 and version < UNLABELLED_VERSION)
         ):
             raise IntegrityError(f"{what}: damaged row {row}")
     if len({row["id"] for row in rows}) != len(rows):
@@ -326,9 +338,17 @@ def header(
     return values | {"header_digest": hashlib.sha256(content).hexdigest()}
 
 
-def write_header(file: h5py.Group, metadata: Mapping[str, Any], digest: str) -> None:
+def version_of(rows: Iterable[Mapping[str, Any]]) -> int:
+    """Return the lowest version of the format that can say what a table of samples says."""
+    unlabelled = any(row["n_anomalous"] < 0 for row in rows)
+    return UNLABELLED_VERSION if unlabelled else DATASET_VERSION
+
+
+def write_header(
+    file: h5py.Group, metadata: Mapping[str, Any], digest: str, version: int = DATASET_VERSION
+) -> None:
     """Write `header` as file attributes."""
-    for name, value in header(metadata, digest).items():
+    for name, value in header(metadata, digest, version).items():
         if isinstance(value, str):
             write_text(file, name, value)
         else:

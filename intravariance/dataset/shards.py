@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,13 @@ from intravariance.dataset.schema import (
     location,
     read_sample,
     table_row,
+    version_of,
     write_header,
     write_sample,
     write_table,
     write_text,
 )
+from intravariance.dataset.store import Dataset, Record
 from intravariance.errors import InputError, IntegrityError
 from intravariance.files.atomic import write_whole
 
@@ -101,7 +103,34 @@ def assemble(path: Path, shards: Sequence[Path], metadata: Mapping[str, Any]) ->
             digests[sample.id] = rows[-1]["digest"]
         digest = content_digest(metadata["identity"], digests)
         write_table(file, rows)
-        write_header(file, metadata, digest)
+        write_header(file, metadata, digest, version_of(rows))
+    return digest
+
+
+def assemble_again(
+    path: Path, shards: Sequence[Path], metadata: Mapping[str, Any], dataset: Dataset
+) -> str:
+    """Write a dataset file like another one, with some samples replaced; return its content digest.
+
+    shards : of the samples that are replaced, `<id>.h5`; all others are copied, not read.
+    metadata : as of `assemble`. The file is written in place.
+    """
+    of_table = [field.name for field in fields(Record) if field.name != "_handle"]
+    replaced = {shard.stem: shard for shard in shards}
+    rows = []
+    with new_file(path) as file:
+        for record in dataset:
+            if record.id not in replaced:
+                record.copy_into(file)
+                rows.append({name: getattr(record, name) for name in of_table})
+                continue
+            with open_file(replaced[record.id], SHARD_FORMAT) as source:
+                sample = _read_shard(source)
+                source.copy(source[location(sample)], file, name=location(sample))
+            rows.append(table_row(sample))
+        digest = content_digest(metadata["identity"], {row["id"]: row["digest"] for row in rows})
+        write_table(file, rows)
+        write_header(file, metadata, digest, version_of(rows))
     return digest
 
 

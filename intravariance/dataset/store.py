@@ -6,7 +6,7 @@
                                             unit_radius; in the dataset's order
     /<category>/<train|test>/<id>/points        (N, 3) float32, posed and noisy
     /<category>/<train|test>/<id>/normals       (N, 3) float32, of the noise-free surface
-    /<category>/<train|test>/<id>/labels        (N,) uint8, 1 = anomalous
+    /<category>/<train|test>/<id>/labels        (N,) uint8, 1 = anomalous, 255 = nobody says
     /<category>/<train|test>/<id>/displacement  (N, 3) float32
     /<category>/train/<id>/mesh/vertices        (V, 3) float32, and mesh/faces (F, 3) int32
 
@@ -31,6 +31,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from annotations.vocabulary import UNLABELLED
 from intravariance.dataset.opening import File, open_file
 from intravariance.dataset.safety import attribute, child_group, reading
 from intravariance.dataset.schema import (
@@ -221,7 +222,8 @@ class Record:
     """One sample of a file. Arrays are read from the file each time they are asked for.
 
     It can be pickled, and holds no array: a worker that gets many records of a file opens it once.
-    n_points : number of points; n_anomalous : those labelled 1. difficulty : of a defect, "hard",
+    n_points : number of points; n_anomalous : those labelled 1, -1 where points have no labels
+    (see `labelled`). difficulty : of a defect, "hard",
     "medium" or "easy" after its severity; "" where there is none. snr : how far a defect departs
     from the pristine surface (root mean square displacement, or depth of a cut) over the standard
     deviation of the file's noise; NaN where there is no defect or no noise, or nobody knows.
@@ -248,6 +250,16 @@ class Record:
         return self._handle.path
 
     @property
+    def labelled(self) -> bool:
+        """Whether its points have labels."""
+        return self.n_anomalous >= 0
+
+    @property
+    def object_known(self) -> bool:
+        """Whether it is known to be normal or defective."""
+        return self.labelled or self.defect != UNLABELLED
+
+    @property
     def points(self) -> NDArray[np.float32]:
         """(N, 3) float32, stored frame, with noise."""
         return read_array(self._group(), "points", self.n_points)
@@ -259,7 +271,7 @@ class Record:
 
     @property
     def labels(self) -> NDArray[np.uint8]:
-        """(N,) uint8, 1 = anomalous."""
+        """(N,) uint8, 1 = anomalous; all 255 where points have no labels (see `labelled`)."""
         return read_array(self._group(), "labels", self.n_points)
 
     @property
@@ -290,6 +302,10 @@ class Record:
     def load(self) -> Sample:
         """Read everything into memory."""
         return read_sample(self._group(), self.id, self.category, self.split, self.n_points)
+
+    def copy_into(self, file: h5py.Group) -> None:
+        """Copy the sample to its place in a file, bit for bit, without looking at what is in it."""
+        file.copy(self._group(), file, name=f"{self.category}/{self.split}/{self.id}")
 
     def _group(self) -> h5py.Group:
         group: h5py.Group = self._handle.file()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -164,6 +164,7 @@ def finish(
     check: Callable[[Path], list[str]],
     force: bool,
     quiet: bool,
+    assembling: Callable[[Path, Sequence[Path], Mapping[str, Any]], str] = assemble,
 ) -> str:
     """Assemble the shards, check the file, move it into place and remove the partial folder.
 
@@ -181,7 +182,7 @@ def finish(
         check_target(out, force)  # again: it may have appeared meanwhile
 
     assembled = partial / "assembled.h5"
-    digest = assemble(assembled, shards, metadata)
+    digest = assembling(assembled, shards, metadata)
     move_into_place(assembled, real(out), check_whole)
     discard(partial)
     return digest

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from annotations.agreement import Agreement, agreement, mean, pooled
-from intravariance.dataset.label_origin import by_hand, construction_labels
+from intravariance.dataset.label_origin import KEY, by_hand, construction_labels
 from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError
 from intravariance.labelling.taking_back import find_edited, read_edited
@@ -36,12 +36,16 @@ class SampleAgreement:
 @dataclass(frozen=True)
 class LabelAgreement:
     """Agreement of hand labels with construction. blind : whether the hand could not see ours,
-    None when that is not known; failed : sample id -> why its file could not be compared."""
+    None when that is not known; unlabelled : samples without a hand's file; failed : sample id ->
+    why its file could not be compared; without : samples with a hand's file that had no labels to
+    compare with; unused : files that are no sample's."""
 
     samples: tuple[SampleAgreement, ...]
     blind: bool | None
     unlabelled: int
     failed: dict[str, str]
+    without: int = 0
+    unused: tuple[str, ...] = ()
 
     def groups(self) -> dict[str, dict[str, list[SampleAgreement]]]:
         """Return "defect" and "category" -> name -> samples; "all" -> "all samples" -> samples."""
@@ -56,6 +60,8 @@ class LabelAgreement:
         return {
             "blind": self.blind,
             "unlabelled": self.unlabelled,
+            "without": self.without,
+            "unused": list(self.unused),
             "failed": self.failed,
             **{
                 kind: {name: summary(members) for name, members in groups.items()}
@@ -83,6 +89,8 @@ def compare_labels(source: Path, data: Path, quiet: bool = False) -> LabelAgreem
             result = _of_file(source, dataset, quiet)
     if not result.samples:
         failed = "".join(f"\n  {why}" for why in result.failed.values())
+        if result.without:
+            failed += f"\n  {result.without} samples had no labels before the hand's"
         raise InputError(f"{source}: no hand labels to compare{failed}")
     return result
 
@@ -110,11 +118,14 @@ def summary(members: Iterable[SampleAgreement]) -> dict[str, Any]:
 
 def _of_folder(folder: Path, dataset: Dataset, quiet: bool) -> LabelAgreement:
     edited = find_edited(folder, dataset)
-    samples, failed = [], {}
+    samples, failed, without = [], {}, 0
     pairs = read_edited(edited, dataset)
     for sample, hand in track(pairs, len(edited.files), "clouds", quiet):
         if isinstance(hand, str):
             failed[sample.id] = hand
+            continue
+        if not sample.labelled or "unlabelled" in sample.parameters.get(KEY, {}):
+            without += 1
             continue
         known = hand.matching.known
         counts = agreement(construction_labels(sample)[known], hand.labels[known])
@@ -124,12 +135,13 @@ def _of_folder(folder: Path, dataset: Dataset, quiet: bool) -> LabelAgreement:
             )
         )
     rest = len(edited.unchanged) + len(edited.absent)
-    return LabelAgreement(tuple(samples), edited.manifest.blind, rest, failed)
+    unused = tuple(edited.unused)
+    return LabelAgreement(tuple(samples), edited.manifest.blind, rest, failed, without, unused)
 
 
 def _of_file(file: Path, dataset: Dataset, quiet: bool) -> LabelAgreement:
     known = {record.id: record for record in dataset}
-    samples = []
+    samples, without = [], 0
     with open_dataset(file) as labelled:
         for record in track(labelled, len(labelled), "samples", quiet):
             sample = record.load()
@@ -138,12 +150,16 @@ def _of_file(file: Path, dataset: Dataset, quiet: bool) -> LabelAgreement:
             same = known[sample.id].load() if sample.id in known else None
             if same is None or not np.array_equal(same.points, sample.points):
                 raise InputError(f"{file}: sample {sample.id} is not one of {dataset.path}")
+            if not same.labelled:
+                without += 1
+                continue
             counts = agreement(construction_labels(same), sample.labels)
             missing = int(sample.parameters["labels"]["missing"])
             samples.append(
                 SampleAgreement(sample.id, sample.category, sample.defect, counts, missing)
             )
-    return LabelAgreement(tuple(samples), None, len(known) - len(samples), {})
+    rest = len(known) - len(samples) - without
+    return LabelAgreement(tuple(samples), None, rest, {}, without)
 
 
 def _grouped(

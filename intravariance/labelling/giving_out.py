@@ -44,8 +44,9 @@ def give_out(
 
     kind : "ply" is binary, with CloudCompare's float property `scalar_label`; "txt" has a header
     line `//X Y Z Nx Ny Nz label` and nine significant digits. blind : all labels 0, for annotators
-    who must not see ours. The folder appears when it is complete, with SHA256SUMS. Raises
-    InputError when `out` exists (without `force`), or holds files that were edited (also with it).
+    who must not see ours; those of samples without labels always are. The folder appears when it is
+    complete, with SHA256SUMS. Raises InputError when `out` exists (without `force`), or holds files
+    that were edited (also with it).
     """
     clouds: dict[str, GivenCloud] = {}
     with new_folder(out, MANIFEST, force) as folder:
@@ -66,7 +67,7 @@ def _cloud(sample: Sample, frame: CloudFrame, kind: CloudFormat, blind: bool) ->
     points, normals = given_points(sample, frame), sample.normals
     if frame == "upright":
         normals = _float32(normals.astype(np.float64) @ sample.pose[:3, :3])
-    labels = np.zeros_like(sample.labels) if blind else sample.labels
+    labels = np.zeros_like(sample.labels) if blind or not sample.labelled else sample.labels
     if kind == "txt":
         return write_text(points, normals, labels, header=True)
     return write_ply(points, normals, labels, "scalar_label", "float")

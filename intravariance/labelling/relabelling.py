@@ -6,8 +6,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from typing import Any
 from annotations.merging import Rule
 from annotations.vocabulary import NORMAL
 from intravariance.dataset.label_origin import KEY, relabelled
-from intravariance.dataset.shards import write_shard
+from intravariance.dataset.shards import assemble_again, write_shard
+from intravariance.dataset.specification import Specification
 from intravariance.dataset.store import Dataset, Sample, open_dataset
 from intravariance.dataset.work_folder import (
     claim,
@@ -26,9 +27,9 @@ from intravariance.dataset.work_folder import (
 )
 from intravariance.errors import InputError, first_of
 from intravariance.files.atomic import check_target
-from intravariance.labelling.taking_back import Edited, HandLabels, find_edited, read_hand
+from intravariance.labelling.taking_back import Edited, HandLabels, find_edited, read_edited
 from intravariance.progress import track
-from intravariance.verification.verify import failures
+from intravariance.verification.verify import failures_of
 
 
 @dataclass(frozen=True)
@@ -106,14 +107,28 @@ def _write(
     force: bool,
     quiet: bool,
 ) -> Relabelling:
-    """Write all samples into the partial folder, then the file into place."""
+    """Write the edited samples into the partial folder, then the file into place.
+
+    All other samples are copied as they lie in the dataset, without a look at them.
+    """
     outcomes: list[RelabelledSample] = []
     skipped: dict[str, str] = {}
     shards = []
-    samples = _samples(dataset, edited, rule, annotator, outcomes, skipped)
-    for sample in track(samples, len(dataset), "samples", quiet):
+    hands = read_edited(edited, dataset)
+    for sample, hand in track(hands, len(edited.files), "samples", quiet):
+        try:
+            if isinstance(hand, str):
+                raise InputError(hand)
+            changed = _with_hand(sample, hand, rule, annotator)
+        except InputError as error:
+            skipped[sample.id] = str(error)
+            continue
+        details = changed.parameters[KEY]
+        outcomes.append(
+            RelabelledSample(sample.id, sample.category, changed.defect, details, hand.notes)
+        )
         shards.append(partial / "samples" / f"{sample.id}.h5")
-        write_shard(shards[-1], sample)
+        write_shard(shards[-1], changed)
     if skipped and not skip_bad:
         raise InputError(
             f"{len(skipped)} edited files cannot be used; mend them, or leave them out with "
@@ -121,8 +136,16 @@ def _write(
         )
     if not outcomes:
         raise InputError(f"none of the edited files can be used{_listed(skipped)}")
-    metadata = _metadata(dataset, outcomes, rule, annotator)
-    digest = finish(partial, shards, metadata, out, failures, force, quiet)
+    digest = finish(
+        partial,
+        shards,
+        _metadata(dataset, outcomes, rule, annotator),
+        out,
+        lambda path: failures_of(path, [outcome.id for outcome in outcomes]),
+        force,
+        quiet,
+        lambda path, shards, metadata: assemble_again(path, shards, metadata, dataset),
+    )
     return Relabelling(
         path=out,
         digest=digest,
@@ -136,49 +159,20 @@ def _write(
     )
 
 
-def _samples(
-    dataset: Dataset,
-    edited: Edited,
-    rule: Rule,
-    annotator: str | None,
-    outcomes: list[RelabelledSample],
-    skipped: dict[str, str],
-) -> Iterator[Sample]:
-    """Yield all samples in order, the edited ones relabelled; fill `outcomes` and `skipped`."""
-    for record in dataset:
-        sample = record.load()
-        path = edited.files.get(sample.id)
-        if path is None:
-            yield sample
-            continue
-        try:
-            hand = read_hand(path, sample, edited.manifest)
-            changed = _with_hand(sample, hand, rule, annotator)
-        except InputError as error:
-            skipped[sample.id] = str(error)
-            yield sample
-            continue
-        details = changed.parameters[KEY]
-        outcomes.append(
-            RelabelledSample(sample.id, sample.category, sample.defect, details, hand.notes)
-        )
-        yield changed
-
-
 def _with_hand(sample: Sample, hand: HandLabels, rule: Rule, annotator: str | None) -> Sample:
     """Merge hand labels into a sample. Raises InputError when they contradict what it is."""
     origin = {"file": hand.file, "file_sha256": hand.sha256, "annotator": annotator}
     changed = relabelled(sample, hand.labels, hand.matching, rule, origin)
     marked, total = int(changed.labels.sum()), len(changed.labels)
-    if sample.defect == NORMAL and marked:
+    if changed.defect == NORMAL and marked:
         raise InputError(
             f"{hand.file}: {marked:,} points labelled anomalous, but {sample.id} is normal"
         )
-    if sample.defect != NORMAL and not 0 < marked < total:
+    if changed.defect != NORMAL and not 0 < marked < total:
         which = "no point is" if not marked else "every point is"
         raise InputError(
             f"{hand.file}: {which} labelled anomalous by the rule {rule!r}, but {sample.id} has "
-            f"the defect {sample.defect}"
+            f"the defect {changed.defect}"
         )
     return changed
 
@@ -188,6 +182,9 @@ def _metadata(
 ) -> dict[str, Any]:
     """Return the dataset's own metadata, and in its identity what was done to the labels."""
     metadata = dataset.metadata
+    specification = _counted(dataset, outcomes)
+    if specification != dataset.specification:
+        metadata["identity"]["specification"] = specification.to_dict()
     files = sorted((outcome.id, outcome.labels["file_sha256"]) for outcome in outcomes)
     metadata["identity"][KEY] = {
         "source": "merged",  # of the whole file: some samples have construction labels alone
@@ -202,6 +199,23 @@ def _metadata(
     }
     metadata.setdefault("software", {})["iv_labels"] = version("intravariance")
     return metadata
+
+
+def _counted(dataset: Dataset, outcomes: list[RelabelledSample]) -> Specification:
+    """Return the specification with the defects of objects that a hand told the nature of."""
+    specification = dataset.specification
+    defects = {outcome.id: outcome.defect for outcome in outcomes}
+    if all(dataset[id].defect == defect for id, defect in defects.items()):
+        return specification
+    categories = []
+    for category in specification.categories:
+        tested = dataset.filter(category=category.name)
+        found = Counter(defects.get(r.id, r.defect) for r in tested if r.split == "test")
+        positives = found.pop(NORMAL, 0)
+        categories.append(
+            replace(category, positives=positives, defects=dict(sorted(found.items())))
+        )
+    return replace(specification, categories=tuple(categories))
 
 
 def _listed(skipped: dict[str, str]) -> str:

@@ -132,10 +132,11 @@ def upright(
         source="dataset",
         points=turned(sample.points - sample.pose[:3, 3]),
         normals=turned(sample.normals),
-        labels=sample.labels,
+        labels=sample.labels if sample.labelled else np.zeros_like(sample.labels),
         displacement=turned(sample.displacement) if _displacement_known(sample) else None,
         scores=scores,
         pristine=pristine,
+        labelled=sample.labelled,
     )
 
 

@@ -34,22 +34,27 @@ _AXES = (0.11, 0.25, 0.86, 0.6)  # left, bottom, width, height, as shares of the
 def point_histogram(clouds: Sequence[LabelledCloud], title: str = "Scores of points") -> bytes:
     """Draw a PNG of the scores of all points of the clouds, normal and anomalous.
 
-    The AUROC is over all points of all clouds together. Raises ValueError when a cloud has no
+    The AUROC is over all points of all clouds together. Clouds without labels are left out, which
+    is said. Raises ValueError when a cloud has no
     scores, InputError when a score is not finite.
     """
     scores, labels = [], []
     for cloud in clouds:
         if cloud.scores is None:
             raise ValueError(f"{cloud.name} has no scores")
-        scores.append(cloud.scores)
-        labels.append(cloud.labels > 0)
+        if cloud.labelled:
+            scores.append(cloud.scores)
+            labels.append(cloud.labels > 0)
     empty: NDArray[Any] = np.zeros(0)
+    left_out = len(clouds) - len(labels)
+    rest = f" {left_out} without labels are left out." if left_out else ""
     return _histogram(
         np.concatenate([empty, *scores]),
         np.concatenate([empty.astype(bool), *labels]),
         title,
         "points",
-        f"Points of {len(clouds)} clouds, all together. The bars of either colour add up to 1.",
+        f"Points of {len(labels)} clouds, all together. The bars of either colour add up to 1."
+        + rest,
     )
 
 

@@ -7,7 +7,6 @@ and shown by points drawn on their surface, so that pictures and pages are those
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,19 +25,14 @@ from intravariance.looking.pictures import Tile, TileRow, draw_sheet, paint
 from intravariance.progress import say, track
 from intravariance.seeds import generator
 from intravariance.sources import Up
-from intravariance.sources.finding import FORMATS
 from intravariance.sources.isolation import read_and_repair
+from intravariance.sources.mesh_files import MESH_SUFFIXES, has_faces, may_be_cloud, may_be_mesh
 from intravariance.sources.preparing import y_up_to_z_up
 
-MESH_SUFFIXES = tuple(f".{name}" for name in FORMATS)
+__all__ = ["MESH_SUFFIXES", "MeshTask", "is_mesh", "mesh_cloud", "mesh_sheet", "mesh_tile"]
 
 _POINTS = 60_000  # so dense that a picture shows edges
 _ACROSS = 8  # tiles in a row of a sheet
-# What makes a mesh of a file that may also be a cloud: a count of faces, a line of a face.
-_FACES = {
-    ".ply": re.compile(rb"\Aply[\s\S]{0,20000}?\nelement\s+(face|tristrips)\s+0*[1-9]"),
-    ".obj": re.compile(rb"^\s*f\s", re.MULTILINE),
-}
 
 
 @dataclass(frozen=True)
@@ -56,10 +50,9 @@ class MeshTask:
 
 def is_mesh(path: Path) -> bool:
     """Tell whether a file is a mesh: by its suffix, .ply and .obj by whether they have faces."""
-    suffix = path.suffix.lower()
-    if suffix not in MESH_SUFFIXES:
+    if not may_be_mesh(path.name):
         return False
-    return suffix not in _FACES or bool(_FACES[suffix].search(read_bytes(path)))
+    return has_faces(read_bytes(path) if may_be_cloud(path.name) else b"", path.name)
 
 
 def mesh_cloud(path: Path, name: str, up: Up | None = None) -> tuple[LabelledCloud, list[str]]:

@@ -73,7 +73,8 @@ def panel(
         picture = paint(template, "surface", size, layer, viewport=viewport)
         tiles.insert(0, Tile(picture, template.subcategory, template.name))
         headings.insert(0, "template")
-    title = f"{cloud.name}: {cloud.defect}" if cloud.labels.any() else cloud.name
+    defective = cloud.labels.any() or (cloud.source == "dataset" and not cloud.labelled)
+    title = f"{cloud.name}: {cloud.defect}" if defective else cloud.name
     about = [word for word in (cloud.category, cloud.subcategory) if word]
     about.append(f"{len(cloud.points):,} points")
     return draw_sheet(
@@ -111,7 +112,7 @@ def heat_map_sheet(
 
 
 def _known(cloud: LabelledCloud) -> list[Colouring]:
-    known: list[Colouring] = ["surface", "labels"]
+    known: list[Colouring] = ["surface", "labels"] if cloud.labelled else ["surface"]
     if np.nanmax(cloud.moved, initial=0.0) > 0:
         known.append("displacement")
     if cloud.scores is not None:
@@ -143,6 +144,8 @@ def _tile(
 
 
 def _share(cloud: LabelledCloud) -> str:
+    if not cloud.labelled:
+        return f"{cloud.defect}, points not labelled"
     if not cloud.labels.any():
         return "normal" if cloud.normal else f"{cloud.defect}: no point labelled"
     share = f"{100 * float((cloud.labels > 0).mean()):.1f} % labelled"

@@ -163,8 +163,9 @@ def _tiles(task: _Task) -> list[Tile]:
         if cloud.normal:
             note = f"{record.category}: {record.subcategory}"
         else:
-            share = record.n_anomalous / record.n_points
-            note = f"{record.subcategory}, {100 * share:.1f} % labelled"
+            share = 100 * record.n_anomalous / record.n_points
+            known = f"{share:.1f} % labelled" if cloud.labelled else "points not labelled"
+            note = f"{record.subcategory}, {known}"
             if drawing.colouring == "displacement":
                 largest = float(np.nanmax(cloud.moved, initial=0.0))
                 note += f", moved up to {largest:.3f}" if largest else ", cut"

@@ -64,8 +64,10 @@ def template_of(dataset: Dataset, record: Record) -> Record | None:
 
 
 def surface_of(template: Record | None) -> PristineSurface | None:
-    """Load a template's mesh and sample it; None where there is no template, or it has no mesh."""
-    mesh = None if template is None else template.load().mesh
+    """Load a template's mesh and sample it; None where there is no template, or it has no mesh, or
+    it is imported: then nobody knows how other samples lie to it."""
+    known = template is not None and "imported" not in template.parameters
+    mesh = template.load().mesh if known and template is not None else None
     if template is None or mesh is None:
         return None
     return pristine_surface(mesh, generator(0, template.id, "display"))

@@ -11,15 +11,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from annotations.vocabulary import NORMAL
+from annotations.vocabulary import NORMAL, UNLABELLED
 from intravariance.cloud_files import PointCloud
 from intravariance.geometry.normals import estimated_normals, outward_normals
 from intravariance.looking.cloud import LabelledCloud
 from intravariance.looking.splats import Floats
 from intravariance.seeds import generator
-
-# Stands in the place of a defect in a cloud without labels.
-UNLABELLED = "unlabelled"
 
 
 def scan_cloud(

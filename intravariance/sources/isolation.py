@@ -57,6 +57,7 @@ def read_and_repair(
             float(arrays["surface_error"]),
             float(arrays["unit_radius"]),
             str(arrays["repair"]),
+            tuple(map(float, arrays["centre"])),  # type: ignore[arg-type]
         )
 
 

@@ -64,6 +64,7 @@ def main(file_format: str, memory: int, seconds: int) -> int:
             surface_error=np.float64(made.surface_error),
             unit_radius=np.float64(made.unit_radius),
             repair=np.array(made.repair),
+            centre=np.array(made.centre),
         )
     return 0
 

@@ -50,12 +50,14 @@ class Repaired:
 
     surface_error : see `surface_error`; 0 where the surface was kept. unit_radius : of the unit
     sphere, in units of the file, to 6 digits. repair : KEPT, or what was done and how finely.
+    centre : of the unit sphere, in the file; known where the file was just read.
     """
 
     mesh: Mesh
     surface_error: float
     unit_radius: float
     repair: str
+    centre: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 def make_base_mesh(vertices: NDArray[Any], faces: NDArray[Any]) -> Repaired:
@@ -66,6 +68,9 @@ def make_base_mesh(vertices: NDArray[Any], faces: NDArray[Any]) -> Repaired:
     """
     cleaned = clean(vertices, faces)
     mesh = to_unit_sphere(cleaned)
+    size = extent(vertices, faces) * _scale(cleaned, mesh)
+    used = np.asarray(vertices)[np.unique(faces)]
+    middle = _box_centre(used) - size * _box_centre(mesh.vertices)
     best: Repaired | None = None
     for changed, error, repair in _attempts(mesh):
         if best is not None and best.repair == repair:  # another number of faces is no nearer
@@ -74,8 +79,18 @@ def make_base_mesh(vertices: NDArray[Any], faces: NDArray[Any]) -> Repaired:
         finished = _finish(framed)
         if finished is None:
             continue
-        radius = extent(vertices, faces) * _scale(cleaned, mesh) * _scale(changed, framed)
-        made = Repaired(finished, float(f"{error():.6g}"), float(f"{radius:.6g}"), repair)
+        radius = size * _scale(changed, framed)
+        # boxes of the same surface before and after a move tell the move
+        centre = (
+            middle + size * _box_centre(changed.vertices) - radius * _box_centre(framed.vertices)
+        )
+        made = Repaired(
+            finished,
+            float(f"{error():.6g}"),
+            float(f"{radius:.6g}"),
+            repair,
+            (float(centre[0]), float(centre[1]), float(centre[2])),
+        )
         if made.surface_error <= LARGEST_ERROR:
             return made
         if best is None or made.surface_error < best.surface_error:
@@ -116,6 +131,13 @@ def extent(vertices: NDArray[Any], faces: NDArray[Any]) -> float:
     used = np.asarray(vertices, dtype=np.float64)[np.unique(faces)]
     with np.errstate(over="ignore"):
         return float((used.max(axis=0) - used.min(axis=0)).max())
+
+
+def _box_centre(vertices: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the centre (3,) of the box around vertices (V, 3)."""
+    vertices = vertices.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray((vertices.min(axis=0) + vertices.max(axis=0)) / 2)
 
 
 def _scale(mesh: Mesh, scaled: Mesh) -> float:

@@ -22,7 +22,7 @@ from mc4ad_model.commands import options
 from mc4ad_model.evaluation.alarms import AlarmMetrics, MeanAlarms, mean_alarms
 from mc4ad_model.evaluation.category_metrics import DefectMetrics
 from mc4ad_model.evaluation.evaluate import CategoryEvaluation, check_records
-from mc4ad_model.evaluation.results import check_results_folder, describe
+from mc4ad_model.evaluation.results import check_results_folder, describe, metrics_as_json
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods import method_class, method_names, tried, try_method
 from mc4ad_model.methods.method import OBJECT_RULES, ObjectRule
@@ -224,7 +224,7 @@ def _plain(found: Sequence[CategoryEvaluation], runs: Sequence[Run]) -> dict[str
         "track": runs[0].track,
         "runs": {run.category: {"seed": run.seed, "preset": run.settings.label} for run in runs},
         "categories": {
-            one.category: {"metrics": asdict(one.metrics), "cost": asdict(one.cost)}
+            one.category: {"metrics": metrics_as_json(one.metrics), "cost": asdict(one.cost)}
             for one in found
         },
         "mean": {name: mean([value(one) for one in found]) for name, value in _COLUMNS.items()},
@@ -254,6 +254,7 @@ def _as_text(found: dict[str, list[CategoryEvaluation]], groups: dict[str, _Grou
             "points\n" + _by_kind(each, "defects"),
             *([title + _difficulties(each)] if any(o.metrics.difficulties for o in each) else []),
             *([title + _alarms(each)] if each[0].metrics.alarms else []),
+            *(title + _unlabelled(one) for one in each if one.metrics.unlabelled),
             *(title + text for one in each if (text := _notes(one))),
             *(title + _cost(one) for one in each),
         ]
@@ -272,6 +273,15 @@ def _notes(one: CategoryEvaluation) -> str:
     return f"{one.category}: " + "; ".join(noted) if noted else ""
 
 
+def _unlabelled(one: CategoryEvaluation) -> str:
+    """Say how many objects the figures of points leave out."""
+    found = one.metrics
+    return (
+        f"{one.category}: {found.unlabelled} of {found.anomalous} defective objects have no labels "
+        "of their points; P-AUROC, P-AUPR and AU-PRO leave them out, O-AUROC and O-AUPR count them"
+    )
+
+
 def _cost(one: CategoryEvaluation) -> str:
     cost = one.cost
     parameters = "" if cost.parameters is None else f"{cost.parameters:,} parameters, "
@@ -282,8 +292,8 @@ def _cost(one: CategoryEvaluation) -> str:
 
 
 def _intervals(found: Sequence[CategoryEvaluation]) -> str:
-    def cell(interval: tuple[float, float]) -> str:
-        return "{:.3f} to {:.3f}".format(*interval)
+    def cell(interval: tuple[float, float] | None) -> str | None:
+        return None if interval is None else "{:.3f} to {:.3f}".format(*interval)
 
     return text_table(
         ["category", "O-AUROC", "P-AUROC"],

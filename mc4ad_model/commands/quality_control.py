@@ -22,6 +22,7 @@ from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError
 from intravariance.tables import Cell, text_table
 from mc4ad_model.commands import options
+from mc4ad_model.evaluation.evaluate import check_labelled
 from mc4ad_model.evaluation.normal_products import calibration_clouds, conditions_of
 from mc4ad_model.evaluation.results import describe
 from mc4ad_model.machine.device import Machine
@@ -190,10 +191,11 @@ def _compare(
         return one, other, None
 
     records = evaluated_records(dataset, category)
+    check_labelled(records, all_of_them=True)
     calibration = None
     if clouds:
         data = read_templates(dataset, category, track=stages.second.track)
-        conditions = conditions_of(dataset)
+        conditions = conditions_of(dataset, category)
         calibration = scored(
             lambda: calibration_clouds(data, conditions, clouds, seed), clouds, f"normal {category}"
         )[:2]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,8 @@ class SampleRow:
     anomalous
         1, or 0 for a normal one.
     n_points, n_anomalous, n_displaced
-        All points, those labelled anomalous, those with a true force (`metrics.displaced`).
+        All points, those labelled anomalous (None where points have no labels), those with a true
+        force (`metrics.displaced`).
     object_score
         Under the configured rule; object_max, object_mean and object_top under each.
     p_auroc
@@ -56,7 +58,7 @@ class SampleRow:
     defect: str
     anomalous: int
     n_points: int
-    n_anomalous: int
+    n_anomalous: int | None
     n_displaced: int
     object_score: float
     object_max: float
@@ -87,7 +89,7 @@ class DefectMetrics:
     """One defect type, or one difficulty: its objects against all normal ones, and the points of
     its own objects.
 
-    p_auroc is None where all of these points are labelled anomalous.
+    p_auroc is None where none or all of these points are labelled anomalous, or none has a label.
     """
 
     objects: int
@@ -103,19 +105,20 @@ class CategoryMetrics:
     o_auroc and o_aupr are under the configured rule, o_auroc_max and so on under each. Intervals
     are (low, high), from `metrics.auroc_interval` with its defaults. defects : by defect type.
     alarms : at each rate of false alarms that was asked for. difficulties : by the difficulty that
-    the file says defects have, where it does.
+    the file says defects have, where it does. unlabelled : objects whose points have no labels;
+    figures of points leave them out, and are None where no defective object is left.
     """
 
     objects: int
     anomalous: int
     o_auroc: float
     o_auroc_interval: tuple[float, float]
-    p_auroc: float
-    p_auroc_interval: tuple[float, float]
+    p_auroc: float | None
+    p_auroc_interval: tuple[float, float] | None
     o_aupr: float
-    p_aupr: float
+    p_aupr: float | None
     p_auroc_objects: float | None
-    au_pro: float
+    au_pro: float | None
     o_auroc_max: float
     o_auroc_mean: float
     o_auroc_top: float
@@ -123,6 +126,7 @@ class CategoryMetrics:
     defects: dict[str, DefectMetrics]
     alarms: tuple[AlarmMetrics, ...] = ()
     difficulties: dict[str, DefectMetrics] = field(default_factory=dict)
+    unlabelled: int = 0
 
 
 def category_metrics(
@@ -141,15 +145,15 @@ def category_metrics(
     seed : of the bootstrap intervals
     thresholds : of object scores, by the rate of false alarms that each is for
     """
-    labels = [record.labels for record in records]
-    values = [scores[record.id] for record in records]
+    known = [record for record in records if record.labelled]
+    labels = [record.labels for record in known]
+    values = [scores[record.id] for record in known]
     truth = np.array([row.anomalous for row in rows])
     objects = np.array([row.object_score for row in rows])
     category = rows[0].category
     random = [generator(seed, category, name, "bootstrap") for name in ("objects", "points")]
-    points, pooled = np.concatenate(labels), np.concatenate(values)
     own = [row.p_auroc for row in rows if row.p_auroc is not None]
-    by_rule = {
+    by_rule: dict[str, Any] = {
         f"o_auroc_{rule}": metrics.auroc(truth, [getattr(row, f"object_{rule}") for row in rows])
         for rule in OBJECT_RULES
     }
@@ -160,21 +164,37 @@ def category_metrics(
         o_auroc_interval=metrics.auroc_interval(
             list(truth[:, None]), list(objects[:, None]), random[0]
         ),
-        p_auroc=metrics.auroc(points, pooled),
-        p_auroc_interval=metrics.auroc_interval(labels, values, random[1]),
+        **_point_metrics(known, labels, values, random[1]),
         o_aupr=metrics.average_precision(truth, objects),
-        p_aupr=metrics.average_precision(points, pooled),
         p_auroc_objects=float(np.mean(own)) if own else None,
-        au_pro=metrics.au_pro(_regions(records, labels), pooled),
         **by_rule,
         force=force_metrics(rows),
-        defects=_by_kind([row.defect for row in rows], rows, labels, values),
-        difficulties=_by_kind([record.difficulty for record in records], rows, labels, values),
+        defects=_by_kind([row.defect for row in rows], records, rows, scores),
+        difficulties=_by_kind([record.difficulty for record in records], records, rows, scores),
+        unlabelled=len(records) - len(known),
         alarms=tuple(
             alarm_metrics(rate, threshold, [row.anomalous for row in rows], list(objects))
             for rate, threshold in (thresholds or {}).items()
         ),
     )
+
+
+def _point_metrics(
+    records: Sequence[Record],
+    labels: Sequence[NDArray[np.uint8]],
+    values: Sequence[NDArray[np.float32]],
+    random: np.random.Generator,
+) -> dict[str, Any]:
+    """Return figures of all points together; None where none of these objects is defective."""
+    if not any(record.n_anomalous for record in records):
+        return dict.fromkeys(("p_auroc", "p_auroc_interval", "p_aupr", "au_pro"))
+    points, pooled = np.concatenate(labels), np.concatenate(values)
+    return {
+        "p_auroc": metrics.auroc(points, pooled),
+        "p_auroc_interval": metrics.auroc_interval(labels, values, random),
+        "p_aupr": metrics.average_precision(points, pooled),
+        "au_pro": metrics.au_pro(_regions(records, labels), pooled),
+    }
 
 
 def force_metrics(rows: Sequence[SampleRow]) -> ForceMetrics:
@@ -188,7 +208,7 @@ def force_metrics(rows: Sequence[SampleRow]) -> ForceMetrics:
     return ForceMetrics(
         displacement=mean("displacement", lambda row: row.n_displaced),
         epe=mean("epe", lambda row: row.n_displaced),
-        epe_rest=mean("epe_rest", lambda row: row.n_points - row.n_anomalous),
+        epe_rest=mean("epe_rest", lambda row: row.n_points - (row.n_anomalous or 0)),
         cosine=mean("cosine", lambda row: row.n_displaced),
     )
 
@@ -204,10 +224,7 @@ def _regions(records: Sequence[Record], labels: Sequence[NDArray[np.uint8]]) -> 
 
 
 def _by_kind(
-    kinds: Sequence[str],
-    rows: Sequence[SampleRow],
-    labels: Sequence[NDArray[np.uint8]],
-    values: Sequence[NDArray[np.float32]],
+    kinds: Sequence[str], records: Sequence[Record], rows: Sequence[SampleRow], scores: Scores
 ) -> dict[str, DefectMetrics]:
     """Group defective samples by their kinds; those of the kind "" are in no group."""
     found = {}
@@ -215,14 +232,15 @@ def _by_kind(
     for name in dict.fromkeys(kind for kind, _ in defective):
         chosen = [i for kind, i in defective if kind == name]
         compared = [rows[i] for i in chosen] + [row for row in rows if not row.anomalous]
-        points = np.concatenate([labels[i] for i in chosen])
-        pooled = np.concatenate([values[i] for i in chosen])
+        known = [records[i] for i in chosen if records[i].labelled]
+        points = np.concatenate([np.zeros(0, np.uint8), *(one.labels for one in known)])
+        pooled = np.concatenate([np.zeros(0, np.float32), *(scores[one.id] for one in known)])
         found[name] = DefectMetrics(
             objects=len(chosen),
             o_auroc=metrics.auroc(
                 [row.anomalous for row in compared], [row.object_score for row in compared]
             ),
-            p_auroc=metrics.auroc(points, pooled) if not points.all() else None,
+            p_auroc=metrics.auroc(points, pooled) if 0 < points.sum() < len(points) else None,
             force=force_metrics([rows[i] for i in chosen]),
         )
     return found

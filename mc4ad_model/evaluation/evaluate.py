@@ -127,8 +127,23 @@ def check_records(records: Sequence[Record]) -> None:
                 f"category {categories[0]}: none of its {len(records)} test samples is {name}, so "
                 "that no AUROC is defined; evaluate a file that has both"
             )
-    if empty := [r.id for r in records if r.defect != NORMAL and not r.n_anomalous]:
+    if empty := [r.id for r in records if r.defect != NORMAL and r.n_anomalous == 0]:
         raise InputError(f"{empty[0]} is defective, but none of its points is labelled so")
+
+
+def check_labelled(records: Sequence[Record], all_of_them: bool = False) -> None:
+    """Raise InputError where figures of points have no defective object to be of.
+
+    all_of_them : also where a single one has no labels of its points.
+    """
+    bare = [record for record in records if not record.labelled]
+    rest = [record for record in records if record.n_anomalous > 0]
+    if bare and (all_of_them or not rest):
+        raise InputError(
+            f"category {bare[0].category}: {len(bare)} of {len(records)} test samples have no "
+            f"labels of their points (the first is {bare[0].id}), and this needs them. Label them "
+            "with `iv labels`; `iv evaluate` gives the figures of objects without."
+        )
 
 
 def checked_prediction(prediction: Prediction, count: int, name: str) -> Prediction:
@@ -188,7 +203,7 @@ def _evaluate(
         defect=record.defect,
         anomalous=int(record.defect != NORMAL),
         n_points=record.n_points,
-        n_anomalous=record.n_anomalous,
+        n_anomalous=record.n_anomalous if record.labelled else None,
         object_score=predicted_object_score(prediction, scorer.aggregation, rule),
         **by_rule,
         p_auroc=metrics.auroc(labels, scores) if both else None,

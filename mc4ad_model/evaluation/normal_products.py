@@ -24,7 +24,7 @@ from intravariance.dataset.store import Dataset
 from intravariance.errors import InputError
 from intravariance.geometry.sampling import POSES, PoseKind
 from intravariance.seeds import generator
-from mc4ad_model.methods.templates import Templates
+from mc4ad_model.methods.templates import Templates, scan_noise
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,10 @@ class Conditions:
     scan: Scan = ALL_SIDES
 
 
-def conditions_of(dataset: Dataset) -> Conditions:
-    """Return how a file says that its test clouds were made.
+def conditions_of(dataset: Dataset, category: str) -> Conditions:
+    """Return how a file says that the test clouds of a category were made.
+
+    Imported scans whose noise is known may lie anyhow.
 
     Raises
     ------
@@ -60,17 +62,19 @@ def conditions_of(dataset: Dataset) -> Conditions:
         It does not say, because they were imported as they are.
     """
     identity, specification = dataset.metadata["identity"], dataset.specification
-    pose = identity.get("pose", "so3")
+    pose, noise = identity.get("pose", "so3"), scan_noise(dataset, category)
+    if noise is not None and pose not in POSES:
+        pose = "so3"
     if pose not in POSES:
         raise InputError(
             f"{dataset.path}: its clouds were imported ({pose}), so that nothing says what noise "
             "and poses normal ones have, and none can be simulated. Files that `iv build` made say "
-            "it."
+            "it, and so does `iv import --scan-noise`."
         )
     return Conditions(
         points=specification.points,
         pose=cast("PoseKind", pose),
-        noise_sigma=float(identity["noise_sigma"]),
+        noise_sigma=float(identity["noise_sigma"]) if noise is None else noise,
         tolerance=specification.tolerance,
         scan=specification.scan,
     )

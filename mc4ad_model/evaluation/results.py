@@ -9,8 +9,9 @@
 The folder appears whole or not at all, and is replaced only when it is as written (see
 `files.folders`). `metrics.json` holds the SHA-256 of the two tables too, so that those of another
 evaluation are not read with it. Version 1 has neither p-values nor alarms, and its first files came
-without SHA256SUMS. Numbers keep all their digits. The times in `samples.csv` and "cost" differ from
-one evaluation to the next; nothing else does.
+without SHA256SUMS. Results of samples whose points have no labels are of version 3: figures of
+points may be null there, and "unlabelled" counts those samples. Numbers keep all their digits. The
+times in `samples.csv` and "cost" differ from one evaluation to the next; nothing else does.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from mc4ad_model.methods.saved_files import read_json
 
 EVALUATION_FORMAT = "intravariance-evaluation"
 EVALUATION_VERSION = 2
+UNLABELLED_VERSION = 3
 SAMPLES_FILE, POINTS_FILE, METRICS_FILE = "samples.csv", "points.safetensors", "metrics.json"
 _COLUMNS = get_type_hints(SampleRow)
 _SINCE_VERSION_2 = ("p_value", "note")
@@ -123,9 +125,9 @@ def write_results(
     points = safetensors.numpy.save(evaluation.point_scores)
     content = {
         "format": EVALUATION_FORMAT,
-        "version": EVALUATION_VERSION,
+        "version": UNLABELLED_VERSION if evaluation.metrics.unlabelled else EVALUATION_VERSION,
         "category": evaluation.category,
-        "metrics": asdict(evaluation.metrics),
+        "metrics": metrics_as_json(evaluation.metrics),
         "cost": asdict(evaluation.cost),
         "dataset": describe(dataset),
         "bootstrap_seed": seed,
@@ -154,7 +156,7 @@ def read_results(folder: Path) -> Results:
     path = folder / METRICS_FILE
     if not path.is_file():
         raise InputError(f"{path}: no such file; make it with `iv evaluate`")
-    content = read_json(path, EVALUATION_FORMAT, range(1, EVALUATION_VERSION + 1))
+    content = read_json(path, EVALUATION_FORMAT, range(1, UNLABELLED_VERSION + 1))
     parts = {}
     for name in (SAMPLES_FILE, POINTS_FILE):
         try:
@@ -205,7 +207,8 @@ def evaluated_samples(results: Results, dataset: Dataset) -> list[Record]:
             f"{results.dataset['file']} with {digest}; give that file"
         )
     evaluation = results.evaluation
-    records = list(dataset.filter(category=evaluation.category, split="test"))
+    tested = dataset.filter(category=evaluation.category, split="test")
+    records = [record for record in tested if record.object_known]
     expected = {record.id: record.n_points for record in records}
     ids = [row.id for row in evaluation.rows]
     scored = {id: len(scores) for id, scores in evaluation.point_scores.items()}
@@ -239,9 +242,18 @@ def describe(dataset: Dataset) -> dict[str, str]:
     }
 
 
+def metrics_as_json(found: CategoryMetrics) -> dict[str, Any]:
+    """Return the JSON-able form; "unlabelled" is there where there are such samples."""
+    content = asdict(found)
+    if not found.unlabelled:
+        del content["unlabelled"]
+    return content
+
+
 def _from_csv(content: bytes, columns: Mapping[str, Any]) -> tuple[SampleRow, ...]:
     kinds: dict[Any, Callable[[str], Any]] = {
         str: str, int: int, float: float,
+        int | None: lambda text: int(text) if text else None,
         float | None: lambda text: float(text) if text else None,
         str | None: lambda text: text or None,
     }  # fmt: skip
@@ -257,8 +269,9 @@ def _from_csv(content: bytes, columns: Mapping[str, Any]) -> tuple[SampleRow, ..
 def _metrics(content: Mapping[str, Any]) -> CategoryMetrics:
     values = dict(content)
     for name in ("o_auroc_interval", "p_auroc_interval"):
-        low, high = values[name]
-        values[name] = (low, high)
+        if values[name] is not None:
+            low, high = values[name]
+            values[name] = (low, high)
     values["force"] = ForceMetrics(**values["force"])
     for name in ("defects", "difficulties"):  # the latter since version 2
         values[name] = {

@@ -11,7 +11,7 @@ from intravariance.dataset.store import Dataset
 from intravariance.executors.isolated import IsolatedExecutor
 from intravariance.files.atomic import write_whole
 from intravariance.progress import say
-from mc4ad_model.evaluation.evaluate import check_records
+from mc4ad_model.evaluation.evaluate import check_labelled, check_records
 from mc4ad_model.evaluation.results import describe
 from mc4ad_model.leaderboard.board import RECORD, Board, held, outcome_of
 from mc4ad_model.leaderboard.comparing import compare_rows
@@ -53,7 +53,9 @@ def make_leaderboard(
         before anything is trained.
     """
     for category in categories:
-        check_records(evaluated_records(dataset, category))
+        records = evaluated_records(dataset, category)
+        check_records(records)
+        check_labelled(records)
     track = track or track_of(dataset)
     with held(out, dataset, track):
         planned = plan_jobs(rows, seeds, categories, dataset, track, out, machine)

@@ -120,6 +120,18 @@ def registration_noise(noise_sigma: float, track: Track) -> float:
     return noise_sigma if track == "meshes" else 0.0
 
 
+def scan_noise(dataset: Dataset, category: str) -> float | None:
+    """Return the noise that the scans of an imported category were said to have.
+
+    It is a standard deviation on each coordinate, in the unit of the stored clouds; None where
+    nobody said it.
+    """
+    imported = dataset.metadata["identity"].get("imported", {})
+    if (sigma := imported.get("scan_noise")) is None:
+        return None
+    return float(sigma) / float(imported["frames"].get(category, {}).get("length", 1.0))
+
+
 def track_of(dataset: Dataset) -> Track:
     """Say which track a file is for: "meshes" where each template has one."""
     templates = [record for record in dataset if record.split == "train"]
@@ -162,7 +174,8 @@ def read_templates(
         raise InputError(
             f"{dataset.path}: --track meshes: template {bare[0]} has no mesh; take --track clouds"
         )
-    known = float(dataset.metadata["identity"]["noise_sigma"])
+    said = scan_noise(dataset, category)
+    known = float(dataset.metadata["identity"]["noise_sigma"]) if said is None else said
     return Templates(
         category=category,
         templates=tuple(

@@ -111,7 +111,10 @@ class ScanTask:
 
     def cloud(self) -> LabelledCloud:
         """Return the cloud as it is, in the unit ball."""
-        cloud, _ = scan_cloud(self.scan.load(), self.scan.id, self.category, self.points)
+        scan = self.scan.load()
+        if not scan.labelled:
+            raise InputError(f"{self.scan.paths[0]}: its points have no labels")
+        cloud, _ = scan_cloud(scan, self.scan.id, self.category, self.points)
         return replace(cloud, subcategory=self.scan.subcategory, defect=self.scan.defect)
 
     def pristine(self) -> None:
@@ -215,10 +218,13 @@ def _sample_tasks(
     records = [
         record
         for record in dataset.filter(category=category)
-        if record.defect != NORMAL and record.n_anomalous
+        if record.defect != NORMAL and record.n_anomalous > 0
     ]
     if not records:
-        raise InputError(f"{dataset.path}: category {category} has no sample with a defect")
+        raise InputError(
+            f"{dataset.path}: category {category} has no sample with a defect whose points are "
+            "labelled"
+        )
     sigma = float(dataset.metadata["identity"]["noise_sigma"])
     tolerance = dataset.specification.tolerance
     bare = bool(origin) and dataset.imported

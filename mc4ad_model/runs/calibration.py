@@ -56,7 +56,7 @@ def check_calibratable(run: Run, dataset: Dataset, machine: Machine, force: bool
         raise InputError(
             f"{path} exists: this run was calibrated before. Replace the calibration with --force."
         )
-    conditions_of(dataset)
+    conditions_of(dataset, run.category)
     check_meshes(read_templates(dataset, run.category, track=run.track))
     run.load_method(machine)
 
@@ -80,7 +80,7 @@ def calibrate_run(
     InputError
         As `check_calibratable`, or the file cannot be written.
     """
-    conditions = conditions_of(dataset)
+    conditions = conditions_of(dataset, run.category)
     templates = read_templates(dataset, run.category, track=run.track)
     method = run.load_method(machine)
     clouds = calibration_clouds(templates, conditions, count, seed)
@@ -172,7 +172,7 @@ def read_calibration(
         As `stored_calibration`, or the dataset's test clouds are made otherwise.
     """
     found = stored_calibration(run, rates, str(dataset.path))
-    stated, own = found.conditions, _plain(conditions_of(dataset))
+    stated, own = found.conditions, _plain(conditions_of(dataset, run.category))
     if different := [
         f"{k} = {stated.get(k)}, here {own[k]}" for k in own if stated.get(k) != own[k]
     ]:

@@ -20,7 +20,7 @@ from typing import Any
 from intravariance.dataset.store import Dataset
 from intravariance.errors import InputError, IVError
 from intravariance.progress import say
-from mc4ad_model.evaluation.evaluate import check_records
+from mc4ad_model.evaluation.evaluate import check_labelled, check_records
 from mc4ad_model.evaluation.results import Results, read_results
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods.settings import Settings
@@ -93,7 +93,9 @@ def train_and_evaluate(
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InputError("torchrun: is for `iv train`; this command also evaluates, in one process")
     for category in categories:
-        check_records(evaluated_records(dataset, category))
+        records = evaluated_records(dataset, category)
+        check_records(records)
+        check_labelled(records, all_of_them=True)
     folders = train_runs(dataset, categories, method, settings, seed, out, machine, track=track)
     for folder in folders.values():
         run = read_run(folder)
@@ -140,6 +142,7 @@ def evaluation_differs(found: Results, run: Run, dataset: Dataset) -> str:
 def outcome(run: Run, results: Results) -> CategoryOutcome:
     """Return what is kept of an evaluation for a table."""
     evaluation, timing = results.evaluation, read_timing(run, TIMING)
+    assert evaluation.metrics.p_auroc is not None  # see `check_labelled`
     return CategoryOutcome(
         category=run.category,
         seed=run.seed,

@@ -167,6 +167,8 @@ def evaluate_into(
     check_results_folder(folder, force=True)
     method = run.load_method(machine)
     records = evaluated_records(dataset, run.category)
+    if rest := sum(r.category == run.category and not r.object_known for r in dataset):
+        say(f"{run.category}: {rest} samples of which nothing is known are left out", machine.quiet)
     normal: Sequence[float] = ()
     if false_alarms:
         normal = read_calibration(run, dataset, false_alarms, machine.quiet).of(rule)
@@ -240,14 +242,16 @@ def scoring(run: Run, rule: ObjectRule | None = None) -> dict[str, Any]:
 
 
 def evaluated_records(dataset: Dataset, category: str) -> list[Record]:
-    """List the test samples of a category.
+    """List the test samples of a category that are known to be normal or defective.
 
     Raises
     ------
     InputError
         There is none.
     """
-    records = [record for record in dataset.filter(category=category) if record.split == "test"]
+    tested = [record for record in dataset.filter(category=category) if record.split == "test"]
+    records = [record for record in tested if record.object_known]
     if not records:
-        raise InputError(f"{dataset.path}: category {category} has no test samples")
+        known = " that are known to be normal or defective" if tested else ""
+        raise InputError(f"{dataset.path}: category {category} has no test samples{known}")
     return records

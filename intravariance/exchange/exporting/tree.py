@@ -138,7 +138,7 @@ def _side_file(records: Sequence[Record], entries: Sequence[Entry]) -> bytes:
             "split": record.split,
             "defect": record.defect,
             "points": record.n_points,
-            "anomalous": record.n_anomalous,
+            "anomalous": record.n_anomalous if record.labelled else None,
             "difficulty": record.difficulty,
             "snr": None if isnan(record.snr) else record.snr,
             "unit_radius": None if isnan(record.unit_radius) else record.unit_radius,

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from annotations.vocabulary import NORMAL
+from annotations.vocabulary import NORMAL, UNLABELLED
 from intravariance.dataset.schema import TABLE
 from intravariance.exchange.importing.sample import ImportJob
 from intravariance.exchange.layouts import Scan
@@ -35,10 +35,11 @@ def name_scans(scans: Sequence[Scan], tree: str) -> tuple[list[ImportJob], dict[
     subcategories = _different(
         [s.subcategory for s in scans if s.subcategory], lambda name: as_name(name) or "unnamed"
     )
-    defects = {NORMAL: NORMAL} | _different(
-        [s.defect for s in scans if s.defect != NORMAL],
+    reserved = {NORMAL: NORMAL, UNLABELLED: UNLABELLED}
+    defects = reserved | _different(
+        [s.defect for s in scans if s.defect not in reserved],
         lambda name: valid_name(name, "defect"),
-        {NORMAL},
+        reserved,
     )
     grouped: dict[tuple[str, str], list[Scan]] = {
         (name, split): [] for name in categories.values() for split in ("train", "test")

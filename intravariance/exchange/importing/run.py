@@ -25,7 +25,7 @@ from typing import Any, Literal
 from annotations.vocabulary import NORMAL
 from intravariance.dataset.provenance import code_digest, software
 from intravariance.dataset.specification import Category, Specification
-from intravariance.dataset.store import open_dataset
+from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.dataset.work_folder import (
     claim,
     finish,
@@ -36,6 +36,11 @@ from intravariance.dataset.work_folder import (
 )
 from intravariance.errors import InputError
 from intravariance.exchange.importing.exported_from import exported_from
+from intravariance.exchange.importing.mesh_templates import (
+    BY_THE_RULE,
+    MeshTemplates,
+    with_mesh_points,
+)
 from intravariance.exchange.importing.names import name_scans, tree_name, valid_name
 from intravariance.exchange.importing.problems import (
     file_and_reason,
@@ -48,9 +53,10 @@ from intravariance.exchange.importing.sample import (
     CloudExtent,
     ImportFrame,
     ImportJob,
+    cloud_extent,
     make_shard,
-    measure_extent,
 )
+from intravariance.exchange.importing.thinning import KEEP_ALL, Thinning
 from intravariance.exchange.layouts import (
     PARQUET_LAYOUT,
     READERS,
@@ -77,7 +83,10 @@ OUR_FRAME = (0.6, 1.4)
 class ImportSettings:
     """layout : what `layout_reader` knows, or "auto". path : a folder or .zip file. name : of the
     file's specification, "" for the folder's. skip_bad : leave out clouds that cannot be used.
-    normalise : "none" keeps all coordinates. follow_links : also those that lead out of `path`."""
+    normalise : "none" keeps all coordinates. follow_links : also those that lead out of `path`.
+    unlabelled : nothing is known of scans whose folder does not tell. meshes : what is done with
+    templates that are meshes. thinning : of each scan. scan_noise : standard deviation of the
+    scans' noise on each coordinate, in the unit of their files; None where nobody knows it."""
 
     layout: str
     path: Path
@@ -86,16 +95,22 @@ class ImportSettings:
     skip_bad: bool = False
     quiet: bool = False
     follow_links: bool = False
+    unlabelled: bool = False
+    meshes: MeshTemplates = BY_THE_RULE
+    thinning: Thinning = KEEP_ALL
+    scan_noise: float | None = None
 
 
 @dataclass(frozen=True)
 class ImportResult:
-    """path, content digest and specification of the file; skipped : scan or file -> why."""
+    """path, content digest and specification of the file; skipped : scan or file -> why.
+    unlabelled : samples whose points have no labels."""
 
     path: Path
     digest: str
     specification: Specification
     skipped: dict[str, str]
+    unlabelled: int = 0
 
 
 @dataclass(frozen=True)
@@ -112,6 +127,7 @@ class ImportPlan:
     normalise: Normalise
     skipped: dict[str, str]
     fewest_points: int = 0
+    meshes: MeshTemplates = BY_THE_RULE
 
 
 def import_dataset(
@@ -144,12 +160,16 @@ def _restored(settings: ImportSettings, out: Path, force: bool) -> ImportResult:
         "--normalise": settings.normalise != "auto",
         "--skip-bad": settings.skip_bad,
         "--follow-links": settings.follow_links,
+        "--unlabelled": settings.unlabelled,
+        "--mesh-templates, --template-points": settings.meshes != BY_THE_RULE,
+        "--voxel, --max-points": bool(settings.thinning),
+        "--scan-noise": settings.scan_noise is not None,
     }
     if given := [option for option, is_given in needless.items() if is_given]:
         raise no_use(*given)
     digest = restore_dataset(settings.path, out, force, settings.quiet)
     with open_dataset(out) as dataset:
-        return ImportResult(out, digest, dataset.specification, {})
+        return ImportResult(out, digest, dataset.specification, {}, _unlabelled(dataset))
 
 
 def no_use(*options: str) -> InputError:
@@ -174,7 +194,8 @@ def plan_import(settings: ImportSettings) -> ImportPlan:
     reader = layout_reader(layout)
     problems: list[str] = []
     skipped = problems if settings.skip_bad else None
-    scans = find_scans(layout, settings.path, skipped, settings.follow_links)
+    choices = settings.follow_links, settings.unlabelled
+    scans = find_scans(layout, settings.path, skipped, *choices)
     scans = [s for s in scans if not any(p.startswith(f"{s.paths[0]}: ") for p in problems)]
     if not scans:
         raise InputError(f"{settings.path}: no cloud in it can be used:\n" + "\n".join(problems))
@@ -194,11 +215,15 @@ def plan_import(settings: ImportSettings) -> ImportPlan:
         )
     imported: dict[str, Any] = {"layout": layout, "tree": tree, "normalise": settings.normalise}
     imported |= exported_from(scans[0].tree)
+    if settings.scan_noise is not None:
+        imported["scan_noise"] = settings.scan_noise
+    if settings.thinning:
+        imported["thinning"] = settings.thinning.to_dict()
     return ImportPlan(
         name=valid_name(settings.name or tree, "imported"),
         title=settings.name or tree,
         root=settings.path,
-        jobs=tuple(jobs),
+        jobs=tuple(replace(job, thinning=settings.thinning) for job in jobs),
         identity={
             "source": f"{layout}:{tree}",
             "seed": 0,
@@ -213,6 +238,7 @@ def plan_import(settings: ImportSettings) -> ImportPlan:
         },
         normalise=settings.normalise,
         skipped=dict(file_and_reason(problem, settings.path) for problem in problems),
+        meshes=settings.meshes,
     )
 
 
@@ -228,6 +254,7 @@ def run_import(
     }
     with plain_disk_errors(out), locked_folder(out) as partial:
         claim(partial, settings, out, force, "import")
+        plan = replace(plan, jobs=tuple(with_mesh_points(plan.jobs, plan.meshes, executor, quiet)))
         frames = _frames(plan, executor, skip_bad, quiet, kept(partial))
         its_jobs = [replace(job, frame=frames.get(job.group, ImportFrame())) for job in plan.jobs]
         shards = {job.id: partial / "samples" / f"{job.id}.{_state(job)}.h5" for job in its_jobs}
@@ -258,7 +285,12 @@ def run_import(
             metadata["skipped"] = record_of(skipped)
         parts = [shards[job.id] for job in chosen]
         digest = finish(partial, parts, metadata, out, failures, force, quiet)
-    return ImportResult(out, digest, specification, skipped)
+    with open_dataset(out) as dataset:
+        if "thinning" in plan.identity["imported"]:
+            before = sum(r.parameters["imported"]["points"] for r in dataset)
+            after = sum(r.n_points for r in dataset)
+            say(f"thinned: {before:,} points to {after:,}", quiet)
+        return ImportResult(out, digest, specification, skipped, _unlabelled(dataset))
 
 
 def found_specification(
@@ -288,6 +320,10 @@ def found_specification(
     return Specification(plan.name, plan.title, (min(sizes), max(sizes)), tuple(categories))
 
 
+def _unlabelled(dataset: Dataset) -> int:
+    return sum(not record.labelled for record in dataset)
+
+
 def _too_few_points(plan: ImportPlan, points: Sequence[int]) -> str:
     """Return what a collation says of clouds that it kept whole, "" where there are none."""
     few = [count for count in points if count < plan.fewest_points]
@@ -304,7 +340,8 @@ def _state(job: ImportJob) -> str:
     scan, an older file or another frame is taken for it when an import carries on.
     """
     tree = job.scan.tree.path
-    words = [job.scan.id, repr(job.frame), repr(job.treatment)]
+    words = [job.scan.id, job.defect, repr(job.frame), repr(job.treatment)]
+    words += [repr(job.thinning), repr(job.mesh_points)]
     for path in job.scan.paths:
         state = os.stat(tree if tree.is_file() else path)
         words.append(f"{path.name} {state.st_size} {state.st_mtime_ns}")
@@ -325,14 +362,14 @@ def _frames(
             for job in plan.jobs
             if job.scan.split == split and job.group not in extents
         }
-        asked = [job.scan for job in scans.values()]
+        asked = list(scans.values())
         label = "sizes of training clouds" if split == "train" else "sizes of test clouds"
         bad: dict[str, str] = {}
-        for scan, result in run_all(executor, measure_extent, asked, label, quiet):
+        for job, result in run_all(executor, cloud_extent, asked, label, quiet):
             if isinstance(result, BadScan):
-                bad[scan.id] = without_root(result.reason, plan.root)
+                bad[job.scan.id] = without_root(result.reason, plan.root)
             else:
-                extents[scans[scan.id].group].append(result)
+                extents[job.group].append(result)
         if bad and not skip_bad:
             raise refusal(bad, len(scans), kept_samples)
     return {group: _frame(extents[group]) for group in groups if extents[group]}

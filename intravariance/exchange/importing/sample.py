@@ -3,14 +3,15 @@
 
 Coordinates are kept as they are, or a cloud is moved so that its centroid is 0 and divided by a
 length that all clouds of its group share (`ImportFrame`). Labels are those of the cloud. Unless its
-layout holds one, its displacement is 0 on normal points and NaN on labelled ones: how far they were
-moved is unknown.
+layout holds one, its displacement is 0 on normal points and NaN on all others, also where nobody
+says which points are anomalous: how far they were moved is unknown.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,21 @@ from intravariance.cloud_files import PointCloud
 from intravariance.dataset.schema import MAX_ROWS, Sample
 from intravariance.dataset.shards import Finished, finished, shard_bytes
 from intravariance.errors import InputError
+from intravariance.exchange.importing.thinning import KEEP_ALL, Thinning, thinned
 from intravariance.exchange.layouts import Scan
+from intravariance.geometry.mesh import mesh_from_arrays
 from intravariance.geometry.normals import estimated_normals
-from intravariance.geometry.sampling import PoseKind, apply_pose, random_pose, rotate
+from intravariance.geometry.sampling import (
+    PoseKind,
+    apply_pose,
+    random_pose,
+    rotate,
+    sample_surface,
+)
 from intravariance.seeds import generator
 from intravariance.sources.finding import Up
+from intravariance.sources.isolation import read_and_repair
+from intravariance.sources.repair import Repaired
 
 Floats = NDArray[np.float64]
 
@@ -64,7 +75,9 @@ class Treatment:
 
 @dataclass(frozen=True)
 class ImportJob:
-    """A scan and the sample that it becomes. group : of the clouds that share a `ImportFrame`."""
+    """A scan and the sample that it becomes. group : of the clouds that share a `ImportFrame`.
+    thinning : before anything else. mesh_points : how many are drawn on a mesh that is a template,
+    None where the file is a cloud."""
 
     scan: Scan
     id: str
@@ -74,6 +87,8 @@ class ImportJob:
     group: str
     frame: ImportFrame = ImportFrame()
     treatment: Treatment = Treatment()
+    thinning: Thinning = KEEP_ALL
+    mesh_points: int | None = None
 
 
 @dataclass(frozen=True)
@@ -85,19 +100,25 @@ class BadScan:
 
 @dataclass(frozen=True)
 class CloudExtent:
-    """radius : largest distance of a point from the centroid; reach : from 0."""
+    """radius : largest distance of a point from the centroid; reach : from 0. points : how many."""
 
     radius: float
     reach: float
+    points: int
 
 
-def measure_extent(scan: Scan) -> CloudExtent | BadScan:
-    """How large a cloud is, in the unit of its file."""
+def cloud_extent(job: ImportJob) -> CloudExtent | BadScan:
+    """Measure how large a cloud, or a template's mesh, is in the unit of its file."""
     try:
-        points = _load(scan).points
+        if job.mesh_points is not None:
+            _, vertices, centre = _read_mesh(job.scan)
+            count = job.mesh_points
+            return CloudExtent(_largest_norm(vertices), _largest_norm(vertices + centre), count)
+        points = _load(job)[0].points
     except InputError as error:
         return BadScan(str(error))
-    return CloudExtent(_largest_norm(points - points.mean(axis=0)), _largest_norm(points))
+    centred = points - points.mean(axis=0)
+    return CloudExtent(_largest_norm(centred), _largest_norm(points), len(points))
 
 
 def make_shard(job: ImportJob) -> tuple[bytes, Finished] | BadScan:
@@ -112,11 +133,14 @@ def make_shard(job: ImportJob) -> tuple[bytes, Finished] | BadScan:
 def imported_sample(job: ImportJob) -> Sample:
     """Load a scan and make its sample. Raises InputError when the scan cannot be used.
 
-    Normals are those of the file, or estimated from all of the cloud's points. Which points are
-    drawn, the pose and the noise are random from the treatment's seed and the job's id, in the
-    same way for normal and defective samples.
+    Where it is a mesh, points are drawn on it, with its normals, and the mesh is kept. Normals are
+    those of the file, or estimated from all of the cloud's points. Which points are drawn, the pose
+    and the noise are random from the treatment's seed and the job's id, in the same way for normal
+    and defective samples.
     """
-    scan, cloud = job.scan, _load(job.scan)
+    if job.mesh_points is not None:
+        return _mesh_sample(job, job.mesh_points)
+    scan, (cloud, whole) = job.scan, _load(job)
     assert cloud.labels is not None
     centre, length = np.zeros(3), 1.0
     points, notes = cloud.points, list(cloud.notes)
@@ -153,8 +177,50 @@ def imported_sample(job: ImportJob) -> Sample:
         labels=np.ascontiguousarray(cloud.labels[keep], dtype=np.uint8),
         displacement=np.ascontiguousarray(displacement, dtype=np.float32),
         pose=pose,
-        parameters=_parameters(scan, cloud, centre, length, notes),
+        parameters=_parameters(job, cloud, whole, centre, length, notes),
     )
+
+
+def _mesh_sample(job: ImportJob, count: int) -> Sample:
+    """Draw the points of a template on its mesh, evenly by area, in the frame of the scans."""
+    made, vertices, centre = _read_mesh(job.scan)
+    length, shift = job.frame.length or 1.0, np.zeros(3)
+    if job.frame.length is None:
+        shift, centre = centre, np.zeros(3)
+    mesh = mesh_from_arrays(vertices / length + shift, made.mesh.faces)
+    where = sample_surface(mesh, count, generator(job.treatment.seed, job.scan.id, "surface"))
+    cloud = PointCloud(where.points, where.normals, np.zeros(count, dtype=np.uint8))
+    parameters = _parameters(job, cloud, count, centre, length, [])
+    parameters["imported"] |= {
+        "normals": "of the mesh",
+        "mesh": {"repair": made.repair, "surface_error": made.surface_error},
+    }
+    return Sample(
+        id=job.id,
+        category=job.category,
+        subcategory=job.subcategory,
+        split=job.scan.split,
+        defect=job.defect,
+        points=where.points.astype(np.float32),
+        normals=where.normals.astype(np.float32),
+        labels=np.zeros(count, dtype=np.uint8),
+        displacement=np.zeros((count, 3), dtype=np.float32),
+        pose=np.eye(4),
+        parameters=parameters,
+        mesh=mesh,
+    )
+
+
+def _read_mesh(scan: Scan) -> tuple[Repaired, Floats, Floats]:
+    """Read a mesh, closed and repaired: also its vertices (V, 3) about its centre, in the unit of
+    the file, and the centre (3,) there. Raises InputError naming the file."""
+    path = scan.paths[0]
+    try:
+        made = _repaired(scan.tree.read(scan.cloud), path.suffix.lower().lstrip("."))
+    except InputError as error:
+        raise InputError(f"{path}: as a template's mesh: {error}") from error
+    vertices = made.mesh.vertices.astype(np.float64) * made.unit_radius
+    return made, vertices, np.array(made.centre)
 
 
 def _drawn(job: ImportJob, count: int) -> NDArray[np.intp]:
@@ -166,9 +232,21 @@ def _drawn(job: ImportJob, count: int) -> NDArray[np.intp]:
     return np.sort(rng.choice(count, wanted, replace=False)).astype(np.intp)
 
 
-def _load(scan: Scan) -> PointCloud:
-    """Load the cloud, refused when it is too small, too large, or a single point many times."""
-    cloud = scan.load()
+@lru_cache(maxsize=2)  # for its size, and again for its points
+def _repaired(data: bytes, file_format: str) -> Repaired:
+    return read_and_repair(data, file_format)
+
+
+def _load(job: ImportJob) -> tuple[PointCloud, int]:
+    """Load the cloud, thinned, and count its points before that; refused when it is too small, too
+    large, or a single point."""
+    scan, cloud = job.scan, job.scan.load()
+    whole = len(cloud.points)
+    if job.thinning:
+        try:
+            cloud = thinned(cloud, job.thinning, scan.id, job.treatment.seed)
+        except InputError as error:
+            raise InputError(f"{scan.paths[0]}: {error}") from error
     count = len(cloud.points)
     if not FEWEST_POINTS <= count <= MAX_ROWS:
         raise InputError(
@@ -176,7 +254,7 @@ def _load(scan: Scan) -> PointCloud:
         )
     if not np.ptp(cloud.points, axis=0).any():
         raise InputError(f"{scan.paths[0]}: all of its points coincide")
-    return cloud
+    return cloud, whole
 
 
 def _normals(cloud: PointCloud, points: Floats) -> Floats:
@@ -191,8 +269,10 @@ def _displacement(cloud: PointCloud, notes: list[str]) -> Floats:
     Adds to `notes` when that of the file cannot be used.
     """
     assert cloud.labels is not None
-    labelled = cloud.labels == 1
+    labelled = cloud.labels != 0  # or nobody says whether they are
     given = cloud.displacement
+    if not cloud.labelled:
+        given = None
     if given is not None and not given[~labelled].any() and not np.isinf(given).any():
         return given.astype(np.float64)
     if given is not None:
@@ -211,8 +291,14 @@ def _largest_norm(points: Floats) -> float:
 
 
 def _parameters(
-    scan: Scan, cloud: PointCloud, centre: Floats, length: float, notes: list[str]
+    job: ImportJob,
+    cloud: PointCloud,
+    points: int,
+    centre: Floats,
+    length: float,
+    notes: list[str],
 ) -> dict[str, Any]:
+    scan = job.scan
     files = {"cloud": scan.cloud, "truth": scan.truth, "displacement": scan.displacement}
     record: dict[str, Any] = {
         "scan": scan.id,
@@ -222,10 +308,12 @@ def _parameters(
             for kind, name in files.items()
             if name
         },
-        "points": len(cloud.points),
+        "points": points,
         "centre": centre.tolist(),
         "length": length,
         "normals": "estimated" if cloud.normals is None else "of the file",
         "displacement": "unknown" if cloud.displacement is None else "of the file",
     }
+    if job.thinning:
+        record["thinning"] = job.thinning.to_dict()
     return {"imported": record | ({"notes": notes} if notes else {})}

@@ -83,13 +83,18 @@ _UNPACKERS = {
 
 
 def find_scans(
-    layout: str, root: Path, skipped: list[str] | None = None, follow_links: bool = False
+    layout: str,
+    root: Path,
+    skipped: list[str] | None = None,
+    follow_links: bool = False,
+    unlabelled: bool = False,
 ) -> list[Scan]:
     """List all scans under `root`, a folder or a .zip file.
 
     They come by class, then training first, then by name. layout : a key of READERS, or what an
     installed package adds. skipped : what does not fit is left out and added to this list, as
-    "<file>: <reason>". follow_links : also to folders and out of `root`.
+    "<file>: <reason>". follow_links : also to folders and out of `root`. unlabelled : in the layout
+    `folder`, nothing is known of scans whose folder does not tell.
 
     Raises InputError for an unknown layout, for archives that must be unpacked first, and (without
     `skipped`) with all that does not fit: unknown names, missing ground truth, no scans. In trees
@@ -98,7 +103,14 @@ def find_scans(
     """
     reader = layout_reader(layout)
     tree = _open(root, follow_links)
-    return with_side_file(reader.find(tree, root, skipped), tree, skipped)
+    if not unlabelled:
+        return with_side_file(reader.find(tree, root, skipped), tree, skipped)
+    if layout != folder.LAYOUT_NAME:
+        raise InputError(
+            f"--unlabelled: of no use with {layout}, which says what each cloud is; it is for the "
+            f"layout {folder.LAYOUT_NAME}"
+        )
+    return folder.find(tree, root, skipped, unlabelled)
 
 
 def layout_reader(layout: str) -> LayoutReader:

@@ -61,7 +61,7 @@ class Rules:
     reason. name_words : what may not be in names of categories and defects. path_doubts,
     name_doubts : words there that a reader we do not know may take amiss; they are said, and no
     more. letters : whether the name of a defect has letters alone. reserved : names that no
-    category may have.
+    category may have. unlabelled : whether a defective cloud may come without ground truth.
     """
 
     spellings: tuple[CrackSpelling, ...] = ("crack",)
@@ -73,6 +73,7 @@ class Rules:
     name_doubts: tuple[str, ...] = ()
     letters: bool = False
     reserved: tuple[str, ...] = ()
+    unlabelled: bool = False
 
 
 class LayoutWriter(Protocol):
@@ -124,6 +125,13 @@ def problems(rules: Rules, records: Sequence[Record], path: str) -> list[str]:
         found += _forbidden(f"the defect {defect}", defect, words)
         if rules.letters and not re.fullmatch("[a-z]+", defect):
             found.append(f"the defect {defect}: readers take letters alone for a defect's name")
+    bare = [record for record in records if not record.labelled]
+    if bare and not rules.unlabelled:
+        found.append(
+            f"{len(bare)} of {len(records)} samples have no labels of their points, the first is "
+            f"{bare[0].id}, and readers want ground truth for each defective cloud. Label them "
+            "with `iv labels`, or take mvtec-like-folder or hf-parquet"
+        )
     small = [record for record in records if record.n_points < rules.fewest_points]
     if small:
         found.append(

@@ -14,12 +14,19 @@ Or without train and test, all of them for testing:
 
     <file>, <defect>/<file>, good/<file>
 
-A cloud is any file that `intravariance.cloud_files` reads, but no .txt or .csv that is called
+Scans of which nobody says whether they have a defect lie in [<category>/]test/unlabelled/, or,
+where the caller says so (`unlabelled`), in
+
+    [<category>/]scans/<file>, [<category>/]<file>, [<category>/]test/<file>
+
+Training files may be meshes, too (`sources.mesh_files`). A cloud is any file that
+`intravariance.cloud_files` reads, but no .txt or .csv that is called
 README, LICENSE, notes or the like (`_OTHER_TEXT`). Its labels lie in it, or beside it as
 `<stem>_labels.txt` or `<stem>_labels.npy` (see `read_labels`); a file beside it counts more, and
-one in `gt`, .txt or .npy, most. Normal clouds need none. Without a category folder the category is
-"". Names of defects are written as the project writes them: "Crak" is crack, "night stand" is
-night_stand.
+one in `gt`, .txt or .npy, most. Normal clouds need none, and a defective one without any is stored
+so: its object is defective, and nobody says which points are. Without a category folder the
+category is "". Names of defects are written as the project writes them: "Crak" is crack, "night
+stand" is night_stand.
 """
 
 from __future__ import annotations
@@ -31,7 +38,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from annotations.vocabulary import NORMAL
+from annotations.vocabulary import NORMAL, UNLABELLED, UNNAMED_DEFECT
 from intravariance.cloud_files import SUFFIXES, PointCloud, parse_labels
 from intravariance.cloud_files.npy import parse_array
 from intravariance.dataset.specification import Split
@@ -45,9 +52,9 @@ from intravariance.exchange.layouts.scan import (
 )
 from intravariance.files.trees import Tree
 from intravariance.names import composed, plain_name
+from intravariance.sources.mesh_files import may_be_mesh
 
 LAYOUT_NAME = "folder"
-UNNAMED_DEFECT = "anomaly"
 _SPELLINGS = dict.fromkeys(("good", "normal", "positive", "ok"), NORMAL) | FOREIGN_SPELLINGS
 _LABEL_FILES = ("_labels.txt", "_labels.npy")
 # Where two files have one stem, these may be the labels of the other.
@@ -65,8 +72,13 @@ def recognises(names: list[str]) -> bool:
     return any(is_cloud(name) for name in names)
 
 
-def find(tree: Tree, root: Path, skipped: list[str] | None = None) -> list[Scan]:
-    """Return all scans, in order. Raises InputError with everything that does not fit."""
+def find(
+    tree: Tree, root: Path, skipped: list[str] | None = None, unlabelled: bool = False
+) -> list[Scan]:
+    """Return all scans, in order. Raises InputError with everything that does not fit.
+
+    unlabelled : whether nothing is known of scans without a folder that tells.
+    """
     names = tree.files("")
     present = set(names)
     clouds = _clouds(names)
@@ -75,7 +87,8 @@ def find(tree: Tree, root: Path, skipped: list[str] | None = None) -> list[Scan]
     scans: dict[str, Scan] = {}
     for name in sorted(clouds, key=lambda name: name.lower().endswith(_TABLES)):
         folders = _folders(name)
-        place = _place(folders[:-1] if folders[-1:] == (_POINTS,) else folders, split)
+        folders = folders[:-1] if folders[-1:] == (_POINTS,) else folders
+        place = (_unlabelled_place(folders) if unlabelled else None) or _place(folders, split)
         if place is None:
             problems.append(
                 f"{tree.path / name}: expected as [<category>/]train/<file>, "
@@ -95,8 +108,9 @@ def find(tree: Tree, root: Path, skipped: list[str] | None = None) -> list[Scan]
             )
             continue
         scans[stem] = Scan(
-            stem, place[0], "", place[1], place[2], name, truth, tree, read_scan, moved
-        )
+            stem, place[0], "", place[1], place[2], name, truth, tree, read_scan, moved,
+            needs_labels=bool(truth), may_be_mesh=place[1] == "train" and may_be_mesh(name),
+        )  # fmt: skip
     if not clouds:
         problems.append(f"there are no clouds ({' '.join(SUFFIXES)})")
     check_problems(problems, LAYOUT_NAME, root, skipped)
@@ -127,7 +141,11 @@ def _read_displacement(scan: Scan, count: int) -> NDArray[np.float32]:
 
 def _clouds(names: list[str]) -> list[str]:
     """List the clouds of a tree; where a folder has `xyz` in it, those of that alone."""
-    clouds = [name for name in names if is_cloud(name)]
+    clouds = [
+        name
+        for name in names
+        if is_cloud(name) or ("train" in _folders(name) and may_be_mesh(name))
+    ]
     split = {_folders(name)[:-1] for name in clouds if _folders(name)[-1:] == (_POINTS,)}
     return [
         name
@@ -173,6 +191,18 @@ def _place(folders: tuple[str, ...], split: bool) -> tuple[str, Split, str] | No
             return "", "test", _defect(rest[0]) if rest else UNNAMED_DEFECT
         case (category, "test", *rest) if len(rest) < 2:
             return composed(category), "test", _defect(rest[0]) if rest else UNNAMED_DEFECT
+    return None
+
+
+def _unlabelled_place(folders: tuple[str, ...]) -> tuple[str, Split, str] | None:
+    """Return the place of a scan of which nothing is known; None where its folder tells."""
+    match folders:
+        case () | ("scans",) | ("test",):
+            return "", "test", UNLABELLED
+        case (("train" | "test"), *_) | (_, "train", *_):
+            return None
+        case (category,) | (category, "scans") | (category, "test"):
+            return composed(category), "test", UNLABELLED
     return None
 
 

@@ -6,7 +6,7 @@
               /test/good/xyz/000.ply               normal
                         /gt/000.npy                (N,) uint8, 0 for each point
               /test/<defect>/xyz/000.ply
-                            /gt/000.npy            (N,) uint8, 1 = anomalous
+                            /gt/000.npy            (N,) uint8, 1 = anomalous; none without labels
                             /displacement/000.npy  (N, 3) float32, NaN where a cut exposed surface
     README.md                                      licence and citation
     iv_samples.jsonl, iv_export.json               what the names do not say
@@ -41,7 +41,7 @@ HOLDS = {
     "displacement": "displacement/",
     "mesh": "mesh/",
 }
-RULES = Rules(reserved=("train", "test", "xyz"))
+RULES = Rules(reserved=("train", "test", "xyz"), unlabelled=True)
 
 
 def plan(records: Sequence[Record], options: ExportOptions) -> list[Entry]:
@@ -55,9 +55,10 @@ def plan(records: Sequence[Record], options: ExportOptions) -> list[Entry]:
         others = {}
         if record.split == "train" and record.has_mesh:
             others["mesh"] = f"{folder}/mesh/{number}.obj"
-        if record.defect != NORMAL:
+        if record.defect != NORMAL and record.labelled:
             others["displacement"] = f"{folder}/displacement/{number}.npy"
-        truth = f"{folder}/gt/{number}.npy" if record.split == "test" else ""
+        known = record.split == "test" and record.labelled
+        truth = f"{folder}/gt/{number}.npy" if known else ""
         entries.append(Entry(record.id, f"{folder}/xyz/{number}.ply", truth, others))
     return entries
 

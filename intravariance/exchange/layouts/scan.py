@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from annotations.vocabulary import NORMAL
+from annotations.vocabulary import NORMAL, UNKNOWN_LABEL, UNLABELLED
 from intravariance.cloud_files import PointCloud, parse_cloud
 from intravariance.dataset.specification import Split
 from intravariance.errors import InputError, first_of
@@ -29,6 +29,8 @@ class Scan:
     the layout has none. defect : "normal", a defect type of the project, or the data set's own
     word in lower case. cloud, truth : names in `tree` of the cloud and of its ground truth ("" for
     none). reader : reads both; labels may be None. displacement : name of a file with that, or "".
+    needs_labels : whether a defective scan without labels of its points is refused. may_be_mesh :
+    whether it is a training file whose faces, where it has any, count.
     """
 
     id: str
@@ -41,6 +43,8 @@ class Scan:
     tree: Tree
     reader: Callable[[Scan], PointCloud]
     displacement: str = ""
+    needs_labels: bool = True
+    may_be_mesh: bool = False
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -53,24 +57,38 @@ class Scan:
         return self.defect == NORMAL
 
     def load(self) -> PointCloud:
-        """Read the cloud with its labels, all 0 for a normal scan.
+        """Read the cloud with its labels, all 0 for a normal scan, all UNKNOWN_LABEL without any.
 
-        Raises InputError when a file is damaged, a defective scan has no labels, or a normal one
-        has anomalous points.
+        Raises InputError when a file is damaged, a defective scan has no labels and needs them, or
+        a scan that is normal, or of which nothing is known, has anomalous points.
         """
         cloud = self.reader(self)
-        if cloud.labels is None and not self.normal:
+        if self.defect == UNLABELLED:
+            return self._unlabelled(cloud)
+        if cloud.labels is None and not self.normal and self.needs_labels:
             raise InputError(
                 f"{self.paths[0]}: it is a scan with a defect ({self.defect}) and has no labels"
             )
         if cloud.labels is None:
-            return replace(cloud, labels=np.zeros(len(cloud.points), dtype=np.uint8))
+            label = 0 if self.normal else UNKNOWN_LABEL
+            return replace(cloud, labels=np.full(len(cloud.points), label, dtype=np.uint8))
         if self.normal and cloud.labels.any():
             raise InputError(
                 f"{self.paths[0]}: it is a normal scan by its name or folder, and "
                 f"{int(cloud.labels.sum()):,} of its points are labelled anomalous"
             )
         return cloud
+
+    def _unlabelled(self, cloud: PointCloud) -> PointCloud:
+        """Return a cloud of which nothing is known; labels of 0 alone are those of nobody."""
+        if cloud.labels is not None and cloud.labels.any():
+            raise InputError(
+                f"{self.paths[0]}: it is taken for a scan of which nothing is known, and "
+                f"{int(cloud.labels.sum()):,} of its points are labelled anomalous. Put it into "
+                "test/<defect>/"
+            )
+        unknown = np.full(len(cloud.points), UNKNOWN_LABEL, dtype=np.uint8)
+        return replace(cloud, labels=unknown, displacement=None)
 
 
 class LayoutReader(Protocol):

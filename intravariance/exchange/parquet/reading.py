@@ -29,7 +29,10 @@ from intravariance.dataset.work_folder import (
 from intravariance.errors import InputError, IntegrityError, IVError
 from intravariance.exchange.layouts.entries import EXPORT_RECORD, PARQUET_LAYOUT
 from intravariance.exchange.parquet.table import COLUMNS, check_schema, samples_of
-from intravariance.exchange.parquet.writing import PARQUET_VERSION
+from intravariance.exchange.parquet.writing import (
+    PARQUET_VERSION,
+    UNLABELLED_PARQUET_VERSION,
+)
 from intravariance.files.atomic import check_target
 from intravariance.files.checksums import NAME as CHECKSUMS
 from intravariance.files.checksums import read_checksums, sha256_of
@@ -77,10 +80,11 @@ def read_index(folder: Path) -> dict[str, Any]:
         raise IntegrityError(f"{path}: damaged: {error}") from error
     if not isinstance(content, dict) or content.get("layout") != PARQUET_LAYOUT:
         raise InputError(f"{path}: not what `iv export --layout {PARQUET_LAYOUT}` wrote")
-    if content.get("format_version") != PARQUET_VERSION:
+    versions = (PARQUET_VERSION, UNLABELLED_PARQUET_VERSION)
+    if content.get("format_version") not in versions:
         raise InputError(
             f"{path}: has format version {content.get('format_version')}, this iv reads "
-            f"{PARQUET_VERSION}"
+            f"{' and '.join(map(str, versions))}"
         )
     ids = content.get("samples")
     whole = (

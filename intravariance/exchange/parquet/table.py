@@ -3,10 +3,10 @@
 
     id, category, subcategory, split   text; split is "train" or "test"
     defect                             int64, a ClassLabel: 0 is the first of the defect names
-    label                              int64, a ClassLabel: 0 normal, 1 anomalous
-    n_points, n_anomalous              int32
+    label                              int64, a ClassLabel: 0 normal, 1 anomalous, -1 unknown
+    n_points, n_anomalous              int32; n_anomalous is -1 where points have no labels
     points, normals, displacement      (N, 3) float32, as in the dataset file
-    labels                             (N,) uint8
+    labels                             (N,) uint8; all 255 where points have no labels
     pose                               (4, 4) float64
     mesh_vertices, mesh_faces          (V, 3) float32 and (F, 3) int32; (0, 3) where no template
     parameters                         JSON text
@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from annotations.vocabulary import NORMAL, in_order
-from intravariance.dataset.schema import Sample, canonical_json, check_sample
+from annotations.vocabulary import NORMAL, UNLABELLED, in_order
+from intravariance.dataset.schema import Sample, canonical_json, check_sample, table_row
 from intravariance.dataset.store import Dataset
 from intravariance.errors import InputError, IntegrityError, shortened
 from intravariance.geometry.mesh import Mesh
@@ -105,9 +105,9 @@ def table(samples: Sequence[Sample], defects: Sequence[str]) -> pa.Table:
     meshes = [sample.mesh or empty for sample in samples]
     plain: dict[str, list[Any]] = {
         "defect": [defects.index(sample.defect) for sample in samples],
-        "label": [int(sample.defect != NORMAL) for sample in samples],
+        "label": [_object_label(sample) for sample in samples],
         "n_points": [len(sample.labels) for sample in samples],
-        "n_anomalous": [int(np.count_nonzero(sample.labels)) for sample in samples],
+        "n_anomalous": [table_row(sample)["n_anomalous"] for sample in samples],
         "parameters": [canonical_json(sample.parameters) for sample in samples],
         **{name: [getattr(sample, name) for sample in samples]
            for name in TEXTS if name != "parameters"},
@@ -125,6 +125,11 @@ def table(samples: Sequence[Sample], defects: Sequence[str]) -> pa.Table:
         else:
             columns.append(pa.array(plain[field.name], field.type))
     return pa.Table.from_arrays(columns, schema=target)
+
+
+def _object_label(sample: Sample) -> int:
+    unknown = sample.defect == UNLABELLED and not sample.labelled
+    return -1 if unknown else int(sample.defect != NORMAL)
 
 
 def check_schema(found: pa.Schema, what: str) -> list[str]:

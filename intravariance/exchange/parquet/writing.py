@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 PARQUET_VERSION = 1
+# Of exports with samples whose points have no labels, which earlier readers would misread.
+UNLABELLED_PARQUET_VERSION = 2
 # Where the tree has each of `CONTENTS`: columns.
 HOLDS = {
     "subcategory": "subcategory",
@@ -110,7 +112,11 @@ def index_of(dataset: Dataset) -> dict[str, Any]:
     digest, metadata = digest_and_metadata(dataset)
     return {
         "layout": PARQUET_LAYOUT,
-        "format_version": PARQUET_VERSION,
+        "format_version": (
+            PARQUET_VERSION
+            if all(record.labelled for record in dataset)
+            else UNLABELLED_PARQUET_VERSION
+        ),
         "content_digest": digest,
         "metadata": metadata,
         "samples": [record.id for record in dataset],

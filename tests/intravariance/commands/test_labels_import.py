@@ -257,7 +257,7 @@ def test_interruptions_leave_nothing(
 ) -> None:
     bulge = ids(file, "bulge")[0]
     edit(folder, bulge, some_labels(file, bulge))
-    monkeypatch.setattr("intravariance.dataset.work_folder.assemble", interrupted)
+    monkeypatch.setattr("intravariance.labelling.relabelling.assemble_again", interrupted)
     with pytest.raises(IVError, match=r"interrupted; nothing was written to .*new\.h5"):
         run("import", folder, "--data", file, "--out", tmp_path / "new.h5")
     monkeypatch.setattr("intravariance.labelling.giving_out._cloud", interrupted)

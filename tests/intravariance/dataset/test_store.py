@@ -268,8 +268,8 @@ def test_what_is_not_a_dataset_file(tmp_path: Path, copy: Path) -> None:
     with pytest.raises(InputError, match="not a dataset"):
         open_dataset(tmp_path / "foreign.h5")
     with h5py.File(copy, "r+") as file:
-        file.attrs["format_version"] = 3
-    with pytest.raises(InputError, match="format version 3, this iv reads 1 and 2"):
+        file.attrs["format_version"] = 4
+    with pytest.raises(InputError, match="format version 4, this iv reads 1 to 3"):
         open_dataset(copy)
 
 

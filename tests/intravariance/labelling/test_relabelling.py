@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from intravariance.cloud_files import read_cloud, write_ply
+from intravariance.dataset.shards import assemble, assemble_again, write_shard
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import IntegrityError
 from intravariance.labelling.giving_out import give_out
@@ -54,3 +56,24 @@ def test_a_file_that_would_not_verify_leaves_the_target_as_it_was(
     with pytest.raises(IntegrityError, match=r"kept as .*assembled\.h5, does not verify: .*size"):
         relabel(folder, file, out, force=existing, quiet=True)
     assert out.read_text() == "precious" if existing else not out.exists()
+
+
+def test_a_file_with_some_samples_replaced_is_the_file_made_anew(tmp_path: Path) -> None:
+    """Byte for byte, whichever samples are replaced, and the others are not read."""
+    file = make_dataset(tmp_path / "small.h5", UNEVEN)
+    with open_dataset(file) as dataset:
+        samples = [record.load() for record in dataset]
+        changed = [
+            replace(sample, parameters=sample.parameters | {"labels": {"rule": "hand"}})
+            if number in (0, 3)
+            else sample
+            for number, sample in enumerate(samples)
+        ]
+        shards = [tmp_path / f"{sample.id}.h5" for sample in changed]
+        for shard, sample in zip(shards, changed, strict=True):
+            write_shard(shard, sample)
+        anew, again = tmp_path / "anew.h5", tmp_path / "again.h5"
+        digest = assemble(anew, shards, dataset.metadata)
+        some = [shards[3], shards[0]]
+        assert assemble_again(again, some, dataset.metadata, dataset) == digest
+    assert again.read_bytes() == anew.read_bytes()

@@ -43,7 +43,7 @@ def spreads(clouds: list[np.ndarray]) -> np.ndarray:
 
 def test_they_look_like_normal_test_objects(dataset: Dataset) -> None:
     normal = [r.points for r in dataset.filter(category="ball", split="test", defect=NORMAL)]
-    clouds = made(read_templates(dataset, "ball"), conditions_of(dataset), 12)
+    clouds = made(read_templates(dataset, "ball"), conditions_of(dataset, "ball"), 12)
     low, high = dataset.specification.points
     assert all(low <= len(cloud) <= high and cloud.dtype == np.float32 for cloud in clouds)
     assert len({len(cloud) for cloud in clouds}) > 4
@@ -94,7 +94,7 @@ def test_what_says_nothing_of_its_test_clouds_is_an_error(
     monkeypatch.setattr(samples, "metadata", imported)  # as `iv import` writes
     scans = open_dataset(make_dataset(tmp_path / "scans.h5", UNEVEN))
     with pytest.raises(InputError, match=r"scans\.h5.*imported.*simulated"):
-        conditions_of(scans)
+        conditions_of(scans, "ball")
     scans.close()
 
 

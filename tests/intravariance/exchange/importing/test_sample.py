@@ -15,8 +15,8 @@ from intravariance.exchange.importing.sample import (
     BadScan,
     ImportJob,
     Treatment,
+    cloud_extent,
     imported_sample,
-    measure_extent,
 )
 from intravariance.exchange.layouts import find_scans
 from intravariance.exchange.layouts.folder import read_scan
@@ -28,7 +28,8 @@ def test_measure(tmp_path: Path) -> None:
     points[0] = (10, 0, 0)
     points[1] = (10, 4, 0)
     root = write_tree(tmp_path / "t", {"train/a.pcd": write_pcd(points), "train/b.pcd": b"x"})
-    good, bad = (measure_extent(scan) for scan in find_scans("folder", root))
+    jobs = [ImportJob(s, "a", "t", "t", "normal", "t") for s in find_scans("folder", root)]
+    good, bad = map(cloud_extent, jobs)
     assert not isinstance(good, BadScan)
     centre = points.mean(axis=0, dtype=float)
     assert good.radius == pytest.approx(np.linalg.norm(points[1] - centre))
