@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Point clouds in files of other tools: .ply .pcd .txt .xyz .asc .csv .npy .obj, and labels beside.
+"""Point clouds in files of other tools: many kinds (SUFFIXES), and labels beside.
 
 `read_cloud` reads one, `read_labels` the labels in a file of their own, and the writers return the
 bytes of a file. All parsers are our own and work in NumPy: Open3D's PLY reader ends the process on
@@ -9,14 +9,18 @@ holds, not from what it declares; more points than the store's MAX_ROWS, or more
 than `lzf.LARGEST_CONTENT`, are refused before they are unpacked.
 """
 
+from intravariance.cloud_files.choices import AS_WRITTEN, AnomalousLabels, ReadingChoices
 from intravariance.cloud_files.cloud import PointCloud
 from intravariance.cloud_files.labels import parse_labels, read_labels
 from intravariance.cloud_files.reading import SUFFIXES, parse_cloud, read_cloud
 from intravariance.cloud_files.writing import write_pcd, write_ply, write_ply_fields, write_text
 
 __all__ = [
+    "AS_WRITTEN",
     "SUFFIXES",
+    "AnomalousLabels",
     "PointCloud",
+    "ReadingChoices",
     "parse_cloud",
     "parse_labels",
     "read_cloud",

@@ -18,11 +18,13 @@ import hashlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from annotations.vocabulary import NORMAL
+from intravariance.cloud_files import AS_WRITTEN, SUFFIXES, ReadingChoices
+from intravariance.cloud_files.choices import ANOMALOUS_LABELS, DROP_NO_RETURN
 from intravariance.dataset.provenance import code_digest, software
 from intravariance.dataset.specification import Category, Specification
 from intravariance.dataset.store import open_dataset
@@ -35,6 +37,7 @@ from intravariance.dataset.work_folder import (
     plain_disk_errors,
 )
 from intravariance.errors import InputError
+from intravariance.exchange.importing.chosen import dropped_points, without_choices
 from intravariance.exchange.importing.exported_from import exported_from
 from intravariance.exchange.importing.names import name_scans, tree_name, valid_name
 from intravariance.exchange.importing.problems import (
@@ -52,7 +55,10 @@ from intravariance.exchange.importing.sample import (
     measure_extent,
 )
 from intravariance.exchange.layouts import READERS, detect_layout, find_scans
+from intravariance.exchange.layouts.entries import EXPORT_RECORD
 from intravariance.exchange.layouts.scan import shown_problems
+from intravariance.exchange.layouts.side_file import SIDE_FILE
+from intravariance.exchange.layouts.unread import NOTHING_LEFT_OUT, LeftOut, left_out
 from intravariance.exchange.parquet.reading import is_parquet_export, restore_dataset
 from intravariance.exchange.parquet.writing import PARQUET_LAYOUT
 from intravariance.executors import Executor, run_all
@@ -71,7 +77,8 @@ OUR_FRAME = (0.6, 1.4)
 class ImportSettings:
     """layout : a key of `READERS`, or "auto". path : a folder or .zip file. name : of the file's
     specification, "" for the folder's. skip_bad : leave out clouds that cannot be used.
-    normalise : "none" keeps all coordinates. follow_links : also those that lead out of `path`."""
+    normalise : "none" keeps all coordinates. follow_links : also those that lead out of `path`.
+    choices : what the user says of the files. train_cut : see `find_scans`."""
 
     layout: str
     path: Path
@@ -80,23 +87,28 @@ class ImportSettings:
     skip_bad: bool = False
     quiet: bool = False
     follow_links: bool = False
+    choices: ReadingChoices = AS_WRITTEN
+    train_cut: bool = False
 
 
 @dataclass(frozen=True)
 class ImportResult:
-    """path, content digest and specification of the file; skipped : scan or file -> why."""
+    """path, content digest and specification of the file; skipped : scan or file -> why.
+    left_out : files that are not read. dropped : sample -> its rows that were no points."""
 
     path: Path
     digest: str
     specification: Specification
     skipped: dict[str, str]
+    left_out: LeftOut = NOTHING_LEFT_OUT
+    dropped: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ImportPlan:
     """What is to be made: jobs in the order of the file; identity without what is found on the way
     (the specification and the frames); skipped : what the layout's listing left out.
-    fewest_points : that a cloud of a collation should have."""
+    fewest_points : that a cloud of a collation should have. left_out : files that are not read."""
 
     name: str
     title: str
@@ -106,6 +118,7 @@ class ImportPlan:
     normalise: Normalise
     skipped: dict[str, str]
     fewest_points: int = 0
+    left_out: LeftOut = NOTHING_LEFT_OUT
 
 
 def import_dataset(
@@ -138,6 +151,9 @@ def _restored(settings: ImportSettings, out: Path, force: bool) -> ImportResult:
         "--normalise": settings.normalise != "auto",
         "--skip-bad": settings.skip_bad,
         "--follow-links": settings.follow_links,
+        DROP_NO_RETURN: settings.choices.drop_no_return,
+        ANOMALOUS_LABELS: settings.choices.anomalous is not None,
+        "--train-cut": settings.train_cut,
     }
     if given := [option for option, is_given in needless.items() if is_given]:
         raise no_use(*given)
@@ -164,12 +180,19 @@ def plan_import(settings: ImportSettings) -> ImportPlan:
         layout = detect_layout(settings.path, settings.follow_links) or ""
         if not layout:
             raise InputError(
-                f"{settings.path}: no layout is recognised, as it holds no point cloud; name one "
-                f"of {names}"
+                f"{settings.path}: no layout is recognised, as it holds no point cloud "
+                f"({' '.join(SUFFIXES)}); name one of {names}"
             )
     problems: list[str] = []
     skipped = problems if settings.skip_bad else None
-    scans = find_scans(layout, settings.path, skipped, settings.follow_links)
+    scans = find_scans(
+        layout,
+        settings.path,
+        skipped,
+        settings.follow_links,
+        choices=settings.choices,
+        train_cut=settings.train_cut,
+    )
     scans = [s for s in scans if not any(p.startswith(f"{s.paths[0]}: ") for p in problems)]
     if not scans:
         raise InputError(f"{settings.path}: no cloud in it can be used:\n" + "\n".join(problems))
@@ -181,14 +204,13 @@ def plan_import(settings: ImportSettings) -> ImportPlan:
     )
     for old, new in renamed.items():
         say(f"name rewritten: {old!r} is {new!r} in the file", settings.quiet)
-    if links := scans[0].tree.links_left_out(""):
-        shown = ", ".join(links[:3]) + (", ..." if len(links) > 3 else "")
-        say(
-            f"not followed: {len(links)} links to folders or out of {settings.path} ({shown}); "
-            "--follow-links follows them"
-        )
+    bad = [file_and_reason(problem, settings.path)[0] for problem in problems]
+    unread = left_out(scans[0].tree, scans, (EXPORT_RECORD, SIDE_FILE, *bad))
+    for line in unread.lines(str(settings.path)):
+        say(line)  # also with --quiet: nothing is left out in silence
     imported: dict[str, Any] = {"layout": layout, "tree": tree, "normalise": settings.normalise}
-    imported |= exported_from(scans[0].tree)
+    imported |= settings.choices.to_dict() | exported_from(scans[0].tree)
+    imported |= {"train_cut": True} if settings.train_cut else {}
     return ImportPlan(
         name=valid_name(settings.name or tree, "imported"),
         title=settings.name or tree,
@@ -203,6 +225,7 @@ def plan_import(settings: ImportSettings) -> ImportPlan:
         },
         normalise=settings.normalise,
         skipped=dict(file_and_reason(problem, settings.path) for problem in problems),
+        left_out=unread,
     )
 
 
@@ -211,7 +234,8 @@ def run_import(
 ) -> ImportResult:
     """Make the file of a plan; see `import_dataset`."""
     settings = {
-        "identity": plan.identity,
+        # the same import with other choices carries on: each cloud's file knows its own
+        "identity": without_choices(plan.identity),
         "name": plan.name,
         "normalise": plan.normalise,
         "code": code_digest("annotations", "intravariance"),
@@ -246,9 +270,11 @@ def run_import(
         }
         if skipped:
             metadata["skipped"] = record_of(skipped)
+        if plan.left_out.count:
+            metadata["left_out"] = plan.left_out.to_dict()
         parts = [shards[job.id] for job in chosen]
         digest = finish(partial, parts, metadata, out, failures, force, quiet)
-    return ImportResult(out, digest, specification, skipped)
+    return ImportResult(out, digest, specification, skipped, plan.left_out, dropped_points(out))
 
 
 def found_specification(
@@ -294,7 +320,7 @@ def _state(job: ImportJob) -> str:
     scan, an older file or another frame is taken for it when an import carries on.
     """
     tree = job.scan.tree.path
-    words = [job.scan.id, repr(job.frame), repr(job.treatment)]
+    words = [job.scan.id, repr(job.frame), repr(job.treatment), repr(job.scan.choices)]
     for path in job.scan.paths:
         state = os.stat(tree if tree.is_file() else path)
         words.append(f"{path.name} {state.st_size} {state.st_mtime_ns}")

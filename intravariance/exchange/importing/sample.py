@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intravariance.cloud_files import PointCloud
+from intravariance.cloud_files.choices import DROP_NO_RETURN
 from intravariance.dataset.schema import MAX_ROWS, Sample
 from intravariance.dataset.shards import Finished, finished, shard_bytes
 from intravariance.errors import InputError
@@ -167,8 +168,16 @@ def _drawn(job: ImportJob, count: int) -> NDArray[np.intp]:
 
 
 def _load(scan: Scan) -> PointCloud:
-    """Load the cloud, refused when it is too small, too large, or a single point many times."""
+    """Load the cloud, refused when it is too small, too large, or a single point many times, or
+    when several of its points are (0, 0, 0), which is how scans without NaN say "nothing here".
+    """
     cloud = scan.load()
+    missing = int((cloud.points == 0).all(axis=1).sum())
+    if missing > 1:
+        raise InputError(
+            f"{scan.paths[0]}: {missing:,} of {len(cloud.points):,} points are (0, 0, 0), as "
+            f"sensors write places without a return. {DROP_NO_RETURN} leaves them out"
+        )
     count = len(cloud.points)
     if not FEWEST_POINTS <= count <= MAX_ROWS:
         raise InputError(
@@ -228,4 +237,5 @@ def _parameters(
         "normals": "estimated" if cloud.normals is None else "of the file",
         "displacement": "unknown" if cloud.displacement is None else "of the file",
     }
+    record |= {"dropped": cloud.dropped} if cloud.dropped else {}
     return {"imported": record | ({"notes": notes} if notes else {})}

@@ -8,12 +8,15 @@ drawn, its licence and its traps.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from intravariance.cloud_files import AS_WRITTEN, ReadingChoices
 from intravariance.errors import InputError
 from intravariance.exchange.layouts import (
     anomaly_shapenet,
     folder,
+    mulsen_ad,
     mvtec_3d_ad,
     mvtec_like,
     real3d_ad,
@@ -38,6 +41,7 @@ __all__ = [
 # In the order in which they are tried: any folder with clouds is a "folder".
 READERS: dict[str, LayoutReader] = {
     mvtec_3d_ad.LAYOUT_NAME: mvtec_3d_ad,
+    mulsen_ad.LAYOUT_NAME: mulsen_ad,
     anomaly_shapenet.LAYOUT_NAME: anomaly_shapenet,
     real3d_ad.LAYOUT_NAME: real3d_ad,
     folder.LAYOUT_NAME: folder,
@@ -60,13 +64,19 @@ _UNPACKERS = {
 
 
 def find_scans(
-    layout: str, root: Path, skipped: list[str] | None = None, follow_links: bool = False
+    layout: str,
+    root: Path,
+    skipped: list[str] | None = None,
+    follow_links: bool = False,
+    choices: ReadingChoices = AS_WRITTEN,
+    train_cut: bool = False,
 ) -> list[Scan]:
     """List all scans under `root`, a folder or a .zip file.
 
     They come by class, then training first, then by name. layout : a key of READERS. skipped : what
     does not fit is left out and added to this list, as "<file>: <reason>". follow_links : also to
-    folders and out of `root`.
+    folders and out of `root`. choices : what the user says of the files. train_cut : of Real3D-AD
+    the training clouds in folders train_cut, not those in train.
 
     Raises InputError for an unknown layout, for archives that must be unpacked first, and (without
     `skipped`) with all that does not fit: unknown names, missing ground truth, no scans. In trees
@@ -76,7 +86,14 @@ def find_scans(
     if layout not in READERS:
         raise InputError(f"layout {layout}: expected one of {', '.join(READERS)}")
     tree = _open(root, follow_links)
-    return with_side_file(READERS[layout].find(tree, root, skipped), tree, skipped)
+    if train_cut and layout != real3d_ad.LAYOUT_NAME:
+        raise InputError(f"--train-cut is for the layout {real3d_ad.LAYOUT_NAME}, not for {layout}")
+    if train_cut:
+        scans = real3d_ad.find(tree, root, skipped, train_cut)
+    else:
+        scans = READERS[layout].find(tree, root, skipped)
+    scans = with_side_file(scans, tree, skipped)
+    return [replace(scan, choices=choices) for scan in scans]
 
 
 def detect_layout(root: Path, follow_links: bool = False) -> str | None:

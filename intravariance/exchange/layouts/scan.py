@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from annotations.vocabulary import NORMAL
-from intravariance.cloud_files import PointCloud, parse_cloud
+from intravariance.cloud_files import AS_WRITTEN, PointCloud, ReadingChoices, parse_cloud
 from intravariance.dataset.specification import Split
 from intravariance.errors import InputError, first_of
 from intravariance.files.trees import Tree
@@ -29,6 +29,7 @@ class Scan:
     the layout has none. defect : "normal", a defect type of the project, or the data set's own
     word in lower case. cloud, truth : names in `tree` of the cloud and of its ground truth ("" for
     none). reader : reads both; labels may be None. displacement : name of a file with that, or "".
+    choices : what the user says of its files. lists : names of files that say what it is.
     """
 
     id: str
@@ -41,6 +42,13 @@ class Scan:
     tree: Tree
     reader: Callable[[Scan], PointCloud]
     displacement: str = ""
+    choices: ReadingChoices = AS_WRITTEN
+    lists: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names in the tree of all its files."""
+        return tuple(filter(None, (self.cloud, self.truth, self.displacement, *self.lists)))
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -85,9 +93,9 @@ class LayoutReader(Protocol):
         """Return all scans, in order; see `find_scans` for `skipped` and the errors."""
 
 
-def parse_member(tree: Tree, name: str) -> PointCloud:
+def parse_member(tree: Tree, name: str, choices: ReadingChoices = AS_WRITTEN) -> PointCloud:
     """Read the cloud in a file of a tree."""
-    return parse_cloud(tree.read(name), str(tree.path / name))
+    return parse_cloud(tree.read(name), str(tree.path / name), choices)
 
 
 def in_order(scans: list[Scan]) -> list[Scan]:
