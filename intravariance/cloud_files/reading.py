@@ -12,6 +12,7 @@ from intravariance.cloud_files.npy import parse_npy
 from intravariance.cloud_files.npz import parse_npz
 from intravariance.cloud_files.pcd import parse_pcd
 from intravariance.cloud_files.ply import parse_ply
+from intravariance.cloud_files.scanner_files import parse_e57, parse_las
 from intravariance.cloud_files.text import parse_obj, parse_pts, parse_text
 from intravariance.errors import InputError
 
@@ -28,6 +29,9 @@ _PARSERS: dict[str, Callable[[bytes, ReadingChoices], PointCloud]] = {
     ".npy": parse_npy,
     ".npz": parse_npz,
     ".obj": parse_obj,
+    ".las": parse_las,
+    ".laz": parse_las,
+    ".e57": parse_e57,
 }
 SUFFIXES = tuple(_PARSERS)
 

@@ -23,8 +23,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intravariance.cloud_files.choices import AS_WRITTEN, ReadingChoices
-from intravariance.cloud_files.cloud import AXES, Floats, PointCloud, cloud_from_columns
+from intravariance.cloud_files.choices import AS_WRITTEN, ReadingChoices, returned
+from intravariance.cloud_files.cloud import (
+    AXES,
+    LARGEST_COORDINATE,
+    Floats,
+    PointCloud,
+    cloud_from_columns,
+)
 from intravariance.errors import InputError
 
 _NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.I)
@@ -52,7 +58,8 @@ def parse_pts(data: bytes, choices: ReadingChoices = AS_WRITTEN) -> PointCloud:
     width = values.shape[1]
     if names or choices.anomalous is not None or width not in (4, 7):
         return _cloud_from_table(data, values, names, where, choices)
-    if _is_binary(values[:, 3 if width == 4 else 6]) or _is_cloudcompare(values):
+    telling = _telling(values, choices)
+    if _is_binary(telling[:, 3 if width == 4 else 6]) or _is_cloudcompare(telling):
         return _cloud_from_table(data, values, names, where, choices)
     cloud = cloud_from_rows(values[:, :3], where, choices=choices)
     what = "column 4 not used: it is" if width == 4 else "columns 4 to 7 not used: they are"
@@ -113,13 +120,14 @@ def cloud_from_rows(
             f"it has {width} columns without names. Without a header line 3 columns are x y z, 4 "
             "have a label, 6 have normals, 7 both; name the columns of other files in a first line"
         )
-    if not names and width == 7 and _is_cloudcompare(values):
+    telling = values if names else _telling(values, choices)
+    if not names and width == 7 and _is_cloudcompare(telling):
         names = _CLOUDCOMPARE
     known = names or _WITHOUT_NAMES[width]
     if len({name.casefold() for name in known}) < width:
         raise InputError(f"the header names a column twice: {' '.join(known)}")
     columns = dict(zip(known, values.T, strict=True))
-    if names or width < 6 or _are_directions(values[:, 3:6]):
+    if names or width < 6 or _are_directions(telling[:, 3:6]):
         return cloud_from_columns(columns, where, choices)
     for name in ("nx", "ny", "nz"):
         del columns[name]
@@ -253,6 +261,14 @@ def _reason(data: bytes, mark: str | None, width: int, lines_before: int) -> str
             hint = " (decimal commas and mixed delimiters are not read)" if comma else ""
             return f"line {number}: {wrong[:30].decode('latin-1')!r} is not a number{hint}"
     return ""
+
+
+def _telling(values: Floats, choices: ReadingChoices) -> Floats:
+    """Return the rows whose columns tell what they are: not those that are no points."""
+    if not choices.drop_no_return:
+        return values
+    rows = values[returned(values[:, :3], LARGEST_COORDINATE)]
+    return rows if len(rows) else values
 
 
 def _is_cloudcompare(values: Floats) -> bool:

@@ -127,7 +127,7 @@ def find(tree: Tree, root: Path, skipped: list[str] | None = None) -> list[Scan]
 def plan(records: Sequence[Record], options: ExportOptions) -> list[Entry]:
     """Name the files of each sample, numbered within category and kind in the order given."""
     numbers = Numbers()
-    kinds = {NORMAL: POSITIVE, "crack": options.spelling}
+    kinds = {NORMAL: POSITIVE, "crack": options.spelling, **options.defects}
     entries = []
     for record in records:
         name = record.category

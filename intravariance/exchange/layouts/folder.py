@@ -18,8 +18,8 @@ A cloud is any file that `intravariance.cloud_files` reads, but no .txt or .csv 
 README, LICENSE, notes or the like (`unread.is_prose`). Its labels lie in it, or beside it as
 `<stem>_labels.txt` or `<stem>_labels.npy` (see `read_labels`); a file beside it counts more, and
 one in `gt`, .txt or .npy, most. Normal clouds need none. Without a category folder the category is
-"". Names of defects are written as the project writes them: "Crak" is crack, "night stand" is
-night_stand.
+"". Defects that the project knows are written as it writes them: "Crak" is crack; others keep
+their names.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from annotations.vocabulary import NORMAL
+from annotations.vocabulary import NORMAL, definition
 from intravariance.cloud_files import SUFFIXES, PointCloud, parse_labels
 from intravariance.cloud_files.npy import parse_array
 from intravariance.dataset.specification import Split
@@ -184,4 +184,4 @@ def _place(folders: tuple[str, ...], split: bool) -> tuple[str, Split, str] | No
 
 def _defect(folder: str) -> str:
     name = plain_name(folder)
-    return _SPELLINGS.get(name, name)
+    return _SPELLINGS.get(name, name if definition(name) else composed(folder))

@@ -131,7 +131,8 @@ def plan(records: Sequence[Record], options: ExportOptions) -> list[Entry]:
     numbers = Numbers()
     entries = []
     for record in records:
-        kind = TEMPLATE if record.split == "train" else record.defect
+        word = options.defects.get(record.defect, record.defect)
+        kind = TEMPLATE if record.split == "train" else word
         stem = f"{numbers.next(record.category)}_{GOOD if kind == NORMAL else kind}"
         vertices = f"{MESHES}/{record.category}/{stem}.ply"
         entries.append(class_entry(record, CLOUDS, "gt", stem, vertices))
