@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from annotations.vocabulary import NORMAL
@@ -117,7 +118,10 @@ def emptied(
             _add(missing, found, place, name)
     for link in unread.links:
         name = link.partition(" -> ")[0]
-        places = (place_of(name + inside) for inside in ("", *_IN_A_LINK))
+        target = Path(os.path.realpath(tree.path / name))
+        if target.is_relative_to(os.path.realpath(tree.path)):
+            continue  # what it leads to is read where it lies
+        places = (place_of(name + end) for end in (_IN_A_LINK if target.is_dir() else ("",)))
         if place := next(filter(None, places), None):
             _add(missing, found, place, f"{link} (a link)")
     return [_problem(tree, place, names) for place, names in sorted(missing.items())]
