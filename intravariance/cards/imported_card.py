@@ -52,7 +52,8 @@ def imported_parts(dataset: Dataset) -> dict[str, str]:
         "frames": _frames(imported),
         "made": _made(identity),
         "renamed": _renamed(imported),
-        "skipped": _skipped(dataset.metadata.get("skipped")),
+        "skipped": _skipped(dataset.metadata.get("skipped"))
+        + _left_out(dataset.metadata.get("left_out")),
         "defect_table": markdown_table(
             ("defect", "samples", "labelled points (%)"),
             [_defect_row(name, records) for name in defects],
@@ -178,6 +179,16 @@ def _skipped(record: Mapping[str, Any] | None) -> str:
     more = record["count"] - len(record["scans"])
     rest = f"\n- and {more} more" if more else ""
     return f"{record['count']} clouds were left out, because they cannot be used:\n\n{lines}{rest}"
+
+
+def _left_out(record: Mapping[str, Any] | None) -> str:
+    """Say which files beside the clouds were not read; "" for none."""
+    if record is None:
+        return ""
+    kinds = ", ".join(f"{its['count']} `{kind}`" for kind, its in record["kinds"].items())
+    links = len(record["links"])
+    also = f"{' and ' if kinds else ''}{links} links that were not followed" if links else ""
+    return f" Beside the clouds lay {record['count']} files that were not read: {kinds}{also}."
 
 
 def _defect_row(defect: str, records: Iterable[Record]) -> tuple[Cell, ...]:

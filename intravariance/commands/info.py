@@ -52,7 +52,8 @@ def info_command(file: Path, as_json: bool) -> None:
         click.echo(f"scan            {sentence}")
     click.echo(f"source          {content['source']}")
     if content["imported"]:
-        click.echo(f"imported        yes; {content['skipped']} clouds left out, no meshes")
+        unread = f", {content['left_out']} files not read" if content["left_out"] else ""
+        click.echo(f"imported        yes; {content['skipped']} clouds left out{unread}, no meshes")
     if exported := content["exported_from"]:
         origin = exported["origin"]
         click.echo(
@@ -102,6 +103,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "exported_from": imported.get("exported_from"),
         "labels": hand_labels(identity),
         "skipped": metadata.get("skipped", {}).get("count", 0),
+        "left_out": metadata.get("left_out", {}).get("count", 0),
         "seed": identity["seed"],
         "software": metadata.get("software", {}),
         "content_digest": dataset.digest,

@@ -13,6 +13,7 @@ import numpy as np
 
 from annotations.vocabulary import NORMAL
 from intravariance.cloud_files import AS_WRITTEN, PointCloud, ReadingChoices, parse_cloud
+from intravariance.cloud_files.choices import ANOMALOUS_LABELS
 from intravariance.dataset.specification import Split
 from intravariance.errors import InputError, first_of
 from intravariance.files.trees import Tree
@@ -73,6 +74,11 @@ class Scan:
             )
         if cloud.labels is None:
             return replace(cloud, labels=np.zeros(len(cloud.points), dtype=np.uint8))
+        if self.choices.anomalous and not self.normal and not cloud.labels.any():
+            raise InputError(
+                f"{self.paths[0]}: it is a scan with a defect ({self.defect}), and none of its "
+                f"labels is as {ANOMALOUS_LABELS} {self.choices.anomalous.text} says"
+            )
         if self.normal and cloud.labels.any():
             raise InputError(
                 f"{self.paths[0]}: it is a normal scan by its name or folder, and "
