@@ -2,11 +2,12 @@
 """Point clouds in files of other tools: many kinds (SUFFIXES), and labels beside.
 
 `read_cloud` reads one, `read_labels` the labels in a file of their own, and the writers return the
-bytes of a file. All parsers are our own and work in NumPy: Open3D's PLY reader ends the process on
-damaged files, and its other readers return empty clouds. Damaged, cut-off and hostile files end in
-an `InputError` that names the file and the place. What is allocated follows from what the file
-holds, not from what it declares; more points than the store's MAX_ROWS, or more compressed content
-than `lzf.LARGEST_CONTENT`, are refused before they are unpacked.
+bytes of a file. Parsers are our own and work in NumPy: Open3D's PLY reader ends the process on
+damaged files, and its other readers return empty clouds. LAS and E57 are read by libraries, in a
+child process. Damaged, cut-off and hostile files end in an `InputError` that names the file and the
+place. What is allocated follows from what the file holds, not from what it declares; more points
+than the store's MAX_ROWS, or more compressed content than `lzf.LARGEST_CONTENT`, are refused before
+they are unpacked.
 """
 
 from intravariance.cloud_files.choices import AS_WRITTEN, AnomalousLabels, ReadingChoices
