@@ -25,7 +25,7 @@ SCANS = {
 def test_everything_without_a_sample_is_counted_by_kind(tmp_path: Path) -> None:
     others = {
         "README": b"", "notes.txt": b"", "test/dent/c.png": b"", "test/dent/d.BIN": b"",
-        "test/dent/e.bin": b"", "train/a.stl": b"",
+        "test/dent/e.bin": b"", "test/dent/a.stl": b"",
     }  # fmt: skip
     root = write_tree(tmp_path / "tree", SCANS | {"test/dent/c_labels.txt": b""} | others)
     scans = find_scans("folder", root)
@@ -33,7 +33,7 @@ def test_everything_without_a_sample_is_counted_by_kind(tmp_path: Path) -> None:
     assert found.files == {
         ".bin": ("test/dent/d.BIN", "test/dent/e.bin"),
         ".png": ("test/dent/c.png",),
-        ".stl": ("train/a.stl",),
+        ".stl": ("test/dent/a.stl",),
         ".txt": ("notes.txt",),
         "without an ending": ("README",),
     }
