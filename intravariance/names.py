@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names: what may be one, and when two are the same.
 
-Categories and subcategories have names in any script, with spaces, hyphens and capitals. They
-become groups of the HDF5 file, the beginning of sample ids, and names of files and folders in
-exports, so what breaks one of these is no name. Defect types are plain words: they are columns,
-options and colours.
+Categories, subcategories and defects of imported clouds have names in any script, with spaces,
+hyphens and capitals. They become groups of the HDF5 file, the beginning of sample ids, and names of
+files and folders in exports, so what breaks one of these is no name. The project's own defect types
+and names of datasets are plain words.
 """
 
 from __future__ import annotations

@@ -33,6 +33,12 @@ def npy(array: np.ndarray) -> bytes:
     return file.getvalue()
 
 
+def npz(compressed: bool = False, **arrays: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    (np.savez_compressed if compressed else np.savez)(file, **arrays)
+    return file.getvalue()
+
+
 def lines(rows: np.ndarray, mark: str = " ", end: str = "\n") -> str:
     return "".join(mark.join(f"{value:g}" for value in row) + end for row in rows)
 
@@ -102,6 +108,17 @@ FULL = {
         ("//X Y Z Scalar_field Nx Ny Nz\n" + lines(ROWS[:, [0, 1, 2, 6, 3, 4, 5]])).encode(),
     ),
     "comment": ("a.txt", b"# by hand\n# x y z nx ny nz gt\n" + lines(ROWS).encode()),
+    "a comma at the end of each line": ("a.csv", lines(ROWS, ",", ",\n").encode()),
+    "empty last fields, names": (
+        "a.asc",
+        ("x;y;z;nx;ny;nz;label;;\n" + lines(ROWS, ";", "; ;\r\n")).encode(),
+    ),
+    "PTS with a count": ("a.pts", ("4\n" + lines(ROWS)).encode()),
+    "npz, an array": ("a.npz", npz(arr_0=ROWS)),
+    "npz, compressed, arrays by name": (
+        "a.npz",
+        npz(True, normals=NORMALS.astype("f4"), label=LABELS.astype(bool), points=POINTS),
+    ),
     "npy": ("a.npy", npy(ROWS)),
     "npy, Fortran order, big-endian": ("a.npy", npy(np.asfortranarray(ROWS).astype(">f4"))),
     "PLY text": ("a.ply", ply("")),

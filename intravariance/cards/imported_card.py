@@ -54,7 +54,8 @@ def imported_parts(dataset: Dataset) -> dict[str, str]:
         "renamed": _renamed(imported),
         "meshes": _meshes(records),
         "unlabelled": _unlabelled(records),
-        "skipped": _skipped(dataset.metadata.get("skipped")),
+        "skipped": _skipped(dataset.metadata.get("skipped"))
+        + _left_out(dataset.metadata.get("left_out")),
         "defect_table": markdown_table(
             ("defect", "samples", "labelled points (%)"),
             [_defect_row(name, records) for name in defects],
@@ -207,6 +208,16 @@ def _unlabelled(records: Sequence[Record]) -> str:
         f"{also}. All their labels are {UNKNOWN_LABEL}, their displacement is NaN; `iv evaluate` "
         "leaves them out of figures of points, or altogether, and says so."
     )
+
+
+def _left_out(record: Mapping[str, Any] | None) -> str:
+    """Say which files beside the clouds were not read; "" for none."""
+    if record is None:
+        return ""
+    kinds = ", ".join(f"{its['count']} `{kind}`" for kind, its in record["kinds"].items())
+    links = len(record["links"])
+    also = f"{' and ' if kinds else ''}{links} links that were not followed" if links else ""
+    return f" Beside the clouds lay {record['count']} files that were not read: {kinds}{also}."
 
 
 def _defect_row(defect: str, records: Iterable[Record]) -> tuple[Cell, ...]:

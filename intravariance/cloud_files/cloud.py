@@ -15,6 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotations.vocabulary import UNKNOWN_LABEL
+from intravariance.cloud_files.choices import (
+    AS_WRITTEN,
+    DROP_NO_RETURN,
+    ReadingChoices,
+    checked_labels,
+    returned,
+)
 from intravariance.dataset.schema import MAX_ROWS
 from intravariance.errors import InputError
 
@@ -24,7 +31,7 @@ Floats = NDArray[np.float64]
 LARGEST_COORDINATE = 1e30
 AXES = ("x", "y", "z")
 _NORMALS = (("nx", "ny", "nz"), ("normal_x", "normal_y", "normal_z"))
-_LABELS = (
+LABEL_NAMES = (
     "label", "labels", "anomaly", "anomalous", "is_anomaly", "gt", "ground_truth", "groundtruth",
     "mask",
 )  # fmt: skip
@@ -42,6 +49,7 @@ class PointCloud:
     columns : the names of what was used, as the file has them. notes : what was not, and why.
     displacement : (N, 3) float32, how a defect moved each point, NaN where it exposed new surface;
     None where that is not known (only trees that iv exported tell it).
+    kept : (M,) which rows of the file are points, None where all are (see `ReadingChoices`).
     """
 
     points: Floats
@@ -50,6 +58,12 @@ class PointCloud:
     columns: tuple[str, ...] = AXES
     notes: tuple[str, ...] = ()
     displacement: NDArray[np.float32] | None = None
+    kept: NDArray[np.bool_] | None = None
+
+    @property
+    def dropped(self) -> int:
+        """Count the rows of the file that are no points."""
+        return 0 if self.kept is None else int((~self.kept).sum())
 
     @property
     def labelled(self) -> bool:
@@ -63,10 +77,12 @@ def as_point(row: int) -> str:
 
 
 def cloud_from_columns(
-    columns: Mapping[str, NDArray[Any]], where: Callable[[int], str] = as_point
+    columns: Mapping[str, NDArray[Any]],
+    where: Callable[[int], str] = as_point,
+    choices: ReadingChoices = AS_WRITTEN,
 ) -> PointCloud:
     """Make the cloud in named columns, each (N,) numbers. where : names the place of a row in
-    errors.
+    errors. choices : which rows are points, and what labels mean.
 
     Raises InputError without x, y and z, without or with too many points, with coordinates that are
     not finite, or with labels that are not 0 or 1. Normals that have no length or are not finite,
@@ -83,6 +99,16 @@ def cloud_from_columns(
     points = as_floats(columns, used)
     if not len(points):
         raise InputError("it has no points")
+    kept = returned(points, LARGEST_COORDINATE) if choices.drop_no_return else None
+    if kept is not None and not kept.any():
+        raise InputError(f"none of its {len(kept):,} points is one: all are 0 or not finite")
+    if kept is not None:
+        rows, place = np.flatnonzero(kept), where
+        columns, points = {name: values[kept] for name, values in columns.items()}, points[kept]
+
+        def where(row: int) -> str:
+            return place(int(rows[row]))
+
     _check_finite(points, used, where)
     notes: list[str] = []
     normals = None
@@ -92,8 +118,9 @@ def cloud_from_columns(
             normals = unit_vectors(as_floats(columns, names))
             used += names if normals is not None else []
             notes += [] if normals is not None else ["normals not used: some have no direction"]
-    label, labels = _labels(columns, where, notes)
-    return PointCloud(points, normals, labels, (*used, *label), tuple(notes))
+    label, labels = _labels(columns, where, notes, choices)
+    kept = None if kept is None or kept.all() else kept
+    return PointCloud(points, normals, labels, (*used, *label), tuple(notes), kept=kept)
 
 
 def check_count(points: int) -> None:
@@ -124,18 +151,6 @@ def unit_vectors(vectors: Floats) -> Floats | None:
     return np.asarray(scaled / np.linalg.norm(scaled, axis=1, keepdims=True))
 
 
-def checked_labels(values: NDArray[Any], name: str, where: Callable[[int], str]) -> NDArray[Any]:
-    """Return (N,) uint8 of label values. Raises InputError where one is neither 0 nor 1."""
-    wrong = np.flatnonzero(~((values == 0) | (values == 1)))
-    if len(wrong):
-        raise InputError(
-            f"{where(int(wrong[0]))}: the label ({name}) is {values[wrong[0]]:g}; expected is 0 "
-            f"(normal) or 1 (anomalous), and {len(wrong):,} of {len(values):,} are neither. If the "
-            "column is no label, name the columns in a header line, or rename it."
-        )
-    return values.astype(np.uint8)
-
-
 def _plain(name: str) -> str:
     name = name.strip().casefold().replace(" ", "_")
     return name if name == _UNNAMED_SCALAR else name.removeprefix("scalar_")
@@ -150,22 +165,28 @@ def _check_finite(points: Floats, names: list[str], where: Callable[[int], str])
     raise InputError(
         f"{where(int(rows[0]))}: {names[axis]} is {points[rows[0], axis]:g}; {len(rows):,} of "
         f"{len(points):,} points are no finite numbers of at most "
-        f"{LARGEST_COORDINATE:g}. Remove them from the file."
+        f"{LARGEST_COORDINATE:g}. Remove them from the file; `iv import` leaves out such points "
+        f"with {DROP_NO_RETURN}."
     )
 
 
 def _labels(
-    columns: Mapping[str, NDArray[Any]], where: Callable[[int], str], notes: list[str]
+    columns: Mapping[str, NDArray[Any]],
+    where: Callable[[int], str],
+    notes: list[str],
+    choices: ReadingChoices,
 ) -> tuple[tuple[str, ...], NDArray[np.uint8] | None]:
     """Return the label column's name (or none) and its values; add to `notes`."""
-    found = [name for name in columns if _plain(name) in _LABELS]
+    found = [name for name in columns if _plain(name) in LABEL_NAMES]
     if len(found) > 1:
         raise InputError(f"the columns {' and '.join(found)} may all be labels; keep one of them")
     if found:
-        return (found[0],), checked_labels(columns[found[0]], found[0], where)
+        return (found[0],), checked_labels(columns[found[0]], found[0], where, choices)
     scalar = [name for name in columns if _plain(name) in (_UNNAMED_SCALAR, "scalar_scalar_field")]
     if len(scalar) == 1:
         values = columns[scalar[0]]
+        if choices.anomalous is not None:
+            return (scalar[0],), checked_labels(values, scalar[0], where, choices)
         if ((values == 0) | (values == 1)).all():
             notes.append(f"{scalar[0]} holds 0 and 1 alone and is taken as the label")
             return (scalar[0],), values.astype(np.uint8)

@@ -15,7 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotations.matching import same_place
-from intravariance.cloud_files.cloud import Floats, as_point, checked_labels
+from intravariance.cloud_files.choices import (
+    AS_WRITTEN,
+    ReadingChoices,
+    checked_labels,
+    returned,
+)
+from intravariance.cloud_files.cloud import LARGEST_COORDINATE, Floats, as_point
 from intravariance.cloud_files.npy import parse_array
 from intravariance.cloud_files.reading import read_bytes
 from intravariance.cloud_files.text import parse_cells
@@ -39,8 +45,18 @@ def read_labels(path: Path, points: Floats) -> NDArray[np.uint8]:
     return parse_labels(read_bytes(path), str(path), points)
 
 
-def parse_labels(data: bytes, name: str, points: Floats) -> NDArray[np.uint8]:
-    """Read labels as `read_labels` does, from the bytes of the file `name`."""
+def parse_labels(
+    data: bytes,
+    name: str,
+    points: Floats,
+    choices: ReadingChoices = AS_WRITTEN,
+    kept: NDArray[np.bool_] | None = None,
+) -> NDArray[np.uint8]:
+    """Read labels as `read_labels` does, from the bytes of the file `name`.
+
+    choices : what labels mean. kept : (M,) which rows of the cloud's file are its points; labels in
+    the order of that file may be of these rows, or of the points.
+    """
     try:
         if PurePosixPath(name).suffix.lower() == ".npy":
             values: NDArray[Any] = parse_array(data)
@@ -52,7 +68,9 @@ def parse_labels(data: bytes, name: str, points: Floats) -> NDArray[np.uint8]:
             raise InputError(
                 f"its shape is {values.shape}; expected are 1 column, or 4: x y z label"
             )
-        labels = checked_labels(values[:, -1], "last column", where)
+        if kept is not None:
+            values, where = _of_points(values, where, kept)
+        labels = checked_labels(values[:, -1], "last column", where, choices)
         if values.shape[1] == 1:
             if len(labels) != len(points):
                 raise InputError(f"it has {len(labels):,} labels for {len(points):,} points")
@@ -60,6 +78,17 @@ def parse_labels(data: bytes, name: str, points: Floats) -> NDArray[np.uint8]:
         return match_labels(values[:, :3].astype(np.float64), labels, points)
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
+
+
+def _of_points(
+    values: NDArray[Any], where: Callable[[int], str], kept: NDArray[np.bool_]
+) -> tuple[NDArray[Any], Callable[[int], str]]:
+    """Leave out the rows of a label file that belong to no point of the cloud."""
+    if values.shape[1] == 1:
+        rows = np.flatnonzero(kept) if len(values) == len(kept) else np.arange(len(values))
+    else:
+        rows = np.flatnonzero(returned(values[:, :3].astype(np.float64), LARGEST_COORDINATE))
+    return values[rows], lambda row: where(int(rows[row]))
 
 
 def match_labels(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from intravariance.cloud_files.choices import AS_WRITTEN, ReadingChoices
 from intravariance.cloud_files.cloud import PointCloud, as_point, check_count
 from intravariance.cloud_files.text import cloud_from_rows
 from intravariance.errors import InputError
@@ -24,14 +25,14 @@ _HEADER = re.compile(
 )
 
 
-def parse_npy(data: bytes) -> PointCloud:
+def parse_npy(data: bytes, choices: ReadingChoices = AS_WRITTEN) -> PointCloud:
     """Read the cloud in an array of 3, 4, 6 or 7 columns, as in a table without names."""
     values = parse_array(data)
     if values.ndim != 2:
         raise InputError(f"its shape is {values.shape}; expected is (N, 3), (N, 4), (N, 6), (N, 7)")
     check_count(len(values))
     with np.errstate(all="ignore"):  # a damaged file may hold signalling NaNs
-        return cloud_from_rows(values.astype(np.float64), as_point)
+        return cloud_from_rows(values.astype(np.float64), as_point, choices=choices)
 
 
 def parse_array(data: bytes) -> NDArray[Any]:

@@ -15,12 +15,14 @@ needs NumPy 2, which Blender's wheel cannot take.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from intravariance.cloud_files.choices import AS_WRITTEN, ReadingChoices
 from intravariance.cloud_files.cloud import PointCloud, check_count, cloud_from_columns
 from intravariance.cloud_files.lzf import decompress
 from intravariance.cloud_files.text import line_names, parse_rows
@@ -41,7 +43,7 @@ class _Header:
     end: int
 
 
-def parse_pcd(data: bytes) -> PointCloud:
+def parse_pcd(data: bytes, choices: ReadingChoices = AS_WRITTEN) -> PointCloud:
     """Read the cloud of a PCD file.
 
     Raises InputError when it is damaged, cut off or of other data.
@@ -52,10 +54,10 @@ def parse_pcd(data: bytes) -> PointCloud:
         raise InputError("it has no points (POINTS 0)")
     check_count(header.points)
     if header.encoding == "ascii":
-        return _ascii(body, header, data[: header.end].count(b"\n"))
-    if header.encoding == "binary":
-        return cloud_from_columns(_records(body, header))
-    return cloud_from_columns(_compressed(body, header))
+        columns, where = _ascii(body, header, data[: header.end].count(b"\n"))
+        return cloud_from_columns(columns, where, choices)
+    unpack = _records if header.encoding == "binary" else _compressed
+    return cloud_from_columns(unpack(body, header), choices=choices)
 
 
 def _read_header(data: bytes) -> _Header:
@@ -95,7 +97,9 @@ def _read_header(data: bytes) -> _Header:
     return _Header(kinds, points, encoding, end.end())
 
 
-def _ascii(body: bytes, header: _Header, lines_before: int) -> PointCloud:
+def _ascii(
+    body: bytes, header: _Header, lines_before: int
+) -> tuple[dict[str, NDArray[Any]], Callable[[int], str]]:
     body = body.replace(b"\r", b"")
     values = parse_rows(body, lines_before)
     width = sum(count for _, _, count in header.kinds)
@@ -109,7 +113,7 @@ def _ascii(body: bytes, header: _Header, lines_before: int) -> PointCloud:
         if count == 1 and name != "_":
             columns[name] = values[:, column]
         column += count
-    return cloud_from_columns(columns, line_names(body, lines_before))
+    return columns, line_names(body, lines_before)
 
 
 def _records(body: bytes, header: _Header) -> dict[str, NDArray[Any]]:

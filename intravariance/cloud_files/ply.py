@@ -7,13 +7,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from intravariance.cloud_files.choices import AS_WRITTEN, ReadingChoices
 from intravariance.cloud_files.cloud import PointCloud, check_count, cloud_from_columns
 from intravariance.cloud_files.ply_format import PLY_ERRORS, PlyBody, PlyHeader, read_header
 from intravariance.cloud_files.text import line_names, parse_rows
 from intravariance.errors import InputError
 
 
-def parse_ply(data: bytes) -> PointCloud:
+def parse_ply(data: bytes, choices: ReadingChoices = AS_WRITTEN) -> PointCloud:
     """Read the cloud of the element `vertex`. Raises InputError when it is damaged or cut off.
 
     Properties are x y z, nx ny nz, and a label in any of the names that `cloud_from_columns` knows.
@@ -26,7 +27,7 @@ def parse_ply(data: bytes) -> PointCloud:
         check_count(header.elements[names.index("vertex")].count)
         first = header.elements[0]
         if first.name == "vertex" and not header.order and not first.lists and first.count:
-            return _text_vertices(data, header)
+            return _text_vertices(data, header, choices)
         body = PlyBody(data[header.end :], header.order)
         columns: dict[str, NDArray[Any]] = {}
         for element in header.elements:
@@ -44,10 +45,10 @@ def parse_ply(data: bytes) -> PointCloud:
         ) from error
     if left:
         raise InputError(f"{left:,} bytes or words follow what its header declares")
-    return cloud_from_columns(columns)
+    return cloud_from_columns(columns, choices=choices)
 
 
-def _text_vertices(data: bytes, header: PlyHeader) -> PointCloud:
+def _text_vertices(data: bytes, header: PlyHeader, choices: ReadingChoices) -> PointCloud:
     """Read a text file that begins with its vertices, one in a line, as all tools write them."""
     element = header.elements[0]
     body = data[header.end :].replace(b"\r", b"")
@@ -64,4 +65,4 @@ def _text_vertices(data: bytes, header: PlyHeader) -> PointCloud:
             f"{len(element.properties)} properties ({' '.join(element.properties)})"
         )
     columns = dict(zip(element.properties, values.T, strict=True))
-    return cloud_from_columns(columns, line_names(body, lines_before))
+    return cloud_from_columns(columns, line_names(body, lines_before), choices)

@@ -6,30 +6,38 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
+from intravariance.cloud_files.choices import AS_WRITTEN, ReadingChoices
 from intravariance.cloud_files.cloud import PointCloud
 from intravariance.cloud_files.npy import parse_npy
+from intravariance.cloud_files.npz import parse_npz
 from intravariance.cloud_files.pcd import parse_pcd
 from intravariance.cloud_files.ply import parse_ply
-from intravariance.cloud_files.text import parse_obj, parse_text
+from intravariance.cloud_files.scanner_files import parse_e57, parse_las
+from intravariance.cloud_files.text import parse_obj, parse_pts, parse_text
 from intravariance.errors import InputError
 
 LARGEST_FILE = 2**30  # bytes; 20 million points in text
 
-_PARSERS: dict[str, Callable[[bytes], PointCloud]] = {
+_PARSERS: dict[str, Callable[[bytes, ReadingChoices], PointCloud]] = {
     ".ply": parse_ply,
     ".pcd": parse_pcd,
     ".txt": parse_text,
     ".xyz": parse_text,
     ".asc": parse_text,
     ".csv": parse_text,
+    ".pts": parse_pts,
     ".npy": parse_npy,
+    ".npz": parse_npz,
     ".obj": parse_obj,
+    ".las": parse_las,
+    ".laz": parse_las,
+    ".e57": parse_e57,
 }
 SUFFIXES = tuple(_PARSERS)
 
 
 def read_cloud(path: Path) -> PointCloud:
-    """Read the cloud in a .ply, .pcd, .txt, .xyz, .asc, .csv, .npy or .obj (vertices) file.
+    """Read the cloud in a file of one of SUFFIXES; of .obj its vertices.
 
     Raises InputError naming the file and the place: missing, damaged, cut off, without points,
     with coordinates that are not finite or labels other than 0 and 1.
@@ -37,15 +45,18 @@ def read_cloud(path: Path) -> PointCloud:
     return parse_cloud(read_bytes(path), str(path))
 
 
-def parse_cloud(data: bytes, name: str) -> PointCloud:
-    """Read the cloud in the bytes of the file `name`, which may be a member of an archive."""
+def parse_cloud(data: bytes, name: str, choices: ReadingChoices = AS_WRITTEN) -> PointCloud:
+    """Read the cloud in the bytes of the file `name`, which may be a member of an archive.
+
+    choices : which of its rows are points, and what labels mean.
+    """
     suffix = PurePosixPath(name).suffix.lower()
     if suffix not in _PARSERS:
         raise InputError(f"{name}: expected a point cloud, one of {' '.join(SUFFIXES)}")
     if not data:
         raise InputError(f"{name}: it is empty (0 bytes); was it unpacked or copied in full?")
     try:
-        return _PARSERS[suffix](data)
+        return _PARSERS[suffix](data, choices)
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
 

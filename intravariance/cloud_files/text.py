@@ -23,7 +23,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intravariance.cloud_files.cloud import AXES, Floats, PointCloud, cloud_from_columns
+from intravariance.cloud_files.choices import AS_WRITTEN, ReadingChoices, returned
+from intravariance.cloud_files.cloud import (
+    AXES,
+    LARGEST_COORDINATE,
+    Floats,
+    PointCloud,
+    cloud_from_columns,
+)
 from intravariance.errors import InputError
 
 _NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.I)
@@ -36,16 +43,43 @@ _WITHOUT_NAMES = {
 _CLOUDCOMPARE = (*AXES, "label", "nx", "ny", "nz")  # its order of 7 columns
 
 
-def parse_text(data: bytes) -> PointCloud:
+def parse_text(data: bytes, choices: ReadingChoices = AS_WRITTEN) -> PointCloud:
     """Read the cloud in a table. Raises InputError naming the line of what is wrong."""
+    return _cloud_from_table(data, *_parse_table(data), choices)
+
+
+def parse_pts(data: bytes, choices: ReadingChoices = AS_WRITTEN) -> PointCloud:
+    """Read the cloud in a PTS file, which Leica's scanners write: x y z intensity r g b.
+
+    Without names a fourth column is a label only where it holds 0 and 1 alone, or `choices` tell
+    what labels mean; a table of 7 columns that has neither normals nor labels has colours.
+    """
     values, names, where = _parse_table(data)
+    width = values.shape[1]
+    if names or choices.anomalous is not None or width not in (4, 7):
+        return _cloud_from_table(data, values, names, where, choices)
+    telling = _telling(values, choices)
+    if _is_binary(telling[:, 3 if width == 4 else 6]) or _is_cloudcompare(telling):
+        return _cloud_from_table(data, values, names, where, choices)
+    cloud = cloud_from_rows(values[:, :3], where, choices=choices)
+    what = "column 4 not used: it is" if width == 4 else "columns 4 to 7 not used: they are"
+    return replace(cloud, notes=(*cloud.notes, f"{what} intensity{' and colours' * (width == 7)}"))
+
+
+def _cloud_from_table(
+    data: bytes,
+    values: Floats,
+    names: list[str],
+    where: Callable[[int], str],
+    choices: ReadingChoices,
+) -> PointCloud:
     if not names and b"," in data and _are_decimals(values):
         raise InputError(
             f"{where(0)}: {values.shape[1]} columns of whole numbers may be three numbers with "
             "decimal commas, which are not read. Write them with points, or name the columns in a "
             "header line"
         )
-    return cloud_from_rows(values, where, names)
+    return cloud_from_rows(values, where, names, choices)
 
 
 def parse_cells(data: bytes) -> tuple[Floats, Callable[[int], str]]:
@@ -66,7 +100,10 @@ def _parse_table(
 
 
 def cloud_from_rows(
-    values: Floats, where: Callable[[int], str], names: Sequence[str] = ()
+    values: Floats,
+    where: Callable[[int], str],
+    names: Sequence[str] = (),
+    choices: ReadingChoices = AS_WRITTEN,
 ) -> PointCloud:
     """Make the cloud in (N, C) rows. names : of the columns; () takes them by their number.
 
@@ -83,22 +120,23 @@ def cloud_from_rows(
             f"it has {width} columns without names. Without a header line 3 columns are x y z, 4 "
             "have a label, 6 have normals, 7 both; name the columns of other files in a first line"
         )
-    if not names and width == 7 and _is_cloudcompare(values):
+    telling = values if names else _telling(values, choices)
+    if not names and width == 7 and _is_cloudcompare(telling):
         names = _CLOUDCOMPARE
     known = names or _WITHOUT_NAMES[width]
     if len({name.casefold() for name in known}) < width:
         raise InputError(f"the header names a column twice: {' '.join(known)}")
     columns = dict(zip(known, values.T, strict=True))
-    if names or width < 6 or _are_directions(values[:, 3:6]):
-        return cloud_from_columns(columns, where)
+    if names or width < 6 or _are_directions(telling[:, 3:6]):
+        return cloud_from_columns(columns, where, choices)
     for name in ("nx", "ny", "nz"):
         del columns[name]
     note = "columns 4 to 6 not used: their lengths are not 1, so they are no normals"
-    cloud = cloud_from_columns(columns, where)
+    cloud = cloud_from_columns(columns, where, choices)
     return replace(cloud, notes=(*cloud.notes, note))
 
 
-def parse_obj(data: bytes) -> PointCloud:
+def parse_obj(data: bytes, choices: ReadingChoices = AS_WRITTEN) -> PointCloud:
     """Read the vertices (v lines) of an OBJ file; everything else is left out."""
     lines = [line.lstrip().partition(b"#")[0] for line in _plain_lines(data).split(b"\n")]
     # Other lines become blank, so that the numbers of lines stay true.
@@ -109,12 +147,13 @@ def parse_obj(data: bytes) -> PointCloud:
     if values.shape[1] not in (3, 4, 6, 7):  # with a weight, with colours
         raise InputError(f"its v lines have {values.shape[1]} numbers; expected are 3")
     columns = dict(zip(AXES, values.T, strict=False))
-    return cloud_from_columns(columns, line_names(data))
+    return cloud_from_columns(columns, line_names(data), choices)
 
 
 def parse_rows(data: bytes, lines_before: int = 0, rows: int | None = None) -> Floats:
     """Return (N, C) of lines of numbers, line breaks `\\n`; blank lines are skipped.
 
+    Empty last fields of all lines, as a comma at the end makes them, are left out.
     lines_before : added to the numbers of lines in errors. rows : read no more than these. Raises
     InputError when there is no line, or one is of another length or not of numbers.
     """
@@ -122,6 +161,8 @@ def parse_rows(data: bytes, lines_before: int = 0, rows: int | None = None) -> F
     if not first:
         raise InputError("it has no points")
     mark = next((mark for mark in (";", ",") if mark.encode() in first), None)
+    if mark and first.rstrip().endswith(mark.encode()):
+        data, first = _without_last_marks(data, mark, lines_before), _without_last(first, mark)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -187,6 +228,20 @@ def _cells(line: bytes, mark: str | None) -> list[bytes]:
     return [cell.strip() for cell in (line.split(mark.encode()) if mark else line.split())]
 
 
+def _without_last_marks(data: bytes, mark: str, lines_before: int) -> bytes:
+    """Leave out the marks at the ends of lines. Raises InputError where a line has none."""
+    for number, line in enumerate(_lines(data), 1 + lines_before):
+        if line.strip() and not line.rstrip().endswith(mark.encode()):
+            raise InputError(
+                f"line {number} does not end with {mark!r}, and the first line does: is it cut off?"
+            )
+    return b"\n".join(_without_last(line, mark) for line in data.split(b"\n"))
+
+
+def _without_last(line: bytes, mark: str) -> bytes:
+    return line.rstrip(mark.encode() + b" \t\r\n")
+
+
 def _reason(data: bytes, mark: str | None, width: int, lines_before: int) -> str:
     """Find the first line that is wrong and why; "" when none is found."""
     kind = {",": "commas", ";": "semicolons", None: "spaces or tabs"}[mark]
@@ -208,12 +263,26 @@ def _reason(data: bytes, mark: str | None, width: int, lines_before: int) -> str
     return ""
 
 
+def _telling(values: Floats, choices: ReadingChoices) -> Floats:
+    """Return the rows whose columns tell what they are: not those that are no points."""
+    if not choices.drop_no_return:
+        return values
+    rows = values[returned(values[:, :3], LARGEST_COORDINATE)]
+    return rows if len(rows) else values
+
+
 def _is_cloudcompare(values: Floats) -> bool:
     """Tell whether 7 columns are x y z label nx ny nz."""
-    labels = values[:, 3]
-    return bool(((labels == 0) | (labels == 1)).all()) and (
-        _are_directions(values[:, 4:]) and not _are_directions(values[:, 3:6])
+    return (
+        values.shape[1] == 7
+        and _is_binary(values[:, 3])
+        and _are_directions(values[:, 4:])
+        and not _are_directions(values[:, 3:6])
     )
+
+
+def _is_binary(values: NDArray[Any]) -> bool:
+    return bool(((values == 0) | (values == 1)).all())
 
 
 def _are_decimals(values: Floats) -> bool:
@@ -224,7 +293,7 @@ def _are_decimals(values: Floats) -> bool:
         and (parts == np.trunc(parts)).all()
         and (parts[:, 1::2] >= 0).all()
         and not _are_directions(values[:, 3:6])
-        and not (values.shape[1] == 7 and _is_cloudcompare(values))
+        and not _is_cloudcompare(values)
     )
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import click
 
+from intravariance.cloud_files import AnomalousLabels, ReadingChoices
+from intravariance.cloud_files.choices import ANOMALOUS_LABELS, DROP_NO_RETURN
 from intravariance.commands import options
-from intravariance.errors import IVError
+from intravariance.errors import IVError, first_of
 from intravariance.exchange.importing.mesh_templates import MESH_RULES, MeshRule, MeshTemplates
 from intravariance.exchange.importing.run import (
     ImportResult,
@@ -78,6 +80,24 @@ from intravariance.executors.processes import local_executor
     type=click.IntRange(FEWEST_POINTS),
     help="Keep so many points of a cloud at most, drawn at random.",
 )
+@click.option(
+    DROP_NO_RETURN,
+    is_flag=True,
+    help="Leave out points that are NaN or (0, 0, 0), with their labels: places of an organised "
+    "scan where the sensor saw nothing.",
+)
+@click.option(
+    ANOMALOUS_LABELS,
+    metavar="NUMBERS",
+    default="",
+    help="Which numbers of a mask are anomalous: 255, a range 1-3, several 1,4-6, or nonzero; all "
+    "others are normal.  [default: 1, and nothing but 0 and 1 is taken]",
+)
+@click.option(
+    "--train-cut",
+    is_flag=True,
+    help="real3d-ad: train on the clouds in folders train_cut, not on those in train.",
+)
 @click.option("--force", is_flag=True, help="Replace an existing file or unfinished import.")
 @options.jobs_option
 @options.json_option
@@ -96,6 +116,9 @@ def import_command(
     scan_noise: float | None,
     voxel: float | None,
     max_points: int | None,
+    drop_no_return: bool,
+    anomalous_labels: str,
+    train_cut: bool,
     force: bool,
     jobs: int | None,
     as_json: bool,
@@ -103,14 +126,16 @@ def import_command(
 ) -> None:
     """Make a dataset file of clouds in another layout, your own or a public data set's.
 
-    LAYOUT is auto, anomaly-shapenet, real3d-ad, mvtec-3d-ad, hf-parquet or folder. PATH is a folder
-    or a .zip file; of hf-parquet a folder, from which the file comes back as it was, so that
-    the other options but --force do not apply.
-    Everything works on the file that works on a built one: verify, info, preview, train, evaluate.
-    Defective clouds without labels of their points are kept so, and figures of points leave them
-    out; `iv labels` fills them in. Killed at any moment, the same command carries on; of hf-parquet
-    it begins again.
+    LAYOUT is auto, anomaly-shapenet, real3d-ad, mulsen-ad, mvtec-3d-ad, hf-parquet or folder. PATH
+    is a folder or a .zip file; of hf-parquet a folder, from which the file comes back as it was, so
+    that only --force, --json and --quiet apply. Everything works on the file that works on a built
+    one: verify, info, preview, train, evaluate. Defective clouds without labels of their points are
+    kept so, and figures of points leave them out; `iv labels` fills them in. Killed at any moment,
+    the same command carries on; of hf-parquet it begins again.
     """
+    choices = ReadingChoices(
+        drop_no_return, AnomalousLabels.parse(anomalous_labels) if anomalous_labels else None
+    )
     settings = ImportSettings(
         layout=layout,
         path=path,
@@ -123,6 +148,8 @@ def import_command(
         meshes=MeshTemplates(mesh_rule, template_points),
         thinning=Thinning(voxel, max_points),
         scan_noise=scan_noise,
+        choices=choices,
+        train_cut=train_cut,
     )
     if jobs not in (None, 1) and restores(settings):
         raise no_use("--jobs")
@@ -144,6 +171,8 @@ def print_result(result: ImportResult, as_json: bool) -> None:
             "specification": result.specification.to_dict(),
             "skipped": result.skipped,
             "unlabelled": result.unlabelled,
+            "left_out": result.left_out.to_dict(),
+            "dropped": result.dropped,
         }
         click.echo(json.dumps(content))
         return
@@ -153,6 +182,14 @@ def print_result(result: ImportResult, as_json: bool) -> None:
         click.echo(
             f"{result.unlabelled} samples have no labels of their points: figures of points leave "
             "them out. Label them with `iv labels export --unlabelled` and `iv labels import`."
+        )
+    if result.dropped:
+        most = sorted(result.dropped.items(), key=lambda item: -item[1])
+        shown = first_of((f"{name} {count:,}" for name, count in most), 5)
+        click.echo(
+            f"{DROP_NO_RETURN} left out {sum(result.dropped.values()):,} points of "
+            f"{len(most)} clouds ({shown})",
+            err=True,
         )
     left_out = f", {len(result.skipped)} skipped" if result.skipped else ""
     path = click.format_filename(result.path)

@@ -55,8 +55,9 @@ def info_command(file: Path, as_json: bool) -> None:
         made = f"{one['kind']} {one['name']} of {one['package']} {one['version']}"
         click.echo(f"extension       {made}")
     if content["imported"]:
+        unread = f", {content['left_out']} files not read" if content["left_out"] else ""
         meshes = f"meshes of {count} templates" if (count := content["meshes"]) else "no meshes"
-        click.echo(f"imported        yes; {content['skipped']} clouds left out, {meshes}")
+        click.echo(f"imported        yes; {content['skipped']} clouds left out{unread}, {meshes}")
     if exported := content["exported_from"]:
         origin = exported["origin"]
         click.echo(
@@ -123,6 +124,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         },
         "meshes": sum(record.has_mesh for record in dataset if record.split == "train"),
         "skipped": metadata.get("skipped", {}).get("count", 0),
+        "left_out": metadata.get("left_out", {}).get("count", 0),
         "seed": identity["seed"],
         "software": metadata.get("software", {}),
         "content_digest": dataset.digest,

@@ -29,7 +29,7 @@ from intravariance.dataset.safety import (
 from intravariance.dataset.specification import SPLITS
 from intravariance.errors import InputError, IntegrityError
 from intravariance.geometry.mesh import Mesh, digest_arrays
-from intravariance.names import LONGEST_ID, LONGEST_NAME, PLAIN_NAME, name_problem
+from intravariance.names import LONGEST_ID, LONGEST_NAME, name_problem
 
 DATASET_FORMAT = "iv"
 DATASET_VERSION = 2
@@ -268,8 +268,6 @@ def _string_type(texts: Sequence[bytes]) -> np.dtype[Any]:
 
 def _name_problem(column: str, text: str) -> str:
     """Tell why a text cannot stand in a column of _NAMES; "" where it can."""
-    if column == "defect":
-        return "" if PLAIN_NAME.fullmatch(text) else f"expected {PLAIN_NAME.pattern}"
     return name_problem(text, LONGEST_ID if column == "id" else LONGEST_NAME)
 
 

@@ -181,10 +181,10 @@ def _defects(
         if not imported and defect not in (*DEFECT_TYPES, *added):
             known = ", ".join((*DEFECT_TYPES, *added_defect_names()))
             raise InputError(f"{reader.origin}: unknown defect {defect!r}; known: {known}")
-        if not PLAIN_NAME.fullmatch(defect) or defect == NORMAL:
+        if defect == NORMAL or name_problem(defect):
             raise InputError(
-                f"{reader.origin}: {defect!r} is no name of a defect; expected are lower-case "
-                f"letters, digits and underscores, a letter first, and not {NORMAL!r}"
+                f"{reader.origin}: {defect!r} is no name of a defect: "
+                f"{name_problem(defect) or 'it is the word for clouds without one'}"
             )
         _check_number(f"{reader.origin}: defects.{defect}", count, int, 0, 100_000)
     return defects

@@ -23,7 +23,7 @@ from intravariance.errors import InputError
 LARGEST_FILE = 512 * 2**20
 MOST_MEMBERS = 1_000_000
 # What the standard library raises about archives: names that are empty or not text are among it.
-_ZIP_FAULTS = (
+ZIP_FAULTS = (
     OSError, EOFError, IndexError, RuntimeError, ValueError, struct.error, zipfile.BadZipFile,
     zlib.error,
 )  # fmt: skip
@@ -152,12 +152,12 @@ class ZipTree:
         try:
             archive = _opened(self.path)
             member = archive.getinfo(name)
-            _check_member(member, where)
+            check_member(member, where)
             with archive.open(member) as file:
                 return _checked(file.read(LARGEST_FILE + 1), where)
         except KeyError:
             raise InputError(f"{where}: there is no such file in the archive") from None
-        except _ZIP_FAULTS as error:
+        except ZIP_FAULTS as error:
             raise InputError(f"{where} cannot be read ({error})") from error
 
 
@@ -190,7 +190,7 @@ def _zip_members(path: Path) -> tuple[str, ...]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except _ZIP_FAULTS as error:
+    except ZIP_FAULTS as error:
         raise InputError(f"{path} is not a readable .zip archive ({error})") from error
     if len(members) > MOST_MEMBERS:
         raise InputError(f"{path} has more than {MOST_MEMBERS:,} members")
@@ -213,7 +213,8 @@ def _zip_members(path: Path) -> tuple[str, ...]:
     )
 
 
-def _check_member(member: zipfile.ZipInfo, where: str) -> None:
+def check_member(member: zipfile.ZipInfo, where: str) -> None:
+    """Raise InputError naming `where` for a member that cannot be read, or is made to harm."""
     if member.flag_bits & 0x1:
         raise InputError(f"{where} is encrypted; unpack the archive and give the folder")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

@@ -4,33 +4,26 @@
     python -m intravariance.sources.reading FORMAT MEMORY SECONDS  < file  > arrays.npz
 
 It is given the bytes of the file and no path, so it opens nothing that the file refers to (material
-libraries, textures, buffers). A damaged or hostile file can at most end this process: MEMORY bytes
-of address space and SECONDS of processor time are its limits where the operating system has them.
-Exit code 0: the arrays are on stdout; 2: the reason is the last line of stderr.
+libraries, textures, buffers). Its limits and its exit codes are those of `executors.limited`.
 """
 
 from __future__ import annotations
 
-import os
 import sys
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from intravariance.errors import InputError
+from intravariance.executors.limited import in_child
 from intravariance.sources.glb_format import read_glb
 from intravariance.sources.obj_format import read_obj
 from intravariance.sources.off_format import read_off
 from intravariance.sources.ply_meshes import read_ply
 from intravariance.sources.repair import make_base_mesh
 from intravariance.sources.stl_format import read_stl
-
-try:
-    import resource
-except ImportError:  # Windows: only the parent's patience limits the child there
-    resource = None  # type: ignore[assignment]
-
 
 READERS = {"glb": read_glb, "obj": read_obj, "off": read_off, "ply": read_ply, "stl": read_stl}
 
@@ -45,20 +38,11 @@ def read_triangles(data: bytes, file_format: str) -> tuple[NDArray[Any], NDArray
 
 def main(file_format: str, memory: int, seconds: int) -> int:
     """Read stdin, write the prepared mesh to stdout; returns the exit code."""
-    _limit(memory, seconds)
-    result = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what native libraries print must not mix with the arrays
-    try:
-        made = make_base_mesh(*read_triangles(sys.stdin.buffer.read(), file_format))
-    except InputError as problem:
-        print(" ".join(str(problem).split()), file=sys.stderr)
-        return 2
-    except MemoryError:
-        print(f"it needs more than {memory / 2**30:.0f} GiB of memory", file=sys.stderr)
-        return 2
-    with result:
-        np.savez(
-            result,
+
+    def work(data: bytes) -> Callable[[BinaryIO], None]:
+        made = make_base_mesh(*read_triangles(data, file_format))
+        return partial(
+            np.savez,
             vertices=made.mesh.vertices,
             faces=made.mesh.faces,
             surface_error=np.float64(made.surface_error),
@@ -66,14 +50,8 @@ def main(file_format: str, memory: int, seconds: int) -> int:
             repair=np.array(made.repair),
             centre=np.array(made.centre),
         )
-    return 0
 
-
-def _limit(memory: int, seconds: int) -> None:
-    if resource is None:
-        return
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
+    return in_child(memory, seconds, work)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from intravariance.exchange.layouts.entries import (
     Entry,
     ExportOptions,
     LayoutWriter,
+    defect_words,
     doubts,
     problems,
 )
@@ -72,11 +73,15 @@ def write_tree(
     """
     records = list(dataset)
     path = os.path.normpath(out.absolute())
-    found = problems(layout.RULES, records, path)
+    words = defect_words(layout.RULES, records)
+    found = problems(layout.RULES, records, path, words)
     if found:
         shown = shown_problems(found)
         raise InputError(f"--out {out} cannot be in the layout {layout.LAYOUT_NAME}:\n  {shown}")
     check_folder(out, EXPORT_RECORD, force)
+    for name, word in words.items():
+        say(f"name rewritten: the defect {name!r} is {word!r} in {out}")
+    options = replace(options, defects=words)
     for doubt in doubts(layout.RULES, records, path):
         say(f"note: {doubt}")
     entries = layout.plan(records, options)
@@ -159,5 +164,5 @@ def _record(
         "delimiter": {",": "comma", " ": "space"}[options.delimiter],
         "terms": terms.to_dict(),
         **about,
-    }
+    } | ({"renamed": dict(options.defects)} if options.defects else {})
     return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names of an imported file: categories, subcategories and defects as the store writes them, ids.
 
-Categories and subcategories keep their names, but for what no name may have; defects become plain
-words. Different names stay different: where two become the same, the later gets a number behind it.
+All of them keep their names, in any script, but for what no name may have. Different names stay
+different: where two become the same, the later gets a number behind it. Defects that differ in
+capitals, spaces or hyphens alone are one, under the spelling that comes first.
 """
 
 from __future__ import annotations
@@ -36,11 +37,9 @@ def name_scans(scans: Sequence[Scan], tree: str) -> tuple[list[ImportJob], dict[
         [s.subcategory for s in scans if s.subcategory], lambda name: as_name(name) or "unnamed"
     )
     reserved = {NORMAL: NORMAL, UNLABELLED: UNLABELLED}
-    defects = reserved | _different(
-        [s.defect for s in scans if s.defect not in reserved],
-        lambda name: valid_name(name, "defect"),
-        reserved,
-    )
+    spellings = _first_spellings(s.defect for s in scans if s.defect not in reserved)
+    words = _different(spellings.values(), lambda name: as_name(name) or "defect", reserved)
+    defects = reserved | {name: words[first] for name, first in spellings.items()}
     grouped: dict[tuple[str, str], list[Scan]] = {
         (name, split): [] for name in categories.values() for split in ("train", "test")
     }
@@ -67,6 +66,12 @@ def name_scans(scans: Sequence[Scan], tree: str) -> tuple[list[ImportJob], dict[
         old: new for names in (categories, subcategories, defects) for old, new in names.items()
     }
     return jobs, {old: new for old, new in changed.items() if old != new}
+
+
+def _first_spellings(names: Iterable[str]) -> dict[str, str]:
+    """Return for each name the first of those that are spelled otherwise and are the same."""
+    first: dict[str, str] = {}
+    return {name: first.setdefault(plain_name(name), name) for name in names}
 
 
 def valid_name(text: str, fallback: str) -> str:

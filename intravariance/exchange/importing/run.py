@@ -18,11 +18,13 @@ import hashlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from annotations.vocabulary import NORMAL
+from intravariance.cloud_files import AS_WRITTEN, SUFFIXES, ReadingChoices
+from intravariance.cloud_files.choices import ANOMALOUS_LABELS, DROP_NO_RETURN
 from intravariance.dataset.provenance import code_digest, software
 from intravariance.dataset.specification import Category, Specification
 from intravariance.dataset.store import Dataset, open_dataset
@@ -35,6 +37,7 @@ from intravariance.dataset.work_folder import (
     plain_disk_errors,
 )
 from intravariance.errors import InputError
+from intravariance.exchange.importing.chosen import dropped_points, without_choices
 from intravariance.exchange.importing.exported_from import exported_from
 from intravariance.exchange.importing.mesh_templates import (
     BY_THE_RULE,
@@ -65,7 +68,10 @@ from intravariance.exchange.layouts import (
     find_scans,
     layout_reader,
 )
+from intravariance.exchange.layouts.entries import EXPORT_RECORD
 from intravariance.exchange.layouts.scan import shown_problems
+from intravariance.exchange.layouts.side_file import SIDE_FILE
+from intravariance.exchange.layouts.unread import NOTHING_LEFT_OUT, LeftOut, left_out
 from intravariance.exchange.parquet.reading import is_parquet_export, restore_dataset
 from intravariance.executors import Executor, run_all
 from intravariance.files.atomic import check_target, write_whole
@@ -86,7 +92,8 @@ class ImportSettings:
     normalise : "none" keeps all coordinates. follow_links : also those that lead out of `path`.
     unlabelled : nothing is known of scans whose folder does not tell. meshes : what is done with
     templates that are meshes. thinning : of each scan. scan_noise : standard deviation of the
-    scans' noise on each coordinate, in the unit of their files; None where nobody knows it."""
+    scans' noise on each coordinate, in the unit of their files; None where nobody knows it.
+    choices : what the user says of the files. train_cut : see `find_scans`."""
 
     layout: str
     path: Path
@@ -99,25 +106,30 @@ class ImportSettings:
     meshes: MeshTemplates = BY_THE_RULE
     thinning: Thinning = KEEP_ALL
     scan_noise: float | None = None
+    choices: ReadingChoices = AS_WRITTEN
+    train_cut: bool = False
 
 
 @dataclass(frozen=True)
 class ImportResult:
     """path, content digest and specification of the file; skipped : scan or file -> why.
-    unlabelled : samples whose points have no labels."""
+    unlabelled : samples whose points have no labels.
+    left_out : files that are not read. dropped : sample -> its rows that were no points."""
 
     path: Path
     digest: str
     specification: Specification
     skipped: dict[str, str]
     unlabelled: int = 0
+    left_out: LeftOut = NOTHING_LEFT_OUT
+    dropped: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ImportPlan:
     """What is to be made: jobs in the order of the file; identity without what is found on the way
     (the specification and the frames); skipped : what the layout's listing left out.
-    fewest_points : that a cloud of a collation should have."""
+    fewest_points : that a cloud of a collation should have. left_out : files that are not read."""
 
     name: str
     title: str
@@ -128,6 +140,7 @@ class ImportPlan:
     skipped: dict[str, str]
     fewest_points: int = 0
     meshes: MeshTemplates = BY_THE_RULE
+    left_out: LeftOut = NOTHING_LEFT_OUT
 
 
 def import_dataset(
@@ -164,6 +177,9 @@ def _restored(settings: ImportSettings, out: Path, force: bool) -> ImportResult:
         "--mesh-templates, --template-points": settings.meshes != BY_THE_RULE,
         "--voxel, --max-points": bool(settings.thinning),
         "--scan-noise": settings.scan_noise is not None,
+        DROP_NO_RETURN: settings.choices.drop_no_return,
+        ANOMALOUS_LABELS: settings.choices.anomalous is not None,
+        "--train-cut": settings.train_cut,
     }
     if given := [option for option, is_given in needless.items() if is_given]:
         raise no_use(*given)
@@ -188,14 +204,21 @@ def plan_import(settings: ImportSettings) -> ImportPlan:
         if not layout:
             names = ", ".join((*READERS, PARQUET_LAYOUT))
             raise InputError(
-                f"{settings.path}: no layout is recognised, as it holds no point cloud; name one "
-                f"of {names}"
+                f"{settings.path}: no layout is recognised, as it holds no point cloud "
+                f"({' '.join(SUFFIXES)}); name one of {names}"
             )
     reader = layout_reader(layout)
     problems: list[str] = []
     skipped = problems if settings.skip_bad else None
-    choices = settings.follow_links, settings.unlabelled
-    scans = find_scans(layout, settings.path, skipped, *choices)
+    scans = find_scans(
+        layout,
+        settings.path,
+        skipped,
+        settings.follow_links,
+        settings.unlabelled,
+        choices=settings.choices,
+        train_cut=settings.train_cut,
+    )
     scans = [s for s in scans if not any(p.startswith(f"{s.paths[0]}: ") for p in problems)]
     if not scans:
         raise InputError(f"{settings.path}: no cloud in it can be used:\n" + "\n".join(problems))
@@ -207,14 +230,13 @@ def plan_import(settings: ImportSettings) -> ImportPlan:
     )
     for old, new in renamed.items():
         say(f"name rewritten: {old!r} is {new!r} in the file", settings.quiet)
-    if links := scans[0].tree.links_left_out(""):
-        shown = ", ".join(links[:3]) + (", ..." if len(links) > 3 else "")
-        say(
-            f"not followed: {len(links)} links to folders or out of {settings.path} ({shown}); "
-            "--follow-links follows them"
-        )
+    bad = [file_and_reason(problem, settings.path)[0] for problem in problems]
+    unread = left_out(scans[0].tree, scans, (EXPORT_RECORD, SIDE_FILE, *bad))
+    for line in unread.lines(str(settings.path)):
+        say(line)  # also with --quiet: nothing is left out in silence
     imported: dict[str, Any] = {"layout": layout, "tree": tree, "normalise": settings.normalise}
-    imported |= exported_from(scans[0].tree)
+    imported |= settings.choices.to_dict() | exported_from(scans[0].tree)
+    imported |= {"train_cut": True} if settings.train_cut else {}
     if settings.scan_noise is not None:
         imported["scan_noise"] = settings.scan_noise
     if settings.thinning:
@@ -239,6 +261,7 @@ def plan_import(settings: ImportSettings) -> ImportPlan:
         normalise=settings.normalise,
         skipped=dict(file_and_reason(problem, settings.path) for problem in problems),
         meshes=settings.meshes,
+        left_out=unread,
     )
 
 
@@ -247,7 +270,8 @@ def run_import(
 ) -> ImportResult:
     """Make the file of a plan; see `import_dataset`."""
     settings = {
-        "identity": plan.identity,
+        # the same import with other choices carries on: each cloud's file knows its own
+        "identity": without_choices(plan.identity),
         "name": plan.name,
         "normalise": plan.normalise,
         "code": code_digest("annotations", "intravariance"),
@@ -283,6 +307,8 @@ def run_import(
         }
         if skipped:
             metadata["skipped"] = record_of(skipped)
+        if plan.left_out.count:
+            metadata["left_out"] = plan.left_out.to_dict()
         parts = [shards[job.id] for job in chosen]
         digest = finish(partial, parts, metadata, out, failures, force, quiet)
     with open_dataset(out) as dataset:
@@ -290,7 +316,10 @@ def run_import(
             before = sum(r.parameters["imported"]["points"] for r in dataset)
             after = sum(r.n_points for r in dataset)
             say(f"thinned: {before:,} points to {after:,}", quiet)
-        return ImportResult(out, digest, specification, skipped, _unlabelled(dataset))
+        unlabelled = _unlabelled(dataset)
+    return ImportResult(
+        out, digest, specification, skipped, unlabelled, plan.left_out, dropped_points(out)
+    )
 
 
 def found_specification(
@@ -340,7 +369,7 @@ def _state(job: ImportJob) -> str:
     scan, an older file or another frame is taken for it when an import carries on.
     """
     tree = job.scan.tree.path
-    words = [job.scan.id, job.defect, repr(job.frame), repr(job.treatment)]
+    words = [job.scan.id, job.defect, repr(job.frame), repr(job.treatment), repr(job.scan.choices)]
     words += [repr(job.thinning), repr(job.mesh_points)]
     for path in job.scan.paths:
         state = os.stat(tree if tree.is_file() else path)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intravariance.cloud_files import PointCloud
+from intravariance.cloud_files.choices import DROP_NO_RETURN
 from intravariance.dataset.schema import MAX_ROWS, Sample
 from intravariance.dataset.shards import Finished, finished, shard_bytes
 from intravariance.errors import InputError
@@ -238,9 +239,18 @@ def _repaired(data: bytes, file_format: str) -> Repaired:
 
 
 def _load(job: ImportJob) -> tuple[PointCloud, int]:
-    """Load the cloud, thinned, and count its points before that; refused when it is too small, too
-    large, or a single point."""
+    """Load the cloud, thinned, and count its points before that.
+
+    It is refused when it is too small, too large, or a single point many times, or when several of
+    its points are (0, 0, 0), which is how scans without NaN say "nothing here".
+    """
     scan, cloud = job.scan, job.scan.load()
+    missing = int((cloud.points == 0).all(axis=1).sum())
+    if missing > 1:
+        raise InputError(
+            f"{scan.paths[0]}: {missing:,} of {len(cloud.points):,} points are (0, 0, 0), as "
+            f"sensors write places without a return. {DROP_NO_RETURN} leaves them out"
+        )
     whole = len(cloud.points)
     if job.thinning:
         try:
@@ -316,4 +326,5 @@ def _parameters(
     }
     if job.thinning:
         record["thinning"] = job.thinning.to_dict()
+    record |= {"dropped": cloud.dropped} if cloud.dropped else {}
     return {"imported": record | ({"notes": notes} if notes else {})}

@@ -8,13 +8,15 @@ drawn, its licence and its traps.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from intravariance.cloud_files import PointCloud
+from intravariance.cloud_files import AS_WRITTEN, PointCloud, ReadingChoices
 from intravariance.errors import InputError
 from intravariance.exchange.layouts import (
     anomaly_shapenet,
     folder,
+    mulsen_ad,
     mvtec_3d_ad,
     mvtec_like,
     real3d_ad,
@@ -59,6 +61,7 @@ __all__ = [
 # In the order in which they are tried: any folder with clouds is a "folder".
 READERS: dict[str, LayoutReader] = {
     mvtec_3d_ad.LAYOUT_NAME: mvtec_3d_ad,
+    mulsen_ad.LAYOUT_NAME: mulsen_ad,
     anomaly_shapenet.LAYOUT_NAME: anomaly_shapenet,
     real3d_ad.LAYOUT_NAME: real3d_ad,
     folder.LAYOUT_NAME: folder,
@@ -88,13 +91,16 @@ def find_scans(
     skipped: list[str] | None = None,
     follow_links: bool = False,
     unlabelled: bool = False,
+    choices: ReadingChoices = AS_WRITTEN,
+    train_cut: bool = False,
 ) -> list[Scan]:
     """List all scans under `root`, a folder or a .zip file.
 
     They come by class, then training first, then by name. layout : a key of READERS, or what an
     installed package adds. skipped : what does not fit is left out and added to this list, as
     "<file>: <reason>". follow_links : also to folders and out of `root`. unlabelled : in the layout
-    `folder`, nothing is known of scans whose folder does not tell.
+    `folder`, nothing is known of scans whose folder does not tell. choices : what the user says of
+    the files. train_cut : of Real3D-AD the training clouds in train_cut, not those in train.
 
     Raises InputError for an unknown layout, for archives that must be unpacked first, and (without
     `skipped`) with all that does not fit: unknown names, missing ground truth, no scans. In trees
@@ -103,14 +109,22 @@ def find_scans(
     """
     reader = layout_reader(layout)
     tree = _open(root, follow_links)
-    if not unlabelled:
-        return with_side_file(reader.find(tree, root, skipped), tree, skipped)
-    if layout != folder.LAYOUT_NAME:
+    if unlabelled and layout != folder.LAYOUT_NAME:
         raise InputError(
             f"--unlabelled: of no use with {layout}, which says what each cloud is; it is for the "
             f"layout {folder.LAYOUT_NAME}"
         )
-    return folder.find(tree, root, skipped, unlabelled)
+    if train_cut and layout != real3d_ad.LAYOUT_NAME:
+        raise InputError(f"--train-cut is for the layout {real3d_ad.LAYOUT_NAME}, not for {layout}")
+    if unlabelled:
+        scans = folder.find(tree, root, skipped, unlabelled)
+    elif train_cut:
+        scans = real3d_ad.find(tree, root, skipped, train_cut)
+    else:
+        scans = reader.find(tree, root, skipped)
+    if not unlabelled:
+        scans = with_side_file(scans, tree, skipped)
+    return [replace(scan, choices=choices) for scan in scans]
 
 
 def layout_reader(layout: str) -> LayoutReader:

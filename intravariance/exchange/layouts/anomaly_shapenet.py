@@ -48,6 +48,7 @@ from intravariance.exchange.layouts.class_folders import (
     class_entry,
     class_folders,
     class_lists,
+    class_place,
     read_scan,
     sample_files,
     scans_of,
@@ -55,6 +56,7 @@ from intravariance.exchange.layouts.class_folders import (
 from intravariance.exchange.layouts.entries import Entry, ExportOptions, Numbers, Rules
 from intravariance.exchange.layouts.scan import FOREIGN_SPELLINGS, Scan, check_problems, in_order
 from intravariance.exchange.layouts.template_meshes import write_obj
+from intravariance.exchange.layouts.unread import emptied
 from intravariance.files.trees import Tree
 
 LAYOUT_NAME = "anomaly-shapenet"
@@ -118,6 +120,7 @@ def find(tree: Tree, root: Path, skipped: list[str] | None = None) -> list[Scan]
             ]  # fmt: skip
     if not scans and not problems:
         problems.append("there are no clouds in folders <class>/train and <class>/test")
+    problems += emptied(tree, scans, lambda name: class_place(name, "train", product_of, _defect))
     check_problems(problems, LAYOUT_NAME, root, skipped)
     return in_order(scans)
 
@@ -125,7 +128,7 @@ def find(tree: Tree, root: Path, skipped: list[str] | None = None) -> list[Scan]
 def plan(records: Sequence[Record], options: ExportOptions) -> list[Entry]:
     """Name the files of each sample, numbered within category and kind in the order given."""
     numbers = Numbers()
-    kinds = {NORMAL: POSITIVE, "crack": options.spelling}
+    kinds = {NORMAL: POSITIVE, "crack": options.spelling, **options.defects}
     entries = []
     for record in records:
         name = record.category

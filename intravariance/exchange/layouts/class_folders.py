@@ -19,7 +19,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from annotations.vocabulary import NORMAL
-from intravariance.cloud_files import PointCloud, write_pcd, write_text
+from intravariance.cloud_files import SUFFIXES, PointCloud, write_pcd, write_text
 from intravariance.cloud_files.labels import match_labels
 from intravariance.dataset.specification import Split
 from intravariance.dataset.store import Record, Sample
@@ -28,9 +28,15 @@ from intravariance.exchange.layouts.entries import Entry, ExportOptions
 from intravariance.exchange.layouts.scan import Scan, parse_member
 from intravariance.exchange.layouts.side_file import SIDE_FILE
 from intravariance.exchange.layouts.template_meshes import normal_faces, write_mesh
+from intravariance.exchange.layouts.unread import Place, is_prose
 from intravariance.files.trees import Tree
 
-CLOUD_SUFFIXES = (".pcd", ".ply")
+# As both data sets come, then what others made of them; of one scan in several, the first is read.
+CLOUD_SUFFIXES = (
+    ".pcd",
+    ".ply",
+    *(suffix for suffix in SUFFIXES if suffix not in (".pcd", ".ply")),
+)
 # Where an exported tree has each of `CONTENTS`, "" for nowhere.
 CLASS_FOLDERS_HOLD = {
     "subcategory": SIDE_FILE,
@@ -41,7 +47,8 @@ CLASS_FOLDERS_HOLD = {
     "mesh": "meshes/",
 }
 _PLACE = re.compile(
-    r"(?:(?P<above>.*)/)?(?P<name>[^/]+)/(?P<part>train|test|gt)/(?P<file>[^/]+)", re.IGNORECASE
+    r"(?:(?P<above>.*)/)?(?P<name>[^/]+)/(?P<part>train|train_cut|test|gt)/(?P<file>[^/]+)",
+    re.IGNORECASE,
 )
 
 
@@ -64,23 +71,53 @@ class ClassFolder:
         return f"{self.above}/{self.name}" if self.above else self.name
 
 
-def class_folders(names: list[str]) -> list[ClassFolder]:
-    """Return the class folders among the files of a tree; files of other kinds are left out."""
+def class_folders(names: list[str], train: str = "train") -> list[ClassFolder]:
+    """Return the class folders among the files of a tree; files of other kinds are left out.
+
+    train : the folder of the training clouds. Of files of one stem in a folder the first kind of
+    CLOUD_SUFFIXES is taken.
+    """
     folders: dict[tuple[str, str], ClassFolder] = {}
-    for name in names:
+    for name in sorted(names, key=lambda name: (kind_rank(name), name)):
         place = _PLACE.fullmatch(name)
-        if place is None:
+        if place is None or is_prose(name):
             continue
-        suffix, part = PurePosixPath(name).suffix.lower(), place["part"].lower()
-        if suffix not in ((".txt",) if part == "gt" else CLOUD_SUFFIXES):
+        path, part = PurePosixPath(name), place["part"].lower()
+        if path.suffix.lower() not in ((".txt",) if part == "gt" else CLOUD_SUFFIXES):
             continue
         key = (place["above"] or "", place["name"])
-        folder = folders.setdefault(key, ClassFolder(*key))
         if part == "gt":
-            folder.truth[PurePosixPath(name).stem] = name
-        else:
-            (folder.train if part == "train" else folder.test).append(name)
+            folders.setdefault(key, ClassFolder(*key)).truth[path.stem] = name
+        elif part in (train, "test"):
+            folder = folders.setdefault(key, ClassFolder(*key))
+            clouds = folder.train if part == train else folder.test
+            if path.stem not in {PurePosixPath(cloud).stem for cloud in clouds}:
+                clouds.append(name)
+    for folder in folders.values():
+        folder.train.sort()
+        folder.test.sort()
     return list(folders.values())
+
+
+def kind_rank(name: str) -> int:
+    """Return the place of a file's kind in CLOUD_SUFFIXES."""
+    suffix = PurePosixPath(name).suffix.lower()
+    return CLOUD_SUFFIXES.index(suffix) if suffix in CLOUD_SUFFIXES else len(CLOUD_SUFFIXES)
+
+
+def class_place(
+    name: str, train: str, category_of: Callable[[str], str], defect_of: Callable[..., str | None]
+) -> Place | None:
+    """Return where a cloud of a name would belong, whatever its kind; None for nowhere.
+
+    category_of : of the folder of a class. defect_of : (stem, split, folder's name) -> defect.
+    """
+    place = _PLACE.fullmatch(name)
+    if place is None or place["part"].lower() not in (train, "test"):
+        return None
+    split: Split = "test" if place["part"].lower() == "test" else "train"
+    defect = defect_of(PurePosixPath(name).stem, split, place["name"])
+    return category_of(place["name"]), split, defect or ""
 
 
 def scans_of(
@@ -126,10 +163,10 @@ def read_scan(scan: Scan) -> PointCloud:
 
     Raises InputError when either is damaged, or the ground truth has other points.
     """
-    cloud = parse_member(scan.tree, scan.cloud)
+    cloud = parse_member(scan.tree, scan.cloud, scan.choices)
     if not scan.truth:
         return cloud
-    truth = parse_member(scan.tree, scan.truth)
+    truth = parse_member(scan.tree, scan.truth, scan.choices)
     if truth.labels is None:
         return replace(cloud, labels=None)
     try:

@@ -7,6 +7,7 @@ Every layout that is written is a `LayoutWriter`, one module of this package.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,12 +32,14 @@ class ExportOptions:
     """Hold what a user may choose.
 
     spelling : of a crack on disk. delimiter : of columns in ground truth. noise_sigma : of the
-    dataset, standard deviation on each coordinate.
+    dataset, standard deviation on each coordinate. defects : names of defects that the layout does
+    not take, and what they are on disk (see `defect_words`).
     """
 
     spelling: CrackSpelling = "crack"
     delimiter: Delimiter = " "
     noise_sigma: float = 0.0
+    defects: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,9 @@ class Rules:
     path_words : what may not be in the path of the tree, nor in names of categories, with the
     reason. name_words : what may not be in names of categories and defects. path_doubts,
     name_doubts : words there that a reader we do not know may take amiss; they are said, and no
-    more. letters : whether the name of a defect has letters alone. reserved : names that no
-    category may have. unlabelled : whether a defective cloud may come without ground truth.
+    more. letters : whether the name of a defect has letters alone (others are rewritten).
+    reserved : names that no category may have. unlabelled : whether a defective cloud may come
+    without ground truth.
     """
 
     spellings: tuple[CrackSpelling, ...] = ("crack",)
@@ -108,8 +112,44 @@ class Numbers:
         return self._used[key] - 1
 
 
-def problems(rules: Rules, records: Sequence[Record], path: str) -> list[str]:
-    """List what keeps these samples, in a tree at `path`, from being read."""
+def defect_words(rules: Rules, records: Sequence[Record]) -> dict[str, str]:
+    """Return what defects are called on disk whose names a layout of `letters` does not take.
+
+    Accents are taken off and all but letters left out; different names stay different.
+    """
+    names = list(dict.fromkeys(record.defect for record in records))
+    used = {name for name in names if re.fullmatch("[a-z]+", name)} | set(rules.name_words)
+    words: dict[str, str] = {}
+    for name in names if rules.letters else ():
+        if re.fullmatch("[a-z]+", name):
+            continue
+        plain = unicodedata.normalize("NFKD", name.casefold())
+        word = wanted = re.sub("[^a-z]", "", plain) or "defect"
+        number = 0
+        while word in used:
+            number += 1
+            word = wanted + _letters(number)
+        used.add(word)
+        words[name] = word
+    return words
+
+
+def _letters(number: int) -> str:
+    """Write a number from 1 on as letters: a, b, ..., z, aa, ab, ..."""
+    text = ""
+    while number:
+        number, digit = divmod(number - 1, 26)
+        text = chr(ord("a") + digit) + text
+    return text
+
+
+def problems(
+    rules: Rules, records: Sequence[Record], path: str, words_of: Mapping[str, str] | None = None
+) -> list[str]:
+    """List what keeps these samples, in a tree at `path`, from being read.
+
+    words_of : what defects are called on disk, where it is another name.
+    """
     found = [
         f"its path {path} contains `{word}`: {why}. Choose another --out, or export elsewhere and "
         "move the folder"
@@ -122,9 +162,7 @@ def problems(rules: Rules, records: Sequence[Record], path: str) -> list[str]:
         if category in rules.reserved:
             found.append(f"the category {category} has the name of a folder of the layout")
     for defect in dict.fromkeys(record.defect for record in records):
-        found += _forbidden(f"the defect {defect}", defect, words)
-        if rules.letters and not re.fullmatch("[a-z]+", defect):
-            found.append(f"the defect {defect}: readers take letters alone for a defect's name")
+        found += _forbidden(f"the defect {defect}", (words_of or {}).get(defect, defect), words)
     bare = [record for record in records if not record.labelled]
     if bare and not rules.unlabelled:
         found.append(

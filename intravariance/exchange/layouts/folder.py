@@ -21,24 +21,23 @@ where the caller says so (`unlabelled`), in
 
 Training files may be meshes, too (`sources.mesh_files`). A cloud is any file that
 `intravariance.cloud_files` reads, but no .txt or .csv that is called
-README, LICENSE, notes or the like (`_OTHER_TEXT`). Its labels lie in it, or beside it as
+README, LICENSE, notes or the like (`unread.is_prose`). Its labels lie in it, or beside it as
 `<stem>_labels.txt` or `<stem>_labels.npy` (see `read_labels`); a file beside it counts more, and
 one in `gt`, .txt or .npy, most. Normal clouds need none, and a defective one without any is stored
 so: its object is defective, and nobody says which points are. Without a category folder the
-category is "". Names of defects are written as the project writes them: "Crak" is crack, "night
-stand" is night_stand.
+category is "". Defects that the project knows are written as it writes them: "Crak" is crack;
+others keep their names.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
-from annotations.vocabulary import NORMAL, UNLABELLED, UNNAMED_DEFECT
+from annotations.vocabulary import NORMAL, UNLABELLED, UNNAMED_DEFECT, definition
 from intravariance.cloud_files import SUFFIXES, PointCloud, parse_labels
 from intravariance.cloud_files.npy import parse_array
 from intravariance.dataset.specification import Split
@@ -50,6 +49,7 @@ from intravariance.exchange.layouts.scan import (
     in_order,
     parse_member,
 )
+from intravariance.exchange.layouts.unread import Place, emptied, is_prose, left_out
 from intravariance.files.trees import Tree
 from intravariance.names import composed, plain_name
 from intravariance.sources.mesh_files import may_be_mesh
@@ -59,11 +59,6 @@ _SPELLINGS = dict.fromkeys(("good", "normal", "positive", "ok"), NORMAL) | FOREI
 _LABEL_FILES = ("_labels.txt", "_labels.npy")
 # Where two files have one stem, these may be the labels of the other.
 _TABLES = (".txt", ".csv", ".npy")
-_OTHER_TEXT = re.compile(
-    r"(read[ _-]?me|licen[cs]e|copying|copyright|citation|changelog|authors)([ ._-].*)?\.(txt|csv)"
-    r"|(notes?|todo)\.(txt|csv)",
-    re.IGNORECASE,
-)
 _POINTS = "xyz"
 
 
@@ -86,8 +81,7 @@ def find(
     problems: list[str] = []
     scans: dict[str, Scan] = {}
     for name in sorted(clouds, key=lambda name: name.lower().endswith(_TABLES)):
-        folders = _folders(name)
-        folders = folders[:-1] if folders[-1:] == (_POINTS,) else folders
+        folders = _inside(_folders(name))
         place = (_unlabelled_place(folders) if unlabelled else None) or _place(folders, split)
         if place is None:
             problems.append(
@@ -112,31 +106,38 @@ def find(
             needs_labels=bool(truth), may_be_mesh=place[1] == "train" and may_be_mesh(name),
         )  # fmt: skip
     if not clouds:
-        problems.append(f"there are no clouds ({' '.join(SUFFIXES)})")
+        found = left_out(tree, ()).kinds() or "no files"
+        problems.append(f"there are no clouds ({' '.join(SUFFIXES)}); found are {found}")
+
+    def place_of(name: str) -> Place | None:
+        return _place(_inside(_folders(name)), split)
+
+    problems += emptied(tree, scans.values(), place_of)
     check_problems(problems, LAYOUT_NAME, root, skipped)
     return in_order(list(scans.values()))
 
 
 def read_scan(scan: Scan) -> PointCloud:
     """Read the cloud, with the labels from the file beside it where there is one."""
-    cloud = parse_member(scan.tree, scan.cloud)
+    cloud = parse_member(scan.tree, scan.cloud, scan.choices)
     if scan.truth:
-        name = str(scan.tree.path / scan.truth)
-        labels = parse_labels(scan.tree.read(scan.truth), name, cloud.points)
+        name, data = str(scan.tree.path / scan.truth), scan.tree.read(scan.truth)
+        labels = parse_labels(data, name, cloud.points, scan.choices, cloud.kept)
         cloud = replace(cloud, labels=labels)
     if scan.displacement:
-        cloud = replace(cloud, displacement=_read_displacement(scan, len(cloud.points)))
+        cloud = replace(cloud, displacement=_read_displacement(scan, cloud))
     return cloud
 
 
-def _read_displacement(scan: Scan, count: int) -> NDArray[np.float32]:
+def _read_displacement(scan: Scan, cloud: PointCloud) -> NDArray[np.float32]:
+    count = len(cloud.points) if cloud.kept is None else len(cloud.kept)
     try:
         vectors = parse_array(scan.tree.read(scan.displacement))
         if vectors.shape != (count, 3) or vectors.dtype.kind != "f":
             raise InputError(f"its shape is {vectors.shape}; expected are {(count, 3)} floats")
     except InputError as error:
         raise InputError(f"{scan.tree.path / scan.displacement}: {error}") from error
-    return vectors.astype(np.float32)
+    return (vectors if cloud.kept is None else vectors[cloud.kept]).astype(np.float32)
 
 
 def _clouds(names: list[str]) -> list[str]:
@@ -164,9 +165,14 @@ def _beside(name: str, folder: str, endings: tuple[str, ...]) -> list[str]:
 
 def is_cloud(name: str) -> bool:
     """Tell by its name whether a file is a cloud: no labels of one, no README or the like."""
-    if name.lower().endswith(_LABEL_FILES) or _OTHER_TEXT.fullmatch(PurePosixPath(name).name):
+    if name.lower().endswith(_LABEL_FILES) or is_prose(name):
         return False
     return name.lower().endswith(SUFFIXES)
+
+
+def _inside(folders: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the folders that tell what a cloud is."""
+    return folders[:-1] if folders[-1:] == (_POINTS,) else folders
 
 
 def _folders(name: str) -> tuple[str, ...]:
@@ -208,4 +214,4 @@ def _unlabelled_place(folders: tuple[str, ...]) -> tuple[str, Split, str] | None
 
 def _defect(folder: str) -> str:
     name = plain_name(folder)
-    return _SPELLINGS.get(name, name)
+    return _SPELLINGS.get(name, name if definition(name) else composed(folder))

@@ -44,6 +44,7 @@ from intravariance.dataset.specification import Split
 from intravariance.errors import InputError
 from intravariance.exchange.layouts.scan import Scan, check_problems, in_order
 from intravariance.exchange.layouts.tiff import check_size, read_tiff
+from intravariance.exchange.layouts.unread import Place, emptied
 from intravariance.files.trees import Tree
 from intravariance.seeds import generator
 
@@ -58,6 +59,9 @@ _FEWEST = 50  # border points for a plane
 _PLACE = re.compile(
     r"(?:.*/)?(?P<name>[^/]+)/(?P<split>train|validation|test)/(?P<defect>[^/]+)/"
     r"(?P<kind>xyz|gt)/(?P<stem>[^/]+)\.(?P<suffix>tiff?|png)"
+)
+_ANY_PLACE = re.compile(
+    r"(?:.*/)?(?P<name>[^/]+)/(?P<split>train|test)/(?P<defect>[^/]+)(?:/xyz)?/[^/]+"
 )
 
 Grid = NDArray[np.float64]
@@ -99,6 +103,7 @@ def find(tree: Tree, root: Path, skipped: list[str] | None = None) -> list[Scan]
                              read_scan)  # fmt: skip
     if not scans and not problems:
         problems.append("there are no files <class>/{train,test}/<good or defect>/xyz/*.tiff")
+    problems += emptied(tree, scans.values(), _place)
     check_problems(problems, LAYOUT_NAME, root, skipped)
     return in_order(list(scans.values()))
 
@@ -190,6 +195,15 @@ def largest_parts(points: Grid) -> Mask:
     part = connected_components(graph, directed=False)[1]  # of each cell
     sizes = np.bincount(part, counts)
     return np.asarray((sizes >= PART_SHARE * sizes.max())[part[cell]])
+
+
+def _place(name: str) -> Place | None:
+    """Return where a scan of a name would belong, whatever its kind."""
+    match = _ANY_PLACE.fullmatch(name)
+    if match is None:
+        return None
+    defect = NORMAL if match["defect"] == "good" else match["defect"].lower()
+    return match["name"], "train" if match["split"] == "train" else "test", defect
 
 
 def _key(match: re.Match[str]) -> str:

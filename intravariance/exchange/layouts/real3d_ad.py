@@ -7,6 +7,7 @@ Data CC BY 4.0: https://github.com/M-3LAB/Real3D-AD
     [Real3D-AD-PCD/]
         airplane/                               12 classes
             train/105_template.pcd              four scans from all sides, 0.2 to 2.7 million points
+            train_cut/105_template_cut0.asc     sides of them, as the tests are; read when asked for
             test/101_good.pcd, 101_good_cut.pcd normal, from one side only
             test/105_bulge.pcd                  good bulge sink bulges sinks hybrid,
                                                 with _cut or _copy behind it for variants
@@ -44,9 +45,12 @@ from intravariance.dataset.specification import Split
 from intravariance.dataset.store import Record, Sample
 from intravariance.exchange.layouts.class_folders import (
     CLASS_FOLDERS_HOLD,
+    CLOUD_SUFFIXES,
     class_entry,
     class_folders,
     class_lists,
+    class_place,
+    kind_rank,
     read_scan,
     sample_files,
     scans_of,
@@ -54,6 +58,7 @@ from intravariance.exchange.layouts.class_folders import (
 from intravariance.exchange.layouts.entries import Entry, ExportOptions, Numbers, Rules
 from intravariance.exchange.layouts.scan import Scan, check_problems, in_order
 from intravariance.exchange.layouts.template_meshes import write_mesh_ply
+from intravariance.exchange.layouts.unread import emptied
 from intravariance.files.trees import Tree
 
 LAYOUT_NAME = "real3d-ad"
@@ -61,12 +66,13 @@ HOLDS = CLASS_FOLDERS_HOLD
 CLOUDS, MESHES = "Real3D-AD-PCD", "Real3D-AD-PLY"
 DEFECTS = ("bulge", "sink", "bulges", "sinks", "hybrid")
 TEMPLATE, GOOD = "template", "good"
-_VARIANT = "(?:_cut|_copy)*"
+_VARIANT = r"(?:_cut\d*|_copy\d*)*"
 _TEST = re.compile(rf".+?_(?P<kind>[a-z]+?){_VARIANT}")
 _TEMPLATE = re.compile(rf".+_(?:{TEMPLATE}|prototype){_VARIANT}")
 _LOOSE = re.compile(rf"(?:.*/)?(?P<name>[^/]+)/(?P<stem>[^/]+_{TEMPLATE})\.ply")
 _TYPICAL = re.compile(
-    rf"(?:.*/)?[^/]+/(?:test/[^/]+_{GOOD}{_VARIANT}|train/[^/]+_{TEMPLATE})\.(?:pcd|ply)"
+    rf"(?:.*/)?[^/]+/(?:test/[^/]+_{GOOD}{_VARIANT}(?:{'|'.join(map(re.escape, CLOUD_SUFFIXES))})"
+    rf"|train/[^/]+_{TEMPLATE}\.(?:pcd|ply))"
 )
 RULES = Rules(
     fewest_points=2048,
@@ -89,26 +95,34 @@ def recognises(names: list[str]) -> bool:
     return any(_TYPICAL.fullmatch(name) for name in names)
 
 
-def find(tree: Tree, root: Path, skipped: list[str] | None = None) -> list[Scan]:
-    """Return all scans, in order. Raises InputError with everything that does not fit."""
-    names = tree.files("")
+def find(
+    tree: Tree, root: Path, skipped: list[str] | None = None, train_cut: bool = False
+) -> list[Scan]:
+    """Return all scans, in order. Raises InputError with everything that does not fit.
+
+    train_cut : the training clouds are those of the folders train_cut, not of train.
+    """
+    names, train = tree.files(""), "train_cut" if train_cut else "train"
     problems: list[str] = []
     scans: dict[str, Scan] = {}
-    for folder in class_folders(names):
+    for folder in class_folders(names, train):
         for scan in scans_of(folder, tree, folder.name, "", _defect, problems):
             other = scans.get(scan.id)
-            if other is not None and _suffix(other) == _suffix(scan):
+            if other is not None and kind_rank(other.cloud) == kind_rank(scan.cloud):
                 problems.append(f"{scan.paths[0]}: there is {other.paths[0]} as well")
-            elif other is None or _suffix(scan) == "pcd":  # of the same scan in PCD and PLY
-                scans[scan.id] = scan
+            elif other is None or kind_rank(scan.cloud) < kind_rank(other.cloud):
+                scans[scan.id] = scan  # of the same scan in PCD and PLY
     with_templates = {scan.category for scan in scans.values() if scan.split == "train"}
-    for loose in filter(None, map(_LOOSE.fullmatch, names)):
+    if train_cut and not with_templates:
+        problems.append(f"{tree.path}: there are no clouds in folders <class>/train_cut")
+    for loose in filter(None, map(_LOOSE.fullmatch, () if train_cut else names)):
         name, number = loose["name"], f"{loose['name']}/{loose['stem']}"
-        if name not in with_templates and name not in ("train", "test", "gt"):
+        if name not in with_templates and name not in ("train", "train_cut", "test", "gt"):
             scans[number] = Scan(number, name, "", "train", NORMAL, loose.string, "", tree,
                                  read_scan)  # fmt: skip
     if not scans and not problems:
         problems.append("there are no clouds in folders <class>/train and <class>/test")
+    problems += emptied(tree, scans.values(), lambda name: class_place(name, train, str, _defect))
     check_problems(problems, LAYOUT_NAME, root, skipped)
     return in_order(list(scans.values()))
 
@@ -118,7 +132,8 @@ def plan(records: Sequence[Record], options: ExportOptions) -> list[Entry]:
     numbers = Numbers()
     entries = []
     for record in records:
-        kind = TEMPLATE if record.split == "train" else record.defect
+        word = options.defects.get(record.defect, record.defect)
+        kind = TEMPLATE if record.split == "train" else word
         stem = f"{numbers.next(record.category)}_{GOOD if kind == NORMAL else kind}"
         vertices = f"{MESHES}/{record.category}/{stem}.ply"
         entries.append(class_entry(record, CLOUDS, "gt", stem, vertices))
@@ -135,11 +150,7 @@ def lists(records: Sequence[Record], entries: Sequence[Entry]) -> dict[str, byte
     return class_lists(records, entries, CLOUDS)
 
 
-def _suffix(scan: Scan) -> str:
-    return scan.cloud.rpartition(".")[2].lower()
-
-
-def _defect(stem: str, split: Split) -> str | None:
+def _defect(stem: str, split: Split, class_name: str = "") -> str | None:
     if split == "train":
         return NORMAL if _TEMPLATE.fullmatch(stem) else None
     match = _TEST.fullmatch(stem)

@@ -12,7 +12,8 @@ from typing import Protocol
 import numpy as np
 
 from annotations.vocabulary import NORMAL, UNKNOWN_LABEL, UNLABELLED
-from intravariance.cloud_files import PointCloud, parse_cloud
+from intravariance.cloud_files import AS_WRITTEN, PointCloud, ReadingChoices, parse_cloud
+from intravariance.cloud_files.choices import ANOMALOUS_LABELS
 from intravariance.dataset.specification import Split
 from intravariance.errors import InputError, first_of
 from intravariance.files.trees import Tree
@@ -31,6 +32,7 @@ class Scan:
     none). reader : reads both; labels may be None. displacement : name of a file with that, or "".
     needs_labels : whether a defective scan without labels of its points is refused. may_be_mesh :
     whether it is a training file whose faces, where it has any, count.
+    choices : what the user says of its files. lists : names of files that say what it is.
     """
 
     id: str
@@ -45,6 +47,13 @@ class Scan:
     displacement: str = ""
     needs_labels: bool = True
     may_be_mesh: bool = False
+    choices: ReadingChoices = AS_WRITTEN
+    lists: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names in the tree of all its files."""
+        return tuple(filter(None, (self.cloud, self.truth, self.displacement, *self.lists)))
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -72,6 +81,11 @@ class Scan:
         if cloud.labels is None:
             label = 0 if self.normal else UNKNOWN_LABEL
             return replace(cloud, labels=np.full(len(cloud.points), label, dtype=np.uint8))
+        if self.choices.anomalous and not self.normal and not cloud.labels.any():
+            raise InputError(
+                f"{self.paths[0]}: it is a scan with a defect ({self.defect}), and none of its "
+                f"labels is as {ANOMALOUS_LABELS} {self.choices.anomalous.text} says"
+            )
         if self.normal and cloud.labels.any():
             raise InputError(
                 f"{self.paths[0]}: it is a normal scan by its name or folder, and "
@@ -103,9 +117,9 @@ class LayoutReader(Protocol):
         """Return all scans, in order; see `find_scans` for `skipped` and the errors."""
 
 
-def parse_member(tree: Tree, name: str) -> PointCloud:
+def parse_member(tree: Tree, name: str, choices: ReadingChoices = AS_WRITTEN) -> PointCloud:
     """Read the cloud in a file of a tree."""
-    return parse_cloud(tree.read(name), str(tree.path / name))
+    return parse_cloud(tree.read(name), str(tree.path / name), choices)
 
 
 def in_order(scans: list[Scan]) -> list[Scan]:

@@ -249,7 +249,7 @@ def assert_valid(cloud: PointCloud) -> None:
     assert np.isfinite(cloud.points).all()
     if cloud.normals is not None:
         assert cloud.normals.shape == cloud.points.shape
-        np.testing.assert_allclose(np.linalg.norm(cloud.normals, axis=1), 1, atol=1e-9)
+        np.testing.assert_allclose(np.linalg.norm(cloud.normals, axis=1), 1, atol=1e-6)
     if cloud.labels is not None:
         assert cloud.labels.shape == (len(cloud.points),)
         assert set(cloud.labels.tolist()) <= {0, 1}

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from intravariance.cloud_files import write_text
 from intravariance.commands.import_ import import_command
 from intravariance.commands.info import info_command
 from intravariance.commands.verify import verify_command
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
 from intravariance.exchange.layouts import READERS
-from tests.foreign_trees import real3d_tree, shapenet_class, write_tree
+from tests.foreign_trees import ball, real3d_tree, shapenet_class, write_tree
 
 RUN = "from intravariance.commands.import_ import import_command; import_command()"
 
@@ -71,6 +72,34 @@ def test_skipped_clouds_are_named(tmp_path: Path) -> None:
     assert "8 samples, 1 skipped" in result.stdout
     assert "skipped  duck/test/4_good.pcd: it is empty" in result.stderr
     assert "carrying on: 8 of 9 samples exist" in result.stderr
+
+
+def test_choices_and_files_left_out(tmp_path: Path) -> None:
+    points, labels = ball(60, np.random.default_rng(0), bump=0.3)
+    masked = write_text(points, labels=labels, header=True).replace(b" 1\n", b" 3\n")
+    files = {
+        "train/a.xyz": write_text(points),
+        "test/dent/b.xyz": masked + b"nan nan nan 0\n0 0 0 0\n",
+        "test/dent/c.bin": b"x",
+    }
+    root = write_tree(tmp_path / "tree", files)
+    arguments = ("folder", root, "--out", tmp_path / "f.h5", "--quiet")
+    assert "--drop-no-return" in str(run(*arguments).exception)
+    dropping = (*arguments, "--drop-no-return")
+    assert "--anomalous-labels 3;" in str(run(*dropping).exception)
+    result = run(*dropping, "--anomalous-labels", "1-3", "--json")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.startswith("not read: 1 .bin (test/dent/c.bin)")
+    report = json.loads(result.stdout)
+    assert report["dropped"] == {"test/dent/b": 2}
+    assert report["left_out"]["kinds"] == {".bin": {"count": 1, "files": ["test/dent/c.bin"]}}
+    with open_dataset(tmp_path / "f.h5") as dataset:
+        assert max(record.n_anomalous for record in dataset) == labels.sum()
+    result = run(*dropping, "--anomalous-labels", "1-3", "--force")
+    assert "--drop-no-return left out 2 points of 1 clouds (test/dent/b 2)" in result.stderr
+    assert "--anomalous-labels x: expected" in str(
+        run(*arguments, "--anomalous-labels", "x").exception
+    )
 
 
 def test_help_and_message_name_every_layout(trees: Path, tmp_path: Path) -> None:

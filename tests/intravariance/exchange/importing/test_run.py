@@ -357,15 +357,17 @@ def test_rewritten_names_and_links_that_are_not_followed_are_told(
             *ball(300, rng, bump=0.3)[:1], labels=ball(300, rng, bump=0.3)[1], header=True
         ),
     }
+    files["外殻/test/欠け:10/三.txt"] = files["外殻/test/Kratzer & Riss/二.txt"]
     tree = write_tree(tmp_path / "tree", files)
     (tmp_path / "elsewhere.xyz").write_bytes(write_text(ball(300, rng)[0]))
     (tree / "外殻/train/linked.xyz").symlink_to(tmp_path / "elsewhere.xyz")
     plan = plan_import(ImportSettings("folder", tree))
     assert {job.category for job in plan.jobs} == {"外殻"}
-    assert {job.defect for job in plan.jobs} == {"normal", "kratzer_riss"}
+    assert {job.defect for job in plan.jobs} == {"normal", "Kratzer & Riss", "欠け_10"}
     told = capsys.readouterr().err
-    assert "name rewritten: 'kratzer_&_riss' is 'kratzer_riss' in the file" in told
-    assert f"not followed: 1 links to folders or out of {tree} (外殻/train/linked.xyz -> " in told
+    assert "name rewritten: '欠け:10' is '欠け_10' in the file" in told
+    assert told.count("name rewritten") == 1  # nothing else
+    assert f"not followed: 1 link to folders or out of {tree} (外殻/train/linked.xyz -> " in told
     assert "--follow-links follows them" in told
     followed = plan_import(ImportSettings("folder", tree, follow_links=True))
     assert "not followed" not in capsys.readouterr().err

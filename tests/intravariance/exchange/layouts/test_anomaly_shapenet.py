@@ -201,7 +201,9 @@ def test_archives_are_refused_with_the_tool(tmp_path: Path) -> None:
 def test_wrong_roots_and_layouts_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="found nothing"):
         find_scans(LAYOUT, tmp_path / "nowhere")
-    with pytest.raises(InputError, match="expected one of auto, mvtec-3d-ad, anomaly-shapenet"):
+    with pytest.raises(
+        InputError, match="expected one of auto, mvtec-3d-ad, mulsen-ad, anomaly-shapenet"
+    ):
         find_scans("shapenet", tmp_path)
     with pytest.raises(InputError, match="there are no clouds in folders"):
         find_scans(LAYOUT, tmp_path)

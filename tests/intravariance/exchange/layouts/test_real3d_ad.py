@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from intravariance.cloud_files import write_pcd, write_ply, write_text
+from intravariance.cloud_files import parse_cloud, write_pcd, write_ply, write_text
 from intravariance.errors import InputError
 from intravariance.exchange.layouts import detect_layout, find_scans
 from tests.foreign_trees import cloud, labels_of, write_tree
@@ -102,3 +102,42 @@ def test_all_problems_are_named_together(tmp_path: Path) -> None:
         "copy/airplane/test/101_good.pcd: there is",
     ):
         assert part in str(error.value), str(error.value)
+
+
+def as_text(files: dict[str, bytes], suffix: str) -> dict[str, bytes]:
+    """Write the clouds of a tree as tables."""
+    tables = {}
+    for name, data in files.items():
+        table = write_text(parse_cloud(data, name).points) if name.endswith(".pcd") else data
+        tables[name.replace(".pcd", suffix)] = table
+    return tables
+
+
+@pytest.mark.parametrize("suffix", [".asc", ".txt"])
+def test_clouds_as_tables_are_the_same_clouds(suffix: str, tmp_path: Path) -> None:
+    files = as_text(tree(), suffix) | {"airplane/test/README.txt": b"x"}
+    found = find_scans(LAYOUT, write_tree(tmp_path / "a", files))
+    wanted = find_scans(LAYOUT, write_tree(tmp_path / "b", tree()))
+    assert [(s.id, s.split, s.defect) for s in found] == [(s.id, s.split, s.defect) for s in wanted]
+    assert detect_layout(tmp_path / "a") == LAYOUT
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one.load().points, other.load().points, rtol=1e-8)
+        np.testing.assert_array_equal(one.load().labels, other.load().labels)
+    both = find_scans(LAYOUT, write_tree(tmp_path / "b", files))
+    assert [scan.cloud for scan in both] == [scan.cloud for scan in wanted]  # PCD before tables
+
+
+def test_train_cut_takes_the_place_of_train(tmp_path: Path) -> None:
+    files = tree()
+    files |= {f"airplane/train_cut/1_template_cut{n}.asc": write_text(cloud(n)) for n in (0, 1)}
+    root = write_tree(tmp_path, files)
+    plain = [scan.id for scan in find_scans(LAYOUT, root) if scan.split == "train"]
+    assert plain == ["airplane/2_template", "airplane/105_template"]
+    scans = find_scans(LAYOUT, root, train_cut=True)
+    cut = [scan.id for scan in scans if scan.split == "train"]
+    assert cut == ["airplane/1_template_cut0", "airplane/1_template_cut1"]
+    np.testing.assert_array_equal(scans[1].load().points.astype("f4"), cloud(1))
+    with pytest.raises(InputError, match="no clouds in folders <class>/train_cut"):
+        find_scans(LAYOUT, write_tree(tmp_path / "without", tree()), train_cut=True)
+    with pytest.raises(InputError, match="--train-cut is for the layout real3d-ad, not for folder"):
+        find_scans("folder", root, train_cut=True)
