@@ -140,7 +140,7 @@ def test_nothing_is_drawn_as_a_label(dataset: Dataset, tmp_path: Path) -> None:
     assert not cloud.labels.any()
     scored = [replace(upright(r), scores=r.points[:, 0]) for r in dataset if r.split == "test"]
     assert point_histogram(scored) != point_histogram([c for c in scored if c.labelled][:1])
-    contact_sheet(dataset, Drawing("labels", 64))
+    contact_sheet(dataset, Drawing(size=64, colouring="labels"))
     words = [f"{dataset.path}:{record.id}", "--colour", "labels", "--out", f"{tmp_path}/a.png"]
     with pytest.raises(InputError, match="label it with `iv labels`"):
         CliRunner().invoke(view_command, words, catch_exceptions=False)
