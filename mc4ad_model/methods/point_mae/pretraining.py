@@ -153,13 +153,13 @@ def check_sources(
     return products
 
 
-def learning_rate(step: int, steps: int) -> float:
+def learning_rate(step: int, steps: int, largest: float = _RATE) -> float:
     """Return the rate of a step, counted from 0: it rises in a line, then falls as a cosine."""
     rise = max(round(_RISE * steps), 1)
     if step < rise:
-        return _RATE * (step + 1) / rise
+        return largest * (step + 1) / rise
     share = (step - rise) / max(steps - rise, 1)
-    return 0.5 * _RATE * (1 + math.cos(math.pi * share))
+    return 0.5 * largest * (1 + math.cos(math.pi * share))
 
 
 def _cloud(
