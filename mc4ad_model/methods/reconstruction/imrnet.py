@@ -105,7 +105,7 @@ class IMRNetSettings(PresetSettings):
     clouds: Count = 48
     steps: Count = 200
     batch: Count = 8
-    learning_rate: Positive = 1e-3
+    learning_rate: Positive = 3e-3
     centres: Count = 256
     feature_weight: Weight = 1.0
 
@@ -171,25 +171,29 @@ class IMRNet(ReconstructionMethod):
         """Make the encoder and its decoder."""
         from mc4ad_model.methods.point_mae.network import (  # noqa: PLC0415 - weight
             NetworkConfig,
-            PointMAE,
+        )
+        from mc4ad_model.methods.reconstruction.masked_network import (  # noqa: PLC0415 - weight
+            MaskedNetwork,
         )
 
         where = "network.json: structure: network"
-        return PointMAE(read_section(NetworkConfig, self.structure.get("network"), where))
+        return MaskedNetwork(read_section(NetworkConfig, self.structure.get("network"), where))
 
     def training(self, network: nn.Module, clouds: NormalClouds, seed: int) -> StepTraining:
         """Learn to reconstruct hidden patches of sampled normal clouds."""
         import torch  # noqa: PLC0415 - weight
 
         from mc4ad_model.methods.point_mae import pretraining  # noqa: PLC0415 - weight
-        from mc4ad_model.methods.point_mae.network import PointMAE  # noqa: PLC0415 - weight
+        from mc4ad_model.methods.reconstruction.masked_network import (  # noqa: PLC0415 - weight
+            MaskedNetwork,
+        )
         from mc4ad_model.methods.step_training import StepTraining  # noqa: PLC0415 - weight
 
-        assert isinstance(network, PointMAE) and self._encoder is not None
+        assert isinstance(network, MaskedNetwork) and self._encoder is not None
         own, device = self.settings, self.machine.torch_device()
         first = generator(seed, "imrnet", clouds.category)
-        pretraining.initialise(network, torch.Generator().manual_seed(int(first.integers(2**63))))
-        network.encoder.load_state_dict(self._encoder.network.state_dict())
+        weights = torch.Generator().manual_seed(int(first.integers(2**63)))
+        network.start(self._encoder, weights)
         pool = [self.sampled(clouds.draw(first)) for _ in range(own.clouds)]
 
         def loss(step: int) -> Tensor:

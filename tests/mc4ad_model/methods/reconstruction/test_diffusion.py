@@ -40,7 +40,7 @@ def test_shares_are_the_products_of_what_each_step_leaves() -> None:
 def test_who_knows_the_noise_has_no_loss_and_comes_back_to_the_cloud() -> None:
     network = diffusion(Knowing)
     clouds = network.place.expand(3, 50, 3)
-    noise, steps = torch.randn(3, 50, 3), torch.tensor([1, 15, 30])
+    noise, steps = torch.randn(3, 50, 3), torch.tensor([[1], [15], [30]])
     assert network.loss(clouds, clouds, steps, noise) < 1e-6
     found = network.reconstruct(clouds[0], 20, np.random.default_rng(0))
     assert found.shape == (20, 3)
@@ -51,7 +51,9 @@ def test_who_says_nothing_has_the_loss_of_the_noise_itself() -> None:
     network = diffusion()
     network.noise_in = lambda points, steps, codes: torch.zeros_like(points)  # type: ignore[method-assign]
     noise = torch.randn(2, 40, 3)
-    loss = network.loss(torch.rand(2, 40, 3), torch.rand(2, 40, 3), torch.tensor([3, 7]), noise)
+    loss = network.loss(
+        torch.rand(2, 40, 3), torch.rand(2, 40, 3), torch.tensor([[3, 9], [7, 1]]), noise
+    )
     assert float(loss) == pytest.approx(float(noise.square().mean()))
 
 
