@@ -103,7 +103,7 @@ class IMRNetSettings(PresetSettings):
     hidden_share: Share = 0.4
     rounds: Count = 3
     clouds: Count = 48
-    steps: Count = 200
+    steps: Count = 300
     batch: Count = 8
     learning_rate: Positive = 3e-3
     centres: Count = 256
