@@ -75,6 +75,9 @@ class Diffusion(nn.Module):
         Variance of the noise that is added at each step.
     frequencies
         Waves of each coordinate that a point's place is told by, besides its coordinates.
+    places
+        Whether the perceptron says where a point was, from which its noise follows, instead of the
+        noise itself.
     """
 
     alphas: Tensor  # (T + 1,), of no noise first

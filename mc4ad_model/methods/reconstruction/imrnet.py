@@ -15,11 +15,12 @@ the share that is hidden, the training's length, and how the two comparisons are
 is divided by its mean on normal clouds, and both are added. The object's score is the largest.
 
 Different. The encoder is the one of `iv pretrain` (required), and is trained further here together
-with a new decoder on clouds of the category's templates; preset `small` does that for minutes on a
-processor, preset `paper` has the length of training and the sampling of a GPU, and was not trained
-here. The patches of a round are first those that were not reconstructed in the rounds before it, so
-that every part is reconstructed once. Points that were not sampled take scores from the three
-nearest that were. `frame=registered` registers clouds first.
+with a new decoder (`masked_network`) on clouds of the category's templates. Preset `small`, the
+default, does that for minutes on a processor. The paper's own sizes being unknown, preset `paper`
+is what a GPU can do, more points, patches and steps; it was not trained here. The patches of a
+round are first those that were not reconstructed in the rounds before it, so that every part is
+reconstructed once. Points that were not sampled take scores from the three nearest that were.
+`frame=registered` registers clouds first.
 
 Licence of the source. The repository (Anomaly-ShapeNet) has none of its code.
 """

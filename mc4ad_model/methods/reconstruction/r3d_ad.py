@@ -11,17 +11,20 @@ cut at 10. Patch-Gen (`reconstruction.patch_gen`): the encoded cloud has a simul
 reconstructed one has none. A point's score is its distance from the nearest reconstructed point,
 the object's the largest.
 
-Different. Preset `small`, the default, has half the channels and fewer points, steps of the
-diffusion and of the training; preset `paper` has the release's, wants a GPU and was not trained
-here. The release defines Patch-Gen and never calls it, so the size of a patch and its displacement
-are ours; `patches=false` leaves it out, as the release does. The paper learns displacements of the
-input's points; the release has a loss for that, whose inputs its data set does not give, and
-learns the reconstructed points themselves: so it is here. The release's second score, of patches
-of 64 points, is left out, and so is its weight of an object's score, which is 0.5 for all small
-distances. The release draws 2,048 turned clouds once, here each step draws its own, with the file's
-noise. It scores the 2,048 points that it draws; here every point of the cloud has its own distance.
-Its tables take the best of all evaluations on the test set, here the last step counts.
-`frame=registered` registers clouds first; the release turns training clouds at random (`own`).
+Different. Preset `paper` has the release's sizes and training, wants a GPU and was not trained
+here. Preset `small`, the default, has half the channels, half the points, 50 steps of the diffusion
+and 600 of the training. Since it learns hardly anything so soon as published, its network says
+where a noisy point was (`learns=place`), sees waves of the coordinates, has first weights that
+carry signals through the gates, and parts of a cloud are after different steps. The release defines
+Patch-Gen and never calls it, so the size of a patch and its displacement are ours; `patches=false`
+leaves it out, as the release does. The paper learns displacements of the input's points; the
+release has a loss for that, whose inputs its data set does not give, and learns the reconstructed
+points themselves: so it is here. The release's second score, of patches of 64 points, is left out,
+and so is its weight of an object's score, which is 0.5 for all small distances. The release draws
+2,048 turned clouds once, here each step draws its own, with the file's noise. It scores the 2,048
+points that it draws; here every point of the cloud has its own distance. Its tables take the best
+of all evaluations on the test set, here the last step counts. `frame=registered` registers clouds
+first; the release turns training clouds at random (`own`).
 
 Licence of the source. MIT; nothing of it is used.
 """

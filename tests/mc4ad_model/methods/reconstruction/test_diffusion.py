@@ -57,6 +57,21 @@ def test_who_says_nothing_has_the_loss_of_the_noise_itself() -> None:
     assert float(loss) == pytest.approx(float(noise.square().mean()))
 
 
+@pytest.mark.parametrize("places", [False, True])
+def test_a_network_that_adds_nothing_takes_a_point_for_noise_or_for_the_place_it_comes_from(
+    places: bool,
+) -> None:
+    network = Diffusion(8, 4, BETAS, frequencies=2, places=places)
+    last = network.layers[-1]
+    for parameter in (*last.layer.parameters(), *last.shift.parameters()):
+        torch.nn.init.zeros_(parameter)
+    points, steps = torch.randn(2, 30, 3), torch.tensor([2, 20])
+    found = network.noise_in(points, steps, torch.rand(2, 4))
+    left = (1 - network.shares[steps])[:, None, None]
+    expected = points * left.sqrt() if places else points
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
 def test_a_code_depends_on_the_points_and_not_on_their_order() -> None:
     network, clouds = diffusion(), torch.rand(2, 60, 3)
     codes = network.encoder(clouds)
