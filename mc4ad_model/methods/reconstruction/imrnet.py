@@ -115,6 +115,17 @@ class IMRNetSettings(PresetSettings):
         "centres": 1024,
     }  # fmt: skip
 
+    def __post_init__(self) -> None:
+        if not 1 <= int(self.hidden_share * self.groups) < self.groups:
+            raise ValueError(
+                f"hidden_share = {self.hidden_share} of groups = {self.groups}: expected some "
+                "patches to be hidden, and not all"
+            )
+        if self.group_size > self.points:
+            raise ValueError(
+                f"group_size = {self.group_size}: expected at most points = {self.points}"
+            )
+
     @property
     def label(self) -> str:
         """The encoder, the preset, and the frame unless it is the published one."""

@@ -121,7 +121,7 @@ class ReconstructionMethod(ABC):
             )
         for template in templates.templates:
             where = f"category {templates.category}: template {template.id}"
-            check_cloud(template.points, self.fewest, where)
+            _check_points(template.points, self.fewest, where)
 
     def fit(
         self, templates: Templates, rng: np.random.Generator, folder: Path | None = None
@@ -154,7 +154,7 @@ class ReconstructionMethod(ABC):
     def score(self, points: NDArray[np.float32]) -> Prediction:
         """Bring the cloud into the frame, reconstruct it and compare."""
         assert self._frames is not None
-        check_cloud(points, self.fewest)
+        _check_points(points, self.fewest)
         return self.compare(self._frames.place(points))
 
     def scoring_rng(self) -> np.random.Generator:
@@ -247,6 +247,16 @@ class NormalClouds:
         if self.frame == "registered":
             return cloud
         return np.asarray((cloud - cloud.mean(axis=0)) @ random_rotation(rng))
+
+
+def _check_points(points: NDArray[Any], fewest: int, what: str = "point cloud") -> None:
+    """Raise InputError unless a cloud has as many points as are sampled, and is finite."""
+    if len(points) < fewest:
+        raise InputError(
+            f"{what}: expected at least {fewest} points, as many as are sampled from a cloud, "
+            f"found {len(points)}. Sample fewer (--set points=NUMBER), or leave the cloud out."
+        )
+    check_cloud(points, 1, what)
 
 
 def _table(description: dict[str, Any], name: str, where: str) -> dict[str, Any]:

@@ -240,6 +240,19 @@ def test_presets_and_labels_say_what_ran() -> None:
     assert paper.label == "imrnet-paper-pointmae=self-trained-registered"
 
 
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        (("hidden_share=0.01",), "hidden_share = 0.01 of groups = 64: expected some patches"),
+        (("hidden_share=1.0",), "and not all"),
+        (("points=50",), "group_size = 64: expected at most points = 50"),
+    ],
+)
+def test_patches_that_cannot_be_are_refused(changes: tuple[str, ...], named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        method_class("imrnet").Settings.load(None, changes)
+
+
 def test_simulated_anomalies_are_in_what_is_encoded_alone() -> None:
     clouds = NormalClouds(brick(), "registered")
     for changes, moved in (((), 12), (("patches=false",), 0)):
