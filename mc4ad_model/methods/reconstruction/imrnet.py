@@ -39,6 +39,7 @@ from scipy.spatial import cKDTree
 
 from intravariance.errors import InputError
 from intravariance.seeds import generator
+from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods.memory_banks.frames import Floats, Frame
 from mc4ad_model.methods.memory_banks.point_features import encoder_label
 from mc4ad_model.methods.memory_banks.spreading import spread
@@ -140,7 +141,7 @@ class IMRNet(ReconstructionMethod):
     Settings: ClassVar[type[Settings]] = IMRNetSettings
     settings: IMRNetSettings
 
-    def __init__(self, settings: Any, machine: Any = None) -> None:
+    def __init__(self, settings: Any, machine: Machine | None = None) -> None:
         super().__init__(settings, machine)
         self._encoder: Encoder | None = None
 
