@@ -26,7 +26,8 @@ _PRESETS = (
 preset_option = click.option("--preset", default="quick", help=_PRESETS)
 method_preset_option = click.option(
     "--preset",
-    help=f"A preset of mc4ad: {_PRESETS}  [default: deviation; po3ad and af3ad have their own]",
+    help=f"A preset of mc4ad: {_PRESETS}  [default: deviation; po3ad and af3ad have their "
+    "own; imrnet and r3d_ad have small, their default, and paper]",
 )
 changes_option = click.option(
     "--set",

@@ -53,6 +53,8 @@ DEFAULT_ROWS = (
     "simple3d[frame=registered]",
     "signed_distance",
     "signed_distance[frame=registered]",
+    "r3d_ad",
+    "r3d_ad[frame=registered]",
     "po3ad",
     "af3ad",
     "mc4ad",
@@ -64,6 +66,8 @@ ENCODED_ROWS = (
     "m3dm[encoder={0}]",
     "m3dm[encoder={0},frame=registered]",
     "reg3d_ad[encoder={0}]",
+    "imrnet[encoder={0}]",
+    "imrnet[encoder={0},frame=registered]",
 )
 _ROW = re.compile(r"\s*([^\s\[\],]+)\s*(?:\[(.*)\])?\s*", re.DOTALL)
 _UNSAFE = re.compile(r"[^\w.=,+-]")

@@ -32,6 +32,8 @@ METHODS: dict[str, str] = {
     "po3ad": "mc4ad_model.methods.po3ad:PO3AD",
     "af3ad": "mc4ad_model.methods.po3ad:AF3AD",
     "signed_distance": "mc4ad_model.methods.signed_distance.method:SignedDistance",
+    "imrnet": "mc4ad_model.methods.reconstruction.imrnet:IMRNet",
+    "r3d_ad": "mc4ad_model.methods.reconstruction.r3d_ad:R3DAD",
     "constant": "mc4ad_model.methods.controls:Constant",
     "random": "mc4ad_model.methods.controls:Random",
     "point_count": "mc4ad_model.methods.shortcuts:PointCount",

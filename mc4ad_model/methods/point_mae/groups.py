@@ -50,6 +50,10 @@ def group_points(points: NDArray[Any], count: int, size: int) -> tuple[Floats, F
     centres : (G, 3) float32
     """
     centres = points[farthest_points(points, count)].astype(np.float64)
-    near = np.asarray(cKDTree(points).query(centres, np.arange(1, size + 1))[1])  # (G, size)
-    groups = points[near] - centres[:, None]
+    groups = points[nearest_points(points, centres, size)] - centres[:, None]
     return groups.astype(np.float32), centres.astype(np.float32)
+
+
+def nearest_points(points: NDArray[Any], centres: NDArray[Any], size: int) -> Indices:
+    """Find the nearest points of a cloud (N, 3) to each of some centres (G, 3): (G, size)."""
+    return np.asarray(cKDTree(points).query(centres, np.arange(1, size + 1))[1])

@@ -197,6 +197,14 @@ class PointMAE(nn.Module):
         groups : (B, G, K, 3)
         centres : (B, G, 3)
         """
+        made = self.reconstructed(groups, centres, masked)
+        return chamfer(made.flatten(0, 1), _chosen(groups, masked.hidden).flatten(0, 1))
+
+    def reconstructed(self, groups: Tensor, centres: Tensor, masked: Masked) -> Tensor:
+        """Return the hidden groups (B, H, K, 3), relative to their centres, as they may be.
+
+        Arguments as of `forward`; of hidden groups the centres alone are seen.
+        """
         shown, places = _chosen(groups, masked.shown), _chosen(centres, masked.shown)
         tokens = self.encoder(shown, places, masked.kept)  # (B, V, C)
         count, hidden = masked.hidden.shape
@@ -206,8 +214,8 @@ class PointMAE(nn.Module):
         position = self.position(places)
         for block in self.blocks:
             tokens = block(tokens + position)
-        made = self.points(self.norm(tokens[:, -hidden:])).reshape(-1, self.config.group_size, 3)
-        return chamfer(made, _chosen(groups, masked.hidden).flatten(0, 1))
+        made: Tensor = self.points(self.norm(tokens[:, -hidden:]))  # (B, H, 3 K)
+        return made.reshape(count, hidden, self.config.group_size, 3)
 
 
 def chamfer(first: Tensor, second: Tensor) -> Tensor:

@@ -28,19 +28,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from blender_scripts.portable import random_rotation
-from intravariance.errors import InputError, IVError
-from intravariance.progress import say, track
+from intravariance.errors import InputError
 from intravariance.seeds import generator
 from mc4ad_model.machine.device import Machine
-from mc4ad_model.machine.interruption import Interruption
-from mc4ad_model.methods.mc4ad.checkpoints import assign_tensors, read_tensors, write_tensors
 from mc4ad_model.methods.point_mae.encoders import Encoder
 from mc4ad_model.methods.point_mae.groups import group_points
 from mc4ad_model.methods.point_mae.network import Masked, NetworkConfig, PointMAE
-from mc4ad_model.methods.saved_files import reading, writing
+from mc4ad_model.methods.step_training import StepTrainer, StepTraining
 from mc4ad_model.methods.templates import Template, Templates, simulated_cloud
 
-CHECKPOINT = "checkpoint"
 _RATE, _DECAY, _RISE = 1e-3, 0.05, 1 / 30  # of the published training: 10 of 300 epochs
 _SCALES, _SHIFT = (2 / 3, 3 / 2), 0.2
 
@@ -83,26 +79,64 @@ def pretrain(
     IVError
         Interrupted by a signal, after a checkpoint was written; or the loss is not finite.
     """
-    products = check_sources(run, sources)
-    trainer = _Trainer(run, folder, machine.torch_device())
-    first = trainer.resume()
-    if first:
-        say(f"pretrain: carries on after step {first} of {run.steps}", machine.quiet)
-    with Interruption() as interruption:
-        steps = range(first, run.steps)
-        shown = track(steps, len(steps), "pretrain", machine.quiet, trainer.note)
-        for step in shown:
-            trainer.step(step, products)
-            last = step + 1 == run.steps
-            if last or interruption.requested or (step + 1) % run.checkpoint_steps == 0:
-                trainer.save(step + 1)
-            if interruption.requested and not last:
-                raise IVError(
-                    f"pretrain: interrupted after step {step + 1} of {run.steps}; the same "
-                    "command carries on from here"
-                )
+    trainer = new_trainer(run, sources, folder, machine.torch_device())
+    trainer.train(machine.quiet)
+    assert isinstance(trainer.network, PointMAE)
     origin = {**run.identity, "loss": {str(k): v for k, v in trainer.losses.items()}}
     return Encoder(trainer.network.encoder.cpu().eval(), origin)
+
+
+def new_trainer(
+    run: Pretraining, sources: Sequence[Templates], folder: Path, device: torch.device
+) -> StepTrainer:
+    """Return what trains a new network. Arguments and errors as of `pretrain`."""
+    products = check_sources(run, sources)
+    network = PointMAE(run.network)
+    seed = int(generator(run.seed, "point-mae").integers(2**63))
+    initialise(network, torch.Generator().manual_seed(seed))
+
+    def loss(step: int) -> Tensor:
+        rng = generator(run.seed, "point-mae", str(step))
+        clouds = [_cloud(products, run.network.points, rng) for _ in range(run.batch)]
+        return masked_loss(network, clouds, rng, device)
+
+    training = StepTraining(
+        name="pretrain",
+        identity=run.identity,
+        steps=run.steps,
+        loss=loss,
+        rate=lambda step: learning_rate(step, run.steps),
+        optimiser=new_optimiser,
+        folder=folder,
+        checkpoint_steps=run.checkpoint_steps,
+    )
+    return StepTrainer(training, network, device)
+
+
+def new_optimiser(network: nn.Module) -> torch.optim.AdamW:
+    """Return the optimiser of a network; single numbers a channel are not pulled to zero."""
+    matrices = [p for p in network.parameters() if p.ndim > 1]
+    rest = [p for p in network.parameters() if p.ndim <= 1]
+    return torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": _DECAY}, {"params": rest, "weight_decay": 0.0}],
+        lr=_RATE,
+    )
+
+
+def masked_loss(
+    network: PointMAE,
+    clouds: Sequence[NDArray[np.float64]],
+    rng: np.random.Generator,
+    device: torch.device,
+) -> Tensor:
+    """Hide groups of clouds (points, 3) at random and return the loss of their reconstruction."""
+    config = network.config
+    parts = [group_points(cloud, config.groups, config.group_size) for cloud in clouds]
+    groups, centres = (
+        torch.from_numpy(np.stack(part)).to(device) for part in zip(*parts, strict=True)
+    )
+    loss: Tensor = network(groups, centres, _masked(config, len(clouds), rng, device))
+    return loss
 
 
 def check_sources(
@@ -119,100 +153,13 @@ def check_sources(
     return products
 
 
-class _Trainer:
-    """The network, its optimiser, and the mean loss of each tenth of the training."""
-
-    def __init__(self, run: Pretraining, folder: Path, device: torch.device) -> None:
-        self._run, self._folder, self._device = run, folder, device
-        seed = int(generator(run.seed, "point-mae").integers(2**63))
-        self.network = PointMAE(run.network)
-        _initialise(self.network, torch.Generator().manual_seed(seed))
-        self._adopt()
-        self.losses: dict[int, float] = {}
-        self._loss = math.nan
-
-    def _adopt(self) -> None:
-        self.network.to(self._device).train()
-        matrices = [p for p in self.network.parameters() if p.ndim > 1]
-        rest = [p for p in self.network.parameters() if p.ndim <= 1]
-        self.optimiser = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": _DECAY}, {"params": rest, "weight_decay": 0.0}],
-            lr=_RATE,
-        )
-
-    def note(self) -> str:
-        """Return the loss of the last step."""
-        return f"loss {self._loss:.4f}"
-
-    def step(self, number: int, products: Sequence[tuple[Templates, Template]]) -> None:
-        """One step of the optimiser."""
-        run = self._run
-        rng = generator(run.seed, "point-mae", str(number))
-        clouds = [_cloud(products, run.network.points, rng) for _ in range(run.batch)]
-        parts = [group_points(c, run.network.groups, run.network.group_size) for c in clouds]
-        groups, centres = (
-            torch.from_numpy(np.stack(part)).to(self._device) for part in zip(*parts, strict=True)
-        )
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(number, run.steps)
-        loss = self.network(groups, centres, _masked(run.network, run.batch, rng, self._device))
-        self._loss = float(loss.detach())
-        if not math.isfinite(self._loss):
-            raise IVError(f"pretrain: the loss of step {number} is not finite: {self._loss}")
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimiser.step()
-        tenth = number * 10 // run.steps
-        of_tenth = -(-(tenth + 1) * run.steps // 10) + (-tenth * run.steps // 10)
-        self.losses[tenth] = self.losses.get(tenth, 0.0) + self._loss / of_tenth
-
-    def save(self, done: int) -> None:
-        """Write the network and the optimiser after so many steps; remove the checkpoint before."""
-        name = f"{CHECKPOINT}-{done:08d}"
-        tensors = {f"network/{k}": v for k, v in self.network.state_dict().items()}
-        for parameter, tensor in self.network.named_parameters():
-            for entry, value in self.optimiser.state[tensor].items():
-                tensors[f"optimiser/{parameter}/{entry}"] = value
-        losses = {str(k): v for k, v in self.losses.items()}
-        description = {"identity": self._run.identity, "step": done, "losses": losses}
-        with writing(self._folder / name):
-            write_tensors(self._folder / name, tensors, description, force=True)
-        for path in self._folder.glob(f"{CHECKPOINT}-*"):
-            if not path.name.startswith(name):
-                path.unlink()
-
-    def resume(self) -> int:
-        """Take up the last checkpoint, if there is one; return the steps that are done."""
-        names = [path.stem for path in self._folder.glob(f"{CHECKPOINT}-????????.json")]
-        if not names:
-            return 0
-        path = self._folder / max(names)
-        with reading():
-            tensors, description = read_tensors(path)
-        if description.get("identity") != self._run.identity:
-            raise InputError(f"{path}.json: another training's checkpoint; choose another --out")
-        parts: dict[str, dict[str, Tensor]] = {"network": {}, "optimiser": {}}
-        for name, tensor in tensors.items():
-            part, _, rest = name.partition("/")
-            parts.setdefault(part, {})[rest] = tensor
-        assign_tensors(self.network, parts["network"], str(path))
-        self._adopt()
-        own = dict(self.network.named_parameters())
-        for name, value in parts["optimiser"].items():
-            parameter, _, entry = name.rpartition("/")
-            moved = value if entry == "step" else value.to(self._device)
-            self.optimiser.state[own[parameter]][entry] = moved
-        self.losses = {int(k): float(v) for k, v in description["losses"].items()}
-        return int(description["step"])
-
-
-def learning_rate(step: int, steps: int) -> float:
+def learning_rate(step: int, steps: int, largest: float = _RATE) -> float:
     """Return the rate of a step, counted from 0: it rises in a line, then falls as a cosine."""
     rise = max(round(_RISE * steps), 1)
     if step < rise:
-        return _RATE * (step + 1) / rise
+        return largest * (step + 1) / rise
     share = (step - rise) / max(steps - rise, 1)
-    return 0.5 * _RATE * (1 + math.cos(math.pi * share))
+    return 0.5 * largest * (1 + math.cos(math.pi * share))
 
 
 def _cloud(
@@ -240,7 +187,7 @@ def _masked(
     return Masked(order[:, hidden:].to(device), order[:, :hidden].to(device), kept)
 
 
-def _initialise(network: PointMAE, rng: torch.Generator) -> None:
+def initialise(network: PointMAE, rng: torch.Generator) -> None:
     """Draw the weights: the encoder's from a narrow normal distribution, the rest by Xavier."""
     inside = set(network.encoder.modules())
     for module in network.modules():

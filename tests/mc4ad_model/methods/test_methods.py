@@ -25,7 +25,9 @@ from tests.extensions import package
 from tests.runs import cpu, tiny, toys
 from tests.samples import product
 
-TRAINED = ("mc4ad", "po3ad", "af3ad")  # they have presets
+TRAINED = ("mc4ad", "po3ad", "af3ad")
+PRESETS = (*TRAINED, "imrnet", "r3d_ad")  # what has presets
+SHORT = ["points=200", "steps=3", "batch=2"]
 
 
 def made(name: str) -> Method:
@@ -37,6 +39,8 @@ def made(name: str) -> Method:
         "signed_distance": ["steps=5", "width=16", "frame=registered"],
         "m3dm": encoder_settings(),
         "reg3d_ad": encoder_settings(),
+        "imrnet": [*encoder_settings(20, 16), *SHORT, "groups=12", "clouds=2"],
+        "r3d_ad": [*SHORT, "width=8", "code=4", "diffusion_steps=4"],
     }
     own = tiny() if name in TRAINED else kind.Settings.load(None, changes.get(name, []))
     return kind(own, cpu())
@@ -98,7 +102,7 @@ def test_a_damaged_or_missing_file_is_the_users_to_mend(name: str, tmp_path: Pat
         made(name).load(tmp_path)
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in TRAINED])
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in PRESETS])
 @pytest.mark.parametrize(
     ("preset", "changes", "named"),
     [

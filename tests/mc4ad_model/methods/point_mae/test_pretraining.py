@@ -18,8 +18,8 @@ from mc4ad_model.methods.point_mae.encoders import save_encoder
 from mc4ad_model.methods.point_mae.pretraining import (
     Pretraining,
     _masked,
-    _Trainer,
     learning_rate,
+    new_trainer,
     pretrain,
 )
 from tests.encoders import TINY
@@ -27,10 +27,6 @@ from tests.mc4ad_model.methods.memory_banks.toruses import scanned
 from tests.runs import cpu
 
 RUN = Pretraining(replace(TINY, dropped=0.1), steps=8, batch=4, seed=0, data_digest="d")
-
-
-def products():
-    return [(scanned(), template) for template in scanned().templates]
 
 
 def trained(folder: Path, run: Pretraining = RUN) -> bytes:
@@ -43,11 +39,11 @@ def test_a_run_that_was_killed_ends_with_the_same_bytes(tmp_path: Path) -> None:
     whole = trained(tmp_path / "whole")
     folder = tmp_path / "killed"
     folder.mkdir()
-    killed = _Trainer(RUN, folder, torch.device("cpu"))
+    killed = new_trainer(RUN, [scanned()], folder, torch.device("cpu"))
     for step in range(3):
-        killed.step(step, products())
+        killed.step(step)
     killed.save(3)
-    killed.step(3, products())  # lost
+    killed.step(3)  # lost
     assert trained(folder) == whole
     assert trained(tmp_path / "other", replace(RUN, seed=1)) != whole
 
