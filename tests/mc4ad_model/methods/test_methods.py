@@ -26,18 +26,32 @@ from tests.encoders import encoder_settings
 from tests.runs import cpu, tiny, toys
 from tests.samples import product
 
+NEED_OPEN3D = (
+    "btf", "patchcore", "simple3d", "m3dm", "reg3d_ad", "signed_distance", "cpmf", "ismp",
+)  # fmt: skip
 TRAINED = ("mc4ad", "po3ad", "af3ad")  # they have presets
 
 
 def made(name: str) -> Method:
     """Return a method that is fitted within a second."""
-    if name in ("btf", "patchcore", "simple3d", "m3dm", "reg3d_ad", "signed_distance"):
+    if name in (
+        "btf",
+        "patchcore",
+        "simple3d",
+        "m3dm",
+        "reg3d_ad",
+        "signed_distance",
+        "cpmf",
+        "ismp",
+    ):
         pytest.importorskip("open3d")
     kind = method_class(name)
     changes = {
         "signed_distance": ["steps=5", "width=16", "frame=registered"],
         "m3dm": encoder_settings(),
         "reg3d_ad": encoder_settings(),
+        "cpmf": ["views=3", "image_size=32", "steps=4", "width=4", "centres=100"],
+        "ismp": [*encoder_settings(), "image_size=32", "steps=4", "width=4"],
     }
     own = tiny() if name in TRAINED else kind.Settings.load(None, changes.get(name, []))
     return kind(own, cpu())
