@@ -30,7 +30,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -53,7 +52,7 @@ from mc4ad_model.methods.memory_banks.frames import Floats, Frame
 from mc4ad_model.methods.memory_banks.nearest import nearest
 from mc4ad_model.methods.memory_banks.spreading import farthest_points, local_means, spread
 from mc4ad_model.methods.method import Prediction
-from mc4ad_model.methods.projections.rendering import View, directions_around, render
+from mc4ad_model.methods.projections.rendering import directions_around, render
 from mc4ad_model.methods.settings import STRICT, Count, Settings, Share
 from mc4ad_model.methods.templates import Templates
 
@@ -106,14 +105,6 @@ class CPMFSettings(Settings):
         return f"cpmf-{backbone_label(self.backbone)}{frame}"
 
 
-@dataclass(frozen=True)
-class _Shown:
-    """A cloud as it is drawn: its points (N, 3) and their normals (N, 3)."""
-
-    points: Floats
-    normals: Floats
-
-
 class CPMF(BankMethod):
     """Score points by how far what they look like, and FPFH, are from a coreset's entries."""
 
@@ -150,15 +141,14 @@ class CPMF(BankMethod):
 
     def learn(self, clouds: list[Floats], rng: np.random.Generator) -> Arrays:
         """Take or train the backbone, describe the templates' centres and keep a coreset."""
-        shown = [self._shown(cloud) for cloud in clouds]
-        self._fit_backbone(shown, seed_of(rng))
-        features = np.concatenate([self._described(one)[1] for one in shown])
+        self._fit_backbone(clouds, seed_of(rng))
+        features = np.concatenate([self.described(cloud)[1] for cloud in clouds])
         count = max(math.floor(round(self.settings.bank_share * len(features), 9)), 1)
         return {"features": features[greedy_coreset(features, count)]}
 
     def compare(self, cloud: Floats) -> Prediction:
         """Score the centres, bring the scores to the points, and weigh the largest."""
-        centres, features = self._described(self._shown(cloud))
+        centres, features = self.described(cloud)
         bank = self.bank["features"]
         scores, found = nearest(features, bank)
         worst = int(scores.argmax())
@@ -176,7 +166,23 @@ class CPMF(BankMethod):
         self.parameters = self.backbone.parameters
         super().load(folder)
 
-    def _fit_backbone(self, shown: list[_Shown], seed: int) -> None:
+    def described(self, cloud: Floats) -> tuple[Floats, Features]:
+        """Return centres (G, 3) of a cloud (N, 3) that lie far apart, and their features (G, C)."""
+        settings = self.settings
+        around = Neighbourhood(settings.normal_neighbours)
+        normals = estimated_normals(cloud, around)
+        views = [
+            render(cloud, normals, rotation, settings.image_size)
+            for rotation in directions_around(settings.views)
+        ]
+        histograms = fpfh(cloud, around, [Neighbourhood(settings.feature_neighbours)])[0]
+        both = np.concatenate(
+            [_of_length_one(self.backbone.of_points(views)), _of_length_one(histograms)], axis=1
+        )
+        centres = farthest_points(cloud, settings.centres)
+        return centres, local_means(both, cloud, centres, settings.centre_neighbours)
+
+    def _fit_backbone(self, clouds: list[Floats], seed: int) -> None:
         """Where one is trained, a class is a template from one direction."""
         from mc4ad_model.methods.projections.pretext import (  # noqa: PLC0415 - weight
             Training,
@@ -186,38 +192,19 @@ class CPMF(BankMethod):
 
         settings = self.settings
         directions = directions_around(settings.views)
+        around = Neighbourhood(settings.normal_neighbours)
+        normals = [estimated_normals(cloud, around) for cloud in clouds]
 
         def draw(number: int, rng: np.random.Generator) -> Features:
-            cloud = shown[number // settings.views]
-            rows = varied_rows(len(cloud.points), rng)
-            rotation = varied_rotation(rng) @ directions[number % settings.views]
-            return render(
-                cloud.points[rows], cloud.normals[rows], rotation, settings.image_size
-            ).shades
+            template, direction = divmod(number, settings.views)
+            rows = varied_rows(len(clouds[template]), rng)
+            rotation = varied_rotation(rng) @ directions[direction]
+            shown = clouds[template][rows], normals[template][rows]
+            return render(*shown, rotation, settings.image_size).shades
 
         training = Training(settings.width, settings.steps, seed=seed)
-        self.backbone.fit(draw, settings.views * len(shown), training)
+        self.backbone.fit(draw, settings.views * len(clouds), training)
         self.parameters = self.backbone.parameters
-
-    def _shown(self, cloud: Floats) -> _Shown:
-        around = Neighbourhood(self.settings.normal_neighbours)
-        return _Shown(cloud, estimated_normals(cloud, around))
-
-    def _described(self, cloud: _Shown) -> tuple[Floats, Features]:
-        """Return centres (G, 3) of a cloud that lie far apart, and their features (G, C)."""
-        settings = self.settings
-        views: list[View] = [
-            render(cloud.points, cloud.normals, rotation, settings.image_size)
-            for rotation in directions_around(settings.views)
-        ]
-        normals = Neighbourhood(settings.normal_neighbours)
-        around = Neighbourhood(settings.feature_neighbours)
-        histograms = fpfh(cloud.points, normals, [around])[0]
-        both = np.concatenate(
-            [_of_length_one(self.backbone.of_points(views)), _of_length_one(histograms)], axis=1
-        )
-        centres = farthest_points(cloud.points, settings.centres)
-        return centres, local_means(both, cloud.points, centres, settings.centre_neighbours)
 
 
 def _of_length_one(features: Features) -> Features:

@@ -90,7 +90,7 @@ def test_the_controls_are_rows_of_every_leaderboard_and_no_row_comes_twice() -> 
 def test_by_default_every_method_has_a_row_that_needs_no_encoder() -> None:
     rows = choose_rows([])
     assert [row.name for row in rows][: len(CONTROLS)] == list(CONTROLS)
-    assert {row.method for row in rows} >= set(METHODS) - {"m3dm", "reg3d_ad"}
+    assert {row.method for row in rows} >= set(METHODS) - {"m3dm", "reg3d_ad", "ismp"}
     assert default_rows()[: len(DEFAULT_ROWS)] == list(DEFAULT_ROWS)
 
 
@@ -102,7 +102,7 @@ def test_an_encoder_adds_the_rows_that_need_one(tmp_path: Path) -> None:
     added = rows[len(choose_rows([])) :]
     assert {row.method for row in rows} >= set(METHODS)
     assert sum("point_mae" in row.name or row.method == "m3dm" for row in rows) == 4
-    assert len({row.folder for row in rows}) == len(rows) == len(choose_rows([])) + 5
+    assert len({row.folder for row in rows}) == len(rows) == len(choose_rows([])) + 6
     assert all(row.method != "constant" for row in added)
     with pytest.raises(InputError, match="--encoder goes without --methods"):
         choose_rows(["btf"], encoder)
