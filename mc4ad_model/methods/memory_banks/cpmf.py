@@ -122,6 +122,11 @@ class CPMF(BankMethod):
         self.backbone: FittedBackbone = FittedBackbone(settings.backbone, machine)
 
     @property
+    def seeded(self) -> bool:
+        """Whether the seed matters: it draws what is trained on, and what is registered to."""
+        return self.frame == "registered" or not self.settings.backbone
+
+    @property
     def fewest(self) -> int:
         """As many as the largest neighbourhood has."""
         settings = self.settings

@@ -115,7 +115,7 @@ def test_an_encoder_adds_the_rows_that_need_one(tmp_path: Path) -> None:
     [
         ("constant", False), ("random", True), ("point_count", False), ("area", True),
         ("btf", False), ("btf[frame=registered]", True), ("simple3d", False), ("patchcore", True),
-        ("mc4ad", True),
+        ("mc4ad", True), ("cpmf", True), ("cpmf[backbone=a.pth]", False),
     ],
 )  # fmt: skip
 def test_a_row_says_whether_its_scores_depend_on_the_seed(name: str, seeded: bool) -> None:
