@@ -55,7 +55,7 @@ def pretrain_command(
     as_json: bool,
     machine: Machine,
 ) -> None:
-    """Make the Point-MAE encoder that patchcore, m3dm, reg3d_ad and imrnet take: encoder=FOLDER.
+    """Make the Point-MAE encoder that m3dm, imrnet and others take: --set encoder=FOLDER.
 
     It is trained by masked reconstruction on the templates of all categories of a file; test
     samples are not read. Killed at any moment, the same command carries on. Or it is read from a

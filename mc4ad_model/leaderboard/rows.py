@@ -49,6 +49,8 @@ DEFAULT_ROWS = (
     "patchcore[frame=registered]",
     "patchcore[features=fpfh_raw]",
     "patchcore[features=fpfh_raw,frame=registered]",
+    "cpmf",
+    "cpmf[frame=registered]",
     "simple3d",
     "simple3d[frame=registered]",
     "signed_distance",
@@ -68,6 +70,7 @@ ENCODED_ROWS = (
     "reg3d_ad[encoder={0}]",
     "imrnet[encoder={0}]",
     "imrnet[encoder={0},frame=registered]",
+    "ismp[encoder={0}]",
 )
 _ROW = re.compile(r"\s*([^\s\[\],]+)\s*(?:\[(.*)\])?\s*", re.DOTALL)
 _UNSAFE = re.compile(r"[^\w.=,+-]")

@@ -28,6 +28,8 @@ METHODS: dict[str, str] = {
     "patchcore": "mc4ad_model.methods.memory_banks.patchcore:PatchCore",
     "m3dm": "mc4ad_model.methods.memory_banks.m3dm:M3DM",
     "reg3d_ad": "mc4ad_model.methods.memory_banks.reg3d_ad:Reg3DAD",
+    "cpmf": "mc4ad_model.methods.memory_banks.cpmf:CPMF",
+    "ismp": "mc4ad_model.methods.memory_banks.ismp:ISMP",
     "simple3d": "mc4ad_model.methods.memory_banks.simple3d:Simple3D",
     "po3ad": "mc4ad_model.methods.po3ad:PO3AD",
     "af3ad": "mc4ad_model.methods.po3ad:AF3AD",

@@ -54,15 +54,28 @@ def fpfh(
     """
     open3d = load_open3d()
     values = np.ascontiguousarray(points, dtype=np.float64)
-    cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(values))
-    if normals.radius is None:
-        cloud.estimate_normals(open3d.geometry.KDTreeSearchParamKNN(normals.count))
-    else:
-        search = open3d.geometry.KDTreeSearchParamHybrid(normals.radius, normals.count)
-        cloud.estimate_normals(search)
     # the histograms of the older interface, but for pairs in a tie, in half the processor time
     tensors = open3d.t.geometry.PointCloud(open3d.core.Tensor(values))
-    tensors.point.normals = open3d.core.Tensor(np.asarray(cloud.normals))
+    tensors.point.normals = open3d.core.Tensor(estimated_normals(values, normals))
     compute = open3d.t.pipelines.registration.compute_fpfh_feature
     found = [compute(tensors, around.count, around.radius).numpy() for around in features]
     return [histograms.astype(np.float32) for histograms in found]
+
+
+def estimated_normals(points: NDArray[Any], around: Neighbourhood) -> NDArray[np.float64]:
+    """Return (N, 3) unit normals of planes through the neighbourhoods of points, either way round.
+
+    Raises
+    ------
+    BackendUnavailable
+        Open3D cannot be loaded.
+    """
+    open3d = load_open3d()
+    values = np.ascontiguousarray(points, dtype=np.float64)
+    cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(values))
+    if around.radius is None:
+        cloud.estimate_normals(open3d.geometry.KDTreeSearchParamKNN(around.count))
+    else:
+        search = open3d.geometry.KDTreeSearchParamHybrid(around.radius, around.count)
+        cloud.estimate_normals(search)
+    return np.array(cloud.normals)  # a copy: the cloud goes

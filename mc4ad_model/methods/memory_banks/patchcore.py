@@ -54,7 +54,7 @@ from mc4ad_model.methods.settings import STRICT, Count, Positive, Settings
 
 _BRANCHES = {"fpfh": ("fpfh",), "fpfh_raw": ("fpfh", "raw"), "point_mae": ("point_mae",)}
 _WIDTHS = {"fpfh": DIMENSIONS, "raw": 3}
-_RANGE = "/range"
+RANGE = "/range"
 
 
 @validated(frozen=True, config=STRICT)
@@ -110,8 +110,9 @@ class PatchCoreSettings(Settings):
 
 
 @dataclass(frozen=True)
-class _Described:
-    """features : (M, C); centres : (M, 3) what they are of, None for the cloud's points."""
+class Described:
+    """What a branch knows of a cloud. features : (M, C); centres : (M, 3) what they are of, None
+    for the cloud's points."""
 
     features: Features
     centres: Floats | None = None
@@ -149,11 +150,11 @@ class PatchCore(PointMAEBank):
     def widths(self) -> Mapping[str, int]:
         """A bank for each branch, and the range of its scores."""
         own = {**_WIDTHS, **({"point_mae": self.channels} if self.encodes else {})}
-        return {b + r: 2 if r else own[b] for b in self.branches for r in ("", _RANGE)}
+        return {b + r: 2 if r else own[b] for b in self.branches for r in ("", RANGE)}
 
     def learn(self, clouds: list[Floats], rng: np.random.Generator) -> Arrays:
         """Choose a coreset for each branch, and measure the templates' points against it."""
-        described = [self._described(cloud) for cloud in clouds]
+        described = [self.described(cloud) for cloud in clouds]
         bank: Arrays = {}
         for branch in self.branches:
             features = np.concatenate([each[branch].features for each in described])
@@ -165,7 +166,7 @@ class PatchCore(PointMAEBank):
             place[chosen] = np.arange(len(chosen))
             distances, _ = nearest(features, features[chosen], skipped=place)
             bank[branch] = features[chosen]
-            bank[branch + _RANGE] = np.array([_range(distances**2)], dtype=np.float32)
+            bank[branch + RANGE] = np.array([_range(distances**2)], dtype=np.float32)
         return bank
 
     def look_at(self, clouds: Iterable[NDArray[np.float32]]) -> None:
@@ -195,7 +196,7 @@ class PatchCore(PointMAEBank):
             )
         on_points, of_object = [], []
         for branch, own in scores.items():
-            trained = self.bank[branch + _RANGE][0].astype(np.float64)
+            trained = self.bank[branch + RANGE][0].astype(np.float64)
             points, objects = self._seen[branch] if self._seen else (trained, trained)
             on_points.append(_normalised(own, points))
             of_object.append(_normalised(own.max(), objects))
@@ -204,25 +205,27 @@ class PatchCore(PointMAEBank):
     def _scores(self, cloud: Floats) -> dict[str, Floats]:
         """Return the squared distances (N,) of a cloud's points for each branch."""
         scores = {}
-        for branch, described in self._described(cloud).items():
+        for branch, described in self.described(cloud).items():
             own = nearest(described.features, self.bank[branch])[0] ** 2
             centres = described.centres
             scores[branch] = own if centres is None else spread(own, centres, cloud)
         return scores
 
-    def _described(self, cloud: Floats) -> dict[str, _Described]:
+    def described(self, cloud: Floats) -> dict[str, Described]:
+        """Return the features of a cloud (N, 3) for each branch."""
         found = {}
         for branch in self.branches:
             if branch == "point_mae":
                 centres, features = self.encoded(cloud)
-                found[branch] = _Described(features, centres)
+                found[branch] = Described(features, centres)
             elif branch == "raw":
-                found[branch] = _Described(cloud.astype(np.float32))
+                found[branch] = Described(cloud.astype(np.float32))
             else:
-                found[branch] = _Described(self._fpfh(cloud))
+                found[branch] = Described(self.histograms(cloud))
         return found
 
-    def _fpfh(self, cloud: Floats) -> Features:
+    def histograms(self, cloud: Floats) -> Features:
+        """Return (N, 33) FPFH of a cloud (N, 3), by the radii of the settings."""
         settings = self.settings
         normals = Neighbourhood(settings.normal_neighbours, settings.normal_radius)
         around = Neighbourhood(settings.feature_neighbours, settings.feature_radius)

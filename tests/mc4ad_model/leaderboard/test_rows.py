@@ -90,7 +90,8 @@ def test_the_controls_are_rows_of_every_leaderboard_and_no_row_comes_twice() -> 
 def test_by_default_every_method_has_a_row_that_needs_no_encoder() -> None:
     rows = choose_rows([])
     assert [row.name for row in rows][: len(CONTROLS)] == list(CONTROLS)
-    assert {row.method for row in rows} >= set(METHODS) - {"m3dm", "reg3d_ad", "imrnet"}
+    encoded = {"m3dm", "reg3d_ad", "imrnet", "ismp"}
+    assert {row.method for row in rows} >= set(METHODS) - encoded
     assert default_rows()[: len(DEFAULT_ROWS)] == list(DEFAULT_ROWS)
 
 
@@ -102,7 +103,7 @@ def test_an_encoder_adds_the_rows_that_need_one(tmp_path: Path) -> None:
     added = rows[len(choose_rows([])) :]
     assert {row.method for row in rows} >= set(METHODS)
     assert sum("point_mae" in row.name or row.method == "m3dm" for row in rows) == 4
-    assert len({row.folder for row in rows}) == len(rows) == len(choose_rows([])) + 7
+    assert len({row.folder for row in rows}) == len(rows) == len(choose_rows([])) + 8
     assert all(row.method != "constant" for row in added)
     with pytest.raises(InputError, match="--encoder goes without --methods"):
         choose_rows(["btf"], encoder)
@@ -115,7 +116,7 @@ def test_an_encoder_adds_the_rows_that_need_one(tmp_path: Path) -> None:
     [
         ("constant", False), ("random", True), ("point_count", False), ("area", True),
         ("btf", False), ("btf[frame=registered]", True), ("simple3d", False), ("patchcore", True),
-        ("mc4ad", True),
+        ("mc4ad", True), ("cpmf", True), ("cpmf[backbone=a.pth]", False),
     ],
 )  # fmt: skip
 def test_a_row_says_whether_its_scores_depend_on_the_seed(name: str, seeded: bool) -> None:

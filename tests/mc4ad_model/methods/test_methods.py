@@ -28,11 +28,23 @@ from tests.samples import product
 TRAINED = ("mc4ad", "po3ad", "af3ad")
 PRESETS = (*TRAINED, "imrnet", "r3d_ad")  # what has presets
 SHORT = ["points=200", "steps=3", "batch=2"]
+NEED_OPEN3D = (
+    "btf", "patchcore", "simple3d", "m3dm", "reg3d_ad", "signed_distance", "cpmf", "ismp",
+)  # fmt: skip
 
 
 def made(name: str) -> Method:
     """Return a method that is fitted within a second."""
-    if name in ("btf", "patchcore", "simple3d", "m3dm", "reg3d_ad", "signed_distance"):
+    if name in (
+        "btf",
+        "patchcore",
+        "simple3d",
+        "m3dm",
+        "reg3d_ad",
+        "signed_distance",
+        "cpmf",
+        "ismp",
+    ):
         pytest.importorskip("open3d")
     kind = method_class(name)
     changes = {
@@ -41,6 +53,8 @@ def made(name: str) -> Method:
         "reg3d_ad": encoder_settings(),
         "imrnet": [*encoder_settings(20, 16), *SHORT, "groups=12", "clouds=2"],
         "r3d_ad": [*SHORT, "width=8", "code=4", "diffusion_steps=4"],
+        "cpmf": ["views=3", "image_size=32", "steps=4", "width=4", "centres=100"],
+        "ismp": [*encoder_settings(), "image_size=32", "steps=4", "width=4"],
     }
     own = tiny() if name in TRAINED else kind.Settings.load(None, changes.get(name, []))
     return kind(own, cpu())

@@ -12,12 +12,12 @@ POINTS, NOISE = 1500, 0.004
 _RING, _TUBE = 0.72, 0.24
 
 
-def torus(seed: int, dent: float = 0.0) -> NDArray[np.float32]:
-    """Draw (POINTS, 3) noisy points, evenly by area; `dent` is how deep one side is pushed in."""
+def torus(seed: int, dent: float = 0.0, count: int = POINTS) -> NDArray[np.float32]:
+    """Draw (count, 3) noisy points, evenly by area; `dent` is how deep one side is pushed in."""
     rng = np.random.default_rng(seed)
-    around, tube = rng.uniform(0, 2 * np.pi, (2, 4 * POINTS))
-    keep = rng.random(4 * POINTS) < (_RING + _TUBE * np.cos(tube)) / (_RING + _TUBE)
-    around, tube = around[keep][:POINTS], tube[keep][:POINTS]
+    around, tube = rng.uniform(0, 2 * np.pi, (2, 4 * count))
+    keep = rng.random(4 * count) < (_RING + _TUBE * np.cos(tube)) / (_RING + _TUBE)
+    around, tube = around[keep][:count], tube[keep][:count]
     depth = dent * np.exp(-((around - np.pi) ** 2) / 0.04 - (tube - np.pi / 2) ** 2 / 0.5)
     radius = _TUBE - depth
     ring = _RING + radius * np.cos(tube)
@@ -30,10 +30,10 @@ def in_the_dent(points: NDArray[np.float32]) -> NDArray[np.bool_]:
     return (np.abs(points[:, 1]) < 0.15) & (points[:, 0] < 0) & (points[:, 2] > 0)
 
 
-def scanned(count: int = 2) -> Templates:
+def scanned(count: int = 2, points: int = POINTS) -> Templates:
     """Return templates without a mesh, as scans have them."""
-    clouds = [torus(100 + k) for k in range(count)]
+    clouds = [torus(100 + k, count=points) for k in range(count)]
     templates = tuple(
         Template(f"scan_{k}", c, np.zeros_like(c), None) for k, c in enumerate(clouds)
     )
-    return Templates("torus", templates, (POINTS, POINTS), NOISE, "digest")
+    return Templates("torus", templates, (points, points), NOISE, "digest")

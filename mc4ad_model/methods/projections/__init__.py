@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images of clouds, and a 2-D network that describes them."""
