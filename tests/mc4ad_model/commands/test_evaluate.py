@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 pytest.importorskip("sklearn")
 pytest.importorskip("torch")
 
+import mc4ad_model.commands.evaluate  # noqa: F401 - before `iv` below replaces what it imports
 from intravariance import cli
 from intravariance.dataset.specification import Category, Specification
 from intravariance.dataset.store import open_dataset
