@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic.dataclasses import dataclass as validated
 
+from intravariance.errors import InputError
 from intravariance.seeds import seed_of
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods.memory_banks.bank_method import Arrays, BankMethod
@@ -140,8 +141,14 @@ class CPMF(BankMethod):
         return {"features": self.backbone.point_channels + DIMENSIONS}
 
     def check(self, templates: Templates) -> None:
-        """Check the templates, and that the backbone's file can be read."""
+        """Check the templates, and that the backbone's file can be read or one can be trained."""
         super().check(templates)
+        if not self.settings.backbone and self.settings.views * len(templates.templates) < 2:
+            raise InputError(
+                "views = 1: a network is trained to tell what is seen from where, and of one "
+                "template from one side there is nothing to tell. Set views to 2 or more, or "
+                "backbone=FILE."
+            )
         self.backbone.check()
 
     def learn(self, clouds: list[Floats], rng: np.random.Generator) -> Arrays:

@@ -120,3 +120,9 @@ def test_labels_say_which_network_and_frame() -> None:
 def test_clouds_smaller_than_a_neighbourhood_are_refused(trained: CPMF) -> None:
     with pytest.raises(InputError, match=r"at least 40 points.*found 39"):
         trained.score(torus(0)[:39])
+
+
+def test_one_image_leaves_a_network_nothing_to_learn() -> None:
+    with pytest.raises(InputError, match=r"views = 1: .*nothing to tell"):
+        made("views=1").check(scanned(1))
+    made("views=1").check(scanned(2))
