@@ -215,8 +215,8 @@ def _left_out(record: Mapping[str, Any] | None) -> str:
     if record is None:
         return ""
     kinds = ", ".join(f"{its['count']} `{kind}`" for kind, its in record["kinds"].items())
-    links = len(record["links"])
-    also = f"{' and ' if kinds else ''}{links} links that were not followed" if links else ""
+    links = record["links"]["count"]
+    also = f"{', ' if kinds else ''}{links} links that were not followed" if links else ""
     return f" Beside the clouds lay {record['count']} files that were not read: {kinds}{also}."
 
 

@@ -73,17 +73,13 @@ def write_tree(
     """
     records = list(dataset)
     path = os.path.normpath(out.absolute())
-    words = defect_words(layout.RULES, records)
-    found = problems(layout.RULES, records, path, words)
-    if found:
-        shown = shown_problems(found)
-        raise InputError(f"--out {out} cannot be in the layout {layout.LAYOUT_NAME}:\n  {shown}")
+    words = _checked_words(layout, records, path, out)
     check_folder(out, EXPORT_RECORD, force)
-    for name, word in words.items():
-        say(f"name rewritten: the defect {name!r} is {word!r} in {out}")
+    rewritten = [f"the defect {name!r} is {word!r} in {out}" for name, word in words.items()]
+    notes = [f"note: {doubt}" for doubt in doubts(layout.RULES, records, path)]
+    for line in (*(f"name rewritten: {each}" for each in rewritten), *notes):
+        say(line)
     options = replace(options, defects=words)
-    for doubt in doubts(layout.RULES, records, path):
-        say(f"note: {doubt}")
     entries = layout.plan(records, options)
     holds = _holds(layout, entries)
     digest, metadata = digest_and_metadata(dataset)
@@ -110,6 +106,17 @@ def write_tree(
         names = write_checksums(folder)
         size = sum((folder / name).stat().st_size for name in names)
     return Written(len(records), len(names), size, holds)
+
+
+def _checked_words(
+    layout: LayoutWriter, records: Sequence[Record], path: str, out: Path
+) -> dict[str, str]:
+    """Return what defects are called on disk. Raises InputError for what breaks readers."""
+    words = defect_words(layout.RULES, records)
+    if found := problems(layout.RULES, records, path, words):
+        shown = shown_problems(found)
+        raise InputError(f"--out {out} cannot be in the layout {layout.LAYOUT_NAME}:\n  {shown}")
+    return words
 
 
 def _holds(layout: LayoutWriter, entries: Sequence[Entry]) -> dict[str, str]:

@@ -196,8 +196,8 @@ def no_use(*options: str) -> InputError:
     )
 
 
-def plan_import(settings: ImportSettings) -> ImportPlan:
-    """List a tree and give its scans their names. Raises as `find_scans` does."""
+def _layout(settings: ImportSettings) -> str:
+    """Return the layout's name. Raises InputError for an unknown one, and where none is seen."""
     layout = settings.layout
     if layout == "auto":
         layout = detect_layout(settings.path, settings.follow_links) or ""
@@ -207,6 +207,12 @@ def plan_import(settings: ImportSettings) -> ImportPlan:
                 f"{settings.path}: no layout is recognised, as it holds no point cloud "
                 f"({' '.join(SUFFIXES)}); name one of {names}"
             )
+    return layout
+
+
+def plan_import(settings: ImportSettings) -> ImportPlan:
+    """List a tree and give its scans their names. Raises as `find_scans` does."""
+    layout = _layout(settings)
     reader = layout_reader(layout)
     problems: list[str] = []
     skipped = problems if settings.skip_bad else None
@@ -229,11 +235,11 @@ def plan_import(settings: ImportSettings) -> ImportPlan:
         settings.quiet,
     )
     for old, new in renamed.items():
-        say(f"name rewritten: {old!r} is {new!r} in the file", settings.quiet)
+        say(f"name rewritten: {old!r} is {new!r} in the file")  # also with --quiet
     bad = [file_and_reason(problem, settings.path)[0] for problem in problems]
     unread = left_out(scans[0].tree, scans, (EXPORT_RECORD, SIDE_FILE, *bad))
     for line in unread.lines(str(settings.path)):
-        say(line)  # also with --quiet: nothing is left out in silence
+        say(line)
     imported: dict[str, Any] = {"layout": layout, "tree": tree, "normalise": settings.normalise}
     imported |= settings.choices.to_dict() | exported_from(scans[0].tree)
     imported |= {"train_cut": True} if settings.train_cut else {}

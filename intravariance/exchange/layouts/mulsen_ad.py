@@ -81,12 +81,8 @@ def find(tree: Tree, root: Path, skipped: list[str] | None = None) -> list[Scan]
         for name, match in places.items()
         if match["test"] != "GT" and match["suffix"].lower() == "stl"
     }
-    stems: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for match in clouds.values():
-        if match["test"] and match["defect"].lower() != _GOOD:
-            stems[match["above"], match["defect"]].append(match["stem"])
     problems: list[str] = []
-    labels = {key: _labels(tree, *key, its, problems) for key, its in stems.items()}
+    labels = _anomalous(tree, names, list(clouds.values()), problems)
     scans: dict[str, Scan] = {}
     for name, match in clouds.items():
         split: Split = "test" if match["test"] else "train"
@@ -174,6 +170,23 @@ def _nearest(rows: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[
     return labels
 
 
+def _anomalous(
+    tree: Tree, names: list[str], clouds: list[re.Match[str]], problems: list[str]
+) -> dict[tuple[str, str], _Labels]:
+    """Read which clouds are anomalous, for each class and folder of a defect."""
+    stems: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for match in clouds:
+        if match["test"] and match["defect"].lower() != _GOOD:
+            stems[match["above"], match["defect"]].append(match["stem"])
+    listed = set(names)
+    return {
+        key: _labels(tree, *key, its, problems)
+        if _listing(*key) in listed
+        else dict.fromkeys(its, True)
+        for key, its in stems.items()
+    }
+
+
 def _listing(above: str, defect: str) -> str:
     return f"{above}RGB/GT/{defect}/data.csv"
 
@@ -181,12 +194,10 @@ def _listing(above: str, defect: str) -> str:
 def _labels(tree: Tree, above: str, defect: str, stems: list[str], problems: list[str]) -> _Labels:
     """Read which clouds of a defect's folder are anomalous, from its data.csv.
 
-    Without that file all of them are. Adds to `problems` when it does not fit.
+    Adds to `problems` when that does not fit, and takes all of them for anomalous.
     """
     name = _listing(above, defect)
     everyone = dict.fromkeys(stems, True)
-    if name not in tree.files(""):
-        return everyone
     rows = [line.split(",") for line in tree.read(name).decode("latin-1").splitlines()[1:]]
     rows = [[cell.strip() for cell in row] for row in rows if any(map(str.strip, row))]
     if any(len(row) < _SENSORS or row[_SENSORS - 1] not in ("0", "1") for row in rows):

@@ -76,7 +76,10 @@ class LeftOut:
                 kind[:_LONGEST]: {"count": len(names), "files": shortened(names)}
                 for kind, names in kinds[:_RECORDED]
             },
-            "links": [link[:_LONGEST] for link in self.links[:_RECORDED]],
+            "links": {
+                "count": len(self.links),
+                "names": [link[:_LONGEST] for link in self.links[:_RECORDED]],
+            },
         }
 
 

@@ -100,7 +100,7 @@ def test_what_is_left_out_is_in_the_file_its_card_and_its_description(tmp_path: 
     assert result.left_out.count == 3
     with open_dataset(result.path) as dataset:
         record = dataset.metadata["left_out"]
-        assert record["count"] == 3 and record["links"] == []
+        assert record["count"] == 3 and record["links"] == {"count": 0, "names": []}
         assert record["kinds"][".bin"] == {
             "count": 2,
             "files": ["test/dent/c.bin", "test/dent/d.bin"],
