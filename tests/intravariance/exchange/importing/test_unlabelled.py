@@ -16,10 +16,11 @@ from click.testing import CliRunner
 from annotations.vocabulary import UNKNOWN_LABEL, UNLABELLED
 from intravariance.cards.dataset_card import dataset_card
 from intravariance.cloud_files import write_text
+from intravariance.commands.import_ import import_command
 from intravariance.commands.info import describe
 from intravariance.commands.view import view_command
 from intravariance.dataset.sample_checks import IMPORTED_CHECKS, Expected
-from intravariance.dataset.store import Dataset
+from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError
 from intravariance.exchange.layouts import find_scans
 from intravariance.exchange.parquet.reading import restore_dataset
@@ -185,3 +186,25 @@ def test_labels_taken_away_are_no_labels(tmp_path: Path) -> None:
     bare = without_labels(sample, np.random.default_rng(0))
     assert sample.labelled and not bare.labelled
     assert bare.digest != sample.digest
+
+
+def test_the_command_takes_it_all(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    files = {f"{n}.xyz": write_text(40 * ball(200, rng)[0]) for n in ("train/0", "test/a", "b")}
+    root, out = write_tree(tmp_path / "scans", files), tmp_path / "a.h5"
+    words = ["folder", str(root), "--out", str(out), "--unlabelled", "--voxel", "2"]
+    words += ["--max-points", "150", "--scan-noise", "0.1", "--jobs", "1"]
+    result = CliRunner().invoke(import_command, words, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "2 samples have no labels of their points" in result.output
+    with open_dataset(out) as dataset:
+        assert Counter(r.defect for r in dataset) == {"normal": 1, UNLABELLED: 2}
+        assert {r.n_points for r in dataset} == {150}
+        assert dataset.metadata["identity"]["imported"]["scan_noise"] == 0.1
+    report = json.loads(
+        CliRunner().invoke(import_command, [*words, "--force", "--json", "--quiet"]).stdout
+    )
+    assert report["unlabelled"] == 2
+    refused = ["hf-parquet", str(root), "--out", str(tmp_path / "b.h5"), "--voxel", "2"]
+    with pytest.raises(InputError, match="--voxel, --max-points: of no use with hf-parquet"):
+        CliRunner().invoke(import_command, refused, catch_exceptions=False)
