@@ -84,7 +84,7 @@ def no_swelling(surface, defect):
     filled = _filled(pristine, share, outward, drawn_as["radius"])
     if filled < (FILLED_BY_WALL if drawn_as["whole_wall"] else FILLED):
         return "the surface around the seed is too narrow"
-    if _relief(pristine, share, outward) > RELIEF * drawn_as["radius"]:
+    if _relief(pristine, surface, share, outward) > RELIEF * drawn_as["radius"]:
         return "a part that juts out moves"
     piece = components(pristine.edges, len(pristine.vertices))[pristine.faces[:, 0]]
     moved = pristine.mean_of_corners(share) > 0.5
@@ -116,15 +116,16 @@ def _filled(surface, share, direction, radius):
     return float(seen / (FLAT_PATCH * radius * radius))
 
 
-def _relief(surface, share, direction):
-    """Return how far apart along the direction places lie that can be seen from there and move.
+def _relief(pristine, surface, share, direction):
+    """Return how far apart along the direction places lay that move and can be seen from there.
 
-    Seen are those of 120 that face the direction, and that move by CARRIED of the greatest shift.
+    Tried are 120 that face the direction and move by CARRIED of the greatest shift. They are seen
+    on the deformed surface, whose tree other checks need as well.
     """
-    front = dot(surface.face_normals, direction) > FRONT
-    rows = surface.spread(front & (surface.mean_of_corners(share) > CARRIED), 120)
+    front = dot(pristine.face_normals, direction) > FRONT
+    rows = pristine.spread(front & (pristine.mean_of_corners(share) > CARRIED), 120)
     seen = rows[~np.isfinite(surface.cast(surface.centres[rows], direction)[0])]
-    return float(np.ptp(dot(surface.centres[seen], direction))) if len(seen) else 0.0
+    return float(np.ptp(dot(pristine.centres[seen], direction))) if len(seen) else 0.0
 
 
 @dataclass(frozen=True)
