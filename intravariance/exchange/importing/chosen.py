@@ -8,10 +8,9 @@ perhaps refused for the want of them, and each finished sample tells which it wa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from intravariance.dataset.store import open_dataset
+from intravariance.dataset.store import Dataset
 
 _KEYS = {"drop_no_return", "anomalous_labels"}
 
@@ -22,10 +21,9 @@ def without_choices(identity: Mapping[str, Any]) -> dict[str, Any]:
     return {**identity, "imported": imported}
 
 
-def dropped_points(out: Path) -> dict[str, int]:
+def dropped_points(dataset: Dataset) -> dict[str, int]:
     """Return how many rows of a scan's file were no points, by the scan's id."""
-    with open_dataset(out) as dataset:
-        if "drop_no_return" not in dataset.metadata["identity"]["imported"]:
-            return {}
-        records = [record.parameters["imported"] for record in dataset]
+    if "drop_no_return" not in dataset.metadata["identity"]["imported"]:
+        return {}
+    records = [record.parameters["imported"] for record in dataset]
     return {record["scan"]: record["dropped"] for record in records if "dropped" in record}

@@ -16,18 +16,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from annotations.vocabulary import NORMAL
 from intravariance.cloud_files import AS_WRITTEN, SUFFIXES, ReadingChoices
 from intravariance.cloud_files.choices import ANOMALOUS_LABELS, DROP_NO_RETURN
 from intravariance.dataset.provenance import code_digest, software
-from intravariance.dataset.specification import Category, Specification
-from intravariance.dataset.store import Dataset, open_dataset
+from intravariance.dataset.specification import Specification
+from intravariance.dataset.store import open_dataset
 from intravariance.dataset.work_folder import (
     claim,
     finish,
@@ -39,6 +38,11 @@ from intravariance.dataset.work_folder import (
 from intravariance.errors import InputError
 from intravariance.exchange.importing.chosen import dropped_points, without_choices
 from intravariance.exchange.importing.exported_from import exported_from
+from intravariance.exchange.importing.found import (
+    found_specification,
+    too_few_points,
+    unlabelled_samples,
+)
 from intravariance.exchange.importing.mesh_templates import (
     BY_THE_RULE,
     MeshTemplates,
@@ -185,7 +189,7 @@ def _restored(settings: ImportSettings, out: Path, force: bool) -> ImportResult:
         raise no_use(*given)
     digest = restore_dataset(settings.path, out, force, settings.quiet)
     with open_dataset(out) as dataset:
-        return ImportResult(out, digest, dataset.specification, {}, _unlabelled(dataset))
+        return ImportResult(out, digest, dataset.specification, {}, unlabelled_samples(dataset))
 
 
 def no_use(*options: str) -> InputError:
@@ -302,7 +306,7 @@ def run_import(
         imported = plan.identity["imported"] | {
             "frames": {group: frame.to_dict() for group, frame in sorted(frames.items())}
         }
-        if line := _too_few_points(plan, [made[job.id] for job in chosen]):
+        if line := too_few_points(plan, [made[job.id] for job in chosen]):
             say(f"differs: {line}", quiet)
             collated = imported["collated"]
             imported["collated"] = collated | {"differences": [*collated["differences"], line]}
@@ -322,52 +326,10 @@ def run_import(
             before = sum(r.parameters["imported"]["points"] for r in dataset)
             after = sum(r.n_points for r in dataset)
             say(f"thinned: {before:,} points to {after:,}", quiet)
-        unlabelled = _unlabelled(dataset)
-    return ImportResult(
-        out, digest, specification, skipped, unlabelled, plan.left_out, dropped_points(out)
-    )
-
-
-def found_specification(
-    plan: ImportPlan, jobs: Sequence[ImportJob], points: dict[str, int]
-) -> Specification:
-    """Count what was imported. points : id -> number of points."""
-    grouped: dict[str, list[ImportJob]] = defaultdict(list)
-    for job in jobs:
-        grouped[job.category].append(job)
-    categories = []
-    for name, its_jobs in grouped.items():
-        counts = Counter((job.scan.split, job.defect) for job in its_jobs)
-        categories.append(
-            Category(
-                name=name,
-                subcategories=tuple(dict.fromkeys(job.subcategory for job in its_jobs)),
-                templates=counts["train", NORMAL],
-                positives=counts["test", NORMAL],
-                defects={
-                    defect: n
-                    for (split, defect), n in sorted(counts.items())
-                    if split == "test" and defect != NORMAL
-                },
-            )
-        )
-    sizes = [points[job.id] for job in jobs]
-    return Specification(plan.name, plan.title, (min(sizes), max(sizes)), tuple(categories))
-
-
-def _unlabelled(dataset: Dataset) -> int:
-    return sum(not record.labelled for record in dataset)
-
-
-def _too_few_points(plan: ImportPlan, points: Sequence[int]) -> str:
-    """Return what a collation says of clouds that it kept whole, "" where there are none."""
-    few = [count for count in points if count < plan.fewest_points]
-    if not few:
-        return ""
-    return (
-        f"{len(few):,} of {len(points):,} clouds have fewer than {plan.fewest_points:,} points "
-        f"(the fewest: {min(few):,})"
-    )
+        return ImportResult(
+            out, digest, specification, skipped, unlabelled_samples(dataset), plan.left_out,
+            dropped_points(dataset),
+        )  # fmt: skip
 
 
 def _state(job: ImportJob) -> str:

@@ -110,7 +110,8 @@ def find(
         problems.append(f"there are no clouds ({' '.join(SUFFIXES)}); found are {found}")
 
     def place_of(name: str) -> Place | None:
-        return _place(_inside(_folders(name)), split)
+        folders = _inside(_folders(name))
+        return (_unlabelled_place(folders) if unlabelled else None) or _place(folders, split)
 
     problems += emptied(tree, scans.values(), place_of)
     check_problems(problems, LAYOUT_NAME, root, skipped)
