@@ -14,8 +14,6 @@ clouds). One length for all keeps the defects' share of it, and says nothing of 
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -62,6 +60,7 @@ from intravariance.exchange.importing.sample import (
     ImportJob,
     cloud_extent,
     make_shard,
+    state_of,
 )
 from intravariance.exchange.importing.thinning import KEEP_ALL, Thinning
 from intravariance.exchange.layouts import (
@@ -291,7 +290,7 @@ def run_import(
         plan = replace(plan, jobs=tuple(with_mesh_points(plan.jobs, plan.meshes, executor, quiet)))
         frames = _frames(plan, executor, skip_bad, quiet, kept(partial))
         its_jobs = [replace(job, frame=frames.get(job.group, ImportFrame())) for job in plan.jobs]
-        shards = {job.id: partial / "samples" / f"{job.id}.{_state(job)}.h5" for job in its_jobs}
+        shards = {job.id: partial / "samples" / f"{job.id}.{state_of(job)}.h5" for job in its_jobs}
         made, bad = _make_shards(its_jobs, shards, executor, plan.root, quiet)
         skipped = plan.skipped | bad
         if bad and not skip_bad:
@@ -330,19 +329,6 @@ def run_import(
             out, digest, specification, skipped, unlabelled_samples(dataset), plan.left_out,
             dropped_points(dataset),
         )  # fmt: skip
-
-
-def _state(job: ImportJob) -> str:
-    """Return a short digest of what makes a sample besides the settings, so that none of another
-    scan, an older file or another frame is taken for it when an import carries on.
-    """
-    tree = job.scan.tree.path
-    words = [job.scan.id, job.defect, repr(job.frame), repr(job.treatment), repr(job.scan.choices)]
-    words += [repr(job.thinning), repr(job.mesh_points)]
-    for path in job.scan.paths:
-        state = os.stat(tree if tree.is_file() else path)
-        words.append(f"{path.name} {state.st_size} {state.st_mtime_ns}")
-    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
 
 
 def _frames(

@@ -10,6 +10,7 @@ says which points are anomalous: how far they were moved is unknown.
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -120,6 +121,19 @@ def cloud_extent(job: ImportJob) -> CloudExtent | BadScan:
         return BadScan(str(error))
     centred = points - points.mean(axis=0)
     return CloudExtent(_largest_norm(centred), _largest_norm(points), len(points))
+
+
+def state_of(job: ImportJob) -> str:
+    """Return a short digest of what makes a sample besides the settings, so that none of another
+    scan, an older file or another frame is taken for it when an import carries on.
+    """
+    tree = job.scan.tree.path
+    words = [job.scan.id, job.defect, repr(job.frame), repr(job.treatment), repr(job.scan.choices)]
+    words += [repr(job.thinning), repr(job.mesh_points)]
+    for path in job.scan.paths:
+        state = os.stat(tree if tree.is_file() else path)
+        words.append(f"{path.name} {state.st_size} {state.st_mtime_ns}")
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
 
 
 def make_shard(job: ImportJob) -> tuple[bytes, Finished] | BadScan:
