@@ -25,7 +25,6 @@ from mc4ad_model.methods.published_tensors import published_tensors
 from mc4ad_model.methods.settings import read_section
 
 BACKBONE = "backbone"
-FILES = (f"{BACKBONE}.*",)
 _PUBLIC = "f37072fd"
 _COUNTED = "num_batches_tracked"
 
