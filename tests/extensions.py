@@ -54,7 +54,7 @@ def install(files: dict[str, str], folder: Path) -> Path:
 
 def python_path(site: Path) -> str:
     """Return the PYTHONPATH with which a process finds what is installed in a folder too."""
-    return os.pathsep.join([str(site), *filter(None, sys.path)])
+    return os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def lines_of_code(text: str) -> int:

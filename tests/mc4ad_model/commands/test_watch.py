@@ -169,7 +169,8 @@ def test_what_cannot_be_watched(runs: Path, tmp_path: Path) -> None:
     once = tmp_path / "once"
     data = runs.parent / "small.h5"
     words = ("predict", "--run", runs, "--category", "brick", data, "--worst", 0, "--out", once)
-    assert run_iv(*words).exit_code == 0
+    result = run_iv(*words)
+    assert result.exit_code == 0, result.output
     assert "of no watch" in said(folder, "--out", once)
     kept = once / "predictions.json"
     content = json.loads(kept.read_text()) | {"watched": []}
