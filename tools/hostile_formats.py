@@ -87,6 +87,12 @@ def _npy(points: Any, labels: Any) -> bytes:
     return buffer.getvalue()
 
 
+def _npz(points: Any, labels: Any) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, points=points, labels=labels)
+    return buffer.getvalue()
+
+
 def _tiff() -> list[bytes]:
     image = np.random.default_rng(0).normal(size=(12, 9, 3)).astype(np.float32)
     made = []
@@ -190,6 +196,8 @@ FORMATS: dict[str, Format] = {
     "pcd": _cloud(".pcd", write_pcd),
     "txt": _cloud(".txt", write_text),
     "csv": _cloud(".csv", write_text, delimiter=",", header=True),
+    "pts": _cloud(".pts", write_text),
+    "npz": Format(lambda: [_npz(*_points())], lambda data, _: parse_cloud(data, "mutant.npz")),
     "npy": Format(lambda: [_npy(*_points())], lambda data, _: parse_npy(data)),
     "tiff": Format(_tiff, lambda data, _: read_tiff(data)),
     "zip": Format(_zip, _read_zip),
