@@ -81,6 +81,8 @@ class LazyGroup(click.Group):
                 raise
             click.echo(f"iv: error: {error.filename}: the name is too long", err=True)
             ctx.exit(InputError.exit_code)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise  # how a command ends
         except Exception as error:
             extra = _missing_extra(error)
             if explained := blamed(error):

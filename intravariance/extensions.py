@@ -81,7 +81,8 @@ class Extension:
         """
         if not _VALUE.fullmatch(self.entry.value):
             raise self.refuse("MODULE or MODULE:OBJECT", repr(self.entry.value))
-        _USED[self._top_level] = self
+        if self._top_level not in _OURS:
+            _USED[self._top_level] = self
         try:
             return self.entry.load()
         except (Exception, SystemExit) as error:
@@ -125,6 +126,7 @@ class Extension:
         return f"{type(error).__name__}: {error}{where}"
 
 
+_OURS = ("intravariance", "mc4ad_model", "annotations", "blender_scripts")
 # By the top-level module: what this process has loaded, to tell whose code raised an exception.
 _USED: dict[str, Extension] = {}
 
