@@ -147,7 +147,11 @@ def _put_back(out: Path, record: str, unlisted: Unlisted) -> bool:
 def _begin(partial: Path, record: str) -> None:
     """Make an empty folder in the place of one that a killed process left."""
     if partial.exists():
-        if not (partial / record).is_file() and any(partial.iterdir()):
+        # killed while it wrote the record, which is first, it left the record's temporary file
+        ours = (partial / record).is_file() or all(
+            path.match(f"{record}.*.partial") for path in partial.iterdir()
+        )
+        if not ours:
             raise InputError(f"{partial} is in the way, and is not ours; move it away")
         shutil.rmtree(partial)
     partial.mkdir()

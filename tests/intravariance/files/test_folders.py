@@ -165,3 +165,28 @@ def test_what_a_killed_process_did_not_remove_is_removed_unless_it_is_somebodys(
     make(out, "second", force=True)
     assert page(out) == "second" and not old.exists()
     assert (mine / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("left", "ours"),
+    [
+        ([], True),
+        ([f"{RECORD}.17.0a1b2c3d.partial"], True),  # killed while the record was written
+        ([RECORD, "page.html"], True),
+        (["precious.txt"], False),
+        ([f"{RECORD}.17.0a1b2c3d.partial", "precious.txt"], False),
+    ],
+)
+def test_what_a_killed_process_left_is_told_from_what_is_somebodys(
+    left: list[str], ours: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "out.partial").mkdir()
+    for name in left:
+        (tmp_path / "out.partial" / name).write_text("left")
+    if ours:
+        make(tmp_path / "out")
+        assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    else:
+        with pytest.raises(InputError, match=r"out\.partial is in the way, and is not ours"):
+            make(tmp_path / "out")
+        assert sorted(path.name for path in (tmp_path / "out.partial").iterdir()) == sorted(left)
