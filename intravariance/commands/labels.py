@@ -89,7 +89,7 @@ def export_command(
 
 @labels_command.command("import")
 @click.argument("folder", type=PATH)
-@path_option("--data", "The dataset file that was given out.", required=True)
+@options.dataset_argument("data", help="The dataset file that was given out")
 @path_option("--out", "Dataset file to write (.h5).", required=True)
 @click.option(
     "--rule",
@@ -130,8 +130,8 @@ def import_command(
 
 @labels_command.command("compare")
 @click.argument("source", metavar="FOLDER_OR_FILE", type=PATH)
-@path_option("--data", "Dataset file with construction labels.", required=True)
-@click.option("--csv", "as_csv", is_flag=True, help="Print a line for each sample as CSV.")
+@options.dataset_argument("data", help="Dataset file with construction labels")
+@options.csv_option
 @options.json_option
 @options.quiet_option
 @click.pass_context
@@ -143,8 +143,6 @@ def compare_command(
     FOLDER_OR_FILE is an edited folder of `iv labels export`, or a file of `iv labels import`. Ends
     with exit code 1 when a file could not be compared.
     """
-    if as_csv and as_json:
-        raise InputError("--csv and --json: choose one of them")
     result = compare_labels(source, data, quiet)
     if as_json:
         click.echo(json.dumps(result.to_dict()))

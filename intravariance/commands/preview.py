@@ -11,6 +11,7 @@ import click
 from intravariance.commands.options import (
     categories_option,
     choose_categories,
+    dataset_argument,
     force_option,
     jobs_option,
     quiet_option,
@@ -26,7 +27,7 @@ from intravariance.sources import Up
 
 
 @click.command("preview")
-@click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True)
+@dataset_argument("files", "FILES...", nargs=-1)
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Picture to write.  [default: NAME.png]"
 )

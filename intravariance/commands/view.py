@@ -15,7 +15,7 @@ from intravariance.cloud_files import SUFFIXES, read_cloud, read_labels
 from intravariance.cloud_files.npy import parse_array
 from intravariance.cloud_files.reading import read_bytes
 from intravariance.cloud_files.text import parse_cells
-from intravariance.commands.options import force_option
+from intravariance.commands.options import FilePart, dataset_argument, force_option
 from intravariance.dataset.sample_names import choose_sample, split_target
 from intravariance.dataset.store import DATASET_SUFFIXES, open_dataset
 from intravariance.errors import InputError
@@ -52,7 +52,7 @@ class _Sight:
 
 
 @click.command("view")
-@click.argument("target", metavar="FILE[:SAMPLE]")
+@dataset_argument("target", "FILE[:SAMPLE]", kind=FilePart())
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

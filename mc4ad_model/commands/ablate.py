@@ -24,7 +24,7 @@ from mc4ad_model.runs.experiments import parse_seeds
 
 @click.command("ablate")
 @click.argument("grid")
-@options.data_option
+@options.data_argument
 @options.preset_option
 @options.changes_option
 @common.categories_option

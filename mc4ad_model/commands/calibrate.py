@@ -28,7 +28,7 @@ _POINT_LEVELS = (0.9, 0.99, 0.999)
 
 
 @click.command("calibrate")
-@options.data_option
+@options.data_argument
 @common.path_option("--run", "Folder that `iv train` wrote.", required=True)
 @common.categories_option
 @common.number_option(

@@ -22,8 +22,11 @@ from mc4ad_model.reports import evaluation_report as report
 
 @click.command("compare")
 @click.argument("run", type=common.PATH)
-@common.path_option(
-    "--data", "The dataset file that was evaluated on.  [default: its name, in the current folder]"
+@common.dataset_argument(
+    "data",
+    "[FILE]",
+    required=False,
+    help="The dataset file that was evaluated on; without it, its name in the current folder",
 )
 @common.categories_option
 @common.path_option("--out", "Folder for pictures and page.  [default: comparison, in RUN]")
@@ -91,7 +94,7 @@ def _dataset(data: Path | None, results: list[Results]) -> Path:
     found = Path(names[0])
     if len(names) > 1 or not found.is_file():
         raise InputError(
-            f"--data: the evaluation was of {', '.join(names)}, which is not one file in the "
+            f"FILE: the evaluation was of {', '.join(names)}, which is not one file in the "
             "current folder; say where it is"
         )
     return found

@@ -77,7 +77,7 @@ class _MethodName(click.Choice):  # type: ignore[type-arg]  # generic since clic
 
 
 @click.command("evaluate")
-@options.data_option
+@options.data_argument
 @common.path_option("--run", "Folder that `iv train` wrote; may be repeated.", multiple=True)
 @click.option(
     "--method",

@@ -25,7 +25,7 @@ from mc4ad_model.runs.experiments import parse_seeds
 
 
 @click.command("leaderboard")
-@options.data_option
+@options.data_argument
 @click.option(
     "--methods",
     multiple=True,

@@ -24,7 +24,9 @@ _OURS = re.compile(r"(encoder|checkpoint-\d{8})\.(json|safetensors)")
 
 
 @click.command("pretrain")
-@common.path_option("--data", "Dataset file whose templates are learnt from.")
+@common.dataset_argument(
+    "data", "[FILE]", required=False, help="Dataset file whose templates are learnt from"
+)
 @common.path_option("--out", "Folder for the encoder.", required=True)
 @common.path_option(
     "--checkpoint",
@@ -68,7 +70,7 @@ def pretrain_command(
     )
 
     if (data is None) == (checkpoint is None):
-        raise InputError("expected either --data FILE to train on, or --checkpoint FILE to read")
+        raise InputError("expected either a dataset FILE to train on, or --checkpoint FILE to read")
     if _already(out, force):
         raise InputError(f"--out {out}: holds an encoder; choose another folder, or --force")
     with writing(out):

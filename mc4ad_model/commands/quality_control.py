@@ -51,7 +51,7 @@ _COLUMNS = {
 
 
 @click.command("quality-control")
-@options.data_option
+@options.data_argument
 @common.path_option(
     "--pruned",
     "Run of the fast network V_P, which `iv train --set network.arch=pruned` wrote, with 1.5 times "

@@ -38,15 +38,18 @@ def reproduce_command() -> None:
 
 
 @reproduce_command.command("table19")
+@common.dataset_argument(
+    "data",
+    "[FILE]",
+    required=False,
+    help="Dataset file; without it groupN.h5 in the folder of --out, built if it is not there",
+)
 @click.option(
     "--group", type=click.Choice(["1", "2"]), default="2", help="Part of the table: Group 1 or 2."
 )
 @options.method_option
 @options.method_preset_option
 @options.changes_option
-@common.path_option(
-    "--data", "Dataset file.  [default: groupN.h5 in the folder of --out; built if it is not there]"
-)
 @common.categories_option
 @options.seeds_option
 @common.path_option(
@@ -94,10 +97,10 @@ def table19_command(
 
 
 @reproduce_command.command("table5a")
-@common.path_option(
-    "--data",
-    "Folder with ModelNet40 or ShapeNetPart or both in their HDF5 releases, or a dataset file.",
-    required=True,
+@common.dataset_argument(
+    "data",
+    "FILE_OR_FOLDER",
+    help="Folder with ModelNet40 or ShapeNetPart or both in their HDF5 releases, or a dataset file",
 )
 @click.option(
     "--network",
@@ -160,7 +163,7 @@ def table5a_command(
 
 @contextmanager
 def _source(data: Path) -> Iterator[Source]:
-    """Open what --data names: a folder of released files, or a dataset file."""
+    """Open a folder of released files, or a dataset file."""
     from mc4ad_model.classification.own_products import OwnProducts  # noqa: PLC0415 - weight
     from mc4ad_model.classification.released_files import ReleasedFiles  # noqa: PLC0415 - weight
 

@@ -20,13 +20,9 @@ from mc4ad_model.runs.jobs import default_folder, train_runs
 
 
 @click.command("train")
-@options.data_option
-@click.option(
-    "--category",
-    "categories",
-    multiple=True,
-    default=("all",),
-    help="Category to train for; may be repeated. all: each of the file's.",
+@options.data_argument
+@common.categories_option_of(
+    "Category to train for; may be repeated. all: each of the file's.", default=("all",)
 )
 @options.method_option
 @options.method_preset_option

@@ -160,7 +160,7 @@ class IMRNet(ReconstructionMethod):
         if not self.settings.encoder:
             raise InputError(
                 "encoder: IMRNet starts from a Point-MAE encoder. Make one with `iv pretrain "
-                "--data FILE --out FOLDER` (or with --checkpoint, from the published weights), and "
+                "FILE --out FOLDER` (or with --checkpoint, from the published weights), and "
                 "give it with --set encoder=FOLDER"
             )
         with reading():
