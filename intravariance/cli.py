@@ -33,7 +33,7 @@ GROUPS = {
         "labels": "Give clouds to CloudCompare, take hand labels back, measure their agreement.",
     },
     "Looking": {
-        "preview": "Draw a contact sheet of a dataset file: templates and defects, labels in colour.",
+        "preview": "Draw a contact sheet of a dataset file: templates, and defects in colour.",
         "view": "Look at one point cloud, of a dataset file or your own: a picture or a page.",
         "inspect": "Show pseudo-anomalies beside real defects: figures, pictures, a page.",
         "compare": "Show what an evaluation got right and wrong: rankings, heat maps, a page.",
@@ -41,12 +41,12 @@ GROUPS = {
     "Methods": {
         "train": "Train MC4AD or another method on a dataset's templates, category by category.",
         "evaluate": "Evaluate one or several methods on a dataset's test samples, in one table.",
-        "leaderboard": "Compare methods with several seeds on a file: tables, significance, a page.",
+        "leaderboard": "Compare methods with several seeds: tables, significance, a page.",
         "calibrate": "Score simulated normal products, so that alarms are false at a chosen rate.",
         "pretrain": "Make a Point-MAE encoder: trained on templates, or from a checkpoint.",
         "quality-control": "Run a fast and an accurate method in two stages (HQC): cost and gain.",
         "ablate": "Train and evaluate the variants of one of the paper's ablations.",
-        "reproduce": "Train and evaluate a table of the paper, and print it beside the published one.",
+        "reproduce": "Train and evaluate a table of the paper, beside the published one.",
     },
     "New scans": {
         "predict": "Score new scans with a trained run: scores, decisions, pictures of the worst.",
@@ -97,7 +97,7 @@ class LazyGroup(click.Group):
             click.echo(f"iv: error: {error.filename}: the name is too long", err=True)
             ctx.exit(InputError.exit_code)
         except click.UsageError as error:
-            error.message += _suggestion(error)
+            error.message += _suggestion(error)  # type: ignore[misc]  # final since click 8.5
             raise
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise  # how a command ends

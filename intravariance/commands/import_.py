@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,7 +17,6 @@ from intravariance.exchange.importing.mesh_templates import MESH_RULES, MeshRule
 from intravariance.exchange.importing.run import (
     ImportResult,
     ImportSettings,
-    Normalise,
     import_dataset,
     no_use,
     restores,
@@ -80,12 +80,7 @@ from intravariance.executors.processes import local_executor
     type=click.IntRange(FEWEST_POINTS),
     help="Keep so many points of a cloud at most, drawn at random.",
 )
-@click.option(
-    DROP_NO_RETURN,
-    is_flag=True,
-    help="Leave out points that are NaN or (0, 0, 0), with their labels: places of an organised "
-    "scan where the sensor saw nothing.",
-)
+@options.drop_no_return_option
 @click.option(
     ANOMALOUS_LABELS,
     metavar="NUMBERS",
@@ -102,28 +97,7 @@ from intravariance.executors.processes import local_executor
 @options.jobs_option
 @options.json_option
 @options.quiet_option
-def import_command(
-    layout: str,
-    path: Path,
-    out: Path,
-    name: str,
-    normalise: Normalise,
-    skip_bad: bool,
-    follow_links: bool,
-    unlabelled: bool,
-    mesh_rule: MeshRule,
-    template_points: int | None,
-    scan_noise: float | None,
-    voxel: float | None,
-    max_points: int | None,
-    drop_no_return: bool,
-    anomalous_labels: str,
-    train_cut: bool,
-    force: bool,
-    jobs: int | None,
-    as_json: bool,
-    quiet: bool,
-) -> None:
+def import_command(out: Path, force: bool, jobs: int | None, as_json: bool, **given: Any) -> None:
     """Make a dataset file of clouds in another layout, your own or a public data set's.
 
     LAYOUT is auto, anomaly-shapenet, real3d-ad, mulsen-ad, mvtec-3d-ad, hf-parquet or folder. PATH
@@ -133,24 +107,7 @@ def import_command(
     kept so, and figures of points leave them out; `iv labels` fills them in. Killed at any moment,
     the same command carries on; of hf-parquet it begins again.
     """
-    choices = ReadingChoices(
-        drop_no_return, AnomalousLabels.parse(anomalous_labels) if anomalous_labels else None
-    )
-    settings = ImportSettings(
-        layout=layout,
-        path=path,
-        name=name,
-        normalise=normalise,
-        skip_bad=skip_bad,
-        quiet=quiet,
-        follow_links=follow_links,
-        unlabelled=unlabelled,
-        meshes=MeshTemplates(mesh_rule, template_points),
-        thinning=Thinning(voxel, max_points),
-        scan_noise=scan_noise,
-        choices=choices,
-        train_cut=train_cut,
-    )
+    settings = _settings(**given)
     if jobs not in (None, 1) and restores(settings):
         raise no_use("--jobs")
     try:
@@ -159,6 +116,26 @@ def import_command(
     except KeyboardInterrupt:
         raise IVError("interrupted; run the same command again") from None
     print_result(result, as_json)
+
+
+def _settings(
+    *,
+    mesh_rule: MeshRule,
+    template_points: int | None,
+    voxel: float | None,
+    max_points: int | None,
+    drop_no_return: bool,
+    anomalous_labels: str,
+    **named: Any,
+) -> ImportSettings:
+    """Make the settings of an import. named : its fields that are options themselves."""
+    anomalous = AnomalousLabels.parse(anomalous_labels) if anomalous_labels else None
+    return ImportSettings(
+        meshes=MeshTemplates(mesh_rule, template_points),
+        thinning=Thinning(voxel, max_points),
+        choices=ReadingChoices(drop_no_return, anomalous),
+        **named,
+    )
 
 
 def print_result(result: ImportResult, as_json: bool) -> None:

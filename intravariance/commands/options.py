@@ -14,6 +14,7 @@ import click
 from click.decorators import FC
 from click.shell_completion import CompletionItem
 
+from intravariance.cloud_files.choices import DROP_NO_RETURN
 from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError, IVError, did_you_mean
 from intravariance.executors.processes import cores
@@ -148,6 +149,14 @@ csv_option = click.option(
     "--csv", "as_csv", is_flag=True, callback=_one_form, help="Print a line for each sample as CSV."
 )
 quiet_option = click.option("--quiet", is_flag=True, help="No progress.")
+
+
+drop_no_return_option = click.option(
+    DROP_NO_RETURN,
+    is_flag=True,
+    help="Leave out points that are NaN or (0, 0, 0), with their labels: places of an organised "
+    "scan where the sensor saw nothing.",
+)
 
 
 def path_option(name: str, help: str, **more: Any) -> Callable[[FC], FC]:

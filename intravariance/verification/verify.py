@@ -5,9 +5,9 @@ One pass over the file, one sample in memory at a time. Every check is made on t
 counts against the specification inside, the labels against the templates' meshes inside.
 
 Less can be checked of imported files (`exchange.importing`): nothing says where the surface of a
-scan was, even where templates have meshes, and the data is as its makers left it. Such checks do not
-apply, and probes are measured but not judged. The labels that are checked are those of the construction, which the
-file still knows where a hand changed them (`labelling`).
+scan was, even where templates have meshes, and the data is as its makers left it. Such checks do
+not apply, and probes are measured but not judged. The labels that are checked are those of the
+construction, which the file still knows where a hand changed them (`labelling`).
 """
 
 from __future__ import annotations
@@ -133,8 +133,8 @@ def verify(
     """Check a dataset file: whole, to specification, true to its geometry, free of shortcuts.
 
     probes : whether to look for shortcuts. against_published : whether it must be one of the
-    published builds. quiet : whether to show no progress. Raises InputError when it is not a dataset file, IntegrityError when it is too
-    damaged to open.
+    published builds. quiet : whether to show no progress. Raises InputError when it is not a
+    dataset file, IntegrityError when it is too damaged to open.
     """
     with open_dataset(path) as dataset:
         report = _Verification(dataset, probes).report(quiet)

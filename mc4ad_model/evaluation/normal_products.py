@@ -82,10 +82,10 @@ def conditions_of(dataset: Dataset, category: str) -> Conditions:
 
 _WITHOUT_MESHES = (
     "Products without a defect are simulated from meshes, so that this needs a run of `iv train "
-    "--track meshes` on a file whose templates have them: one of `iv build`, or of `iv import` with "
-    "a mesh as template beside the scans. Without any, take `iv predict` as it is, without "
-    "--false-alarms: its scores rank the scans, and scans of products that you know to be good show "
-    "which scores are normal."
+    "--track meshes` on a file whose templates have them: one of `iv build`, or of `iv import` "
+    "with a mesh as template beside the scans. Without any, take `iv predict` without "
+    "--false-alarms: its scores rank the scans, and scans of products that you know to be good "
+    "show which scores are normal."
 )
 
 
