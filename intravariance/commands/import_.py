@@ -15,15 +15,18 @@ from intravariance.commands import options
 from intravariance.errors import IVError, first_of
 from intravariance.exchange.importing.mesh_templates import MESH_RULES, MeshRule, MeshTemplates
 from intravariance.exchange.importing.run import (
+    ImportPlan,
     ImportResult,
     ImportSettings,
     import_dataset,
     no_use,
+    plan_import,
     restores,
 )
 from intravariance.exchange.importing.sample import FEWEST_POINTS
 from intravariance.exchange.importing.thinning import Thinning
 from intravariance.executors.processes import local_executor
+from intravariance.files.atomic import check_target
 
 
 @click.command("import")
@@ -95,9 +98,12 @@ from intravariance.executors.processes import local_executor
 )
 @click.option("--force", is_flag=True, help="Replace an existing file or unfinished import.")
 @options.jobs_option
+@options.dry_run_option
 @options.json_option
 @options.quiet_option
-def import_command(out: Path, force: bool, jobs: int | None, as_json: bool, **given: Any) -> None:
+def import_command(
+    out: Path, force: bool, jobs: int | None, dry_run: bool, as_json: bool, **given: Any
+) -> None:
     """Make a dataset file of clouds in another layout, your own or a public data set's.
 
     LAYOUT is auto, anomaly-shapenet, real3d-ad, mulsen-ad, mvtec-3d-ad, hf-parquet or folder. PATH
@@ -108,8 +114,12 @@ def import_command(out: Path, force: bool, jobs: int | None, as_json: bool, **gi
     the same command carries on; of hf-parquet it begins again.
     """
     settings = _settings(**given)
-    if jobs not in (None, 1) and restores(settings):
-        raise no_use("--jobs")
+    if restores(settings) and (jobs not in (None, 1) or dry_run):
+        raise no_use("--dry-run" if dry_run else "--jobs")
+    if dry_run:
+        check_target(out, force)
+        print_plan(plan_import(settings), as_json)
+        return
     try:
         with local_executor(jobs) as executor:
             result = import_dataset(settings, out, executor, force)
@@ -136,6 +146,31 @@ def _settings(
         choices=ReadingChoices(drop_no_return, anomalous),
         **named,
     )
+
+
+def print_plan(plan: ImportPlan, as_json: bool) -> None:
+    """Print the samples that would be made, a line for each; or JSON. Their clouds are not read."""
+    samples = [
+        {
+            "id": job.id,
+            "category": job.category,
+            "subcategory": job.subcategory,
+            "split": job.scan.split,
+            "defect": job.defect,
+            "cloud": job.scan.cloud,
+        }
+        for job in plan.jobs
+    ]
+    if as_json:
+        left_out = plan.left_out.to_dict()
+        content = {"samples": samples, "skipped": plan.skipped, "left_out": left_out}
+        click.echo(json.dumps(content))
+        return
+    for reason in plan.skipped.values():
+        click.echo(f"skipped  {reason}", err=True)
+    for sample in samples:
+        click.echo("sample  " + "  ".join(sample.values()))
+    click.echo(f"{len(samples)} samples; nothing was written (--dry-run)", err=True)
 
 
 def print_result(result: ImportResult, as_json: bool) -> None:

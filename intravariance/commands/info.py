@@ -16,23 +16,64 @@ import click
 from annotations.vocabulary import NORMAL, in_order
 from intravariance.cards.imported_card import known_noise
 from intravariance.cards.labels import hand_labels, in_short
-from intravariance.commands.options import file_argument, json_option
+from intravariance.commands.options import (
+    file_argument,
+    json_option,
+    markdown_option,
+    print_tables,
+)
 from intravariance.dataset.difficulty import BANDS
+from intravariance.dataset.scan import Scan
 from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.lengths import departure_texts, noise_text, sphere_radii
-from intravariance.tables import text_table
+from intravariance.tables import table_in
 
 
 @click.command("info")
 @file_argument
+@click.option("--samples", is_flag=True, help="List the samples instead, one in a row.")
 @json_option
-def info_command(file: Path, as_json: bool) -> None:
+@markdown_option
+def info_command(file: Path, samples: bool, as_json: bool, markdown: bool) -> None:
     """Show what a dataset file holds: counts as in Table 8 of the paper, noise, source, digest."""
     with open_dataset(file) as dataset:
-        content, dataset_scan = describe(dataset), dataset.specification.scan
+        if samples:
+            rows = sample_rows(dataset)
+            content = {"samples": rows} if as_json else {}
+        else:
+            content = describe(dataset)
+        scan = dataset.specification.scan
     if as_json:
-        click.echo(json.dumps(content))
-        return
+        click.echo(json.dumps(content, allow_nan=False))
+    elif samples:
+        print_tables(_aligned(rows, markdown), markdown)
+    else:
+        _print(file, content, scan, markdown)
+
+
+def sample_rows(dataset: Dataset) -> list[dict[str, Any]]:
+    """List the samples in the file's order, JSON-able.
+
+    None where something is not known or there is nothing to say: "anomalous" counts the points that
+    are labelled so, "snr" and "difficulty" are of defects.
+    """
+    return [
+        {
+            "id": record.id,
+            "category": record.category,
+            "subcategory": record.subcategory,
+            "split": record.split,
+            "defect": record.defect,
+            "points": record.n_points,
+            "anomalous": record.n_anomalous if record.labelled else None,
+            "difficulty": record.difficulty or None,
+            "snr": record.snr if isfinite(record.snr) else None,
+        }
+        for record in dataset
+    ]
+
+
+def _print(file: Path, content: dict[str, Any], scan: Scan, markdown: bool) -> None:
     low, high = content["points"]
     click.echo(f"{file}: {content['title']}")
     click.echo(f"samples         {content['samples']}")
@@ -48,7 +89,7 @@ def info_command(file: Path, as_json: bool) -> None:
         noise = f"{added} what the imported clouds have, which {theirs}"
     click.echo(f"noise           {noise}")
     click.echo(f"pose            {content['pose']} (test samples)")
-    for sentence in dataset_scan.sentences():
+    for sentence in scan.sentences():
         click.echo(f"scan            {sentence}")
     click.echo(f"source          {content['source']}")
     for one in content["extensions"]:
@@ -75,10 +116,13 @@ def info_command(file: Path, as_json: bool) -> None:
     click.echo(f"seed            {content['seed']}")
     click.echo(f"made with       {', '.join(f'{k} {v}' for k, v in content['software'].items())}")
     click.echo(f"content digest  {content['content_digest']}\n")
-    click.echo(_aligned(content["table"]))
+    print_tables(_aligned(content["table"], markdown), markdown)
+    if markdown:
+        click.echo("")
     click.echo("positive, the paper's word: normal test samples, which have no defect")
     if content["difficulty"]:
-        click.echo(f"\n{_aligned(content['difficulty'])}")
+        click.echo("")
+        print_tables(_aligned(content["difficulty"], markdown), markdown)
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
@@ -163,5 +207,5 @@ def _difficulty(dataset: Dataset, defect: str, radii: dict[str, float]) -> dict[
     }
 
 
-def _aligned(rows: list[dict[str, Any]]) -> str:
-    return text_table(list(rows[0]), [list(row.values()) for row in rows])
+def _aligned(rows: list[dict[str, Any]], markdown: bool) -> str:
+    return table_in(markdown)(list(rows[0]), [list(row.values()) for row in rows])

@@ -22,7 +22,7 @@ from intravariance.labelling.giving_out import CloudFormat, give_out
 from intravariance.labelling.manifest import MANIFEST, CloudFrame
 from intravariance.labelling.relabelling import Relabelling, relabel
 from intravariance.progress import say
-from intravariance.tables import Cell, text_table
+from intravariance.tables import Cell, table_in
 
 _COUNTS = ("matched", "missing", "extra", "repeated", "ambiguous", "added", "removed")
 
@@ -133,10 +133,17 @@ def import_command(
 @options.dataset_argument("data", help="Dataset file with construction labels")
 @options.csv_option
 @options.json_option
+@options.markdown_option
 @options.quiet_option
 @click.pass_context
 def compare_command(
-    ctx: click.Context, source: Path, data: Path, as_csv: bool, as_json: bool, quiet: bool
+    ctx: click.Context,
+    source: Path,
+    data: Path,
+    as_csv: bool,
+    as_json: bool,
+    markdown: bool,
+    quiet: bool,
 ) -> None:
     """Measure agreement of hand labels with construction: IoU, Cohen's kappa, precision, recall.
 
@@ -149,7 +156,7 @@ def compare_command(
     elif as_csv:
         click.echo(result.to_csv(), nl=False)
     else:
-        _print_comparison(result)
+        _print_comparison(result, markdown)
     for id, why in result.failed.items():
         say(f"not compared: {id}: {why}")
     ctx.exit(1 if result.failed else 0)
@@ -212,14 +219,15 @@ def _print_names(what: str, names: list[str]) -> None:
         click.echo(f"{what}: {len(names)} ({first_of(names, 5)})")
 
 
-def _print_comparison(result: LabelAgreement) -> None:
+def _print_comparison(result: LabelAgreement, markdown: bool) -> None:
     for kind, groups in result.groups().items():
         rows: list[list[Cell]] = []
         for name, members in groups.items():
             row = summary(members)
             means = [row[figure]["mean"] for figure in FIGURES]
             rows.append([name, row["objects"], row["marked"], *means, f"{row['unmatched']:,}"])
-        click.echo(text_table([kind, "objects", "marked", *FIGURES, "unmatched"], rows) + "\n")
+        heading = [kind, "objects", "marked", *FIGURES, "unmatched"]
+        click.echo(f"{table_in(markdown)(heading, rows)}\n")
     click.echo(
         "Means over the objects where a figure is defined (kappa and IoU are not where nobody "
         "labelled a point). Marked: objects with any hand label. Unmatched: points without a row "

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,9 @@ csv_option = click.option(
     "--csv", "as_csv", is_flag=True, callback=_one_form, help="Print a line for each sample as CSV."
 )
 quiet_option = click.option("--quiet", is_flag=True, help="No progress.")
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Check, print what would be done, and write nothing."
+)
 
 
 drop_no_return_option = click.option(
@@ -157,6 +161,11 @@ drop_no_return_option = click.option(
     help="Leave out points that are NaN or (0, 0, 0), with their labels: places of an organised "
     "scan where the sensor saw nothing.",
 )
+
+
+def print_tables(text: str, markdown: bool) -> None:
+    """Print a result with tables of `table_in`: in Markdown one empty line at most in a row."""
+    click.echo(re.sub(r"\n{3,}", "\n\n", text).strip() if markdown else text)
 
 
 def path_option(name: str, help: str, **more: Any) -> Callable[[FC], FC]:

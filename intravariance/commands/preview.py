@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from intravariance.commands.options import (
     dataset_argument,
     force_option,
     jobs_option,
+    json_option,
     quiet_option,
 )
 from intravariance.dataset.store import DATASET_SUFFIXES, open_dataset
@@ -68,6 +70,7 @@ from intravariance.sources import Up
 )
 @jobs_option
 @force_option
+@json_option
 @quiet_option
 def preview_command(
     files: tuple[Path, ...],
@@ -81,6 +84,7 @@ def preview_command(
     up: Up | None,
     jobs: int | None,
     force: bool,
+    as_json: bool,
     quiet: bool,
 ) -> None:
     """Draw a contact sheet of a dataset file, or of meshes.
@@ -111,7 +115,7 @@ def preview_command(
                 drawing = Drawing(size, colour, noise_free)
                 sheet = contact_sheet(part, drawing, count, quiet, executor)
     write_file(out, png(sheet), force)
-    click.echo(out)
+    click.echo(json.dumps({"path": str(out)}) if as_json else out)
 
 
 def _mesh_tasks(files: tuple[Path, ...], size: int, up: Up | None) -> list[MeshTask]:

@@ -14,7 +14,7 @@ from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
 from intravariance.files.folders import check_folder, new_folder, write_member
 from intravariance.progress import track
-from intravariance.tables import text_table
+from intravariance.tables import table_in
 from mc4ad_model.commands import options
 from mc4ad_model.evaluation.results import Results, read_results
 from mc4ad_model.reports import evaluation_report as report
@@ -35,6 +35,7 @@ from mc4ad_model.reports import evaluation_report as report
 @options.points_option
 @common.report_force_option
 @common.json_option
+@common.markdown_option
 @common.quiet_option
 def compare_command(
     run: Path,
@@ -46,6 +47,7 @@ def compare_command(
     points: int,
     force: bool,
     as_json: bool,
+    markdown: bool,
     quiet: bool,
 ) -> None:
     """Look at what an evaluation got right and wrong.
@@ -71,9 +73,8 @@ def compare_command(
     if as_json:
         click.echo(_as_json(compared))
         return
-    click.echo(
-        f"{_as_text(compared)}\n\n{click.format_filename(out)}: open {report.PAGE} in a browser"
-    )
+    place = f"{click.format_filename(out)}: open {report.PAGE} in a browser"
+    common.print_tables(f"{_as_text(compared, markdown)}\n\n{place}", markdown)
 
 
 def _choose(results: list[Results], categories: tuple[str, ...], run: Path) -> list[Results]:
@@ -111,14 +112,14 @@ def _as_json(compared: list[report.Compared]) -> str:
     return json.dumps(content, allow_nan=False)
 
 
-def _as_text(compared: list[report.Compared]) -> str:
+def _as_text(compared: list[report.Compared], markdown: bool) -> str:
     heading = ["kind", "sample", "product", "defect", "object score", "value"]
     tables = []
     for one in compared:
         rows: list[list[str | float]] = [
             [item.kind, *item.cells, item.value] for item in one.ranking
         ]
-        tables.append(f"{one.category}\n{text_table(heading, rows)}")
+        tables.append(f"{one.category}\n{table_in(markdown)(heading, rows)}")
     tables.append(
         "value: share of the normal objects below it (detected, missed), of the defective objects\n"
         "below it (false alarm), AUROC of its own points (located, mislocated)"

@@ -44,11 +44,7 @@ from mc4ad_model.runs.jobs import PlannedRun, default_folder, plan_runs, train_r
     "clouds: the stored clouds alone, as of scans.  [default: meshes if the file has them]",
 )
 @click.option("--force", is_flag=True, help="Start anew where a run exists.")
-@click.option(
-    "--dry-run",
-    is_flag=True,
-    help="Check everything, print what would be trained with which settings, and write nothing.",
-)
+@common.dry_run_option
 @common.json_option
 @options.training_options
 def train_command(
