@@ -98,7 +98,7 @@ def table19_command(
     if dry_run and not data.exists():
         names = [one.name for one in load_group(part).select(categories).categories]
         say(f"{data}: it would be built first")
-        _print_planned(((s, name, "new") for s in numbers for name in names), as_json, markdown)
+        _print_planned([(s, name, "new") for s in numbers for name in names], as_json, markdown)
         return
     with open_dataset(data) as dataset:
         chosen = choose_categories(dataset, categories)
