@@ -12,6 +12,7 @@ import click
 from intravariance.cloud_files import AnomalousLabels, ReadingChoices
 from intravariance.cloud_files.choices import ANOMALOUS_LABELS, DROP_NO_RETURN
 from intravariance.commands import options
+from intravariance.commands.scan_options import drop_no_return_option
 from intravariance.errors import IVError, first_of
 from intravariance.exchange.importing.mesh_templates import MESH_RULES, MeshRule, MeshTemplates
 from intravariance.exchange.importing.run import (
@@ -83,7 +84,7 @@ from intravariance.files.atomic import check_target
     type=click.IntRange(FEWEST_POINTS),
     help="Keep so many points of a cloud at most, drawn at random.",
 )
-@options.drop_no_return_option
+@drop_no_return_option
 @click.option(
     ANOMALOUS_LABELS,
     metavar="NUMBERS",

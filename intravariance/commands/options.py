@@ -15,8 +15,7 @@ import click
 from click.decorators import FC
 from click.shell_completion import CompletionItem
 
-from intravariance.cloud_files.choices import DROP_NO_RETURN
-from intravariance.dataset.store import Dataset, open_dataset
+from intravariance.dataset.store import DATASET_SUFFIXES, Dataset, open_dataset
 from intravariance.errors import InputError, IVError, did_you_mean
 from intravariance.executors.processes import cores
 from intravariance.progress import say
@@ -86,9 +85,11 @@ def dataset_argument(
 
 def _categories(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """Complete a category of the dataset file that stands before it on the command line."""
-    named = [context.params.get(name) for name in ("file", "data")]
+    # an argument may be left in `args`: the line that is completed lacks this option's value
+    words = [context.meta.get(_NAMED), *context.params.values(), *context.args]
+    paths = [Path(word) for word in words if isinstance(word, str | Path)]
     try:
-        with open_dataset(next(path for path in named if path)) as dataset:
+        with open_dataset(next(p for p in paths if p.suffix in DATASET_SUFFIXES)) as dataset:
             return [name for name in dataset.categories if name.startswith(incomplete)]
     except (StopIteration, IVError, OSError):
         return []
@@ -152,14 +153,6 @@ csv_option = click.option(
 quiet_option = click.option("--quiet", is_flag=True, help="No progress.")
 dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Check, print what would be done, and write nothing."
-)
-
-
-drop_no_return_option = click.option(
-    DROP_NO_RETURN,
-    is_flag=True,
-    help="Leave out points that are NaN or (0, 0, 0), with their labels: places of an organised "
-    "scan where the sensor saw nothing.",
 )
 
 

@@ -166,7 +166,7 @@ class _Verification:
         self.twins = _Twins()
         self.places = {record.id: place for place, record in enumerate(dataset)}
 
-    def report(self, quiet: bool) -> Report:
+    def report(self, quiet: bool = True) -> Report:
         """Run everything."""
         self.whole_but_for_samples()
         for name in ("readable", "digests", *self.checks):

@@ -12,6 +12,7 @@ import click
 
 from intravariance.cloud_files import ReadingChoices
 from intravariance.commands import options as common
+from intravariance.commands.scan_options import drop_no_return_option
 from intravariance.errors import InputError, first_of
 from intravariance.files.folders import check_folder
 from intravariance.progress import say, track
@@ -47,7 +48,7 @@ _SHOWN = 5
 @options.false_alarms_option
 @click.option("--fail-on-anomaly", is_flag=True, help="Exit with code 1 if a scan is anomalous.")
 @options.length_option
-@common.drop_no_return_option
+@drop_no_return_option
 @common.number_option(
     "--worst",
     12,

@@ -133,7 +133,10 @@ def test_info_and_verify(files: dict[str, Path]) -> None:
         assert "imported        yes" in shown.stdout
         checked = CliRunner().invoke(verify_command, [str(file)])
         assert checked.exit_code == 0
-        assert "surface         -       not applicable: there are no meshes" in checked.stdout
+        assert (
+            "surface         -       not applicable: nothing says where the surface of a scan was"
+            in checked.stdout
+        )
         assert "Measured, not judged" in checked.stdout
 
 

@@ -8,6 +8,7 @@ import io
 import json
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 
@@ -78,5 +79,5 @@ def test_compare_says_what_could_not_be_compared(file: Path, folder: Path) -> No
     (folder / f"{torn}.ply").write_bytes(b"ply\n")
     result = invoke("compare", folder, "--data", file, "--quiet")
     assert result.exit_code == 1 and f"not compared: {torn}" in result.stderr
-    with pytest.raises(InputError, match="choose one"):
+    with pytest.raises(click.UsageError, match="give --json or --csv, not both"):
         run("compare", folder, "--data", file, "--json", "--csv")
