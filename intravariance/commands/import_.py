@@ -26,15 +26,25 @@ from intravariance.exchange.importing.run import (
 )
 from intravariance.exchange.importing.sample import FEWEST_POINTS
 from intravariance.exchange.importing.thinning import Thinning
+from intravariance.exchange.layouts import layout_names
 from intravariance.executors.processes import local_executor
 from intravariance.files.atomic import check_target
 
 
+def _layouts(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    return [name for name in layout_names() if name.startswith(incomplete)]
+
+
 @click.command("import")
-@click.argument("layout")
+@click.argument("layout", shell_complete=_layouts)
 @click.argument("path", type=options.PATH)
 @options.path_option("--out", "File to write (.h5).", required=True)
-@click.option("--name", default="", help="Name of the dataset.  [default: that of the folder]")
+@click.option(
+    "--name",
+    default="",
+    show_default=False,
+    help="Name of the dataset.  [default: that of the folder]",
+)
 @click.option(
     "--normalise",
     type=click.Choice(["auto", "none"]),
@@ -89,6 +99,7 @@ from intravariance.files.atomic import check_target
     ANOMALOUS_LABELS,
     metavar="NUMBERS",
     default="",
+    show_default=False,
     help="Which numbers of a mask are anomalous: 255, a range 1-3, several 1,4-6, or nonzero; all "
     "others are normal.  [default: 1, and nothing but 0 and 1 is taken]",
 )

@@ -18,12 +18,12 @@ from mc4ad_model.commands import options
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods import method_class
 from mc4ad_model.methods.saved_files import write_json
-from mc4ad_model.paper.ablation import MEASURED, Ablation, Plan, plan_grid, run_ablation
+from mc4ad_model.paper.ablation import GRIDS, MEASURED, Ablation, Plan, plan_grid, run_ablation
 from mc4ad_model.runs.experiments import parse_seeds
 
 
 @click.command("ablate")
-@click.argument("grid")
+@click.argument("grid", metavar="GRID", type=click.Choice(list(GRIDS)))
 @options.data_argument
 @options.preset_option
 @options.changes_option

@@ -65,7 +65,7 @@ class PointMAEBank(BankMethod):
             return
         if not self.settings.encoder:
             raise InputError(
-                "encoder: Point-MAE's features need an encoder. Make one with `iv pretrain --data "
+                "encoder: Point-MAE's features need an encoder. Make one with `iv pretrain "
                 "FILE --out FOLDER` (or with --checkpoint, from the published weights), and give "
                 "it with --set encoder=FOLDER"
             )
