@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from intravariance.errors import first_of
-from intravariance.looking.page import page
-from intravariance.looking.sortable import Cell, Heading, Listing, Row
+from intravariance.looking.page import Cell, Heading, Listing, Row, page
 from mc4ad_model.prediction.worst import ShownCloud
 
 MOST_ROWS = 2000

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the page carries: base64 of zlib streams. Clouds are decoded when they are first shown.
-// The layout of a cloud is described in intravariance/looking/page.py, `pack_cloud`.
+// The layout of a cloud is described in intravariance/looking/page/packing.py, `pack_cloud`.
 
 const index = JSON.parse(document.getElementById("index").textContent);
 const EXPOSED = 0xffff;

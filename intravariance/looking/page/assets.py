@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 def asset(name: str) -> str:
     """Return the text of a file of page_assets/."""
-    folder = importlib.resources.files("intravariance.looking") / "page_assets"
+    folder = importlib.resources.files("intravariance.looking.page") / "page_assets"
     return (folder / name).read_text(encoding="utf-8")
 
 
