@@ -2,8 +2,8 @@
 """A leaderboard as one self-contained HTML page with tables that a reader sorts.
 
 All text is escaped. The page runs no script but its own (Content-Security-Policy), opens no
-connection, and links to files of its folder alone: heat maps of a row where `iv compare` made them,
-and the scores of each category.
+connection, and links to files of its folder alone: the page of a row where `iv compare` made
+it, and the scores of each category.
 """
 
 from __future__ import annotations
