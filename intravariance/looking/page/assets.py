@@ -16,6 +16,14 @@ def asset(name: str) -> str:
     return (folder / name).read_text(encoding="utf-8")
 
 
+def script(name: str) -> str:
+    """Return a script of page_assets/ without indents and lines that are comments alone.
+
+    Each of its template strings has to end on the line that it begins on.
+    """
+    return re.sub(r"^[ ]+|^[ ]*//.*\n|^\n", "", asset(name), flags=re.MULTILINE)
+
+
 def style() -> str:
     """Return the style that pages share."""
     return asset("style.css")

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from intravariance.errors import BackendUnavailable, InputError
 from intravariance.looking.cloud import LabelledCloud
 from intravariance.looking.colours import page_palette
-from intravariance.looking.page.assets import asset, fill, script_hash, style
+from intravariance.looking.page.assets import asset, fill, script, script_hash, style
 from intravariance.looking.page.notes import Figure, Note, figures_html, notes_html
 from intravariance.looking.page.packing import display_choice, pack_cloud
 from intravariance.looking.page.sortable import Listing, sort_script, sortable_table
@@ -75,7 +75,7 @@ def page(
         The viewer library is not installed.
     """
     _check(clouds, display_points, empty=bool(live))
-    code, licence, version = _library()
+    library, licence, version = _library()
     entries, blocks = [], []
     for number, cloud in enumerate(clouds):
         chosen = display_choice(cloud, display_points, seed)
@@ -91,9 +91,9 @@ def page(
         "labels_beside": labels_beside,
     }
     parts = [sort_script()] if listing else []
-    script = "\n" + "\n".join(['"use strict";', *parts, *map(asset, _SCRIPTS), live])
+    code = "\n" + "\n".join(['"use strict";', *parts, *map(script, _SCRIPTS), live])
     filled = {
-        "policy": _policy(script, "'self'" if live else "'none'"),
+        "policy": _policy(code, "'self'" if live else "'none'"),
         "title": html.escape(title),
         "style": style(),
         "listing": "" if listing is None else _listed(listing, clouds),
@@ -102,9 +102,9 @@ def page(
         "library": html.escape(f"Drawn with K3D {version} (MIT)"),
         "licence": html.escape(licence),
         "index": _json(index),
-        "code": code,
+        "code": library,
         "clouds": "\n".join(blocks),
-        "script": script,
+        "script": code,
     }
     return fill(asset("template.html"), filled).encode()
 
@@ -185,9 +185,20 @@ def _listed(listing: Listing, clouds: Sequence[LabelledCloud]) -> str:
 
 
 def _json(value: Any) -> str:
-    """Write JSON that no name can break out of: within a script element, `<` could end it."""
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    """Write JSON that no name can break out of: within a script element, `<` could end it.
+
+    Fractions have nine digits, a thousandth of what a step of 16 bits needs.
+    """
+    text = json.dumps(_shortened(value), separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _shortened(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shortened(part) for part in value]
+    return float(f"{value:.9g}") if isinstance(value, float) else value
 
 
 def _deflated(data: bytes) -> str:

@@ -47,18 +47,19 @@ def display_choice(cloud: LabelledCloud, display_points: int, seed: int) -> NDAr
 def pack_cloud(cloud: LabelledCloud, chosen: NDArray[np.intp]) -> tuple[dict[str, Any], bytes]:
     """Pack the chosen points of a cloud for the page: what it is, and its data quantised.
 
-    The bytes are these arrays one after the other, little-endian, M points: positions (3, M)
-    uint16, all x first, `origin + step * value` along each axis; where displacements are known,
-    their length (M,) uint16, times `displacement_step`, 65535 on exposed surface; where there
-    are scores, (M,) uint16, `score_low + score_step * value`; where there are forces, (3, M) int16,
-    times `force_step`; normals (3, M) int8, times 1/127; labels (M,) uint8. Errors are at most half
-    a step: of positions and scores 1/131070 of their span in this cloud, of displacements 1/131068
-    of the largest, of forces 1/65534 of the largest coordinate, of normals 1/254 a coordinate.
+    The bytes are these arrays one after the other, M points; of those of 16 bits all low bytes come
+    first, then all high ones, which compresses better: positions (3, M) uint16, all x first,
+    `origin + step * value` along each axis; where displacements are known, their length (M,)
+    uint16, times `displacement_step`, 65535 on exposed surface; where there are scores, (M,)
+    uint16, `score_low + score_step * value`; where there are forces, (3, M) int16, times
+    `force_step`; normals (3, M) int8, times 1/127; labels (M,) uint8. Errors are at most half a
+    step: of positions and scores 1/131070 of their span in this cloud, of displacements 1/131068 of
+    the largest, of forces 1/65534 of the largest coordinate, of normals 1/254 a coordinate.
     """
     points = cloud.points[chosen].astype(np.float64)
     low, high = points.min(axis=0), points.max(axis=0)
     step = (high - low) / _LEVELS
-    parts = [_quantise(points - low, step).T.astype("<u2")]
+    parts = [_planes(_quantise(points - low, step).T)]
     displacement_step = score_low = score_step = score_range = force_step = None
     largest = strongest = None
     if cloud.displacement is not None:
@@ -66,18 +67,18 @@ def pack_cloud(cloud: LabelledCloud, chosen: NDArray[np.intp]) -> tuple[dict[str
         largest = float(moved[~exposed].max(initial=0.0))
         displacement_step = largest / (_EXPOSED - 1)
         levels = _quantise(np.where(exposed, 0.0, moved)[chosen], displacement_step)
-        parts.append(np.where(exposed[chosen], _EXPOSED, levels).astype("<u2"))
+        parts.append(_planes(np.where(exposed[chosen], _EXPOSED, levels)))
     if cloud.scores is not None:
         scores = cloud.scores[chosen].astype(np.float64)
         score_low = float(scores.min())
         score_step = (float(scores.max()) - score_low) / _LEVELS
         score_range = score_ends(cloud.scores)
-        parts.append(_quantise(scores - score_low, score_step).astype("<u2"))
+        parts.append(_planes(_quantise(scores - score_low, score_step)))
     if cloud.force is not None:
         force = cloud.force[chosen].astype(np.float64)
         strongest = float(np.linalg.norm(force, axis=1).max())
         force_step = float(np.abs(force).max()) / _SIGNED_LEVELS
-        parts.append(_quantise(force, force_step).T.astype("<i2"))
+        parts.append(_planes(_quantise(force, force_step).T))
     parts.append(np.rint(127 * cloud.normals[chosen].T.astype(np.float64)).astype(np.int8))
     parts.append((cloud.labels[chosen] > 0).astype(np.uint8))
     centre, radius = _ball(cloud)
@@ -103,6 +104,12 @@ def pack_cloud(cloud: LabelledCloud, chosen: NDArray[np.intp]) -> tuple[dict[str
         "reach": float(np.linalg.norm(points - centre, axis=1).max()) / radius,
     }
     return entry, b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
+
+
+def _planes(levels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return the low bytes, then the high ones, of whole numbers of 16 bits, in two's complement."""
+    words = np.ascontiguousarray(levels).astype("<i4").view(np.uint8).reshape(-1, 4)
+    return np.ascontiguousarray(words[:, :2].T)
 
 
 def _quantise(values: NDArray[np.float64], step: NDArray[np.float64] | float) -> NDArray[Any]:

@@ -98,7 +98,7 @@ def _cell(cell: Cell, numeric: bool, place: int, shows: int | None) -> str:
         text = f'<a href="{html.escape(quote(cell.link))}">{text}</a>'
     if place == 0 and shows is not None:
         text = f'<button type="button" class="shows">{text}</button>'
-    value = "" if cell.value is None else f' data-value="{cell.value!r}"'
+    value = "" if cell.value is None else f' data-value="{cell.value:.9g}"'
     kind = 'th scope="row"' if place == 0 else "td"
     return f"<{kind}{_aligned(numeric)}{value}>{text}</{kind.partition(' ')[0]}>"
 
