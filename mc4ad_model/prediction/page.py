@@ -20,7 +20,7 @@ MOST_POINTS = 500_000  # of all of them
 
 _COLUMNS = (
     Heading("scan"),
-    Heading("score"),
+    Heading("object score"),
     Heading("p-value", "ascending"),
     Heading("anomalous"),
     Heading("points"),

@@ -23,11 +23,11 @@ _COLUMNS = (
     Heading("wrong side"),
     Heading("object score"),
     Heading("p-value", "ascending"),
-    Heading("P-AUROC", "ascending"),
+    Heading("point AUROC", "ascending"),
     Heading("remarks"),
 )
 _MARKS: dict[Verdict, Colour] = {"missed": MISSED_COLOUR, "false alarm": FALSE_ALARM_COLOUR}
-_LEFT_OUT_WHEN_EMPTY = ("p-value", "P-AUROC", "remarks")
+_LEFT_OUT_WHEN_EMPTY = ("p-value", "point AUROC", "remarks")
 
 
 def comparison_page(compared: Sequence[Compared], display_points: int) -> bytes:

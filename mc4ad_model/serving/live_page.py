@@ -7,7 +7,7 @@ import importlib.resources
 
 from intravariance.looking.page import Heading, Listing, page
 
-_COLUMNS = ("scan", "score", "p-value", "anomalous", "points", "remarks")
+_COLUMNS = ("scan", "object score", "p-value", "anomalous", "points", "remarks")
 
 
 def live_page(category: str) -> bytes:

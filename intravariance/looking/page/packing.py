@@ -107,7 +107,7 @@ def pack_cloud(cloud: LabelledCloud, chosen: NDArray[np.intp]) -> tuple[dict[str
 
 
 def _planes(levels: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return the low bytes, then the high ones, of whole numbers of 16 bits, in two's complement."""
+    """Return the low bytes, then the high ones, of whole numbers of 16 bits (two's complement)."""
     words = np.ascontiguousarray(levels).astype("<i4").view(np.uint8).reshape(-1, 4)
     return np.ascontiguousarray(words[:, :2].T)
 
