@@ -160,8 +160,8 @@ class Pane {
 
   // In the frame of the display; the index says what the cloud's density and noise ask for.
   pointSize() {
-    const { height } = this.k3d.getWorld();
-    const pixel = (2 * FRAMED) / Math.max(height, 1);
+    const { width, height } = this.k3d.getWorld();
+    const pixel = (2 * FRAMED) / Math.max(Math.min(width, height), 1);
     return this.view.size * Math.max(this.about.diameter / this.about.radius, LEAST_PIXELS * pixel);
   }
 
