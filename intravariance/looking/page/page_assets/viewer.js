@@ -290,9 +290,10 @@ async function start() {
   if (index.clouds.length > 0) await openCategory(page.category);
 }
 
+// Its first cloud, from where its defect or its highest scores show most.
 async function openCategory(category) {
   await setCategory(category);
-  if (byId("listing")) page.panes[0].face();
+  page.panes[0].face();
 }
 
 // A cloud of the table, from where its highest scores show most; its row is marked.

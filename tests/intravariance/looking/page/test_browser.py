@@ -271,6 +271,8 @@ def test_the_page_colours_values_as_pictures_do(visit: Visit) -> None:
 def test_dark_and_narrow(browser: Any, folder: Path) -> None:
     visit = Visit(browser, folder / "balls.html", width=420, scheme="dark")
     visit.page.evaluate("iv.ready")
+    x, y = visit.page.evaluate("iv.state().panes[0].camera.slice(0, 2)")
+    assert y < -3 and abs(x) < 0.4, "it opens in front of the defect"
     assert visit.page.evaluate("iv.state().theme") == "dark"
     first, second = (visit.page.locator(".pane").nth(i).bounding_box() for i in (0, 1))
     assert second["y"] >= first["y"] + first["height"] and first["width"] > 350
