@@ -30,24 +30,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from pydantic.dataclasses import dataclass as validated
 from scipy.spatial import cKDTree
 
-from intravariance.errors import InputError
 from intravariance.seeds import generator
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods.memory_banks.frames import Floats, Frame
-from mc4ad_model.methods.memory_banks.point_features import encoder_label
+from mc4ad_model.methods.memory_banks.point_features import encoder_label, given_encoder
 from mc4ad_model.methods.memory_banks.spreading import spread
 from mc4ad_model.methods.method import Prediction
 from mc4ad_model.methods.reconstruction.geometry_sampling import geometry_aware_sample
 from mc4ad_model.methods.reconstruction.method import NormalClouds, ReconstructionMethod
 from mc4ad_model.methods.reconstruction.settings import PresetSettings
-from mc4ad_model.methods.saved_files import reading
 from mc4ad_model.methods.settings import (
     STRICT,
     Count,
@@ -152,19 +149,8 @@ class IMRNet(ReconstructionMethod):
 
     def check(self, templates: Templates) -> None:
         """Check the templates, and that the encoder can be read."""
-        from mc4ad_model.methods.point_mae.encoders import (  # noqa: PLC0415 - weight
-            load_encoder,
-        )
-
         super().check(templates)
-        if not self.settings.encoder:
-            raise InputError(
-                "encoder: IMRNet starts from a Point-MAE encoder. Make one with `iv pretrain "
-                "--data FILE --out FOLDER` (or with --checkpoint, from the published weights), and "
-                "give it with --set encoder=FOLDER"
-            )
-        with reading():
-            self._encoder = load_encoder(Path(self.settings.encoder))
+        self._encoder = given_encoder(self.settings.encoder)
 
     def described(self) -> dict[str, Any]:
         """Say of which form the network is, the encoder's, and where that comes from."""
