@@ -37,18 +37,19 @@ from mc4ad_model.methods.point_mae.network import Masked, NetworkConfig, PointMA
 from mc4ad_model.methods.step_training import StepTrainer, StepTraining
 from mc4ad_model.methods.templates import Template, Templates, simulated_cloud
 
-_RATE, _DECAY, _RISE = 1e-3, 0.05, 1 / 30  # of the published training: 10 of 300 epochs
+_DECAY, _RISE = 0.05, 1 / 30  # of the published training: 10 of 300 epochs
 _SCALES, _SHIFT = (2 / 3, 3 / 2), 0.2
 
 
 @dataclass(frozen=True)
 class Pretraining:
-    """How long the network is trained. batch : clouds of a step; checkpoint_steps : between two
-    checkpoints."""
+    """How long the network is trained. batch : clouds of a step; learning_rate : the largest;
+    checkpoint_steps : between two checkpoints."""
 
     network: NetworkConfig
     steps: int
     batch: int
+    learning_rate: float
     seed: int
     data_digest: str
     checkpoint_steps: int = 100
@@ -105,7 +106,7 @@ def new_trainer(
         identity=run.identity,
         steps=run.steps,
         loss=loss,
-        rate=lambda step: learning_rate(step, run.steps),
+        rate=lambda step: learning_rate(step, run.steps, run.learning_rate),
         optimiser=new_optimiser,
         folder=folder,
         checkpoint_steps=run.checkpoint_steps,
@@ -118,8 +119,7 @@ def new_optimiser(network: nn.Module) -> torch.optim.AdamW:
     matrices = [p for p in network.parameters() if p.ndim > 1]
     rest = [p for p in network.parameters() if p.ndim <= 1]
     return torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": _DECAY}, {"params": rest, "weight_decay": 0.0}],
-        lr=_RATE,
+        [{"params": matrices, "weight_decay": _DECAY}, {"params": rest, "weight_decay": 0.0}]
     )
 
 
@@ -153,7 +153,7 @@ def check_sources(
     return products
 
 
-def learning_rate(step: int, steps: int, largest: float = _RATE) -> float:
+def learning_rate(step: int, steps: int, largest: float) -> float:
     """Return the rate of a step, counted from 0: it rises in a line, then falls as a cosine."""
     rise = max(round(_RISE * steps), 1)
     if step < rise:

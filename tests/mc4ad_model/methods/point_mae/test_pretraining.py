@@ -26,7 +26,9 @@ from tests.encoders import TINY
 from tests.mc4ad_model.methods.memory_banks.toruses import scanned
 from tests.runs import cpu
 
-RUN = Pretraining(replace(TINY, dropped=0.1), steps=8, batch=4, seed=0, data_digest="d")
+RUN = Pretraining(
+    replace(TINY, dropped=0.1), steps=8, batch=4, learning_rate=1e-3, seed=0, data_digest="d"
+)
 
 
 def trained(folder: Path, run: Pretraining = RUN) -> bytes:
@@ -68,10 +70,10 @@ def test_a_cloud_with_too_few_points_is_named(tmp_path: Path) -> None:
 
 
 def test_the_rate_rises_then_falls() -> None:
-    rates = [learning_rate(step, 300) for step in range(300)]
+    rates = [learning_rate(step, 300, 1e-3) for step in range(300)]
     assert int(np.argmax(rates)) in (9, 10) and max(rates) == pytest.approx(1e-3)
     assert rates[0] == pytest.approx(1e-4) and rates[-1] < 1e-7
-    assert learning_rate(0, 1) == pytest.approx(1e-3)
+    assert learning_rate(0, 1, 1e-3) == pytest.approx(1e-3)
 
 
 def test_each_group_is_hidden_or_shown() -> None:
