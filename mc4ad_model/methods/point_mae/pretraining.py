@@ -7,7 +7,8 @@ and shifted by up to 0.2.
 
 Different. Clouds are drawn from the templates' surfaces, with the file's noise (from the stored
 clouds where there are no meshes), instead of ShapeNet's. They are also turned at random, and scaled
-alike along all axes.
+alike along all axes. The network's output is in tenths of a radius, and the decoder's weights of
+places are larger at first: in so few steps it learns little of where a group is without that.
 
 A run may end at any moment: the same call carries on from its last checkpoint and ends with the
 same bytes, on a CPU with as many threads. What a step sees depends on seed and step alone.
@@ -20,7 +21,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -38,6 +39,7 @@ from mc4ad_model.methods.step_training import StepTrainer, StepTraining
 from mc4ad_model.methods.templates import Template, Templates, simulated_cloud
 
 _DECAY, _RISE = 0.05, 1 / 30  # of the published training: 10 of 300 epochs
+_WIDER = 6.0
 _SCALES, _SHIFT = (2 / 3, 3 / 2), 0.2
 
 
@@ -188,7 +190,10 @@ def _masked(
 
 
 def initialise(network: PointMAE, rng: torch.Generator) -> None:
-    """Draw the weights: the encoder's from a narrow normal distribution, the rest by Xavier."""
+    """Draw the weights: the encoder's from a narrow normal distribution, the rest by Xavier.
+
+    What the decoder sees of places is wider, so that it tells near ones apart from the start.
+    """
     inside = set(network.encoder.modules())
     for module in network.modules():
         if isinstance(module, nn.Linear):
@@ -199,3 +204,5 @@ def initialise(network: PointMAE, rng: torch.Generator) -> None:
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     nn.init.trunc_normal_(network.hidden_token, std=0.02, generator=rng)
+    with torch.no_grad():
+        cast("nn.Linear", network.position[0]).weight.mul_(_WIDER)
