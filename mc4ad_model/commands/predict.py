@@ -76,9 +76,9 @@ def predict_command(
 ) -> None:
     """Score scans with a trained run: new clouds, of which nobody knows whether they are normal.
 
-    SCANS are cloud files (.ply .pcd .xyz .las .e57 ..., as `iv import` takes), folders of them, or samples of
-    a dataset file: FILE.h5 takes the test samples of the category, FILE.h5:SAMPLE one. Writes a
-    table (CSV and JSON), each cloud with the scores of its points (PLY), a picture of the worst,
+    SCANS are cloud files (.ply .pcd .xyz .las .e57 and the others that `iv import` reads), folders
+    of them, or samples of a dataset file: FILE.h5 takes the test samples of the category,
+    FILE.h5:SAMPLE one. Writes a table (CSV and JSON), each cloud with the scores of its points (PLY), a picture of the worst,
     and a page with a view of them. One that cannot be scored does not stop the others.
 
     With --watch a file is scored once its size has not changed for two seconds; each gets a row in
