@@ -78,8 +78,9 @@ def predict_command(
 
     SCANS are cloud files (.ply .pcd .xyz .las .e57 and the others that `iv import` reads), folders
     of them, or samples of a dataset file: FILE.h5 takes the test samples of the category,
-    FILE.h5:SAMPLE one. Writes a table (CSV and JSON), each cloud with the scores of its points (PLY), a picture of the worst,
-    and a page with a view of them. One that cannot be scored does not stop the others.
+    FILE.h5:SAMPLE one. Writes a table (CSV and JSON), each cloud with the scores of its points
+    (PLY), a picture of the worst, and a page with a view of them. One that cannot be scored does
+    not stop the others.
 
     With --watch a file is scored once its size has not changed for two seconds; each gets a row in
     the table at once, and the page is made anew.
