@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from intravariance.cli import main
 from intravariance.commands.options import dataset_argument
 from tests.samples import make_dataset
-from tools.command_reference import SHARED, commands, reference
+from tools.command_reference import commands
 
 COMMANDS = {name: one for name, one, _ in commands() if not isinstance(one, click.Group)}
 
@@ -95,16 +95,3 @@ def test_forms_of_a_result(words: tuple[str, ...], file: Path) -> None:
     assert isinstance(json.loads(iv(*words, file, "--json").stdout), dict)
     both = iv(*words, file, "--json", "--markdown")
     assert both.exit_code == 2 and "give --json or --markdown, not both" in both.stderr
-
-
-def test_the_reference_has_every_command_and_option() -> None:
-    text = reference()
-    for name, command in COMMANDS.items():
-        assert f"# iv {name}\n" in text
-        for one in command.params:
-            assert not isinstance(one, click.Option) or f"`{one.opts[0]}" in text, (name, one)
-    row = next(line for line in text.splitlines() if line.startswith("| `card` |"))
-    cells = [cell.strip() for cell in row.strip("|").split("|")][1:]
-    had = {name for name, cell in zip(SHARED, cells, strict=True) if cell}
-    assert had == {"--data", "--force"}
-    assert r"\|" not in text  # which Markdown shows in code
