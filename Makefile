@@ -67,6 +67,7 @@ $(VENV)/dev.installed: pyproject.toml tools/system_libraries.sh | $(BIN)/python
 PAGES = README.md CONTRIBUTING.md SECURITY.md CHANGELOG.md CITATION.cff DATASET_CARD.md annotations/README.md $(wildcard docs/*)
 docs: $(VENV)/docs.installed
 	rm -rf site && mkdir -p site/pages && cp --parents $(PAGES) site/pages
+	$(BIN)/python -m tools.command_reference >>site/pages/docs/commands.md
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@# nothing that a page would load from elsewhere
 	@! grep -rlE '<(script|link|img|iframe)[^>]*(src|href)="?(https?:)?//' --include='*.html' site/html

@@ -20,7 +20,13 @@ from intravariance.building.sample import SampleSettings
 from intravariance.commands.import_ import print_result
 from intravariance.commands.mesh_check import as_json as checks_json
 from intravariance.commands.mesh_check import table, unusable
-from intravariance.commands.options import categories_option, jobs_option, json_option, quiet_option
+from intravariance.commands.options import (
+    categories_option,
+    dry_run_option,
+    jobs_option,
+    json_option,
+    quiet_option,
+)
 from intravariance.dataset.specification import GROUPS, Specification
 from intravariance.dataset.specification_reader import (
     load_collation,
@@ -91,7 +97,7 @@ _COLLATION = "anomaly_shapenet:"
 @jobs_option
 @click.option("--blender", type=click.Path(path_type=Path), help="Blender program to use.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder for prepared base meshes.")
-@click.option("--dry-run", is_flag=True, help="Print the plan and write nothing.")
+@dry_run_option
 @click.option(
     "--check-meshes",
     is_flag=True,

@@ -4,10 +4,10 @@
 One pass over the file, one sample in memory at a time. Every check is made on the file itself: the
 counts against the specification inside, the labels against the templates' meshes inside.
 
-Less can be checked of imported files (`exchange.importing`): there are no meshes, so nothing says
-where the surface was, and the data is as its makers left it. Such checks do not apply, and probes
-are measured but not judged. The labels that are checked are those of the construction, which the
-file still knows where a hand changed them (`labelling`).
+Less can be checked of imported files (`exchange.importing`): nothing says where the surface of a
+scan was, even where templates have meshes, and the data is as its makers left it. Such checks do
+not apply, and probes are measured but not judged. The labels that are checked are those of the
+construction, which the file still knows where a hand changed them (`labelling`).
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from intravariance.dataset.store import (
 )
 from intravariance.errors import IntegrityError
 from intravariance.lengths import noise_text, sphere_radii
+from intravariance.progress import track
 from intravariance.seeds import generator
 from intravariance.verification.geometry import (
     FEWEST_POINTS,
@@ -56,8 +57,8 @@ _SHOWN = 3
 _NOT_OF_IMPORTS = {
     "size": "the unit is that of the data",
     "point order": "points lie as in the files",
-    "normals": "there are no meshes to compare them with",
-    "surface": "there are no meshes to compare points and labels with",
+    "normals": "nothing says where the surface of a scan was",
+    "surface": "nothing says where the surface of a scan was",
     "noise": "what noise the scans have is unknown",
 }
 
@@ -126,15 +127,17 @@ def failures_of(path: Path, ids: Iterable[str]) -> list[str]:
         ]
 
 
-def verify(path: str | Path, probes: bool = True, against_published: bool = False) -> Report:
+def verify(
+    path: str | Path, probes: bool = True, against_published: bool = False, quiet: bool = True
+) -> Report:
     """Check a dataset file: whole, to specification, true to its geometry, free of shortcuts.
 
     probes : whether to look for shortcuts. against_published : whether it must be one of the
-    published builds. Raises InputError when it is not a dataset file, IntegrityError when it is too
-    damaged to open.
+    published builds. quiet : whether to show no progress. Raises InputError when it is not a
+    dataset file, IntegrityError when it is too damaged to open.
     """
     with open_dataset(path) as dataset:
-        report = _Verification(dataset, probes).report()
+        report = _Verification(dataset, probes).report(quiet)
         if not against_published:
             return report
         found = compare(dataset.metadata, dataset.digest)
@@ -163,12 +166,13 @@ class _Verification:
         self.twins = _Twins()
         self.places = {record.id: place for place, record in enumerate(dataset)}
 
-    def report(self) -> Report:
+    def report(self, quiet: bool = True) -> Report:
         """Run everything."""
         self.whole_but_for_samples()
         for name in ("readable", "digests", *self.checks):
             self._add(name, [], f"{len(self.dataset)} samples")
-        for category in self.dataset.categories:
+        categories = self.dataset.categories
+        for category in track(categories, len(categories), "verify", quiet):
             self._category(category)
         self._whole()
         found = []
