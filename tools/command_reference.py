@@ -17,10 +17,7 @@ import click
 from intravariance.cli import GROUPS, main
 
 # Options that several commands have and that mean the same in each, in the table's order.
-SHARED = (
-    "--data", "--category", "--out", "--force", "--dry-run", "--json", "--markdown", "--quiet",
-    "--seed", "--jobs",
-)  # fmt: skip
+SHARED = ("--data", "--json", "--markdown", "--quiet", "--dry-run", "--force")
 
 
 def commands() -> Iterator[tuple[str, click.Command, click.Context]]:
@@ -63,17 +60,20 @@ def section(name: str, command: click.Command, context: click.Context) -> str:
     level = "###" if " " not in name else "####"
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
     parts = [f"{level} iv {name}", f"```text\n{usage}\n```", _plain(command.help or "")]
-    records = [
-        record
-        for one in command.get_params(context)
-        if isinstance(one, click.Option)
-        and "--help" not in one.opts
-        and (record := one.get_help_record(context))
-    ]
-    if records:
-        rows = [[f"`{names}`", _plain(help)] for names, help in records]
+    options = [one for one in command.get_params(context) if isinstance(one, click.Option)]
+    rows = [_option(one, context) for one in options if "--help" not in one.opts]
+    if rows:
         parts.append(_table(["option", ""], rows))
     return "\n\n".join(parts)
+
+
+def _option(option: click.Option, context: click.Context) -> list[str]:
+    """Return an option's names, with what it takes, and its help; choices are in the help."""
+    names, help = option.get_help_record(context) or ("", "")
+    if isinstance(option.type, click.Choice):
+        names = ", ".join(option.opts)
+        help = f"{help}  One of {', '.join(map(str, option.type.choices))}."
+    return [f"`{names}`", _plain(help)]
 
 
 def reference() -> str:

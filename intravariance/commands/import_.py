@@ -130,7 +130,7 @@ def import_command(
         raise no_use("--dry-run" if dry_run else "--jobs")
     if dry_run:
         check_target(out, force)
-        print_plan(plan_import(settings), as_json)
+        _print_plan(plan_import(settings), as_json)
         return
     try:
         with local_executor(jobs) as executor:
@@ -160,7 +160,7 @@ def _settings(
     )
 
 
-def print_plan(plan: ImportPlan, as_json: bool) -> None:
+def _print_plan(plan: ImportPlan, as_json: bool) -> None:
     """Print the samples that would be made, a line for each; or JSON. Their clouds are not read."""
     samples = [
         {

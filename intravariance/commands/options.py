@@ -150,7 +150,9 @@ markdown_option = click.option(
 csv_option = click.option(
     "--csv", "as_csv", is_flag=True, callback=_one_form, help="Print a line for each sample as CSV."
 )
-quiet_option = click.option("--quiet", is_flag=True, help="No progress.")
+quiet_option = click.option(
+    "--quiet", is_flag=True, help="No progress and no remarks; results and errors all the same."
+)
 dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Check, print what would be done, and write nothing."
 )

@@ -38,6 +38,7 @@ def choose_sample(dataset: Dataset, sample: str) -> Record:
     known = [*names, *dict.fromkeys([*dataset.categories, *kinds])]
     example = next((kind for kind in kinds if not kind.endswith(NORMAL)), kinds[0])
     raise InputError(
-        f"{dataset.path}: no sample {sample}.{did_you_mean(sample, known)} Names are like {names[-1]}, and "
+        f"{dataset.path}: no sample {sample}.{did_you_mean(sample, known)} Names are like "
+        f"{names[-1]}, and "
         f"{example} takes the first of a kind; `iv info {dataset.path}` counts what there is"
     )

@@ -109,6 +109,23 @@ def test_tables_and_clouds_say_what_the_method_says(
     assert "nothing here tells whether scans are" in result.stdout.replace("\n", " ")
 
 
+def test_an_organised_scan_scores_as_the_points_that_it_has(
+    runs: Path, clouds: dict[str, NDArray[np.float32]], tmp_path: Path
+) -> None:
+    points = next(iter(clouds.values()))
+    organised = tmp_path / "organised.ply"
+    organised.write_bytes(write_ply(np.concatenate([points, np.zeros((5, 3), np.float32)])))
+    (tmp_path / "plain.ply").write_bytes(write_ply(points))
+    options = ("--drop-no-return", "--json", "--out", tmp_path / "out")
+    result = run_iv(*words(runs, organised, tmp_path / "plain.ply"), *options)
+    first, second = json.loads(result.stdout)["scans"]
+    assert first["object_score"] == second["object_score"]
+    assert first["points"] == second["points"] == len(points)
+    assert "5 of its rows" in first["notes"][0] and not second["notes"]
+    (called,) = predict(runs, [organised], category="brick", drop_no_return=True)
+    assert called.object_score == first["object_score"]
+
+
 def test_the_python_call_gives_what_the_command_gives(
     runs: Path, data: Path, clouds: dict[str, NDArray[np.float32]], tmp_path: Path
 ) -> None:
@@ -320,6 +337,13 @@ def test_scans_are_treated_as_the_import_treated_the_training_clouds(tmp_path: P
     assert scan.force is not None and sample.force is not None
     np.testing.assert_array_equal(scan.force, sample.force * np.float32(length))
     assert kept.object_score != scan.object_score
+    assert "float32" in next(predict(run, [file], length=1e-300)).error
+    assert not scan.notes
+    for thinning, noted in (({"max_points": len(scan.points)}, False), ({"max_points": 99}, True)):
+        with changed(run / "duck" / "run.json") as content:
+            content["identity"]["imported"]["thinning"] = thinning
+        notes = next(predict(run, [file])).notes
+        assert any("--max-points 99" in note for note in notes) == noted and bool(notes) == noted
     with changed(run / "duck" / "run.json") as content:
         content["identity"]["imported"]["frames"] |= {"duck/mallard": {"length": 3.0}}
     with pytest.raises(InputError, match=r"several lengths .*3\.0"):

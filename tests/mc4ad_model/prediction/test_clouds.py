@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from intravariance.cloud_files import write_ply
+from intravariance.cloud_files import ReadingChoices, write_ply
 from intravariance.errors import InputError
 from mc4ad_model.prediction.clouds import checked, find_clouds
 from tests.foreign_trees import write_tree
@@ -42,21 +42,22 @@ def test_folders_are_walked_and_what_is_no_cloud_is_named(tmp_path: Path) -> Non
     ]
     left_out = [name.removeprefix(f"{tmp_path}/scans/") for name in found.left_out]
     assert sorted(left_out[:-1]) == sorted(others)
-    assert left_out[-1].startswith("link.ply -> ") and "a link out of" in left_out[-1]
+    assert left_out[-1].startswith("link.ply -> ") and "not followed" in left_out[-1]
 
 
 def test_names_that_are_no_text_can_be_written(tmp_path: Path) -> None:
     folder = os.fsencode(tmp_path)
-    for name in (b"\xff.ply", b"\xfe.jpg"):
+    for name in (b"\xff.ply", b"\xfe.ply", b"a\nb.ply", b"\xfe.jpg"):
         try:
             with open(os.path.join(folder, name), "wb") as file:
                 file.write(write_ply(POINTS))
         except OSError:
             pytest.skip("this file system takes text alone")
     found = find_clouds([tmp_path], "ball")
-    assert found.clouds[0].name == f"{tmp_path}/\N{REPLACEMENT CHARACTER}.ply"
-    assert len(found.clouds[0].load()[0]) == 40
-    assert found.left_out == [f"{tmp_path}/\N{REPLACEMENT CHARACTER}.jpg"]
+    names = [cloud.name.removeprefix(f"{tmp_path}/") for cloud in found.clouds]
+    assert sorted(names) == ["<fe>.ply", "<ff>.ply", "a<0a>b.ply"]  # one line each, none lost
+    assert all(len(cloud.load()[0]) == 40 for cloud in found.clouds)
+    assert found.left_out == [f"{tmp_path}/<fe>.jpg"]
 
 
 def test_a_file_that_is_named_twice_is_taken_once(
@@ -73,6 +74,18 @@ def test_faces_of_a_meshed_scan_are_left_out_with_a_word(tmp_path: Path) -> None
     path.write_bytes(head + SQUARE + body + b"\x03" + np.arange(3, dtype="<i4").tobytes())
     points, notes = find_clouds([path], "ball").clouds[0].load()
     assert len(points) == 40 and "faces are left out" in notes[0]
+
+
+def test_places_without_a_return_are_left_out_where_they_are_asked_to_be(tmp_path: Path) -> None:
+    path = tmp_path / "organised.ply"
+    path.write_bytes(write_ply(np.concatenate([POINTS, [[0, 0, 0], [np.nan] * 3]])))
+    (plain,) = find_clouds([path], "ball").clouds
+    with pytest.raises(InputError, match="`iv predict` leave out such points with --drop-no"):
+        plain.load()
+    (dropping,) = find_clouds([tmp_path], "ball", ReadingChoices(drop_no_return=True)).clouds
+    points, notes = dropping.load()
+    np.testing.assert_array_equal(points, POINTS.astype(np.float32))
+    assert notes == ("2 of its rows are no points and are left out",)
 
 
 @pytest.mark.parametrize(
