@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from intravariance.cards.dataset_card import rebuild_command
-from intravariance.dataset.provenance import own_version, software
+from intravariance.dataset.provenance import software
 from intravariance.dataset.specification_reader import specification_from_dict
 from intravariance.errors import InputError
 from intravariance.files.checksums import sha256_of
@@ -146,7 +146,7 @@ def _record(runs: Sequence[Run]) -> dict[str, Any]:
         "seed": run.seed,
         "track": run.track,
         "data_digest": run.data_digest,
-        "requires": {"intravariance": own_version(), **_packages(run)},
+        "requires": {"intravariance": software()["iv"], **_packages(run)},
         "commands": _commands(runs),
     }
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from intravariance.dataset.provenance import own_version
+from intravariance.dataset.provenance import software
 from intravariance.errors import InputError, IVError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def open_hub(repository: str, private: bool) -> Hub:
             f"--push {repository}: there is no token; log in with `hf auth login`, or set HF_TOKEN "
             "to a token that may write"
         )
-    api = HfApi(token=token, library_name="intravariance", library_version=own_version())
+    api = HfApi(token=token, library_name="intravariance", library_version=software()["iv"])
     return Hub(repository, private, api)
 
 
