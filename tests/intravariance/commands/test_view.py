@@ -77,10 +77,10 @@ def test_a_sample_by_name_kind_and_category(file: Path) -> None:
         assert choose_sample(dataset, "ball/normal").defect == "normal"
         assert choose_sample(dataset, "").defect != "normal"
         for wrong, close in (
-            ("ball_test_999", r"mean ball_test_\d+"),
-            ("baed/missing", "mean bead/missing"),
-            ("ball/missing", "mean bead/missing or ball/bulge"),
-            ("zzzzzz", r"no sample zzzzzz; Names are like bead_test_\d+, and .*iv info"),
+            ("ball_test_999", r"mean 'ball_test_\d+'"),
+            ("baed/missing", "mean 'bead/missing'"),
+            ("ball/missing", "mean 'bead/missing'"),
+            ("zzzzzz", r"no sample zzzzzz\. Names are like bead_test_\d+, and .*iv info"),
         ):
             with pytest.raises(InputError, match=close):
                 choose_sample(dataset, wrong)
