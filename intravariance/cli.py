@@ -25,6 +25,7 @@ from intravariance.extras import missing_package
 GROUPS = {
     "Datasets": {
         "build": "Build a dataset: base meshes, Blender defects, labelled clouds, one HDF5 file.",
+        "merge": "Join the shards of `iv build --shard I/N` into one file.",
         "import": "Read a folder in one of the community's layouts, or your own, into a file.",
         "export": "Write a dataset file as folders of the community's layouts, or as Parquet.",
         "verify": "Check a dataset file: whole, to specification, free of shortcuts.",

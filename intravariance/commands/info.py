@@ -23,6 +23,7 @@ from intravariance.commands.options import (
     markdown_option,
     print_tables,
 )
+from intravariance.dataset.assembly.shards import shard_of
 from intravariance.dataset.difficulty import BANDS
 from intravariance.dataset.scan import Scan
 from intravariance.dataset.store import Dataset, open_dataset
@@ -106,6 +107,7 @@ def _facts(content: dict[str, Any], scan: Scan) -> list[tuple[str, str]]:
     software = ", ".join(f"{k} {v}" for k, v in content["software"].items())
     return [
         ("samples", str(content["samples"])),
+        *([("part", f"{content['shard']}: join them with `iv merge`")] if content["shard"] else []),
         ("points", f"{low} to {high} a sample"),
         ("noise", noise),
         ("pose", f"{content['pose']} (test samples)"),
@@ -165,6 +167,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     return {
         "title": identity["specification"]["title"],
         "samples": len(dataset),
+        "shard": None if (shard := shard_of(metadata)) is None else str(shard),
         "points": [min(sizes), max(sizes)],
         "noise_variance": sigma * sigma,
         "noise_sigma": sigma,
