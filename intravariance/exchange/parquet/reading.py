@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from intravariance.dataset.assembly.sample_files import write_sample_file
 from intravariance.dataset.assembly.work_folder import (
     claim,
     clear_samples,
@@ -24,7 +25,6 @@ from intravariance.dataset.assembly.work_folder import (
     plain_disk_errors,
 )
 from intravariance.dataset.schema import MAX_ROWS, MAX_SAMPLES, content_digest
-from intravariance.dataset.shards import write_shard
 from intravariance.dataset.store import Sample
 from intravariance.errors import InputError, IntegrityError, IVError
 from intravariance.exchange.layouts.entries import EXPORT_RECORD, PARQUET_LAYOUT
@@ -147,7 +147,7 @@ def _write_shards(folder: Path, index: dict[str, Any], samples: Path, quiet: boo
                 f"{folder}: {sample.id!r} is not in {EXPORT_RECORD}, or there twice"
             )
         digests[sample.id] = sample.digest
-        write_shard(samples / f"{sample.id}.h5", sample)
+        write_sample_file(samples / f"{sample.id}.h5", sample)
     missing = sorted(wanted - digests.keys())
     if missing:
         raise IntegrityError(

@@ -64,7 +64,14 @@ def test_it_may_be_left_out_or_be_several() -> None:
 
 def test_every_command_that_reads_a_dataset_file_takes_it_both_ways() -> None:
     both = {name for name, one in COMMANDS.items() if option(one, "--data")}
-    assert both == COMMANDS.keys() - {"build", "import", "predict", "serve", "export-detector"}
+    assert both == COMMANDS.keys() - {
+        "build",
+        "import",
+        "merge",
+        "predict",
+        "serve",
+        "export-detector",
+    }
     for name in both:
         arguments = [one for one in COMMANDS[name].params if isinstance(one, click.Argument)]
         assert arguments[-1].metavar.strip("[]").startswith("FILE"), name
