@@ -51,6 +51,7 @@ GROUPS = {
     },
     "New scans": {
         "predict": "Score new scans with a trained run: scores, decisions, pictures of the worst.",
+        "export-detector": "Write a trained run as a folder that predict and serve take anywhere.",
         "serve": "Score clouds that are sent over HTTP, with a trained run: JSON, PLY, a page.",
     },
 }

@@ -11,6 +11,8 @@ EXTRAS = {
     "bpy": "blender",
     **dict.fromkeys(("torch", "safetensors", "sklearn"), "model"),
     "pyarrow": "layouts",
+    "huggingface_hub": "hub",
+    **dict.fromkeys(("tensorboard", "mlflow", "sqlalchemy", "alembic"), "logging"),
     **dict.fromkeys(("open3d", "matplotlib", "k3d"), "inspect"),
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "python_multipart"), "serve"),
     **dict.fromkeys(("laspy", "lazrs", "pye57"), "scans"),

@@ -35,6 +35,8 @@ from mc4ad_model.runs.jobs import (
     train_runs,
 )
 from mc4ad_model.runs.run_folder import Run, choose_runs, find_runs
+from mc4ad_model.runs.tracking import Store, tracked
+from mc4ad_model.runs.tracking_stores import open_stores
 
 # Heading, and where the number is found; the mean over categories is unweighted, as in the paper.
 _COLUMNS: dict[str, Callable[[CategoryEvaluation], float | None]] = {
@@ -111,6 +113,8 @@ class _MethodName(click.Choice):  # type: ignore[type-arg]  # generic since clic
     "repeated. The threshold is that of `iv calibrate`, which comes first.",
 )
 @common.number_option("--seed", 0, 0, help="Seed of the bootstrap intervals.")
+@options.tensorboard_option
+@options.mlflow_option
 @common.json_option
 @common.markdown_option
 @options.scoring_options
@@ -124,6 +128,8 @@ def evaluate_command(
     rule: ObjectRule | None,
     false_alarms: tuple[float, ...],
     seed: int,
+    tensorboard: Path | None,
+    mlflow: str | None,
     as_json: bool,
     markdown: bool,
     machine: Machine,
@@ -141,6 +147,7 @@ def evaluate_command(
         groups = [_Group(folder, choose_runs(folder, categories)) for folder in run]
         # whatever can be wrong is found before the first training or evaluation, which take time
         check_evaluable([one for group in groups for one in group.runs], dataset, machine)
+        stores = open_stores(tensorboard, mlflow, dataset.specification.name)
         rates = tuple(dict.fromkeys(false_alarms))
         if rates:
             _check_calibrated(groups, methods, dataset, rates)
@@ -158,6 +165,7 @@ def evaluate_command(
             for name, group in _named(groups).items()
         }
         named = _named(groups)
+        _track_metrics(found, named, stores, machine.quiet)
         text = (
             _as_json(found, dataset, named)
             if as_json
@@ -165,6 +173,18 @@ def evaluate_command(
         )
     common.print_tables(text, markdown)
     say(f"results: {', '.join(map(str, targets.values()))}", machine.quiet)
+
+
+def _track_metrics(
+    found: dict[str, list[CategoryEvaluation]],
+    groups: dict[str, _Group],
+    stores: Sequence[Store],
+    quiet: bool,
+) -> None:
+    with tracked(stores, quiet) as tracking:
+        for name, group in groups.items():
+            for run, evaluation in zip(group.runs, found[name], strict=True):
+                tracking.evaluated(run, evaluation.metrics)
 
 
 def _check_calibrated(

@@ -36,7 +36,7 @@ _SHOWN = 5
 
 
 @click.command("predict")
-@common.path_option("--run", "Folder that `iv train` wrote.", required=True)
+@common.path_option("--run", "Folder that `iv train` or `iv export-detector` wrote.", required=True)
 @click.argument("scans", metavar="SCANS...", nargs=-1, required=True, type=common.FilePart())
 @common.path_option("--out", "Folder for the results.", required=True)
 @click.option(

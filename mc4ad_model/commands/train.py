@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -21,6 +21,9 @@ from mc4ad_model.methods import method_class
 from mc4ad_model.methods.settings import Settings
 from mc4ad_model.methods.templates import TRACKS, Track
 from mc4ad_model.runs.jobs import PlannedRun, default_folder, plan_runs, train_runs
+from mc4ad_model.runs.run_folder import read_run
+from mc4ad_model.runs.tracking import tracked
+from mc4ad_model.runs.tracking_stores import open_stores
 
 
 @click.command("train")
@@ -44,6 +47,8 @@ from mc4ad_model.runs.jobs import PlannedRun, default_folder, plan_runs, train_r
     "clouds: the stored clouds alone, as of scans.  [default: meshes if the file has them]",
 )
 @click.option("--force", is_flag=True, help="Start anew where a run exists.")
+@options.tensorboard_option
+@options.mlflow_option
 @common.dry_run_option
 @common.json_option
 @options.training_options
@@ -57,6 +62,8 @@ def train_command(
     out: Path | None,
     track: Track | None,
     force: bool,
+    tensorboard: Path | None,
+    mlflow: str | None,
     dry_run: bool,
     as_json: bool,
     machine: Machine,
@@ -77,7 +84,15 @@ def train_command(
             )
             click.echo(_planned(planned, method, settings, seed, as_json))
             return
-        folders = train_runs(dataset, chosen, method, settings, seed, folder, machine, force, track)
+        name = dataset.specification.name
+        stores = open_stores(tensorboard, mlflow, name) if Ranks.here(machine).first else []
+        with tracked(stores, machine.quiet) as tracking:
+            machine = replace(machine, on_epoch=tracking.epoch)
+            folders = train_runs(
+                dataset, chosen, method, settings, seed, folder, machine, force, track
+            )
+            for done in folders.values():
+                tracking.trained(read_run(done))
     if Ranks.here(machine).first:
         paths = {category: str(folder) for category, folder in folders.items()}
         click.echo(json.dumps(paths) if as_json else "\n".join(paths.values()))

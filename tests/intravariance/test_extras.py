@@ -21,7 +21,11 @@ from tests import ROOT
 from tests.samples import make_dataset, sphere_points
 
 # The name that is imported, where it is not the distribution's.
-DISTRIBUTIONS = {"sklearn": "scikit-learn", "python_multipart": "python-multipart"}
+DISTRIBUTIONS = {
+    "sklearn": "scikit-learn",
+    "python_multipart": "python-multipart",
+    "mlflow": "mlflow-skinny",
+}
 CLONE = re.escape(str(ROOT))
 
 
@@ -77,6 +81,11 @@ def test_blender() -> None:
     [
         ("model", ["torch", "safetensors", "sklearn"], ["train", "small.h5"]),
         ("layouts", ["pyarrow"], ["export", "small.h5", "--layout", "hf-parquet", "--out", "x"]),
+        (
+            "hub",
+            ["huggingface_hub"],
+            ["export", "small.h5", "--layout", "hf-parquet", "--push", "a/b", "--out", "x"],
+        ),
         ("inspect", ["k3d"], ["view", "cloud.ply", "--out", "x.html"]),
         ("inspect", ["open3d"], ["inspect", "small.h5"]),
         ("scans", ["pye57"], ["view", "cloud.e57"]),

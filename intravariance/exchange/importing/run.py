@@ -79,6 +79,7 @@ from intravariance.exchange.layouts.unread import NOTHING_LEFT_OUT, LeftOut, lef
 from intravariance.exchange.parquet.reading import is_parquet_export, restore_dataset
 from intravariance.executors import Executor, run_all
 from intravariance.files.atomic import check_target, write_whole
+from intravariance.files.provenance import PROVENANCE
 from intravariance.progress import say
 from intravariance.verification.verify import failures
 
@@ -245,7 +246,7 @@ def plan_import(settings: ImportSettings) -> ImportPlan:
     for old, new in renamed.items():
         say(f"name rewritten: {old!r} is {new!r} in the file")  # also with --quiet
     bad = [file_and_reason(problem, settings.path)[0] for problem in problems]
-    unread = left_out(scans[0].tree, scans, (EXPORT_RECORD, SIDE_FILE, *bad))
+    unread = left_out(scans[0].tree, scans, (EXPORT_RECORD, SIDE_FILE, PROVENANCE, *bad))
     for line in unread.lines(str(settings.path)):
         say(line)
     imported: dict[str, Any] = {"layout": layout, "tree": tree, "normalise": settings.normalise}

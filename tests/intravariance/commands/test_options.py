@@ -64,7 +64,14 @@ def test_it_may_be_left_out_or_be_several() -> None:
 
 def test_every_command_that_reads_a_dataset_file_takes_it_both_ways() -> None:
     both = {name for name, one in COMMANDS.items() if option(one, "--data")}
-    assert both == COMMANDS.keys() - {"build", "import", "merge", "predict", "serve"}
+    assert both == COMMANDS.keys() - {
+        "build",
+        "import",
+        "merge",
+        "predict",
+        "serve",
+        "export-detector",
+    }
     for name in both:
         arguments = [one for one in COMMANDS[name].params if isinstance(one, click.Argument)]
         assert arguments[-1].metavar.strip("[]").startswith("FILE"), name
@@ -82,7 +89,7 @@ def test_what_prints_a_result_prints_json_and_what_prints_tables_markdown() -> N
     assert documents == {n for n, command in COMMANDS.items() if not option(command, "--json")}
     for name, command in COMMANDS.items():
         assert not option(command, "--markdown") or option(command, "--json"), name
-    long = {"build", "import", "train", "pretrain", "leaderboard", "ablate"}
+    long = {"build", "import", "export", "train", "pretrain", "leaderboard", "ablate"}
     long |= {"reproduce table19", "reproduce table5a"}
     assert long == {name for name, command in COMMANDS.items() if option(command, "--dry-run")}
 
