@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import errno
 import traceback
-from importlib.metadata import EntryPoint, version
+from importlib.metadata import EntryPoint
 
 import click
 
 from intravariance.errors import BackendUnavailable, InputError, IVError, printable
 from intravariance.extensions import blamed, entries
+from intravariance.version import own_version
 
 # One line each, so that `iv --help` need not import the commands; others show without a line.
 SUMMARIES = {
@@ -116,6 +117,6 @@ def _commands() -> dict[str, EntryPoint]:
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
 )
-@click.version_option(version("intravariance"), prog_name="iv")
+@click.version_option(own_version(), prog_name="iv")
 def main() -> None:
     """Build, check and read Anomaly-IntraVariance, a 3D anomaly-detection dataset."""
