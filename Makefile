@@ -34,6 +34,7 @@ dist: $(VENV)/release.installed
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist
 	$(BIN)/twine check --strict dist/*
+	@! ls dist | grep -q "+" || echo "not for upload: these are of no tag (CONTRIBUTING.md, Release)"
 
 wheel-test: dist
 	PYTHON=$(PYTHON) tools/wheel_test.sh dist/*.whl

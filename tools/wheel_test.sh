@@ -77,7 +77,7 @@ quietly "$plain/iv" verify scans.h5
 quietly "$plain/iv" card scans.h5 --out card.md
 quietly "$plain/iv" preview scans.h5 --out sheet.png --quiet
 quietly "$plain/iv" export scans.h5 --layout anomaly-shapenet --out tree
-[ "$(cat tree/*/*/GT/*.txt | wc -l)" = 2500 ] # the points of the one defective scan
+find tree -path '*/GT/*.txt' | grep -q . # the labels of the defective scan
 status=0
 "$plain/iv" train --data scans.h5 --out run 2>"$work/train.txt" || status=$?
 if [ $status -ne 2 ] || ! grep -qF "pip install '.[model]'" "$work/train.txt"; then
