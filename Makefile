@@ -76,6 +76,7 @@ PAGES = README.md CONTRIBUTING.md SECURITY.md CHANGELOG.md CITATION.cff DATASET_
 docs: $(VENV)/docs.installed
 	rm -rf site && mkdir -p site/pages && cp --parents $(PAGES) site/pages
 	$(BIN)/python -m tools.notebook_pages examples site/pages/examples
+	$(BIN)/python -m tools.command_reference >>site/pages/docs/commands.md
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@# nothing that a page would load from elsewhere
 	@! grep -rlE '<(script|link|img|iframe)[^>]*(src|href)="?(https?:)?//' --include='*.html' site/html

@@ -80,7 +80,7 @@ quietly "$plain/iv" export scans.h5 --layout anomaly-shapenet --out tree
 find tree -path '*/GT/*.txt' | grep -q . # the labels of the defective scan
 status=0
 "$plain/iv" train --data scans.h5 --out run 2>"$work/train.txt" || status=$?
-if [ $status -ne 2 ] || ! grep -qF "pip install '.[model]'" "$work/train.txt"; then
+if [ $status -ne 2 ] || ! grep -qF "pip install 'intravariance[model]'" "$work/train.txt"; then
     echo "iv train without torch: expected status 2 and the extra's name; status $status and" >&2
     cat "$work/train.txt" >&2
     exit 1

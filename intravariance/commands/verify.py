@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from intravariance.commands.options import file_argument, json_option
+from intravariance.commands.options import file_argument, json_option, quiet_option
 from intravariance.verification.verify import Report, verify
 
 
@@ -20,13 +20,16 @@ from intravariance.verification.verify import Report, verify
     help="Check too that it is a published build of Group 1 or 2, byte for byte.",
 )
 @json_option
+@quiet_option
 @click.pass_context
-def verify_command(ctx: click.Context, file: Path, against_published: bool, as_json: bool) -> None:
+def verify_command(
+    ctx: click.Context, file: Path, against_published: bool, as_json: bool, quiet: bool
+) -> None:
     """Check a dataset file: whole, to specification, true to its geometry, free of shortcuts.
 
     Ends with exit code 1 when a check fails.
     """
-    report = verify(file, against_published=against_published)
+    report = verify(file, against_published=against_published, quiet=quiet)
     if as_json:
         click.echo(json.dumps(report.to_dict()))
     else:

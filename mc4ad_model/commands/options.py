@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
-from intravariance.commands.options import number_option, path_option, quiet_option
+from intravariance.commands.options import dataset_argument, number_option, quiet_option
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods import DEFAULT_METHOD, method_names
 
 Command = Callable[..., None]
 
-data_option = path_option("--data", "Dataset file.", required=True)
+data_argument = dataset_argument("data")
 method_option = click.option(
     "--method", type=click.Choice(method_names()), default=DEFAULT_METHOD, help="Detection method."
 )

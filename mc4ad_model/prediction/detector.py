@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from intravariance.cloud_files import ReadingChoices
 from intravariance.dataset.store import Dataset
 from intravariance.errors import InputError, IntegrityError
 from mc4ad_model.evaluation.calibration import NormalScores
@@ -290,6 +291,7 @@ def predict(
     category: str | None = None,
     false_alarms: float | None = None,
     length: float | None = None,
+    drop_no_return: bool = False,
     machine: Machine | None = None,
 ) -> Iterator[ScanPrediction]:
     """Score clouds with a trained run, as `iv predict` does, each when it is asked for.
@@ -308,6 +310,8 @@ def predict(
     length
         Scans and arrays are centred and divided by this, instead of by the length that the run's
         import divided by; 0 keeps their coordinates.
+    drop_no_return
+        Leave out points of files that are not finite or (0, 0, 0).
 
     Raises
     ------
@@ -316,5 +320,5 @@ def predict(
         exception: its prediction has the error.
     """
     detector = open_detector(Path(run_folder), category, false_alarms, length, machine)
-    found = find_clouds(clouds, detector.run.category)
+    found = find_clouds(clouds, detector.run.category, ReadingChoices(drop_no_return))
     return map(detector.predict, found.clouds)

@@ -15,6 +15,7 @@ Version 1 of run.json, which named no method, is of MC4AD.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import time
@@ -81,8 +82,8 @@ class Run:
             **({"code": self.code} if self.code else {}),
         }
 
-    def check(self, force: bool) -> None:
-        """Check that the run may be in its folder.
+    def check(self, force: bool, make: bool = True) -> None:
+        """Check that the run may be in its folder, and make the folder unless told not to.
 
         Raises
         ------
@@ -90,10 +91,16 @@ class Run:
             The folder holds files that are no run's, another run (without `force`), or an
             evaluation in which something was edited (with it); or no folder can be there.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"--out {self.folder}: no folder can be made: {error}") from error
+        if make:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InputError(f"--out {self.folder}: no folder can be made: {error}") from error
+        elif not self.folder.is_dir():
+            there = next(path for path in (self.folder, *self.folder.parents) if path.exists())
+            if not there.is_dir() or not os.access(there, os.W_OK):
+                raise InputError(f"--out {self.folder}: no folder can be made in {there}")
+            return
         if not (self.folder / RUN).is_file():
             # what was being written when a run was killed is no obstacle
             if any(path.suffix != ".partial" for path in self.folder.iterdir()):

@@ -16,16 +16,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from intravariance.dataset.schema import MAX_ROWS, MAX_SAMPLES, content_digest
-from intravariance.dataset.shards import write_shard
-from intravariance.dataset.store import Sample
-from intravariance.dataset.work_folder import (
+from intravariance.dataset.assembly.work_folder import (
     claim,
     clear_samples,
     finish,
     locked_folder,
     plain_disk_errors,
 )
+from intravariance.dataset.schema import MAX_ROWS, MAX_SAMPLES, content_digest
+from intravariance.dataset.shards import write_shard
+from intravariance.dataset.store import Sample
 from intravariance.errors import InputError, IntegrityError, IVError
 from intravariance.exchange.layouts.entries import EXPORT_RECORD, PARQUET_LAYOUT
 from intravariance.exchange.parquet.table import COLUMNS, check_schema, samples_of
