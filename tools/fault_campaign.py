@@ -16,7 +16,7 @@ Each job is a command with a result that is known from a run that nobody disturb
     small disk  it writes to a disk of a random size, which then gets space (root alone)
     read-only   it is to write to a read-only disk (root alone)
     clock       the clock jumps by years, back and forth, and files are of 1970 or of 2100
-                (with libfaketime)
+                (a C compiler makes the library that moves it)
 
 A failure is: another result; something under the final name that is not whole; a process left
 behind for more than ten seconds; or, where the command itself was not killed, an end that is
@@ -58,6 +58,8 @@ from tools.fault_jobs import (
     prepared,
 )
 
+CLOCK = Path(__file__).with_name("clock.c")
+YEAR = 365 * 86400  # seconds
 GONE_WITHIN = 10.0  # seconds that processes may outlive the one that was killed
 
 
@@ -235,23 +237,18 @@ def clock(known: Known, rng: Generator, times: int) -> Outcome:
     """Let the clock jump by years while the command runs, with files of 1970 and of 2100."""
     outcome = Outcome()
     inputs = [path for path in known.folder.rglob("*") if path.is_file()]
+    library = known.folder / "clock.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, CLOCK, "-ldl"], check=True)
     for number in range(times):
         for path in inputs:
             os.utime(path, (0, 0) if number % 2 else (4102444800, 4102444800))
         offset = known.folder / "clock"
-        offset.write_text("-3y")
-        # libfaketime reads the file again for each question; real jumps leave steady clocks alone
-        process = known.job.start(
-            known.folder,
-            environment={
-                "LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(offset),
-                "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-                "DONT_FAKE_MONOTONIC": "1",
-            },
-        )  # fmt: skip
-        for jump in ("+5y", "-40y", "+0"):
+        offset.write_text(str(-3 * YEAR))
+        environment = {"LD_PRELOAD": str(known.folder / "clock.so"), "CLOCK_OFFSET": str(offset)}
+        process = known.job.start(known.folder, environment=environment)
+        for years in (5, -40, 0):
             time.sleep(rng.uniform(0, known.lasts / 3))
-            offset.write_text(jump)
+            offset.write_text(str(years * YEAR))
             outcome.faults += process.poll() is None
         ended(process, f"clock {number}", outcome)
         offset.unlink()
@@ -266,7 +263,6 @@ def _children(process: subprocess.Popen[str]) -> list[psutil.Process]:
         return []
 
 
-FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 FAULTS = {
     "kill": kill, "kill child": kill_child, "full disk": full_disk, "twice": twice,
     "signal to Blender": blender_signal, "vanished": vanished, "small disk": small_disk,
@@ -280,8 +276,8 @@ def not_possible(job: Job, name: str) -> str:
         return "without Blender"
     if name in ("small disk", "read-only") and (os.geteuid() or not shutil.which("mount")):
         return "needs root, who may mount"
-    if name == "clock" and FAKETIME is None:
-        return "needs libfaketime (apt-get install libfaketime)"
+    if name == "clock" and not (shutil.which("cc") and sys.platform == "linux"):
+        return "needs a C compiler, and Linux"
     return ""
 
 
@@ -292,10 +288,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", help=f"separated by commas; of {', '.join(j.name for j in JOBS)}")
     parser.add_argument("--faults", help=f"separated by commas; of {', '.join(FAULTS)}")
-    parser.add_argument("--faketime", type=Path, help="libfaketimeMT.so.1, where it is elsewhere")
     given = parser.parse_args(arguments)
-    global FAKETIME
-    FAKETIME = given.faketime or FAKETIME
     faults = given.faults.split(",") if given.faults else list(FAULTS)
     names = given.jobs.split(",") if given.jobs else [job.name for job in JOBS]
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
