@@ -119,7 +119,7 @@ def test_text_elements_before_the_vertices_are_passed_over_line_by_line() -> Non
     with pytest.raises(InputError, match="7 lines are declared, 6 follow"):
         parse_cloud(whole.replace(b"3 0 1 2\n", b""), "a.ply")
     wrong = whole.replace(b"\n" + lines(POINTS).encode(), b"\n" + b"a b c\n" * 4)
-    with pytest.raises(InputError, match="line 16: 'a' is not a number"):
+    with pytest.raises(InputError, match="line 15: 'a' is not a number"):
         parse_cloud(wrong, "a.ply")
 
 
