@@ -196,9 +196,9 @@ def _from_dataset(path: Path, sample: str, scores: Path | None, noise_free: bool
         found = None if scores is None else read_scores(scores, record.n_points)
         template = template_of(dataset, record)
         surface = surface_of(template)
-        clouds = [upright(record, found, surface)]
+        clouds = [upright(record, found, surface, sigma)]
         if template is not None and template.id != record.id:
-            clouds.append(upright(template, pristine=surface))
+            clouds.append(upright(template, pristine=surface, noise=sigma))
         layer, noise = 3 * sigma, f"noise sigma {sigma:.4g}"
         camera = view(clouds[0])
         if noise_free:

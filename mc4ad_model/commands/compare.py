@@ -18,6 +18,7 @@ from intravariance.tables import text_table
 from mc4ad_model.commands import options
 from mc4ad_model.evaluation.results import Results, read_results
 from mc4ad_model.reports import evaluation_report as report
+from mc4ad_model.reports.comparison_page import comparison_page
 
 
 @click.command("compare")
@@ -48,8 +49,8 @@ def compare_command(
     """Look at what an evaluation got right and wrong.
 
     RUN is what `iv train` or `iv evaluate` wrote. Prints the best and the worst detections and the
-    false alarms; writes heat maps beside ground truth, score histograms, and a page with all test
-    samples, to open in any browser.
+    false alarms; writes heat maps beside ground truth, score histograms, and a page to open in any
+    browser: the metrics, the misses and false alarms as a table, and every test sample.
     """
     results = _choose(
         [read_results(folder) for folder in report.find_results(run)], categories, run
@@ -64,7 +65,7 @@ def compare_command(
             for name, picture in report.pictures(one, size):
                 write_member(folder, name, picture)
         write_member(folder, report.RANKING, report.ranking_csv(compared))
-        write_member(folder, report.PAGE, report.comparison_page(compared, points))
+        write_member(folder, report.PAGE, comparison_page(compared, points))
     if as_json:
         click.echo(_as_json(compared))
         return

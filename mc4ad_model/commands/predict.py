@@ -76,10 +76,11 @@ def predict_command(
 ) -> None:
     """Score scans with a trained run: new clouds, of which nobody knows whether they are normal.
 
-    SCANS are cloud files (.ply .pcd .txt .xyz .asc .csv .npy .obj), folders of them, or samples of
-    a dataset file: FILE.h5 takes the test samples of the category, FILE.h5:SAMPLE one. Writes a
-    table (CSV and JSON), each cloud with the scores of its points (PLY), a picture of the worst,
-    and a page with a view of them. One that cannot be scored does not stop the others.
+    SCANS are cloud files (.ply .pcd .xyz .las .e57 and the others that `iv import` reads), folders
+    of them, or samples of a dataset file: FILE.h5 takes the test samples of the category,
+    FILE.h5:SAMPLE one. Writes a table (CSV and JSON), each cloud with the scores of its points
+    (PLY), a picture of the worst, and a page with a view of them. One that cannot be scored does
+    not stop the others.
 
     With --watch a file is scored once its size has not changed for two seconds; each gets a row in
     the table at once, and the page is made anew.
@@ -114,7 +115,8 @@ def predict_command(
     content = write_predictions(out, detector, scored, found.left_out, kept, size, force)
     click.echo(json.dumps(content, allow_nan=False) if as_json else _as_text(content))
     path = click.format_filename(out)
-    say(f"{path}: {JSON_FILE}, a PLY for each cloud, {SHEET_FILE}, {PAGE_FILE}", machine.quiet)
+    drawn = [name for name in (SHEET_FILE, PAGE_FILE) if (out / name).exists()]
+    say(f"{path}: {', '.join([JSON_FILE, 'a PLY for each cloud', *drawn])}", machine.quiet)
     ctx.exit(_exit_code(content, fail_on_anomaly))
 
 

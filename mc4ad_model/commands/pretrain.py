@@ -18,8 +18,8 @@ from mc4ad_model.commands import options
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods.saved_files import writing
 
-# Steps and clouds of a step; the paper's are 300 epochs over 41,952 clouds.
-_PRESETS = {"small": (600, 16), "paper": (98_400, 128)}
+# Steps, clouds of a step and the learning rate; the paper's are 300 epochs over 41,952 clouds.
+_PRESETS = {"small": (600, 16, 5e-3), "paper": (98_400, 128, 1e-3)}
 _OURS = re.compile(r"(encoder|checkpoint-\d{8})\.(json|safetensors)")
 
 
@@ -118,13 +118,14 @@ def _trained(
     from mc4ad_model.methods.templates import read_templates  # noqa: PLC0415 - weight
 
     preset, steps, batch, seed = choices
-    usual_steps, usual_batch = _PRESETS[preset]
+    usual_steps, usual_batch, learning_rate = _PRESETS[preset]
     with open_dataset(data) as dataset:
         sources = [read_templates(dataset, name) for name in sorted(dataset.categories)]
         run = Pretraining(
             network=PAPER if preset == "paper" else SMALL,
             steps=steps or usual_steps,
             batch=batch or usual_batch,
+            learning_rate=learning_rate,
             seed=seed,
             data_digest=dataset.digest,
         )

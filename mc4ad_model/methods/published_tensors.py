@@ -7,8 +7,10 @@ and nothing else.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,38 @@ _NO_CHECKPOINT = {
 }
 
 
-def published_tensors(path: Path, key: str) -> dict[str, Tensor]:
+@dataclass(frozen=True)
+class Published:
+    """Named tensors of a file. origin : "file", its name, and "sha256"."""
+
+    path: Path
+    tensors: dict[str, Tensor]
+    origin: dict[str, Any]
+
+    def single_precision(self) -> dict[str, Tensor]:
+        """Return the tensors, those of numbers with a fraction in float32.
+
+        Raises
+        ------
+        InputError
+            A number is not finite.
+        """
+        found = dict(self.tensors)
+        for name, tensor in found.items():
+            if tensor.is_floating_point() and tensor.layout == torch.strided:
+                found[name] = tensor.float()
+                if not found[name].isfinite().all():
+                    raise InputError(f"{self.path}: {name} has numbers that are not finite")
+        return found
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def published_tensors(path: Path, key: str) -> Published:
     """Read the named tensors of a `.pth` file, without the prefix of a network on several GPUs.
 
     Parameters
@@ -82,4 +115,5 @@ def published_tensors(path: Path, key: str) -> dict[str, Tensor]:
             )
         if tensor.is_meta:
             raise InputError(f"{path}: {name} has a shape and no numbers (device meta)")
-    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    tensors = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    return Published(path, tensors, {"file": path.name, "sha256": file_sha256(path)})

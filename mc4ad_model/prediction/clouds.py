@@ -7,6 +7,7 @@ Each is read when its turn comes, so that one is in memory at a time.
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -105,8 +106,15 @@ def file_cloud(name: str) -> NamedCloud:
 
 
 def shown_name(name: str) -> str:
-    """Return a file's name as text that can be written: bytes that are no UTF-8 become a mark."""
-    return os.fsencode(name).decode("utf-8", errors="replace")
+    """Return a file's name as one line of text that can be written anywhere.
+
+    Bytes that are no UTF-8 and control characters become their number (<ff>, <0a>), so that two
+    files keep two names.
+    """
+    text = os.fsencode(name).decode("utf-8", errors="surrogateescape")
+    return "".join(
+        f"<{ord(c) & 0xFF:02x}>" if unicodedata.category(c) in ("Cc", "Cs") else c for c in text
+    )
 
 
 def _place(name: str) -> str:
@@ -145,7 +153,7 @@ def _of_folder(path: Path) -> tuple[list[NamedCloud], list[str]]:
     names = tree.files("")
     clouds = [path / name for name in names if is_cloud(name)]
     rest = [str(path / name) for name in names if not is_cloud(name)]
-    rest += [f"{path}/{link} (a link out of the folder)" for link in tree.links_left_out("")]
+    rest += [f"{path}/{link} (a link that is not followed)" for link in tree.links_left_out("")]
     rest = [*map(shown_name, rest)]
     if not clouds:
         raise InputError(f"{path}: holds no cloud ({' '.join(SUFFIXES)}); {len(rest)} other files")

@@ -169,7 +169,7 @@ class Detector:
         normal = None if problem else judge.normal
         limit = None if problem else self.threshold(judge)
         if cloud.dataset is None:
-            notes = (*notes, *self._far(points))
+            notes = (*notes, *self._far(points), *self._unlike(len(points)))
         notes = (*notes, f"no p-value: {problem}") if problem else notes
         force = None if prediction.force is None else np.asarray(prediction.force, np.float32)
         if force is not None and self._divides(cloud):
@@ -206,8 +206,26 @@ class Detector:
     def _scored(self, cloud: NamedCloud, points: Points) -> Any:
         if self._divides(cloud):
             points = (points - points.mean(axis=0)) / self.length
-        plain = np.ascontiguousarray(points, dtype=np.float32)
+        with np.errstate(over="ignore"):
+            plain = np.ascontiguousarray(points, dtype=np.float32)
+        if not np.isfinite(plain).all():
+            raise InputError(
+                f"its coordinates reach {np.abs(points).max():.3g}, divided by the length "
+                f"{self.length or 1:g}, which float32 cannot hold; see --length"
+            )
         return checked_prediction(self.method.score(plain), len(plain), "scores")
+
+    def _unlike(self, count: int) -> tuple[str, ...]:
+        """Say where the training clouds were thinned and a scan of so many points is not."""
+        imported = self.run.identity.get("imported")
+        thinning = imported.get("thinning", {}) if isinstance(imported, dict) else {}
+        if not thinning or count <= thinning.get("max_points", 0):
+            return ()
+        options = " ".join(f"--{name.replace('_', '-')} {n:g}" for name, n in thinning.items())
+        return (
+            f"the training clouds were thinned (iv import {options}), and this one is scored with "
+            f"all of its {count:,} points: scores of clouds thinned alike compare better",
+        )
 
     def _far(self, points: Points) -> tuple[str, ...]:
         if self.length is not None:  # centred in float64

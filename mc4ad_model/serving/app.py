@@ -121,7 +121,8 @@ def make_app(
                 raise Refused(503, "busy: all places are taken; try again", **_RETRY)
             data, kind = await _received(request, kind, limits)
             wanted = answer_format or _accepted(request.headers.get("accept", ""))
-            return await desk.ask(Job(kind, wanted, points, limits.points), data)
+            job = Job(kind, wanted, points, limits.points)
+            return await desk.ask(job, data, request.is_disconnected)
 
     return app
 

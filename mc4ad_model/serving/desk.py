@@ -7,11 +7,11 @@ A place is taken before a body is read, so that what bodies take of the memory i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from mc4ad_model.serving.answers import Answer, Body, Job
+from mc4ad_model.serving.answers import Answer, Body, Job, refusal
 from mc4ad_model.serving.worker import Worker
 
 
@@ -49,12 +49,21 @@ class Desk:
         finally:
             self.taken -= 1
 
-    async def ask(self, job: Job, data: Body) -> Answer:
+    async def ask(self, job: Job, data: Body, gone: Callable[[], Awaitable[bool]]) -> Answer:
         """Return the answer of the next worker that is free.
 
-        A client that goes away while a worker scores its cloud does not free that worker earlier.
+        gone : tells whether the client went away; its cloud is not scored then. One that goes away
+        while a worker scores its cloud does not free that worker earlier.
         """
         worker = await self._free.get()
+        try:
+            left = await gone()
+        except BaseException:
+            self._free.put_nowait(worker)
+            raise
+        if left:
+            self._free.put_nowait(worker)
+            return refusal(499, "the client went away while its cloud waited")
         loop = asyncio.get_running_loop()
         asked = loop.run_in_executor(self._threads, worker.ask, job, data, self.seconds)
         asked.add_done_callback(lambda _: self._free.put_nowait(worker))

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -111,6 +112,10 @@ class ImportSettings:
     scan_noise: float | None = None
     choices: ReadingChoices = AS_WRITTEN
     train_cut: bool = False
+
+    def __post_init__(self) -> None:
+        if self.scan_noise is not None and not 0 <= self.scan_noise < inf:
+            raise InputError(f"--scan-noise {self.scan_noise}: expected a length, or 0")
 
 
 @dataclass(frozen=True)

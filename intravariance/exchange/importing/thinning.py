@@ -24,6 +24,10 @@ class Thinning:
     voxel: float | None = None
     max_points: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.voxel is not None and not 0 < self.voxel < np.inf:
+            raise InputError(f"--voxel {self.voxel}: expected a length above 0")
+
     def __bool__(self) -> bool:
         return self != Thinning()
 

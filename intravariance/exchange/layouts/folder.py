@@ -41,7 +41,7 @@ from annotations.vocabulary import NORMAL, UNLABELLED, UNNAMED_DEFECT, definitio
 from intravariance.cloud_files import SUFFIXES, PointCloud, parse_labels
 from intravariance.cloud_files.npy import parse_array
 from intravariance.dataset.specification import Split
-from intravariance.errors import InputError
+from intravariance.errors import InputError, first_of
 from intravariance.exchange.layouts.scan import (
     FOREIGN_SPELLINGS,
     Scan,
@@ -52,6 +52,7 @@ from intravariance.exchange.layouts.scan import (
 from intravariance.exchange.layouts.unread import Place, emptied, is_prose, left_out
 from intravariance.files.trees import Tree
 from intravariance.names import composed, plain_name
+from intravariance.progress import say
 from intravariance.sources.mesh_files import may_be_mesh
 
 LAYOUT_NAME = "folder"
@@ -115,7 +116,23 @@ def find(
 
     problems += emptied(tree, scans.values(), place_of)
     check_problems(problems, LAYOUT_NAME, root, skipped)
+    _say_loose(list(scans.values()))
     return in_order(list(scans.values()))
+
+
+def _say_loose(scans: list[Scan]) -> None:
+    """Say which scans are taken as defective although no folder says so."""
+    loose = [
+        scan.cloud
+        for scan in scans
+        if scan.defect == UNNAMED_DEFECT and _inside(_folders(scan.cloud))[-1:] in ((), ("test",))
+    ]
+    if loose:
+        say(
+            f"{len(loose)} scans lie in no folder that says what they are, and are taken as "
+            f"defective ({first_of(loose, 3)}). Good ones belong in train/ or test/good/; with "
+            "--unlabelled nothing is said of them"
+        )
 
 
 def read_scan(scan: Scan) -> PointCloud:

@@ -9,7 +9,6 @@ containers and nothing else. Kernels have the same layout as ours, so only the n
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,7 +53,8 @@ def import_published(path: str | Path, backend: str = "torch") -> tuple[CFPNet, 
         The backend is not installed.
     """
     path = Path(path)
-    published = published_tensors(path, "model")
+    source = published_tensors(path, "model")
+    published = source.tensors
     config = _config(published, path)
     modules = _modules(config)
     tensors = {}
@@ -65,8 +65,8 @@ def import_published(path: str | Path, backend: str = "torch") -> tuple[CFPNet, 
     with torch.device("meta"):  # a size in the file takes no memory before it is checked
         network = CFPNet(config, backend)
     assign_tensors(network, tensors, str(path))
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return network, {"imported_from": path.name, "imported_sha256": digest}
+    origin = source.origin
+    return network, {"imported_from": origin["file"], "imported_sha256": origin["sha256"]}
 
 
 def _config(published: Mapping[str, Tensor], path: Path) -> NetworkConfig:

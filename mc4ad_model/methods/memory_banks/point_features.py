@@ -54,22 +54,15 @@ class PointMAEBank(BankMethod):
     def encoder(self) -> Encoder:
         """The encoder, on the device of the machine."""
         if self._encoder is None:
-            self._take(Path(self.settings.encoder))
+            self._take(given_encoder(self.settings.encoder))
         assert self._encoder is not None
         return self._encoder
 
     def check(self, templates: Templates) -> None:
         """Check the templates, and that the encoder can be read."""
         super().check(templates)
-        if not self.encodes:
-            return
-        if not self.settings.encoder:
-            raise InputError(
-                "encoder: Point-MAE's features need an encoder. Make one with `iv pretrain --data "
-                "FILE --out FOLDER` (or with --checkpoint, from the published weights), and give "
-                "it with --set encoder=FOLDER"
-            )
-        self._take(Path(self.settings.encoder))
+        if self.encodes:
+            self._take(given_encoder(self.settings.encoder))
 
     def save(self, folder: Path) -> None:
         """Write the encoder, then the bank."""
@@ -83,7 +76,7 @@ class PointMAEBank(BankMethod):
     def load(self, folder: Path) -> None:
         """Read what `save` wrote. Errors as of `Method.load`."""
         if self.encodes:
-            self._take(folder)
+            self._take(given_encoder(str(folder)))
         super().load(folder)
 
     def encoded(self, cloud: Floats) -> tuple[Floats, Features]:
@@ -99,13 +92,29 @@ class PointMAEBank(BankMethod):
         )
         return centres.astype(np.float64), found.cpu().numpy()
 
-    def _take(self, folder: Path) -> None:
-        from mc4ad_model.methods.point_mae.encoders import load_encoder  # noqa: PLC0415 - weight
-
-        with reading():
-            encoder = load_encoder(folder)
+    def _take(self, encoder: Encoder) -> None:
         encoder.network.to(self._machine.torch_device())
         self._encoder, self.parameters = encoder, encoder.parameters
+
+
+def given_encoder(folder: str) -> Encoder:
+    """Read the encoder of a setting.
+
+    Raises
+    ------
+    InputError
+        The setting names no folder, or what is in it cannot be read.
+    """
+    from mc4ad_model.methods.point_mae.encoders import load_encoder  # noqa: PLC0415 - weight
+
+    if not folder:
+        raise InputError(
+            "encoder: Point-MAE's features need an encoder. Make one with `iv pretrain --data FILE "
+            "--out FOLDER` (or with --checkpoint, from the published weights), and give it with "
+            "--set encoder=FOLDER"
+        )
+    with reading():
+        return load_encoder(Path(folder))
 
 
 def encoder_label(encoder: str) -> str:

@@ -7,21 +7,21 @@ that others published. The file of Point-MAE that was trained on ShapeNet is kno
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from intravariance.errors import InputError
-from mc4ad_model.methods.mc4ad.checkpoints import assign_tensors, read_tensors, write_tensors
 from mc4ad_model.methods.point_mae.network import PAPER, NetworkConfig, PointEncoder
+from mc4ad_model.methods.pretrained import (
+    Pretrained,
+    load_pretrained,
+    save_pretrained,
+    with_tensors,
+)
 from mc4ad_model.methods.published_tensors import published_tensors
-from mc4ad_model.methods.settings import read_section
 
 ENCODER = "encoder"
 SELF_TRAINED = "self-trained"
@@ -46,17 +46,7 @@ _BLOCK = {
 }
 
 
-@dataclass(frozen=True)
-class Encoder:
-    """A network in evaluation mode, and plain values that say where it comes from."""
-
-    network: PointEncoder
-    origin: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def parameters(self) -> int:
-        """Number of learnt parameters."""
-        return sum(p.numel() for p in self.network.parameters())
+Encoder = Pretrained[PointEncoder]
 
 
 def origin_label(origin: Mapping[str, Any]) -> str:
@@ -67,30 +57,12 @@ def origin_label(origin: Mapping[str, Any]) -> str:
 
 def save_encoder(folder: Path, encoder: Encoder) -> None:
     """Write an encoder into a folder, in place of what is there. Errors as of `write_pair`."""
-    description = {"network": asdict(encoder.network.config), "origin": encoder.origin}
-    write_tensors(folder / ENCODER, encoder.network.state_dict(), description, force=True)
+    save_pretrained(folder / ENCODER, encoder)
 
 
 def load_encoder(folder: Path) -> Encoder:
-    """Read what `save_encoder` wrote.
-
-    Raises
-    ------
-    InputError
-        A file is missing or not ours, or its tensors are another network's.
-    IntegrityError
-        The files do not belong together or are damaged.
-    """
-    path = folder / ENCODER
-    tensors, description = read_tensors(path)
-    config = read_section(NetworkConfig, description.get("network"), f"{path}.json: network")
-    origin = description.get("origin")
-    if not isinstance(origin, dict):
-        raise InputError(f"{path}.json: expected a table origin, found {origin!r}")
-    with torch.device("meta"):  # a size in the file takes no memory before it is checked
-        network = PointEncoder(config)
-    assign_tensors(network, tensors, f"{path}.safetensors")
-    return Encoder(network.eval(), origin)
+    """Read what `save_encoder` wrote. Errors as of `load_pretrained`."""
+    return load_pretrained(folder / ENCODER, NetworkConfig, PointEncoder)
 
 
 def read_published(path: Path) -> Encoder:
@@ -101,24 +73,15 @@ def read_published(path: Path) -> Encoder:
     InputError
         The file is missing, damaged, holds something else than tensors, or is another network's.
     """
-    tensors = published_tensors(path, "base_model")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    published = published_tensors(path, "base_model")
     found: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        if name.startswith(_REST):
-            continue
-        own = _own_name(name.removeprefix(_TEMPLATE))
-        if tensor.is_floating_point() and tensor.layout == torch.strided:
-            tensor = tensor.float()  # clouds are single precision
-            if not tensor.isfinite().all():
-                raise InputError(f"{path}: {name} has numbers that are not finite")
-        # a convolution of width one is a linear layer
-        found[own] = tensor.squeeze(-1) if tensor.ndim == 3 and tensor.shape[-1] == 1 else tensor
-    with torch.device("meta"):
-        network = PointEncoder(PAPER)
-    assign_tensors(network, found, str(path))
-    public = digest == PUBLIC_SHA256
-    return Encoder(network.eval(), {"file": path.name, "sha256": digest, "public": public})
+    for name, tensor in published.single_precision().items():
+        if not name.startswith(_REST):
+            # a convolution of width one is a linear layer
+            flat = tensor.ndim == 3 and tensor.shape[-1] == 1
+            found[_own_name(name.removeprefix(_TEMPLATE))] = tensor.squeeze(-1) if flat else tensor
+    origin = {**published.origin, "public": published.origin["sha256"] == PUBLIC_SHA256}
+    return with_tensors(lambda: PointEncoder(PAPER), found, str(path), origin)
 
 
 def _own_name(name: str) -> str:

@@ -28,6 +28,7 @@ from torch.nn import functional
 from mc4ad_model.methods.settings import STRICT, Count, Share
 
 _POSITION = 128  # channels between a centre and what is added to its token
+_UNIT = 0.1  # of the decoder's numbers, in radii of the product: a group is about as large
 _BLOCK = 512  # groups that are embedded at a time when nothing is learnt: bounds the memory
 
 
@@ -214,7 +215,7 @@ class PointMAE(nn.Module):
         position = self.position(places)
         for block in self.blocks:
             tokens = block(tokens + position)
-        made: Tensor = self.points(self.norm(tokens[:, -hidden:]))  # (B, H, 3 K)
+        made: Tensor = self.points(self.norm(tokens[:, -hidden:])) * _UNIT  # (B, H, 3 K)
         return made.reshape(count, hidden, self.config.group_size, 3)
 
 

@@ -7,7 +7,8 @@ and shifted by up to 0.2.
 
 Different. Clouds are drawn from the templates' surfaces, with the file's noise (from the stored
 clouds where there are no meshes), instead of ShapeNet's. They are also turned at random, and scaled
-alike along all axes.
+alike along all axes. The network's output is in tenths of a radius, and the decoder's weights of
+places are larger at first: in so few steps it learns little of where a group is without that.
 
 A run may end at any moment: the same call carries on from its last checkpoint and ends with the
 same bytes, on a CPU with as many threads. What a step sees depends on seed and step alone.
@@ -20,7 +21,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -37,18 +38,20 @@ from mc4ad_model.methods.point_mae.network import Masked, NetworkConfig, PointMA
 from mc4ad_model.methods.step_training import StepTrainer, StepTraining
 from mc4ad_model.methods.templates import Template, Templates, simulated_cloud
 
-_RATE, _DECAY, _RISE = 1e-3, 0.05, 1 / 30  # of the published training: 10 of 300 epochs
+_DECAY, _RISE = 0.05, 1 / 30  # of the published training: 10 of 300 epochs
+_WIDER = 6.0
 _SCALES, _SHIFT = (2 / 3, 3 / 2), 0.2
 
 
 @dataclass(frozen=True)
 class Pretraining:
-    """How long the network is trained. batch : clouds of a step; checkpoint_steps : between two
-    checkpoints."""
+    """How long the network is trained. batch : clouds of a step; learning_rate : the largest;
+    checkpoint_steps : between two checkpoints."""
 
     network: NetworkConfig
     steps: int
     batch: int
+    learning_rate: float
     seed: int
     data_digest: str
     checkpoint_steps: int = 100
@@ -105,7 +108,7 @@ def new_trainer(
         identity=run.identity,
         steps=run.steps,
         loss=loss,
-        rate=lambda step: learning_rate(step, run.steps),
+        rate=lambda step: learning_rate(step, run.steps, run.learning_rate),
         optimiser=new_optimiser,
         folder=folder,
         checkpoint_steps=run.checkpoint_steps,
@@ -118,8 +121,7 @@ def new_optimiser(network: nn.Module) -> torch.optim.AdamW:
     matrices = [p for p in network.parameters() if p.ndim > 1]
     rest = [p for p in network.parameters() if p.ndim <= 1]
     return torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": _DECAY}, {"params": rest, "weight_decay": 0.0}],
-        lr=_RATE,
+        [{"params": matrices, "weight_decay": _DECAY}, {"params": rest, "weight_decay": 0.0}]
     )
 
 
@@ -153,7 +155,7 @@ def check_sources(
     return products
 
 
-def learning_rate(step: int, steps: int, largest: float = _RATE) -> float:
+def learning_rate(step: int, steps: int, largest: float) -> float:
     """Return the rate of a step, counted from 0: it rises in a line, then falls as a cosine."""
     rise = max(round(_RISE * steps), 1)
     if step < rise:
@@ -188,7 +190,10 @@ def _masked(
 
 
 def initialise(network: PointMAE, rng: torch.Generator) -> None:
-    """Draw the weights: the encoder's from a narrow normal distribution, the rest by Xavier."""
+    """Draw the weights: the encoder's from a narrow normal distribution, the rest by Xavier.
+
+    What the decoder sees of places is wider, so that it tells near ones apart from the start.
+    """
     inside = set(network.encoder.modules())
     for module in network.modules():
         if isinstance(module, nn.Linear):
@@ -199,3 +204,5 @@ def initialise(network: PointMAE, rng: torch.Generator) -> None:
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     nn.init.trunc_normal_(network.hidden_token, std=0.02, generator=rng)
+    with torch.no_grad():
+        cast("nn.Linear", network.position[0]).weight.mul_(_WIDER)

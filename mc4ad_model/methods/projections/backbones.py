@@ -8,45 +8,35 @@ of their SHA-256: `resnet18-f37072fd.pth` is ResNet18 trained on ImageNet.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
-from intravariance.errors import InputError
-from mc4ad_model.methods.mc4ad.checkpoints import assign_tensors, read_tensors, write_tensors
+from mc4ad_model.methods.pretrained import (
+    Pretrained,
+    load_pretrained,
+    save_pretrained,
+    with_tensors,
+)
 from mc4ad_model.methods.projections.resnet import PUBLISHED, ResNet18, ResNetConfig
-from mc4ad_model.methods.published_tensors import published_tensors
-from mc4ad_model.methods.settings import read_section
+from mc4ad_model.methods.published_tensors import file_sha256, published_tensors
 
 BACKBONE = "backbone"
 _PUBLIC = "f37072fd"
 _COUNTED = "num_batches_tracked"
 
 
-@dataclass(frozen=True)
-class Backbone:
-    """A network in evaluation mode, and plain values that say where it comes from."""
+Backbone = Pretrained[ResNet18]
 
-    network: ResNet18
-    origin: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def parameters(self) -> int:
-        """Number of learnt parameters."""
-        return sum(p.numel() for p in self.network.parameters())
-
-    def describe(self) -> str:
-        """Say for a person which network it is, with the SHA-256 of a file."""
-        if "sha256" not in self.origin:
-            return f"{BACKBONE}: trained on renderings of the templates"
-        known = "torchvision's" if self.origin["public"] else "not torchvision's"
-        return f"{BACKBONE} {self.origin['file']}: sha256 {self.origin['sha256']} ({known})"
+def describe(backbone: Backbone) -> str:
+    """Say for a person which network it is, with the SHA-256 of a file."""
+    origin = backbone.origin
+    if "sha256" not in origin:
+        return f"{BACKBONE}: trained on renderings of the templates"
+    known = "torchvision's" if origin["public"] else "not torchvision's"
+    return f"{BACKBONE} {origin['file']}: sha256 {origin['sha256']} ({known})"
 
 
 def read_published(path: Path) -> Backbone:
@@ -57,52 +47,26 @@ def read_published(path: Path) -> Backbone:
     InputError
         The file is missing, damaged, holds something else than tensors, or is another network's.
     """
-    tensors = published_tensors(path, "state_dict")
-    found: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and tensor.layout == torch.strided:
-            tensor = tensor.float()  # images are single precision
-            if not tensor.isfinite().all():
-                raise InputError(f"{path}: {name} has numbers that are not finite")
-        found[name] = tensor
+    published = published_tensors(path, "state_dict")
+    tensors = published.single_precision()
     with torch.device("meta"):
-        network = ResNet18(PUBLISHED)
-    for name in network.state_dict():
+        names = list(ResNet18(PUBLISHED).state_dict())
+    for name in names:
         # older files lack it, and nothing in evaluation needs it
         if name.endswith(_COUNTED):
-            found.setdefault(name, torch.zeros((), dtype=torch.int64))
-    assign_tensors(network, found, str(path))
-    digest = _sha256(path)
-    origin = {"file": path.name, "sha256": digest, "public": digest.startswith(_PUBLIC)}
-    return Backbone(network.eval(), origin)
+            tensors.setdefault(name, torch.zeros((), dtype=torch.int64))
+    origin = {**published.origin, "public": published.origin["sha256"].startswith(_PUBLIC)}
+    return with_tensors(lambda: ResNet18(PUBLISHED), tensors, str(path), origin)
 
 
 def save_backbone(folder: Path, backbone: Backbone) -> None:
     """Write a backbone into a folder, in place of what is there. Errors as of `write_pair`."""
-    description = {"network": asdict(backbone.network.config), "origin": backbone.origin}
-    write_tensors(folder / BACKBONE, backbone.network.state_dict(), description, force=True)
+    save_pretrained(folder / BACKBONE, backbone)
 
 
 def load_backbone(folder: Path) -> Backbone:
-    """Read what `save_backbone` wrote.
-
-    Raises
-    ------
-    InputError
-        A file is missing or not ours, or its tensors are another network's.
-    IntegrityError
-        The files do not belong together or are damaged.
-    """
-    path = folder / BACKBONE
-    tensors, description = read_tensors(path)
-    config = read_section(ResNetConfig, description.get("network"), f"{path}.json: network")
-    origin = description.get("origin")
-    if not isinstance(origin, Mapping):
-        raise InputError(f"{path}.json: expected a table origin, found {origin!r}")
-    with torch.device("meta"):  # a size in the file takes no memory before it is checked
-        network = ResNet18(config)
-    assign_tensors(network, tensors, f"{path}.safetensors")
-    return Backbone(network.eval(), dict(origin))
+    """Read what `save_backbone` wrote. Errors as of `load_pretrained`."""
+    return load_pretrained(folder / BACKBONE, ResNetConfig, ResNet18)
 
 
 def backbone_label(file: str) -> str:
@@ -119,9 +83,4 @@ def backbone_label(file: str) -> str:
 
 @lru_cache(maxsize=8)  # labels are asked for often
 def _known_sha256(path: Path, size: int, changed: int) -> str:
-    return _sha256(path)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(path)

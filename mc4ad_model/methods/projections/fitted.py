@@ -16,6 +16,7 @@ from intravariance.progress import say
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods.projections.backbones import (
     Backbone,
+    describe,
     load_backbone,
     read_published,
     save_backbone,
@@ -78,7 +79,7 @@ class FittedBackbone:
         else:
             device = self._machine.torch_device()
             self._take(train_backbone(draw, classes, training, device, quiet))
-        say(self.backbone.describe(), quiet)
+        say(describe(self.backbone), quiet)
 
     def save(self, folder: Path) -> None:
         """Write it into a method's folder."""

@@ -15,7 +15,7 @@ the share that is hidden, the training's length, and how the two comparisons are
 is divided by its mean on normal clouds, and both are added. The object's score is the largest.
 
 Different. The encoder is the one of `iv pretrain` (required), and is trained further here together
-with a new decoder (`masked_network`) on clouds of the category's templates. Preset `small`, the
+with a new decoder on clouds of the category's templates. Preset `small`, the
 default, does that for minutes on a processor. The paper's own sizes being unknown, preset `paper`
 is what a GPU can do, more points, patches and steps; it was not trained here. The patches of a
 round are first those that were not reconstructed in the rounds before it, so that every part is
@@ -30,24 +30,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from pydantic.dataclasses import dataclass as validated
 from scipy.spatial import cKDTree
 
-from intravariance.errors import InputError
 from intravariance.seeds import generator
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods.memory_banks.frames import Floats, Frame
-from mc4ad_model.methods.memory_banks.point_features import encoder_label
+from mc4ad_model.methods.memory_banks.point_features import encoder_label, given_encoder
 from mc4ad_model.methods.memory_banks.spreading import spread
 from mc4ad_model.methods.method import Prediction
 from mc4ad_model.methods.reconstruction.geometry_sampling import geometry_aware_sample
 from mc4ad_model.methods.reconstruction.method import NormalClouds, ReconstructionMethod
 from mc4ad_model.methods.reconstruction.settings import PresetSettings
-from mc4ad_model.methods.saved_files import reading
 from mc4ad_model.methods.settings import (
     STRICT,
     Count,
@@ -152,19 +149,8 @@ class IMRNet(ReconstructionMethod):
 
     def check(self, templates: Templates) -> None:
         """Check the templates, and that the encoder can be read."""
-        from mc4ad_model.methods.point_mae.encoders import (  # noqa: PLC0415 - weight
-            load_encoder,
-        )
-
         super().check(templates)
-        if not self.settings.encoder:
-            raise InputError(
-                "encoder: IMRNet starts from a Point-MAE encoder. Make one with `iv pretrain "
-                "--data FILE --out FOLDER` (or with --checkpoint, from the published weights), and "
-                "give it with --set encoder=FOLDER"
-            )
-        with reading():
-            self._encoder = load_encoder(Path(self.settings.encoder))
+        self._encoder = given_encoder(self.settings.encoder)
 
     def described(self) -> dict[str, Any]:
         """Say of which form the network is, the encoder's, and where that comes from."""
@@ -184,29 +170,26 @@ class IMRNet(ReconstructionMethod):
         """Make the encoder and its decoder."""
         from mc4ad_model.methods.point_mae.network import (  # noqa: PLC0415 - weight
             NetworkConfig,
-        )
-        from mc4ad_model.methods.reconstruction.masked_network import (  # noqa: PLC0415 - weight
-            MaskedNetwork,
+            PointMAE,
         )
 
         where = "network.json: structure: network"
-        return MaskedNetwork(read_section(NetworkConfig, self.structure.get("network"), where))
+        return PointMAE(read_section(NetworkConfig, self.structure.get("network"), where))
 
     def training(self, network: nn.Module, clouds: NormalClouds, seed: int) -> StepTraining:
         """Learn to reconstruct hidden patches of sampled normal clouds."""
         import torch  # noqa: PLC0415 - weight
 
         from mc4ad_model.methods.point_mae import pretraining  # noqa: PLC0415 - weight
-        from mc4ad_model.methods.reconstruction.masked_network import (  # noqa: PLC0415 - weight
-            MaskedNetwork,
-        )
+        from mc4ad_model.methods.point_mae.network import PointMAE  # noqa: PLC0415 - weight
         from mc4ad_model.methods.step_training import StepTraining  # noqa: PLC0415 - weight
 
-        assert isinstance(network, MaskedNetwork) and self._encoder is not None
+        assert isinstance(network, PointMAE) and self._encoder is not None
         own, device = self.settings, self.machine.torch_device()
         first = generator(seed, "imrnet", clouds.category)
         weights = torch.Generator().manual_seed(int(first.integers(2**63)))
-        network.start(self._encoder, weights)
+        pretraining.initialise(network, weights)
+        network.encoder.load_state_dict(self._encoder.network.state_dict())
         pool = [self.sampled(clouds.draw(first)) for _ in range(own.clouds)]
 
         def loss(step: int) -> Tensor:

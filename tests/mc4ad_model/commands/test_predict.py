@@ -320,6 +320,13 @@ def test_scans_are_treated_as_the_import_treated_the_training_clouds(tmp_path: P
     assert scan.force is not None and sample.force is not None
     np.testing.assert_array_equal(scan.force, sample.force * np.float32(length))
     assert kept.object_score != scan.object_score
+    assert "float32" in next(predict(run, [file], length=1e-300)).error
+    assert not scan.notes
+    for thinning, noted in (({"max_points": len(scan.points)}, False), ({"max_points": 99}, True)):
+        with changed(run / "duck" / "run.json") as content:
+            content["identity"]["imported"]["thinning"] = thinning
+        notes = next(predict(run, [file])).notes
+        assert any("--max-points 99" in note for note in notes) == noted and bool(notes) == noted
     with changed(run / "duck" / "run.json") as content:
         content["identity"]["imported"]["frames"] |= {"duck/mallard": {"length": 3.0}}
     with pytest.raises(InputError, match=r"several lengths .*3\.0"):

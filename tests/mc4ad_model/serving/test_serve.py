@@ -179,6 +179,8 @@ def test_lengths_that_are_not_true(server: Server, scans: dict[bytes, ScanPredic
 
 def test_other_sites_are_kept_out(server: Server) -> None:
     assert server.ask("/score", FEW, {"Origin": "https://elsewhere.example"}).status == 403
+    for origin in ("http://[::1", "null", ""):
+        assert server.ask("/score", FEW, {"Origin": origin}).status == 403
     assert server.ask("/", None, {"Host": "elsewhere.example"}).status == 403
     own = {"Origin": server.address}
     assert server.ask("/score", FEW, own).status == 200

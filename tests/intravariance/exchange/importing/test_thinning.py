@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from intravariance.cloud_files import PointCloud, write_text
 from intravariance.errors import InputError
+from intravariance.exchange.importing.run import ImportSettings
 from intravariance.exchange.importing.thinning import KEEP_ALL, Thinning, thinned, voxel_points
 from tests.foreign_trees import write_tree
 from tests.unlabelled_trees import import_scans
@@ -80,3 +81,15 @@ def test_an_import_says_what_it_left_out(tmp_path: Path) -> None:
     assert "thinning" not in import_scans(root, tmp_path / "b.h5").metadata["identity"]["imported"]
     with pytest.raises(InputError, match=r"xyz: voxels of 1e-06 are too small"):
         import_scans(root, tmp_path / "c.h5", thinning=Thinning(1e-6))
+
+
+@pytest.mark.parametrize("size", [float("nan"), float("inf"), 0.0, -1.0])
+def test_a_voxel_is_a_length(size: float) -> None:
+    with pytest.raises(InputError, match="--voxel"):
+        Thinning(voxel=size)
+
+
+@pytest.mark.parametrize("sigma", [float("nan"), float("inf"), -1.0])
+def test_noise_is_a_length(sigma: float) -> None:
+    with pytest.raises(InputError, match="--scan-noise"):
+        ImportSettings("folder", Path("scans"), scan_noise=sigma)

@@ -53,6 +53,23 @@ def test_categories(tmp_path: Path) -> None:
     ]
 
 
+def test_it_is_said_which_scans_no_folder_calls_defective(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("train/a.ply", "test/good/b.ply", "test/anomaly/c.ply")
+    root = write_tree(tmp_path / "told", dict.fromkeys(names, PLAIN))
+    assert len(find_scans(LAYOUT, root)) == 3
+    assert "no folder" not in capsys.readouterr().err
+    for place in ("", "test/", "part/test/"):
+        root = write_tree(tmp_path / f"loose{len(place)}", {f"{place}scan.ply": PLAIN})
+        assert find_scans(LAYOUT, root)[0].defect == "anomaly"
+        said = capsys.readouterr().err
+        assert "1 scans lie in no folder that says what they are" in said
+        assert f"({place}scan.ply)" in said and "--unlabelled" in said
+        assert find_scans(LAYOUT, root, unlabelled=True)[0].defect == "unlabelled"
+        assert "no folder" not in capsys.readouterr().err
+
+
 def test_a_plain_folder_of_labelled_clouds(tmp_path: Path) -> None:
     files = {"scan9.ply": LABELLED, "scan10.ply": LABELLED, "dent/b.ply": LABELLED}
     root = write_tree(tmp_path, files)

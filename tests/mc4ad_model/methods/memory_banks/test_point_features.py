@@ -31,7 +31,7 @@ METHODS = {
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("encoder")
-    run = Pretraining(TINY, steps=60, batch=8, seed=0, data_digest="digest")
+    run = Pretraining(TINY, steps=60, batch=8, learning_rate=1e-3, seed=0, data_digest="digest")
     save_encoder(folder, pretrain(run, [scanned()], folder, cpu()))
     return folder
 

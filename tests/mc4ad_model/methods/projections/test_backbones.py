@@ -17,6 +17,7 @@ from torch import Tensor
 from intravariance.errors import InputError, IntegrityError
 from mc4ad_model.methods.projections.backbones import (
     backbone_label,
+    describe,
     load_backbone,
     read_published,
     save_backbone,
@@ -45,7 +46,7 @@ def test_a_published_file_is_taken_as_it_is_and_named_by_its_hash(file, state) -
     assert not found.network.training
     for name, tensor in found.network.state_dict().items():
         assert torch.equal(tensor, state[name])
-    assert digest in found.describe() and "not torchvision's" in found.describe()
+    assert digest in describe(found) and "not torchvision's" in describe(found)
     assert backbone_label(str(file)) == f"backbone=file-{digest[:8]}"
     assert backbone_label("/nowhere/mine.pth") == "backbone=mine"
     assert backbone_label("") == "backbone=self-trained"

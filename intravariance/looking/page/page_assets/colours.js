@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Colours of points, and the rates that a threshold gives. The palette comes from Python, so that
-// the page and the pictures agree. Colours are [red, green, blue] in 0..1.
+// Colours of points, and the rates that a threshold gives. All colours come from Python
+// (looking/colours.py), so that pages and pictures agree: [red, green, blue] in 0..1.
 
 const PALETTE = index.palette;
+const SCALE = PALETTE.scale; // evenly spaced, from the smallest value to the largest
 const FLAT = new Set(Object.values(PALETTE)); // the colours that are no place on the scale
-const RAMP = PALETTE.ramp; // evenly spaced, from the smallest value to the largest
 // The lights are fixed to the product. One, wrapped round so that no side is black, comes from above
 // the front's left; a weaker one from behind on the right shows shape on the far side.
 const LIGHT = [-0.45, -0.55, 0.70];
@@ -24,11 +24,11 @@ function shading(normals, count) {
   return shade;
 }
 
-function rampColour(share) {
-  const place = Math.min(Math.max(share, 0), 1) * (RAMP.length - 1);
-  const below = Math.min(Math.floor(place), RAMP.length - 2);
+function scaleColour(share) {
+  const place = Math.min(Math.max(share, 0), 1) * (SCALE.length - 1);
+  const below = Math.min(Math.floor(place), SCALE.length - 2);
   const rest = place - below;
-  return RAMP[below].map((value, channel) => value + rest * (RAMP[below + 1][channel] - value));
+  return SCALE[below].map((value, channel) => value + rest * (SCALE[below + 1][channel] - value));
 }
 
 function cssColour(colour) {
@@ -51,7 +51,7 @@ function pointColour(cloud, i, view, quantity) {
   }
   if (quantity === null) return PALETTE.normal;
   if (view.marking) {
-    if (!cloud.labelled) return quantity[i] >= view.threshold ? rampColour(1) : PALETTE.normal;
+    if (!cloud.labelled) return quantity[i] >= view.threshold ? scaleColour(1) : PALETTE.normal;
     if (quantity[i] >= view.threshold) return labelled ? PALETTE.hit : PALETTE.false_alarm;
     return labelled ? PALETTE.missed : PALETTE.normal;
   }
@@ -60,20 +60,25 @@ function pointColour(cloud, i, view, quantity) {
     if (!labelled) return PALETTE.normal;
   }
   const [low, high] = view.range;
-  return rampColour((quantity[i] - low) / (high > low ? high - low : 1));
+  return scaleColour((quantity[i] - low) / (high > low ? high - low : 1));
+}
+
+function packed(colour, shade) {
+  return (Math.round(255 * colour[0] * shade) << 16)
+    | (Math.round(255 * colour[1] * shade) << 8) | Math.round(255 * colour[2] * shade);
 }
 
 // (N) packed 0xrrggbb. A scale of colours is shaded less, so that its values can be read.
 function pointColours(cloud, view) {
   const quantity = values(cloud, view.colouring);
-  const packed = new Uint32Array(cloud.labels.length);
-  for (let i = 0; i < packed.length; i += 1) {
+  const colours = new Uint32Array(cloud.labels.length);
+  for (let i = 0; i < colours.length; i += 1) {
     const colour = pointColour(cloud, i, view, quantity);
-    const shade = FLAT.has(colour) ? cloud.shade[i] : 0.5 + 0.5 * cloud.shade[i];
-    packed[i] = (Math.round(255 * colour[0] * shade) << 16)
-      | (Math.round(255 * colour[1] * shade) << 8) | Math.round(255 * colour[2] * shade);
+    const relief = FLAT.has(colour) ? 1 : PALETTE.relief;
+    const shade = 1 - relief * (1 - cloud.shade[i]);
+    colours[i] = packed(colour, shade);
   }
-  return packed;
+  return colours;
 }
 
 // {tpr, fpr, iou} of "at or above the threshold" against the labels, null where undefined. A cloud

@@ -4,7 +4,7 @@
 // `window.iv` is for tests and for whoever scripts the page:
 //   iv.ready          promise: both panes show a cloud
 //   iv.panes          the Pane objects, one beside a table, else two; pane.k3d is K3D's own object
-//   iv.state()        {category, colouring, threshold, marking, linked, active, theme, range,
+//   iv.state()        {category, colouring, threshold, marking, beside, linked, active, theme, range,
 //                      panes: [{name, points, facing, lines, size, camera, rates}]}: points given
 //                      to the GPU, those of them that face the camera, and lines of forces
 //   iv.show(pane, i)  promise: shows cloud i of the index in pane 0 or 1
@@ -16,10 +16,13 @@ const COLOURINGS = {
   plain: "plain surface",
 };
 const RAMP_NAMES = {
-  score: "score", displacement: "moved by (radii)", force: "predicted to be moved by (radii)",
+  score: "point score", displacement: "moved by (radii)", force: "predicted to be moved by (radii)",
 };
 const byId = (id) => document.getElementById(id);
-const view = { colouring: index.colouring, threshold: 0, marking: false, range: [0, 1], size: 1 };
+const view = {
+  colouring: index.colouring, threshold: 0, marking: false, range: [0, 1], size: 1,
+  beside: index.labels_beside, // one cloud in both panes, by its labels on the right
+};
 const page = { panes: [], active: 0, linked: true, category: index.categories[0], moving: false };
 
 function inCategory() {
@@ -37,8 +40,8 @@ function available(colouring) {
 function findRange() {
   if (view.colouring === "score") {
     const scored = inCategory().filter((about) => about.score_step !== null);
-    return [Math.min(...scored.map((about) => about.score_low)),
-      Math.max(...scored.map((about) => about.score_low + 65535 * about.score_step))];
+    return [Math.min(...scored.map((about) => about.score_range[0])),
+      Math.max(...scored.map((about) => about.score_range[1]))];
   }
   const reach = view.colouring === "force"
     ? (about) => (about.strongest ?? 0) / about.radius : (about) => about.largest ?? 0;
@@ -55,10 +58,11 @@ function fillLegend() {
       ["unlabelled, above", PALETTE.false_alarm], ["normal", PALETTE.normal]);
   } else if (view.colouring === "displacement") {
     entries.push(["normal", PALETTE.normal], ["exposed by a cut", PALETTE.exposed]);
-  } else if (view.colouring === "label") {
+  } else if (view.colouring === "plain") entries.push(["surface, labels hidden", PALETTE.normal]);
+  if (view.colouring === "label" || view.beside) {
     entries.push(["normal", PALETTE.normal], ["labelled anomalous", PALETTE.anomaly]);
     if (inCategory().some((about) => about.exposed > 0)) entries.push(["exposed by a cut", PALETTE.exposed]);
-  } else if (view.colouring === "plain") entries.push(["surface, labels hidden", PALETTE.normal]);
+  }
   byId("legend").replaceChildren(...entries.map(([text, colour]) => {
     const entry = document.createElement("li");
     const dot = document.createElement("i");
@@ -74,7 +78,7 @@ function fillRamp() {
   if (!scaled) return;
   const [low, high] = view.range;
   byId("ramp-name").textContent = RAMP_NAMES[view.colouring];
-  byId("ramp-bar").style.background = `linear-gradient(to right, ${RAMP.map(cssColour).join(", ")})`;
+  byId("ramp-bar").style.background = `linear-gradient(to right, ${SCALE.map(cssColour).join(", ")})`;
   const digits = Math.min(Math.max(2 - Math.floor(Math.log10(high - low || 1)), 0), 8);
   byId("ramp-ticks").replaceChildren(...[0, 0.25, 0.5, 0.75, 1].map((share) => {
     const tick = document.createElement("span");
@@ -122,8 +126,36 @@ async function setCategory(category, shown = undefined) {
   page.category = category;
   byId("category").value = category;
   const colouring = fillColourings();
-  await Promise.all(page.panes.map((pane) => pane.setCategory(category, shown)));
+  page.panes.forEach((pane) => pane.setCategory(category));
+  fillCategory(category);
+  const [left, right] = page.panes;
+  const first = shown ?? firstRow() ?? left.first();
+  await Promise.all([left.show(first), view.beside ? null : right?.show(shown ?? right.first())]);
   await setColouring(colouring);
+}
+
+// The numbers and the rows of the table that are of the category.
+function fillCategory(category) {
+  for (const list of document.querySelectorAll("#figures dl")) {
+    list.hidden = list.dataset.category !== category;
+  }
+  for (const row of document.querySelectorAll("#listing tr[data-shows]")) {
+    row.hidden = index.clouds[row.dataset.shows].category !== category;
+  }
+}
+
+// What the first row of the table that is seen opens; undefined where there is none.
+function firstRow() {
+  const row = document.querySelector("#listing tr[data-shows]:not([hidden])");
+  return row === null ? undefined : Number(row.dataset.shows);
+}
+
+async function setBeside(beside) {
+  view.beside = beside && page.panes.length > 1;
+  byId("beside").checked = view.beside;
+  byId("viewer").classList.toggle("beside", view.beside);
+  if (view.beside && page.panes[0].wanted >= 0) await page.panes[1].show(page.panes[0].wanted);
+  return refresh();
 }
 
 function setMarking(marking) {
@@ -168,6 +200,7 @@ const KEYS = {
     return setColouring(usable[(usable.indexOf(view.colouring) + 1) % usable.length]);
   },
   t: () => setMarking(!view.marking),
+  b: () => setBeside(!view.beside),
   l: () => setLinked(!page.linked),
   r: () => resetView(),
   f: () => page.panes[page.active].face(),
@@ -192,11 +225,12 @@ function onKey(event) {
 }
 
 function listen() {
-  byId("category").addEventListener("change", (event) => setCategory(event.target.value));
+  byId("category").addEventListener("change", (event) => openCategory(event.target.value));
   byId("colouring").addEventListener("change", (event) => setColouring(event.target.value));
   byId("size").addEventListener("input", (event) => { view.size = Number(event.target.value); refresh(); });
   byId("threshold").addEventListener("input", () => { readThreshold(); setMarking(true); });
   byId("mark").addEventListener("change", (event) => setMarking(event.target.checked));
+  byId("beside").addEventListener("change", (event) => setBeside(event.target.checked));
   byId("link").addEventListener("change", (event) => setLinked(event.target.checked));
   byId("reset").addEventListener("click", resetView);
   byId("theme").addEventListener("click", KEYS.d);
@@ -215,7 +249,7 @@ function listen() {
 function state() {
   return {
     category: page.category, colouring: view.colouring, threshold: view.threshold,
-    marking: view.marking, linked: page.linked, active: page.active, range: view.range,
+    marking: view.marking, beside: view.beside, linked: page.linked, active: page.active, range: view.range,
     theme: document.documentElement.dataset.theme,
     panes: page.panes.map((pane) => {
       if (pane.about === null) return null;
@@ -239,16 +273,27 @@ async function start() {
   if (page.panes.length > 1) {
     link(page.panes[0], page.panes[1]);
     link(page.panes[1], page.panes[0]);
+    page.panes.forEach((pane, place) => {
+      const other = page.panes[1 - place];
+      pane.followed = (next) => (view.beside && other.wanted !== next ? other.show(next) : null);
+    });
   }
   byId("link-field").hidden = page.panes.length < 2;
+  byId("beside-field").hidden = page.panes.length < 2;
   byId("category").append(...index.categories.map((category) => option(category, category)));
   byId("category-field").hidden = index.categories.length < 2;
   listen();
   setActive(0);
   page.panes.forEach((pane) => pane.lookFrom(FRONT));
-  if (index.clouds.length === 0) return;
-  await setCategory(page.category);
-  if (byId("listing")) await openCloud(0);
+  await setBeside(view.beside);
+  byId("panes").classList.toggle("single", index.panes === 1);
+  if (index.clouds.length > 0) await openCategory(page.category);
+}
+
+// Its first cloud, from where its defect or its highest scores show most.
+async function openCategory(category) {
+  await setCategory(category);
+  page.panes[0].face();
 }
 
 // A cloud of the table, from where its highest scores show most; its row is marked.

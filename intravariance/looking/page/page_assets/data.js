@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the page carries: base64 of zlib streams. Clouds are decoded when they are first shown.
-// The layout of a cloud is described in intravariance/looking/page.py, `pack_cloud`.
+// The layout of a cloud is described in intravariance/looking/page/packing.py, `pack_cloud`.
 
 const index = JSON.parse(document.getElementById("index").textContent);
 const EXPOSED = 0xffff;
@@ -47,10 +47,15 @@ async function decodeCloud(number) {
     offset += part.byteLength;
     return part;
   };
-  const places = take(Uint16Array, 3 * count);
-  const moves = about.displacement_step === null ? null : take(Uint16Array, count);
-  const marks = about.score_step === null ? null : take(Uint16Array, count);
-  const forces = about.force_step === null ? null : take(Int16Array, 3 * count);
+  const takeWords = (Type, length) => { // of 16 bits: all low bytes, then all high ones
+    const low = take(Uint8Array, length);
+    const high = take(Uint8Array, length);
+    return Type.from(low, (byte, i) => byte | (high[i] << 8));
+  };
+  const places = takeWords(Uint16Array, 3 * count);
+  const moves = about.displacement_step === null ? null : takeWords(Uint16Array, count);
+  const marks = about.score_step === null ? null : takeWords(Uint16Array, count);
+  const forces = about.force_step === null ? null : takeWords(Int16Array, 3 * count);
   const normals = take(Int8Array, 3 * count);
   const labels = take(Uint8Array, count);
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import quote
 
-from intravariance.looking.assets import asset
+from intravariance.looking.colours import Colour, css
+from intravariance.looking.page.assets import asset
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,13 @@ class Heading:
 @dataclass(frozen=True)
 class Cell:
     """text : what is shown. value : what it is sorted by, None for the text. strong : in bold.
-    link : a file of the page's folder."""
+    link : a file of the page's folder. mark : colour of a dot before the text."""
 
     text: str
     value: float | None = None
     strong: bool = False
     link: str = ""
+    mark: Colour | None = None
 
 
 @dataclass(frozen=True)
@@ -90,11 +92,13 @@ def _cell(cell: Cell, numeric: bool, place: int, shows: int | None) -> str:
     text = html.escape(cell.text)
     if cell.strong:
         text = f"<strong>{text}</strong>"
+    if cell.mark is not None:
+        text = f'<i class="mark" style="background: {css(cell.mark)}"></i>{text}'
     if cell.link:
         text = f'<a href="{html.escape(quote(cell.link))}">{text}</a>'
     if place == 0 and shows is not None:
         text = f'<button type="button" class="shows">{text}</button>'
-    value = "" if cell.value is None else f' data-value="{cell.value!r}"'
+    value = "" if cell.value is None else f' data-value="{cell.value:.9g}"'
     kind = 'th scope="row"' if place == 0 else "td"
     return f"<{kind}{_aligned(numeric)}{value}>{text}</{kind.partition(' ')[0]}>"
 

@@ -12,8 +12,16 @@ from collections.abc import Mapping
 
 def asset(name: str) -> str:
     """Return the text of a file of page_assets/."""
-    folder = importlib.resources.files("intravariance.looking") / "page_assets"
+    folder = importlib.resources.files("intravariance.looking.page") / "page_assets"
     return (folder / name).read_text(encoding="utf-8")
+
+
+def script(name: str) -> str:
+    """Return a script of page_assets/ without indents and lines that are comments alone.
+
+    Each of its template strings has to end on the line that it begins on.
+    """
+    return re.sub(r"^[ ]+|^[ ]*//.*\n|^\n", "", asset(name), flags=re.MULTILINE)
 
 
 def style() -> str:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from intravariance.errors import BackendUnavailable, InputError
 from intravariance.looking.cloud import LabelledCloud
-from intravariance.looking.page import Note, display_choice, pack_cloud, page
+from intravariance.looking.page import Figure, Note, display_choice, pack_cloud, page
+from intravariance.looking.page.packing import point_diameter
 from tests.intravariance.looking.test_panels import bulge
 from tests.page_clouds import CLOUDS, HOSTILE, ball, carried, unpack
 
@@ -57,7 +58,7 @@ def test_what_the_page_carries_is_what_was_given() -> None:
         np.testing.assert_array_equal(found["moved"][cloud.moved == 0], 0)
         largest = np.nanmax(cloud.moved)
         assert np.nanmax(abs(found["moved"] - cloud.moved)) <= largest / 131068 * 1.001
-        assert entry["largest"] == largest
+        assert entry["largest"] == pytest.approx(largest, rel=1e-8)
 
 
 def test_flat_and_constant_clouds_are_exact() -> None:
@@ -148,3 +149,40 @@ def test_wrong_number_and_missing_library(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "k3d", None)  # as Python marks what cannot be imported
     with pytest.raises(BackendUnavailable, match=r"pip install '\.\[inspect\]'"):
         page("Balls", CLOUDS)
+
+
+def test_figures_are_text_and_each_category_has_its_own() -> None:
+    figures = {"a<b>": [Figure("O<AUROC", "0.<5", "0.4 & 0.6", 'said "so"')], "cup": []}
+    text = page("Balls", CLOUDS[:1], figures=figures).decode()
+    for part in ("O&lt;AUROC", "0.&lt;5", "0.4 &amp; 0.6", "said &quot;so&quot;", "a&lt;b&gt;"):
+        assert part in text
+    assert 'id="figures"' not in page("Balls", CLOUDS[:1]).decode()
+
+
+def test_points_close_a_clean_surface_and_stay_apart_in_noise_and_sparse_clouds() -> None:
+    def diameter(count: int, noise: float = 0.0) -> float:
+        cloud = ball("normal", "normal", count=count)
+        rng = np.random.default_rng(1)
+        points = cloud.points + noise * rng.normal(size=cloud.points.shape)
+        return point_diameter(points.astype(float), cloud.normals, noise, 1.0)
+
+    spacing = np.sqrt(4 * np.pi / 8000)  # side of the square that holds one point
+    assert np.pi / 4 * diameter(8000) ** 2 > 3 * spacing**2  # less than e^-3 stays uncovered
+    assert diameter(32_000) == pytest.approx(diameter(8000) / 2, rel=0.1)
+    assert spacing < diameter(8000, 0.1) < 0.9 * diameter(8000)
+    assert diameter(60) == diameter(1) == pytest.approx(0.1)  # of the radius of the whole
+
+
+def test_the_unit_of_the_points_does_not_matter() -> None:
+    cloud = ball("any", count=8000)
+    near, _ = pack_cloud(cloud, np.arange(8000))
+    far, _ = pack_cloud(replace(cloud, source="scan", points=40 * cloud.points), np.arange(8000))
+    assert far["diameter"] / 40 == pytest.approx(near["diameter"], rel=1e-4)
+
+
+def test_the_scale_of_scores_leaves_out_a_wild_one() -> None:
+    cloud = ball("wild", count=2000)
+    assert cloud.scores is not None
+    cloud.scores[0] = 1e6
+    entry, _ = pack_cloud(cloud, np.arange(2000))
+    assert entry["score_range"][1] < 10 < entry["score_low"] + 65535 * entry["score_step"]

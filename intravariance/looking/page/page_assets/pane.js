@@ -4,11 +4,7 @@
 const FIELD_OF_VIEW = 30; // degrees
 const FRONT = [0.75, -1.6, 0.9]; // three-quarter view from the front, as in the pictures
 const HIGHEST = 0.02; // share of the points of a cloud without labels that it is seen from
-const LINE_COLOUR = 0xd0303a;
-const SPREAD = 1.75; // diameter of a point as a multiple of the spacing of the cloud
-// Noise drives points apart in depth, which is no gap in the surface: the diameter in the display
-// frame is at most what covers the surfaces of our products, of N points, LARGEST / sqrt(N).
-const LARGEST = 7.5;
+const LEAST_PIXELS = 1.5; // diameter of a point: smaller ones vanish
 // Radius of the ball that a camera frames: noise and bulges leave the unit ball, and points are
 // drawn as discs around their places. A stray point may be cut off.
 const DISC = 0.06;
@@ -43,6 +39,7 @@ class Pane {
     this.stretch = null; // how much longer than the forces they are
     this.queue = Promise.resolve();
     this.painting = false; // whether a new colouring waits in the queue
+    this.followed = () => null; // called with the number of what is to be shown
     this.facing = 0;
     this.json = null;
     const content = document.getElementById("pane").content.cloneNode(true);
@@ -62,8 +59,14 @@ class Pane {
     this.part("face").addEventListener("click", () => this.face());
   }
 
+  // How it colours: as the page does, but by labels on the right where they stand beside.
+  look() {
+    const beside = this.place === 1 && this.view.beside;
+    return beside ? { ...this.view, colouring: "label", marking: false } : this.view;
+  }
+
   // The clouds of the chosen category as a Map from group to numbers, in the index's order.
-  setCategory(category, shown = undefined) {
+  setCategory(category) {
     this.groups = new Map();
     index.clouds.forEach((about, i) => {
       if (about.category !== category) return;
@@ -86,7 +89,10 @@ class Pane {
     });
     this.order = [...chooser.options].map((entry) => entry.value);
     this.part("group-field").hidden = index.panes === 1 && this.groups.size < 2;
-    return this.show(shown ?? this.groups.get(this.firstGroup())[0]);
+  }
+
+  first() {
+    return this.groups.get(this.firstGroup())[0];
   }
 
   // Left a defect of the file; right the first of another source, or else the next defect.
@@ -124,7 +130,8 @@ class Pane {
 
   show(next) {
     this.wanted = next;
-    return this.afterwards(async () => {
+    const followed = this.followed(next);
+    const shown = this.afterwards(async () => {
       if (next !== this.wanted) return;
       const cloud = await decodeCloud(next);
       if (this.json !== null) await this.k3d.removeObject(OBJECT);
@@ -141,18 +148,21 @@ class Pane {
       await this.k3d.load({ objects: [this.json] });
       await this.drawForces();
       this.fillChoosers(next);
-      markRow(next);
+      if (this.place === 0) markRow(next);
       this.describe();
     });
+    return Promise.all([shown, followed]);
   }
 
   colours() {
-    return { data: pointColours(this.cloud, this.view), shape: [this.cloud.labels.length] };
+    return { data: pointColours(this.cloud, this.look()), shape: [this.cloud.labels.length] };
   }
 
+  // In the frame of the display; the index says what the cloud's density and noise ask for.
   pointSize() {
-    const spacing = SPREAD * (this.about.spacing / this.about.radius);
-    return this.view.size * Math.min(spacing, LARGEST / Math.sqrt(this.about.shown));
+    const { width, height } = this.k3d.getWorld();
+    const pixel = (2 * FRAMED) / Math.max(Math.min(width, height), 1);
+    return this.view.size * Math.max(this.about.diameter / this.about.radius, LEAST_PIXELS * pixel);
   }
 
   // Closed surfaces never show their back: points that face away would shine through the gaps
@@ -200,7 +210,7 @@ class Pane {
     this.lines = 0;
     this.stretch = null;
     const { forces, forced, positions } = this.cloud;
-    if (this.view.colouring !== "force" || forces === null) return;
+    if (this.look().colouring !== "force" || forces === null) return;
     const total = forced.length;
     const chosen = [...forced.keys()].sort((a, b) => forced[b] - forced[a]).slice(0, MOST_LINES)
       .filter((i) => forced[i] > 0);
@@ -218,7 +228,7 @@ class Pane {
     });
     await this.k3d.load({ objects: [{
       type: "Lines", id: LINES, name: "forces", visible: true, shader: "simple", opacity: 1,
-      width: 0.01, color: LINE_COLOUR, colors: { data: new Uint32Array(0), shape: [0] },
+      width: 0.01, color: packed(PALETTE.force, 1), colors: { data: new Uint32Array(0), shape: [0] },
       color_map: null, color_range: [], attribute: null, indices_type: "segment",
       vertices: { data: vertices, shape: [2 * chosen.length, 3] },
       indices: { data: Uint32Array.from(Array(2 * chosen.length).keys()), shape: [chosen.length, 2] },
@@ -270,10 +280,11 @@ class Pane {
   }
 
   ratesText() {
-    if (!this.view.marking) return "";
-    const result = rates(this.about, this.cloud, this.view);
+    const look = this.look();
+    if (!look.marking) return "";
+    const result = rates(this.about, this.cloud, look);
     if (!this.about.labelled) return "Points not labelled: the darkest are above the threshold";
-    if (result === null) return `No ${this.view.colouring} known of this cloud`;
+    if (result === null) return `No ${look.colouring} known of this cloud`;
     const iou = result.iou === null ? "none" : result.iou.toFixed(3);
     return `True positives ${percent(result.tpr)}, false positives ${percent(result.fpr)}, IoU ${iou}`;
   }

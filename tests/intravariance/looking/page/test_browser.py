@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from intravariance.looking.cloud import LabelledCloud
-from intravariance.looking.colours import ANOMALY_COLOUR
+from intravariance.looking.colours import ANOMALY_COLOUR, scale_colours
 from intravariance.looking.page import Note, page
 from tests.browser import Visit, chromium
 from tests.page_clouds import CLOUDS, HOSTILE, ball, carried
@@ -53,6 +53,7 @@ def visit(opened: Visit) -> Visit:
         "1": "s.active !== 0",
         "d": "s.theme !== 'light'",
         "l": "!s.linked",
+        "b": "s.beside",
     }.items():
         if page.evaluate(f"(() => {{ const s = iv.state(); return {pressed}; }})()"):
             page.keyboard.press(key)
@@ -239,9 +240,39 @@ def test_rates_of_a_thinned_cloud_are_those_of_the_whole(visit: Visit) -> None:
     assert fpr == pytest.approx(rates[1], rel=0.2) and iou == pytest.approx(rates[2], rel=0.2)
 
 
+def test_labels_beside_show_one_cloud_twice(visit: Visit) -> None:
+    names = "iv.state().panes.map((pane) => pane.name).join()"
+    visit.page.select_option("#colouring", "score")
+    visit.page.keyboard.press("b")
+    visit.until(f"{names} === 'first,first'")
+    assert orange(picture(visit, 0)) == 0 and orange(picture(visit, 1)) > 0.01
+    entries = visit.page.locator("#legend li").all_inner_texts()
+    assert entries == ["normal", "labelled anomalous", "exposed by a cut"]
+    assert not visit.page.locator(".pane").nth(1).locator(".next").is_visible()
+    visit.page.locator(".next").first.click()
+    visit.until(f"{names} === 'second,second'")
+    visit.page.keyboard.press("2")
+    visit.page.keyboard.press("ArrowLeft")  # either pane leads
+    visit.until(f"{names} === 'first,first'")
+    visit.page.select_option("#category", "disc")
+    visit.until(f"{names} === 'other,other'")
+    visit.page.locator("#beside").uncheck()
+    visit.page.evaluate("iv.show(0, 0)")
+    assert visit.page.evaluate("iv.state().beside") is False
+    assert visit.errors == []
+
+
+def test_the_page_colours_values_as_pictures_do(visit: Visit) -> None:
+    shares = [-1.0, 0.0, 0.1, 0.5, 0.93, 1.0, 2.0]
+    found = visit.page.evaluate("(shares) => shares.map(scaleColour)", shares)
+    np.testing.assert_allclose(found, scale_colours(shares, 0.0, 1.0), atol=1e-4)
+
+
 def test_dark_and_narrow(browser: Any, folder: Path) -> None:
     visit = Visit(browser, folder / "balls.html", width=420, scheme="dark")
     visit.page.evaluate("iv.ready")
+    x, y = visit.page.evaluate("iv.state().panes[0].camera.slice(0, 2)")
+    assert y < -3 and abs(x) < 0.4, "it opens in front of the defect"
     assert visit.page.evaluate("iv.state().theme") == "dark"
     first, second = (visit.page.locator(".pane").nth(i).bounding_box() for i in (0, 1))
     assert second["y"] >= first["y"] + first["height"] and first["width"] > 350
