@@ -80,6 +80,15 @@ def conditions_of(dataset: Dataset, category: str) -> Conditions:
     )
 
 
+_WITHOUT_MESHES = (
+    "Products without a defect are simulated from meshes, so that this needs a run of `iv train "
+    "--track meshes` on a file whose templates have them: one of `iv build`, or of `iv import` "
+    "with a mesh as template beside the scans. Without any, take `iv predict` without "
+    "--false-alarms: its scores rank the scans, and scans of products that you know to be good "
+    "show which scores are normal."
+)
+
+
 def check_meshes(templates: Templates) -> None:
     """Raise InputError unless all templates have meshes to sample: their clouds are not enough.
 
@@ -89,13 +98,11 @@ def check_meshes(templates: Templates) -> None:
     if templates.track == "clouds":
         raise InputError(
             f"category {templates.category}: the run is of the track clouds, in which no mesh is "
-            "known, and products without a defect are simulated from meshes; calibrate a run of "
-            "`iv train --track meshes`, on a file with templates' meshes"
+            f"known. {_WITHOUT_MESHES}"
         )
     if bare := [template.id for template in templates.templates if template.mesh is None]:
         raise InputError(
-            f"category {templates.category}: template {bare[0]} has no mesh, and products without "
-            "a defect are simulated from meshes; calibrate on a file with templates' meshes"
+            f"category {templates.category}: template {bare[0]} has no mesh. {_WITHOUT_MESHES}"
         )
 
 

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intravariance.errors import BackendUnavailable, InputError
+from intravariance.extras import not_installed
 from intravariance.looking.cloud import LabelledCloud
 from intravariance.looking.colours import page_palette
 from intravariance.looking.page.assets import asset, fill, script, script_hash, style
@@ -146,10 +147,7 @@ def _library() -> tuple[str, str, str]:
     found = importlib.util.find_spec("k3d")
     bundle = Path(found.origin).parent / "static/standalone.js" if found and found.origin else None
     if bundle is None or not bundle.is_file():
-        raise BackendUnavailable(
-            "the viewer library K3D is missing; the extra inspect brings it. In the project's "
-            "folder: pip install '.[inspect]'"
-        )
+        raise BackendUnavailable(f"the viewer of pages: {not_installed(['k3d'])}")
     return _packed_library(bundle)
 
 

@@ -184,10 +184,14 @@ def test_ranks_and_differences_are_those_of_the_figures(board: Path) -> None:
 def test_what_is_finished_is_not_begun_again(board: Path, data: Path, copied: Path) -> None:
     planned = again(data, copied, "--dry-run")
     assert planned.exit_code == 0 and planned.stdout.count("2/2") == 10
+    jobs = json.loads(again(data, copied, "--dry-run", "--json").stdout)["jobs"]
+    assert len(jobs) == 10 and {job["evaluated"] for job in jobs} == {2}
     result = again(data, copied, "--json", "--jobs", "1")
     assert result.exit_code == 0, result.output
     assert "10 jobs, 0 of them to do" in result.stderr
     assert json.loads(result.stdout) == json.loads((board / "leaderboard.json").read_text())
+    printed = again(data, copied, "--markdown", "--quiet", "--jobs", "1").stdout
+    assert printed.encode() == (board / "leaderboard.md").read_bytes()
     for name in ("leaderboard.html", "leaderboard.csv", "leaderboard.md", "leaderboard.tex"):
         assert (copied / name).read_bytes() == (board / name).read_bytes()
 

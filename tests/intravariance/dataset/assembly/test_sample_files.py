@@ -12,7 +12,13 @@ import numpy as np
 import pytest
 
 from intravariance.building.plan import make_plan
-from intravariance.dataset.shards import Finished, assemble, finished, read_shard, write_shard
+from intravariance.dataset.assembly.sample_files import (
+    Finished,
+    assemble,
+    finished,
+    read_sample_file,
+    write_sample_file,
+)
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError, IntegrityError
 from tests.samples import assert_same, make_sample, metadata, small_specification
@@ -28,10 +34,10 @@ def test_what_there_is_to_know_of_a_finished_sample() -> None:
 
 
 @pytest.mark.parametrize("job", [JOBS[0], JOBS[3], JOBS[-1]], ids=lambda job: job.id)
-def test_a_shard_gives_back_what_was_written(job, tmp_path: Path) -> None:
+def test_a_sample_file_gives_back_what_was_written(job, tmp_path: Path) -> None:
     sample = make_sample(job)
-    write_shard(tmp_path / "a.h5", sample)
-    assert_same(read_shard(tmp_path / "a.h5"), sample)
+    write_sample_file(tmp_path / "a.h5", sample)
+    assert_same(read_sample_file(tmp_path / "a.h5"), sample)
     assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
 
 
@@ -70,52 +76,52 @@ def test_digest_depends_on_everything() -> None:
 )
 def test_what_cannot_be_stored_is_refused_and_leaves_nothing(wrong, tmp_path: Path) -> None:
     with pytest.raises(InputError):
-        write_shard(tmp_path / "a.h5", replace(make_sample(JOBS[0]), **wrong))
+        write_sample_file(tmp_path / "a.h5", replace(make_sample(JOBS[0]), **wrong))
     assert not list(tmp_path.iterdir())
 
 
-def test_a_damaged_or_foreign_shard_is_told(tmp_path: Path) -> None:
+def test_a_damaged_or_foreign_sample_file_is_told(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
-    write_shard(path, make_sample(JOBS[3]))
+    write_sample_file(path, make_sample(JOBS[3]))
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
     with pytest.raises(IntegrityError):
-        read_shard(path)
+        read_sample_file(path)
     with h5py.File(path, "w") as file:
         file["x"] = 1
-    with pytest.raises(InputError, match="not a shard"):
-        read_shard(path)
+    with pytest.raises(InputError, match="not a sample file"):
+        read_sample_file(path)
     path.write_bytes(whole)
     with h5py.File(path, "r+") as file:
         file[file.attrs["location"].decode()]["labels"][0] ^= 1
     with pytest.raises(IntegrityError, match="digest"):
-        read_shard(path)
+        read_sample_file(path)
     for name, value in (("location", b"a/b"), ("n_points", b"many"), ("n_points", 3)):
         path.write_bytes(whole)
         with h5py.File(path, "r+") as file:
             file.attrs[name] = np.array(value)
         with pytest.raises(IntegrityError):
-            read_shard(path)
+            read_sample_file(path)
 
 
 def test_the_file_is_the_same_bytes_again_and_keeps_the_order_given(tmp_path: Path) -> None:
-    shards = []
+    samples = []
     for job in JOBS[:8]:
-        shards.append(tmp_path / f"{job.id}.h5")
-        write_shard(shards[-1], make_sample(job))
+        samples.append(tmp_path / f"{job.id}.h5")
+        write_sample_file(samples[-1], make_sample(job))
     content = metadata(small_specification())
     files = [tmp_path / "1.h5", tmp_path / "2.h5", tmp_path / "3.h5"]
-    digests = [assemble(files[0], shards, content), assemble(files[1], shards, content)]
-    digests.append(assemble(files[2], shards[::-1], content))
+    digests = [assemble(files[0], samples, content), assemble(files[1], samples, content)]
+    digests.append(assemble(files[2], samples[::-1], content))
     assert len(set(digests)) == 1, "the content digest does not depend on the order"
     hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
     assert hashes[0] == hashes[1] != hashes[2]
     assert [r.id for r in open_dataset(files[2])] == [job.id for job in JOBS[7::-1]]
     other = metadata(small_specification(), seed=1)
-    assert assemble(tmp_path / "4.h5", shards, other) != digests[0]
+    assert assemble(tmp_path / "4.h5", samples, other) != digests[0]
     newer = content | {"software": {"iv": "9.9"}}
-    assert assemble(tmp_path / "5.h5", shards, newer) == digests[0]
+    assert assemble(tmp_path / "5.h5", samples, newer) == digests[0]
     with pytest.raises(InputError, match="second sample"):
-        assemble(tmp_path / "6.h5", [shards[0], shards[0]], content)
+        assemble(tmp_path / "6.h5", [samples[0], samples[0]], content)
     with pytest.raises(InputError, match="no samples"):
         assemble(tmp_path / "7.h5", [], content)

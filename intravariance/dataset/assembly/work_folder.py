@@ -19,13 +19,18 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from intravariance.dataset.shards import Finished, assemble, finished, read_shard
+from intravariance.dataset.assembly.sample_files import (
+    Finished,
+    assemble,
+    finished,
+    read_sample_file,
+)
 from intravariance.errors import InputError, IntegrityError
 from intravariance.files.atomic import check_target, move_into_place, real, write_whole
 from intravariance.progress import say
 
 _SAMPLES, _RECORD, _LOCK = "samples", "build.json", "lock"
-_SHARDS = ("*.h5", "*.h5.*.partial")
+_SAMPLE_FILES = ("*.h5", "*.h5.*.partial")
 # with what a killed process was writing, also one of an earlier version ("build.tmp")
 _OURS = (_RECORD, f"{_RECORD}.*.partial", "build.tmp", "assembled.h5*", _LOCK)
 
@@ -79,7 +84,7 @@ def kept(partial: Path) -> str:
 
 def clear_samples(partial: Path) -> None:
     """Remove the finished samples, which are of no use."""
-    for pattern in _SHARDS:
+    for pattern in _SAMPLE_FILES:
         for path in (partial / _SAMPLES).glob(pattern):
             path.unlink()
 
@@ -147,10 +152,10 @@ def _work(record: str) -> str:
         return "build"
 
 
-def found_finished(shard: Path, id: str) -> Finished | None:
-    """Read what there is to know of the sample `id` from its shard; None where it is not whole."""
+def found_finished(path: Path, id: str) -> Finished | None:
+    """Read what there is to know of the sample `id` from its file; None where it is not whole."""
     try:
-        sample = read_shard(shard)
+        sample = read_sample_file(path)
     except (InputError, IntegrityError):
         return None
     return finished(sample) if sample.id == id else None
@@ -158,7 +163,7 @@ def found_finished(shard: Path, id: str) -> Finished | None:
 
 def finish(
     partial: Path,
-    shards: Sequence[Path],
+    files: Sequence[Path],
     metadata: dict[str, Any],
     out: Path,
     check: Callable[[Path], list[str]],
@@ -166,7 +171,7 @@ def finish(
     quiet: bool,
     assembling: Callable[[Path, Sequence[Path], Mapping[str, Any]], str] = assemble,
 ) -> str:
-    """Assemble the shards, check the file, move it into place and remove the partial folder.
+    """Assemble the files, check the file, move it into place and remove the partial folder.
 
     check : says what is wrong with a dataset file, nothing where it is whole; see
     `verification.verify.failures`. Returns the content digest. Raises IntegrityError when the
@@ -182,7 +187,7 @@ def finish(
         check_target(out, force)  # again: it may have appeared meanwhile
 
     assembled = partial / "assembled.h5"
-    digest = assembling(assembled, shards, metadata)
+    digest = assembling(assembled, files, metadata)
     move_into_place(assembled, real(out), check_whole)
     discard(partial)
     return digest

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A sample as a small HDF5 file of its own, and dataset files assembled from these.
 
-A worker makes the bytes of a shard, and says what there is to know of the sample; only the process
-that started it writes files.
+A worker makes the bytes of such a file, and says what there is to know of the sample; only the
+process that started it writes files.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from intravariance.dataset.store import Dataset, Record
 from intravariance.errors import InputError, IntegrityError
 from intravariance.files.atomic import write_whole
 
-SHARD_FORMAT = "iv-shard"
+SAMPLE_FORMAT = "iv-sample"
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,12 @@ def finished(sample: Sample) -> Finished:
     return Finished(sample.id, sample.defect, len(sample.labels), rejections)
 
 
-def shard_bytes(sample: Sample) -> bytes:
-    """Return the content of a sample's shard. Raises InputError when it cannot be stored."""
+def sample_bytes(sample: Sample) -> bytes:
+    """Return the content of a sample's file. Raises InputError when it cannot be stored."""
     check_sample(sample)
     buffer = io.BytesIO()  # HDF5 itself may end the process when the disk is full
     with new_file(buffer) as file:
-        write_text(file, "format", SHARD_FORMAT)
+        write_text(file, "format", SAMPLE_FORMAT)
         file.attrs["format_version"] = np.int32(DATASET_VERSION)
         write_text(file, "location", location(sample))
         file.attrs["n_points"] = np.int32(len(sample.labels))
@@ -70,71 +71,92 @@ def shard_bytes(sample: Sample) -> bytes:
     return buffer.getvalue()
 
 
-def write_shard(path: Path, sample: Sample) -> None:
+def write_sample_file(path: Path, sample: Sample) -> None:
     """Write one sample to its own small file, which appears under `path` only when complete."""
-    write_whole(path, shard_bytes(sample))
+    write_whole(path, sample_bytes(sample))
 
 
-def read_shard(path: Path) -> Sample:
-    """Read the sample of a shard; IntegrityError when damaged or its digest differs."""
-    with open_file(path, SHARD_FORMAT) as file:
-        return _read_shard(file)
+def read_sample_file(path: Path) -> Sample:
+    """Read the sample of a sample file; IntegrityError when damaged or its digest differs."""
+    with open_file(path, SAMPLE_FORMAT) as file:
+        return _read_sample_file(file)
 
 
-def assemble(path: Path, shards: Sequence[Path], metadata: Mapping[str, Any]) -> str:
-    """Write the dataset file from shards, in their order; returns the content digest.
+def assemble(path: Path, files: Sequence[Path], metadata: Mapping[str, Any]) -> str:
+    """Write the dataset file from files, in their order; returns the content digest.
 
     metadata : JSON-able; "identity" is what determines the content (specification, source, seed,
-    noise_sigma, ...), "software" the versions that made it. Only one shard is in memory at a time.
+    noise_sigma, ...), "software" the versions that made it. Only one is in memory at a time.
     The file is written in place: the caller gives a temporary name and renames it.
     """
-    if not shards:
+    if not files:
         raise InputError(f"{path}: no samples to put into it")
-    digests: dict[str, str] = {}
-    rows = []
+    rows: dict[str, dict[str, Any]] = {}
     with new_file(path) as file:
-        for shard in shards:
-            with open_file(shard, SHARD_FORMAT) as source:
-                sample = _read_shard(source)
-                if sample.id in digests:
-                    raise InputError(f"{shard}: a second sample with the id {sample.id!r}")
+        for one in files:
+            with open_file(one, SAMPLE_FORMAT) as source:
+                sample = _read_sample_file(source)
+                if sample.id in rows:
+                    raise InputError(f"{one}: a second sample with the id {sample.id!r}")
                 source.copy(source[location(sample)], file, name=location(sample))
-            rows.append(table_row(sample))
-            digests[sample.id] = rows[-1]["digest"]
-        digest = content_digest(metadata["identity"], digests)
-        write_table(file, rows)
-        write_header(file, metadata, digest, version_of(rows))
-    return digest
+            rows[sample.id] = table_row(sample)
+        return _write_rest(file, list(rows.values()), metadata)
 
 
 def assemble_again(
-    path: Path, shards: Sequence[Path], metadata: Mapping[str, Any], dataset: Dataset
+    path: Path, files: Sequence[Path], metadata: Mapping[str, Any], dataset: Dataset
 ) -> str:
     """Write a dataset file like another one, with some samples replaced; return its content digest.
 
-    shards : of the samples that are replaced, `<id>.h5`; all others are copied, not read.
+    files : of the samples that are replaced, `<id>.h5`; all others are copied, not read.
     metadata : as of `assemble`. The file is written in place.
     """
-    of_table = [field.name for field in fields(Record) if field.name != "_handle"]
-    replaced = {shard.stem: shard for shard in shards}
+    replaced = {one.stem: one for one in files}
     rows = []
     with new_file(path) as file:
         for record in dataset:
             if record.id not in replaced:
-                record.copy_into(file)
-                rows.append({name: getattr(record, name) for name in of_table})
+                rows.append(_copied(record, file))
                 continue
-            with open_file(replaced[record.id], SHARD_FORMAT) as source:
-                sample = _read_shard(source)
+            with open_file(replaced[record.id], SAMPLE_FORMAT) as source:
+                sample = _read_sample_file(source)
                 source.copy(source[location(sample)], file, name=location(sample))
             rows.append(table_row(sample))
-        digest = content_digest(metadata["identity"], {row["id"]: row["digest"] for row in rows})
-        write_table(file, rows)
-        write_header(file, metadata, digest, version_of(rows))
+        return _write_rest(file, rows, metadata)
+
+
+def assemble_shards(path: Path, shards: Sequence[Dataset], metadata: Mapping[str, Any]) -> str:
+    """Write the dataset file of all shards of a build, in the build's order; return its digest.
+
+    shards : in their order; one of them is open at a time. metadata : as of `assemble`. Samples are
+    copied, not read.
+    """
+    parts = []
+    with new_file(path) as file:
+        for shard in shards:
+            with shard:
+                parts.append([_copied(record, file) for record in shard])
+        # each N-th sample of the plan is a shard's
+        rows = [row for turn in zip_longest(*parts) for row in turn if row is not None]
+        return _write_rest(file, rows, metadata)
+
+
+def _copied(record: Record, file: File) -> dict[str, Any]:
+    """Copy a sample of a dataset file into another one; return its row of the table."""
+    record.copy_into(file)
+    names = [field.name for field in fields(Record) if field.name != "_handle"]
+    return {name: getattr(record, name) for name in names}
+
+
+def _write_rest(file: File, rows: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any]) -> str:
+    """Write what is not in samples; return the content digest."""
+    digest = content_digest(metadata["identity"], {row["id"]: row["digest"] for row in rows})
+    write_table(file, rows)
+    write_header(file, metadata, digest, version_of(rows))
     return digest
 
 
-def _read_shard(file: File) -> Sample:
+def _read_sample_file(file: File) -> Sample:
     with reading(file.filename):
         category, split, id = str(attribute(file, "location")).split("/")
         n_points = int(attribute(file, "n_points"))

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from intravariance.dataset.work_folder import claim, clear_samples, discard, kept, locked_folder
+from intravariance.dataset.assembly.work_folder import (
+    claim,
+    clear_samples,
+    discard,
+    kept,
+    locked_folder,
+)
 from intravariance.errors import InputError
 
 
