@@ -20,7 +20,13 @@ from intravariance.building.sample import SampleSettings
 from intravariance.commands.import_ import print_result
 from intravariance.commands.mesh_check import as_json as checks_json
 from intravariance.commands.mesh_check import table, unusable
-from intravariance.commands.options import categories_option, jobs_option, json_option, quiet_option
+from intravariance.commands.options import (
+    NumberRange,
+    categories_option,
+    jobs_option,
+    json_option,
+    quiet_option,
+)
 from intravariance.dataset.specification import GROUPS, Specification
 from intravariance.dataset.specification_reader import (
     load_collation,
@@ -78,7 +84,7 @@ _COLLATION = "anomaly_shapenet:"
 )
 @click.option(
     "--noise-variance",
-    type=click.FloatRange(min=0),
+    type=NumberRange(min=0),
     help="Variance of the Gaussian noise on each coordinate.  [default: 0.002]",
 )
 @click.option(

@@ -26,6 +26,12 @@ from intravariance.geometry.sampling import POSES, PoseKind
 from intravariance.seeds import generator
 from mc4ad_model.methods.templates import Templates, scan_noise
 
+MESHES_NEEDED = (
+    "products without a defect are simulated from meshes. That takes a run of `iv train --track "
+    "meshes` on a file whose templates are meshes; of scans, one imported with a mesh of the "
+    "product in train/ and with --scan-noise"
+)
+
 
 @dataclass(frozen=True)
 class Conditions:
@@ -68,8 +74,8 @@ def conditions_of(dataset: Dataset, category: str) -> Conditions:
     if pose not in POSES:
         raise InputError(
             f"{dataset.path}: its clouds were imported ({pose}), so that nothing says what noise "
-            "and poses normal ones have, and none can be simulated. Files that `iv build` made say "
-            "it, and so does `iv import --scan-noise`."
+            "and poses normal ones have, and none can be simulated. That takes a file that `iv "
+            "build` made, or one imported with meshes as templates and `--scan-noise`."
         )
     return Conditions(
         points=specification.points,
@@ -88,14 +94,11 @@ def check_meshes(templates: Templates) -> None:
     """
     if templates.track == "clouds":
         raise InputError(
-            f"category {templates.category}: the run is of the track clouds, in which no mesh is "
-            "known, and products without a defect are simulated from meshes; calibrate a run of "
-            "`iv train --track meshes`, on a file with templates' meshes"
+            f"category {templates.category}: the run is of the track clouds; {MESHES_NEEDED}"
         )
     if bare := [template.id for template in templates.templates if template.mesh is None]:
         raise InputError(
-            f"category {templates.category}: template {bare[0]} has no mesh, and products without "
-            "a defect are simulated from meshes; calibrate on a file with templates' meshes"
+            f"category {templates.category}: template {bare[0]} has no mesh; {MESHES_NEEDED}"
         )
 
 

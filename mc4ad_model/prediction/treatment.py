@@ -63,7 +63,7 @@ def kept_scan_points(points: Points, thinning: Thinning) -> NDArray[np.intp]:
     if not thinning:
         return np.arange(len(points))
     whole = np.ascontiguousarray(points, dtype=np.float64)
-    keep = kept_points(whole, thinning, hashlib.sha256(whole).hexdigest())
+    keep = kept_points(whole, thinning, hashlib.sha256(whole.data).hexdigest())
     if len(keep) < FEWEST_POINTS:
         raise InputError(
             f"thinned as the training clouds were (iv import {thinning}), it keeps {len(keep)} of "

@@ -34,6 +34,7 @@ from tests.predictions import run_iv, small_data, small_runs
 from tests.samples import make_dataset
 
 RATE = ("--false-alarms", 0.025)
+NEEDED = ("track clouds", "--track meshes", "a mesh of the product in train/", "--scan-noise")
 
 
 @pytest.fixture(scope="module")
@@ -248,6 +249,12 @@ def test_what_cannot_be_meant_is_an_error_before_anything_is_scored(
     mistake(given(f"{data}:ball_test_000", *brick), "category ball", "brick")
     mistake(given(f"{data}:brick_test_99", *brick), "did you mean")
     mistake(given(data, "--fail-on-anomaly", *brick), "--false-alarms")
+    for number in ("nan", "inf"):
+        mistake(given(data, *brick, "--length", number), "--length", "not a finite number")
+    mistake(given(data, *brick, "--false-alarms", "nan"), "--false-alarms", "finite number")
+    if Path("/proc/self").exists():
+        result = run_iv("predict", "--run", runs, data, *brick, "--out", "/proc/x")
+        mistake(result, "nothing can be written")
     mistake(given(data, *RATE, "--category", "ball"), "no calibration", "iv calibrate --run")
     mistake(given(data, *brick, "--false-alarms", 0.01), "at least 99", "--clouds 99")
     (tmp_path / "empty").mkdir()
@@ -263,6 +270,7 @@ def test_without_a_calibration_there_are_scores_alone(
 ) -> None:
     result = run_iv(*words(runs, data, category="ball"), "--out", tmp_path / "out")
     assert result.exit_code == 0 and "No p-values" in result.stdout
+    assert "`iv calibrate`" in result.stdout
     for scan in json.loads((tmp_path / "out" / "predictions.json").read_text())["scans"]:
         assert scan["p_value"] is None and scan["anomalous"] is None
         assert np.isfinite(scan["object_score"])
@@ -351,6 +359,11 @@ def test_scans_are_treated_as_the_import_treated_the_training_clouds(tmp_path: P
     assert kept.object_score != scan.object_score
     assert "float32" in next(predict(run, [file], length=1e-300)).error
     assert not scan.notes
+    # clouds as templates never have a calibration: that is said, and how one is come by
+    mistake(run_iv(*words(run, file, category="duck"), *RATE, "--out", tmp_path / "x"), *NEEDED)
+    said = run_iv(*words(run, file, category="duck"), "--out", tmp_path / "x").stdout
+    assert all(word in said for word in NEEDED) and "iv calibrate" not in said
+    mistake(run_iv("calibrate", "--data", data, "--run", run), *NEEDED)
     with changed(run / "duck" / "run.json") as content:
         content["identity"]["imported"]["thinning"] = {"max_points": len(scan.points)}
     assert next(predict(run, [file])).notes == ()
