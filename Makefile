@@ -60,13 +60,14 @@ $(VENV)/build.installed: pyproject.toml | $(BIN)/python
 $(VENV)/dev.installed: pyproject.toml tools/system_libraries.sh | $(BIN)/python
 	PYTHON=$(PYTHON) tools/system_libraries.sh test
 	@echo "installing into $(VENV): one to six minutes, silent unless something fails"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[blender,model,inspect,serve,layouts,scans,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[blender,model,inspect,serve,layouts,hub,logging,scans,dev]"
 	@touch $@
 
 # Laid out as in the repository, so that links are the same in both. A warning is an error.
 PAGES = README.md CONTRIBUTING.md SECURITY.md CHANGELOG.md CITATION.cff DATASET_CARD.md annotations/README.md $(wildcard docs/*)
 docs: $(VENV)/docs.installed
 	rm -rf site && mkdir -p site/pages && cp --parents $(PAGES) site/pages
+	$(BIN)/python -m tools.command_reference >>site/pages/docs/commands.md
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@# nothing that a page would load from elsewhere
 	@! grep -rlE '<(script|link|img|iframe)[^>]*(src|href)="?(https?:)?//' --include='*.html' site/html

@@ -8,52 +8,58 @@ and a broken or missing extra breaks its own command only.
 from __future__ import annotations
 
 import errno
+import re
 import signal
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import EntryPoint, version
 from types import FrameType
 
 import click
+from click.shell_completion import CompletionItem
 
-from intravariance.errors import BackendUnavailable, InputError, IVError, printable
+from intravariance.errors import BackendUnavailable, InputError, IVError, did_you_mean, printable
 from intravariance.extensions import blamed, entries
+from intravariance.extras import missing_package
 
-# One line each, so that `iv --help` need not import the commands; others show without a line.
-SUMMARIES = {
-    "ablate": "Train and evaluate the variants of one of the paper's ablations.",
-    "build": "Build a dataset: base meshes, Blender defects, labelled point clouds, one HDF5 file.",
-    "calibrate": "Score simulated normal products, so that alarms are false at a rate you choose.",
-    "card": "Write the dataset card (Markdown) of a dataset file.",
-    "compare": "Show what an evaluation got right and wrong: rankings, heat maps, a page.",
-    "evaluate": "Evaluate one or several methods on a dataset's test samples, in one table.",
-    "export": "Write a dataset file as folders of the community's layouts, or as Parquet.",
-    "import": "Read a folder in one of the community's layouts, or your own, into a dataset file.",
-    "info": "Show what a dataset file holds: counts, noise, source, digest.",
-    "inspect": "Show pseudo-anomalies beside real defects: figures, pictures, a page.",
-    "labels": "Give clouds to CloudCompare, take hand labels back, measure their agreement.",
-    "leaderboard": "Compare methods with several seeds on a file: tables, significance, a page.",
-    "predict": "Score new scans with a trained run: scores, decisions, pictures of the worst.",
-    "pretrain": "Make a Point-MAE encoder: trained on a file's templates, or from a checkpoint.",
-    "preview": "Draw a contact sheet of a dataset file: templates and defects, labels in colour.",
-    "quality-control": "Run a fast and an accurate method in two stages (HQC): cost and gain.",
-    "reproduce": "Train and evaluate a table of the paper, and print it beside the published one.",
-    "serve": "Score clouds that are sent over HTTP, with a trained run: JSON, PLY, a page.",
-    "train": "Train MC4AD or another method on a dataset's templates, category by category.",
-    "verify": "Check a dataset file: whole, to specification, free of shortcuts.",
-    "view": "Look at one point cloud, of a dataset file or your own: a picture or a page.",
+# What commands are for, and one line each, so that `iv --help` need not import them; those that
+# other packages add come last, without a line.
+GROUPS = {
+    "Datasets": {
+        "build": "Build a dataset: base meshes, Blender defects, labelled clouds, one HDF5 file.",
+        "merge": "Join the shards of `iv build --shard I/N` into one file.",
+        "import": "Read a folder in one of the community's layouts, or your own, into a file.",
+        "export": "Write a dataset file as folders of the community's layouts, or as Parquet.",
+        "verify": "Check a dataset file: whole, to specification, free of shortcuts.",
+        "info": "Show what a dataset file holds: counts, noise, source, digest.",
+        "card": "Write the dataset card (Markdown) of a dataset file.",
+        "labels": "Give clouds to CloudCompare, take hand labels back, measure their agreement.",
+    },
+    "Looking": {
+        "preview": "Draw a contact sheet of a dataset file: templates, and defects in colour.",
+        "view": "Look at one point cloud, of a dataset file or your own: a picture or a page.",
+        "inspect": "Show pseudo-anomalies beside real defects: figures, pictures, a page.",
+        "compare": "Show what an evaluation got right and wrong: rankings, heat maps, a page.",
+    },
+    "Methods": {
+        "train": "Train MC4AD or another method on a dataset's templates, category by category.",
+        "evaluate": "Evaluate one or several methods on a dataset's test samples, in one table.",
+        "leaderboard": "Compare methods with several seeds: tables, significance, a page.",
+        "calibrate": "Score simulated normal products, so that alarms are false at a chosen rate.",
+        "pretrain": "Make a Point-MAE encoder: trained on templates, or from a checkpoint.",
+        "quality-control": "Run a fast and an accurate method in two stages (HQC): cost and gain.",
+        "ablate": "Train and evaluate the variants of one of the paper's ablations.",
+        "reproduce": "Train and evaluate a table of the paper, beside the published one.",
+    },
+    "New scans": {
+        "predict": "Score new scans with a trained run: scores, decisions, pictures of the worst.",
+        "export-detector": "Write a trained run as a folder that predict and serve take anywhere.",
+        "serve": "Score clouds that are sent over HTTP, with a trained run: JSON, PLY, a page.",
+    },
 }
-
-
-# Packages of the extras, which a command may find missing.
-EXTRAS = {
-    **dict.fromkeys(("torch", "safetensors", "sklearn"), "model"),
-    "pyarrow": "layouts",
-    **dict.fromkeys(("open3d", "matplotlib", "k3d"), "inspect"),
-    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "python_multipart"), "serve"),
-}
+SUMMARIES = {name: line for lines in GROUPS.values() for name, line in lines.items()}
 
 
 class LazyGroup(click.Group):
@@ -72,8 +78,18 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, SUMMARIES.get(name, "")) for name in sorted(_commands())])
+        names = self.list_commands(ctx)
+        others = {name: "" for name in names if name not in SUMMARIES}
+        for title, lines in {**GROUPS, "Of other packages": others}.items():
+            if rows := [(name, line) for name, line in lines.items() if name in names]:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a command without importing any, and options as click does."""
+        found = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        own = click.Command.shell_complete(self, ctx, incomplete)
+        return [*(CompletionItem(name, help=SUMMARIES.get(name)) for name in found), *own]
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -87,17 +103,20 @@ class LazyGroup(click.Group):
                 raise
             click.echo(f"iv: error: {error.filename}: the name is too long", err=True)
             ctx.exit(InputError.exit_code)
+        except click.UsageError as error:
+            error.message += _suggestion(error)  # type: ignore[misc]  # final since click 8.5
+            raise
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise  # how a command ends
         except Exception as error:
-            extra = _missing_extra(error)
+            missing = missing_package(error)
             if explained := blamed(error):
                 traceback.print_exception(error)
                 click.echo(f"iv: error: {printable(str(explained))}", err=True)
                 ctx.exit(IVError.exit_code)
-            if not extra:
+            if not missing:
                 raise
-            click.echo(f"iv: error: {extra}", err=True)
+            click.echo(f"iv: error: {missing}", err=True)
             ctx.exit(BackendUnavailable.exit_code)
 
 
@@ -122,17 +141,17 @@ def _sigterm_unwinds() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _missing_extra(error: Exception) -> str:
-    """Say which extra brings the package that is missing; "" for another error."""
-    if not isinstance(error, ModuleNotFoundError):
-        return ""
-    extra = EXTRAS.get((error.name or "").partition(".")[0])
-    if extra is None:
-        return ""
-    return (
-        f"{error.name} is not installed; the extra {extra} brings it. In the project's folder: pip "
-        f"install '.[{extra}]'"
-    )
+def _suggestion(error: click.UsageError) -> str:
+    """Say which command or choice was perhaps meant; click does it for options itself."""
+    given = re.search(r"'(.*?)'", error.message)
+    words: Iterable[str] = ()
+    if isinstance(error, click.BadParameter) and error.param is not None:
+        words = map(str, getattr(error.param.type, "choices", ()))
+    elif error.message.startswith("No such command") and error.ctx is not None:
+        known = getattr(error, "possibilities", None)  # since click 8.4, but of groups not lazy
+        if isinstance(error.ctx.command, click.Group) and not known:
+            words = error.ctx.command.list_commands(error.ctx)
+    return did_you_mean(given[1], words) if given else ""
 
 
 def _commands() -> dict[str, EntryPoint]:

@@ -3,6 +3,7 @@
 
 import unicodedata
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class IVError(Exception):
@@ -52,3 +53,14 @@ def first_of(items: Iterable[str], most: int, separator: str = ", ") -> str:
     every = list(items)
     rest = [f"and {len(every) - most} more"] if len(every) > most else []
     return separator.join([*every[:most], *rest])
+
+
+def did_you_mean(given: str, words: Iterable[str]) -> str:
+    """Return " Did you mean ...?" with the words that resemble what was given; "" where none does.
+
+    Case does not matter, and a word resembles its beginning.
+    """
+    small = {word.lower(): word for word in words}
+    begun = [word for word in small if given and word.startswith(given.lower())]
+    near = get_close_matches(given.lower(), small, n=3) or begun[:3]
+    return f" Did you mean {' or '.join(repr(small[word]) for word in near)}?" if near else ""

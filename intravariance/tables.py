@@ -6,9 +6,10 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 Cell = str | int | float | None
+TableForm = Callable[[Sequence[str], Sequence[Sequence[Cell]]], str]
 
 _NUMBER = re.compile(r"(\*\*)?[-+]?[\d.,]+(%| ±[\d.]+)?(\*\*)?$|-$")
 
@@ -34,6 +35,14 @@ def markdown_table(heading: Sequence[str], rows: Iterable[Sequence[Cell]]) -> st
     table = [list(heading), rules or ["---"] * len(heading), *lines]
     escaped = ([cell.replace("|", r"\|") for cell in row] for row in table)
     return "\n".join(f"| {' | '.join(row)} |" for row in escaped)
+
+
+def table_in(markdown: bool) -> TableForm:
+    """Return `text_table`; or `markdown_table`, with the empty lines around it that Markdown wants
+    between a table and sentences."""
+    if not markdown:
+        return text_table
+    return lambda heading, rows: f"\n{markdown_table(heading, rows)}\n"
 
 
 def csv_table(heading: Sequence[str], rows: Iterable[Iterable[object]]) -> str:

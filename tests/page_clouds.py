@@ -64,8 +64,10 @@ def unpack(entry: dict[str, Any], data: bytes) -> dict[str, np.ndarray]:
     count, stream = entry["shown"], io.BytesIO(data)
 
     def take(dtype: str, rows: int = 1) -> np.ndarray:
-        size = rows * count * np.dtype(dtype).itemsize
-        return np.frombuffer(stream.read(size), dtype).reshape(rows, count).astype(float)
+        size = np.dtype(dtype).itemsize  # lower bytes of all numbers come first
+        planes = np.frombuffer(stream.read(rows * count * size), np.uint8).reshape(size, -1)
+        words = np.ascontiguousarray(planes.T).view(dtype)
+        return words.reshape(rows, count).astype(float)
 
     found = {"points": np.array(entry["origin"]) + np.array(entry["step"]) * take("<u2", 3).T}
     if entry["displacement_step"] is not None:

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from annotations.vocabulary import DISPLACEMENT_THRESHOLD, NORMAL
 from intravariance.building.plan import SampleJob, make_plan
+from intravariance.dataset.assembly.sample_files import assemble, write_sample_file
 from intravariance.dataset.difficulty import difficulty_of, signal_to_noise
 from intravariance.dataset.schema import ARRAYS
-from intravariance.dataset.shards import assemble, write_shard
 from intravariance.dataset.specification import Category, Specification
 from intravariance.dataset.store import Sample
 from intravariance.geometry.mesh import Mesh, mesh_from_arrays, to_unit_sphere
@@ -165,16 +165,16 @@ def make_dataset(
     ones as well as normal). order : key by which the samples are sorted in the file instead of the
     plan's order."""
     specification = specification or small_specification()
-    folder = path.with_suffix(".shards")
+    folder = path.with_suffix(".files")
     folder.mkdir()
-    shards = []
+    files = []
     samples = (make_sample(job, seed, sigma, source) for job in make_plan(specification, seed))
     for sample in samples if order is None else sorted(samples, key=order):
         if change is not None:
             sample = change(sample, generator(seed, sample.id, "change"))
-        shards.append(folder / f"{sample.id}.h5")
-        write_shard(shards[-1], sample)
-    assemble(path, shards, metadata(specification, seed, sigma, source))
+        files.append(folder / f"{sample.id}.h5")
+        write_sample_file(files[-1], sample)
+    assemble(path, files, metadata(specification, seed, sigma, source))
     return path
 
 

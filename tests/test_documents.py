@@ -43,7 +43,10 @@ QUICKER = {
     "import": ("--jobs", "1"),
     "export": ("--jobs", "1"),
 }
-EXTRAS = ("torch", "sklearn", "pydantic", "matplotlib", "open3d", "k3d", "pyarrow", "fastapi")
+EXTRAS = (
+    "torch", "sklearn", "pydantic", "matplotlib", "open3d", "k3d", "pyarrow", "fastapi",
+    "tensorboard",
+)  # fmt: skip
 pytestmark = pytest.mark.skipif(
     not all(map(find_spec, EXTRAS)), reason="documents speak of all extras; one is not installed"
 )

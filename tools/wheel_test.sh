@@ -75,7 +75,7 @@ quietly "$plain/iv" card cone.h5 --out card.md
 quietly "$plain/iv" preview cone.h5 --out sheet.png --quiet
 status=0
 "$plain/iv" train --data cone.h5 --out run 2>"$work/train.txt" || status=$?
-if [ $status -ne 2 ] || ! grep -qF "pip install '.[model]'" "$work/train.txt"; then
+if [ $status -ne 2 ] || ! grep -qF "pip install 'intravariance[model]'" "$work/train.txt"; then
     echo "iv train without torch: expected status 2 and the extra's name; status $status and" >&2
     cat "$work/train.txt" >&2
     exit 1

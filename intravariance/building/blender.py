@@ -31,6 +31,7 @@ from intravariance.dataset.added_defects import AddedDefect, find_defect, load_d
 from intravariance.errors import BackendUnavailable, IVError
 from intravariance.executors.processes import LOOK_AFTER, is_stopped
 from intravariance.extensions import ExtensionError
+from intravariance.extras import not_installed
 from intravariance.geometry.mesh import Mesh, mesh_from_arrays
 
 SYSTEM_LIBRARIES = "libxrender1 libxfixes3 libxi6 libxkbcommon0 libsm6 libgl1"
@@ -307,8 +308,8 @@ def blender_worker(executable: Path | None) -> BlenderWorker:
 def _why_not_started(output: str) -> str:
     if "No module named 'bpy'" in output:
         return (
-            "Blender is not installed for this Python. Install it with pip install 'bpy==4.5.*' "
-            "(Python 3.11 only), or name a Blender program with --blender PATH."
+            f"Blender: {not_installed(['bpy'])} (for Python 3.11 alone). Or name a Blender program "
+            "with --blender PATH."
         )
     if "cannot open shared object file" in output:
         return (

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The build: plan -> base meshes -> samples -> one HDF5 file.
 
-While it runs, everything lies in a folder beside the target; see `dataset.work_folder`.
+While it runs, everything lies in a folder beside the target; see `dataset.assembly.work_folder`.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ from intravariance.building.blender import blender_worker
 from intravariance.building.plan import SampleJob, make_plan
 from intravariance.building.sample import Donors, SampleSettings, make_sample
 from intravariance.dataset.added_defects import find_defect, load_defect, recorded
-from intravariance.dataset.provenance import code_digest, software
-from intravariance.dataset.shards import Finished, finished, shard_bytes
-from intravariance.dataset.specification import LARGEST_TOLERANCE, Specification
-from intravariance.dataset.work_folder import (
+from intravariance.dataset.assembly.sample_files import Finished, finished, sample_bytes
+from intravariance.dataset.assembly.shards import Shard
+from intravariance.dataset.assembly.work_folder import (
     claim,
     finish,
     found_finished,
     locked_folder,
     plain_disk_errors,
 )
+from intravariance.dataset.provenance import code_digest, software
+from intravariance.dataset.specification import LARGEST_TOLERANCE, Specification
 from intravariance.errors import InputError, IVError
 from intravariance.executors import Executor
 from intravariance.files.atomic import check_target, write_whole
@@ -67,7 +68,7 @@ class BuildSettings:
     fill : take embedded designs where the source has too few meshes. skip_bad : leave out base
     meshes that cannot be used. blender : a Blender program, None for the bpy wheel.
     cache : folder for prepared base meshes. noise : in a unit of measure; `samples` has the number
-    of radii where it is None.
+    of radii where it is None. shard : the part of the dataset that is built; None for all of it.
     """
 
     specification: Specification
@@ -81,6 +82,7 @@ class BuildSettings:
     blender: Path | None = None
     quiet: bool = False
     noise: Length | None = None
+    shard: Shard | None = None
 
     def identity(
         self, source_label: str, products: Mapping[tuple[str, str], SampleSettings]
@@ -205,19 +207,18 @@ def build(
             "identity": settings.identity(source.label, products) | extensions(source),
             "software": software(*_PACKAGES) | {"blender": blender},
         }
-        claim(
-            partial,
-            metadata | {"base_meshes": _describe(bases), "code": _code(settings.specification)},
-            out,
-            force,
-        )
+        made_with = {"base_meshes": _describe(bases), "code": _code(settings.specification)}
         jobs = make_plan(settings.specification, settings.samples.seed)
-        shards = {job.id: partial / "samples" / f"{job.id}.h5" for job in jobs}
-        made = _make_samples(jobs, bases, products, shards, settings, executor, partial)
+        if settings.shard is not None:
+            jobs = settings.shard.part(jobs)
+            metadata = settings.shard.mark(metadata, made_with)
+        claim(partial, metadata | made_with, out, force)
+        files = {job.id: partial / "samples" / f"{job.id}.h5" for job in jobs}
+        made = _make_samples(jobs, bases, products, files, settings, executor, partial)
         digest = finish(
-            partial, list(shards.values()), metadata, out, failures, force, settings.quiet
+            partial, list(files.values()), metadata, out, failures, force, settings.quiet
         )
-    return BuildResult(out, digest, len(shards), _rejections(made))
+    return BuildResult(out, digest, len(files), _rejections(made))
 
 
 def extensions(source: Source) -> dict[str, Any]:
@@ -295,13 +296,13 @@ def _make_samples(
     jobs: list[SampleJob],
     bases: dict[tuple[str, str], BaseMesh],
     products: dict[tuple[str, str], SampleSettings],
-    shards: dict[str, Path],
+    files: dict[str, Path],
     settings: BuildSettings,
     executor: Executor,
     partial: Path,
 ) -> list[Finished]:
     """Make the samples that are not there yet; return what there is to know of all."""
-    found = {job.id: found_finished(shards[job.id], job.id) for job in jobs}
+    found = {job.id: found_finished(files[job.id], job.id) for job in jobs}
     made = [item for item in found.values() if item is not None]
     if made:
         say(f"carrying on: {len(made)} of {len(jobs)} samples exist", settings.quiet)
@@ -319,7 +320,7 @@ def _make_samples(
             failed.append(f"{job.id} ({job.subcategory}, {job.defect}): {result}")
             continue
         content, known = result
-        write_whole(shards[job.id], content)
+        write_whole(files[job.id], content)
         made.append(known)
     if failed:
         shown = "\n".join(f"  {failure}" for failure in failed[:20])
@@ -367,7 +368,7 @@ def _prepare_mesh(task: _MeshTask) -> tuple[BaseMesh, list[str], str]:
 
 
 def _make_sample(task: _SampleTask) -> tuple[bytes, Finished]:
-    """Make a sample; return the content of its shard, and what there is to know of it."""
+    """Make a sample; return the content of its file, and what there is to know of it."""
     origin = f"{task.base.origin} sha256:{task.base.sha256}"
     mesh, blender = _base_mesh(task.base.path), blender_worker(task.blender)
     radius = task.base.unit_radius or math.nan
@@ -376,4 +377,4 @@ def _make_sample(task: _SampleTask) -> tuple[bytes, Finished]:
     if task.base.repair != KEPT:
         repair = {"repair": task.base.repair, "surface_error": task.base.surface_error}
         sample = replace(sample, parameters=sample.parameters | repair)
-    return shard_bytes(sample), finished(sample)
+    return sample_bytes(sample), finished(sample)

@@ -90,6 +90,13 @@ def rebuild_command(
     return shlex.join(words)
 
 
+def build_command(dataset: Dataset) -> str:
+    """Return the `iv build` command that makes a built dataset again; see `rebuild_command`."""
+    embedded = [origin.startswith(_EMBEDDED) for origin in _origins(dataset).values()]
+    filled = any(embedded) and not all(embedded)
+    return rebuild_command(dataset.metadata["identity"], dataset.specification, filled)
+
+
 def size_category(count: int) -> str:
     """Return the Hub's name for a number of samples, e.g. "n<1K" or "1K<n<10K"."""
     bounds = ["1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T"]
@@ -274,11 +281,11 @@ def _sizes_text(dataset: Dataset) -> str:
 
 
 def _command_text(dataset: Dataset) -> str:
-    identity, specification = dataset.metadata["identity"], dataset.specification
-    embedded = [origin.startswith(_EMBEDDED) for origin in _origins(dataset).values()]
-    command = rebuild_command(identity, specification, any(embedded) and not all(embedded))
-    if _paper_group(specification) is None:
-        command += f"   # {specification.name}.toml: the specification, which the file records"
+    command = build_command(dataset)
+    if _paper_group(dataset.specification) is None:
+        command += (
+            f"   # {dataset.specification.name}.toml: the specification, which the file records"
+        )
     return command
 
 

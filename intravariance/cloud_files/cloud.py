@@ -165,8 +165,8 @@ def _check_finite(points: Floats, names: list[str], where: Callable[[int], str])
     raise InputError(
         f"{where(int(rows[0]))}: {names[axis]} is {points[rows[0], axis]:g}; {len(rows):,} of "
         f"{len(points):,} points are no finite numbers of at most "
-        f"{LARGEST_COORDINATE:g}. Remove them from the file; `iv import` leaves out such points "
-        f"with {DROP_NO_RETURN}."
+        f"{LARGEST_COORDINATE:g}. Remove them from the file; `iv import` and `iv predict` leave "
+        f"out such points with {DROP_NO_RETURN}."
     )
 
 

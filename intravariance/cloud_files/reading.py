@@ -36,13 +36,14 @@ _PARSERS: dict[str, Callable[[bytes, ReadingChoices], PointCloud]] = {
 SUFFIXES = tuple(_PARSERS)
 
 
-def read_cloud(path: Path) -> PointCloud:
+def read_cloud(path: Path, choices: ReadingChoices = AS_WRITTEN) -> PointCloud:
     """Read the cloud in a file of one of SUFFIXES; of .obj its vertices.
 
-    Raises InputError naming the file and the place: missing, damaged, cut off, without points,
-    with coordinates that are not finite or labels other than 0 and 1.
+    choices : which of its rows are points, and what labels mean. Raises InputError naming the file
+    and the place: missing, damaged, cut off, without points, with coordinates that are not finite
+    or labels other than 0 and 1.
     """
-    return parse_cloud(read_bytes(path), str(path))
+    return parse_cloud(read_bytes(path), str(path), choices)
 
 
 def parse_cloud(data: bytes, name: str, choices: ReadingChoices = AS_WRITTEN) -> PointCloud:

@@ -31,6 +31,7 @@ from intravariance.cloud_files.cloud import (
 from intravariance.cloud_files.lzf import LARGEST_CONTENT
 from intravariance.errors import InputError
 from intravariance.executors.limited import run_limited
+from intravariance.extras import not_installed
 
 _CHILD = "intravariance.cloud_files.library_reading"
 _SHORTEST_HEADER, _LONG_HEADER = 227, 375  # bytes, of LAS 1.0 to 1.3 and of 1.4
@@ -116,10 +117,7 @@ def _check_las(data: bytes) -> bool:
 
 def _need(kind: str, libraries: Sequence[str]) -> None:
     if missing := [library for library in libraries if find_spec(library) is None]:
-        raise InputError(
-            f"{kind} files are read with {' and '.join(missing)}, which is not installed: pip "
-            f"install {' '.join(missing)} (or, in the project's folder, pip install '.[scans]')"
-        )
+        raise InputError(f"{kind} files: {not_installed(missing)}")
 
 
 def _columns(file_format: str, data: bytes) -> dict[str, NDArray[Any]]:

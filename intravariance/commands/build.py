@@ -23,10 +23,12 @@ from intravariance.commands.mesh_check import table, unusable
 from intravariance.commands.options import (
     NumberRange,
     categories_option,
+    dry_run_option,
     jobs_option,
     json_option,
     quiet_option,
 )
+from intravariance.dataset.assembly.shards import Shard, parse_shard
 from intravariance.dataset.specification import GROUPS, Specification
 from intravariance.dataset.specification_reader import (
     load_collation,
@@ -93,11 +95,17 @@ _COLLATION = "anomaly_shapenet:"
     'each product, or with a unit, as "0.05 mm", where the specification tells that of the meshes.',
 )
 @click.option("--out", type=click.Path(path_type=Path), help="File to write.  [default: NAME.h5]")
+@click.option(
+    "--shard",
+    metavar="I/N",
+    help="Build part I of N alone, counted from 0, into NAME-0000I-of-0000N.h5; `iv merge` joins "
+    "the parts.",
+)
 @click.option("--force", is_flag=True, help="Replace an existing file or unfinished build.")
 @jobs_option
 @click.option("--blender", type=click.Path(path_type=Path), help="Blender program to use.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder for prepared base meshes.")
-@click.option("--dry-run", is_flag=True, help="Print the plan and write nothing.")
+@dry_run_option
 @click.option(
     "--check-meshes",
     is_flag=True,
@@ -119,6 +127,7 @@ def build_command(
     noise_variance: float | None,
     noise_sigma: str | None,
     out: Path | None,
+    shard: str | None,
     force: bool,
     jobs: int | None,
     blender: Path | None,
@@ -135,7 +144,8 @@ def build_command(
     if check_meshes and not dry_run:
         raise InputError("--check-meshes goes with --dry-run: it checks before a build")
     if source.startswith(_COLLATION):
-        _refuse_needless({"--fill": fill, "--blender": blender, "--cache": cache}, source)
+        needless = {"--fill": fill, "--blender": blender, "--cache": cache, "--shard": shard}
+        _refuse_needless(needless, source)
         specification = _collation(group, spec).select(categories)
         _collate(
             specification, source, up or "z", seed, pose,
@@ -157,6 +167,7 @@ def build_command(
         blender=blender,
         quiet=quiet,
         noise=noise if isinstance(noise, Length) else None,
+        shard=None if shard is None else parse_shard(shard),
     )
     settings.check_units()
     if dry_run:
@@ -170,6 +181,7 @@ def _build(
 ) -> None:
     """Build, and print what was built."""
     out = Path(f"{settings.specification.name}.h5") if out is None else out
+    out = out if settings.shard is None else settings.shard.path(out)
     try:
         with ProcessExecutor(jobs) as executor:
             result = build(settings, out, executor, force)
@@ -204,7 +216,7 @@ def _dry_run(settings: BuildSettings, check_meshes: bool, jobs: int | None, as_j
         specification, settings.source, settings.up, settings.follow_links, seed, settings.fill
     )
     if not check_meshes:
-        _print_plan(specification, choices, seed, as_json)
+        _print_plan(specification, choices, seed, settings.shard, as_json)
         return
     with ProcessExecutor(jobs) as executor:
         checks = run_checks(
@@ -338,9 +350,14 @@ def _print_checks(checks: list[MeshCheck], as_json: bool) -> None:
 
 
 def _print_plan(
-    specification: Specification, choices: list[Choice], seed: int, as_json: bool
+    specification: Specification,
+    choices: list[Choice],
+    seed: int,
+    shard: Shard | None,
+    as_json: bool,
 ) -> None:
     jobs = make_plan(specification, seed)
+    jobs = jobs if shard is None else shard.part(jobs)
     meshes = {f"{c.category}/{c.subcategory}": c.origin for c in choices}
     if as_json:
         click.echo(json.dumps({"base_meshes": meshes, "samples": [asdict(job) for job in jobs]}))

@@ -13,7 +13,7 @@ from intravariance.commands import options
 from intravariance.commands.options import choose_categories
 from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError, IVError
-from intravariance.exchange.exporting.tree import Written, write_tree
+from intravariance.exchange.exporting.tree import Written, check_names, write_tree
 from intravariance.exchange.layouts import (
     PARQUET_LAYOUT,
     WRITERS,
@@ -21,9 +21,12 @@ from intravariance.exchange.layouts import (
     added_layouts,
     layout_writer,
 )
-from intravariance.exchange.layouts.entries import CrackSpelling, Delimiter
+from intravariance.exchange.layouts.entries import EXPORT_RECORD, CrackSpelling, Delimiter
+from intravariance.exchange.parquet.pushing import Hub, open_hub, push
 from intravariance.exchange.parquet.writing import write_parquet
 from intravariance.executors.processes import local_executor
+from intravariance.files.folders import check_folder
+from intravariance.progress import say
 
 _DELIMITERS: dict[str, Delimiter] = {"comma": ",", "space": " "}
 
@@ -52,6 +55,15 @@ _DELIMITERS: dict[str, Delimiter] = {"comma": ",", "space": " "}
 @click.option(
     "--force", is_flag=True, help="Replace an earlier export in which nothing was changed."
 )
+@click.option(
+    "--push",
+    "repository",
+    metavar="OWNER/NAME",
+    help="Upload the folder to this dataset of the Hugging Face Hub, which is made if it is not "
+    "there; with hf-parquet.",
+)
+@click.option("--private", is_flag=True, help="A dataset that --push makes is private.")
+@options.dry_run_option
 @options.jobs_option
 @options.json_option
 @options.quiet_option
@@ -63,6 +75,9 @@ def export_command(
     spelling: CrackSpelling | None,
     gt_delimiter: str | None,
     force: bool,
+    repository: str | None,
+    private: bool,
+    dry_run: bool,
     jobs: int | None,
     as_json: bool,
     quiet: bool,
@@ -70,19 +85,68 @@ def export_command(
     """Write a dataset file as folders that other methods' readers take as they are.
 
     What a layout has no place for is named at the end. The same file and options give the same
-    bytes, and the folder appears only when it is complete.
+    bytes, and the folder appears only when it is complete. With --push it is uploaded then, with
+    the token of HF_TOKEN or of `hf auth login`.
     """
+    hub = _hub(layout, repository, private)
     with open_dataset(file) as dataset:
         part = dataset.filter(category=choose_categories(dataset, categories))
+        names, title = part.categories, part.specification.title or part.specification.name
+        if dry_run:
+            check_folder(out, EXPORT_RECORD, force)
         try:
             if layout == PARQUET_LAYOUT:
                 _refuse(layout, spelling is not None and "--spelling")
                 _refuse(layout, gt_delimiter is not None and "--gt-delimiter")
-                written = write_parquet(part, out, force=force, quiet=quiet)
+                written = None if dry_run else write_parquet(part, out, force=force, quiet=quiet)
             else:
-                written = _tree(part, layout, out, spelling, gt_delimiter, force, jobs, quiet)
+                written = _tree(
+                    part, layout, out, spelling, gt_delimiter, force, jobs, quiet, dry_run
+                )
         except KeyboardInterrupt:
             raise IVError(f"interrupted; nothing was written to {out}") from None
+    if written is None:
+        click.echo(_planned(len(part), names, layout, out, hub, as_json))
+        return
+    pushed = None
+    if hub is not None:
+        say(f"uploading to {hub.page}", quiet)
+        commit = push(out, hub, f"{title}, {len(names)} categories, by iv export", quiet)
+        pushed = {"repository": hub.repository, "page": hub.page, "commit": commit}
+    _show(written, layout, out, pushed, as_json)
+
+
+def _hub(layout: str, repository: str | None, private: bool) -> Hub | None:
+    """Return where to push, None for nowhere. Raises InputError before anything is written."""
+    if repository is None:
+        if private:
+            raise InputError("--private: says how --push makes a dataset; give --push too")
+        return None
+    if layout != PARQUET_LAYOUT:
+        raise InputError(f"--push: the Hub shows {PARQUET_LAYOUT}, not {layout}")
+    return open_hub(repository, private)
+
+
+def _planned(
+    samples: int, categories: list[str], layout: str, out: Path, hub: Hub | None, as_json: bool
+) -> str:
+    """Say what an export would do."""
+    push_to = None
+    if hub is not None:
+        push_to = {"repository": hub.repository, "page": hub.page, "private": hub.private}
+    if as_json:
+        about = {"path": str(out), "layout": layout, "samples": samples, "categories": categories}
+        return json.dumps(about | {"push": push_to})
+    lines = [f"{out}: {samples} samples of {', '.join(categories)}, layout {layout}"]
+    if hub is not None:
+        kind = "a private dataset, if it is new" if hub.private else "public, if it is new"
+        lines.append(f"then to {hub.page} ({kind})")
+    return "\n".join([*lines, "--dry-run: nothing was written or sent"])
+
+
+def _show(
+    written: Written, layout: str, out: Path, pushed: dict[str, str] | None, as_json: bool
+) -> None:
     beside: dict[str, list[str]] = {}
     for content, place in written.holds.items():
         beside.setdefault(place, []).append(content)
@@ -90,6 +154,7 @@ def export_command(
     if as_json:
         size = {"samples": written.samples, "files": written.files, "bytes": written.bytes}
         about = {"path": str(out), "layout": layout, **size}
+        about |= {"pushed": pushed} if pushed else {}
         click.echo(json.dumps({**about, "beside": beside, "left_out": left_out}))
         return
     for place, contents in beside.items():
@@ -99,6 +164,8 @@ def export_command(
         f"{click.format_filename(out)}: {written.samples} samples in {written.files} files, "
         f"{written.bytes / 1e6:.1f} MB, layout {layout}"
     )
+    if pushed:
+        click.echo(f"{pushed['page']}: commit {pushed['commit']}")
 
 
 def _tree(
@@ -110,8 +177,9 @@ def _tree(
     force: bool,
     jobs: int | None,
     quiet: bool,
-) -> Written:
-    """Write a tree, where the layout takes these options."""
+    dry_run: bool,
+) -> Written | None:
+    """Write a tree, where the layout takes these options; None where it is only checked."""
     chosen = layout_writer(layout)
     rules = chosen.RULES
     delimiter = None if gt_delimiter is None else _DELIMITERS[gt_delimiter]
@@ -122,6 +190,9 @@ def _tree(
         delimiter or rules.delimiters[0],
         float(dataset.metadata["identity"]["noise_sigma"]),
     )
+    if dry_run:
+        check_names(chosen, dataset, out)
+        return None
     with local_executor(jobs) as executor:
         return write_tree(chosen, dataset, out, options, executor, force=force, quiet=quiet)
 

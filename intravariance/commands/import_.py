@@ -5,32 +5,46 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from intravariance.cloud_files import AnomalousLabels, ReadingChoices
 from intravariance.cloud_files.choices import ANOMALOUS_LABELS, DROP_NO_RETURN
 from intravariance.commands import options
+from intravariance.commands.scan_options import drop_no_return_option
 from intravariance.errors import IVError, first_of
 from intravariance.exchange.importing.mesh_templates import MESH_RULES, MeshRule, MeshTemplates
 from intravariance.exchange.importing.run import (
+    ImportPlan,
     ImportResult,
     ImportSettings,
-    Normalise,
     import_dataset,
     no_use,
+    plan_import,
     restores,
 )
 from intravariance.exchange.importing.sample import FEWEST_POINTS
 from intravariance.exchange.importing.thinning import Thinning
+from intravariance.exchange.layouts import layout_names
 from intravariance.executors.processes import local_executor
+from intravariance.files.atomic import check_target
+
+
+def _layouts(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    return [name for name in layout_names() if name.startswith(incomplete)]
 
 
 @click.command("import")
-@click.argument("layout")
+@click.argument("layout", shell_complete=_layouts)
 @click.argument("path", type=options.PATH)
 @options.path_option("--out", "File to write (.h5).", required=True)
-@click.option("--name", default="", help="Name of the dataset.  [default: that of the folder]")
+@click.option(
+    "--name",
+    default="",
+    show_default=False,
+    help="Name of the dataset.  [default: that of the folder]",
+)
 @click.option(
     "--normalise",
     type=click.Choice(["auto", "none"]),
@@ -80,16 +94,12 @@ from intravariance.executors.processes import local_executor
     type=click.IntRange(FEWEST_POINTS),
     help="Keep so many points of a cloud at most, drawn at random.",
 )
-@click.option(
-    DROP_NO_RETURN,
-    is_flag=True,
-    help="Leave out points that are NaN or (0, 0, 0), with their labels: places of an organised "
-    "scan where the sensor saw nothing.",
-)
+@drop_no_return_option
 @click.option(
     ANOMALOUS_LABELS,
     metavar="NUMBERS",
     default="",
+    show_default=False,
     help="Which numbers of a mask are anomalous: 255, a range 1-3, several 1,4-6, or nonzero; all "
     "others are normal.  [default: 1, and nothing but 0 and 1 is taken]",
 )
@@ -100,29 +110,11 @@ from intravariance.executors.processes import local_executor
 )
 @click.option("--force", is_flag=True, help="Replace an existing file or unfinished import.")
 @options.jobs_option
+@options.dry_run_option
 @options.json_option
 @options.quiet_option
 def import_command(
-    layout: str,
-    path: Path,
-    out: Path,
-    name: str,
-    normalise: Normalise,
-    skip_bad: bool,
-    follow_links: bool,
-    unlabelled: bool,
-    mesh_rule: MeshRule,
-    template_points: int | None,
-    scan_noise: float | None,
-    voxel: float | None,
-    max_points: int | None,
-    drop_no_return: bool,
-    anomalous_labels: str,
-    train_cut: bool,
-    force: bool,
-    jobs: int | None,
-    as_json: bool,
-    quiet: bool,
+    out: Path, force: bool, jobs: int | None, dry_run: bool, as_json: bool, **given: Any
 ) -> None:
     """Make a dataset file of clouds in another layout, your own or a public data set's.
 
@@ -133,32 +125,64 @@ def import_command(
     kept so, and figures of points leave them out; `iv labels` fills them in. Killed at any moment,
     the same command carries on; of hf-parquet it begins again.
     """
-    choices = ReadingChoices(
-        drop_no_return, AnomalousLabels.parse(anomalous_labels) if anomalous_labels else None
-    )
-    settings = ImportSettings(
-        layout=layout,
-        path=path,
-        name=name,
-        normalise=normalise,
-        skip_bad=skip_bad,
-        quiet=quiet,
-        follow_links=follow_links,
-        unlabelled=unlabelled,
-        meshes=MeshTemplates(mesh_rule, template_points),
-        thinning=Thinning(voxel, max_points),
-        scan_noise=scan_noise,
-        choices=choices,
-        train_cut=train_cut,
-    )
-    if jobs not in (None, 1) and restores(settings):
-        raise no_use("--jobs")
+    settings = _settings(**given)
+    if restores(settings) and (jobs not in (None, 1) or dry_run):
+        raise no_use("--dry-run" if dry_run else "--jobs")
+    if dry_run:
+        check_target(out, force)
+        _print_plan(plan_import(settings), as_json)
+        return
     try:
         with local_executor(jobs) as executor:
             result = import_dataset(settings, out, executor, force)
     except KeyboardInterrupt:
         raise IVError("interrupted; run the same command again") from None
     print_result(result, as_json)
+
+
+def _settings(
+    *,
+    mesh_rule: MeshRule,
+    template_points: int | None,
+    voxel: float | None,
+    max_points: int | None,
+    drop_no_return: bool,
+    anomalous_labels: str,
+    **named: Any,
+) -> ImportSettings:
+    """Make the settings of an import. named : its fields that are options themselves."""
+    anomalous = AnomalousLabels.parse(anomalous_labels) if anomalous_labels else None
+    return ImportSettings(
+        meshes=MeshTemplates(mesh_rule, template_points),
+        thinning=Thinning(voxel, max_points),
+        choices=ReadingChoices(drop_no_return, anomalous),
+        **named,
+    )
+
+
+def _print_plan(plan: ImportPlan, as_json: bool) -> None:
+    """Print the samples that would be made, a line for each; or JSON. Their clouds are not read."""
+    samples = [
+        {
+            "id": job.id,
+            "category": job.category,
+            "subcategory": job.subcategory,
+            "split": job.scan.split,
+            "defect": job.defect,
+            "cloud": job.scan.cloud,
+        }
+        for job in plan.jobs
+    ]
+    if as_json:
+        left_out = plan.left_out.to_dict()
+        content = {"samples": samples, "skipped": plan.skipped, "left_out": left_out}
+        click.echo(json.dumps(content))
+        return
+    for reason in plan.skipped.values():
+        click.echo(f"skipped  {reason}", err=True)
+    for sample in samples:
+        click.echo("sample  " + "  ".join(sample.values()))
+    click.echo(f"{len(samples)} samples; nothing was written (--dry-run)", err=True)
 
 
 def print_result(result: ImportResult, as_json: bool) -> None:

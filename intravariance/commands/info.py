@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
@@ -16,27 +17,84 @@ import click
 from annotations.vocabulary import NORMAL, in_order
 from intravariance.cards.imported_card import known_noise
 from intravariance.cards.labels import hand_labels, in_short
-from intravariance.commands.options import file_argument, json_option
+from intravariance.commands.options import (
+    file_argument,
+    json_option,
+    markdown_option,
+    print_tables,
+)
+from intravariance.dataset.assembly.shards import shard_of
 from intravariance.dataset.difficulty import BANDS
+from intravariance.dataset.scan import Scan
 from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.lengths import departure_texts, noise_text, sphere_radii
-from intravariance.tables import text_table
+from intravariance.tables import table_in
 
 
 @click.command("info")
 @file_argument
+@click.option("--samples", is_flag=True, help="List the samples instead, one in a row.")
 @json_option
-def info_command(file: Path, as_json: bool) -> None:
+@markdown_option
+def info_command(file: Path, samples: bool, as_json: bool, markdown: bool) -> None:
     """Show what a dataset file holds: counts as in Table 8 of the paper, noise, source, digest."""
     with open_dataset(file) as dataset:
-        content, dataset_scan = describe(dataset), dataset.specification.scan
+        if samples:
+            rows = sample_rows(dataset)
+            content = {"samples": rows} if as_json else {}
+        else:
+            content = describe(dataset)
+        scan = dataset.specification.scan
     if as_json:
-        click.echo(json.dumps(content))
-        return
+        click.echo(json.dumps(content, allow_nan=False))
+    elif samples:
+        print_tables(_aligned(rows, markdown), markdown)
+    else:
+        _print(file, content, scan, markdown)
+
+
+def sample_rows(dataset: Dataset) -> list[dict[str, Any]]:
+    """List the samples in the file's order, JSON-able.
+
+    None where something is not known or there is nothing to say: "anomalous" counts the points that
+    are labelled so, "snr" and "difficulty" are of defects.
+    """
+    return [
+        {
+            "id": record.id,
+            "category": record.category,
+            "subcategory": record.subcategory,
+            "split": record.split,
+            "defect": record.defect,
+            "points": record.n_points,
+            "anomalous": record.n_anomalous if record.labelled else None,
+            "difficulty": record.difficulty or None,
+            "snr": record.snr if isfinite(record.snr) else None,
+        }
+        for record in dataset
+    ]
+
+
+def _print(file: Path, content: dict[str, Any], scan: Scan, markdown: bool) -> None:
+    facts = _facts(content, scan)
+    parts = [f"{file}: {content['title']}"]
+    if markdown:
+        parts.append(table_in(markdown)(["", ""], facts))
+    else:
+        parts += [f"{name:16}{text}" for name, text in facts]
+    parts += [
+        "",
+        _aligned(content["table"], markdown),
+        "positive, the paper's word: normal test samples, which have no defect",
+    ]
+    if content["difficulty"]:
+        parts += ["", _aligned(content["difficulty"], markdown)]
+    print_tables("\n".join(parts), markdown)
+
+
+def _facts(content: dict[str, Any], scan: Scan) -> list[tuple[str, str]]:
+    """Name what is known of the whole file."""
     low, high = content["points"]
-    click.echo(f"{file}: {content['title']}")
-    click.echo(f"samples         {content['samples']}")
-    click.echo(f"points          {low} to {high} a sample")
     noise = (
         f"variance {content['noise_variance']:.3g} (sigma {content['noise_text']}) "
         "on each coordinate"
@@ -46,39 +104,45 @@ def info_command(file: Path, as_json: bool) -> None:
         known = content["imported_noise_sigma"]
         theirs = "is unknown" if known is None else f"is sigma {known:.3g} in their own unit"
         noise = f"{added} what the imported clouds have, which {theirs}"
-    click.echo(f"noise           {noise}")
-    click.echo(f"pose            {content['pose']} (test samples)")
-    for sentence in dataset_scan.sentences():
-        click.echo(f"scan            {sentence}")
-    click.echo(f"source          {content['source']}")
+    software = ", ".join(f"{k} {v}" for k, v in content["software"].items())
+    return [
+        ("samples", str(content["samples"])),
+        *([("part", f"{content['shard']}: join them with `iv merge`")] if content["shard"] else []),
+        ("points", f"{low} to {high} a sample"),
+        ("noise", noise),
+        ("pose", f"{content['pose']} (test samples)"),
+        *(("scan", sentence) for sentence in scan.sentences()),
+        ("source", content["source"]),
+        *_origin(content),
+        *([("labels", in_short(content["labels"]))] if content["labels"] else []),
+        ("seed", str(content["seed"])),
+        ("made with", software),
+        ("content digest", content["content_digest"]),
+    ]
+
+
+def _origin(content: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Name what is known of files that did not come from our own designs alone."""
     for one in content["extensions"]:
-        made = f"{one['kind']} {one['name']} of {one['package']} {one['version']}"
-        click.echo(f"extension       {made}")
+        yield "extension", f"{one['kind']} {one['name']} of {one['package']} {one['version']}"
     if content["imported"]:
         unread = f", {content['left_out']} files not read" if content["left_out"] else ""
         meshes = f"meshes of {count} templates" if (count := content["meshes"]) else "no meshes"
-        click.echo(f"imported        yes; {content['skipped']} clouds left out{unread}, {meshes}")
+        yield "imported", f"yes; {content['skipped']} clouds left out{unread}, {meshes}"
     if exported := content["exported_from"]:
         origin = exported["origin"]
-        click.echo(
-            f"exported from   source {origin['source']}, seed {origin['seed']}, pose "
-            f"{origin['pose']}; content digest {exported['content_digest']}"
+        yield (
+            "exported from",
+            f"source {origin['source']}, seed {origin['seed']}, pose {origin['pose']}; content "
+            f"digest {exported['content_digest']}",
         )
     if count := content["unlabelled"]["points"]:
-        also = f", {content['unlabelled']['objects']} of them not whether they have a defect"
-        click.echo(
-            f"unlabelled      of {count} samples nobody says which points are anomalous"
-            f"{also if content['unlabelled']['objects'] else ''}"
+        objects = content["unlabelled"]["objects"]
+        also = f", {objects} of them not whether they have a defect" if objects else ""
+        yield (
+            "unlabelled",
+            f"of {count} samples nobody says which points are anomalous{also}",
         )
-    if content["labels"]:
-        click.echo(f"labels          {in_short(content['labels'])}")
-    click.echo(f"seed            {content['seed']}")
-    click.echo(f"made with       {', '.join(f'{k} {v}' for k, v in content['software'].items())}")
-    click.echo(f"content digest  {content['content_digest']}\n")
-    click.echo(_aligned(content["table"]))
-    click.echo("positive, the paper's word: normal test samples, which have no defect")
-    if content["difficulty"]:
-        click.echo(f"\n{_aligned(content['difficulty'])}")
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
@@ -103,6 +167,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     return {
         "title": identity["specification"]["title"],
         "samples": len(dataset),
+        "shard": None if (shard := shard_of(metadata)) is None else str(shard),
         "points": [min(sizes), max(sizes)],
         "noise_variance": sigma * sigma,
         "noise_sigma": sigma,
@@ -163,5 +228,5 @@ def _difficulty(dataset: Dataset, defect: str, radii: dict[str, float]) -> dict[
     }
 
 
-def _aligned(rows: list[dict[str, Any]]) -> str:
-    return text_table(list(rows[0]), [list(row.values()) for row in rows])
+def _aligned(rows: list[dict[str, Any]], markdown: bool) -> str:
+    return table_in(markdown)(list(rows[0]), [list(row.values()) for row in rows])

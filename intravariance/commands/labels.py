@@ -22,7 +22,7 @@ from intravariance.labelling.giving_out import CloudFormat, give_out
 from intravariance.labelling.manifest import MANIFEST, CloudFrame
 from intravariance.labelling.relabelling import Relabelling, relabel
 from intravariance.progress import say
-from intravariance.tables import Cell, text_table
+from intravariance.tables import Cell, table_in
 
 _COUNTS = ("matched", "missing", "extra", "repeated", "ambiguous", "added", "removed")
 
@@ -89,7 +89,7 @@ def export_command(
 
 @labels_command.command("import")
 @click.argument("folder", type=PATH)
-@path_option("--data", "The dataset file that was given out.", required=True)
+@options.dataset_argument("data", help="The dataset file that was given out")
 @path_option("--out", "Dataset file to write (.h5).", required=True)
 @click.option(
     "--rule",
@@ -130,28 +130,33 @@ def import_command(
 
 @labels_command.command("compare")
 @click.argument("source", metavar="FOLDER_OR_FILE", type=PATH)
-@path_option("--data", "Dataset file with construction labels.", required=True)
-@click.option("--csv", "as_csv", is_flag=True, help="Print a line for each sample as CSV.")
+@options.dataset_argument("data", help="Dataset file with construction labels")
+@options.csv_option
 @options.json_option
+@options.markdown_option
 @options.quiet_option
 @click.pass_context
 def compare_command(
-    ctx: click.Context, source: Path, data: Path, as_csv: bool, as_json: bool, quiet: bool
+    ctx: click.Context,
+    source: Path,
+    data: Path,
+    as_csv: bool,
+    as_json: bool,
+    markdown: bool,
+    quiet: bool,
 ) -> None:
     """Measure agreement of hand labels with construction: IoU, Cohen's kappa, precision, recall.
 
     FOLDER_OR_FILE is an edited folder of `iv labels export`, or a file of `iv labels import`. Ends
     with exit code 1 when a file could not be compared.
     """
-    if as_csv and as_json:
-        raise InputError("--csv and --json: choose one of them")
     result = compare_labels(source, data, quiet)
     if as_json:
         click.echo(json.dumps(result.to_dict()))
     elif as_csv:
         click.echo(result.to_csv(), nl=False)
     else:
-        _print_comparison(result)
+        _print_comparison(result, markdown)
     for id, why in result.failed.items():
         say(f"not compared: {id}: {why}")
     ctx.exit(1 if result.failed else 0)
@@ -214,14 +219,15 @@ def _print_names(what: str, names: list[str]) -> None:
         click.echo(f"{what}: {len(names)} ({first_of(names, 5)})")
 
 
-def _print_comparison(result: LabelAgreement) -> None:
+def _print_comparison(result: LabelAgreement, markdown: bool) -> None:
     for kind, groups in result.groups().items():
         rows: list[list[Cell]] = []
         for name, members in groups.items():
             row = summary(members)
             means = [row[figure]["mean"] for figure in FIGURES]
             rows.append([name, row["objects"], row["marked"], *means, f"{row['unmatched']:,}"])
-        click.echo(text_table([kind, "objects", "marked", *FIGURES, "unmatched"], rows) + "\n")
+        heading = [kind, "objects", "marked", *FIGURES, "unmatched"]
+        click.echo(f"{table_in(markdown)(heading, rows)}\n")
     click.echo(
         "Means over the objects where a figure is defined (kappa and IoU are not where nobody "
         "labelled a point). Marked: objects with any hand label. Unmatched: points without a row "

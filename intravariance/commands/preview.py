@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import click
 from intravariance.commands.options import (
     categories_option,
     choose_categories,
+    dataset_argument,
     force_option,
     jobs_option,
+    json_option,
     quiet_option,
 )
 from intravariance.dataset.store import DATASET_SUFFIXES, open_dataset
@@ -26,7 +29,7 @@ from intravariance.sources import Up
 
 
 @click.command("preview")
-@click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True)
+@dataset_argument("files", "FILES...", nargs=-1)
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Picture to write.  [default: NAME.png]"
 )
@@ -67,6 +70,7 @@ from intravariance.sources import Up
 )
 @jobs_option
 @force_option
+@json_option
 @quiet_option
 def preview_command(
     files: tuple[Path, ...],
@@ -80,6 +84,7 @@ def preview_command(
     up: Up | None,
     jobs: int | None,
     force: bool,
+    as_json: bool,
     quiet: bool,
 ) -> None:
     """Draw a contact sheet of a dataset file, or of meshes.
@@ -110,7 +115,7 @@ def preview_command(
                 drawing = Drawing(size, colour, noise_free)
                 sheet = contact_sheet(part, drawing, count, quiet, executor)
     write_file(out, png(sheet), force)
-    click.echo(out)
+    click.echo(json.dumps({"path": str(out)}) if as_json else out)
 
 
 def _mesh_tasks(files: tuple[Path, ...], size: int, up: Up | None) -> list[MeshTask]:

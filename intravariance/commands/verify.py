@@ -8,7 +8,9 @@ from pathlib import Path
 
 import click
 
-from intravariance.commands.options import file_argument, json_option
+from intravariance.commands.options import file_argument, json_option, quiet_option
+from intravariance.errors import InputError
+from intravariance.verification.folder import verify_folder
 from intravariance.verification.verify import Report, verify
 
 
@@ -20,13 +22,22 @@ from intravariance.verification.verify import Report, verify
     help="Check too that it is a published build of Group 1 or 2, byte for byte.",
 )
 @json_option
+@quiet_option
 @click.pass_context
-def verify_command(ctx: click.Context, file: Path, against_published: bool, as_json: bool) -> None:
+def verify_command(
+    ctx: click.Context, file: Path, against_published: bool, as_json: bool, quiet: bool
+) -> None:
     """Check a dataset file: whole, to specification, true to its geometry, free of shortcuts.
 
+    Of a folder that `iv` wrote, FILE, it checks each file against SHA256SUMS and provenance.json.
     Ends with exit code 1 when a check fails.
     """
-    report = verify(file, against_published=against_published)
+    if file.is_dir():
+        if against_published:
+            raise InputError(f"--against-published: {file} is a folder, expected a dataset file")
+        report = verify_folder(file)
+    else:
+        report = verify(file, against_published=against_published, quiet=quiet)
     if as_json:
         click.echo(json.dumps(report.to_dict()))
     else:
@@ -35,7 +46,7 @@ def verify_command(ctx: click.Context, file: Path, against_published: bool, as_j
 
 
 def _print(report: Report) -> None:
-    click.echo(f"{report.path}: content digest {report.digest}\n")
+    click.echo(report.path + (f": content digest {report.digest}\n" if report.digest else "\n"))
     width = max(len(check.name) for check in report.checks)
     for check in report.checks:
         verdict = "ok" if check.passed else "FAILED"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from intravariance.cloud_files import SUFFIXES, read_cloud, read_labels
 from intravariance.cloud_files.npy import parse_array
 from intravariance.cloud_files.reading import read_bytes
 from intravariance.cloud_files.text import parse_cells
-from intravariance.commands.options import force_option
+from intravariance.commands.options import FilePart, dataset_argument, force_option, json_option
 from intravariance.dataset.sample_names import choose_sample, split_target
 from intravariance.dataset.store import DATASET_SUFFIXES, open_dataset
 from intravariance.errors import InputError
@@ -52,7 +53,7 @@ class _Sight:
 
 
 @click.command("view")
-@click.argument("target", metavar="FILE[:SAMPLE]")
+@dataset_argument("target", "FILE[:SAMPLE]", kind=FilePart())
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -91,6 +92,7 @@ class _Sight:
     help="Axis that points up in a mesh.  [default: y in glb, else z]",
 )
 @force_option
+@json_option
 def view_command(
     target: str,
     out: Path | None,
@@ -101,6 +103,7 @@ def view_command(
     noise_free: bool,
     up: Up | None,
     force: bool,
+    as_json: bool,
 ) -> None:
     """Look at one point cloud or mesh: of a dataset file, or a file of your own.
 
@@ -139,7 +142,7 @@ def view_command(
         check_target(out, force)
     _check_colour(sight.cloud, colour)
     write_file(out, _page(sight) if _is_page(out) else _picture(sight, size, colour), force)
-    click.echo(out)
+    click.echo(json.dumps({"path": str(out)}) if as_json else out)
 
 
 def read_scores(path: Path, count: int) -> NDArray[np.float32]:
@@ -196,9 +199,9 @@ def _from_dataset(path: Path, sample: str, scores: Path | None, noise_free: bool
         found = None if scores is None else read_scores(scores, record.n_points)
         template = template_of(dataset, record)
         surface = surface_of(template)
-        clouds = [upright(record, found, surface)]
+        clouds = [upright(record, found, surface, sigma)]
         if template is not None and template.id != record.id:
-            clouds.append(upright(template, pristine=surface))
+            clouds.append(upright(template, pristine=surface, noise=sigma))
         layer, noise = 3 * sigma, f"noise sigma {sigma:.4g}"
         camera = view(clouds[0])
         if noise_free:

@@ -27,7 +27,7 @@ def open_file(path: Path, expected: str) -> File:
     expected : what its attribute "format" must say. Raises InputError where there is no such file
     or it is another one, IntegrityError where it is damaged.
     """
-    kind = "dataset" if expected == DATASET_FORMAT else "shard"
+    kind = "dataset" if expected == DATASET_FORMAT else "sample file"
     if not path.is_file():
         raise InputError(f"{path}: no such file; make a dataset with `iv build` or `iv import`")
     if not h5py.is_hdf5(path):

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
 from annotations.vocabulary import NORMAL
 from intravariance.dataset.store import Dataset, Record
-from intravariance.errors import InputError
+from intravariance.errors import InputError, did_you_mean
 
 
 def split_target(target: str) -> tuple[Path, str]:
@@ -38,9 +37,8 @@ def choose_sample(dataset: Dataset, sample: str) -> Record:
     names = [record.id for record in dataset]
     known = [*names, *dict.fromkeys([*dataset.categories, *kinds])]
     example = next((kind for kind in kinds if not kind.endswith(NORMAL)), kinds[0])
-    close = difflib.get_close_matches(sample, known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
     raise InputError(
-        f"{dataset.path}: no sample {sample}; {hint}Names are like {names[-1]}, and "
+        f"{dataset.path}: no sample {sample}.{did_you_mean(sample, known)} Names are like "
+        f"{names[-1]}, and "
         f"{example} takes the first of a kind; `iv info {dataset.path}` counts what there is"
     )

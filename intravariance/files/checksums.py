@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from intravariance.errors import InputError
@@ -33,14 +34,24 @@ def write_checksums(folder: Path) -> dict[str, str]:
 
     Raises InputError for a name that a line cannot hold as it is.
     """
+    digests = digests_of(folder)
+    write_list(folder, digests)
+    return digests
+
+
+def digests_of(folder: Path) -> dict[str, str]:
+    """Compute name -> digest of all files in a folder and its subfolders. Raises as the above."""
     names = files_in(folder)
     for name in names:
         if re.search(r"[\\\r\n]", name):
             raise InputError(f"{folder}: {name!r}: a checksum list cannot hold this file name")
-    digests = {name: sha256_of(folder / name) for name in names}
-    content = "".join(f"{digest}  {name}\n" for name, digest in digests.items())
+    return {name: sha256_of(folder / name) for name in names}
+
+
+def write_list(folder: Path, digests: Mapping[str, str]) -> None:
+    """Write SHA256SUMS of a folder: these digests by name."""
+    content = "".join(f"{digests[name]}  {name}\n" for name in sorted(digests))
     write_file(folder / NAME, content.encode(), force=True)
-    return digests
 
 
 def read_checksums(folder: Path) -> dict[str, str]:

@@ -14,17 +14,17 @@ from typing import Any
 
 from annotations.merging import Rule
 from annotations.vocabulary import NORMAL
-from intravariance.dataset.label_origin import KEY, relabelled
-from intravariance.dataset.shards import assemble_again, write_shard
-from intravariance.dataset.specification import Specification
-from intravariance.dataset.store import Dataset, Sample, open_dataset
-from intravariance.dataset.work_folder import (
+from intravariance.dataset.assembly.sample_files import assemble_again, write_sample_file
+from intravariance.dataset.assembly.work_folder import (
     claim,
     clear_samples,
     finish,
     locked_folder,
     plain_disk_errors,
 )
+from intravariance.dataset.label_origin import KEY, relabelled
+from intravariance.dataset.specification import Specification
+from intravariance.dataset.store import Dataset, Sample, open_dataset
 from intravariance.errors import InputError, first_of
 from intravariance.files.atomic import check_target
 from intravariance.labelling.taking_back import Edited, HandLabels, find_edited, read_edited
@@ -113,7 +113,7 @@ def _write(
     """
     outcomes: list[RelabelledSample] = []
     skipped: dict[str, str] = {}
-    shards = []
+    files = []
     hands = read_edited(edited, dataset)
     for sample, hand in track(hands, len(edited.files), "samples", quiet):
         try:
@@ -127,8 +127,8 @@ def _write(
         outcomes.append(
             RelabelledSample(sample.id, sample.category, changed.defect, details, hand.notes)
         )
-        shards.append(partial / "samples" / f"{sample.id}.h5")
-        write_shard(shards[-1], changed)
+        files.append(partial / "samples" / f"{sample.id}.h5")
+        write_sample_file(files[-1], changed)
     if skipped and not skip_bad:
         raise InputError(
             f"{len(skipped)} edited files cannot be used; mend them, or leave them out with "
@@ -138,13 +138,13 @@ def _write(
         raise InputError(f"none of the edited files can be used{_listed(skipped)}")
     digest = finish(
         partial,
-        shards,
+        files,
         _metadata(dataset, outcomes, rule, annotator),
         out,
         lambda path: failures_of(path, [outcome.id for outcome in outcomes]),
         force,
         quiet,
-        lambda path, shards, metadata: assemble_again(path, shards, metadata, dataset),
+        lambda path, files, metadata: assemble_again(path, files, metadata, dataset),
     )
     return Relabelling(
         path=out,

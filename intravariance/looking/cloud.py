@@ -62,6 +62,9 @@ class LabelledCloud:
         Whether anybody says which points are anomalous.
     whole
         Number of points of the cloud that these were drawn from; None where they are all of it.
+    noise
+        Standard deviation of the noise on each coordinate, in the unit of the points; 0 where
+        there is none or nobody knows.
     """
 
     name: str
@@ -78,6 +81,7 @@ class LabelledCloud:
     pristine: PristineSurface | None = None
     labelled: bool = True
     whole: int | None = None
+    noise: float = 0.0
 
     @property
     def normal(self) -> bool:
@@ -112,10 +116,12 @@ def upright(
     record: Record,
     scores: NDArray[np.float32] | None = None,
     pristine: PristineSurface | None = None,
+    noise: float = 0.0,
 ) -> LabelledCloud:
     """Load a sample of a dataset file with its pose undone, in the unit-sphere frame.
 
-    scores : (N,) of a detector, in the file's order of points. pristine : of its template.
+    scores : (N,) of a detector, in the file's order of points. pristine : of its template. noise :
+    of the file, its "noise_sigma".
     """
     sample = record.load()
     turn_back = np.eye(4)
@@ -137,6 +143,7 @@ def upright(
         scores=scores,
         pristine=pristine,
         labelled=sample.labelled,
+        noise=noise,
     )
 
 

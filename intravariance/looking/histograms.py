@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Histograms of anomaly scores, of points and of objects, as PNG: the paper's Figures 3 and 6.
 
-Red is anomalous and blue is normal, as in the paper, in shades that colour-blind eyes tell apart;
-anomalous bars are hatched too. The bars of either group of points add up to 1, and their height
-grows with the logarithm (below a small share linearly), so that a handful of points with high
-scores stays in sight; objects are counted. No pyplot, no global state: the same scores give the
-same bytes.
+Anomalous is orange and normal is grey, as on the points of clouds; anomalous bars are hatched too.
+The bars of either group of points add up to 1, and their height grows with the logarithm (below a
+small share linearly), so that a handful of points with high scores stays in sight; objects are
+counted. No pyplot, no global state: the same scores give the same bytes.
 """
 
 from __future__ import annotations
@@ -20,12 +19,11 @@ from numpy.typing import ArrayLike, NDArray
 from intravariance.auroc import auroc
 from intravariance.errors import InputError
 from intravariance.looking.cloud import LabelledCloud
+from intravariance.looking.colours import ANOMALY_INK, NORMAL_INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's vermilion and blue
-_ANOMALOUS, _NORMAL = "#D55E00", "#0072B2"
 _INCHES, _DOTS = (6.4, 3.9), 150
 _FEWEST = 20  # bins
 _AXES = (0.11, 0.25, 0.86, 0.6)  # left, bottom, width, height, as shares of the figure
@@ -127,8 +125,8 @@ def _draw(axes: Axes, values: NDArray[np.float64], truth: NDArray[np.bool_], thi
     counted = things == "objects"
     borders, highest, rarest = edges(values), 0.0, 1.0
     for group, name, colour, hatch in (
-        (values[~truth], "normal", _NORMAL, None),
-        (values[truth], "anomalous", _ANOMALOUS, "////"),
+        (values[~truth], "normal", NORMAL_INK, None),
+        (values[truth], "anomalous", ANOMALY_INK, "////"),
     ):
         one = 1.0 if counted else 1.0 / max(len(group), 1)
         heights = np.histogram(group, borders)[0] * one

@@ -8,7 +8,7 @@ towards -y. Nothing is random: the same clouds give the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Literal
@@ -19,29 +19,34 @@ from PIL import Image, ImageDraw, ImageFont
 
 from intravariance.looking.arrows import draw_arrows
 from intravariance.looking.cloud import LabelledCloud
-from intravariance.looking.colours import heat_colours, label_colours, scalar_colours
+from intravariance.looking.colours import (
+    SCALE_RELIEF,
+    label_colours,
+    scale_colours,
+    score_ends,
+)
 from intravariance.looking.rendering import render
 from intravariance.looking.splats import Floats, Viewport, fit_viewport, splat_radius
 from intravariance.looking.viewpoint import view
 
 # "surface": one grey. "labels": grey, orange, and dark red where a cut exposed the surface.
-# "displacement": labelled points by how far they were moved. "scores": a detector's, as heat.
+# "displacement": labelled points by how far they were moved. "scores": a detector's.
 Colouring = Literal["surface", "labels", "displacement", "scores"]
 
 INK, FAINT = (25, 25, 25), (110, 110, 110)
 
-# Colours end at these shares of the scores: a single wild point must not wash out the others.
-_SCORE_SHARES = (0.005, 0.995)
-
 
 @dataclass(frozen=True)
 class Scale:
-    """The meaning of a picture's colours: `colours(values)` from low to high, as a bar shows it."""
+    """The meaning of a picture's colours, as a bar shows it: `scale_colours` from low to high."""
 
     low: float
     high: float
     meaning: str
-    colours: Callable[[Floats], Floats]
+
+    def colours(self, values: Floats) -> Floats:
+        """Return (N, 3) RGB in 0..1 of values (N,)."""
+        return scale_colours(values, self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -75,20 +80,19 @@ def shared_viewport(clouds: Sequence[LabelledCloud], camera: Floats, size: int) 
 
 
 def displacement_scale(clouds: Sequence[LabelledCloud]) -> Scale | None:
-    """Scale yellow at 0 to violet at the largest displacement of the clouds; None without any."""
+    """Scale from 0 to the largest displacement of the clouds; None without any."""
     largest = max((float(np.nanmax(c.moved, initial=0.0)) for c in clouds), default=0.0)
     if not largest > 0:
         return None
-    return Scale(0.0, largest, "displacement", lambda values: scalar_colours(values, largest))
+    return Scale(0.0, largest, "moved by (radii)")
 
 
 def score_scale(clouds: Sequence[LabelledCloud]) -> Scale | None:
-    """Scale grey to dark red over all but the outermost 0.5 % of the scores; None without any."""
+    """Scale over all but the outermost 0.5 % of the scores; None without any."""
     scores = [cloud.scores for cloud in clouds if cloud.scores is not None and len(cloud.scores)]
     if not scores:
         return None
-    low, high = np.quantile(np.concatenate(scores).astype(np.float64), _SCORE_SHARES).tolist()
-    return Scale(low, high, "score", lambda values: heat_colours(values, low, high))
+    return Scale(*score_ends(np.concatenate(scores)), "point score")
 
 
 def scale_of(clouds: Sequence[LabelledCloud], colouring: Colouring) -> Scale | None:
@@ -112,10 +116,16 @@ def colours(cloud: LabelledCloud, colouring: Colouring, scale: Scale | None) -> 
         return scale.colours(cloud.scores.astype(np.float64))
     painted = label_colours(cloud.labels, cloud.exposed)
     if colouring == "displacement":
-        known = (cloud.labels > 0) & np.isfinite(cloud.moved)
-        moved = cloud.moved[known]
-        painted[known] = scale.colours(moved) if scale else scalar_colours(moved, 1.0)
+        known = _on_scale(cloud, colouring)
+        painted[known] = (scale or Scale(0.0, 1.0, "")).colours(cloud.moved[known])
     return painted
+
+
+def _on_scale(cloud: LabelledCloud, colouring: Colouring) -> NDArray[np.bool_]:
+    """Return (N,) which points have a colour of the scale."""
+    if colouring == "displacement":
+        return np.asarray((cloud.labels > 0) & np.isfinite(cloud.moved))
+    return np.full(len(cloud.points), colouring == "scores")
 
 
 def paint(
@@ -150,6 +160,7 @@ def paint(
         layer,
         radius,
         viewport=viewport,
+        relief=np.where(_on_scale(cloud, colouring), SCALE_RELIEF, 1.0),
     )
     return draw_arrows(picture, cloud, viewport.resized(size), layer, radius) if arrows else picture
 

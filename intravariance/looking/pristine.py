@@ -109,7 +109,7 @@ def without_noise(cloud: LabelledCloud) -> LabelledCloud:
     are left out. Without it, it is the cloud's own points with their noise averaged.
     """
     found, surface = change(cloud), cloud.pristine
-    own = replace(cloud, points=found.points.astype(np.float32))
+    own = replace(cloud, points=found.points.astype(np.float32), noise=0.0)
     if surface is None or cloud.displacement is None or cloud.exposed.all():
         return own
     known = np.flatnonzero(~cloud.exposed)
@@ -136,6 +136,7 @@ def without_noise(cloud: LabelledCloud) -> LabelledCloud:
         labels=np.concatenate([anomalous, own.labels]).astype(np.uint8),
         displacement=shifts.astype(np.float32),
         scores=None,
+        noise=0.0,
     )
 
 

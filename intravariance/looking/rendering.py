@@ -41,6 +41,7 @@ def render(
     radius: float | None = None,
     background: tuple[float, float, float] = (1.0, 1.0, 1.0),
     viewport: Viewport | None = None,
+    relief: Floats | float = 1.0,
 ) -> NDArray[np.uint8]:
     """Render a point cloud, fitted into the viewport: a picture (size, size, 3) uint8.
 
@@ -48,6 +49,7 @@ def render(
     `look_from`. layer : points this far behind the nearest one count as the same surface; about
     three times the standard deviation of the noise. radius : of the splats, `splat_radius` when
     None. viewport : of the same camera, to show several clouds alike; fitted to this one when None.
+    relief : (N,), or one for all: how much of the light's difference shows on a point, 0 to 1.
     No points give an empty picture.
     """
     pixels = size * _SUPERSAMPLING
@@ -56,14 +58,15 @@ def render(
     radius = splat_radius(points, normals) if radius is None else radius
     viewport = (viewport or fit_viewport(points, camera, size, radius)).resized(pixels)
     splats = splat(points, normals, viewport, radius, layer)
-    lit = np.asarray(colours, dtype=np.float32).T * light(to_camera(normals, camera))  # (3, N)
+    shade = 1.0 - relief * (1.0 - light(to_camera(normals, camera)))  # (N,)
+    lit = np.asarray(colours, dtype=np.float32).T * shade  # (3, N)
     total = _sums(splats.pixel, splats.weight, pixels)
     values = [*(channel[splats.point] for channel in lit), splats.depth]
     sums = np.stack([_sums(splats.pixel, splats.weight * value, pixels) for value in values])
     sums /= np.maximum(total, 1e-12)
     covered = (total > 0).astype(np.float32)
-    shade = _crevices(_halved(sums[3] * covered), _halved(covered), layer)
-    sums[:3] *= shade.repeat(_SUPERSAMPLING, axis=0).repeat(_SUPERSAMPLING, axis=1)
+    hollows = _crevices(_halved(sums[3] * covered), _halved(covered), layer)
+    sums[:3] *= hollows.repeat(_SUPERSAMPLING, axis=0).repeat(_SUPERSAMPLING, axis=1)
     sums[3] = covered
     return _to_bytes(_fill_pinholes(sums, splats.reach), background)
 

@@ -8,6 +8,7 @@ the units of the points. Equal input gives equal results: no randomness, no thre
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,9 @@ Floats = NDArray[np.float64]
 _MARGIN = 0.04  # free border, as a share of the picture
 # A splat reaches the 8th neighbour: at random positions e^-8 of the surface stays uncovered.
 _NEIGHBOUR = 8
+# Expected number of points in an area whose 8th point comes at the median place: the median of the
+# gamma distribution of shape 8.
+_MEDIAN_COUNT = 7.669
 _LOOKED_AT = 64  # neighbours that may face the same way or not
 _CHUNK = 256  # points at a time: their windows fit into the processor's cache
 _STEEPEST = 0.25  # splats seen under a smaller cosine are treated as this steep
@@ -31,19 +35,49 @@ def splat_radius(points: Array, normals: Array, queries: int = 128) -> float:
     It is the median distance, measured at `queries` of the points, to the 8th nearest neighbour
     that faces the same way: the other side of a thin wall does not cover this one.
     """
+    if len(points) < 2:
+        return 0.05
+    extent = float(np.ptp(np.asarray(points, dtype=np.float64), axis=0).max())
+    radius = _neighbour_distance(points, normals, queries)
+    return min(max(radius, 1e-3 * extent, 1e-6), 0.1 * extent + 1e-6)
+
+
+def surface_spacing(points: Array, normals: Array, noise: float = 0.0, queries: int = 256) -> float:
+    """Measure the mean spacing of points (N, 3) on the surface that they were drawn from.
+
+    It is the side of the square that holds one point on average, as the 8 nearest neighbours that
+    face the same way tell it (`queries` points are asked); infinite of fewer than 2 points. noise :
+    standard deviation on each coordinate. It drives neighbours apart in depth, which is no gap in
+    the surface: a ball of the radius r around a point holds the share of each neighbour that lies
+    across the surface within sqrt(r^2 - z^2) of it, at a depth z that is normal with the variance
+    2 noise^2. So it counts as the area
+
+        pi [r^2 erf(u) - noise^2 (2 erf(u) - 4 u exp(-u^2) / sqrt(pi))]  with  u = r / (2 noise)
+
+    of the surface, which is pi r^2 without noise.
+    """
+    if len(points) < 2:
+        return math.inf
+    radius = _neighbour_distance(points, normals, queries)
+    area = math.pi * radius**2
+    if noise > 0 and math.isfinite(radius):
+        u = radius / (2 * noise)
+        within = 2 * math.erf(u) - 4 * u * math.exp(-(u**2)) / math.sqrt(math.pi)
+        area = math.pi * (radius**2 * math.erf(u) - noise**2 * within)
+    return math.sqrt(area / min(_MEDIAN_COUNT, len(points) - 1))
+
+
+def _neighbour_distance(points: Array, normals: Array, queries: int) -> float:
+    """Return the median distance to the 8th nearest neighbour that faces the same way."""
     from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
 
     points = np.asarray(points, dtype=np.float64)
-    if len(points) < 2:
-        return 0.05
-    extent = float(np.ptp(points, axis=0).max())
     some = np.linspace(0, len(points) - 1, min(queries, len(points))).astype(int)
     distance, index = cKDTree(points).query(points[some], min(_LOOKED_AT, len(points)))
     facing = (normals[some, None] * normals[index]).sum(axis=2)  # (Q, K)
     distance = np.where(facing < 0.5, np.inf, distance)
     nth = min(_NEIGHBOUR, distance.shape[1] - 1)
-    radius = float(np.median(np.partition(distance, nth, axis=1)[:, nth]))
-    return min(max(radius, 1e-3 * extent, 1e-6), 0.1 * extent + 1e-6)
+    return float(np.median(np.partition(distance, nth, axis=1)[:, nth]))
 
 
 @dataclass(frozen=True)

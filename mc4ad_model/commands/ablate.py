@@ -13,18 +13,18 @@ from intravariance.commands import options as common
 from intravariance.commands.options import choose_categories
 from intravariance.dataset.store import open_dataset
 from intravariance.progress import say
-from intravariance.tables import Cell, text_table
+from intravariance.tables import Cell, table_in
 from mc4ad_model.commands import options
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods import method_class
 from mc4ad_model.methods.saved_files import write_json
-from mc4ad_model.paper.ablation import MEASURED, Ablation, Plan, plan_grid, run_ablation
+from mc4ad_model.paper.ablation import GRIDS, MEASURED, Ablation, Plan, plan_grid, run_ablation
 from mc4ad_model.runs.experiments import parse_seeds
 
 
 @click.command("ablate")
-@click.argument("grid")
-@options.data_option
+@click.argument("grid", metavar="GRID", type=click.Choice(list(GRIDS)))
+@options.data_argument
 @options.preset_option
 @options.changes_option
 @common.categories_option
@@ -34,8 +34,9 @@ from mc4ad_model.runs.experiments import parse_seeds
     "Folder for the runs; grids of one preset and dataset may share it.  "
     "[default: runs/ablation-NAME-PRESET]",
 )
-@click.option("--dry-run", is_flag=True, help="Print the planned runs, train nothing.")
+@common.dry_run_option
 @common.json_option
+@common.markdown_option
 @options.training_options
 def ablate_command(
     grid: str,
@@ -47,6 +48,7 @@ def ablate_command(
     out: Path | None,
     dry_run: bool,
     as_json: bool,
+    markdown: bool,
     machine: Machine,
 ) -> None:
     """Train and evaluate the variants of GRID and compare them with the paper's.
@@ -63,17 +65,24 @@ def ablate_command(
         name = f"ablation-{dataset.specification.name}-{Path(preset).stem}"
         folder = out or Path("runs", name)
         if dry_run:
-            click.echo(_planned(plan, chosen, numbers, folder, as_json))
+            text = _planned(plan, chosen, numbers, folder, as_json, markdown)
+            common.print_tables(text, markdown)
             return
         found = run_ablation(plan, dataset, chosen, numbers, folder, machine)
     content, table = found.to_dict(), folder / f"{grid}-table.json"
-    click.echo(json.dumps(content, allow_nan=False) if as_json else _as_text(found))
+    text = json.dumps(content, allow_nan=False) if as_json else _as_text(found, markdown)
+    common.print_tables(text, markdown)
     write_json(table, content)
     say(f"table: {table}", machine.quiet)
 
 
 def _planned(
-    plan: Plan, categories: Sequence[str], seeds: Sequence[int], folder: Path, as_json: bool
+    plan: Plan,
+    categories: Sequence[str],
+    seeds: Sequence[int],
+    folder: Path,
+    as_json: bool,
+    markdown: bool,
 ) -> str:
     """Return the runs, and which are trained already."""
     runs, last = [], method_class("mc4ad").files[0]
@@ -94,14 +103,14 @@ def _planned(
     different = {run["folder"] for run in runs}
     trainings = len(different) * len(categories)
     parts = [
-        text_table(["variant", "seed", "trained", "folder"], rows),
+        table_in(markdown)(["variant", "seed", "trained", "folder"], rows),
         *plan.remarks,
         f"{trainings} trainings in all (--dry-run: none was started)",
     ]
     return "\n".join(parts)
 
 
-def _as_text(found: Ablation) -> str:
+def _as_text(found: Ablation, markdown: bool) -> str:
     printed = dict(found.published.rows) if found.published else {}
     heading = ["variant", "O-AUROC", "P-AUROC", "mean rank", "FPS", "parameters"]
     if printed:
@@ -116,7 +125,8 @@ def _as_text(found: Ablation) -> str:
             row += [theirs.o_auroc, theirs.p_auroc] if theirs else [None, None]
             row.append(f"{theirs.fps:.1f}" if theirs and theirs.fps else None)
         rows.append(row)
-    return "\n".join([_caption(found), "", text_table(heading, rows), "", *_notes(found)])
+    table = table_in(markdown)(heading, rows)
+    return "\n".join([_caption(found), "", table, "", *_notes(found)])
 
 
 def _caption(found: Ablation) -> str:

@@ -12,7 +12,7 @@ import click
 from intravariance.commands import options as common
 from intravariance.dataset.store import open_dataset
 from intravariance.progress import say
-from intravariance.tables import Cell, text_table
+from intravariance.tables import Cell, table_in
 from mc4ad_model.commands import options
 from mc4ad_model.evaluation.alarms import rate_interval
 from mc4ad_model.evaluation.calibration import NormalScores
@@ -28,7 +28,7 @@ _POINT_LEVELS = (0.9, 0.99, 0.999)
 
 
 @click.command("calibrate")
-@options.data_option
+@options.data_argument
 @common.path_option("--run", "Folder that `iv train` wrote.", required=True)
 @common.categories_option
 @common.number_option(
@@ -37,6 +37,7 @@ _POINT_LEVELS = (0.9, 0.99, 0.999)
 @common.number_option("--seed", 0, 0, help="Seed of these products.")
 @click.option("--force", is_flag=True, help="Replace an existing calibration.")
 @common.json_option
+@common.markdown_option
 @options.scoring_options
 def calibrate_command(
     data: Path,
@@ -46,6 +47,7 @@ def calibrate_command(
     seed: int,
     force: bool,
     as_json: bool,
+    markdown: bool,
     machine: Machine,
 ) -> None:
     """Score simulated products without a defect, so that alarms can be false at a rate you choose.
@@ -60,7 +62,7 @@ def calibrate_command(
         for one in runs:
             check_calibratable(one, dataset, machine, force)
         found = {one.category: calibrate_run(one, dataset, clouds, seed, machine) for one in runs}
-    click.echo(_as_json(found) if as_json else _as_text(found))
+    common.print_tables(_as_json(found) if as_json else _as_text(found, markdown), markdown)
     say(f"calibrations: {', '.join(str(one.folder / CALIBRATION) for one in runs)}", machine.quiet)
 
 
@@ -82,7 +84,7 @@ def _as_json(found: dict[str, NormalScores]) -> str:
     return json.dumps(content, allow_nan=False)
 
 
-def _as_text(found: dict[str, NormalScores]) -> str:
+def _as_text(found: dict[str, NormalScores], markdown: bool) -> str:
     clouds = len(next(iter(found.values())))
     rows: list[list[Cell]] = [
         [
@@ -104,7 +106,7 @@ def _as_text(found: dict[str, NormalScores]) -> str:
     )
     return (
         f"Thresholds for rates of false alarms, from {clouds} simulated products a category\n"
-        f"{text_table(heading, rows)}\n"
+        f"{table_in(markdown)(heading, rows)}\n"
         f"With {clouds} products, 95 % of calibrations have a true rate of (objects)\n  "
         + "\n  ".join(ranges)
     )

@@ -14,16 +14,20 @@ from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
 from intravariance.files.folders import check_folder, new_folder, write_member
 from intravariance.progress import track
-from intravariance.tables import text_table
+from intravariance.tables import table_in
 from mc4ad_model.commands import options
 from mc4ad_model.evaluation.results import Results, read_results
 from mc4ad_model.reports import evaluation_report as report
+from mc4ad_model.reports.comparison_page import comparison_page
 
 
 @click.command("compare")
 @click.argument("run", type=common.PATH)
-@common.path_option(
-    "--data", "The dataset file that was evaluated on.  [default: its name, in the current folder]"
+@common.dataset_argument(
+    "data",
+    "[FILE]",
+    required=False,
+    help="The dataset file that was evaluated on; without it, its name in the current folder",
 )
 @common.categories_option
 @common.path_option("--out", "Folder for pictures and page.  [default: comparison, in RUN]")
@@ -32,6 +36,7 @@ from mc4ad_model.reports import evaluation_report as report
 @options.points_option
 @common.report_force_option
 @common.json_option
+@common.markdown_option
 @common.quiet_option
 def compare_command(
     run: Path,
@@ -43,13 +48,14 @@ def compare_command(
     points: int,
     force: bool,
     as_json: bool,
+    markdown: bool,
     quiet: bool,
 ) -> None:
     """Look at what an evaluation got right and wrong.
 
     RUN is what `iv train` or `iv evaluate` wrote. Prints the best and the worst detections and the
-    false alarms; writes heat maps beside ground truth, score histograms, and a page with all test
-    samples, to open in any browser.
+    false alarms; writes heat maps beside ground truth, score histograms, and a page to open in any
+    browser: the metrics, the misses and false alarms as a table, and every test sample.
     """
     results = _choose(
         [read_results(folder) for folder in report.find_results(run)], categories, run
@@ -64,13 +70,12 @@ def compare_command(
             for name, picture in report.pictures(one, size):
                 write_member(folder, name, picture)
         write_member(folder, report.RANKING, report.ranking_csv(compared))
-        write_member(folder, report.PAGE, report.comparison_page(compared, points))
+        write_member(folder, report.PAGE, comparison_page(compared, points))
     if as_json:
         click.echo(_as_json(compared))
         return
-    click.echo(
-        f"{_as_text(compared)}\n\n{click.format_filename(out)}: open {report.PAGE} in a browser"
-    )
+    place = f"{click.format_filename(out)}: open {report.PAGE} in a browser"
+    common.print_tables(f"{_as_text(compared, markdown)}\n\n{place}", markdown)
 
 
 def _choose(results: list[Results], categories: tuple[str, ...], run: Path) -> list[Results]:
@@ -91,7 +96,7 @@ def _dataset(data: Path | None, results: list[Results]) -> Path:
     found = Path(names[0])
     if len(names) > 1 or not found.is_file():
         raise InputError(
-            f"--data: the evaluation was of {', '.join(names)}, which is not one file in the "
+            f"FILE: the evaluation was of {', '.join(names)}, which is not one file in the "
             "current folder; say where it is"
         )
     return found
@@ -108,14 +113,14 @@ def _as_json(compared: list[report.Compared]) -> str:
     return json.dumps(content, allow_nan=False)
 
 
-def _as_text(compared: list[report.Compared]) -> str:
+def _as_text(compared: list[report.Compared], markdown: bool) -> str:
     heading = ["kind", "sample", "product", "defect", "object score", "value"]
     tables = []
     for one in compared:
         rows: list[list[str | float]] = [
             [item.kind, *item.cells, item.value] for item in one.ranking
         ]
-        tables.append(f"{one.category}\n{text_table(heading, rows)}")
+        tables.append(f"{one.category}\n{table_in(markdown)(heading, rows)}")
     tables.append(
         "value: share of the normal objects below it (detected, missed), of the defective objects\n"
         "below it (false alarm), AUROC of its own points (located, mislocated)"

@@ -17,7 +17,7 @@ from intravariance.commands.options import choose_categories
 from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError
 from intravariance.progress import say
-from intravariance.tables import Cell, show, text_table
+from intravariance.tables import Cell, TableForm, show, table_in
 from mc4ad_model.commands import options
 from mc4ad_model.evaluation.alarms import AlarmMetrics, MeanAlarms, mean_alarms
 from mc4ad_model.evaluation.category_metrics import DefectMetrics
@@ -35,6 +35,8 @@ from mc4ad_model.runs.jobs import (
     train_runs,
 )
 from mc4ad_model.runs.run_folder import Run, choose_runs, find_runs
+from mc4ad_model.runs.tracking import Store, tracked
+from mc4ad_model.runs.tracking_stores import open_stores
 
 # Heading, and where the number is found; the mean over categories is unweighted, as in the paper.
 _COLUMNS: dict[str, Callable[[CategoryEvaluation], float | None]] = {
@@ -77,7 +79,7 @@ class _MethodName(click.Choice):  # type: ignore[type-arg]  # generic since clic
 
 
 @click.command("evaluate")
-@options.data_option
+@options.data_argument
 @common.path_option("--run", "Folder that `iv train` wrote; may be repeated.", multiple=True)
 @click.option(
     "--method",
@@ -111,7 +113,10 @@ class _MethodName(click.Choice):  # type: ignore[type-arg]  # generic since clic
     "repeated. The threshold is that of `iv calibrate`, which comes first.",
 )
 @common.number_option("--seed", 0, 0, help="Seed of the bootstrap intervals.")
+@options.tensorboard_option
+@options.mlflow_option
 @common.json_option
+@common.markdown_option
 @options.scoring_options
 def evaluate_command(
     data: Path,
@@ -123,7 +128,10 @@ def evaluate_command(
     rule: ObjectRule | None,
     false_alarms: tuple[float, ...],
     seed: int,
+    tensorboard: Path | None,
+    mlflow: str | None,
     as_json: bool,
+    markdown: bool,
     machine: Machine,
 ) -> None:
     """Evaluate methods on a dataset's test samples: detection and force error.
@@ -139,6 +147,7 @@ def evaluate_command(
         groups = [_Group(folder, choose_runs(folder, categories)) for folder in run]
         # whatever can be wrong is found before the first training or evaluation, which take time
         check_evaluable([one for group in groups for one in group.runs], dataset, machine)
+        stores = open_stores(tensorboard, mlflow, dataset.specification.name)
         rates = tuple(dict.fromkeys(false_alarms))
         if rates:
             _check_calibrated(groups, methods, dataset, rates)
@@ -155,11 +164,27 @@ def evaluate_command(
             ]
             for name, group in _named(groups).items()
         }
+        named = _named(groups)
+        _track_metrics(found, named, stores, machine.quiet)
         text = (
-            _as_json(found, dataset, _named(groups)) if as_json else _as_text(found, _named(groups))
+            _as_json(found, dataset, named)
+            if as_json
+            else _as_text(found, named, table_in(markdown))
         )
-    click.echo(text)
+    common.print_tables(text, markdown)
     say(f"results: {', '.join(map(str, targets.values()))}", machine.quiet)
+
+
+def _track_metrics(
+    found: dict[str, list[CategoryEvaluation]],
+    groups: dict[str, _Group],
+    stores: Sequence[Store],
+    quiet: bool,
+) -> None:
+    with tracked(stores, quiet) as tracking:
+        for name, group in groups.items():
+            for run, evaluation in zip(group.runs, found[name], strict=True):
+                tracking.evaluated(run, evaluation.metrics)
 
 
 def _check_calibrated(
@@ -232,7 +257,9 @@ def _plain(found: Sequence[CategoryEvaluation], runs: Sequence[Run]) -> dict[str
     }
 
 
-def _as_text(found: dict[str, list[CategoryEvaluation]], groups: dict[str, _Group]) -> str:
+def _as_text(
+    found: dict[str, list[CategoryEvaluation]], groups: dict[str, _Group], table: TableForm
+) -> str:
     rows: list[list[Cell]] = []
     for name, each in found.items():
         own: list[list[Cell]] = [
@@ -242,18 +269,22 @@ def _as_text(found: dict[str, list[CategoryEvaluation]], groups: dict[str, _Grou
         rows += own if len(found) == 1 else [[name, *row] for row in own]
     heading = ["category", *_COLUMNS] if len(found) == 1 else ["method", "category", *_COLUMNS]
     parts = [
-        text_table(heading, rows)
+        table(heading, rows)
         + "\nEPE, cosine: of the force where the defect moved points; zero-EPE: error of no force"
         + f"\nTrack: {_track(groups.values())}"
     ]
     for name, each in found.items():
         title = "" if len(found) == 1 else f"{name}: "
         parts += [
-            f"{title}95 % bootstrap intervals over objects\n" + _intervals(each),
+            f"{title}95 % bootstrap intervals over objects\n" + _intervals(each, table),
             f"{title}Defect types: O-AUROC against the normal objects / P-AUROC of their own "
-            "points\n" + _by_kind(each, "defects"),
-            *([title + _difficulties(each)] if any(o.metrics.difficulties for o in each) else []),
-            *([title + _alarms(each)] if each[0].metrics.alarms else []),
+            "points\n" + _by_kind(each, "defects", table),
+            *(
+                [title + _difficulties(each, table)]
+                if any(o.metrics.difficulties for o in each)
+                else []
+            ),
+            *([title + _alarms(each, table)] if each[0].metrics.alarms else []),
             *(title + _unlabelled(one) for one in each if one.metrics.unlabelled),
             *(title + text for one in each if (text := _notes(one))),
             *(title + _cost(one) for one in each),
@@ -291,11 +322,11 @@ def _cost(one: CategoryEvaluation) -> str:
     )
 
 
-def _intervals(found: Sequence[CategoryEvaluation]) -> str:
+def _intervals(found: Sequence[CategoryEvaluation], table: TableForm) -> str:
     def cell(interval: tuple[float, float] | None) -> str | None:
         return None if interval is None else "{:.3f} to {:.3f}".format(*interval)
 
-    return text_table(
+    return table(
         ["category", "O-AUROC", "P-AUROC"],
         [
             [one.category, cell(one.metrics.o_auroc_interval), cell(one.metrics.p_auroc_interval)]
@@ -304,11 +335,11 @@ def _intervals(found: Sequence[CategoryEvaluation]) -> str:
     )
 
 
-def _difficulties(found: Sequence[CategoryEvaluation]) -> str:
-    return "Difficulties, likewise\n" + _by_kind(found, "difficulties")
+def _difficulties(found: Sequence[CategoryEvaluation], table: TableForm) -> str:
+    return "Difficulties, likewise\n" + _by_kind(found, "difficulties", table)
 
 
-def _by_kind(found: Sequence[CategoryEvaluation], field: str) -> str:
+def _by_kind(found: Sequence[CategoryEvaluation], field: str, table: TableForm) -> str:
     """Show `defects` or `difficulties` of the metrics."""
     kinds: list[dict[str, DefectMetrics]] = [getattr(one.metrics, field) for one in found]
     names = sorted({name for own in kinds for name in own}, key=lambda n: (_ORDER.get(n, 0), n))
@@ -318,7 +349,7 @@ def _by_kind(found: Sequence[CategoryEvaluation], field: str) -> str:
         columns.append([(part.o_auroc, part.p_auroc) if part else (None, None) for part in parts])
         rows.append([one.category, *map(_pair, columns[-1])])
     means = [_pair(map(mean, zip(*column, strict=True))) for column in zip(*columns, strict=True)]
-    return text_table(["category", *names], [*rows, ["mean", *means]])
+    return table(["category", *names], [*rows, ["mean", *means]])
 
 
 def _by_rate(found: Sequence[CategoryEvaluation]) -> list[tuple[AlarmMetrics, ...]]:
@@ -326,7 +357,7 @@ def _by_rate(found: Sequence[CategoryEvaluation]) -> list[tuple[AlarmMetrics, ..
     return list(zip(*(one.metrics.alarms for one in found), strict=True))
 
 
-def _alarms(found: Sequence[CategoryEvaluation]) -> str:
+def _alarms(found: Sequence[CategoryEvaluation], table: TableForm) -> str:
     heading = [
         "category",
         "asked for",
@@ -351,7 +382,7 @@ def _alarms(found: Sequence[CategoryEvaluation]) -> str:
     return (
         "Alarms above the calibrated threshold: share of the defective objects (detected) and of "
         "the normal ones (false alarms)\n"
-        f"{text_table(heading, rows)}\n"
+        f"{table(heading, rows)}\n"
         "95 % interval: Clopper-Pearson, of the normal objects of all categories for the mean"
     )
 

@@ -16,7 +16,7 @@ from intravariance.files.folders import new_folder
 from intravariance.looking.realism.tables import two_sample_table
 from intravariance.looking.realism.two_sample import load_open3d
 from intravariance.progress import say
-from intravariance.tables import text_table
+from intravariance.tables import table_in
 from mc4ad_model.commands import options
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
 from mc4ad_model.pseudo_anomalies.names import added_names
@@ -54,6 +54,7 @@ _LOUD = 0.01
 @common.jobs_option
 @common.report_force_option
 @common.json_option
+@common.markdown_option
 @common.quiet_option
 def inspect_command(
     file: Path,
@@ -70,6 +71,7 @@ def inspect_command(
     jobs: int | None,
     force: bool,
     as_json: bool,
+    markdown: bool,
     quiet: bool,
 ) -> None:
     """Look at pseudo-anomalies beside real defects, and measure how near they are.
@@ -97,13 +99,14 @@ def inspect_command(
     if as_json:
         click.echo(json.dumps(asdict(result), allow_nan=False))
         return
-    click.echo(
+    common.print_tables(
         "Two-sample test, AUROC: 0.5 = cannot be told apart [control, far from the defects]\n"
-        f"{text_table(*two_sample_table(result))}\n"
+        f"{table_in(markdown)(*two_sample_table(result))}\n"
         "In brackets the same test on unlabelled points far from the defects, where both are the "
         "same product: it should be about 0.5, and where it is more, the sampling or the noise "
         "tells the two apart, not the defects.\n"
-        f"{click.format_filename(out)}: open {report.PAGE} in a browser"
+        f"{click.format_filename(out)}: open {report.PAGE} in a browser",
+        markdown,
     )
 
 

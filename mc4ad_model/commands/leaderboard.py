@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,9 +14,9 @@ from intravariance.commands import options as common
 from intravariance.commands.options import choose_categories
 from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.progress import say
-from intravariance.tables import Cell, text_table
+from intravariance.tables import Cell, table_in
 from mc4ad_model.commands import options
-from mc4ad_model.leaderboard.documents import as_text
+from mc4ad_model.leaderboard.documents import as_markdown, as_text
 from mc4ad_model.leaderboard.making import examined, make_leaderboard
 from mc4ad_model.leaderboard.queue import plan_jobs
 from mc4ad_model.leaderboard.rows import Row, choose_rows
@@ -25,7 +26,7 @@ from mc4ad_model.runs.experiments import parse_seeds
 
 
 @click.command("leaderboard")
-@options.data_option
+@options.data_argument
 @click.option(
     "--methods",
     multiple=True,
@@ -53,8 +54,9 @@ from mc4ad_model.runs.experiments import parse_seeds
     help="What may be known of the templates, as for `iv train`.  [default: meshes if the file "
     "has them]",
 )
-@click.option("--dry-run", is_flag=True, help="Print the rows and what is done of them.")
+@common.dry_run_option
 @common.json_option
+@common.markdown_option
 @options.training_options
 @click.pass_context
 def leaderboard_command(
@@ -69,6 +71,7 @@ def leaderboard_command(
     track: Track | None,
     dry_run: bool,
     as_json: bool,
+    markdown: bool,
     machine: Machine,
 ) -> None:
     """Train, evaluate and compare methods with several seeds, in one table.
@@ -83,11 +86,13 @@ def leaderboard_command(
     with open_dataset(data) as dataset:
         chosen = choose_categories(dataset, categories)
         if dry_run:
-            click.echo(_planned(dataset, rows, chosen, numbers, out, track, machine))
+            planned = _planned(dataset, rows, chosen, numbers, out, track, machine)
+            click.echo(json.dumps({"jobs": planned}) if as_json else _as_table(planned, markdown))
             return
         board, tables = make_leaderboard(dataset, rows, chosen, numbers, out, jobs, machine, track)
     content = json.dumps(board.to_dict(), allow_nan=False)
-    click.echo(content if as_json else as_text(board, tables))
+    shown = as_markdown(board, tables).rstrip() if markdown else as_text(board, tables)
+    click.echo(content if as_json else shown)
     say(f"leaderboard: {out / 'leaderboard.html'}", machine.quiet)
     if board.failed:
         say(f"not working: {', '.join(one.row.name for one in board.failed)}")
@@ -102,14 +107,27 @@ def _planned(
     out: Path,
     track: Track | None,
     machine: Machine,
-) -> str:
-    """Return the jobs, and how many categories of each are evaluated already."""
+) -> list[dict[str, Any]]:
+    """Return the jobs, and how many categories of each are evaluated already, for JSON."""
     track = track or track_of(dataset)
     jobs = plan_jobs(rows, seeds, categories, dataset, track, out, machine)
     done = examined(jobs, dataset)
-    lines: list[list[Cell]] = [
-        [job.row, job.seed, f"{len(done[job.row, job.seed])}/{len(categories)}", str(job.folder)]
+    return [
+        {
+            "row": job.row,
+            "seed": job.seed,
+            "evaluated": len(done[job.row, job.seed]),
+            "categories": list(categories),
+            "folder": str(job.folder),
+        }
         for job in jobs
     ]
-    table = text_table(["row", "seed", "evaluated", "folder"], lines)
-    return f"{table}\n{len(jobs)} jobs (--dry-run: none was started)"
+
+
+def _as_table(planned: Sequence[dict[str, Any]], markdown: bool) -> str:
+    rows: list[list[Cell]] = [
+        [job["row"], job["seed"], f"{job['evaluated']}/{len(job['categories'])}", job["folder"]]
+        for job in planned
+    ]
+    table = table_in(markdown)(["row", "seed", "evaluated", "folder"], rows).strip("\n")
+    return f"{table}\n\n{len(planned)} jobs (--dry-run: none was started)"

@@ -9,13 +9,19 @@ from typing import Any
 
 import click
 
-from intravariance.commands.options import NumberRange, number_option, path_option, quiet_option
+from intravariance.commands.options import (
+    NumberRange,
+    dataset_argument,
+    number_option,
+    path_option,
+    quiet_option,
+)
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods import DEFAULT_METHOD, method_names
 
 Command = Callable[..., None]
 
-data_option = path_option("--data", "Dataset file.", required=True)
+data_argument = dataset_argument("data")
 method_option = click.option(
     "--method", type=click.Choice(method_names()), default=DEFAULT_METHOD, help="Detection method."
 )
@@ -57,6 +63,16 @@ length_option = click.option(
     type=NumberRange(min=0),
     help="Move each scan's centroid to 0 and divide it by this length, in its own unit; 0 keeps "
     "its coordinates.  [default: what `iv import` divided the training clouds by, if it did]",
+)
+tensorboard_option = path_option(
+    "--tensorboard",
+    "Folder for event files of TensorBoard: losses by epoch, settings, and what `iv evaluate` "
+    "measures.",
+)
+mlflow_option = click.option(
+    "--mlflow",
+    metavar="URI",
+    help="The same in MLflow: sqlite:///mlflow.db, or the address of a server.",
 )
 _MACHINE = {
     "device": click.option(

@@ -10,7 +10,9 @@ from typing import Any
 
 import click
 
+from intravariance.cloud_files import ReadingChoices
 from intravariance.commands import options as common
+from intravariance.commands.scan_options import drop_no_return_option
 from intravariance.errors import InputError, first_of
 from intravariance.files.folders import check_folder
 from intravariance.progress import say, track
@@ -35,8 +37,8 @@ _SHOWN = 5
 
 
 @click.command("predict")
-@common.path_option("--run", "Folder that `iv train` wrote.", required=True)
-@click.argument("scans", metavar="SCANS...", nargs=-1, required=True)
+@common.path_option("--run", "Folder that `iv train` or `iv export-detector` wrote.", required=True)
+@click.argument("scans", metavar="SCANS...", nargs=-1, required=True, type=common.FilePart())
 @common.path_option("--out", "Folder for the results.", required=True)
 @click.option(
     "--watch",
@@ -47,6 +49,7 @@ _SHOWN = 5
 @options.false_alarms_option
 @click.option("--fail-on-anomaly", is_flag=True, help="Exit with code 1 if a scan is anomalous.")
 @options.length_option
+@drop_no_return_option
 @common.number_option(
     "--worst",
     12,
@@ -69,6 +72,7 @@ def predict_command(
     false_alarms: float | None,
     fail_on_anomaly: bool,
     length: float | None,
+    drop_no_return: bool,
     worst: int,
     size: int,
     force: bool,
@@ -98,13 +102,13 @@ def predict_command(
     if around := [scan for scan in scans if _holds(Path(scan), out)]:
         raise InputError(f"--out {out}: lies in {around[0]}, where it would be scored next time")
     detector = open_detector(run, category, false_alarms, length, machine)
-    kept = WorstClouds(worst)
+    kept, choices = WorstClouds(worst), ReadingChoices(drop_no_return)
     if watch:
         say(f"watching {', '.join(scans)}; Ctrl-C ends", machine.quiet)
         report = partial(_report, as_json=as_json)
-        content = watching.watch([*map(Path, scans)], out, detector, kept, size, report)
+        content = watching.watch([*map(Path, scans)], out, detector, kept, size, report, choices)
         ctx.exit(_exit_code(content, fail_on_anomaly))
-    found = find_clouds(scans, detector.run.category)
+    found = find_clouds(scans, detector.run.category, choices)
     for dataset in {c.dataset.path: c.dataset for c in found.clouds if c.dataset}.values():
         detector.judge(dataset)  # what is wrong with it is found before any is scored
     if found.left_out:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from intravariance.progress import say
 from mc4ad_model.commands import options
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods.saved_files import writing
+from mc4ad_model.methods.templates import Templates, read_templates
 
 # Steps, clouds of a step and the learning rate; the paper's are 300 epochs over 41,952 clouds.
 _PRESETS = {"small": (600, 16, 5e-3), "paper": (98_400, 128, 1e-3)}
@@ -24,7 +26,9 @@ _OURS = re.compile(r"(encoder|checkpoint-\d{8})\.(json|safetensors)")
 
 
 @click.command("pretrain")
-@common.path_option("--data", "Dataset file whose templates are learnt from.")
+@common.dataset_argument(
+    "data", "[FILE]", required=False, help="Dataset file whose templates are learnt from"
+)
 @common.path_option("--out", "Folder for the encoder.", required=True)
 @common.path_option(
     "--checkpoint",
@@ -41,6 +45,7 @@ _OURS = re.compile(r"(encoder|checkpoint-\d{8})\.(json|safetensors)")
 @click.option("--batch", type=click.IntRange(min=2), help="Clouds a step.  [default: the preset's]")
 @common.number_option("--seed", 0, 0)
 @click.option("--force", is_flag=True, help="Start anew where there is an encoder.")
+@common.dry_run_option
 @common.json_option
 @options.machine_options("device", "quiet")
 def pretrain_command(
@@ -52,6 +57,7 @@ def pretrain_command(
     batch: int | None,
     seed: int,
     force: bool,
+    dry_run: bool,
     as_json: bool,
     machine: Machine,
 ) -> None:
@@ -68,16 +74,24 @@ def pretrain_command(
     )
 
     if (data is None) == (checkpoint is None):
-        raise InputError("expected either --data FILE to train on, or --checkpoint FILE to read")
+        raise InputError("expected either a dataset FILE to train on, or --checkpoint FILE to read")
     if _already(out, force):
         raise InputError(f"--out {out}: holds an encoder; choose another folder, or --force")
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
     if checkpoint is not None:
         encoder = read_published(checkpoint)
+        planned = encoder.origin
     else:
         assert data is not None
-        encoder = _trained(data, out, (preset, steps, batch, seed), force, machine)
+        run, sources = _planned(data, (preset, steps, batch, seed))
+        planned = run.identity
+    if dry_run:
+        content = {"encoder": str(out), "planned": planned}
+        click.echo(json.dumps(content, indent=None if as_json else 2))
+        return
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    if checkpoint is None:
+        encoder = _trained(run, sources, out, force, machine)
     save_encoder(out, encoder)
     for path in out.glob("checkpoint-*"):
         path.unlink()
@@ -102,20 +116,15 @@ def _already(out: Path, force: bool) -> bool:
     return ("encoder.json" in names or half) and not force
 
 
-def _trained(
-    data: Path,
-    out: Path,
-    choices: tuple[str, int | None, int | None, int],
-    force: bool,
-    machine: Machine,
-) -> Any:
+def _planned(
+    data: Path, choices: tuple[str, int | None, int | None, int]
+) -> tuple[Any, list[Templates]]:
+    """Return the `Pretraining` and the templates of all categories, checked."""
     from mc4ad_model.methods.point_mae.network import PAPER, SMALL  # noqa: PLC0415 - weight
     from mc4ad_model.methods.point_mae.pretraining import (  # noqa: PLC0415 - weight
         Pretraining,
         check_sources,
-        pretrain,
     )
-    from mc4ad_model.methods.templates import read_templates  # noqa: PLC0415 - weight
 
     preset, steps, batch, seed = choices
     usual_steps, usual_batch, learning_rate = _PRESETS[preset]
@@ -130,6 +139,14 @@ def _trained(
             data_digest=dataset.digest,
         )
     check_sources(run, sources)
+    return run, sources
+
+
+def _trained(
+    run: Any, sources: Sequence[Templates], out: Path, force: bool, machine: Machine
+) -> Any:
+    from mc4ad_model.methods.point_mae.pretraining import pretrain  # noqa: PLC0415 - weight
+
     if force:
         for path in (*out.glob("checkpoint-*"), *out.glob("encoder.*")):
             path.unlink()

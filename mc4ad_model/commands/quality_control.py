@@ -20,7 +20,7 @@ from intravariance.commands import options as common
 from intravariance.commands.options import choose_categories
 from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError
-from intravariance.tables import Cell, text_table
+from intravariance.tables import Cell, TableForm, table_in
 from mc4ad_model.commands import options
 from mc4ad_model.evaluation.evaluate import check_labelled
 from mc4ad_model.evaluation.normal_products import calibration_clouds, conditions_of
@@ -51,7 +51,7 @@ _COLUMNS = {
 
 
 @click.command("quality-control")
-@options.data_option
+@options.data_argument
 @common.path_option(
     "--pruned",
     "Run of the fast network V_P, which `iv train --set network.arch=pruned` wrote, with 1.5 times "
@@ -81,6 +81,7 @@ _COLUMNS = {
 )
 @common.number_option("--seed", 0, 0, help="Seed of these products.")
 @common.json_option
+@common.markdown_option
 @options.scoring_options
 def quality_control_command(
     data: Path,
@@ -92,6 +93,7 @@ def quality_control_command(
     clouds: int,
     seed: int,
     as_json: bool,
+    markdown: bool,
     machine: Machine,
 ) -> None:
     """Hierarchical quality control: a fast scorer accepts what is surely normal, the full one
@@ -106,9 +108,9 @@ def quality_control_command(
         text = (
             _as_json(found, dataset, track, calibrate)
             if as_json
-            else _as_text(found, track, calibrate)
+            else _as_text(found, track, calibrate, table_in(markdown))
         )
-    click.echo(text)
+    common.print_tables(text, markdown)
 
 
 @dataclass(frozen=True)
@@ -257,7 +259,9 @@ def _speeds(timing: Timing) -> dict[str, float]:
     }
 
 
-def _as_text(found: Sequence[StageComparison], track: str, calibrated: bool) -> str:
+def _as_text(
+    found: Sequence[StageComparison], track: str, calibrated: bool, table: TableForm
+) -> str:
     timings = _timings(found)
     rows: list[list[Cell]] = []
     for share, timing in timings.items():
@@ -282,10 +286,10 @@ def _as_text(found: Sequence[StageComparison], track: str, calibrated: bool) -> 
     how = "below a threshold from normal products" if calibrated else "lowest of the batch"
     parts = [
         f"O-AUROC and P-AUROC of V_P alone, V_O alone, both in two stages; accepted: {how}",
-        text_table(heading, rows),
+        table(heading, rows),
         "unscaled: P-AUROC of both without bringing V_P's point scores to V_O's scale\n"
         f"Track: {track}",
-        text_table(names, speeds),
+        table(names, speeds),
         *(f"b = {share:g}: {timing.sentence()}" for share, timing in timings.items()),
     ]
     return "\n\n".join(parts)

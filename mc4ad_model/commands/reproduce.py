@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,17 +14,24 @@ import click
 
 from intravariance.commands import options as common
 from intravariance.commands.options import choose_categories
+from intravariance.dataset.specification_reader import load_group
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
 from intravariance.progress import say
-from intravariance.tables import markdown_table, text_table
+from intravariance.tables import Cell, table_in
 from mc4ad_model.classification.plan import PLANS, PRESETS, TASKS, Preset, TaskName
 from mc4ad_model.commands import options
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods import method_class
 from mc4ad_model.methods.saved_files import write_json
 from mc4ad_model.paper.printed_tables import METRICS, table5a
-from mc4ad_model.paper.reproduction import Reproduction, build_dataset, reproduce, table_rows
+from mc4ad_model.paper.reproduction import (
+    Reproduction,
+    build_dataset,
+    planned_trainings,
+    reproduce,
+    table_rows,
+)
 from mc4ad_model.runs.experiments import parse_seeds
 
 if TYPE_CHECKING:
@@ -38,15 +45,18 @@ def reproduce_command() -> None:
 
 
 @reproduce_command.command("table19")
+@common.dataset_argument(
+    "data",
+    "[FILE]",
+    required=False,
+    help="Dataset file; without it groupN.h5 in the folder of --out, built if it is not there",
+)
 @click.option(
     "--group", type=click.Choice(["1", "2"]), default="2", help="Part of the table: Group 1 or 2."
 )
 @options.method_option
 @options.method_preset_option
 @options.changes_option
-@common.path_option(
-    "--data", "Dataset file.  [default: groupN.h5 in the folder of --out; built if it is not there]"
-)
 @common.categories_option
 @options.seeds_option
 @common.path_option(
@@ -54,8 +64,9 @@ def reproduce_command() -> None:
     "Folder for the runs.  [default: runs/table19-groupN-LABEL, LABEL being the preset or the "
     "method]",
 )
+@common.dry_run_option
 @common.json_option
-@click.option("--markdown", is_flag=True, help="Print the tables as Markdown.")
+@common.markdown_option
 @options.training_options
 def table19_command(
     group: str,
@@ -66,6 +77,7 @@ def table19_command(
     categories: tuple[str, ...],
     seeds: str,
     out: Path | None,
+    dry_run: bool,
     as_json: bool,
     markdown: bool,
     machine: Machine,
@@ -75,29 +87,40 @@ def table19_command(
     Says what differs: the paper's dataset is not public. Killed at any moment, the same command
     carries on.
     """
-    _check_form(as_json, markdown)
     settings = method_class(method).Settings.load(preset, changes)
     numbers, part = parse_seeds(seeds), int(group)
     folder = out or Path("runs", f"table19-group{group}-{settings.label or method}")
     if data is None:
         data = folder / f"group{group}.h5"
-        if not data.exists():
+        if not data.exists() and not dry_run:
             _make(folder)
             build_dataset(part, data, machine.quiet)
+    if dry_run and not data.exists():
+        names = [one.name for one in load_group(part).select(categories).categories]
+        say(f"{data}: it would be built first")
+        _print_planned([(s, name, "new") for s in numbers for name in names], as_json, markdown)
+        return
     with open_dataset(data) as dataset:
         chosen = choose_categories(dataset, categories)
+        if dry_run:
+            planned = planned_trainings(
+                part, dataset, chosen, method, settings, numbers, folder, machine
+            )
+            _print_planned(planned, as_json, markdown)
+            return
         found = reproduce(part, dataset, chosen, method, settings, numbers, folder, machine)
     content, file = found.to_dict(), folder / "table19.json"
-    click.echo(json.dumps(content, allow_nan=False) if as_json else _as_text(found, markdown))
+    text = json.dumps(content, allow_nan=False) if as_json else _as_text(found, markdown)
+    common.print_tables(text, markdown)
     write_json(file, content)
     say(f"table: {file}", machine.quiet)
 
 
 @reproduce_command.command("table5a")
-@common.path_option(
-    "--data",
-    "Folder with ModelNet40 or ShapeNetPart or both in their HDF5 releases, or a dataset file.",
-    required=True,
+@common.dataset_argument(
+    "data",
+    "FILE_OR_FOLDER",
+    help="Folder with ModelNet40 or ShapeNetPart or both in their HDF5 releases, or a dataset file",
 )
 @click.option(
     "--network",
@@ -122,8 +145,9 @@ def table19_command(
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs.  [default: the preset's]")
 @options.seeds_option
 @common.path_option("--out", "Folder for the results.  [default: runs/table5a-PRESET-DATA]")
+@common.dry_run_option
 @common.json_option
-@click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
+@common.markdown_option
 @options.machine_options("device", "quiet")
 def table5a_command(
     data: Path,
@@ -133,6 +157,7 @@ def table5a_command(
     epochs: int | None,
     seeds: str,
     out: Path | None,
+    dry_run: bool,
     as_json: bool,
     markdown: bool,
     machine: Machine,
@@ -143,24 +168,31 @@ def table5a_command(
     recognised and its defects segmented. Killed at any moment, the same command carries on with
     the first training that is not done.
     """
-    from mc4ad_model.paper.generalisation import reproduce_table5a  # noqa: PLC0415 - weight
+    from mc4ad_model.paper.generalisation import (  # noqa: PLC0415 - weight
+        planned_table5a,
+        reproduce_table5a,
+    )
 
-    _check_form(as_json, markdown)
     numbers = parse_seeds(seeds)
     chosen = [name for name in table5a().plain if name in networks or not networks]
     folder = out or Path("runs", f"table5a-{preset}-{data.stem}")
     plan = replace(PLANS[preset], epochs=epochs or PLANS[preset].epochs)
     with _source(data) as source:
+        if dry_run:
+            planned = planned_table5a(source, tasks, chosen, plan, numbers, folder)
+            _print_planned(planned, as_json, markdown)
+            return
         found = reproduce_table5a(source, tasks, chosen, plan, numbers, folder, machine)
     content, file = found.to_dict(), folder / "table5a.json"
-    click.echo(json.dumps(content, allow_nan=False) if as_json else _table5a_text(found, markdown))
+    text = json.dumps(content, allow_nan=False) if as_json else _table5a_text(found, markdown)
+    common.print_tables(text, markdown)
     write_json(file, content)
     say(f"table: {file}", machine.quiet)
 
 
 @contextmanager
 def _source(data: Path) -> Iterator[Source]:
-    """Open what --data names: a folder of released files, or a dataset file."""
+    """Open a folder of released files, or a dataset file."""
     from mc4ad_model.classification.own_products import OwnProducts  # noqa: PLC0415 - weight
     from mc4ad_model.classification.released_files import ReleasedFiles  # noqa: PLC0415 - weight
 
@@ -171,15 +203,22 @@ def _source(data: Path) -> Iterator[Source]:
         yield OwnProducts(dataset)
 
 
-def _check_form(as_json: bool, markdown: bool) -> None:
-    if as_json and markdown:
-        raise InputError("give --json or --markdown, not both")
+def _print_planned(planned: Sequence[tuple[int, str, str]], as_json: bool, markdown: bool) -> None:
+    """Print the seed, the name and the state of each training."""
+    if as_json:
+        names = ("seed", "training", "state")
+        runs = [dict(zip(names, one, strict=True)) for one in planned]
+        click.echo(json.dumps({"runs": runs}))
+        return
+    rows: list[list[Cell]] = [[name, seed, state] for seed, name, state in planned]
+    table = table_in(markdown)(["training", "seed", "state"], rows)
+    common.print_tables(f"{table}\n{len(rows)} trainings (--dry-run: none was started)", markdown)
 
 
 def _table5a_text(found: Table5a, markdown: bool) -> str:
     from mc4ad_model.paper.generalisation import table_rows as rows_of  # noqa: PLC0415 - weight
 
-    show = markdown_table if markdown else text_table
+    show = table_in(markdown)
     seeds = ", ".join(map(str, found.seeds))
     spread = "± standard deviation over them" if len(found.seeds) > 1 else "so without a spread"
     caption = f"Table 5a; preset {found.preset}, seeds {seeds}, {spread}"
@@ -196,7 +235,7 @@ def _make(folder: Path) -> None:
 
 
 def _as_text(found: Reproduction, markdown: bool) -> str:
-    show = markdown_table if markdown else text_table
+    show = table_in(markdown)
     seeds = ", ".join(map(str, found.seeds))
     spread = "± standard deviation over them" if len(found.seeds) > 1 else "so without a spread"
     caption = f"Table 19, Group {found.group}; {found.name}, seeds {seeds}, {spread}"

@@ -17,7 +17,7 @@ from mc4ad_model.serving.worker import Opening, Worker
 
 
 @click.command("serve")
-@common.path_option("--run", "Folder that `iv train` wrote.", required=True)
+@common.path_option("--run", "Folder that `iv train` or `iv export-detector` wrote.", required=True)
 @options.run_category_option
 @options.false_alarms_option
 @options.length_option

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -11,22 +13,23 @@ import click
 from intravariance.commands import options as common
 from intravariance.commands.options import choose_categories
 from intravariance.dataset.store import open_dataset
+from intravariance.tables import Cell, text_table
 from mc4ad_model.commands import options
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.machine.ranks import Ranks
 from mc4ad_model.methods import method_class
+from mc4ad_model.methods.settings import Settings
 from mc4ad_model.methods.templates import TRACKS, Track
-from mc4ad_model.runs.jobs import default_folder, train_runs
+from mc4ad_model.runs.jobs import PlannedRun, default_folder, plan_runs, train_runs
+from mc4ad_model.runs.run_folder import read_run
+from mc4ad_model.runs.tracking import tracked
+from mc4ad_model.runs.tracking_stores import open_stores
 
 
 @click.command("train")
-@options.data_option
-@click.option(
-    "--category",
-    "categories",
-    multiple=True,
-    default=("all",),
-    help="Category to train for; may be repeated. all: each of the file's.",
+@options.data_argument
+@common.categories_option_of(
+    "Category to train for; may be repeated. all: each of the file's.", default=("all",)
 )
 @options.method_option
 @options.method_preset_option
@@ -44,7 +47,9 @@ from mc4ad_model.runs.jobs import default_folder, train_runs
     "clouds: the stored clouds alone, as of scans.  [default: meshes if the file has them]",
 )
 @click.option("--force", is_flag=True, help="Start anew where a run exists.")
-@click.option("--dry-run", is_flag=True, help="Print the resolved configuration, train nothing.")
+@options.tensorboard_option
+@options.mlflow_option
+@common.dry_run_option
 @common.json_option
 @options.training_options
 def train_command(
@@ -57,6 +62,8 @@ def train_command(
     out: Path | None,
     track: Track | None,
     force: bool,
+    tensorboard: Path | None,
+    mlflow: str | None,
     dry_run: bool,
     as_json: bool,
     machine: Machine,
@@ -68,13 +75,44 @@ def train_command(
     network, which learns from all of the file's, also where --category names one.
     """
     settings = method_class(method).Settings.load(preset, changes)
-    if dry_run:
-        click.echo(json.dumps(settings.to_mapping(), indent=2))
-        return
     with open_dataset(data) as dataset:
         folder = out or default_folder(dataset, method, settings, seed, track)
         chosen = choose_categories(dataset, () if "all" in categories else categories)
-        folders = train_runs(dataset, chosen, method, settings, seed, folder, machine, force, track)
+        if dry_run:
+            planned = plan_runs(
+                dataset, chosen, method, settings, seed, folder, machine, force, track
+            )
+            click.echo(_planned(planned, method, settings, seed, as_json))
+            return
+        name = dataset.specification.name
+        stores = open_stores(tensorboard, mlflow, name) if Ranks.here(machine).first else []
+        with tracked(stores, machine.quiet) as tracking:
+            machine = replace(machine, on_epoch=tracking.epoch)
+            folders = train_runs(
+                dataset, chosen, method, settings, seed, folder, machine, force, track
+            )
+            for done in folders.values():
+                tracking.trained(read_run(done))
     if Ranks.here(machine).first:
         paths = {category: str(folder) for category, folder in folders.items()}
         click.echo(json.dumps(paths) if as_json else "\n".join(paths.values()))
+
+
+def _planned(
+    planned: Sequence[PlannedRun], method: str, settings: Settings, seed: int, as_json: bool
+) -> str:
+    """Return what a training would do."""
+    mapping = settings.to_mapping()
+    if as_json:
+        runs = [asdict(one) | {"folder": str(one.folder)} for one in planned]
+        content = {"method": method, "seed": seed, "settings": mapping, "runs": runs}
+        return json.dumps(content)
+    rows: list[list[Cell]] = [
+        [one.category, one.templates, one.track, one.state, str(one.folder)] for one in planned
+    ]
+    table = text_table(["category", "templates", "track", "state", "folder"], rows)
+    return (
+        f"{table}\n\nMethod {method}, seed {seed}, with the settings\n"
+        f"{json.dumps(mapping, indent=2)}\n"
+        f"{len(planned)} trainings (--dry-run: none was started)"
+    )

@@ -28,8 +28,9 @@ from mc4ad_model.methods.templates import Templates, scan_noise
 
 MESHES_NEEDED = (
     "products without a defect are simulated from meshes. That takes a run of `iv train --track "
-    "meshes` on a file whose templates are meshes; of scans, one imported with a mesh of the "
-    "product in train/ and with --scan-noise"
+    "meshes` on a file whose templates are meshes: one of `iv build`, or of `iv import "
+    "--scan-noise` with a mesh of the product in train/. Without any, the scores of `iv predict` "
+    "rank scans, and scans of products that you know to be good show which scores are normal"
 )
 
 

@@ -97,3 +97,56 @@ def _ends(values: list[_Valued]) -> tuple[list[_Valued], list[_Valued]]:
     """Return the upper half, highest first, and the lower one, lowest first."""
     ordered, half = _sorted(values), (len(values) + 1) // 2
     return ordered[:half], ordered[half:][::-1]
+
+
+Verdict = Literal["missed", "false alarm", "detected", "no alarm"]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A sample, whether it is right, and how far from it.
+
+    Parameters
+    ----------
+    verdict
+        Of a defective object "missed" or "detected", of a normal one "false alarm" or "no alarm".
+    wrong
+        Share of the objects of the other kind that are on the wrong side of it, ties counted half:
+        normal ones above a defective one, defective ones below a normal one. Its mean over the
+        objects of either kind is 1 - AUROC.
+    """
+
+    sample: SampleRow
+    verdict: Verdict
+    wrong: float
+
+    @property
+    def right(self) -> bool:
+        """Tell whether the verdict is right."""
+        return self.verdict in ("detected", "no alarm")
+
+
+def verdicts(rows: Sequence[SampleRow], threshold: float | None) -> list[Judged]:
+    """Judge all samples of one category: wrong ones first, and those with the largest share first.
+
+    threshold : objects that score above it are alarms. None, where no calibration tells one: a
+    defective object is missed where a normal one scores as high, and a normal one is a false alarm
+    where a defective one scores as low. Equal places are ordered by score, then id.
+    """
+    scores = {kind: [row.object_score for row in rows if row.anomalous == kind] for kind in (0, 1)}
+    judged = []
+    for row in rows:
+        below = outscored(row.object_score, scores[1 - row.anomalous])
+        wrong = 1 - below if row.anomalous else below
+        alarm = row.object_score > threshold if threshold is not None else None
+        right = wrong == 0 if alarm is None else alarm == bool(row.anomalous)
+        names: tuple[Verdict, Verdict] = (
+            ("missed", "detected") if row.anomalous else ("false alarm", "no alarm")
+        )
+        judged.append(Judged(row, names[right], wrong))
+    return sorted(judged, key=lambda one: (one.right, -one.wrong, _stands(one), one.sample.id))
+
+
+def _stands(one: Judged) -> float:
+    """Return what sorts the most wrong first: low scores of defects, high ones of others."""
+    return one.sample.object_score if one.sample.anomalous else -one.sample.object_score

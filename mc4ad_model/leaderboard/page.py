@@ -2,8 +2,8 @@
 """A leaderboard as one self-contained HTML page with tables that a reader sorts.
 
 All text is escaped. The page runs no script but its own (Content-Security-Policy), opens no
-connection, and links to files of its folder alone: heat maps of a row where `iv compare` made them,
-and the scores of each category.
+connection, and links to files of its folder alone: the page of a row where `iv compare` made
+it, and the scores of each category.
 """
 
 from __future__ import annotations
@@ -12,9 +12,16 @@ import html
 import importlib.resources
 from collections.abc import Sequence
 
-from intravariance.looking import sortable
-from intravariance.looking.assets import fill, script_hash, style
-from intravariance.looking.sortable import Heading, Row, sort_script, sortable_table
+from intravariance.looking import page as pages
+from intravariance.looking.page import (
+    Heading,
+    Row,
+    fill,
+    script_hash,
+    sort_script,
+    sortable_table,
+    style,
+)
 from mc4ad_model.leaderboard.board import Board
 from mc4ad_model.leaderboard.documents import describe_board
 from mc4ad_model.leaderboard.tables import Cell, Table
@@ -58,7 +65,7 @@ def _table(table: Table) -> str:
 
 
 def _row(row: Sequence[Cell]) -> Row:
-    return Row([sortable.Cell(cell.text, cell.value, cell.best, cell.link) for cell in row])
+    return Row([pages.Cell(cell.text, cell.value, cell.best, cell.link) for cell in row])
 
 
 def _asset(name: str) -> str:

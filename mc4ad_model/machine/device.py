@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from intravariance.errors import InputError
@@ -21,7 +23,8 @@ class Machine:
     device : "auto" (a GPU if there is one), "cpu" or "cuda". backend : what computes the sparse
     convolutions, "torch", "triton" or "minkowski". workers : processes that make training samples,
     None for one core less than there are, 4 at most. quiet : whether to leave out progress on
-    stderr.
+    stderr. on_epoch : called with a training's folder after an epoch, once its metrics.jsonl has
+    it.
 
     The number of workers changes no result.
     """
@@ -30,6 +33,7 @@ class Machine:
     backend: str = "torch"
     workers: int | None = None
     quiet: bool = False
+    on_epoch: Callable[[Path], None] | None = None
 
     @property
     def loaders(self) -> int:

@@ -13,7 +13,7 @@ import inspect
 from importlib.metadata import EntryPoint
 from typing import cast
 
-from intravariance.errors import InputError
+from intravariance.errors import InputError, did_you_mean
 from intravariance.extensions import GROUPS, Extension, added, find, named_on_command_line
 from mc4ad_model.methods.method import Method
 
@@ -67,7 +67,10 @@ def method_class(name: str) -> type[Method]:
         return _added_class(extension)
     if name not in METHODS:
         hint = "; MODULE:CLASS goes with `iv evaluate --method` alone" if tried(name) else ""
-        raise InputError(f"method {name!r}: expected one of {', '.join(method_names())}{hint}")
+        known = method_names()
+        raise InputError(
+            f"method {name!r}: expected one of {', '.join(known)}{hint}.{did_you_mean(name, known)}"
+        )
     return cast("type[Method]", EntryPoint(name, METHODS[name], GROUPS["method"]).load())
 
 

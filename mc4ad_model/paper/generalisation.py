@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -128,9 +129,7 @@ def reproduce_table5a(
         There is no data for a task or it cannot be used, or a file in the folder is another
         training's or cannot be written.
     """
-    if missing := [name for name in tasks if name not in source.tasks]:
-        raise InputError(f"--task {missing[0]}: {source.name} has {', '.join(source.tasks)}")
-    chosen = tuple(name for name in source.tasks if name in tasks or not tasks)
+    chosen = _chosen(source, tasks)
     trained: list[Trained] = []
     usual: dict[str, float] = {}
     for name in chosen:
@@ -161,6 +160,34 @@ def reproduce_table5a(
         usual=usual,
         remarks=tuple(_remarks(source, chosen, plan)),
     )
+
+
+def planned_table5a(
+    source: Source,
+    tasks: Sequence[TaskName],
+    networks: Sequence[str],
+    plan: Plan,
+    seeds: Sequence[int],
+    out: Path,
+) -> list[tuple[int, str, str]]:
+    """Return the seed and the name of each training of `reproduce_table5a`, and whether it is done.
+    Parameters and errors are its own; no data is loaded."""
+    planned = []
+    for name, seed, network in product(_chosen(source, tasks), seeds, networks):
+        for mc_skip in (False, True):
+            training = Training(network, mc_skip, plan, seed)
+            path = out / name / f"{training.label}.json"
+            done = _read(path, _identity(source, name, training)) is not None
+            label = f"{name}, {network}{' + MC-Skip' if mc_skip else ''}"
+            planned.append((seed, label, "is trained already" if done else "new"))
+    return planned
+
+
+def _chosen(source: Source, tasks: Sequence[TaskName]) -> tuple[TaskName, ...]:
+    """Return the tasks to do, all where none is named. Raises InputError for one without data."""
+    if missing := [name for name in tasks if name not in source.tasks]:
+        raise InputError(f"--task {missing[0]}: {source.name} has {', '.join(source.tasks)}")
+    return tuple(name for name in source.tasks if name in tasks or not tasks)
 
 
 def table_rows(found: Table5a) -> tuple[list[str], list[list[Cell]]]:

@@ -36,6 +36,7 @@ from mc4ad_model.runs.experiments import (
     outcome,
     train_and_evaluate,
 )
+from mc4ad_model.runs.jobs import plan_runs
 
 
 @dataclass(frozen=True)
@@ -116,11 +117,7 @@ def reproduce(
     InputError
         The dataset is another group's, or as `train_and_evaluate`.
     """
-    if (name := dataset.specification.name) != f"group{group}":
-        raise InputError(
-            f"{dataset.path}: holds {name}, but --group {group} of Table 19 is group{group}; build "
-            f"that with `iv build --group {group}`"
-        )
+    _check_group(group, dataset)
     outcomes: list[CategoryOutcome] = []
     for seed in seeds:
         say(f"reproduce Table 19, Group {group}: seed {seed}", machine.quiet)
@@ -137,6 +134,36 @@ def reproduce(
         outcomes=tuple(outcomes),
         differences=tuple(_differences(group, dataset, categories, method, settings)),
     )
+
+
+def planned_trainings(
+    group: int,
+    dataset: Dataset,
+    categories: list[str],
+    method: str,
+    settings: Settings,
+    seeds: Sequence[int],
+    out: Path,
+    machine: Machine,
+) -> list[tuple[int, str, str]]:
+    """Return the seed, the category and the state of each training of `reproduce`, which are
+    checked and not started. Parameters and errors are its own."""
+    _check_group(group, dataset)
+    return [
+        (seed, one.category, one.state)
+        for seed in seeds
+        for one in plan_runs(
+            dataset, categories, method, settings, seed, out / f"seed-{seed}", machine
+        )
+    ]
+
+
+def _check_group(group: int, dataset: Dataset) -> None:
+    if (name := dataset.specification.name) != f"group{group}":
+        raise InputError(
+            f"{dataset.path}: holds {name}, but --group {group} of Table 19 is group{group}; build "
+            f"that with `iv build --group {group}`"
+        )
 
 
 def build_dataset(group: int, out: Path, quiet: bool) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intravariance.cloud_files import SUFFIXES, read_cloud
+from intravariance.cloud_files import AS_WRITTEN, SUFFIXES, ReadingChoices, read_cloud
 from intravariance.dataset.sample_names import choose_sample, split_target
 from intravariance.dataset.store import DATASET_SUFFIXES, Dataset, Record, open_dataset
 from intravariance.errors import InputError
@@ -51,7 +51,9 @@ class Found:
     left_out: list[str] = field(default_factory=list)
 
 
-def find_clouds(targets: Iterable[str | Path | Points], category: str) -> Found:
+def find_clouds(
+    targets: Iterable[str | Path | Points], category: str, choices: ReadingChoices = AS_WRITTEN
+) -> Found:
     """List the clouds that a user names.
 
     Parameters
@@ -60,6 +62,8 @@ def find_clouds(targets: Iterable[str | Path | Points], category: str) -> Found:
         Each a cloud file, a folder (with all below it), a dataset file (its test samples of the
         category), FILE.h5:SAMPLE as in `iv view`, or an array (N, 3). A file that is named twice is
         taken once.
+    choices
+        Which rows of files are points.
 
     Raises
     ------
@@ -71,7 +75,7 @@ def find_clouds(targets: Iterable[str | Path | Points], category: str) -> Found:
         if isinstance(target, np.ndarray):
             found.clouds.append(NamedCloud(f"cloud {number}", partial(_given, target)))
             continue
-        clouds, left_out = _named(str(target), category)
+        clouds, left_out = _named(str(target), category, choices)
         new = [cloud for cloud in clouds if _place(cloud.name) not in seen]
         seen |= {_place(cloud.name) for cloud in new}
         found.clouds += new
@@ -100,9 +104,9 @@ def checked(points: Points) -> Points:
     return points
 
 
-def file_cloud(name: str) -> NamedCloud:
-    """Return the cloud in a file, to be read when its turn comes."""
-    return NamedCloud(shown_name(name), partial(_read, Path(name)))
+def file_cloud(name: str, choices: ReadingChoices = AS_WRITTEN) -> NamedCloud:
+    """Return the cloud in a file, to be read when its turn comes. choices : as `find_clouds`."""
+    return NamedCloud(shown_name(name), partial(_read, Path(name), choices))
 
 
 def shown_name(name: str) -> str:
@@ -121,15 +125,17 @@ def _place(name: str) -> str:
     return os.path.abspath(name)
 
 
-def _named(target: str, category: str) -> tuple[Sequence[NamedCloud], Sequence[str]]:
+def _named(
+    target: str, category: str, choices: ReadingChoices
+) -> tuple[Sequence[NamedCloud], Sequence[str]]:
     path, sample = split_target(target)
     if path.suffix.lower() in DATASET_SUFFIXES:
         return _of_dataset(path, sample, category), ()
     if path.is_dir() and not sample:
-        return _of_folder(path)
+        return _of_folder(path, choices)
     if not Path(target).exists():
         raise InputError(f"{target}: there is no such file or folder")
-    return [file_cloud(target)], ()
+    return [file_cloud(target, choices)], ()
 
 
 def _of_dataset(path: Path, sample: str, category: str) -> list[NamedCloud]:
@@ -148,7 +154,7 @@ def _of_dataset(path: Path, sample: str, category: str) -> list[NamedCloud]:
     return [NamedCloud(f"{path}:{r.id}", partial(_stored, r), dataset) for r in records]
 
 
-def _of_folder(path: Path) -> tuple[list[NamedCloud], list[str]]:
+def _of_folder(path: Path, choices: ReadingChoices) -> tuple[list[NamedCloud], list[str]]:
     tree = FolderTree(path)
     names = tree.files("")
     clouds = [path / name for name in names if is_cloud(name)]
@@ -157,12 +163,14 @@ def _of_folder(path: Path) -> tuple[list[NamedCloud], list[str]]:
     rest = [*map(shown_name, rest)]
     if not clouds:
         raise InputError(f"{path}: holds no cloud ({' '.join(SUFFIXES)}); {len(rest)} other files")
-    return [file_cloud(str(cloud)) for cloud in clouds], rest
+    return [file_cloud(str(cloud), choices) for cloud in clouds], rest
 
 
-def _read(path: Path) -> tuple[Points, tuple[str, ...]]:
-    cloud = read_cloud(path)
+def _read(path: Path, choices: ReadingChoices) -> tuple[Points, tuple[str, ...]]:
+    cloud = read_cloud(path, choices)
     notes = cloud.notes
+    if cloud.dropped:
+        notes = (*notes, f"{cloud.dropped:,} of its rows are no points and are left out")
     if is_mesh(path):
         notes = (*notes, "its faces are left out: the vertices are taken as the points of a scan")
     return cloud.points, notes

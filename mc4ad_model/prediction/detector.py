@@ -21,8 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from intravariance.cloud_files import ReadingChoices
 from intravariance.dataset.store import Dataset
 from intravariance.errors import InputError, IntegrityError
+from intravariance.progress import say
 from mc4ad_model.evaluation.calibration import NormalScores
 from mc4ad_model.evaluation.evaluate import checked_prediction
 from mc4ad_model.evaluation.scoring import predicted_object_score
@@ -36,7 +38,7 @@ from mc4ad_model.prediction.treatment import (
     training_thinning,
 )
 from mc4ad_model.runs.calibration import read_calibration, stored_calibration
-from mc4ad_model.runs.run_folder import CALIBRATION, Run, choose_runs
+from mc4ad_model.runs.run_folder import CALIBRATION, Run, choose_runs, method_code
 
 # float32 keeps 24 bits: a cloud this many of its radii away from 0 loses a thousandth of a radius.
 _FAR_AWAY = 1e4
@@ -268,7 +270,14 @@ def open_detector(
             f"--run {folder}: was trained on {', '.join(run.category for run in runs)}; say with "
             "--category which of them the clouds are of"
         )
-    return Detector(runs[0], rate, length, machine)
+    run = runs[0]
+    if run.code != method_code(run.method):
+        say(
+            f"note: {run.folder} was trained with other code of {run.method} than is installed "
+            "here; its scores may differ",
+            machine is not None and machine.quiet,
+        )
+    return Detector(run, rate, length, machine)
 
 
 def predict(
@@ -278,6 +287,7 @@ def predict(
     category: str | None = None,
     false_alarms: float | None = None,
     length: float | None = None,
+    drop_no_return: bool = False,
     machine: Machine | None = None,
 ) -> Iterator[ScanPrediction]:
     """Score clouds with a trained run, as `iv predict` does, each when it is asked for.
@@ -296,6 +306,8 @@ def predict(
     length
         Scans and arrays are centred and divided by this, instead of by the length that the run's
         import divided by; 0 keeps their coordinates.
+    drop_no_return
+        Leave out points of files that are not finite or (0, 0, 0).
 
     Raises
     ------
@@ -304,5 +316,5 @@ def predict(
         exception: its prediction has the error.
     """
     detector = open_detector(Path(run_folder), category, false_alarms, length, machine)
-    found = find_clouds(clouds, detector.run.category)
+    found = find_clouds(clouds, detector.run.category, ReadingChoices(drop_no_return))
     return map(detector.predict, found.clouds)

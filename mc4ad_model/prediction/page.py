@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from intravariance.errors import first_of
-from intravariance.looking.page import page
-from intravariance.looking.sortable import Cell, Heading, Listing, Row
+from intravariance.looking.page import Cell, Heading, Listing, Row, page
 from mc4ad_model.prediction.worst import ShownCloud
 
 MOST_ROWS = 2000
@@ -21,7 +20,7 @@ MOST_POINTS = 500_000  # of all of them
 
 _COLUMNS = (
     Heading("scan"),
-    Heading("score"),
+    Heading("object score"),
     Heading("p-value", "ascending"),
     Heading("anomalous"),
     Heading("points"),
@@ -30,10 +29,13 @@ _COLUMNS = (
 )
 
 
-def predictions_page(title: str, content: dict[str, Any], shown: Sequence[ShownCloud]) -> bytes:
+def predictions_page(
+    title: str, content: dict[str, Any], shown: Sequence[ShownCloud], noise: float = 0.0
+) -> bytes:
     """Make the page (UTF-8).
 
-    content : of predictions.json. shown : the clouds that can be looked at.
+    content : of predictions.json. shown : the clouds that can be looked at. noise : of scans, its
+    standard deviation on each coordinate, in radii.
 
     Raises
     ------
@@ -53,7 +55,7 @@ def predictions_page(title: str, content: dict[str, Any], shown: Sequence[ShownC
         [_COLUMNS[i] for i in kept],
         [Row([row.cells[i] for i in kept], row.shows) for row in rows],
     )
-    clouds = [cloud.labelled(points) for cloud in shown]
+    clouds = [cloud.labelled(points, noise) for cloud in shown]
     return page(title, clouds, display_points=points, listing=listing)
 
 

@@ -124,13 +124,13 @@ def pictures(
     Without the viewer library there is no page, which is said.
     """
     name = detector.run.category
-    layer = 3 * float(detector.run.identity.get("noise_sigma", 0.0))
-    sheet = worst_sheet(worst.clouds, size, layer, f"{name}: highest scores")
+    noise = float(detector.run.identity.get("noise_sigma", 0.0))
+    sheet = worst_sheet(worst.clouds, size, 3 * noise, f"{name}: highest scores")
     if sheet is None:
         return
     yield SHEET_FILE, sheet
     try:
-        yield PAGE_FILE, predictions_page(f"{name}: predictions", content, worst.clouds)
+        yield PAGE_FILE, predictions_page(f"{name}: predictions", content, worst.clouds, noise)
     except BackendUnavailable as error:
         say(f"no {PAGE_FILE}: {error}")
 

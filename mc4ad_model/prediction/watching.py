@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from intravariance.cloud_files import AS_WRITTEN, ReadingChoices
 from mc4ad_model.machine.interruption import Interruption
 from mc4ad_model.prediction.arrivals import Arrivals
 from mc4ad_model.prediction.clouds import file_cloud
@@ -29,10 +30,12 @@ def watch(
     worst: WorstClouds,
     size: int,
     report: Callable[[PredictedRow], None],
+    choices: ReadingChoices = AS_WRITTEN,
 ) -> dict[str, Any]:
     """Score what is in the folders and what arrives; return the content of predictions.json.
 
-    report : called with each row once it is in the table. A scan that is being scored when the
+    report : called with each row once it is in the table. choices : which rows of files are points.
+    A scan that is being scored when the
     signal comes is still written; those that wait then are scored by the next watch.
 
     Raises
@@ -51,7 +54,7 @@ def watch(
                 waiting += [name for name in arrivals.ready(now) if name not in waiting]
                 looked = now
             if waiting:
-                report(results.add(detector.predict(file_cloud(waiting.popleft()))))
+                report(results.add(detector.predict(file_cloud(waiting.popleft(), choices))))
             if results.stale and (not waiting or now - refreshed > _REFRESH):
                 results.refresh(arrivals.left_out)
                 refreshed = time.monotonic()

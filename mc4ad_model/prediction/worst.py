@@ -34,15 +34,18 @@ class ShownCloud:
         name = self.prediction.file.replace("\\", "/").rpartition("/")[2]
         return f"{self.number}. {name}"
 
-    def labelled(self, points: int | None = None) -> LabelledCloud:
-        """Return it as what pictures and pages show, of at most so many points."""
+    def labelled(self, points: int | None = None, noise: float = 0.0) -> LabelledCloud:
+        """Return it as what pictures and pages show, of at most so many points.
+
+        noise : standard deviation on each coordinate, in radii.
+        """
         found = self.prediction
         assert found.points is not None
         scan = PointCloud(found.points.astype(np.float64))
         cloud, _ = scan_cloud(
             scan, self.name, display_points=points, scores=found.scores, force=found.force
         )
-        return replace(cloud, whole=self.whole)
+        return replace(cloud, whole=self.whole, noise=noise)
 
 
 class WorstClouds:

@@ -7,7 +7,8 @@
     <category>_points.png      score histograms of normal and anomalous points
     <category>_objects.png     score histograms of normal and defective objects
     ranking.csv                the samples in the pictures, and why they are there
-    page.html                  every test sample with its scores, to turn and to threshold
+    page.html                  metrics, misses and false alarms, and every test sample to turn, see
+                               `mc4ad_model.reports.comparison_page`
 
 The pictures are those of the paper's Figures 3 and 6 (histograms) and 4, 8 and 9 (heat maps).
 """
@@ -24,7 +25,6 @@ from intravariance.errors import InputError
 from intravariance.files.folders import is_temporary
 from intravariance.looking.cloud import LabelledCloud, upright
 from intravariance.looking.histograms import object_histogram, point_histogram
-from intravariance.looking.page import Note, page
 from intravariance.looking.panels import heat_map_sheet
 from intravariance.looking.pictures import png
 from intravariance.tables import csv_table
@@ -39,7 +39,7 @@ _TITLES: dict[Kind, str] = {
     "located": "defects that are located best",
     "mislocated": "defects that are located worst",
 }
-_VALUES: dict[Kind, str] = {
+MEANINGS: dict[Kind, str] = {
     "detected": "share of normal objects below it",
     "missed": "share of normal objects below it",
     "false alarm": "share of defective objects below it",
@@ -84,8 +84,8 @@ def compare(results: Results, dataset: Dataset, count: int) -> Compared:
     """Rank the samples of one category; `count` of each kind. Errors as of `evaluated_samples`."""
     records = evaluated_samples(results, dataset)
     scores = results.evaluation.point_scores
-    clouds = {record.id: upright(record, scores[record.id]) for record in records}
     sigma = float(dataset.metadata["identity"]["noise_sigma"])
+    clouds = {r.id: upright(r, scores[r.id], noise=sigma) for r in records}
     return Compared(results, clouds, rank(results.evaluation.rows, count), sigma)
 
 
@@ -105,7 +105,7 @@ def pictures(compared: Compared, size: int) -> Iterator[tuple[str, bytes]]:
             layer=3 * compared.noise_sigma,
             scaling="shared",
             title=f"{category}: {_TITLES[kind]}",
-            lines=[f"{item.sample.id}: {item.value:.3f}, {_VALUES[kind]}" for item in chosen],
+            lines=[f"{item.sample.id}: {item.value:.3f}, {MEANINGS[kind]}" for item in chosen],
         )
         yield picture_name(category, kind), png(sheet)
     rows = compared.results.evaluation.rows
@@ -129,25 +129,6 @@ def record(compared: Sequence[Compared]) -> bytes:
         "categories": {one.category: one.results.origin for one in compared},
     }
     return (json.dumps(content, indent=1) + "\n").encode()
-
-
-def comparison_page(compared: Sequence[Compared], display_points: int) -> bytes:
-    """Return the page: all test samples of all categories with their scores, and the rankings."""
-    clouds = [cloud for one in compared for cloud in one.clouds.values()]
-    notes = [
-        Note(
-            title=f"{one.category}: what to look at",
-            columns=("kind", "sample", "product", "defect", "object score", "value", "of"),
-            rows=[
-                (item.kind, *item.cells, f"{item.value:.3f}", _VALUES[item.kind])
-                for item in one.ranking
-            ],
-        )
-        for one in compared
-    ]
-    dataset = compared[0].results.dataset
-    title = f"Evaluation on {dataset['file']} ({dataset['specification']})"
-    return page(title, clouds, notes, display_points=display_points)
 
 
 def ranking_csv(compared: Sequence[Compared]) -> bytes:

@@ -73,7 +73,7 @@ class SampleTask:
     def cloud(self) -> LabelledCloud:
         """Return the cloud, upright."""
         if self.generator is None:
-            cloud = upright(self.record)
+            cloud = upright(self.record, noise=self.noise_sigma)
             return replace(cloud, name=f"{self.origin}/{cloud.name}") if self.origin else cloud
         assert self.template is not None
         return pseudo_counterpart(

@@ -152,7 +152,8 @@ def sheet_tasks(dataset: Dataset, tasks: Tasks, drawing: Drawing) -> list[SheetT
 
 def draw_sheet(task: SheetTask) -> tuple[list[LabelledCloud], bytes]:
     """Return the clouds of one category and their contact sheet; what worker processes run."""
-    templates = [upright(record) for record in task.templates]
+    noise = task.drawing.layer / 3
+    templates = [upright(record, noise=noise) for record in task.templates]
     clouds = {name: [make(one, name) for one in group] for name, group in task.kinds.items()}
     widest = max(4, *(len(group) for group in clouds.values()))
     picture = comparison_sheet(

@@ -75,7 +75,7 @@ def pristine_counterpart(
     points, normals = _surface(template, record.n_points, 0.0, rng, rng)
     points = points + rng.normal(scale=noise_sigma, size=points.shape)
     labels, displacement = np.zeros(len(points), dtype=bool), np.zeros_like(points)
-    cloud = _labelled(record, NORMAL, points, normals, labels, displacement)
+    cloud = _labelled(record, NORMAL, points, normals, labels, displacement, noise_sigma)
     return replace(cloud, name=f"{record.id}_pristine", source="dataset")
 
 
@@ -123,7 +123,8 @@ def pseudo_counterpart(
     displacement[~labels] = 0
     noise = rng.normal(scale=noise_sigma, size=points.shape)
     normals = deformed_normals(points, normals, displacement)
-    return _labelled(record, name, points + displacement + noise, normals, labels, displacement)
+    points = points + displacement + noise
+    return _labelled(record, name, points, normals, labels, displacement, noise_sigma)
 
 
 def mixture_counterpart(
@@ -164,7 +165,8 @@ def mixture_counterpart(
     else:
         displacement[count - len(sample.removed) :] = np.nan
     noise = rng.normal(scale=noise_sigma, size=sample.points.shape)
-    return _labelled(record, kind, sample.points + noise, normals, sample.labels, displacement)
+    points = sample.points + noise
+    return _labelled(record, kind, points, normals, sample.labels, displacement, noise_sigma)
 
 
 def _labelled(
@@ -174,6 +176,7 @@ def _labelled(
     normals: Vectors,
     labels: NDArray[np.bool_],
     displacement: Vectors,
+    noise_sigma: float,
 ) -> LabelledCloud:
     """Return the counterpart of a sample with the defect `name`, made by a generator."""
     return LabelledCloud(
@@ -186,6 +189,7 @@ def _labelled(
         normals=normals.astype(np.float32),
         labels=labels.astype(np.uint8),
         displacement=displacement.astype(np.float32),
+        noise=noise_sigma,
     )
 
 

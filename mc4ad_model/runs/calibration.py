@@ -201,7 +201,7 @@ def read_calibration(
 
 
 def _again(run: Run, data: str) -> str:
-    return f"calibrate again: `iv calibrate --run {run.folder} --data {data} --force`"
+    return f"calibrate again: `iv calibrate {data} --run {run.folder} --force`"
 
 
 def _scores(content: dict[str, Any], path: Path) -> NormalScores:
@@ -238,5 +238,5 @@ def _plain(conditions: Conditions) -> dict[str, Any]:
 def _missing(folder: Path, data: Path | str) -> str:
     return (
         f"{folder}: has no calibration, from which thresholds come; make it with "
-        f"`iv calibrate --run {folder} --data {data}`"
+        f"`iv calibrate {data} --run {folder}`"
     )

@@ -7,8 +7,9 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from intravariance.dataset.provenance import software
 from intravariance.dataset.store import Dataset, Record
@@ -25,7 +26,7 @@ from mc4ad_model.methods.method import IDENTITY, ObjectRule
 from mc4ad_model.methods.settings import Settings
 from mc4ad_model.methods.templates import Templates, Track, read_templates, track_of
 from mc4ad_model.runs.calibration import read_calibration
-from mc4ad_model.runs.run_folder import CALIBRATION, Run, environment, method_code
+from mc4ad_model.runs.run_folder import CALIBRATION, RUN, Run, environment, method_code
 
 
 def train_runs(
@@ -70,6 +71,56 @@ def train_runs(
                 run.fit(templates, machine, save=ranks.first)
             ranks.wait()
     return {run.category: run.folder for run, _ in jobs}
+
+
+State = Literal["new", "carries on", "starts anew", "is trained already"]
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """What `train_runs` would do for a category: templates is their number, state what is there."""
+
+    category: str
+    templates: int
+    track: Track
+    state: State
+    folder: Path
+
+
+def plan_runs(
+    dataset: Dataset,
+    categories: Sequence[str],
+    method: str,
+    settings: Settings,
+    seed: int,
+    out: Path,
+    machine: Machine,
+    force: bool = False,
+    track: Track | None = None,
+) -> list[PlannedRun]:
+    """Check all that `train_runs` checks before it trains, write nothing, and say what it would do.
+    Parameters and errors are its own."""
+    jobs = _planned(dataset, categories, method, settings, seed, out, machine, track)
+    for run, _ in jobs:
+        run.check(force, make=False)
+    return [
+        PlannedRun(
+            category=run.category,
+            templates=len(templates.templates),
+            track=run.track,
+            state=_state(run, force),
+            folder=run.folder,
+        )
+        for run, templates in jobs
+    ]
+
+
+def _state(run: Run, force: bool) -> State:
+    if not (run.folder / RUN).is_file():
+        return "new"
+    if force:
+        return "starts anew"
+    return "is trained already" if run.finished else "carries on"
 
 
 @contextmanager

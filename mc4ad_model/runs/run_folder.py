@@ -8,6 +8,7 @@
         fit.json          seconds that `Method.fit` took in the process that finished
         timing.json       more of these, where the method tells
         calibration.json  where `iv calibrate` made it, see `runs.calibration`
+        tracking.json     where it is tracked, see `runs.tracking`
 
 Version 1 of run.json, which named no method, is of MC4AD.
 """
@@ -15,6 +16,7 @@ Version 1 of run.json, which named no method, is of MC4AD.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import time
@@ -34,11 +36,12 @@ from mc4ad_model.methods.method import FittedOn, Method
 from mc4ad_model.methods.saved_files import read_json, reading, write_json
 from mc4ad_model.methods.settings import Settings
 from mc4ad_model.methods.templates import TRACKS, Templates, Track
+from mc4ad_model.runs.detector_files import check_as_exported
 
 RUN_FORMAT = "intravariance-run"
 VERSION = 2
 RUN, TIMING, EVALUATION = "run.json", "timing.json", "evaluation"
-CALIBRATION, FIT = "calibration.json", "fit.json"
+CALIBRATION, FIT, TRACKING = "calibration.json", "fit.json", "tracking.json"
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,8 @@ class Run:
             **({"code": self.code} if self.code else {}),
         }
 
-    def check(self, force: bool) -> None:
-        """Check that the run may be in its folder.
+    def check(self, force: bool, make: bool = True) -> None:
+        """Check that the run may be in its folder, and make the folder unless told not to.
 
         Raises
         ------
@@ -90,10 +93,16 @@ class Run:
             The folder holds files that are no run's, another run (without `force`), or an
             evaluation in which something was edited (with it); or no folder can be there.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"--out {self.folder}: no folder can be made: {error}") from error
+        if make:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InputError(f"--out {self.folder}: no folder can be made: {error}") from error
+        elif not self.folder.is_dir():
+            there = next(path for path in (self.folder, *self.folder.parents) if path.exists())
+            if not there.is_dir() or not os.access(there, os.W_OK):
+                raise InputError(f"--out {self.folder}: no folder can be made in {there}")
+            return
         if not (self.folder / RUN).is_file():
             # what was being written when a run was killed is no obstacle
             if any(path.suffix != ".partial" for path in self.folder.iterdir()):
@@ -123,7 +132,7 @@ class Run:
             check_results_folder(self.folder / EVALUATION, force=True)
             shutil.rmtree(self.folder / EVALUATION, ignore_errors=True)
             # Killed in between, it is an unfinished run first, and a run's folder to the end.
-            for pattern in (*self._methods_files(), TIMING, FIT, CALIBRATION, RUN):
+            for pattern in (*self._methods_files(), TIMING, FIT, CALIBRATION, TRACKING, RUN):
                 for path in self.folder.glob(pattern):
                     path.unlink()
         if (self.folder / RUN).is_file():
@@ -178,6 +187,7 @@ class Run:
             Training is unfinished, or what was saved is damaged or another run's.
         """
         method = self.new_method(machine)
+        check_as_exported(self.folder)
         if not self.finished:
             raise InputError(
                 f"{self.folder}: training is unfinished; the same `iv train` command carries on"
@@ -210,6 +220,7 @@ def read_run(folder: Path) -> Run:
     path = folder / RUN
     if not path.is_file():
         raise InputError(f"{folder}: no training run; make one with `iv train`")
+    check_as_exported(folder, RUN)
     with reading():
         content = read_json(path, RUN_FORMAT, range(1, VERSION + 1))
     if content["version"] == 1:
@@ -228,9 +239,18 @@ def read_run(folder: Path) -> Run:
     try:
         kind = method_class(content["method"])
     except InputError as error:
-        raise InputError(f"{path}: {error}; install the package that adds it") from None
+        raise InputError(f"{path}: {error}; install {_that_adds_it(content)}") from None
     values["settings"] = kind.Settings.from_mapping(values.pop("config"), f"{path}: config")
     return Run(folder=folder, **values)
+
+
+def _that_adds_it(content: dict[str, Any]) -> str:
+    """Name the package that a run of a method of another package was made with."""
+    used = content["environment"].get("extensions", ())
+    found = [e for e in used if isinstance(e, dict) and e.get("kind") == "method"]
+    if not found:
+        return "the package that adds it"
+    return f"the package {found[0].get('package')} {found[0].get('version')}, which adds it"
 
 
 def find_runs(folder: Path) -> list[Run]:

@@ -103,7 +103,7 @@ def answer(detector: Detector, job: Job, data: bytes) -> Answer:
     if job.scores:
         content["scores"] = found.scores.tolist()
     if job.format == "view":
-        content["view"] = _view(found)
+        content["view"] = _view(found, float(detector.run.identity.get("noise_sigma", 0.0)))
     return Answer(200, _json(content), points=points, anomalous=anomalous)
 
 
@@ -139,9 +139,9 @@ def _headers(found: ScanPrediction) -> dict[str, str]:
     return {name: str(value) for name, value in known.items() if value is not None}
 
 
-def _view(found: ScanPrediction) -> dict[str, Any]:
-    """Return what `iv.add` of the page takes."""
-    cloud = thinned(1, found, POINTS).labelled()
+def _view(found: ScanPrediction, noise: float) -> dict[str, Any]:
+    """Return what `iv.add` of the page takes. noise : as of `ShownCloud.labelled`."""
+    cloud = thinned(1, found, POINTS).labelled(noise=noise)
     about, packed = pack_cloud(cloud, np.arange(len(cloud.points)))
     return {"about": about, "data": base64.b64encode(zlib.compress(packed)).decode()}
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import importlib.resources
 
-from intravariance.looking.page import page
-from intravariance.looking.sortable import Heading, Listing
+from intravariance.looking.page import Heading, Listing, page
 
-_COLUMNS = ("scan", "score", "p-value", "anomalous", "points", "remarks")
+_COLUMNS = ("scan", "object score", "p-value", "anomalous", "points", "remarks")
 
 
 def live_page(category: str) -> bytes:

@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 import pytest
 
 from intravariance import cli
-from intravariance.errors import printable
+from intravariance.errors import did_you_mean, printable
 from tests import ROOT
 from tests.conftest import run_iv
 from tests.samples import make_dataset
@@ -62,17 +62,39 @@ def test_packages_import_without_blender(package):
     assert result.returncode == 0, result.stderr
 
 
-def test_a_command_whose_packages_are_missing_names_the_extra(tmp_path):
-    data = make_dataset(tmp_path / "small.h5")
-    script = (
-        "import sys\nsys.modules['torch'] = sys.modules['safetensors'] = None\n"
-        f"from intravariance.cli import main\nmain(['train', '--data', {str(data)!r}])"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 2
-    assert result.stderr.startswith("iv: error: ") and ".[model]" in result.stderr
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("biuld", "Did you mean 'build'?"),
+        ("labels exprot", "Did you mean 'export'?"),
+        ("build --grup 2", "'--group'"),
+        ("export a.h5 --layout mvtec --out x", "Did you mean 'mvtec-like-folder'?"),
+        ("train a.h5 --method PatchCore", "Did you mean 'patchcore'?"),
+        ("ablate loses a.h5", "Did you mean 'losses'?"),
+        ("import realad . --out a.h5", "Did you mean 'real3d-ad'?"),
+        ("train small.h5 --category bal", "Did you mean 'ball'?"),
+        ("view small.h5:brick_test_99", "Did you mean 'brick_test_009'"),
+    ],
+)
+def test_a_mistyped_word_gets_the_one_that_was_meant(words, meant, tmp_path):
+    if "small.h5" in words:
+        make_dataset(tmp_path / "small.h5")
+    result = run_iv(*words.split(), folder=tmp_path)
+    assert result.returncode == 2 and meant in result.stderr and not result.stdout
+
+
+def test_nothing_is_suggested_that_does_not_resemble():
+    assert "mean" not in run_iv("zzzz").stderr
+    assert did_you_mean("", ["build"]) == did_you_mean("zz", ["build"]) == ""
+    assert did_you_mean("BOWL", ["bowl", "vase"]) == " Did you mean 'bowl'?"
+    assert did_you_mean("anomaly", ["anomaly-shapenet"]) == " Did you mean 'anomaly-shapenet'?"
+
+
+def test_help_tells_commands_by_purpose():
+    shown = run_iv("--help").stdout
+    assert [line for line in shown.splitlines() if line in {f"{title}:" for title in cli.GROUPS}]
+    assert shown.index("Datasets:") < shown.index("  build ") < shown.index("Methods:")
+    assert shown.index("Methods:") < shown.index("  train ") < shown.index("New scans:")
 
 
 def test_every_help_is_answered_without_any_extra():

@@ -15,11 +15,13 @@ from intravariance.cards.dataset_card import dataset_card
 from intravariance.cards.terms import Terms, terms_of
 from intravariance.dataset.store import Dataset, Record
 from intravariance.errors import InputError, IntegrityError
+from intravariance.exchange.exporting.making import making
 from intravariance.exchange.exporting.parts import digest_and_metadata
 from intravariance.exchange.exporting.tree_card import README, tree_card
 from intravariance.exchange.layouts import AddedLayout, layout_writer
 from intravariance.exchange.layouts.entries import (
     EXPORT_RECORD,
+    Delimiter,
     Entry,
     ExportOptions,
     LayoutWriter,
@@ -30,8 +32,8 @@ from intravariance.exchange.layouts.entries import (
 from intravariance.exchange.layouts.scan import shown_problems
 from intravariance.exchange.layouts.side_file import SIDE_FILE
 from intravariance.executors import Executor, run_all
-from intravariance.files.checksums import write_checksums
 from intravariance.files.folders import check_folder, new_folder, write_member
+from intravariance.files.provenance import Making, write_provenance
 from intravariance.progress import say
 
 
@@ -72,13 +74,8 @@ def write_tree(
     part of a category; IntegrityError for a sample whose content is not what the file's table says.
     """
     records = list(dataset)
-    path = os.path.normpath(out.absolute())
-    words = _checked_words(layout, records, path, out)
+    words = check_names(layout, dataset, out)
     check_folder(out, EXPORT_RECORD, force)
-    rewritten = [f"the defect {name!r} is {word!r} in {out}" for name, word in words.items()]
-    notes = [f"note: {doubt}" for doubt in doubts(layout.RULES, records, path)]
-    for line in (*(f"name rewritten: {each}" for each in rewritten), *notes):
-        say(line)
     options = replace(options, defects=words)
     entries = layout.plan(records, options)
     holds = _holds(layout, entries)
@@ -103,19 +100,39 @@ def write_tree(
         beside[README] = tree_card(dataset, layout.LAYOUT_NAME, digest, terms)
         for name, data in beside.items():
             write_member(folder, name, data)
-        names = write_checksums(folder)
+        names = write_provenance(folder, _making(layout, options, dataset, about))
         size = sum((folder / name).stat().st_size for name in names)
     return Written(len(records), len(names), size, holds)
 
 
-def _checked_words(
-    layout: LayoutWriter, records: Sequence[Record], path: str, out: Path
-) -> dict[str, str]:
-    """Return what defects are called on disk. Raises InputError for what breaks readers."""
+def _making(
+    layout: LayoutWriter, options: ExportOptions, dataset: Dataset, about: dict[str, Any]
+) -> Making:
+    rules = layout.RULES
+    chosen: dict[str, str] = {}
+    if options.spelling != rules.spellings[0]:
+        chosen["--spelling"] = options.spelling
+    if options.delimiter != rules.delimiters[0]:
+        chosen["--gt-delimiter"] = _named(options.delimiter)
+    extension = about.get("written_by")
+    more = {extension["package"]: extension["version"]} if extension else {}
+    return making(dataset, layout.LAYOUT_NAME, chosen, more)
+
+
+def check_names(layout: LayoutWriter, dataset: Dataset, out: Path) -> dict[str, str]:
+    """Return what defects are called on disk where that differs from their names, and say so.
+
+    Says on stderr, too, what some readers may take amiss. Raises InputError for what breaks them.
+    """
+    records, path = list(dataset), os.path.normpath(out.absolute())
     words = defect_words(layout.RULES, records)
     if found := problems(layout.RULES, records, path, words):
         shown = shown_problems(found)
         raise InputError(f"--out {out} cannot be in the layout {layout.LAYOUT_NAME}:\n  {shown}")
+    rewritten = [f"the defect {name!r} is {word!r} in {out}" for name, word in words.items()]
+    notes = [f"note: {doubt}" for doubt in doubts(layout.RULES, records, path)]
+    for line in (*(f"name rewritten: {each}" for each in rewritten), *notes):
+        say(line)
     return words
 
 
@@ -162,13 +179,17 @@ def _side_file(records: Sequence[Record], entries: Sequence[Entry]) -> bytes:
     return "".join(lines).encode()
 
 
+def _named(delimiter: Delimiter) -> str:
+    return {",": "comma", " ": "space"}[delimiter]
+
+
 def _record(
     layout: LayoutWriter, options: ExportOptions, about: dict[str, Any], terms: Terms
 ) -> bytes:
     content = {
         "layout": layout.LAYOUT_NAME,
         "spelling": options.spelling,
-        "delimiter": {",": "comma", " ": "space"}[options.delimiter],
+        "delimiter": _named(options.delimiter),
         "terms": terms.to_dict(),
         **about,
     } | ({"renamed": dict(options.defects)} if options.defects else {})

@@ -2,8 +2,8 @@
 """Somebody else's clouds, in any layout that `exchange.layouts` reads, as a dataset file.
 
 Clouds are read by worker processes, one file a sample in a folder beside the target (see
-`dataset.work_folder`), and assembled. The file says that it is imported, and from what; its
-specification is what was found.
+`dataset.assembly.work_folder`), and assembled. The file says that it is imported, and from what;
+its specification is what was found.
 
 Frame ("auto"). Where the training clouds of a category fill about the unit ball around 0 already,
 as ours do, all its coordinates are kept bit for bit. Elsewhere each cloud is moved so that its
@@ -23,10 +23,7 @@ from typing import Any, Literal
 
 from intravariance.cloud_files import AS_WRITTEN, SUFFIXES, ReadingChoices
 from intravariance.cloud_files.choices import ANOMALOUS_LABELS, DROP_NO_RETURN
-from intravariance.dataset.provenance import code_digest, software
-from intravariance.dataset.specification import Specification
-from intravariance.dataset.store import open_dataset
-from intravariance.dataset.work_folder import (
+from intravariance.dataset.assembly.work_folder import (
     claim,
     finish,
     found_finished,
@@ -34,6 +31,9 @@ from intravariance.dataset.work_folder import (
     locked_folder,
     plain_disk_errors,
 )
+from intravariance.dataset.provenance import code_digest, software
+from intravariance.dataset.specification import Specification
+from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
 from intravariance.exchange.importing.chosen import dropped_points, without_choices
 from intravariance.exchange.importing.exported_from import exported_from
@@ -60,7 +60,7 @@ from intravariance.exchange.importing.sample import (
     ImportFrame,
     ImportJob,
     cloud_extent,
-    make_shard,
+    make_sample_file,
     state_of,
 )
 from intravariance.exchange.importing.thinning import KEEP_ALL, Thinning
@@ -79,6 +79,7 @@ from intravariance.exchange.layouts.unread import NOTHING_LEFT_OUT, LeftOut, lef
 from intravariance.exchange.parquet.reading import is_parquet_export, restore_dataset
 from intravariance.executors import Executor, run_all
 from intravariance.files.atomic import check_target, write_whole
+from intravariance.files.provenance import PROVENANCE
 from intravariance.progress import say
 from intravariance.verification.verify import failures
 
@@ -245,7 +246,7 @@ def plan_import(settings: ImportSettings) -> ImportPlan:
     for old, new in renamed.items():
         say(f"name rewritten: {old!r} is {new!r} in the file")  # also with --quiet
     bad = [file_and_reason(problem, settings.path)[0] for problem in problems]
-    unread = left_out(scans[0].tree, scans, (EXPORT_RECORD, SIDE_FILE, *bad))
+    unread = left_out(scans[0].tree, scans, (EXPORT_RECORD, SIDE_FILE, PROVENANCE, *bad))
     for line in unread.lines(str(settings.path)):
         say(line)
     imported: dict[str, Any] = {"layout": layout, "tree": tree, "normalise": settings.normalise}
@@ -295,8 +296,8 @@ def run_import(
         plan = replace(plan, jobs=tuple(with_mesh_points(plan.jobs, plan.meshes, executor, quiet)))
         frames = _frames(plan, executor, skip_bad, quiet, kept(partial))
         its_jobs = [replace(job, frame=frames.get(job.group, ImportFrame())) for job in plan.jobs]
-        shards = {job.id: partial / "samples" / f"{job.id}.{state_of(job)}.h5" for job in its_jobs}
-        made, bad = _make_shards(its_jobs, shards, executor, plan.root, quiet)
+        files = {job.id: partial / "samples" / f"{job.id}.{state_of(job)}.h5" for job in its_jobs}
+        made, bad = _make_sample_files(its_jobs, files, executor, plan.root, quiet)
         skipped = plan.skipped | bad
         if bad and not skip_bad:
             raise refusal(bad, len(its_jobs), kept(partial))
@@ -323,7 +324,7 @@ def run_import(
             metadata["skipped"] = record_of(skipped)
         if plan.left_out.count:
             metadata["left_out"] = plan.left_out.to_dict()
-        parts = [shards[job.id] for job in chosen]
+        parts = [files[job.id] for job in chosen]
         digest = finish(partial, parts, metadata, out, failures, force, quiet)
     with open_dataset(out) as dataset:
         if "thinning" in plan.identity["imported"]:
@@ -370,25 +371,25 @@ def _frame(extents: Sequence[CloudExtent]) -> ImportFrame:
     return ImportFrame(max(extent.radius for extent in extents))
 
 
-def _make_shards(
+def _make_sample_files(
     jobs: Sequence[ImportJob],
-    shards: Mapping[str, Path],
+    files: Mapping[str, Path],
     executor: Executor,
     root: Path,
     quiet: bool,
 ) -> tuple[dict[str, int], dict[str, str]]:
     """Make samples; return their numbers of points, and the reasons of bad scans, by id."""
-    found = (found_finished(shards[job.id], job.id) for job in jobs)
+    found = (found_finished(files[job.id], job.id) for job in jobs)
     made = {sample.id: sample.n_points for sample in found if sample is not None}
     if made:
         say(f"carrying on: {len(made)} of {len(jobs)} samples exist", quiet)
     left = [job for job in jobs if job.id not in made]
     bad: dict[str, str] = {}
-    for job, result in run_all(executor, make_shard, left, "clouds", quiet):
+    for job, result in run_all(executor, make_sample_file, left, "clouds", quiet):
         if isinstance(result, BadScan):
             bad[job.scan.id] = without_root(result.reason, root)
         else:
             content, sample = result
-            write_whole(shards[job.id], content)
+            write_whole(files[job.id], content)
             made[job.id] = sample.n_points
     return made, bad

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from intravariance.cloud_files import PointCloud
 from intravariance.cloud_files.choices import DROP_NO_RETURN
+from intravariance.dataset.assembly.sample_files import Finished, finished, sample_bytes
 from intravariance.dataset.schema import MAX_ROWS, Sample
-from intravariance.dataset.shards import Finished, finished, shard_bytes
 from intravariance.errors import InputError
 from intravariance.exchange.importing.thinning import KEEP_ALL, Thinning, thinned
 from intravariance.exchange.layouts import Scan
@@ -136,13 +136,13 @@ def state_of(job: ImportJob) -> str:
     return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
 
 
-def make_shard(job: ImportJob) -> tuple[bytes, Finished] | BadScan:
-    """Make the sample of a job: the content of its shard, and what there is to know of it."""
+def make_sample_file(job: ImportJob) -> tuple[bytes, Finished] | BadScan:
+    """Make the sample of a job: the content of its file, and what there is to know of it."""
     try:
         sample = imported_sample(job)
     except InputError as error:
         return BadScan(str(error))
-    return shard_bytes(sample), finished(sample)
+    return sample_bytes(sample), finished(sample)
 
 
 def imported_sample(job: ImportJob) -> Sample:

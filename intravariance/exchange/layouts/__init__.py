@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from intravariance.cloud_files import AS_WRITTEN, PointCloud, ReadingChoices
-from intravariance.errors import InputError
+from intravariance.errors import InputError, did_you_mean
 from intravariance.exchange.layouts import (
     anomaly_shapenet,
     folder,
@@ -132,8 +132,9 @@ def layout_reader(layout: str) -> LayoutReader:
     if extension := find("layout", layout, _OWN):
         return AddedLayout(extension, "find")
     if layout not in READERS:
-        known = ", ".join((*READERS, PARQUET_LAYOUT, *added_layouts()))
-        raise InputError(f"layout {layout}: expected one of auto, {known}")
+        known = layout_names()
+        meant = did_you_mean(layout, known)
+        raise InputError(f"layout {layout}: expected one of {', '.join(known)}.{meant}")
     return READERS[layout]
 
 
@@ -142,6 +143,11 @@ def layout_writer(layout: str) -> LayoutWriter:
     if extension := find("layout", layout, _OWN):
         return AddedLayout(extension, "plan", "content")
     return WRITERS[layout]
+
+
+def layout_names() -> list[str]:
+    """List what `iv import` takes as a layout."""
+    return ["auto", *READERS, PARQUET_LAYOUT, *added_layouts()]
 
 
 def added_layouts() -> list[str]:

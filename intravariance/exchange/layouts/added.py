@@ -27,11 +27,12 @@ from intravariance.exchange.layouts.scan import Scan, in_order
 from intravariance.exchange.layouts.side_file import SIDE_FILE
 from intravariance.extensions import Extension, ExtensionError
 from intravariance.files.checksums import NAME as CHECKSUMS
+from intravariance.files.provenance import PROVENANCE
 from intravariance.files.trees import Tree
 from intravariance.progress import say
 
 _IN_SIDE_FILE = ("subcategory", "pose", "parameters")
-_OUR_FILES = {SIDE_FILE, EXPORT_RECORD, CHECKSUMS, "README.md"}
+_OUR_FILES = {SIDE_FILE, EXPORT_RECORD, PROVENANCE, CHECKSUMS, "README.md"}
 
 
 @dataclass(frozen=True)

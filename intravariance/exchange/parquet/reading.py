@@ -16,16 +16,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from intravariance.dataset.schema import MAX_ROWS, MAX_SAMPLES, content_digest
-from intravariance.dataset.shards import write_shard
-from intravariance.dataset.store import Sample
-from intravariance.dataset.work_folder import (
+from intravariance.dataset.assembly.sample_files import write_sample_file
+from intravariance.dataset.assembly.work_folder import (
     claim,
     clear_samples,
     finish,
     locked_folder,
     plain_disk_errors,
 )
+from intravariance.dataset.schema import MAX_ROWS, MAX_SAMPLES, content_digest
+from intravariance.dataset.store import Sample
 from intravariance.errors import InputError, IntegrityError, IVError
 from intravariance.exchange.layouts.entries import EXPORT_RECORD, PARQUET_LAYOUT
 from intravariance.exchange.parquet.table import COLUMNS, check_schema, samples_of
@@ -130,14 +130,16 @@ def restore_dataset(folder: Path, out: Path, force: bool = False, quiet: bool = 
         settings = {"layout": PARQUET_LAYOUT, "content": index["content_digest"]}
         claim(partial, settings, out, force, "import")
         try:
-            shards = _write_shards(folder, index, partial / "samples", quiet)
+            files = _write_sample_files(folder, index, partial / "samples", quiet)
         except IVError:  # it begins again: nothing is worth keeping
             clear_samples(partial)
             raise
-        return finish(partial, shards, index["metadata"], out, failures, force, quiet)
+        return finish(partial, files, index["metadata"], out, failures, force, quiet)
 
 
-def _write_shards(folder: Path, index: dict[str, Any], samples: Path, quiet: bool) -> list[Path]:
+def _write_sample_files(
+    folder: Path, index: dict[str, Any], samples: Path, quiet: bool
+) -> list[Path]:
     """Write a file for each sample of the folder, in the order of the index."""
     digests: dict[str, str] = {}
     wanted = set(index["samples"])
@@ -147,7 +149,7 @@ def _write_shards(folder: Path, index: dict[str, Any], samples: Path, quiet: boo
                 f"{folder}: {sample.id!r} is not in {EXPORT_RECORD}, or there twice"
             )
         digests[sample.id] = sample.digest
-        write_shard(samples / f"{sample.id}.h5", sample)
+        write_sample_file(samples / f"{sample.id}.h5", sample)
     missing = sorted(wanted - digests.keys())
     if missing:
         raise IntegrityError(

@@ -6,6 +6,7 @@
     iv_export.json                                  identity, software, order of the samples
     README.md                                       the dataset card
     croissant.json                                  the same for machines, see `croissant`
+    provenance.json                                 see `files.provenance`
     SHA256SUMS                                      of all these, for `sha256sum --check`
 
 `datasets.load_dataset(folder)` reads the whole; `load_dataset(folder, "vase")` one category. The
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from intravariance.dataset.specification import SPLITS
 from intravariance.dataset.store import Dataset, Record
 from intravariance.errors import IntegrityError
+from intravariance.exchange.exporting.making import making
 from intravariance.exchange.exporting.parts import digest_and_metadata
 from intravariance.exchange.exporting.tree import Written
 from intravariance.exchange.layouts.entries import EXPORT_RECORD, PARQUET_LAYOUT
@@ -31,8 +33,8 @@ from intravariance.exchange.parquet.card import parquet_card
 from intravariance.exchange.parquet.croissant import croissant_for_parquet
 from intravariance.exchange.parquet.table import ARRAYS, defect_names, schema, table
 from intravariance.files.atomic import replacing
-from intravariance.files.checksums import write_checksums
 from intravariance.files.folders import check_folder, new_folder, write_member
+from intravariance.files.provenance import write_provenance
 from intravariance.progress import say, track
 
 if TYPE_CHECKING:
@@ -82,7 +84,7 @@ def write_parquet(dataset: Dataset, out: Path, force: bool = False, quiet: bool 
     pyarrow, of the extra `layouts`.
     """
     # Where it is missing, that is said before anything is written.
-    import pyarrow  # noqa: F401, PLC0415 - weight
+    import pyarrow  # noqa: PLC0415 - weight
 
     check_folder(out, EXPORT_RECORD, force)
     content = index_of(dataset)
@@ -99,7 +101,8 @@ def write_parquet(dataset: Dataset, out: Path, force: bool = False, quiet: bool 
         croissant = croissant_for_parquet(folder, card, content["metadata"], digest, defects)
         write_member(folder, "README.md", card.encode())
         write_member(folder, "croissant.json", croissant.encode())
-        names = write_checksums(folder)
+        arrow = {"pyarrow": pyarrow.__version__}
+        names = write_provenance(folder, making(dataset, PARQUET_LAYOUT, {}, arrow))
         size = sum((folder / name).stat().st_size for name in names)
     return Written(len(dataset), len(names) + 1, size)
 

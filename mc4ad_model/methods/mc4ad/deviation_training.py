@@ -43,7 +43,8 @@ from mc4ad_model.methods.templates import Templates
 
 _NETWORK = "network"
 _FILES = (
-    IDENTITY, f"{_NETWORK}.*", "deviations-*", "checkpoint-*", "metrics.jsonl", "*.partial",
+    IDENTITY, f"{_NETWORK}.*", "deviations-*", "checkpoint-*", "metrics.jsonl", "tracking.json",
+    "*.partial",
 )  # fmt: skip
 
 

@@ -9,7 +9,8 @@ Under `torchrun`, each process takes its share of every batch.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 from intravariance.errors import InputError, IVError
 from intravariance.progress import say, track
@@ -66,11 +67,19 @@ def train(
     started = time.monotonic()
     made = _from_workers(batches, run.category)
     shown = track(made, total - first, f"train {run.category}", quiet, trainer.note)
-    stopped = _steps(trainer, shown, total, run.category)
+    on_epoch = machine.on_epoch if ranks.first else None
+    stopped = _steps(trainer, shown, total, run, per_epoch, on_epoch)
     return trainer.trained(time.monotonic() - started, total - first, stopped)
 
 
-def _steps(trainer: Trainer, batches: Iterable[Batch], total: int, category: str) -> bool:
+def _steps(
+    trainer: Trainer,
+    batches: Iterable[Batch],
+    total: int,
+    run: TrainingRun,
+    per_epoch: int,
+    on_epoch: Callable[[Path], None] | None,
+) -> bool:
     """Take a step on each batch; say whether the last was taken while a signal waited.
 
     Raises
@@ -82,11 +91,13 @@ def _steps(trainer: Trainer, batches: Iterable[Batch], total: int, category: str
     with Interruption() as interruption:
         for batch in batches:
             trainer.step(batch)
+            if on_epoch is not None and trainer.done.step % per_epoch == 0:
+                on_epoch(run.folder)
             stop = trainer.any_rank(interruption.requested)
             if stop and trainer.done.step < total:
                 trainer.save_checkpoint()
                 raise IVError(
-                    f"{category}: interrupted after step {trainer.done.step} of {total}; "
+                    f"{run.category}: interrupted after step {trainer.done.step} of {total}; "
                     "the same command, without --force, carries on from here"
                 )
     return stop

@@ -109,7 +109,7 @@ def given_encoder(folder: str) -> Encoder:
 
     if not folder:
         raise InputError(
-            "encoder: Point-MAE's features need an encoder. Make one with `iv pretrain --data FILE "
+            "encoder: Point-MAE's features need an encoder. Make one with `iv pretrain FILE "
             "--out FOLDER` (or with --checkpoint, from the published weights), and give it with "
             "--set encoder=FOLDER"
         )

@@ -81,6 +81,17 @@ def test_json_and_quiet(file: Path, folder: Path) -> None:
     assert content["bytes"] == sum(path.stat().st_size for path in files)
 
 
+@pytest.mark.parametrize("layout", [*WRITERS, "hf-parquet"])
+def test_a_dry_run_checks_and_writes_nothing(layout: str, file: Path, folder: Path) -> None:
+    before = set(folder.iterdir())
+    words = (file, "--layout", layout, "--category", "vase2", "--dry-run")
+    result = run(*words, "--out", folder / "dry")
+    assert f"{folder / 'dry'}: 6 samples of vase2, layout {layout}" in result.stdout
+    assert json.loads(run(*words, "--out", folder / "dry", "--json").stdout)["samples"] == 6
+    assert set(folder.iterdir()) == before
+    assert "holds other files" in refused(*words, "--out", folder)
+
+
 def test_spelling_and_delimiter(file: Path, folder: Path) -> None:
     out = folder / "spaces"
     run(

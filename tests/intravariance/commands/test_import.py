@@ -61,6 +61,25 @@ def test_json(trees: Path, tmp_path: Path, files: dict[str, Path]) -> None:
     assert "anomaly-shapenet: 9 clouds of 1 categories" in result.stderr
 
 
+def test_dry_run_lists_the_samples_and_writes_nothing(
+    trees: Path, tmp_path: Path, files: dict[str, Path]
+) -> None:
+    line = ("auto", trees / "shapenet", "--out", tmp_path / "f.h5", "--dry-run")
+    planned = json.loads(run(*line, "--json").stdout)["samples"]
+    with open_dataset(files["shapenet"]) as dataset:
+        made = [(r.id, r.category, r.split, r.defect) for r in dataset]
+    kinds = ("id", "category", "split", "defect")
+    assert [tuple(sample[kind] for kind in kinds) for sample in planned] == made
+    plain = run(*line)
+    assert plain.stdout.count("sample  ") == len(made)
+    assert f"{len(made)} samples; nothing was written (--dry-run)" in plain.stderr
+    assert not list(tmp_path.iterdir())
+    exists = run("auto", trees / "shapenet", "--out", files["shapenet"], "--dry-run")
+    assert isinstance(exists.exception, InputError) and "exists" in str(exists.exception)
+    restored = run("hf-parquet", trees, "--out", tmp_path / "f.h5", "--dry-run")
+    assert "--dry-run: of no use" in str(restored.exception)
+
+
 def test_skipped_clouds_are_named(tmp_path: Path) -> None:
     files = {name: data for name, data in real3d_tree(60).items() if name.startswith("duck")}
     files["duck/test/4_good.pcd"] = b""
@@ -133,7 +152,10 @@ def test_info_and_verify(files: dict[str, Path]) -> None:
         assert "imported        yes" in shown.stdout
         checked = CliRunner().invoke(verify_command, [str(file)])
         assert checked.exit_code == 0
-        assert "surface         -       not applicable: there are no meshes" in checked.stdout
+        assert (
+            "surface         -       not applicable: nothing says where the surface of a scan was"
+            in checked.stdout
+        )
         assert "Measured, not judged" in checked.stdout
 
 

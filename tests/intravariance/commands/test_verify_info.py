@@ -8,6 +8,7 @@ from pathlib import Path
 import h5py
 import pytest
 
+from intravariance.dataset.store import open_dataset
 from tests.conftest import run_iv
 from tests.samples import make_dataset, small_specification
 
@@ -73,6 +74,26 @@ def test_info_counts_the_samples(file: Path) -> None:
     assert missing["snr_median"] is None, "these caps do not say how deep they are"
     low, high = content["points"]
     assert specification.points[0] <= low < high <= specification.points[1]
+
+
+def test_info_lists_the_samples(file: Path) -> None:
+    rows = json.loads(run_iv("info", file, "--samples", "--json").stdout)["samples"]
+    with open_dataset(file) as dataset:
+        assert [row["id"] for row in rows] == [record.id for record in dataset]
+        for row, record in zip(rows, dataset, strict=True):
+            assert row["points"] == len(record.points)
+            assert row["anomalous"] == record.labels.sum()
+    lines = run_iv("info", file, "--samples").stdout.splitlines()
+    assert len(lines) == 1 + len(rows) and lines[0].split()[:2] == ["id", "category"]
+    assert lines[1].split()[:2] == [rows[0]["id"], rows[0]["category"]]
+
+
+def test_quiet_is_about_progress_alone(file: Path) -> None:
+    loud, quiet = run_iv("verify", file), run_iv("verify", file, "--quiet")
+    assert "verify: 2/2" in loud.stderr and not quiet.stderr
+    assert loud.stdout == quiet.stdout
+    missing = run_iv("verify", "nosuch.h5", "--quiet")
+    assert missing.returncode == 2 and "nosuch.h5" in missing.stderr
 
 
 def test_info_as_text(file: Path) -> None:

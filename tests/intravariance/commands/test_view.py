@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -76,13 +77,18 @@ def test_a_sample_by_name_kind_and_category(file: Path) -> None:
         assert choose_sample(dataset, "ball/normal").defect == "normal"
         assert choose_sample(dataset, "").defect != "normal"
         for wrong, close in (
-            ("ball_test_999", r"mean ball_test_\d+"),
-            ("baed/missing", "mean bead/missing"),
-            ("ball/missing", "mean bead/missing or ball/bulge"),
-            ("zzzzzz", r"no sample zzzzzz; Names are like bead_test_\d+, and .*iv info"),
+            ("ball_test_999", r"mean 'ball_test_\d+'"),
+            ("baed/missing", "mean 'bead/missing'"),
+            ("ball/missing", "mean 'bead/missing'"),
+            ("zzzzzz", r"no sample zzzzzz\. Names are like bead_test_\d+, and .*iv info"),
         ):
             with pytest.raises(InputError, match=close):
                 choose_sample(dataset, wrong)
+
+
+def test_json_names_the_picture(file: Path, here: Path) -> None:
+    printed = run(file, "--size", SIZE, "--out", "one.png", "--json")
+    assert json.loads(printed) == {"path": "one.png"} and (here / "one.png").is_file()
 
 
 def test_one_colour_is_one_picture(file: Path, here: Path) -> None:

@@ -19,9 +19,9 @@ import pytest
 
 from intravariance.building.plan import make_plan
 from intravariance.dataset import store
+from intravariance.dataset.assembly.sample_files import assemble, write_sample_file
 from intravariance.dataset.opening import open_file
 from intravariance.dataset.schema import Sample, header, write_array
-from intravariance.dataset.shards import assemble, write_shard
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError, IntegrityError
 from intravariance.verification.verify import verify
@@ -284,8 +284,8 @@ def test_a_truncated_file(copy: Path) -> None:
 
 def test_a_source_may_have_any_name(tmp_path: Path) -> None:
     content = metadata(small_specification(), source="folder:möbel")
-    write_shard(tmp_path / "shard.h5", make_sample(JOBS[0]))
-    assemble(tmp_path / "a.h5", [tmp_path / "shard.h5"], content)
+    write_sample_file(tmp_path / "sample.h5", make_sample(JOBS[0]))
+    assemble(tmp_path / "a.h5", [tmp_path / "sample.h5"], content)
     assert open_dataset(tmp_path / "a.h5").metadata == content
     with h5py.File(tmp_path / "a.h5") as opened:
         assert opened.attrs["source"] == b"folder:m\\xf6bel"

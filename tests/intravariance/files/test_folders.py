@@ -10,7 +10,7 @@ import pytest
 from intravariance.errors import InputError
 from intravariance.files.checksums import read_checksums
 from intravariance.files.folders import is_temporary, new_folder, write_member
-from tests.checksums import check_checksums
+from intravariance.verification.folder import folder_problems
 
 RECORD = "record.json"
 
@@ -28,7 +28,7 @@ def page(out: Path) -> str:
 def test_a_folder_as_written_is_replaced(tmp_path: Path) -> None:
     out = tmp_path / "out"
     make(out)
-    assert check_checksums(out) == []
+    assert folder_problems(out) == []
     with pytest.raises(InputError, match="replace it with --force"):
         make(out, "second")
     (out / RECORD).touch()  # a new time is no change

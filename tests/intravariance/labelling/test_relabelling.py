@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from intravariance.cloud_files import read_cloud, write_ply
-from intravariance.dataset.shards import assemble, assemble_again, write_shard
+from intravariance.dataset.assembly.sample_files import assemble, assemble_again, write_sample_file
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import IntegrityError
 from intravariance.labelling.giving_out import give_out
@@ -69,11 +69,11 @@ def test_a_file_with_some_samples_replaced_is_the_file_made_anew(tmp_path: Path)
             else sample
             for number, sample in enumerate(samples)
         ]
-        shards = [tmp_path / f"{sample.id}.h5" for sample in changed]
-        for shard, sample in zip(shards, changed, strict=True):
-            write_shard(shard, sample)
+        files = [tmp_path / f"{sample.id}.h5" for sample in changed]
+        for path, sample in zip(files, changed, strict=True):
+            write_sample_file(path, sample)
         anew, again = tmp_path / "anew.h5", tmp_path / "again.h5"
-        digest = assemble(anew, shards, dataset.metadata)
-        some = [shards[3], shards[0]]
+        digest = assemble(anew, files, dataset.metadata)
+        some = [files[3], files[0]]
         assert assemble_again(again, some, dataset.metadata, dataset) == digest
     assert again.read_bytes() == anew.read_bytes()

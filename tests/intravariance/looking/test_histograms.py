@@ -31,8 +31,8 @@ def reddish(pixels: np.ndarray) -> np.ndarray:
     return pixels[..., 0] - pixels[..., 2] > 60
 
 
-def bluish(pixels: np.ndarray) -> np.ndarray:
-    return pixels[..., 2] - pixels[..., 0] > 60
+def slate(pixels: np.ndarray) -> np.ndarray:
+    return pixels[..., 2] - pixels[..., 0] > 20
 
 
 def centre(mask: np.ndarray) -> float:
@@ -40,20 +40,20 @@ def centre(mask: np.ndarray) -> float:
     return float(np.nonzero(mask[100:450])[1].mean())
 
 
-def test_red_stands_where_anomalous_scores_are() -> None:
+def test_orange_stands_where_anomalous_scores_are() -> None:
     rng = np.random.default_rng(0)
     cloud = bulge()
     high = cloud.labels * 2 + rng.normal(size=len(cloud.labels)) * 0.1
     above = picture(point_histogram([replace(cloud, scores=high.astype(np.float32))]))
-    assert centre(reddish(above)) > centre(bluish(above)) + 200
+    assert centre(reddish(above)) > centre(slate(above)) + 200
     below = picture(point_histogram([replace(cloud, scores=-high.astype(np.float32))]))
-    assert centre(reddish(below)) < centre(bluish(below)) - 200
+    assert centre(reddish(below)) < centre(slate(below)) - 200
 
 
 def test_objects_are_counted() -> None:
     scores = [0.1, 0.2, 0.3, 0.9, 0.8, 0.95]
     pixels = picture(object_histogram(scores, [0, 0, 0, 1, 1, 1]))
-    assert centre(reddish(pixels)) > centre(bluish(pixels)) + 200
+    assert centre(reddish(pixels)) > centre(slate(pixels)) + 200
 
 
 def test_equal_scores_give_equal_bytes() -> None:

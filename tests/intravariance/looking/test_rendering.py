@@ -10,14 +10,11 @@ from scipy.spatial.transform import Rotation
 
 from intravariance.geometry.viewing import look_from
 from intravariance.looking.colours import (
-    ANOMALY_COLOUR,
-    EXPOSED_COLOUR,
-    NORMAL_COLOUR,
     label_colours,
-    scalar_colours,
+    scale_colours,
 )
 from intravariance.looking.rendering import render
-from intravariance.looking.splats import splat_radius
+from intravariance.looking.splats import splat_radius, surface_spacing
 from tests.samples import sphere_points
 
 FRONT = look_from((0, -1, 0))
@@ -138,7 +135,7 @@ def test_a_layer_averages_noise_away() -> None:
 
 def test_equal_input_gives_equal_bytes() -> None:
     points = sphere(500)
-    colours = scalar_colours(points[:, 2], 1.0)
+    colours = scale_colours(points[:, 2], 0.0, 1.0)
     first = render(points, points, colours, FRONT, 80)
     assert first.tobytes() == render(points.copy(), points, colours, FRONT, 80).tobytes()
     assert first.shape == (80, 80, 3) and first.dtype == np.uint8
@@ -190,15 +187,30 @@ def test_splat_radius_ignores_the_other_side_of_a_thin_wall() -> None:
     assert splat_radius(wall, normals) == pytest.approx(alone, rel=0.15)
 
 
-def test_colours() -> None:
-    labels = label_colours(np.array([0, 1, 1]), np.array([False, False, True]))
-    np.testing.assert_allclose(labels, [NORMAL_COLOUR, ANOMALY_COLOUR, EXPOSED_COLOUR])
-    np.testing.assert_allclose(label_colours(np.array([0, 1, 1])), labels[[0, 1, 1]])
-    grey, orange, dark_red = labels @ (0.2126, 0.7152, 0.0722)
-    assert grey > 1.3 * orange > 3 * dark_red, "told apart without seeing colours"
-    scale = scalar_colours([0.0, 2.0, 5.0], 2.0)
-    np.testing.assert_allclose(scale[0], np.array([0xFD, 0xE7, 0x25]) / 255)  # end of viridis
-    np.testing.assert_allclose(scale[1], np.array([0x44, 0x01, 0x54]) / 255)  # its beginning
-    np.testing.assert_allclose(scale[2], scale[1])
-    luminance = scalar_colours(np.linspace(0, 1, 50), 1.0) @ (0.2126, 0.7152, 0.0722)
-    assert (np.diff(luminance) < 0).all()
+@pytest.mark.parametrize("count", [500, 3000])
+@pytest.mark.parametrize("noise", [0.0, 0.002, 0.0447, 0.1])
+def test_noise_is_taken_out_of_the_spacing_on_the_surface(count: int, noise: float) -> None:
+    points = sphere(count)
+    noisy = points + noise * np.random.default_rng(1).normal(size=points.shape)
+    expected = np.sqrt(4 * np.pi / count)  # side of the square that holds one point
+    assert surface_spacing(noisy, points, noise) == pytest.approx(expected, rel=0.08)
+
+
+def test_the_spacing_of_a_grid_is_about_its_own_and_of_one_point_infinite() -> None:
+    x, y = np.meshgrid(np.arange(30.0), np.arange(30.0))
+    grid = np.stack([x.ravel(), y.ravel(), 0 * x.ravel()], axis=1)
+    normals = np.tile((0.0, 0.0, 1.0), (len(grid), 1))
+    assert surface_spacing(grid, normals) == pytest.approx(1.0, abs=0.15)
+    assert surface_spacing(grid[:1], normals[:1]) == np.inf
+    apart = normals[:2] * [[1.0], [-1.0]]  # facing ways that do not cover each other
+    assert surface_spacing(grid[:2], apart, 0.1) == np.inf
+
+
+def test_a_scale_is_shaded_less() -> None:
+    points = sphere()
+    grey = label_colours(np.zeros(len(points)))
+    darkest = [
+        render(points, points, grey, FRONT, 100, relief=relief)[35:65, 35:65].min()
+        for relief in (1.0, 0.5, 0.0)
+    ]
+    assert darkest[0] < darkest[1] < darkest[2]

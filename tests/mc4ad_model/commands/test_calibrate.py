@@ -166,7 +166,7 @@ def test_what_is_not_calibrated_says_what_to_do(data: Path, copied: Path) -> Non
     words = ("evaluate", "--data", data, "--run", copied, "--false-alarms")
     mistake(run_iv(*words, 0.01), "39 normal products", "at least 99", "--clouds 99")
     (copied / "brick" / "calibration.json").unlink()
-    mistake(run_iv(*words, 0.1), "brick: has no calibration", "iv calibrate --run")
+    mistake(run_iv(*words, 0.1), "brick: has no calibration", "iv calibrate")
     assert not (copied / "ball" / "evaluation").exists()
     assert run_iv(*words, 0.1, "--category", "ball", "--quiet").exit_code == 0
 

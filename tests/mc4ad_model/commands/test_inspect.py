@@ -24,7 +24,7 @@ pytest.importorskip("open3d")
 from intravariance.cli import main
 from intravariance.cloud_files import write_ply
 from intravariance.dataset.specification import Category, Specification
-from tests.checksums import check_checksums
+from intravariance.verification.folder import folder_problems
 from tests.samples import make_dataset, sphere_points
 
 pytestmark = pytest.mark.skipif(
@@ -278,7 +278,7 @@ def test_noise_that_hides_everything_is_said(iv: Iv, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "--noise-sigma 0.002" in result.stderr
     assert result.stdout.splitlines()[-1] == "loud-inspection: open page.html in a browser"
-    assert check_checksums(Path("loud-inspection")) == []
+    assert folder_problems(Path("loud-inspection")) == []
     assert (tmp_path / "loud-inspection" / "page.html").is_file()
     again = iv("inspect", loud, *arguments)
     assert again.exit_code == 2

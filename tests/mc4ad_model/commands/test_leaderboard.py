@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -183,10 +184,14 @@ def test_ranks_and_differences_are_those_of_the_figures(board: Path) -> None:
 def test_what_is_finished_is_not_begun_again(board: Path, data: Path, copied: Path) -> None:
     planned = again(data, copied, "--dry-run")
     assert planned.exit_code == 0 and planned.stdout.count("2/2") == 10
+    jobs = json.loads(again(data, copied, "--dry-run", "--json").stdout)["jobs"]
+    assert len(jobs) == 10 and {job["evaluated"] for job in jobs} == {2}
     result = again(data, copied, "--json", "--jobs", "1")
     assert result.exit_code == 0, result.output
     assert "10 jobs, 0 of them to do" in result.stderr
     assert json.loads(result.stdout) == json.loads((board / "leaderboard.json").read_text())
+    printed = again(data, copied, "--markdown", "--quiet", "--jobs", "1").stdout
+    assert printed.encode() == (board / "leaderboard.md").read_bytes()
     for name in ("leaderboard.html", "leaderboard.csv", "leaderboard.md", "leaderboard.tex"):
         assert (copied / name).read_bytes() == (board / name).read_bytes()
 
@@ -279,6 +284,29 @@ def test_bad_input_is_the_users(data: Path, tmp_path: Path) -> None:
         result = iv("leaderboard", "--data", file, "--out", out, *more)
         assert result.exit_code == 2 and named in result.stderr, (more, result.output)
         assert not out.exists()
+
+
+def test_a_row_leads_to_its_comparison_once_there_is_one(copied: Path, data: Path) -> None:
+    pytest.importorskip("k3d", reason="pip install '.[inspect]'")
+    pytest.importorskip("matplotlib")
+    run = copied / "runs/random/seed-1"
+    assert "compare" not in "".join(_links(copied))
+    small = ("--size", 64, "--points", 100, "--samples", 1)
+    compared = iv("compare", run, "--data", data, *small)
+    assert compared.exit_code == 0, compared.output
+    result = again(data, copied)
+    assert result.exit_code == 0, result.output
+    assert "runs/random/seed-1/comparison/page.html" in _links(copied)
+    with chromium() as browser:
+        visit = Visit(browser, copied / "leaderboard.html")
+        visit.page.locator("#rows tbody a", has_text="random").first.click()
+        visit.until("typeof iv !== 'undefined' && iv.panes.length === 2")
+        assert visit.page.locator("h1").inner_text() == "random on small.h5"
+        assert visit.page.locator("#listing tbody tr:visible").count() == 6
+
+
+def _links(folder: Path) -> list[str]:
+    return re.findall(r'href="([^"]+)"', (folder / "leaderboard.html").read_text())
 
 
 def test_the_page_is_sorted_by_its_headings_from_the_keyboard(board: Path) -> None:

@@ -113,6 +113,23 @@ def test_tables_and_clouds_say_what_the_method_says(
     assert "nothing here tells whether scans are" in result.stdout.replace("\n", " ")
 
 
+def test_an_organised_scan_scores_as_the_points_that_it_has(
+    runs: Path, clouds: dict[str, NDArray[np.float32]], tmp_path: Path
+) -> None:
+    points = next(iter(clouds.values()))
+    organised = tmp_path / "organised.ply"
+    organised.write_bytes(write_ply(np.concatenate([points, np.zeros((5, 3), np.float32)])))
+    (tmp_path / "plain.ply").write_bytes(write_ply(points))
+    options = ("--drop-no-return", "--json", "--out", tmp_path / "out")
+    result = run_iv(*words(runs, organised, tmp_path / "plain.ply"), *options)
+    first, second = json.loads(result.stdout)["scans"]
+    assert first["object_score"] == second["object_score"]
+    assert first["points"] == second["points"] == len(points)
+    assert "5 of its rows" in first["notes"][0] and not second["notes"]
+    (called,) = predict(runs, [organised], category="brick", drop_no_return=True)
+    assert called.object_score == first["object_score"]
+
+
 def test_the_python_call_gives_what_the_command_gives(
     runs: Path, data: Path, clouds: dict[str, NDArray[np.float32]], tmp_path: Path
 ) -> None:
@@ -247,7 +264,7 @@ def test_what_cannot_be_meant_is_an_error_before_anything_is_scored(
     brick = ("--category", "brick")
     mistake(given(tmp_path / "none.ply", *brick), "none.ply", "no such file")
     mistake(given(f"{data}:ball_test_000", *brick), "category ball", "brick")
-    mistake(given(f"{data}:brick_test_99", *brick), "did you mean")
+    mistake(given(f"{data}:brick_test_99", *brick), "Did you mean")
     mistake(given(data, "--fail-on-anomaly", *brick), "--false-alarms")
     for number in ("nan", "inf"):
         mistake(given(data, *brick, "--length", number), "--length", "not a finite number")
@@ -255,7 +272,7 @@ def test_what_cannot_be_meant_is_an_error_before_anything_is_scored(
     if Path("/proc/self").exists():
         result = run_iv("predict", "--run", runs, data, *brick, "--out", "/proc/x")
         mistake(result, "nothing can be written")
-    mistake(given(data, *RATE, "--category", "ball"), "no calibration", "iv calibrate --run")
+    mistake(given(data, *RATE, "--category", "ball"), "no calibration", "iv calibrate")
     mistake(given(data, *brick, "--false-alarms", 0.01), "at least 99", "--clouds 99")
     (tmp_path / "empty").mkdir()
     mistake(given(tmp_path / "empty", *brick), "holds no cloud")

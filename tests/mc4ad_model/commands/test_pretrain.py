@@ -53,6 +53,14 @@ def test_an_encoder_is_trained_and_used(data: Path, tmp_path: Path) -> None:
     assert find_runs(run)[0].settings.label == "m3dm-pointmae=self-trained"
 
 
+def test_dry_run_says_how_it_would_be_trained(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "encoder"
+    result = iv("pretrain", data, "--out", out, "--steps", 7, "--dry-run", "--json")
+    planned = json.loads(result.stdout)["planned"]
+    assert planned["steps"] == 7 and planned["batch"] == 16 and planned["network"]["width"] == 96
+    assert not out.exists()
+
+
 def test_a_published_checkpoint_is_read_and_its_hash_is_printed(tmp_path: Path) -> None:
     torch.save({"base_model": published()}, tmp_path / "a.pth")
     out = tmp_path / "encoder"
@@ -66,7 +74,7 @@ def test_a_published_checkpoint_is_read_and_its_hash_is_printed(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "either --data FILE to train on, or --checkpoint FILE"),
+        ((), "either a dataset FILE to train on, or --checkpoint FILE"),
         (("--checkpoint", "none.pth"), "none.pth does not exist"),
     ],
 )

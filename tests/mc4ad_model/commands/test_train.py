@@ -119,13 +119,53 @@ def test_the_default_folder_names_data_preset_and_seed(iv, tmp_path, monkeypatch
     assert read_run(tmp_path / "runs" / "small-released-3" / "ball").seed == 3
 
 
-def test_dry_run_prints_the_configuration_and_trains_nothing(iv, tmp_path, monkeypatch):
+def test_dry_run_says_what_would_be_trained_and_writes_nothing(iv, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    result = iv("--dry-run", changes=("training.epochs=7",))
+    result = iv("--dry-run", "--json", changes=("training.epochs=7",))
     assert result.exit_code == 0
+    planned = json.loads(result.stdout)
     expected = RunConfig.load("released", (*SMALLER, "training.epochs=7"))
-    assert RunConfig.from_mapping(json.loads(result.stdout), "stdout") == expected
+    assert RunConfig.from_mapping(planned["settings"], "stdout") == expected
+    assert planned["runs"] == [
+        {
+            "category": name,
+            "templates": 2,
+            "track": "meshes",
+            "state": "new",
+            "folder": f"runs/small-released-0/{name}",
+        }
+        for name in ("ball", "brick")
+    ]
+    shown = iv("--dry-run").stdout
+    assert '"epochs"' in shown and shown.endswith("2 trainings (--dry-run: none was started)\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_dry_run_finds_what_is_there_and_what_is_wrong(iv, whole, tmp_path):
+    def states(*arguments, **more):
+        result = iv("--out", whole.parent, "--dry-run", "--json", *arguments, **more)
+        return [one["state"] for one in json.loads(result.stdout)["runs"]]
+
+    before = {path: path.stat().st_mtime_ns for path in whole.parent.rglob("*")}
+    assert states(changes=LONG) == ["is trained already", "new"]
+    assert states("--force") == ["starts anew", "new"]
+    assert {path: path.stat().st_mtime_ns for path in whole.parent.rglob("*")} == before
+    file = tmp_path / "file"
+    file.write_bytes(b"")
+    for arguments, named in (
+        (("--out", whole.parent), "holds another run"),
+        (("--category", "bal"), "Did you mean 'ball'?"),
+        (("--out", file / "runs"), f"no folder can be made in {file}"),
+        (("--out", tmp_path), None),
+    ):
+        result = iv("--dry-run", *arguments)
+        assert result.exit_code == (2 if named else 0) and (named or "") in result.stderr
+
+
+def test_dry_run_looks_at_the_encoder(data, tmp_path):
+    words = ["train", str(data), "--method", "m3dm", "--set", f"encoder={tmp_path}", "--dry-run"]
+    result = CliRunner().invoke(cli.main, words)
+    assert result.exit_code == 2 and f"{tmp_path}/encoder" in result.stderr
 
 
 # --- what it does not do

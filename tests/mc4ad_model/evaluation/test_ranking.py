@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from mc4ad_model.evaluation.category_metrics import SampleRow
-from mc4ad_model.evaluation.ranking import Placed, outscored, rank
+from mc4ad_model.evaluation.ranking import Judged, Placed, outscored, rank, verdicts
 
 
 def row(id: str, anomalous: int, score: float, p_auroc: float | None = None) -> SampleRow:
@@ -74,3 +74,50 @@ def test_nothing_is_in_two_opposite_kinds_and_order_does_not_matter(
         names = [id for kind in (good, bad) for id, _ in of(kind, ranking)]
         assert len(set(names)) == len(names)
         assert len(of(good, ranking)) == min(count, (len(defective) + 1) // 2)
+
+
+def told(judged: list[Judged]) -> list[tuple[str, str, float]]:
+    return [(one.sample.id, one.verdict, one.wrong) for one in judged]
+
+
+def test_verdicts_without_a_threshold_by_hand() -> None:
+    assert told(verdicts(ROWS, None)) == [
+        ("a2", "missed", 0.5),
+        ("n3", "false alarm", 0.375),
+        ("n2", "false alarm", 0.25),
+        ("a3", "missed", 0.125),
+        ("n1", "no alarm", 0.0),  # of equal ones, the nearest to a mistake first
+        ("n4", "no alarm", 0.0),
+        ("a1", "detected", 0.0),
+        ("a4", "detected", 0.0),
+    ]
+
+
+def test_verdicts_of_a_threshold_by_hand() -> None:
+    judged = verdicts(ROWS, 6.0)
+    wrong = [(one.sample.id, one.verdict) for one in judged if not one.right]
+    assert wrong == [("a2", "missed"), ("a3", "missed")]  # n3 does not score above it
+    assert {one.sample.id for one in judged if one.verdict == "no alarm"} == {
+        "n1",
+        "n2",
+        "n3",
+        "n4",
+    }
+
+
+@given(
+    st.lists(st.integers(0, 4), min_size=1, max_size=9),
+    st.lists(st.integers(0, 4), min_size=1, max_size=9),
+)
+def test_the_mean_share_on_the_wrong_side_is_the_auroc_that_is_missing(
+    normal: list[int], defective: list[int]
+) -> None:
+    rows = [row(f"n{i}", 0, float(score)) for i, score in enumerate(normal)]
+    rows += [row(f"a{i}", 1, float(score)) for i, score in enumerate(defective)]
+    truth, scores = [r.anomalous for r in rows], [r.object_score for r in rows]
+    missing = 1 - roc_auc_score(truth, scores)
+    judged = verdicts(rows, None)
+    for kind in (0, 1):
+        shares = [one.wrong for one in judged if one.sample.anomalous == kind]
+        assert sum(shares) / len(shares) == pytest.approx(missing)
+    assert sorted(one.sample.id for one in judged) == sorted(r.id for r in rows)

@@ -108,6 +108,9 @@ def test_what_is_done_is_kept_and_not_done_again(data: Path, out: Path) -> None:
     found = json.loads(result.stdout)
     assert found["networks"] == ["PointNet"] and list(found["mean_gain"]) == ["accuracy"]
     assert "Left out here: recognition-normals, segmentation." in found["differences"]
+    planned = iv(data, "--out", out, "--dry-run", "--seeds", "0,9", "--network", "PointNet")
+    assert planned.stdout.count("is trained already") == 6 and planned.stdout.count("new") == 6
+    assert "PointNet + MC-Skip" in planned.stdout
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*/*.json")} == files
 
 

@@ -182,6 +182,17 @@ def test_the_build_is_the_default_one(tmp_path: Path, monkeypatch: pytest.Monkey
     assert made[0] == made[1]
 
 
+def test_dry_run_says_what_is_trained_already(done: tuple[Path, Result], data: Path) -> None:
+    out, _ = done
+    planned = reproduce(out, data, "--dry-run", "--json", "--seeds", "0,7", "--category", "bowl")
+    runs = json.loads(planned.stdout)["runs"]
+    assert [(run["seed"], run["state"]) for run in runs] == [(0, "is trained already"), (7, "new")]
+    assert not (out / "seed-7").exists()
+    bare = reproduce(out.parent / "new", "--dry-run", "--category", "bowl")
+    assert "it would be built first" in bare.stderr and "2 trainings" in bare.stdout
+    assert not (out.parent / "new").exists()
+
+
 def test_input_that_makes_no_sense(tmp_path: Path, data: Path) -> None:
     def error(*arguments: object) -> str:
         result = reproduce(tmp_path, *arguments)
@@ -190,6 +201,7 @@ def test_input_that_makes_no_sense(tmp_path: Path, data: Path) -> None:
 
     assert "holds group2, but --group 1" in error("--data", data, "--group", 1)
     assert "has vase, bowl" in error("--data", data, "--category", "spoon")
-    assert "not both" in error("--data", data, "--json", "--markdown")
+    both = reproduce(tmp_path, "--data", data, "--json", "--markdown")
+    assert both.exit_code == 2 and "not both" in both.stderr
     assert "--seeds" in error("--data", data, "--seeds", "x")
     assert "preset" in error("--data", data, "--preset", "best")

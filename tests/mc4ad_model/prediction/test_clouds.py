@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from intravariance.cloud_files import write_ply
+from intravariance.cloud_files import ReadingChoices, write_ply
 from intravariance.errors import InputError
 from mc4ad_model.prediction.clouds import checked, find_clouds
 from tests.foreign_trees import write_tree
@@ -74,6 +74,18 @@ def test_faces_of_a_meshed_scan_are_left_out_with_a_word(tmp_path: Path) -> None
     path.write_bytes(head + SQUARE + body + b"\x03" + np.arange(3, dtype="<i4").tobytes())
     points, notes = find_clouds([path], "ball").clouds[0].load()
     assert len(points) == 40 and "faces are left out" in notes[0]
+
+
+def test_places_without_a_return_are_left_out_where_they_are_asked_to_be(tmp_path: Path) -> None:
+    path = tmp_path / "organised.ply"
+    path.write_bytes(write_ply(np.concatenate([POINTS, [[0, 0, 0], [np.nan] * 3]])))
+    (plain,) = find_clouds([path], "ball").clouds
+    with pytest.raises(InputError, match="`iv predict` leave out such points with --drop-no"):
+        plain.load()
+    (dropping,) = find_clouds([tmp_path], "ball", ReadingChoices(drop_no_return=True)).clouds
+    points, notes = dropping.load()
+    np.testing.assert_array_equal(points, POINTS.astype(np.float32))
+    assert notes == ("2 of its rows are no points and are left out",)
 
 
 @pytest.mark.parametrize(

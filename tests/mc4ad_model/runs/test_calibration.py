@@ -67,7 +67,9 @@ def test_what_is_kept_is_read_back(run: Run, scores: NormalScores, dataset: Data
 def test_another_fit_is_noticed(run: Run, scores: NormalScores, dataset: Dataset) -> None:
     path = run.folder / "method.json"
     path.write_text(path.read_text() + "\n")
-    with pytest.raises(InputError, match=r"another fit, method\.json differs.*iv calibrate --run"):
+    with pytest.raises(
+        InputError, match=r"another fit, method\.json differs.*iv calibrate .* --run"
+    ):
         read_calibration(run, dataset)
 
 

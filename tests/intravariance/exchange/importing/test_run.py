@@ -16,7 +16,7 @@ from annotations.vocabulary import FOREIGN_DEFECT_TYPES
 from intravariance.cards.dataset_card import dataset_card
 from intravariance.cloud_files import parse_cloud, write_pcd, write_ply, write_text
 from intravariance.commands.info import describe
-from intravariance.dataset.shards import assemble, write_shard
+from intravariance.dataset.assembly.sample_files import assemble, write_sample_file
 from intravariance.dataset.store import Dataset, Sample, open_dataset
 from intravariance.errors import InputError
 from intravariance.exchange.importing.run import ImportSettings, import_dataset, plan_import
@@ -190,14 +190,14 @@ def test_a_leak_is_shown_and_not_judged(tmp_path: Path) -> None:
 
 def changed_file(dataset: Dataset, out: Path, id: str, **changes: object) -> Path:
     """Make the file with one sample changed, honestly put together."""
-    shards = []
+    files = []
     for record in dataset:
         sample: Sample = record.load()
         if sample.id == id:
             sample = replace(sample, **changes)
-        shards.append(out.parent / f"{sample.id}.h5")
-        write_shard(shards[-1], sample)
-    assemble(out, shards, dataset.metadata)
+        files.append(out.parent / f"{sample.id}.h5")
+        write_sample_file(files[-1], sample)
+    assemble(out, files, dataset.metadata)
     return out
 
 

@@ -26,7 +26,7 @@ from intravariance.exchange.parquet.reading import (
 from intravariance.executors.serial import SerialExecutor
 from intravariance.files.checksums import write_checksums
 from intravariance.seeds import generator
-from tests.checksums import check_checksums
+from intravariance.verification.folder import folder_problems
 
 pa = pytest.importorskip("pyarrow", reason="pip install '.[layouts]'")
 pq = pytest.importorskip("pyarrow.parquet", reason="pip install '.[layouts]'")
@@ -46,11 +46,11 @@ def test_the_dataset_file_comes_back_byte_by_byte(
 
 def test_checksum_lists_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected the checksums"):
-        check_checksums(tmp_path)
+        folder_problems(tmp_path)
     for line in ("no digest", f"{'0' * 64}  ../outside", f"{'0' * 64}  /etc/passwd"):
         (tmp_path / "SHA256SUMS").write_text(line + "\n")
         with pytest.raises(InputError, match="line 1"):
-            check_checksums(tmp_path)
+            folder_problems(tmp_path)
     (tmp_path / "two\nlines").touch()
     with pytest.raises(InputError, match="cannot hold this file name"):
         write_checksums(tmp_path)

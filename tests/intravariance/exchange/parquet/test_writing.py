@@ -28,8 +28,8 @@ from intravariance.exchange.parquet.reading import (
 from intravariance.exchange.parquet.table import (
     COLUMNS,
 )
+from intravariance.verification.folder import folder_problems
 from intravariance.verification.verify import verify
-from tests.checksums import check_checksums
 from tests.intravariance.exchange.parquet.exported import contents, export
 
 pq = pytest.importorskip("pyarrow.parquet", reason="pip install '.[layouts]'")
@@ -47,7 +47,7 @@ def test_the_tree(folder: Path, source: Path) -> None:
         for category in ("ball", "brick")
         for split in ("test", "train")
     ]
-    others = ["README.md", "SHA256SUMS", "croissant.json", "iv_export.json"]
+    others = ["README.md", "SHA256SUMS", "croissant.json", "iv_export.json", "provenance.json"]
     assert sorted(contents(folder)) == sorted([*others, *data])
     assert is_parquet_export(folder)
     assert not is_parquet_export(source.parent)
@@ -65,7 +65,7 @@ def test_coreutils_accept_the_checksums(folder: Path, tmp_path: Path) -> None:
     check = ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
     if shutil.which("sha256sum"):
         assert subprocess.run(check, cwd=copy, check=False).returncode == 0
-    assert check_checksums(copy) == []
+    assert folder_problems(copy) == []
     (copy / "extra.txt").touch()
     (copy / ".cache").mkdir()
     (copy / ".cache/hidden").touch()
@@ -73,7 +73,7 @@ def test_coreutils_accept_the_checksums(folder: Path, tmp_path: Path) -> None:
     card = (copy / "README.md").read_bytes()
     (copy / "README.md").write_bytes(card[:-1] + b"?")
     problems = ["README.md: changed", "croissant.json: missing", "extra.txt: not in SHA256SUMS"]
-    assert check_checksums(copy) == problems
+    assert folder_problems(copy) == problems
 
 
 def test_the_card_is_that_of_the_folder(folder: Path, source: Path) -> None:

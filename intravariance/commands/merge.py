@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`iv merge`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from intravariance.building.merging import merge
+from intravariance.commands.options import json_option, quiet_option
+from intravariance.errors import IVError
+
+
+@click.command("merge")
+@click.argument("shards", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+@json_option
+@quiet_option
+def merge_command(
+    shards: tuple[Path, ...], out: Path, force: bool, as_json: bool, quiet: bool
+) -> None:
+    """Join all SHARDS of `iv build --shard I/N` into the file of a build in one go.
+
+    They must be of one build, all of them; the content digest is the one that `iv build` without
+    --shard ends with.
+    """
+    try:
+        digest = merge(shards, out, force, quiet)
+    except KeyboardInterrupt:
+        raise IVError("interrupted; the shards are as they were") from None
+    if as_json:
+        click.echo(json.dumps({"path": str(out), "content_digest": digest}))
+    else:
+        click.echo(f"{click.format_filename(out)}: content digest {digest}")
