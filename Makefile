@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # make build   set everything up in .venv and build Group 2
 # make test    set everything up in .venv and run the tests
-# make wheel-test  build the wheel, and use it from fresh environments and an empty folder
+# make dist    source distribution and wheel in dist/, checked as for an upload
+# make wheel-test  make dist, and use the wheel from fresh environments and an empty folder
 # make lint    formatting, lint, types and who may import whom
 # make parity  compare with MinkowskiEngine, where it is built (docs/minkowski.md)
 # make bench   the benchmarks
 # make docs    the site of all documents, in site/html
+# make notebooks  run the notebooks of examples/, and keep what they show
 
 PYTHON ?= python3.11
 VENV ?= .venv
@@ -15,7 +17,7 @@ OUT ?= group2.h5
 TORCH ?= torch==2.13.0
 BIN = $(VENV)/bin
 
-.PHONY: build test wheel-test lint parity bench docs clean
+.PHONY: build test dist wheel-test lint parity bench docs notebooks clean
 
 build: $(OUT)
 	$(BIN)/iv verify $(OUT)
@@ -27,9 +29,15 @@ $(OUT): | $(VENV)/build.installed
 test: $(VENV)/dev.installed
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 10
 
-wheel-test:
-	PYTHON=$(PYTHON) tools/system_libraries.sh
-	PYTHON=$(PYTHON) tools/wheel_test.sh
+# The wheel is made from the source distribution, as installers make it.
+dist: $(VENV)/release.installed
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/twine check --strict dist/*
+	@! ls dist | grep -q "+" || echo "not for upload: these are of no tag (CONTRIBUTING.md, Release)"
+
+wheel-test: dist
+	PYTHON=$(PYTHON) tools/wheel_test.sh dist/*.whl
 
 lint: $(VENV)/dev.installed
 	$(BIN)/ruff format --check .
@@ -67,13 +75,21 @@ $(VENV)/dev.installed: pyproject.toml tools/system_libraries.sh | $(BIN)/python
 PAGES = README.md CONTRIBUTING.md SECURITY.md CHANGELOG.md CITATION.cff DATASET_CARD.md annotations/README.md $(wildcard docs/*)
 docs: $(VENV)/docs.installed
 	rm -rf site && mkdir -p site/pages && cp --parents $(PAGES) site/pages
+	$(BIN)/python -m tools.notebook_pages examples site/pages/examples
 	$(BIN)/python -m tools.command_reference >>site/pages/docs/commands.md
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@# nothing that a page would load from elsewhere
 	@! grep -rlE '<(script|link|img|iframe)[^>]*(src|href)="?(https?:)?//' --include='*.html' site/html
 
+notebooks: $(VENV)/dev.installed
+	$(BIN)/python -m tools.notebooks examples
+
 $(VENV)/docs.installed: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
+	@touch $@
+
+$(VENV)/release.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[release]"
 	@touch $@
 
 clean:

@@ -10,6 +10,7 @@
 The names in `__all__` are the public interface. All others may change.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from intravariance.dataset.specification_reader import load_group, load_specification
     from intravariance.dataset.store import Dataset, Record, open_dataset
     from intravariance.geometry.mesh import Mesh
+    from intravariance.notebooks import picture
     from intravariance.seeds import generator, seed_of
     from intravariance.verification.verify import Check, Report, verify
 
@@ -43,6 +45,7 @@ __all__ = [
     "load_group",
     "load_specification",
     "open_dataset",
+    "picture",
     "seed_of",
     "verify",
 ]
@@ -62,6 +65,7 @@ _PLACES = {
     "load_group": "dataset.specification_reader",
     "load_specification": "dataset.specification_reader",
     "open_dataset": "dataset.store",
+    "picture": "notebooks",
     "seed_of": "seeds",
     "verify": "verification.verify",
 }
@@ -75,3 +79,24 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+def _show_in_notebooks() -> None:
+    """Have IPython, where it runs, show samples and datasets as `intravariance.notebooks` says."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    if shell is None:
+        return
+    for name, kind, shown in (
+        ("Record", "image/png", "record_png"),
+        ("Dataset", "text/html", "dataset_html"),
+    ):
+
+        def show(thing: Any, shown: str = shown) -> Any:
+            return getattr(import_module("intravariance.notebooks"), shown)(thing)
+
+        formatter = shell.display_formatter.formatters[kind]
+        formatter.for_type_by_name("intravariance.dataset.store", name, show)
+
+
+_show_in_notebooks()

@@ -12,9 +12,12 @@ import re
 import signal
 import threading
 import traceback
+import signal
+import threading
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import EntryPoint, version
+from importlib.metadata import EntryPoint
 from types import FrameType
 
 import click
@@ -23,6 +26,7 @@ from click.shell_completion import CompletionItem
 from intravariance.errors import BackendUnavailable, InputError, IVError, did_you_mean, printable
 from intravariance.extensions import blamed, entries
 from intravariance.extras import missing_package
+from intravariance.version import own_version
 
 # What commands are for, and one line each, so that `iv --help` need not import them; those that
 # other packages add come last, without a line.
@@ -162,6 +166,6 @@ def _commands() -> dict[str, EntryPoint]:
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
 )
-@click.version_option(version("intravariance"), prog_name="iv")
+@click.version_option(own_version(), prog_name="iv")
 def main() -> None:
     """Build, check and read Anomaly-IntraVariance, a 3D anomaly-detection dataset."""

@@ -10,11 +10,13 @@ import hashlib
 import platform
 from collections.abc import Iterator
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from importlib.util import find_spec
 from pathlib import Path
+
+from intravariance.version import own_version
 
 
 @lru_cache
@@ -39,14 +41,6 @@ def software(*packages: str) -> dict[str, str]:
         "python": platform.python_version(),
         **{package: version(package) for package in packages},
     }
-
-
-def own_version() -> str:
-    """Return the version of iv, "source tree" where it runs without being installed."""
-    try:
-        return version("intravariance")
-    except PackageNotFoundError:
-        return "source tree"
 
 
 def _root(package: str) -> Traversable:

@@ -8,7 +8,6 @@ import json
 import os
 from collections import Counter
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from intravariance.files.atomic import check_target
 from intravariance.labelling.taking_back import Edited, HandLabels, find_edited, read_edited
 from intravariance.progress import track
 from intravariance.verification.verify import failures_of
+from intravariance.version import own_version
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def _metadata(
         # the digest of each file is in its sample's parameters
         "files_sha256": hashlib.sha256(json.dumps(files).encode()).hexdigest(),
     }
-    metadata.setdefault("software", {})["iv_labels"] = version("intravariance")
+    metadata.setdefault("software", {})["iv_labels"] = own_version()
     return metadata
 
 

@@ -11,7 +11,7 @@ from tests.conftest import run_iv
 
 DATASET_CARD = ROOT / "DATASET_CARD.md"
 DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
-SOFTWARE = re.compile(r"^(\| software: \S+ \|).*$", re.MULTILINE)
+SOFTWARE = re.compile(r"^(\| software: \S+ \||- \*\*Made by:\*\* `iv` ).*$", re.MULTILINE)
 
 
 def test_it_is_whole_to_specification_and_free_of_shortcuts(group2_file):

@@ -1,18 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 
 from intravariance.dataset import provenance
 
 
-def test_software_of_an_installation_and_of_a_source_tree(monkeypatch):
+def test_software_of_an_installation():
     assert provenance.software("numpy") == provenance.software() | {"numpy": version("numpy")}
-    assert provenance.software()["iv"] == version("intravariance")
-
-    def missing(name):
-        raise PackageNotFoundError(name)
-
-    monkeypatch.setattr(provenance, "version", missing)
-    assert provenance.software()["iv"] == "source tree"
 
 
 def test_the_code_of_a_module_by_itself(tmp_path, monkeypatch):
