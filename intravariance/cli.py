@@ -12,9 +12,6 @@ import re
 import signal
 import threading
 import traceback
-import signal
-import threading
-import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import EntryPoint
