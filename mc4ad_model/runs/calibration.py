@@ -66,11 +66,11 @@ def check_calibratable(run: Run, dataset: Dataset, machine: Machine, force: bool
 def why_not_calibratable(run: Run) -> str:
     """Say why `iv calibrate` refuses a run, whatever the file, and what it takes; "" otherwise."""
     if run.track == "clouds":
-        return f"it is of the track clouds, and {MESHES_NEEDED}"
+        return f"the run is of the track clouds, and {MESHES_NEEDED}"
     imported = run.identity.get("imported")
     unknown = isinstance(imported, dict) and imported.get("scan_noise") is None
     if unknown and run.identity.get("pose") not in POSES:
-        return "its file was imported without --scan-noise: import with it, and train again"
+        return "the run's file was imported without --scan-noise: import with it, and train again"
     return ""
 
 
