@@ -6,10 +6,12 @@ worker.py`; the environment variable IV_BLENDER_SOCKET holds the number of the i
 The worker answers one job at a time and ends when the other side closes the socket, or when a job
 takes more than IV_BLENDER_SECONDS of processor time: a busy machine takes longer for a job and
 must not fail on it. IV_BLENDER_PATIENCE is the same in seconds of wall time, for a job that waits
-for ever: nobody is left to stop it when `iv` itself was killed.
+for ever: nobody is left to stop it when `iv` itself was killed. IV_BLENDER_MEMORY is how many bytes
+of address space a job may take.
 """
 
 import os
+import resource
 import signal
 import sys
 import traceback
@@ -75,8 +77,21 @@ def answer(header, arrays):
     raise ValueError(f"unknown request {header['request']!r}")
 
 
+def limit_memory(most):
+    """Let this process take `most` bytes of address space beside what it has; on Linux alone."""
+    try:
+        with open("/proc/self/statm") as file:
+            taken = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    limit = taken + most if hard == resource.RLIM_INFINITY else min(taken + most, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
 def main():
     """Serve until the other side closes the socket."""
+    limit_memory(int(os.environ["IV_BLENDER_MEMORY"]))
     connection = Connection(int(os.environ["IV_BLENDER_SOCKET"]))
     seconds = float(os.environ["IV_BLENDER_SECONDS"])
     patience = int(os.environ["IV_BLENDER_PATIENCE"])

@@ -99,11 +99,6 @@ class LazyGroup(click.Group):
         except IVError as error:
             click.echo(f"iv: error: {printable(str(error))}", err=True)
             ctx.exit(error.exit_code)
-        except OSError as error:
-            if error.errno != errno.ENAMETOOLONG:
-                raise
-            click.echo(f"iv: error: {error.filename}: the name is too long", err=True)
-            ctx.exit(InputError.exit_code)
         except click.UsageError as error:
             error.message += _suggestion(error)  # type: ignore[misc]  # final since click 8.5
             raise
@@ -115,6 +110,9 @@ class LazyGroup(click.Group):
                 traceback.print_exception(error)
                 click.echo(f"iv: error: {printable(str(explained))}", err=True)
                 ctx.exit(IVError.exit_code)
+            if refused := _refused_by_the_system(error):
+                click.echo(f"iv: error: {printable(refused)}", err=True)
+                ctx.exit(InputError.exit_code)
             if not missing:
                 raise
             click.echo(f"iv: error: {missing}", err=True)
@@ -153,6 +151,24 @@ def _suggestion(error: click.UsageError) -> str:
         if isinstance(error.ctx.command, click.Group) and not known:
             words = error.ctx.command.list_commands(error.ctx)
     return did_you_mean(given[1], words) if given else ""
+
+
+def _refused_by_the_system(error: Exception) -> str:
+    """Say which file the system refused to read or write, and why; "" for another error.
+
+    HDF5 names the file in its message alone.
+    """
+    if not isinstance(error, OSError) or error.errno is None:
+        return ""
+    if error.errno == errno.ENAMETOOLONG:
+        return f"{error.filename}: the name is too long"
+    if error.filename is None and "errno = " not in str(error):
+        return ""
+    what = str(error) if error.filename is None else f"{error.filename}: {error.strerror}"
+    return (
+        f"{what}. It was removed, or cannot be read or written, while iv was at work; see to it "
+        "and run the same command again"
+    )
 
 
 def _commands() -> dict[str, EntryPoint]:

@@ -2,6 +2,7 @@
 """Kills, fills disks and starts twice, and checks that nothing is lost and nothing is half-written.
 
     python -m tools.fault_campaign --kills 20
+    python -m tools.fault_campaign --kills 20 --jobs build,import --faults kill,clock
 
 Each job is a command with a result that is known from a run that nobody disturbs. Then:
 
@@ -10,204 +11,56 @@ Each job is a command with a result that is known from a run that nobody disturb
     kill child  a worker process or Blender is killed instead, at a random moment
     full disk   no file may grow beyond random sizes (RLIMIT_FSIZE); then it may end without limit
     twice       it is started twice at once into one target
+    signal to Blender    SIGSEGV, SIGABRT or a pause (build alone)
+    vanished    all that it has written is removed at a random moment
+    small disk  it writes to a disk of a random size, which then gets space (root alone)
+    read-only   it is to write to a read-only disk (root alone)
+    clock       the clock jumps by years, back and forth, and files are of 1970 or of 2100
+                (a C compiler makes the library that moves it)
 
 A failure is: another result; something under the final name that is not whole; a process left
 behind for more than ten seconds; or, where the command itself was not killed, an end that is
 neither success nor a message with exit code 1 or 2. Moments follow from --seed and the time that
-the undisturbed run took. Needs the extras blender, model and dev.
+the undisturbed run took. Rows are printed as they are known, so that a campaign that is stopped
+leaves those; go on with --jobs and --faults. Needs the extras blender, model and dev.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
+import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 from numpy.random import Generator
 
-from intravariance.errors import IVError
 from intravariance.seeds import generator
-from intravariance.verification.verify import verify
+from tools.fault_jobs import (
+    GROWING,
+    JOBS,
+    Job,
+    Known,
+    Outcome,
+    check,
+    clear,
+    ended,
+    half_written,
+    prepared,
+)
 
-SPECIFICATION = """name = "small"
-points = [2100, 2600]
-[[category]]
-name = "cone"
-subcategories = ["traffic_cone", "funnel"]
-templates = 2
-positives = 3
-defects = { bulge = 2, crack = 2, twist = 2 }
-"""
-PATIENCE = 300.0  # seconds that a command may take that was not disturbed
+CLOCK = Path(__file__).with_name("clock.c")
+YEAR = 365 * 86400  # seconds
 GONE_WITHIN = 10.0  # seconds that processes may outlive the one that was killed
-
-
-@dataclass(frozen=True)
-class Job:
-    """arguments : of `iv`, in a folder that has the files of `prepared`. target : of the result."""
-
-    name: str
-    arguments: tuple[str, ...]
-    target: str
-    result: Callable[[Path], str]
-
-    def start(self, folder: Path, limit: int | None = None) -> subprocess.Popen[str]:
-        """Start the command; limit : bytes that a file may have."""
-        code = "from intravariance.cli import main; main()"
-        if limit is not None:
-            # Ignored, the signal of a file that is too large becomes an error, as on a full disk.
-            code = (
-                "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-                f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); {code}"
-            )
-        return subprocess.Popen(
-            [sys.executable, "-c", code, *self.arguments],
-            cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, text=True, start_new_session=True,
-        )  # fmt: skip
-
-    def finish(self, folder: Path) -> tuple[int, str]:
-        """Run the command to its end: exit code, and the end of what it said."""
-        process = self.start(folder)
-        _, said = process.communicate(timeout=PATIENCE)
-        return process.returncode, said[-300:].strip()
-
-
-@dataclass(frozen=True)
-class Known:
-    """A job in its folder, and of a run that nobody disturbed its result and how long it took."""
-
-    job: Job
-    folder: Path
-    expected: str
-    lasts: float
-
-
-@dataclass
-class Outcome:
-    """faults : how often something was done to a job. failures : what went wrong."""
-
-    faults: int = 0
-    failures: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-
-
-def file_digest(path: Path) -> str:
-    """Return the content digest of a dataset file that is whole; raise IVError else."""
-    report = verify(path, probes=False)
-    if not report.passed:
-        raise IVError("; ".join(report.failures()))
-    return report.digest
-
-
-def tree_digest(path: Path) -> str:
-    """Return a digest of the names and bytes of all files of a folder."""
-    digest = hashlib.sha256()
-    for file in sorted(path.rglob("*")):
-        name = file.relative_to(path).as_posix()
-        if file.is_file():
-            digest.update(f"{name}\n".encode() + file.read_bytes())
-    return digest.hexdigest()
-
-
-def network_digest(path: Path) -> str:
-    """Return a digest of the trained networks in a folder of runs."""
-    networks = sorted(path.rglob("network.safetensors"))
-    if not networks:
-        raise IVError("no network")
-    return hashlib.sha256(b"".join(one.read_bytes() for one in networks)).hexdigest()
-
-
-def scores_digest(path: Path) -> str:
-    """Return a digest of all scores of a leaderboard, and of which rows it has."""
-    rows = sorted(path.glob("runs/*/*/*/evaluation/points.safetensors"))
-    if not (path / "leaderboard.json").is_file() or not rows:
-        raise IVError("no leaderboard")
-    names = "\n".join(row.relative_to(path).as_posix() for row in rows)
-    content = b"".join(row.read_bytes() for row in rows)
-    return hashlib.sha256(names.encode() + content).hexdigest()
-
-
-TRAINING = (
-    "network.width=0.25", "network.layers=4", "network.voxel_size=0.2", "training.epochs=4",
-    "training.repeats=4", "training.batch=4", "training.checkpoint_epochs=1",
-)  # fmt: skip
-JOBS = (
-    Job("build", ("build", "--spec", "small.toml", "--jobs", "2", "--cache", "cache",
-                  "--out", "out.h5"), "out.h5", file_digest),
-    Job("import", ("import", "anomaly-shapenet", "tree", "--jobs", "2", "--out", "out.h5"),
-        "out.h5", file_digest),
-    Job("export", ("export", "small.h5", "--layout", "anomaly-shapenet", "--jobs", "2",
-                   "--out", "exported"), "exported", tree_digest),
-    Job("train", ("train", "--data", "small.h5", "--preset", "quick", "--device", "cpu",
-                  *(word for one in TRAINING for word in ("--set", one)), "--out", "runs"),
-        "runs", network_digest),
-    Job("leaderboard", ("leaderboard", "--data", "small.h5", "--methods", "signed_distance[field="
-                        "exact,frame=registered]", "--seeds", "0", "--jobs", "2", "--out", "board"),
-        "board", scores_digest),
-)  # fmt: skip
-# A training and a leaderboard are folders that grow; the others appear whole or not at all.
-GROWING = ("train", "leaderboard")
-
-
-@contextmanager
-def prepared() -> Iterator[Path]:
-    """Give a folder with what the jobs need: a specification, a dataset file, an exported tree."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "small.toml").write_text(SPECIFICATION)
-        for job in (JOBS[0], JOBS[2]):
-            code, said = job.finish(folder)
-            if code:
-                raise SystemExit(f"iv {' '.join(job.arguments)}: {said}")
-            if job.name == "build":
-                (folder / "out.h5").rename(folder / "small.h5")
-        (folder / "exported").rename(folder / "tree")
-        yield folder
-
-
-def clear(job: Job, folder: Path) -> None:
-    """Remove what a job wrote."""
-    for path in folder.glob(f"{job.target}*"):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def check(known: Known, when: str, outcome: Outcome) -> None:
-    """Note as failures a last run that does not end well, and another result than expected."""
-    code, said = known.job.finish(known.folder)
-    if code == 2 and "exists" in said:
-        code = 0  # it was finished before it was killed
-    try:
-        found = known.job.result(known.folder / known.job.target)
-    except (IVError, OSError) as error:
-        found = f"no result: {error}"
-    if code or found != known.expected:
-        outcome.failures.append(f"{when}: exit code {code}, {found}; {said}")
-    clear(known.job, known.folder)
-
-
-def half_written(known: Known, when: str, outcome: Outcome) -> None:
-    """Note as a failure what is under the final name and not whole."""
-    target = known.folder / known.job.target
-    if known.job.name in GROWING or not target.exists():
-        return
-    try:
-        whole = known.job.result(target) == known.expected
-    except (IVError, OSError) as error:
-        whole = False
-        when = f"{when}: {error}"
-    if not whole:
-        outcome.failures.append(f"{when}: half-written under its final name")
 
 
 def kill(known: Known, rng: Generator, times: int) -> Outcome:
@@ -242,14 +95,22 @@ def kill_child(known: Known, rng: Generator, times: int) -> Outcome:
             children = [
                 child
                 for child in psutil.Process(process.pid).children(recursive=True)
-                if not any("resource_tracker" in word for word in child.cmdline())
+                if "resource_tracker" not in words(child)
             ]
             if children:
                 outcome.faults += 1
                 children[rng.integers(len(children))].kill()
-        _ended(process, f"kill child {number}", outcome)
+        ended(process, f"kill child {number}", outcome)
         check(known, f"kill child {number}", outcome)
     return outcome
+
+
+def words(process: psutil.Process) -> str:
+    """Return the command line of a process; "" of one that is gone."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def full_disk(known: Known, rng: Generator, times: int) -> Outcome:
@@ -259,7 +120,7 @@ def full_disk(known: Known, rng: Generator, times: int) -> Outcome:
         when = f"full disk {number}"
         process = known.job.start(known.folder, limit=int(10 ** rng.uniform(2, 6)))
         outcome.faults += 1
-        _ended(process, when, outcome)
+        ended(process, when, outcome)
         half_written(known, when, outcome)
         check(known, when, outcome)
     return outcome
@@ -274,19 +135,150 @@ def twice(known: Known, rng: Generator, times: int) -> Outcome:
         time.sleep(rng.uniform(0, known.lasts))
         second = known.job.start(known.folder)
         outcome.faults += 1
-        _ended(first, when, outcome)
-        _ended(second, when, outcome)
+        ended(first, when, outcome)
+        ended(second, when, outcome)
         check(known, when, outcome)
     return outcome
 
 
-def _ended(process: subprocess.Popen[str], when: str, outcome: Outcome) -> None:
-    _, said = process.communicate(timeout=PATIENCE)
-    if process.returncode not in (0, 1, 2) or "Traceback" in said:
-        outcome.failures.append(f"{when}: exit code {process.returncode}: {said[-300:].strip()}")
+def blender_signal(known: Known, rng: Generator, times: int) -> Outcome:
+    """Send Blender the signal of a segmentation fault, of an abort, or of a pause of a second."""
+    outcome = Outcome()
+    for number in range(times):
+        process = known.job.start(known.folder)
+        found: list[psutil.Process] = []
+        while process.poll() is None and not found:
+            time.sleep(0.05)
+            children = _children(process)
+            found = [child for child in children if "worker.py" in words(child)]
+        time.sleep(rng.uniform(0, known.lasts / 2))
+        sent = (signal.SIGSEGV, signal.SIGABRT, signal.SIGSTOP)[number % 3]
+        for child in found[:1]:
+            with suppress(psutil.Error):
+                child.send_signal(sent)
+                outcome.faults += 1
+                if sent == signal.SIGSTOP:
+                    time.sleep(1)
+                    child.resume()
+        ended(process, f"{sent.name} {number}", outcome)
+        check(known, f"{sent.name} {number}", outcome)
+    return outcome
 
 
-FAULTS = {"kill": kill, "kill child": kill_child, "full disk": full_disk, "twice": twice}
+def vanished(known: Known, rng: Generator, times: int) -> Outcome:
+    """Remove, at a random moment, all that the command has written."""
+    outcome = Outcome()
+    for number in range(times):
+        when = f"vanished {number}"
+        process = known.job.start(known.folder)
+        time.sleep(rng.uniform(0, known.lasts))
+        outcome.faults += process.poll() is None
+        for path in known.folder.glob(f"{known.job.target}*"):
+            with suppress(OSError):  # it is written in meanwhile
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        ended(process, when, outcome)
+        if known.job.name not in GROWING:  # of which a part is left then
+            half_written(known, when, outcome)
+        clear(known.job, known.folder)
+        check(known, when, outcome)
+    return outcome
+
+
+def small_disk(known: Known, rng: Generator, times: int) -> Outcome:
+    """Work on a disk (tmpfs) of a random size, 4 kB to 4 MB; then on one that has space."""
+    outcome = Outcome()
+    for number in range(times):
+        when = f"small disk {number}"
+        with disk(known, int(10 ** rng.uniform(3.6, 6.6))) as (on_disk, mount):
+            ended(known.job.start(on_disk.folder), when, outcome)
+            outcome.faults += 1
+            half_written(on_disk, when, outcome)
+            mount("remount,size=1g")
+            check(on_disk, when, outcome)
+    return outcome
+
+
+def read_only(known: Known, rng: Generator, times: int) -> Outcome:
+    """Work on a disk that is read-only when the command starts, and not afterwards."""
+    outcome = Outcome()
+    for number in range(times):
+        when = f"read-only {number}"
+        with disk(known, 2**30) as (on_disk, mount):
+            mount("remount,ro")
+            before = sorted(on_disk.folder.iterdir())
+            process = on_disk.job.start(on_disk.folder)
+            ended(process, when, outcome)
+            outcome.faults += 1
+            if process.returncode != 2 or sorted(on_disk.folder.iterdir()) != before:
+                outcome.failures.append(f"{when}: exit code {process.returncode}, expected 2")
+            mount("remount,rw")
+            check(on_disk, when, outcome)
+    return outcome
+
+
+@contextmanager
+def disk(known: Known, size: int) -> Iterator[tuple[Known, Callable[[str], None]]]:
+    """Give a job in a small disk of its own, and a function that changes how that is mounted."""
+    with tempfile.TemporaryDirectory() as place:
+
+        def mount(options: str) -> None:
+            subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], check=True)
+
+        mount(f"size={size}")
+        try:
+            for path in known.folder.iterdir():
+                (Path(place) / path.name).symlink_to(path)
+            yield replace(known, folder=Path(place)), mount
+        finally:
+            subprocess.run(["umount", "-l", place], check=True)
+
+
+def clock(known: Known, rng: Generator, times: int) -> Outcome:
+    """Let the clock jump by years while the command runs, with files of 1970 and of 2100."""
+    outcome = Outcome()
+    inputs = [path for path in known.folder.rglob("*") if path.is_file()]
+    library = known.folder / "clock.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, CLOCK, "-ldl"], check=True)
+    for number in range(times):
+        for path in inputs:
+            os.utime(path, (0, 0) if number % 2 else (4102444800, 4102444800))
+        offset = known.folder / "clock"
+        offset.write_text(str(-3 * YEAR))
+        environment = {"LD_PRELOAD": str(known.folder / "clock.so"), "CLOCK_OFFSET": str(offset)}
+        process = known.job.start(known.folder, environment=environment)
+        for years in (5, -40, 0):
+            time.sleep(rng.uniform(0, known.lasts / 3))
+            offset.write_text(str(years * YEAR))
+            outcome.faults += process.poll() is None
+        ended(process, f"clock {number}", outcome)
+        offset.unlink()
+        check(known, f"clock {number}", outcome)
+    return outcome
+
+
+def _children(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+FAULTS = {
+    "kill": kill, "kill child": kill_child, "full disk": full_disk, "twice": twice,
+    "signal to Blender": blender_signal, "vanished": vanished, "small disk": small_disk,
+    "read-only": read_only, "clock": clock,
+}  # fmt: skip
+
+
+def not_possible(job: Job, name: str) -> str:
+    """Say why a fault cannot be tried here; "" where it can."""
+    if name == "signal to Blender" and job.name != "build":
+        return "without Blender"
+    if name in ("small disk", "read-only") and (os.geteuid() or not shutil.which("mount")):
+        return "needs root, who may mount"
+    if name == "clock" and not (shutil.which("cc") and sys.platform == "linux"):
+        return "needs a C compiler, and Linux"
+    return ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -295,7 +287,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=20, help="of each job; of the rest a quarter")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", help=f"separated by commas; of {', '.join(j.name for j in JOBS)}")
+    parser.add_argument("--faults", help=f"separated by commas; of {', '.join(FAULTS)}")
     given = parser.parse_args(arguments)
+    faults = given.faults.split(",") if given.faults else list(FAULTS)
     names = given.jobs.split(",") if given.jobs else [job.name for job in JOBS]
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     print("| job | undisturbed, s | fault | times | failed | seconds |\n|---|--:|---|--:|--:|--:|")
@@ -309,11 +303,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             lasts = time.perf_counter() - start
             expected = job.result(folder / job.target)
             clear(job, folder)
-            for name, fault in FAULTS.items():
+            for name in faults:
+                if why := not_possible(job, name):
+                    print(f"{job.name}: {name} is not tried: {why}", file=sys.stderr)
+                    continue
                 start = time.perf_counter()
                 times = given.kills if name == "kill" else max(1, given.kills // 4)
                 rng = generator(given.seed, "faults", job.name, name)
-                one = fault(Known(job, folder, expected, lasts), rng, times)
+                one = FAULTS[name](Known(job, folder, expected, lasts), rng, times)
                 seconds = time.perf_counter() - start
                 print(f"| {job.name} | {lasts:.1f} | {name} | {one.faults} | {len(one.failures)} "
                       f"| {seconds:.0f} |", flush=True)  # fmt: skip

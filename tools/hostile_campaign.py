@@ -11,7 +11,7 @@ long. Mutants follow from the seed and their number; those that fail are written
 
 The readers run in a child process, and a new one follows one that died. Checksums beside a file are
 made again for each mutant: they would refuse nearly all of them, which would tell nothing about the
-parser behind. Needs the extras model, layouts and dev.
+parser behind. Needs the extras model, layouts, scans and dev.
 """
 
 from __future__ import annotations
@@ -171,6 +171,7 @@ def _reports(connection: Connection) -> Iterator[tuple[int, str | None, int]]:
 def _work(connection: Connection, name: str, files: list[bytes], numbers: range, seed: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    FORMATS[name].prepare()
     for number in numbers:
         connection.send(("begin", number, "", 0))
         what = tried(name, mutate(files, generator(seed, "hostile", name, str(number))))

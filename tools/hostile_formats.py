@@ -33,6 +33,7 @@ from intravariance.verification.verify import verify
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
 from mc4ad_model.methods.saved_files import load_arrays, read_json, write_pair
 from tests.samples import make_dataset
+from tools.hostile_scans import e57_files, fork_for_libraries, las_files, read_e57
 
 SPECIFICATION = """name = "mine"
 title = "Mine"
@@ -50,10 +51,12 @@ defects = { crack = 5, bending = 5, scratch = 3 }
 
 @dataclass(frozen=True)
 class Format:
-    """files : valid ones. read : of a mutant's bytes, with a folder that is its own."""
+    """files : valid ones. read : of a mutant's bytes, with a folder that is its own. prepare : what
+    a process of the campaign does first."""
 
     files: Callable[[], list[bytes]]
     read: Callable[[bytes, Path], Any]
+    prepare: Callable[[], None] = lambda: None
 
 
 def _mesh(kind: str) -> Format:
@@ -79,6 +82,13 @@ def _cloud(suffix: str, writer: Callable[..., bytes], **more: Any) -> Format:
         return [writer(points, None, labels, **more)]
 
     return Format(files, lambda data, _: parse_cloud(data, f"mutant{suffix}"))
+
+
+def _las(suffix: str) -> Format:
+    def read(data: bytes, _: Path) -> Any:
+        return parse_cloud(data, f"mutant{suffix}")
+
+    return Format(lambda: las_files(suffix == ".laz"), read, fork_for_libraries)
 
 
 def _npy(points: Any, labels: Any) -> bytes:
@@ -198,6 +208,9 @@ FORMATS: dict[str, Format] = {
     "csv": _cloud(".csv", write_text, delimiter=",", header=True),
     "pts": _cloud(".pts", write_text),
     "npz": Format(lambda: [_npz(*_points())], lambda data, _: parse_cloud(data, "mutant.npz")),
+    "las": _las(".las"),
+    "laz": _las(".laz"),
+    "e57": Format(e57_files, read_e57, fork_for_libraries),
     "npy": Format(lambda: [_npy(*_points())], lambda data, _: parse_npy(data)),
     "tiff": Format(_tiff, lambda data, _: read_tiff(data)),
     "zip": Format(_zip, _read_zip),

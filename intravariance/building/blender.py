@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -28,7 +30,7 @@ from numpy.typing import NDArray
 import blender_scripts
 from blender_scripts.messages import pack, unpack
 from intravariance.dataset.added_defects import AddedDefect, find_defect, load_defect
-from intravariance.errors import BackendUnavailable, IVError
+from intravariance.errors import BackendUnavailable, IVError, shortened
 from intravariance.executors.processes import LOOK_AFTER, is_stopped
 from intravariance.extensions import ExtensionError
 from intravariance.extras import not_installed
@@ -39,7 +41,14 @@ OLDEST_BLENDER = (4, 5)  # the first with the MANIFOLD boolean solver
 START_TIMEOUT = 120.0  # seconds; a cold start from a slow disk takes 10
 REQUEST_TIMEOUT = 180.0  # seconds of processor time; the slowest defect seen took 5
 PATIENCE = 20  # wall time for each second of these, for a Blender that only waits
+MEMORY = 4 * 2**30  # bytes of address space beside what it has when it starts
+LARGEST_ANSWER = 2**30  # bytes; a mesh of a million faces takes 60 MB
 TRIES = 3
+# What is raised about an answer that is none of ours.
+_GARBAGE = (
+    ValueError, LookupError, TypeError, AttributeError, EOFError, OSError, zipfile.BadZipFile,
+    zlib.error,
+)  # fmt: skip
 
 
 class BlenderCrash(IVError):
@@ -74,7 +83,8 @@ class BlenderWorker:
 
     executable : a Blender program; None uses the bpy wheel of this Python.
     timeout : seconds of processor time that a request may take before the process ends and the
-    request is retried. patience : seconds by the clock for each of these.
+    request is retried. patience : seconds by the clock for each of these. memory : bytes of address
+    space that Blender may take beside what it has when it starts.
     """
 
     def __init__(
@@ -82,10 +92,12 @@ class BlenderWorker:
         executable: Path | None = None,
         timeout: float = REQUEST_TIMEOUT,
         patience: float = PATIENCE,
+        memory: int = MEMORY,
     ) -> None:
         self.executable = executable
         self.timeout = timeout
         self.patience = patience * timeout
+        self.memory = memory
         self.restarts = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
@@ -166,7 +178,7 @@ class BlenderWorker:
     def _request(
         self, request: dict[str, Any], **arrays: NDArray[Any]
     ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        header, results = unpack(self._exchange_or_retry(pack(request, **arrays), request))
+        header, results = self._exchange_or_retry(pack(request, **arrays), request)
         if header.get("error") == "geometry":
             raise ImpossibleDefect(header["message"])
         if header.get("error") == "added":
@@ -175,7 +187,9 @@ class BlenderWorker:
             raise IVError(f"the Blender worker failed on request {request}:\n{header['message']}")
         return header, results
 
-    def _exchange_or_retry(self, message: bytes, request: dict[str, Any]) -> bytes:
+    def _exchange_or_retry(
+        self, message: bytes, request: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         failure = ""
         for _ in range(TRIES):
             try:
@@ -199,7 +213,7 @@ class BlenderWorker:
             return f"no answer within {self.timeout:g} s of processor time"
         return "it ended without an answer"
 
-    def _exchange(self, message: bytes) -> bytes:
+    def _exchange(self, message: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         if self._connection is None:
             self._start()
         assert self._connection is not None and self._process is not None
@@ -213,7 +227,7 @@ class BlenderWorker:
                 if time.monotonic() >= end:
                     raise TimeoutError(late)
                 stopped = is_stopped(self._process.pid)
-            return self._connection.recv_bytes()
+            return _unpacked(self._connection.recv_bytes(LARGEST_ANSWER))
         except BlockingIOError:  # it stopped in the middle of a message (see `_start`)
             raise TimeoutError(late) from None
 
@@ -233,6 +247,7 @@ class BlenderWorker:
             "IV_BLENDER_SOCKET": str(theirs.fileno()),
             "IV_BLENDER_SECONDS": str(self.timeout),
             "IV_BLENDER_PATIENCE": str(round(self.patience) + 10),
+            "IV_BLENDER_MEMORY": str(self.memory),
             "OPENBLAS_NUM_THREADS": "1",
         }
         try:
@@ -264,13 +279,14 @@ class BlenderWorker:
             self._connection.send_bytes(pack({"request": "versions"}))
             if not self._connection.poll(START_TIMEOUT):
                 raise EOFError
-            header, _ = unpack(self._connection.recv_bytes())
-        except (EOFError, OSError):
+            header, _ = _unpacked(self._connection.recv_bytes(LARGEST_ANSWER))
+            version = tuple(int(part) for part in header["blender"].split(".")[:2])
+        except _GARBAGE:
             if self._killed():
                 raise EOFError("it was killed while it started") from None
             self.close()
             raise BackendUnavailable(_why_not_started(self._last_output())) from None
-        if tuple(int(part) for part in header["blender"].split(".")[:2]) < OLDEST_BLENDER:
+        if version < OLDEST_BLENDER:
             self.close()
             raise BackendUnavailable(
                 f"Blender {header['blender']} is too old, at least "
@@ -289,6 +305,15 @@ class BlenderWorker:
         end = self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, end - size))
         return self._log.read().decode(errors="replace").strip()
+
+
+def _unpacked(answer: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Unpack an answer; EOFError where it is none."""
+    try:
+        header, arrays = unpack(answer)
+        return dict(header), arrays
+    except _GARBAGE as error:
+        raise EOFError(f"its answer is no message of ours: {shortened(str(error))}") from error
 
 
 def _added(defect: AddedDefect) -> dict[str, Any]:

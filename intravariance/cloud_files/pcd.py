@@ -29,7 +29,7 @@ from intravariance.cloud_files.text import line_names, parse_rows
 from intravariance.errors import InputError
 
 _SIZES = {"F": (4, 8), "I": (1, 2, 4, 8), "U": (1, 2, 4, 8)}
-_LARGEST_RECORD = 1_000_000  # numbers of a point; descriptors have some hundreds
+_LARGEST_RECORD = 10_000  # numbers of a point; descriptors have some hundreds
 _DATA_LINE = re.compile(rb"^DATA[ \t]+(\w+)[ \t]*\r?\n", re.MULTILINE)
 
 

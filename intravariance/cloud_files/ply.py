@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 from numpy.typing import NDArray
@@ -24,18 +25,20 @@ def parse_ply(data: bytes, choices: ReadingChoices = AS_WRITTEN) -> PointCloud:
         names = [element.name for element in header.elements]
         if names.count("vertex") != 1:
             raise InputError("its header declares no element vertex, or several")
-        check_count(header.elements[names.index("vertex")].count)
-        first = header.elements[0]
-        if first.name == "vertex" and not header.order and not first.lists and first.count:
-            return _text_vertices(data, header, choices)
+        vertex = header.elements[names.index("vertex")]
+        check_count(vertex.count)
+        if not vertex.count:
+            raise InputError("it has no points")
+        if vertex.lists:
+            raise InputError(f"its vertices have lists ({', '.join(vertex.lists)})")
+        if not header.order:
+            return _text_vertices(data, header, names.index("vertex"), choices)
         body = PlyBody(data[header.end :], header.order)
         columns: dict[str, NDArray[Any]] = {}
         for element in header.elements:
             if not element.lists:
                 table = body.table(element.count, element.properties)
                 columns = table if element.name == "vertex" else columns
-            elif element.name == "vertex":
-                raise InputError(f"its vertices have lists ({', '.join(element.lists)})")
             else:
                 body.skip(element)
         left = body.left()
@@ -44,20 +47,28 @@ def parse_ply(data: bytes, choices: ReadingChoices = AS_WRITTEN) -> PointCloud:
             f"it is not a valid PLY file, or cut off ({type(error).__name__}: {error})"
         ) from error
     if left:
-        raise InputError(f"{left:,} bytes or words follow what its header declares")
+        raise InputError(f"{left:,} bytes follow what its header declares")
     return cloud_from_columns(columns, choices=choices)
 
 
-def _text_vertices(data: bytes, header: PlyHeader, choices: ReadingChoices) -> PointCloud:
-    """Read a text file that begins with its vertices, one in a line, as all tools write them."""
-    element = header.elements[0]
+def _text_vertices(
+    data: bytes, header: PlyHeader, place: int, choices: ReadingChoices
+) -> PointCloud:
+    """Read a text file, of which each row of an element is a line. place : of the vertices."""
+    element = header.elements[place]
     body = data[header.end :].replace(b"\r", b"")
     lines_before = data[: header.end].count(b"\n")
     # Counted before anything is allocated for as many rows as the header claims.
-    filled = sum(1 for line in body.split(b"\n") if line.strip())
+    filled = sum(1 for line in io.BytesIO(body) if line.strip())
     declared = sum(other.count for other in header.elements)
     if filled != declared:
         raise InputError(f"{declared:,} lines are declared, {filled:,} follow: is it cut off?")
+    lines = io.BytesIO(body)
+    others = sum(other.count for other in header.elements[:place])
+    while others:
+        others -= bool(lines.readline().strip())
+        lines_before += 1
+    body = body[lines.tell() :]
     values = parse_rows(body, lines_before, rows=element.count)
     if values.shape[1] != len(element.properties):
         raise InputError(

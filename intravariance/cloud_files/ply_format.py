@@ -35,6 +35,7 @@ _TYPES = {
     **dict.fromkeys(("float", "float32"), ("f4", "f")),
     **dict.fromkeys(("double", "float64"), ("f8", "d")),
 }
+_LONGEST_HEADER = 2**20  # bytes
 _ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 
 # What damaged files raise below.
@@ -69,7 +70,7 @@ def read_header(data: bytes) -> PlyHeader:
 
     Raises InputError where there is none, PLY_ERRORS where it is bad.
     """
-    end = re.search(rb"\nend_header[ \t]*\r?\n", data)
+    end = re.search(rb"\nend_header[ \t]*\r?\n", data[:_LONGEST_HEADER])
     if not data.startswith(b"ply") or end is None:
         raise InputError("it is not a valid PLY file (it does not begin with a PLY header)")
     order = None

@@ -15,6 +15,7 @@ from intravariance.cloud_files.ply import parse_ply
 from intravariance.cloud_files.scanner_files import parse_e57, parse_las
 from intravariance.cloud_files.text import parse_obj, parse_pts, parse_text
 from intravariance.errors import InputError
+from intravariance.executors.limited import limited_memory
 
 LARGEST_FILE = 2**30  # bytes; 20 million points in text
 
@@ -41,7 +42,7 @@ def read_cloud(path: Path, choices: ReadingChoices = AS_WRITTEN) -> PointCloud:
 
     choices : which of its rows are points, and what labels mean. Raises InputError naming the file
     and the place: missing, damaged, cut off, without points, with coordinates that are not finite
-    or labels other than 0 and 1.
+    or labels other than 0 and 1, or in need of more memory than `executors.limited` allows.
     """
     return parse_cloud(read_bytes(path), str(path), choices)
 
@@ -57,7 +58,8 @@ def parse_cloud(data: bytes, name: str, choices: ReadingChoices = AS_WRITTEN) ->
     if not data:
         raise InputError(f"{name}: it is empty (0 bytes); was it unpacked or copied in full?")
     try:
-        return _PARSERS[suffix](data, choices)
+        with limited_memory():
+            return _PARSERS[suffix](data, choices)
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
 

@@ -18,6 +18,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,9 @@ _WITHOUT_NAMES = {
     6: (*AXES, "nx", "ny", "nz"),
     7: (*AXES, "nx", "ny", "nz", "label"),
 }
+# bytes; a point has a line of its own, of some thousands with the descriptors of a PCD file. The
+# cells of a longer one would take 50 times its size.
+LONGEST_LINE = 2**18
 _CLOUDCOMPARE = (*AXES, "label", "nx", "ny", "nz")  # its order of 7 columns
 
 
@@ -138,9 +142,12 @@ def cloud_from_rows(
 
 def parse_obj(data: bytes, choices: ReadingChoices = AS_WRITTEN) -> PointCloud:
     """Read the vertices (v lines) of an OBJ file; everything else is left out."""
-    lines = [line.lstrip().partition(b"#")[0] for line in _plain_lines(data).split(b"\n")]
-    # Other lines become blank, so that the numbers of lines stay true.
-    data = b"\n".join(line[2:] if line[:2] in (b"v ", b"v\t") else b"" for line in lines)
+    vertices = io.BytesIO()
+    for line in _lines(_plain_lines(data)):
+        row = line.lstrip().partition(b"#")[0].rstrip(b"\n")
+        # Other lines become blank, so that the numbers of lines stay true.
+        vertices.write((row[2:] if row[:2] in (b"v ", b"v\t") else b"") + b"\n")
+    data = vertices.getvalue()
     if not data.strip():
         raise InputError("it has no points (no line begins with v)")
     values = parse_rows(data)
@@ -157,9 +164,12 @@ def parse_rows(data: bytes, lines_before: int = 0, rows: int | None = None) -> F
     lines_before : added to the numbers of lines in errors. rows : read no more than these. Raises
     InputError when there is no line, or one is of another length or not of numbers.
     """
-    first = next((line for line in _lines(data) if line.strip()), b"")
+    filled = ((n, line) for n, line in enumerate(_lines(data), 1 + lines_before) if line.strip())
+    number, first = next(filled, (0, b""))
     if not first:
         raise InputError("it has no points")
+    if problem := _too_long(number, first):
+        raise InputError(problem)
     mark = next((mark for mark in (";", ",") if mark.encode() in first), None)
     if mark and first.rstrip().endswith(mark.encode()):
         data, first = _without_last_marks(data, mark, lines_before), _without_last(first, mark)
@@ -180,8 +190,9 @@ def line_names(data: bytes, lines_before: int = 0) -> Callable[[int], str]:
     """Return how errors name a row of `parse_rows(data, lines_before)`."""
 
     def where(row: int) -> str:
-        filled = [number for number, line in enumerate(_lines(data), 1) if line.strip()]
-        return f"line {filled[row] + lines_before}" if row < len(filled) else f"point {row + 1}"
+        filled = (n for n, line in enumerate(_lines(data), 1 + lines_before) if line.strip())
+        number = next(islice(filled, row, None), None)
+        return f"point {row + 1}" if number is None else f"line {number}"
 
     return where
 
@@ -203,6 +214,8 @@ def _split_header(data: bytes, counted: bool) -> tuple[bytes, list[str], int, in
     while start < len(data):
         end = data.find(b"\n", start) + 1 or len(data)
         line = data[start:end].strip()
+        if problem := _too_long(skipped + 1, line):
+            raise InputError(problem)
         # with commas a name may have spaces: CloudCompare's "Scalar field"
         mark = rb"[,;]" if b"," in line or b";" in line else rb"\s"
         cells = [cell.strip() for cell in re.split(mark, line.lstrip(b"#/")) if cell.strip()]
@@ -224,6 +237,13 @@ def _lines(data: bytes) -> Iterator[bytes]:
     return iter(io.BytesIO(data))
 
 
+def _too_long(number: int, line: bytes) -> str:
+    """Say that a line has more than LONGEST_LINE bytes; "" where it has not."""
+    if len(line) <= LONGEST_LINE:
+        return ""
+    return f"line {number} has {len(line):,} bytes; a point has a line of at most {LONGEST_LINE:,}"
+
+
 def _cells(line: bytes, mark: str | None) -> list[bytes]:
     return [cell.strip() for cell in (line.split(mark.encode()) if mark else line.split())]
 
@@ -235,7 +255,10 @@ def _without_last_marks(data: bytes, mark: str, lines_before: int) -> bytes:
             raise InputError(
                 f"line {number} does not end with {mark!r}, and the first line does: is it cut off?"
             )
-    return b"\n".join(_without_last(line, mark) for line in data.split(b"\n"))
+    kept = io.BytesIO()
+    for line in _lines(data):
+        kept.write(_without_last(line, mark) + b"\n")
+    return kept.getvalue()
 
 
 def _without_last(line: bytes, mark: str) -> bytes:
@@ -248,6 +271,8 @@ def _reason(data: bytes, mark: str | None, width: int, lines_before: int) -> str
     for number, line in enumerate(_lines(data), 1 + lines_before):
         if not line.strip():
             continue
+        if problem := _too_long(number, line):
+            return problem
         cells = _cells(line, mark)
         shown = line.strip()[:60].decode("latin-1")
         if len(cells) != width:

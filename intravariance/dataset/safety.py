@@ -26,6 +26,9 @@ FILTERS = {h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32}
 LAYOUTS = {h5d.COMPACT, h5d.CONTIGUOUS, h5d.CHUNKED}
 # Attributes are kept in the object header, whose messages hold at most 64 KiB.
 MAX_ATTRIBUTE_BYTES = 65_000
+# Data that is both this large and this much compressed says the same over and over: a trap, but for
+# arrays that may be constant, as labels are.
+BOMB_SIZE, BOMB_RATIO = 50 * 2**20, 200
 WIDEST = 16  # dimensions after the first, in files of ours
 
 
@@ -51,14 +54,15 @@ def child_array(
     shape: tuple[int | None, ...],
     limit: int,
     widest: int = WIDEST,
+    constant: bool = False,
 ) -> NDArray[Any]:
     """Read the whole dataset `name` directly below `parent`, native-endian.
 
     dtype : kind and size, as "f4". shape : expected shape, None where any length will do.
-    limit : largest number of rows; widest : of every further dimension. IntegrityError when the
-    dataset is not so or fails its checksum.
+    limit : largest number of rows; widest : of every further dimension. constant : all rows may be
+    the same. IntegrityError when the dataset is not so or fails its checksum.
     """
-    dataset = checked_dataset(parent, name, limit, widest)
+    dataset = checked_dataset(parent, name, limit, widest, constant)
     what = _Place(parent, name)
     found = dataset.dtype
     if found.kind + str(found.itemsize) != dtype:
@@ -74,7 +78,7 @@ def child_array(
 
 
 def checked_dataset(
-    parent: h5py.Group, name: str, limit: int, widest: int = WIDEST
+    parent: h5py.Group, name: str, limit: int, widest: int = WIDEST, constant: bool = False
 ) -> h5py.Dataset:
     """Return the dataset `name` directly below `parent` when it is safe to read: see the module."""
     dataset = _child(parent, name, h5py.Dataset)
@@ -103,6 +107,10 @@ def checked_dataset(
     # hide a stream that inflates to gigabytes.
     if stored > nbytes + 64 or (chunks and any(c > n for c, n in zip(chunks, shape, strict=True))):
         raise IntegrityError(f"{what}: stores {stored} bytes for {nbytes} bytes of data; refused")
+    if not constant and nbytes > max(BOMB_SIZE, BOMB_RATIO * stored) and stored:
+        raise IntegrityError(
+            f"{what}: {stored} bytes expand to {nbytes}, as those of a bomb do; refused"
+        )
     with reading(what):
         fault = _chunk_fault(dataset, filters) if chunks else _row_fault(stored, nbytes)
     if fault:

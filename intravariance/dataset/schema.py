@@ -196,7 +196,8 @@ def read_sample(group: h5py.Group, id: str, category: str, split: str, n_points:
 def read_array(group: h5py.Group, name: str, n_points: int) -> NDArray[Any]:
     """Read one of ARRAYS, native-endian."""
     dtype, row = ARRAYS[name]
-    return child_array(group, name, dtype, (n_points, *row), MAX_ROWS)
+    constant = name != "points"  # a plane has one normal; of most samples no point is displaced
+    return child_array(group, name, dtype, (n_points, *row), MAX_ROWS, constant=constant)
 
 
 def read_pose(group: h5py.Group) -> NDArray[np.float64]:

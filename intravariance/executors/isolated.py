@@ -90,7 +90,7 @@ def _received(connection: Connection, process: BaseProcess) -> Any:
     """Return what the process of a task sent, or why it sent nothing; raise a bug."""
     try:
         result, bug = connection.recv()
-    except EOFError:
+    except (EOFError, OSError):  # the latter in the middle of a result
         process.join()
         code = process.exitcode or 0
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"

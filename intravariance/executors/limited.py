@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A child process of limited memory and time, for foreign files and libraries that may fail.
+"""Limits of memory and time, for foreign files and libraries that may fail.
 
-A damaged or hostile file can at most end that process. The child is a module of ours whose main
-part is `in_child`.
-Exit code 0: the result is on stdout; 2: the reason is the last line of stderr.
+`run_limited` starts a child process, which is all that a damaged or hostile file can end. The child
+is a module of ours whose main part is `in_child`. Exit code 0: the result is on stdout; 2: the
+reason is the last line of stderr. `limited_memory` is for parsers of our own, in this process.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -63,6 +65,38 @@ def run_limited(
     if child.returncode != 0:
         raise InputError(_reason(child, memory, seconds))
     return child.stdout
+
+
+_limiting = threading.RLock()  # the limit is that of the whole process
+
+
+@contextmanager
+def limited_memory(what: str = "it", most: int = MEMORY_LIMIT) -> Iterator[None]:
+    """Let this process take `most` bytes of address space in the block, beside what it has.
+
+    One block at a time has a limit of its own: other threads wait. There is none where the system
+    does not tell how much a process has. Raises InputError, which begins with `what`, where a block
+    needs more.
+    """
+    try:
+        taken = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        taken = None
+    if resource is None or taken is None:
+        yield
+        return
+    with _limiting:
+        soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+        limits = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
+        resource.setrlimit(resource.RLIMIT_AS, (min([taken + most, *limits]), hard))
+        try:
+            yield
+        except MemoryError as error:
+            raise InputError(
+                f"{what} needs more than {most / 2**30:g} GiB of memory; thin it out first"
+            ) from error
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def in_child(memory: int, seconds: int, work: Callable[[bytes], Callable[[BinaryIO], None]]) -> int:

@@ -26,7 +26,8 @@ from intravariance.progress import say
 POOLS = 3
 # After so many seconds without a result, workers are looked at: one that was stopped (SIGSTOP, a
 # debugger, a batch system that pauses jobs) finishes nothing and holds up the run without a word.
-# It is named then, and replaced at the last look.
+# It is named then, and replaced at the last look. One that was killed while it sent a result leaves
+# half of it and the lock of the pipe behind, and the pool would wait for the other half for ever.
 LOOK_AFTER, LOOKS = 60.0, 10
 # So many tasks for each worker are submitted: enough that none waits while results are stored, few
 # enough that the results waiting to be stored take little memory.
@@ -112,8 +113,18 @@ class ProcessExecutor:
                 future.cancel()
 
     def _look_at(self, pool: ProcessPoolExecutor) -> None:
-        """Name workers that were stopped from outside; kill those that stay so, for a new pool."""
-        for process in list(pool._processes.values()):
+        """Name workers that were stopped from outside; kill those that stay so, for a new pool.
+
+        Where one is dead, the pool is broken and has not noticed: see LOOK_AFTER.
+        """
+        workers = list(pool._processes.values())
+        if not all(process.is_alive() for process in workers):
+            for process in workers:
+                process.kill()
+            # ours is the last: the pool reads an end now
+            pool._result_queue._writer.close()  # type: ignore[attr-defined]
+            return
+        for process in workers:
             pid = process.pid
             if pid is None or not is_stopped(pid):
                 continue

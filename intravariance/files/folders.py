@@ -87,8 +87,12 @@ def new_folder(
         if _put_back(out, record, unlisted):
             check_folder(out, record, force, unlisted)
         _begin(partial, record)
+        begun = partial.stat().st_ino
         try:
             yield partial
+            # members make their folders, also one that somebody removed with what was in it
+            if not (partial / record).is_file() or partial.stat().st_ino != begun:
+                raise InputError(f"{partial} was removed while it was written in; begin again")
             if not (partial / NAME).exists():
                 write_checksums(partial)
             check_folder(out, record, force, unlisted)  # again: it may have appeared meanwhile

@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
+import shutil
 import signal
 import subprocess
 import sys
 import tomllib
 from importlib.metadata import entry_points
 
+import h5py
+import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from intravariance import cli
 from intravariance.errors import did_you_mean, printable
+from intravariance.executors.serial import SerialExecutor
 from tests import ROOT
 from tests.conftest import run_iv
 from tests.samples import make_dataset
@@ -163,3 +168,48 @@ def test_sigterm_leaves_nothing_half_written(tmp_path):
     _, said = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM, said
     assert not [*tmp_path.iterdir()] and "Traceback" not in said
+
+
+class RemovesTheFolder(SerialExecutor):
+    """Removes what the command writes in, once it has a result."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def run(self, function, tasks):
+        for task, result in super().run(function, tasks):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            yield task, result
+
+
+@pytest.mark.parametrize(
+    ("removed", "said"),
+    [
+        ("out.h5.partial", "removed, or cannot be read or written, while iv was at work"),
+        ("tree", "train/1.txt cannot be read (No such file or directory)"),
+    ],
+)
+def test_a_folder_that_is_removed_meanwhile_gives_a_message(tmp_path, monkeypatch, removed, said):
+    (tmp_path / "tree" / "train").mkdir(parents=True)
+    for number in range(2):
+        cloud = np.random.default_rng(number).normal(size=(30, 3))
+        np.savetxt(tmp_path / "tree" / "train" / f"{number}.txt", cloud)
+    executor = RemovesTheFolder(tmp_path / removed)
+    monkeypatch.setattr("intravariance.commands.import_.local_executor", lambda jobs: executor)
+    out = tmp_path / "out.h5"
+    arguments = ["import", "folder", str(tmp_path / "tree"), "--out", str(out)]
+    result = CliRunner().invoke(cli.main, arguments)
+    assert result.exit_code == 2 and not out.exists()
+    assert "iv: error: " in result.stderr and said in result.stderr
+
+
+def test_errors_of_the_system_without_a_file_stay_bugs(monkeypatch):
+    def fail(context):
+        raise OSError("no file in it")
+
+    monkeypatch.setattr(cli.LazyGroup.__mro__[1], "invoke", lambda self, context: fail(context))
+    assert isinstance(CliRunner().invoke(cli.main, ["verify"]).exception, OSError)
+    missing = {"name": "/no/such/folder/x.h5", "mode": "w"}
+    monkeypatch.setattr(cli.LazyGroup.__mro__[1], "invoke", lambda *_: h5py.File(**missing))
+    result = CliRunner().invoke(cli.main, ["verify"])
+    assert result.exit_code == 2 and "/no/such/folder/x.h5" in result.stderr

@@ -25,6 +25,7 @@ from intravariance.dataset.schema import MAX_ROWS, Sample
 from intravariance.errors import InputError
 from intravariance.exchange.importing.thinning import KEEP_ALL, Thinning, thinned
 from intravariance.exchange.layouts import Scan
+from intravariance.executors.limited import limited_memory
 from intravariance.geometry.mesh import mesh_from_arrays
 from intravariance.geometry.normals import estimated_normals
 from intravariance.geometry.sampling import (
@@ -258,7 +259,9 @@ def _load(job: ImportJob) -> tuple[PointCloud, int]:
     It is refused when it is too small, too large, or a single point many times, or when several of
     its points are (0, 0, 0), which is how scans without NaN say "nothing here".
     """
-    scan, cloud = job.scan, job.scan.load()
+    scan = job.scan
+    with limited_memory(f"{scan.paths[0]}: it"):  # all that a layout reads for a scan
+        cloud = scan.load()
     missing = int((cloud.points == 0).all(axis=1).sum())
     if missing > 1:
         raise InputError(

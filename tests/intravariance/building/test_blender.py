@@ -4,6 +4,7 @@
 import os
 import signal
 import stat
+import struct
 import sys
 
 import numpy as np
@@ -14,7 +15,7 @@ import intravariance.building.blender
 from intravariance.building.blender import BlenderCrash, BlenderWorker, ImpossibleDefect
 from intravariance.building.plan import SampleJob
 from intravariance.building.sample import SampleSettings, make_sample
-from intravariance.errors import BackendUnavailable
+from intravariance.errors import BackendUnavailable, IVError
 from intravariance.geometry.densify import subdivide_long_edges
 from intravariance.geometry.mesh import mesh_from_arrays, to_unit_sphere
 
@@ -166,6 +167,50 @@ runpy.run_path(sys.argv[sys.argv.index("--python") + 1], run_name="__main__")
     with BlenderWorker(program(tmp_path / "blender", text)) as worker:
         assert worker.versions()["blender"].startswith("4.5")
         assert worker.restarts == 1
+
+
+@pytest.mark.parametrize("garbage", [b"", b"x" * 99, struct.pack("!i", 2**31 - 1), b"PK\3\4" * 9])
+def test_garbage_instead_of_an_answer_costs_a_try(tmp_path, needs_blender, garbage):
+    text = f"""#!{sys.executable}
+import os, pathlib, runpy, struct, sys
+marker = pathlib.Path({str(tmp_path / "marker")!r})
+script = sys.argv[sys.argv.index("--python") + 1]
+worker = runpy.run_path(script)
+pack = worker["pack"]
+def answer(header, arrays):
+    if header["request"] == "versions" or marker.exists():
+        return worker["answer"](header, arrays)
+    marker.touch()
+    garbage = {garbage!r}
+    if garbage.startswith(b"PK"):
+        return garbage
+    os.write(int(os.environ["IV_BLENDER_SOCKET"]), garbage)
+    os._exit(0)
+worker["main"].__globals__["answer"] = answer
+worker["main"]()
+"""
+    with BlenderWorker(program(tmp_path / "blender", text)) as worker:
+        vertices, _ = worker.design("cone", "funnel")
+        assert len(vertices) > 100 and worker.restarts == 1
+
+
+def test_a_blender_that_always_answers_garbage_is_a_crash_or_no_blender(tmp_path):
+    text = f"""#!{sys.executable}
+import os
+os.write(int(os.environ["IV_BLENDER_SOCKET"]), b"HTTP/1.1 400 Bad Request" * 99)
+"""
+    with (
+        BlenderWorker(program(tmp_path / "blender", text)) as worker,
+        pytest.raises(BackendUnavailable, match="Blender could not be started"),
+    ):
+        worker.versions()
+
+
+def test_a_blender_that_eats_memory_fails_alone(cone):
+    with BlenderWorker(memory=8 * 2**20) as worker:
+        assert worker.versions()["blender"].startswith("4.5")
+        with pytest.raises(IVError, match=r"MemoryError|failed 3 times"):
+            worker.defect("bulge", subdivide_long_edges(cone, 0.02), [5], 0.5)
 
 
 def test_a_blender_that_is_always_killed_is_a_crash(tmp_path):

@@ -108,6 +108,21 @@ def test_pcd_padding_and_fields_of_several_numbers_are_skipped() -> None:
     np.testing.assert_array_equal(cloud.points, POINTS)
 
 
+def test_text_elements_before_the_vertices_are_passed_over_line_by_line() -> None:
+    header = (
+        b"ply\nformat ascii 1.0\nelement camera 2\nproperty list uchar int views\n"
+        b"element vertex 4\nproperty float x\nproperty float y\nproperty float z\n"
+        b"element face 1\nproperty list uchar int vertex_indices\nend_header\n"
+    )
+    whole = header + b"2 7 8\n\n3 1 2 3\n" + lines(POINTS).encode() + b"3 0 1 2\n"
+    np.testing.assert_array_equal(parse_cloud(whole, "a.ply").points, POINTS)
+    with pytest.raises(InputError, match="7 lines are declared, 6 follow"):
+        parse_cloud(whole.replace(b"3 0 1 2\n", b""), "a.ply")
+    wrong = whole.replace(b"\n" + lines(POINTS).encode(), b"\n" + b"a b c\n" * 4)
+    with pytest.raises(InputError, match="line 15: 'a' is not a number"):
+        parse_cloud(wrong, "a.ply")
+
+
 @pytest.mark.parametrize("order", "<>")
 def test_faces_of_one_size_and_of_several_are_passed_over(order: str) -> None:
     header = ply(order).partition(b"element face")[0]
@@ -124,7 +139,7 @@ def test_faces_of_one_size_and_of_several_are_passed_over(order: str) -> None:
         np.testing.assert_array_equal(parse_cloud(whole, "a.ply").points, POINTS)
         with pytest.raises(InputError, match="cut off"):
             parse_cloud(whole[:-1], "a.ply")
-        with pytest.raises(InputError, match="1 bytes or words follow"):
+        with pytest.raises(InputError, match="1 bytes follow"):
             parse_cloud(whole + b"x", "a.ply")
 
 
@@ -169,7 +184,7 @@ BAD = {
     "no PLY": ("a.ply", b"solid", "not a valid PLY"),
     "cut-off PLY": ("a.ply", write_ply(POINTS)[:-1], "cut off"),
     "cut-off PLY text": ("a.ply", ply("").replace(b"3 0 1 2\n", b""), "5 lines are declared, 4"),
-    "more than the PLY declares": ("a.ply", write_ply(POINTS) + b"12", "2 bytes or words follow"),
+    "more than the PLY declares": ("a.ply", write_ply(POINTS) + b"12", "2 bytes follow"),
     "huge PLY": ("a.ply", write_ply(POINTS).replace(b"vertex 4", b"vertex 9000000"), "cut off"),
     "huge PLY text": ("a.ply", ply("").replace(b"vertex 4", b"vertex 9000000"), "5 follow"),
     "too many points in PLY": (

@@ -77,3 +77,25 @@ def test_a_pts_file_that_was_cut_off_is_told_by_its_count() -> None:
             InputError, match=r"declares 4 points|expected are|not a number|no points"
         ):
             parse_cloud(data[:end], "a.pts")
+
+
+LONG = b"1 " * 200_000
+PCD = b"VERSION .7\nFIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nWIDTH 2\nHEIGHT 1\nPOINTS 2\nDATA ascii\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "line"),
+    [
+        ("a.txt", LONG + b"\n", 1),
+        ("a.txt", b"# x y z " + LONG + b"\n0 0 0\n", 1),
+        ("a.txt", b"0 0 0\n1 1 1\n" + LONG, 3),
+        ("a.csv", b"\n0,0,0,\n" + b"1," * 200_000 + b"\n", 3),
+        ("a.pcd", PCD + LONG + b"\n0 0 0\n", 9),
+        ("a.obj", b"# v\nv " + LONG, 2),
+    ],
+)
+def test_a_line_too_long_for_a_point_is_refused_before_it_is_taken_apart(
+    name: str, data: bytes, line: int
+) -> None:
+    with pytest.raises(InputError, match=rf"line {line} has [34]\d\d,\d\d\d bytes"):
+        parse_cloud(data, name)

@@ -92,6 +92,15 @@ def inflating(file: h5py.File, name: str, folder: Path) -> None:
     dataset.id.write_direct_chunk((0, 0), zlib.compress(bytes(64_000_000)))
 
 
+def repeated(file: h5py.File, name: str, folder: Path) -> None:
+    """Store 60 MB of zeros, in 60 kB."""
+    group = file[name]
+    del group["points"]
+    group.create_dataset(
+        "points", data=np.zeros((5_000_000, 3), np.float32), compression="gzip", shuffle=True
+    )
+
+
 def not_stored(file: h5py.File, name: str, folder: Path) -> None:
     """Declare rows that no chunk holds."""
     replace_points(file, name, chunks=(16, 3))
@@ -106,7 +115,7 @@ def not_allocated(file: h5py.File, name: str, folder: Path) -> None:
     "attack",
     [
         external_link, soft_link, external_storage, virtual, huge, other_filter, object_type,
-        other_shape, group_instead, inflating, not_stored, not_allocated,
+        other_shape, group_instead, inflating, repeated, not_stored, not_allocated,
     ],
 )  # fmt: skip
 def test_hostile_files_are_refused(attack, copy: Path, tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
+import gc
 import os
 import signal
 import subprocess
 import sys
 import time
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,17 @@ def stop_once(marker: Path) -> str:
     return "went on"
 
 
+def crash_while_sending(marker: Path) -> str:
+    """End as one that is killed in the middle of a result: with the lock, half of it sent."""
+    if not marker.exists():
+        marker.touch()
+        (results,) = (each for each in gc.get_objects() if isinstance(each, SimpleQueue))
+        results._wlock.acquire()
+        os.write(results._writer.fileno(), (1000).to_bytes(4, "big") + b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "sent"
+
+
 def crash_always(_: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -54,6 +67,14 @@ def test_tasks_of_a_killed_worker_are_done_again(tmp_path):
         assert dict(executor.run(crash_once, [tmp_path / "marker"])) == {
             tmp_path / "marker": "survived"
         }
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_worker_killed_while_it_sends_a_result_holds_nothing_up(tmp_path, monkeypatch, jobs):
+    monkeypatch.setattr(processes, "LOOK_AFTER", 0.5)
+    tasks = [tmp_path / "marker", tmp_path / "marker"]
+    with ProcessExecutor(jobs) as executor:
+        assert [result for _, result in executor.run(crash_while_sending, tasks)] == ["sent"] * 2
 
 
 def test_a_stopped_worker_is_named_and_replaced(tmp_path, monkeypatch, capsys):

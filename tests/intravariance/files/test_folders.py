@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -190,3 +191,15 @@ def test_what_a_killed_process_left_is_told_from_what_is_somebodys(
         with pytest.raises(InputError, match=r"out\.partial is in the way, and is not ours"):
             make(tmp_path / "out")
         assert sorted(path.name for path in (tmp_path / "out.partial").iterdir()) == sorted(left)
+
+
+def test_a_folder_removed_while_it_is_written_is_not_taken_for_whole(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with (
+        pytest.raises(InputError, match=r"out\.partial was removed while it was written in"),
+        new_folder(out, RECORD, force=False) as folder,
+    ):
+        write_member(folder, RECORD, b"{}")
+        shutil.rmtree(folder)
+        write_member(folder, "pages/page.html", b"the rest")
+    assert not list(tmp_path.iterdir())
