@@ -58,6 +58,8 @@ from intravariance.verification.geometry import (
 from intravariance.verification.probes import Measured, Probe, evaluate, measure
 
 _SHOWN = 3
+# libhdf5 keeps some 80 kB of each sample that was read until the file is closed.
+_READ_AT_ONCE = 64
 _NOT_OF_IMPORTS = {
     "size": "the unit is that of the data",
     "point order": "points lie as in the files",
@@ -215,7 +217,10 @@ class _Verification:
         rng = generator(0, "verify", category)
         geometry = CategoryGeometry(self.expected, rng, self.probes)
         records = [record for record in self.dataset if record.category == category]
-        for record in sorted(records, key=lambda record: record.split != "train"):
+        records.sort(key=lambda record: record.split != "train")
+        for number, record in enumerate(records, start=1):
+            if number % _READ_AT_ONCE == 0:
+                self.dataset.close()
             sample = self.sample(record)
             if sample is None:
                 continue
