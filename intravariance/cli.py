@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import errno
 import re
+import signal
+import threading
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint
+from types import FrameType
 
 import click
 from click.shell_completion import CompletionItem
@@ -90,7 +94,8 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         try:
-            return super().invoke(ctx)
+            with _sigterm_unwinds():
+                return super().invoke(ctx)
         except IVError as error:
             click.echo(f"iv: error: {printable(str(error))}", err=True)
             ctx.exit(error.exit_code)
@@ -112,6 +117,27 @@ class LazyGroup(click.Group):
                 raise
             click.echo(f"iv: error: {missing}", err=True)
             ctx.exit(BackendUnavailable.exit_code)
+
+
+@contextmanager
+def _sigterm_unwinds() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does, so that what is half written is removed.
+
+    Commands that stop in an order of their own set their own handlers meanwhile.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)  # as a shell reports a process that a signal ended
+
+    usual = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if not usual or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _suggestion(error: click.UsageError) -> str:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import EntryPoint, distributions, entry_points
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from intravariance.errors import InputError, IVError
@@ -86,8 +87,14 @@ class Extension:
         try:
             return self.entry.load()
         except (Exception, SystemExit) as error:
+            if not self.package and self._is_missing(error):
+                raise ExtensionError(
+                    f"{self}: there is no module {self.entry.module}, neither in the folder "
+                    f"{Path.cwd()} nor among the installed packages"
+                ) from error
             raise ExtensionError(
-                f"{self} cannot be imported: {self._described(error)}. Mend or uninstall it"
+                f"{self} cannot be imported: {self._described(error)}. "
+                f"Mend {'or uninstall it' if self.package else 'it'}"
             ) from error
 
     def refuse(self, expected: str, found: object) -> ExtensionError:
@@ -114,6 +121,12 @@ class Extension:
         own = (spec.origin or "").removesuffix("__init__.py") if spec else ""
         frames = traceback.extract_tb(error.__traceback__) if own else []
         return [frame for frame in frames if frame.filename.startswith(own)]
+
+    def _is_missing(self, error: BaseException) -> bool:
+        """Tell whether an import failed because there is no such module, not one that it needs."""
+        if not isinstance(error, ModuleNotFoundError) or not error.name:
+            return False
+        return f"{self.entry.module}.".startswith(f"{error.name}.")
 
     @property
     def _top_level(self) -> str:

@@ -21,6 +21,7 @@ from intravariance.commands.import_ import print_result
 from intravariance.commands.mesh_check import as_json as checks_json
 from intravariance.commands.mesh_check import table, unusable
 from intravariance.commands.options import (
+    NumberRange,
     categories_option,
     dry_run_option,
     jobs_option,
@@ -85,7 +86,7 @@ _COLLATION = "anomaly_shapenet:"
 )
 @click.option(
     "--noise-variance",
-    type=click.FloatRange(min=0),
+    type=NumberRange(min=0),
     help="Variance of the Gaussian noise on each coordinate.  [default: 0.002]",
 )
 @click.option(

@@ -80,13 +80,13 @@ def _layouts(_: click.Context, __: click.Parameter, incomplete: str) -> list[str
 )
 @click.option(
     "--scan-noise",
-    type=click.FloatRange(min=0),
+    type=options.NumberRange(min=0),
     help="Standard deviation of the scans' noise on each coordinate, in the unit of the files: for "
     "templates that are meshes, and for `iv calibrate`.",
 )
 @click.option(
     "--voxel",
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.NumberRange(min=0, min_open=True),
     help="Keep one point of each voxel of this size, in the unit of the files.",
 )
 @click.option(

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -161,6 +162,19 @@ dry_run_option = click.option(
 def print_tables(text: str, markdown: bool) -> None:
     """Print a result with tables of `table_in`: in Markdown one empty line at most in a row."""
     click.echo(re.sub(r"\n{3,}", "\n\n", text).strip() if markdown else text)
+
+
+class NumberRange(click.FloatRange):
+    """A finite number in a range; what is no number (nan) is outside of all ranges."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read the number, or fail with what was given."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
 
 
 def path_option(name: str, help: str, **more: Any) -> Callable[[FC], FC]:

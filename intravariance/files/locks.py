@@ -25,6 +25,7 @@ def held(lock_file: Path, busy: str) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
+        _check_writable(lock_file)
         raise InputError(f"{busy} ({lock_file} is held)") from None
     except OSError as error:
         raise InputError(f"{lock_file}: cannot be written: {error}") from error
@@ -33,3 +34,16 @@ def held(lock_file: Path, busy: str) -> Iterator[None]:
     finally:
         lock_file.unlink(missing_ok=True)
         lock.release()
+
+
+def _check_writable(lock_file: Path) -> None:
+    """Raise InputError where nobody can make the file: FileLock takes that for one that is held."""
+    if lock_file.exists():
+        return
+    try:
+        with open(lock_file, "ab"):
+            return
+    except OSError as error:
+        raise InputError(
+            f"{lock_file.parent}: nothing can be written there ({error.strerror})"
+        ) from error

@@ -107,7 +107,7 @@ class _MethodName(click.Choice):  # type: ignore[type-arg]  # generic since clic
 @click.option(
     "--false-alarms",
     multiple=True,
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=common.NumberRange(0, 1, min_open=True, max_open=True),
     metavar="RATE",
     help="Say how many objects are detected at this rate of false alarms, 0.01 say; may be "
     "repeated. The threshold is that of `iv calibrate`, which comes first.",

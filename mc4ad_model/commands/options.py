@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from intravariance.commands.options import (
+    NumberRange,
     dataset_argument,
     number_option,
     path_option,
@@ -52,14 +53,14 @@ run_category_option = click.option(
 )
 false_alarms_option = click.option(
     "--false-alarms",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=NumberRange(0, 1, min_open=True, max_open=True),
     metavar="RATE",
     help="Decide whether each scan is anomalous, at this rate of false alarms, 0.01 say. The "
     "threshold is that of `iv calibrate`, which comes first.",
 )
 length_option = click.option(
     "--length",
-    type=click.FloatRange(min=0),
+    type=NumberRange(min=0),
     help="Move each scan's centroid to 0 and divide it by this length, in its own unit; 0 keeps "
     "its coordinates.  [default: what `iv import` divided the training clouds by, if it did]",
 )

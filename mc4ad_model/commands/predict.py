@@ -21,7 +21,7 @@ from mc4ad_model.commands import options
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.prediction import watching
 from mc4ad_model.prediction.clouds import find_clouds
-from mc4ad_model.prediction.detector import open_detector
+from mc4ad_model.prediction.detector import Detector, open_detector
 from mc4ad_model.prediction.page import worst_first
 from mc4ad_model.prediction.results import (
     JSON_FILE,
@@ -31,6 +31,7 @@ from mc4ad_model.prediction.results import (
     write_predictions,
 )
 from mc4ad_model.prediction.worst import WorstClouds
+from mc4ad_model.runs.calibration import why_not_calibratable
 
 _SHOWN = 5
 
@@ -117,7 +118,7 @@ def predict_command(
     predictions = map(detector.predict, found.clouds)
     scored = track(predictions, len(found.clouds), f"predict {name}", machine.quiet)
     content = write_predictions(out, detector, scored, found.left_out, kept, size, force)
-    click.echo(json.dumps(content, allow_nan=False) if as_json else _as_text(content))
+    click.echo(json.dumps(content, allow_nan=False) if as_json else _as_text(content, detector))
     path = click.format_filename(out)
     drawn = [name for name in (SHEET_FILE, PAGE_FILE) if (out / name).exists()]
     say(f"{path}: {', '.join([JSON_FILE, 'a PLY for each cloud', *drawn])}", machine.quiet)
@@ -154,7 +155,7 @@ def _exit_code(content: dict[str, Any], fail_on_anomaly: bool) -> int:
     return int(fail_on_anomaly and any(scan["anomalous"] for scan in scans))
 
 
-def _as_text(content: dict[str, Any]) -> str:
+def _as_text(content: dict[str, Any], detector: Detector) -> str:
     scans = worst_first(content["scans"])
     decided = {None: None, True: "yes", False: "no"}
     shown = ("file", "points", "object_score", "p_value", "decision", "seconds")
@@ -163,7 +164,7 @@ def _as_text(content: dict[str, Any]) -> str:
         for scan in scans
     ]
     heading = ["file", "points", "object score", "p-value", "anomalous", "seconds"]
-    parts = [text_table(heading, rows), _calibrated(content)]
+    parts = [text_table(heading, rows), _calibrated(content, detector)]
     notes = [f"{s['file']}: {note}" for s in scans for note in s["notes"]]
     errors = [f"{s['file']}: {s['error']}" for s in scans if s["error"]]
     parts += [f"Notes\n  {first_of(notes, _SHOWN, f'{chr(10)}  ')}"] if notes else []
@@ -173,10 +174,11 @@ def _as_text(content: dict[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _calibrated(content: dict[str, Any]) -> str:
+def _calibrated(content: dict[str, Any], detector: Detector) -> str:
     """Say what decisions rest on."""
     if content["calibration"] is None:
-        return "No p-values: the run has no calibration that can be used (`iv calibrate`)."
+        why = why_not_calibratable(detector.run)
+        return f"No p-values: {why or 'no calibration of the run can be used (`iv calibrate`)'}."
     products, made = content["calibration"]["products"], content["calibration"]["conditions"]
     said = f"p-values: against {products} simulated products without a defect"
     if content["threshold"] is not None:

@@ -66,7 +66,7 @@ _COLUMNS = {
     "--share",
     "shares",
     multiple=True,
-    type=click.FloatRange(0, 1),
+    type=common.NumberRange(0, 1),
     default=(0.25,),
     help="Share b that V_P accepts; may be repeated.",
 )

@@ -26,6 +26,13 @@ from intravariance.geometry.sampling import POSES, PoseKind
 from intravariance.seeds import generator
 from mc4ad_model.methods.templates import Templates, scan_noise
 
+MESHES_NEEDED = (
+    "products without a defect are simulated from meshes. That takes a run of `iv train --track "
+    "meshes` on a file whose templates are meshes: one of `iv build`, or of `iv import "
+    "--scan-noise` with a mesh of the product in train/. Without any, the scores of `iv predict` "
+    "rank scans, and scans of products that you know to be good show which scores are normal"
+)
+
 
 @dataclass(frozen=True)
 class Conditions:
@@ -68,8 +75,8 @@ def conditions_of(dataset: Dataset, category: str) -> Conditions:
     if pose not in POSES:
         raise InputError(
             f"{dataset.path}: its clouds were imported ({pose}), so that nothing says what noise "
-            "and poses normal ones have, and none can be simulated. Files that `iv build` made say "
-            "it, and so does `iv import --scan-noise`."
+            "and poses normal ones have, and none can be simulated. That takes a file that `iv "
+            "build` made, or one imported with meshes as templates and `--scan-noise`."
         )
     return Conditions(
         points=specification.points,
@@ -80,15 +87,6 @@ def conditions_of(dataset: Dataset, category: str) -> Conditions:
     )
 
 
-_WITHOUT_MESHES = (
-    "Products without a defect are simulated from meshes, so that this needs a run of `iv train "
-    "--track meshes` on a file whose templates have them: one of `iv build`, or of `iv import` "
-    "with a mesh as template beside the scans. Without any, take `iv predict` without "
-    "--false-alarms: its scores rank the scans, and scans of products that you know to be good "
-    "show which scores are normal."
-)
-
-
 def check_meshes(templates: Templates) -> None:
     """Raise InputError unless all templates have meshes to sample: their clouds are not enough.
 
@@ -97,12 +95,11 @@ def check_meshes(templates: Templates) -> None:
     """
     if templates.track == "clouds":
         raise InputError(
-            f"category {templates.category}: the run is of the track clouds, in which no mesh is "
-            f"known. {_WITHOUT_MESHES}"
+            f"category {templates.category}: the run is of the track clouds; {MESHES_NEEDED}"
         )
     if bare := [template.id for template in templates.templates if template.mesh is None]:
         raise InputError(
-            f"category {templates.category}: template {bare[0]} has no mesh. {_WITHOUT_MESHES}"
+            f"category {templates.category}: template {bare[0]} has no mesh; {MESHES_NEEDED}"
         )
 
 

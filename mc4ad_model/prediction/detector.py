@@ -3,8 +3,9 @@
 
 Frame. Methods expect clouds in the frame and unit that the templates had. A run that was trained on
 imported clouds knows the length that `iv import` divided them by, and scans are treated alike: each
-is moved so that its centroid is 0, and divided by that length. Samples of a dataset file are in
-that frame already. What is given out (force) is in the unit of the cloud again.
+is thinned, where these were, moved so that its centroid is 0, and divided by that length. Samples
+of a dataset file are in that frame already. What is given out is of all points of the cloud, and
+force in its unit again.
 
 Time. The seconds of a cloud run from its file to its scores on the CPU.
 """
@@ -30,6 +31,12 @@ from mc4ad_model.evaluation.scoring import predicted_object_score
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods.method import Method
 from mc4ad_model.prediction.clouds import NamedCloud, Points, checked, find_clouds
+from mc4ad_model.prediction.treatment import (
+    kept_scan_points,
+    spread,
+    training_length,
+    training_thinning,
+)
 from mc4ad_model.runs.calibration import read_calibration, stored_calibration
 from mc4ad_model.runs.run_folder import CALIBRATION, Run, choose_runs, method_code
 
@@ -49,6 +56,8 @@ class ScanPrediction:
         From the file to the scores.
     points : (N, 3), as the file has them; None where there is an error
     scores : (N,) float32, higher is more anomalous; None where there is an error
+        A point that was thinned out, as those of the training clouds were, has the score and the
+        force of the nearest one that was kept.
     force : (N, 3) float32
         What displaced each point from the pristine surface, in the unit of the points; None for a
         method that does not predict it.
@@ -132,6 +141,7 @@ class Detector:
             raise InputError(f"--length {length}: expected a length, or 0 to keep coordinates")
         self.run, self.rate = run, rate
         self.length = (training_length(run) if length is None else length) or None
+        self.thinning = training_thinning(run, self.length)
         self.method: Method = run.load_method(machine)
         self._judges = dict[Path | None, Judge]()
         self.judge()
@@ -160,18 +170,26 @@ class Detector:
         start = time.perf_counter()
         try:
             points, notes = cloud.load()
-            prediction = self._scored(cloud, checked(points))
+            keep = self._kept(cloud, checked(points))
+            prediction = self._scored(cloud, points[keep])
         except (InputError, IntegrityError) as error:
             reason = str(error).removeprefix(f"{cloud.name}: ")
             return ScanPrediction(cloud.name, time.perf_counter() - start, error=reason)
         score = predicted_object_score(prediction, self.method.aggregation)
         seconds = time.perf_counter() - start
         judge = self.judge(cloud.dataset)
-        problem = judge.problem(len(points))
+        problem = judge.problem(len(keep))
         normal = None if problem else judge.normal
         limit = None if problem else self.threshold(judge)
         if cloud.dataset is None:
-            notes = (*notes, *self._far(points), *self._unlike(len(points)))
+            notes = (*notes, *self._far(points))
+        if len(keep) < len(points):
+            notes = (
+                *notes,
+                f"scored by {len(keep):,} of its {len(points):,} points, as the training clouds "
+                f"were thinned (iv import {self.thinning}); others have the nearest one's score",
+            )
+            prediction = spread(prediction, points, keep)
         notes = (*notes, f"no p-value: {problem}") if problem else notes
         force = None if prediction.force is None else np.asarray(prediction.force, np.float32)
         if force is not None and self._divides(cloud):
@@ -202,6 +220,12 @@ class Detector:
             return Judge(None, str(error))
         return Judge(found.scores, "", found.conditions)
 
+    def _kept(self, cloud: NamedCloud, points: Points) -> NDArray[np.intp]:
+        """Return which points a method gets: of samples all, as they were thinned by the import."""
+        if cloud.dataset is not None:
+            return np.arange(len(points))
+        return kept_scan_points(points, self.thinning)
+
     def _divides(self, cloud: NamedCloud) -> bool:
         return cloud.dataset is None and self.length is not None
 
@@ -216,18 +240,6 @@ class Detector:
                 f"{self.length or 1:g}, which float32 cannot hold; see --length"
             )
         return checked_prediction(self.method.score(plain), len(plain), "scores")
-
-    def _unlike(self, count: int) -> tuple[str, ...]:
-        """Say where the training clouds were thinned and a scan of so many points is not."""
-        imported = self.run.identity.get("imported")
-        thinning = imported.get("thinning", {}) if isinstance(imported, dict) else {}
-        if not thinning or count <= thinning.get("max_points", 0):
-            return ()
-        options = " ".join(f"--{name.replace('_', '-')} {n:g}" for name, n in thinning.items())
-        return (
-            f"the training clouds were thinned (iv import {options}), and this one is scored with "
-            f"all of its {count:,} points: scores of clouds thinned alike compare better",
-        )
 
     def _far(self, points: Points) -> tuple[str, ...]:
         if self.length is not None:  # centred in float64
@@ -266,30 +278,6 @@ def open_detector(
             machine is not None and machine.quiet,
         )
     return Detector(run, rate, length, machine)
-
-
-def training_length(run: Run) -> float | None:
-    """Return what `iv import` divided the training clouds by; None where it kept them, or where
-    they were built.
-
-    Raises
-    ------
-    InputError
-        Subcategories have lengths of their own.
-    """
-    imported = run.identity.get("imported")
-    frames = imported.get("frames", {}) if isinstance(imported, dict) else {}
-    lengths = {
-        frame.get("length")
-        for group, frame in frames.items()
-        if group == run.category or group.startswith(f"{run.category}/")
-    }
-    if len(lengths) > 1:
-        raise InputError(
-            f"{run.folder}: its training clouds were divided by several lengths "
-            f"({', '.join(map(str, sorted(lengths, key=str)))}); choose one with --length"
-        )
-    return next(iter(lengths), None)
 
 
 def predict(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mc4ad_model.methods import method_class
-from mc4ad_model.prediction.detector import training_length
+from mc4ad_model.prediction.treatment import training_length
 from mc4ad_model.runs.run_folder import CALIBRATION, Run
 
 README = "README.md"

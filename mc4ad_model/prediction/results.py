@@ -164,6 +164,7 @@ def header(detector: Detector, left_out: list[str]) -> dict[str, Any]:
             "data_digest": run.data_digest,
         },
         "length": detector.length,
+        "thinning": detector.thinning.to_dict(),
         "calibration": calibration,
         "false_alarms": detector.rate,
         "threshold": detector.threshold(judge),

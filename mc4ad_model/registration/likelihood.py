@@ -91,8 +91,9 @@ class Field:
     def rows(self, points: Floats) -> NDArray[np.int32]:
         """Return the rows (B, P), from a template's first, of the cells that points (B, 3, P) are
         in."""
-        cells = ((points + np.float32(REACH)) * np.float32(1 / self.cell)).astype(np.int32)
-        np.clip(cells, 0, self.size - 1, out=cells)
+        place = (points + np.float32(REACH)) * np.float32(1 / self.cell)
+        np.clip(place, 0, self.size - 1, out=place)  # first: integers hold no far outlier
+        cells = place.astype(np.int32)
         return np.asarray(self._number(cells[:, 0], cells[:, 1], cells[:, 2]))
 
     def nearest(self, templates: NDArray[np.intp], points: Floats) -> Floats:

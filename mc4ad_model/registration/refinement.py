@@ -136,8 +136,9 @@ def _region_weight(
     mean offset there.
     """
     count = field.size // _REGION
-    cells = ((moved + np.float32(REACH)) * np.float32(1 / (_REGION * field.cell))).astype(np.int32)
-    np.clip(cells, 0, count - 1, out=cells)
+    place = (moved + np.float32(REACH)) * np.float32(1 / (_REGION * field.cell))
+    np.clip(place, 0, count - 1, out=place)  # first: integers hold no far outlier
+    cells = place.astype(np.int32)
     regions = (cells[:, 0] * count + cells[:, 1]) * count + cells[:, 2]  # (B, P)
     weights = np.zeros(regions.shape, dtype=np.float32)
     for b, own in enumerate(regions):

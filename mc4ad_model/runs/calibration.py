@@ -22,10 +22,12 @@ from intravariance.dataset.provenance import software
 from intravariance.dataset.store import Dataset
 from intravariance.errors import InputError, IntegrityError
 from intravariance.files.checksums import sha256_of
+from intravariance.geometry.sampling import POSES
 from intravariance.progress import say
 from mc4ad_model.evaluation.alarms import check_clouds
 from mc4ad_model.evaluation.calibration import OWN, NormalScores, score_normal_clouds
 from mc4ad_model.evaluation.normal_products import (
+    MESHES_NEEDED,
     Conditions,
     calibration_clouds,
     check_meshes,
@@ -56,9 +58,20 @@ def check_calibratable(run: Run, dataset: Dataset, machine: Machine, force: bool
         raise InputError(
             f"{path} exists: this run was calibrated before. Replace the calibration with --force."
         )
-    conditions_of(dataset, run.category)
     check_meshes(read_templates(dataset, run.category, track=run.track))
+    conditions_of(dataset, run.category)
     run.load_method(machine)
+
+
+def why_not_calibratable(run: Run) -> str:
+    """Say why `iv calibrate` refuses a run, whatever the file, and what it takes; "" otherwise."""
+    if run.track == "clouds":
+        return f"the run is of the track clouds, and {MESHES_NEEDED}"
+    imported = run.identity.get("imported")
+    unknown = isinstance(imported, dict) and imported.get("scan_noise") is None
+    if unknown and run.identity.get("pose") not in POSES:
+        return "the run's file was imported without --scan-noise: import with it, and train again"
+    return ""
 
 
 def calibrate_run(
@@ -139,6 +152,8 @@ def stored_calibration(run: Run, rates: Sequence[float] = (), data: str = "FILE.
     """
     path = run.folder / CALIBRATION
     if not path.is_file():
+        if why := why_not_calibratable(run):
+            raise InputError(f"{run.folder}: has no calibration, and can have none: {why}")
         raise InputError(_missing(run.folder, data))
     again = _again(run, data)
     try:

@@ -107,6 +107,8 @@ def make_app(
             found = await _answered(request, kind, answer_format, points)
         except Refused as refused:
             found = refused.answer
+        except asyncio.CancelledError:  # the server stops, and waits no more for those that wait
+            found = refusal(503, "the service stops; the cloud was not scored")
         metrics.answers[found.status] += 1
         metrics.points += found.points
         metrics.anomalous += found.anomalous

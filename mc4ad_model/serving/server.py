@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import signal
 import socket
@@ -72,8 +73,13 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family)
-    except OSError as error:
-        raise InputError(f"--host {host}, --port {port}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: of a name that can be none
+        said = getattr(error, "strerror", None) or error
+        if getattr(error, "errno", None) == errno.EADDRINUSE:
+            said = f"{said} by another program; choose another port, or 0 for a free one"
+        raise InputError(
+            f"--host {host}, --port {port}: nothing can listen there: {said}"
+        ) from error
 
 
 def address_of(server: socket.socket) -> str:

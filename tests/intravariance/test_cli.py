@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
@@ -135,6 +136,38 @@ def test_a_message_cannot_move_the_cursor_or_fill_pages(tmp_path):
     assert long.startswith("first\nxxx") and long.endswith("\n\tthird")
     assert "(10,000 characters)" in long and len(long) < 5000
     assert printable("größer als 名") == "größer als 名"
+
+
+SLOW_WRITER = """
+import sys, time
+from importlib.metadata import EntryPoint
+from pathlib import Path
+import click
+from intravariance import cli
+from intravariance.files.folders import new_folder
+
+@click.command()
+@click.argument("out", type=Path)
+def write(out):
+    with new_folder(out, "record.json", force=False):
+        print("writing", flush=True)
+        time.sleep(60)
+
+cli.main.get_command = lambda ctx, name: write
+cli.main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM ends a process there at once")
+def test_sigterm_leaves_nothing_half_written(tmp_path):
+    command = [sys.executable, "-c", SLOW_WRITER, "write", str(tmp_path / "out")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "writing\n"
+    assert [*tmp_path.iterdir()]
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM, said
+    assert not [*tmp_path.iterdir()] and "Traceback" not in said
 
 
 class RemovesTheFolder(SerialExecutor):

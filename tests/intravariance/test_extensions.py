@@ -96,3 +96,17 @@ def test_an_exception_is_that_of_the_extension_whose_code_it_passed(install: Ins
 def test_an_object_is_named_by_module_and_name(text: str) -> None:
     with pytest.raises(InputError, match="expected MODULE:CLASS"):
         named_on_command_line("method", text)
+
+
+def test_a_module_that_is_not_there_is_looked_for_where_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for text in ("neares:Nearest", "neares.inner:Nearest"):
+        with pytest.raises(ExtensionError) as found:
+            named_on_command_line("method", text).load()
+        assert f"there is no module {text.partition(':')[0]}, neither in" in str(found.value)
+        assert str(tmp_path) in str(found.value) and "uninstall" not in str(found.value)
+    (tmp_path / "wants_more.py").write_text("import not_installed_anywhere\n")
+    with pytest.raises(ExtensionError, match=r"cannot be imported: ModuleNotFound.* Mend it$"):
+        named_on_command_line("method", "wants_more:Nearest").load()

@@ -36,6 +36,11 @@ class Thinning:
         both = {"voxel": self.voxel, "max_points": self.max_points}
         return {name: value for name, value in both.items() if value is not None}
 
+    def __str__(self) -> str:
+        """Return the options of `iv import` that ask for it."""
+        given = self.to_dict().items()
+        return " ".join(f"--{name.replace('_', '-')} {value:.12g}" for name, value in given)
+
 
 KEEP_ALL = Thinning()
 
@@ -45,12 +50,7 @@ def thinned(cloud: PointCloud, thinning: Thinning, name: str, seed: int = 0) -> 
 
     Raises InputError where the voxels are too small for the cloud.
     """
-    keep = np.arange(len(cloud.points))
-    if thinning.voxel is not None:
-        keep = voxel_points(cloud.points, thinning.voxel)
-    if thinning.max_points is not None and len(keep) > thinning.max_points:
-        rng = generator(seed, name, "thinning")
-        keep = np.sort(rng.choice(keep, thinning.max_points, replace=False))
+    keep = kept_points(cloud.points, thinning, name, seed)
     if len(keep) == len(cloud.points):
         return cloud
     return replace(
@@ -60,6 +60,19 @@ def thinned(cloud: PointCloud, thinning: Thinning, name: str, seed: int = 0) -> 
         labels=None if cloud.labels is None else cloud.labels[keep],
         displacement=None if cloud.displacement is None else cloud.displacement[keep],
     )
+
+
+def kept_points(
+    points: NDArray[np.float64], thinning: Thinning, name: str, seed: int = 0
+) -> NDArray[np.intp]:
+    """Return which of points (N, 3) `thinned` keeps, increasing. Raises as it does."""
+    keep = np.arange(len(points))
+    if thinning.voxel is not None:
+        keep = voxel_points(points, thinning.voxel)
+    if thinning.max_points is not None and len(keep) > thinning.max_points:
+        rng = generator(seed, name, "thinning")
+        keep = np.sort(rng.choice(keep, thinning.max_points, replace=False))
+    return keep
 
 
 def voxel_points(points: NDArray[np.float64], size: float) -> NDArray[np.intp]:

@@ -42,3 +42,12 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written"), held(tmp_path / "file/a", "busy"):
         pytest.fail("it cannot be held")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that takes no file")
+def test_a_place_that_takes_no_file_is_not_called_held() -> None:
+    with (
+        pytest.raises(InputError, match=r"^/proc: nothing can be written there \("),
+        held(Path("/proc/x.lock"), "busy"),
+    ):
+        pytest.fail("it cannot be held")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,8 +23,10 @@ from intravariance.cloud_files import read_cloud, write_ply, write_text
 from intravariance.dataset.specification import Category, Specification
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
+from intravariance.exchange.importing.thinning import Thinning
 from intravariance.files.checksums import read_checksums
 from mc4ad_model import ScanPrediction, predict
+from mc4ad_model.prediction.treatment import kept_scan_points
 from mc4ad_model.runs.calibration import stored_calibration
 from mc4ad_model.runs.run_folder import read_run
 from tests.foreign_trees import real3d_tree, write_tree
@@ -31,6 +34,7 @@ from tests.predictions import run_iv, small_data, small_runs
 from tests.samples import make_dataset
 
 RATE = ("--false-alarms", 0.025)
+NEEDED = ("track clouds", "--track meshes", "a mesh of the product in train/", "--scan-noise")
 
 
 @pytest.fixture(scope="module")
@@ -262,6 +266,12 @@ def test_what_cannot_be_meant_is_an_error_before_anything_is_scored(
     mistake(given(f"{data}:ball_test_000", *brick), "category ball", "brick")
     mistake(given(f"{data}:brick_test_99", *brick), "Did you mean")
     mistake(given(data, "--fail-on-anomaly", *brick), "--false-alarms")
+    for number in ("nan", "inf"):
+        mistake(given(data, *brick, "--length", number), "--length", "not a finite number")
+    mistake(given(data, *brick, "--false-alarms", "nan"), "--false-alarms", "finite number")
+    if Path("/proc/self").exists():
+        result = run_iv("predict", "--run", runs, data, *brick, "--out", "/proc/x")
+        mistake(result, "nothing can be written")
     mistake(given(data, *RATE, "--category", "ball"), "no calibration", "iv calibrate")
     mistake(given(data, *brick, "--false-alarms", 0.01), "at least 99", "--clouds 99")
     (tmp_path / "empty").mkdir()
@@ -277,6 +287,7 @@ def test_without_a_calibration_there_are_scores_alone(
 ) -> None:
     result = run_iv(*words(runs, data, category="ball"), "--out", tmp_path / "out")
     assert result.exit_code == 0 and "No p-values" in result.stdout
+    assert "`iv calibrate`" in result.stdout
     for scan in json.loads((tmp_path / "out" / "predictions.json").read_text())["scans"]:
         assert scan["p_value"] is None and scan["anomalous"] is None
         assert np.isfinite(scan["object_score"])
@@ -306,6 +317,32 @@ def test_conditions_of_the_calibration_are_held_against_what_is_scored(
     (found, _) = predict(runs, [other], category="brick")
     assert found.object_score is not None and found.p_value is None
     assert "noise_sigma" in found.notes[0]
+
+
+def test_scans_are_thinned_as_the_import_thinned_the_training_clouds(
+    runs: Path, data: Path, clouds: dict[str, NDArray[np.float32]], tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(runs, tmp_path / "run"))
+    with changed(run / "brick" / "run.json") as content:
+        content["identity"]["imported"] = {"thinning": {"max_points": 350}, "frames": {}}
+    points = np.concatenate([cloud.astype(np.float64) for cloud in clouds.values()])
+    file = tmp_path / "scan.ply"
+    file.write_bytes(write_ply(points))
+    keep = kept_scan_points(points, Thinning(max_points=350))
+    sample = f"{data}:{next(iter(clouds))}"
+    whole, again, less, stored_one = predict(
+        run, [file, points, points[keep], sample], category="brick", false_alarms=0.025
+    )
+    assert whole.p_value is not None and whole.anomalous is not None
+    assert whole.object_score == again.object_score == less.object_score
+    for name in ("scores", "force"):
+        own, other = getattr(whole, name), getattr(less, name)
+        assert len(own) == len(points)
+        np.testing.assert_array_equal(own[keep], other)
+        np.testing.assert_array_equal(own, getattr(again, name))
+    (note,) = whole.notes
+    assert "350 of its" in note and "iv import --max-points 350" in note
+    assert less.notes == stored_one.notes == ()  # a sample of a file is as it was imported
 
 
 @contextmanager
@@ -339,11 +376,14 @@ def test_scans_are_treated_as_the_import_treated_the_training_clouds(tmp_path: P
     assert kept.object_score != scan.object_score
     assert "float32" in next(predict(run, [file], length=1e-300)).error
     assert not scan.notes
-    for thinning, noted in (({"max_points": len(scan.points)}, False), ({"max_points": 99}, True)):
-        with changed(run / "duck" / "run.json") as content:
-            content["identity"]["imported"]["thinning"] = thinning
-        notes = next(predict(run, [file])).notes
-        assert any("--max-points 99" in note for note in notes) == noted and bool(notes) == noted
+    # clouds as templates never have a calibration: that is said, and how one is come by
+    mistake(run_iv(*words(run, file, category="duck"), *RATE, "--out", tmp_path / "x"), *NEEDED)
+    said = run_iv(*words(run, file, category="duck"), "--out", tmp_path / "x").stdout
+    assert all(word in said for word in NEEDED) and "iv calibrate" not in said
+    mistake(run_iv("calibrate", "--data", data, "--run", run), *NEEDED)
+    with changed(run / "duck" / "run.json") as content:
+        content["identity"]["imported"]["thinning"] = {"max_points": len(scan.points)}
+    assert next(predict(run, [file])).notes == ()
     with changed(run / "duck" / "run.json") as content:
         content["identity"]["imported"]["frames"] |= {"duck/mallard": {"length": 3.0}}
     with pytest.raises(InputError, match=r"several lengths .*3\.0"):

@@ -93,7 +93,7 @@ def test_what_says_nothing_of_its_test_clouds_is_an_error(
 
     monkeypatch.setattr(samples, "metadata", imported)  # as `iv import` writes
     scans = open_dataset(make_dataset(tmp_path / "scans.h5", UNEVEN))
-    with pytest.raises(InputError, match=r"scans\.h5.*imported.*simulated"):
+    with pytest.raises(InputError, match=r"scans\.h5.*simulated.*meshes as.*--scan-noise"):
         conditions_of(scans, "ball")
     scans.close()
 
@@ -105,5 +105,5 @@ def test_stored_clouds_are_not_enough() -> None:
         with pytest.raises(InputError, match="flat_brick has no mesh"):
             refused(bare)
     check_meshes(data)
-    with pytest.raises(InputError, match=r"the run is of the track clouds.*--track meshes"):
+    with pytest.raises(InputError, match=r"track clouds.*--track meshes.*--scan-noise"):
         check_meshes(replace(bare, track="clouds"))

@@ -39,6 +39,25 @@ def test_outside_the_grid_counts_as_its_border(field):
         assert np.isfinite(read(np.array([0]), points)).all()
 
 
+def cast_first(points: np.ndarray, field: Field) -> np.ndarray:
+    """Return the rows as they were found by casting to integers before clipping."""
+    cells = ((points + np.float32(REACH)) * np.float32(1 / field.cell)).astype(np.int32)
+    x, y, z = np.clip(cells, 0, field.size - 1).swapaxes(0, 1)
+    return (x * field.size + y) * field.size + z
+
+
+def test_far_outliers_are_at_the_border_and_near_points_where_they_were(field):
+    near = np.random.default_rng(0).uniform(-3, 3, size=(2, 3, 5000)).astype(np.float32)
+    np.testing.assert_array_equal(field.rows(near), cast_first(near, field))
+    far = np.array([[1e30, -1e30, 0], [3, -3, 0]], dtype=np.float32)[:, :, None]
+    rows = field.rows(far)
+    assert rows[0] == rows[1]
+    cloud = np.ascontiguousarray(scan(0, 1, 500).T, dtype=np.float32)
+    cloud[:, 0] = 1e12
+    found = refined(field, cloud, pose(0), 1, regions=(0.05,))  # warnings are errors
+    assert np.isfinite(found.value).all()
+
+
 def test_steps_climb_to_the_pose(field):
     cloud = np.ascontiguousarray(scan(0, 1, 4000).T, dtype=np.float32)
     start = pose(0, (0.1, -0.1, 0.05), (0.03, 0.02, -0.04))

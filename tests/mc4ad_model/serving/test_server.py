@@ -81,8 +81,11 @@ def test_where_it_listens_and_what_it_may_be_called() -> None:
         port = taken.getsockname()[1]
         assert address_of(taken) == f"http://127.0.0.1:{port}"
         assert local_names(taken, "127.0.0.1") == {"localhost", "127.0.0.1", "::1"}
-        with pytest.raises(InputError, match=f"--port {port}"):
+        with pytest.raises(InputError, match=f"--port {port}.*another program; choose another"):
             listen("127.0.0.1", port)
+    for host in ("a..b", "x" * 70):
+        with pytest.raises(InputError, match=f"^--host {host}, --port 0: nothing can listen"):
+            listen(host, 0)
     with socket.create_server(("0.0.0.0", 0)) as everywhere:
         assert local_names(everywhere, "0.0.0.0") is None
 
