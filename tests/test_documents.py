@@ -23,8 +23,9 @@ from tests import ROOT
 from tests.documents import DOCUMENTS, Stock, blocks, commands, label_by_hand, parse_iv
 from tests.exporting_samples import plain_folder
 
-# Minutes even on a small file, or Blender's work: parsed only. Their output is then a stand-in.
-SLOW = ("ablate", "build", "inspect", "leaderboard", "quality-control", "reproduce")
+# Minutes even on a small file, or Blender's work, and what is made of it: parsed only. Their output
+# is then a stand-in.
+SLOW = ("ablate", "build", "inspect", "leaderboard", "merge", "quality-control", "reproduce")
 ENDLESS = ("serve", "--watch")  # until Ctrl-C: parsed only, too
 # Registration takes most of an evaluation's time: left out, and deviations with it.
 TINY = (

@@ -47,7 +47,7 @@ def test_each_extra_brings_what_it_is_said_to_bring() -> None:
     for library, extra in EXTRAS.items():
         brought = groups[extra] | ({"starlette"} if extra == "serve" else set())  # fastapi's own
         assert DISTRIBUTIONS.get(library, library) in brought, library
-    assert {*EXTRAS.values()} == groups.keys() - {"all", "dev", "docs"}
+    assert {*EXTRAS.values()} == groups.keys() - {"all", "dev", "docs", "release"}
 
 
 def test_the_command_is_of_a_clone_or_of_a_package(

@@ -141,7 +141,10 @@ def program(path, text):
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        ("ModuleNotFoundError: No module named 'bpy'", r"pip install 'bpy==4\.5\.\*'"),
+        (
+            "ModuleNotFoundError: No module named 'bpy'",
+            r"the extra blender brings it: pip install .*Python 3\.11",
+        ),
         (
             "ImportError: libXrender.so.1: cannot open shared object file: No such file",
             "(?s)libXrender.so.1.*apt-get install .*libxrender1",

@@ -20,6 +20,7 @@ from sklearn.metrics import roc_auc_score
 from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError, IntegrityError
 from intravariance.files.checksums import read_checksums, write_checksums
+from intravariance.verification.folder import folder_problems
 from mc4ad_model.evaluation.evaluate import CategoryEvaluation, evaluate_category
 from mc4ad_model.evaluation.results import (
     check_results_folder,
@@ -28,7 +29,6 @@ from mc4ad_model.evaluation.results import (
     write_results,
 )
 from mc4ad_model.methods.method import Aggregation
-from tests.checksums import check_checksums
 from tests.samples import make_dataset
 from tests.scorers import FunctionScorer
 
@@ -175,7 +175,7 @@ def test_replacing_that_was_interrupted_leaves_the_results_before(
 
 
 def test_the_list_of_checksums_is_of_all_files(folder: Path) -> None:
-    assert check_checksums(folder) == []
+    assert folder_problems(folder) == []
     assert sorted(read_checksums(folder)) == ["metrics.json", "points.safetensors", "samples.csv"]
 
 
@@ -205,7 +205,7 @@ def test_results_of_version_1_are_read_and_replaced(
     assert found.evaluation.rows == evaluation.rows
     assert recompute(found, dataset) == found.evaluation.metrics == evaluation.metrics
     write_results(folder, evaluation, dataset, 6, ORIGIN, force=True)
-    assert read_results(folder).seed == 6 and check_checksums(folder) == []
+    assert read_results(folder).seed == 6 and folder_problems(folder) == []
 
 
 @pytest.mark.parametrize("before", [False, True])

@@ -147,7 +147,7 @@ def test_wrong_number_and_missing_library(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(InputError, match="at least 1, found 0"):
         page("Balls", CLOUDS, display_points=0)
     monkeypatch.setitem(sys.modules, "k3d", None)  # as Python marks what cannot be imported
-    with pytest.raises(BackendUnavailable, match=r"pip install '\.\[inspect\]'"):
+    with pytest.raises(BackendUnavailable, match=r"the extra inspect brings it: pip install"):
         page("Balls", CLOUDS)
 
 
