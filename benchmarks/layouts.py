@@ -44,7 +44,7 @@ from intravariance.exchange.importing.run import ImportSettings, import_dataset
 from intravariance.exchange.layouts import WRITERS, ExportOptions, detect_layout, find_scans
 from intravariance.exchange.layouts.template_meshes import normal_faces, vertex_normals
 from intravariance.executors.processes import local_executor
-from tests.samples import make_dataset
+from tests.support.samples import make_dataset
 
 SIGMA = 0.002
 

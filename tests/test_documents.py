@@ -20,8 +20,8 @@ from click.testing import CliRunner
 
 from intravariance.cli import main
 from tests import ROOT
-from tests.documents import DOCUMENTS, Stock, blocks, commands, label_by_hand, parse_iv
-from tests.exporting_samples import plain_folder
+from tests.support.documents import DOCUMENTS, Stock, blocks, commands, label_by_hand, parse_iv
+from tests.support.exporting_samples import plain_folder
 
 # Minutes even on a small file, or Blender's work, and what is made of it: parsed only. Their output
 # is then a stand-in.

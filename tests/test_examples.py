@@ -13,8 +13,8 @@ import pytest
 pytest.importorskip("torch", reason="torch is not installed: pip install '.[model]'")
 
 from tests import ROOT
-from tests.extensions import lines_of_code
-from tests.samples import make_dataset, small_specification
+from tests.support.extensions import lines_of_code
+from tests.support.samples import make_dataset, small_specification
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 

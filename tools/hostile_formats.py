@@ -32,7 +32,7 @@ from intravariance.sources.reading import READERS, read_triangles
 from intravariance.verification.verify import verify
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
 from mc4ad_model.methods.saved_files import load_arrays, read_json, write_pair
-from tests.samples import make_dataset
+from tests.support.samples import make_dataset
 from tools.hostile_scans import e57_files, fork_for_libraries, las_files, read_e57
 
 SPECIFICATION = """name = "mine"

@@ -12,7 +12,7 @@ import torch
 
 from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.tables import Cell, markdown_table
-from tests.samples import make_dataset, small_specification
+from tests.support.samples import make_dataset, small_specification
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from intravariance.dataset.store import open_dataset
 from intravariance.labelling.giving_out import give_out
 from intravariance.labelling.relabelling import relabel
 from tests import ROOT
-from tests.samples import UNEVEN, make_dataset
+from tests.support.samples import UNEVEN, make_dataset
 
 FILES = ROOT / "tests" / "data" / "cloudcompare"
 GIVEN = read_cloud(FILES / "given.ply")

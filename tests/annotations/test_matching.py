@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annotations.matching import RELATIVE_TOLERANCE, match, neighbour_distance
-from tests.samples import sphere_points
+from tests.support.samples import sphere_points
 
 
 def cloud(count: int = 400, seed: int = 0) -> np.ndarray:

@@ -12,7 +12,7 @@ from benchmarks.oracle import OBJECT_SCORES, POINT_SCORES, Scored, by_category, 
 from intravariance.dataset.scan import Scan
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
-from tests.samples import make_dataset, small_specification
+from tests.support.samples import make_dataset, small_specification
 
 FILE = Path(oracle.__file__)
 

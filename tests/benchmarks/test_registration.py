@@ -9,7 +9,7 @@ import trimesh
 from scipy.spatial.transform import Rotation
 
 from intravariance.geometry.mesh import mesh_from_arrays, to_unit_sphere
-from tests.samples import make_dataset, product, small_specification
+from tests.support.samples import make_dataset, product, small_specification
 
 pytest.importorskip("open3d", reason="open3d is not installed: pip install '.[model]'")
 from benchmarks.product_symmetries import Motions, Product

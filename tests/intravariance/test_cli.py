@@ -16,7 +16,7 @@ from intravariance.errors import did_you_mean, printable
 from intravariance.executors.serial import SerialExecutor
 from tests import ROOT
 from tests.conftest import run_iv
-from tests.samples import make_dataset
+from tests.support.samples import make_dataset
 
 HEAVY = ["bpy", "h5py", "numpy", "open3d", "scipy", "torch", "trimesh"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.samples import make_dataset
+from tests.support.samples import make_dataset
 
 
 @pytest.fixture(scope="module")

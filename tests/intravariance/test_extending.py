@@ -15,8 +15,8 @@ from annotations.vocabulary import DISPLACEMENT_THRESHOLD
 from intravariance.dataset.store import open_dataset
 from tests import ROOT
 from tests.conftest import run_iv
-from tests.extensions import files_of, install, lines_of_code, needs_pip, python_path
-from tests.samples import make_dataset, small_specification
+from tests.support.extensions import files_of, install, lines_of_code, needs_pip, python_path
+from tests.support.samples import make_dataset, small_specification
 
 pytestmark = needs_pip
 FILES = files_of(ROOT / "docs/extending.md")

@@ -11,7 +11,7 @@ import pytest
 from intravariance.errors import InputError
 from intravariance.extensions import ExtensionError, added, blamed, find, named_on_command_line
 from tests.conftest import run_iv
-from tests.extensions import package, python_path
+from tests.support.extensions import package, python_path
 
 GROUP = "intravariance.sources"
 Install = Callable[..., Path]

@@ -18,7 +18,7 @@ from intravariance.building.blender import _why_not_started
 from intravariance.cloud_files import write_ply
 from intravariance.extras import EXTRAS, how_to_install, missing_package, not_installed
 from tests import ROOT
-from tests.samples import make_dataset, sphere_points
+from tests.support.samples import make_dataset, sphere_points
 
 # The name that is imported, where it is not the distribution's.
 DISTRIBUTIONS = {

@@ -16,7 +16,7 @@ from PIL import Image
 
 from intravariance import Dataset, InputError, open_dataset, picture
 from intravariance.notebooks import dataset_html, record_png
-from tests.samples import BALL, make_dataset, small_specification
+from tests.support.samples import BALL, make_dataset, small_specification
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,14 @@ from mc4ad_model.sparse import (
     sparse_convolution,
     voxelise,
 )
-from tests.networks import generator, scrambled, sphere
-from tests.sparse_referees import GEOMETRIES, name, random_operands, random_pyramid, with_gradients
+from tests.support.networks import generator, scrambled, sphere
+from tests.support.sparse_referees import (
+    GEOMETRIES,
+    name,
+    random_operands,
+    random_pyramid,
+    with_gradients,
+)
 
 pytestmark = pytest.mark.cuda
 

@@ -15,7 +15,7 @@ import torch
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
 from mc4ad_model import CloudDataset, collate_clouds
-from tests.samples import make_dataset, small_specification
+from tests.support.samples import make_dataset, small_specification
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ from intravariance.errors import InputError
 from intravariance.extensions import ExtensionError
 from intravariance.geometry.mesh import Mesh, mesh_from_arrays, to_unit_sphere
 from tests import ROOT
-from tests.extensions import files_of, package
+from tests.support.extensions import files_of, package
 
 # What a function does instead, by its name, and what is then said.
 FAILING = {

@@ -21,8 +21,8 @@ from intravariance.executors.serial import SerialExecutor
 from intravariance.geometry.mesh import Mesh
 from intravariance.verification.verify import verify
 from tests.conftest import run_iv
-from tests.meshes_on_disk import CUBE_TRIANGLES, CUBE_VERTICES, off_text
-from tests.samples import product
+from tests.support.meshes_on_disk import CUBE_TRIANGLES, CUBE_VERTICES, off_text
+from tests.support.samples import product
 
 SPECIFICATION = """
 name = "donors"

@@ -20,7 +20,7 @@ from intravariance.errors import InputError
 from intravariance.verification.verify import verify
 from tests.conftest import run_iv
 from tests.intravariance.building.test_run import start, wait_for_samples
-from tests.samples import make_dataset, make_sample, metadata, small_specification
+from tests.support.samples import make_dataset, make_sample, metadata, small_specification
 
 MADE_WITH = {"code": "abc", "base_meshes": {"cup/mug": "procedural 0"}}
 

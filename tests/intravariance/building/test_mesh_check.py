@@ -13,7 +13,7 @@ import trimesh
 from intravariance.building.mesh_check import thickness
 from intravariance.geometry.mesh import Mesh, mesh_from_arrays
 from tests.conftest import run_iv
-from tests.meshes_on_disk import CUBE_TRIANGLES, CUBE_VERTICES, off_text
+from tests.support.meshes_on_disk import CUBE_TRIANGLES, CUBE_VERTICES, off_text
 
 SPECIFICATION = """
 name = "checked"

@@ -12,7 +12,7 @@ from intravariance.building.run import BuildSettings, build
 from intravariance.building.sample import SampleSettings
 from intravariance.executors.serial import SerialExecutor
 from tests.conftest import run_iv
-from tests.meshes_on_disk import write
+from tests.support.meshes_on_disk import write
 
 CATEGORY = "Gehäuse A (neu)"
 PRODUCTS = ["外殻-1", "mug, Left & [B]"]

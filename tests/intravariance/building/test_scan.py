@@ -15,7 +15,7 @@ from intravariance.dataset.scan import ALL_SIDES, Scan
 from intravariance.dataset.specification import Specification
 from intravariance.geometry.mesh import mesh_from_arrays
 from intravariance.geometry.scanning import LEAST_COSINE
-from tests.samples import product
+from tests.support.samples import product
 
 BALL = product("round_ball")
 

@@ -17,7 +17,7 @@ from intravariance.executors.serial import SerialExecutor
 from intravariance.lengths import Length
 from intravariance.verification.verify import verify
 from tests.conftest import run_iv
-from tests.meshes_on_disk import CUBE_VERTICES, off_text
+from tests.support.meshes_on_disk import CUBE_VERTICES, off_text
 
 SPECIFICATION = """
 name = "sizes"

@@ -23,7 +23,7 @@ from intravariance.dataset.published import PublishedBuild, identity_digest
 from intravariance.dataset.specification_reader import load_group
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
-from tests.samples import BALL, BEAD, UNEVEN, make_dataset
+from tests.support.samples import BALL, BEAD, UNEVEN, make_dataset
 
 
 @pytest.fixture(scope="module")

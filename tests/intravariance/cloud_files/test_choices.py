@@ -15,7 +15,7 @@ from intravariance.cloud_files import (
     parse_labels,
 )
 from intravariance.errors import InputError
-from tests.cloud_samples import FULL, POINTS, ROWS, lines, npy, npz
+from tests.support.cloud_samples import FULL, POINTS, ROWS, lines, npy, npz
 
 DROP = ReadingChoices(drop_no_return=True)
 KINDS = {

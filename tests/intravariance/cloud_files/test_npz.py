@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from intravariance.cloud_files import parse_cloud
 from intravariance.errors import InputError
-from tests.cloud_samples import LABELS, NORMALS, POINTS, npy, npz
+from tests.support.cloud_samples import LABELS, NORMALS, POINTS, npy, npz
 
 
 @settings(max_examples=40, deadline=None)

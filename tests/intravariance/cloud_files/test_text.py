@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from intravariance.cloud_files import AnomalousLabels, ReadingChoices, parse_cloud
 from intravariance.cloud_files.text import parse_rows
 from intravariance.errors import InputError
-from tests.cloud_samples import LABELS, POINTS, ROWS, lines
+from tests.support.cloud_samples import LABELS, POINTS, ROWS, lines
 
 NUMBERS = st.floats(-1e6, 1e6, allow_nan=False).map(lambda value: float(f"{value:g}"))
 

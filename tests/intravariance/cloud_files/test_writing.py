@@ -20,7 +20,7 @@ from intravariance.cloud_files import (
 from intravariance.errors import InputError
 
 # Numbers that text and float32 hold exactly.
-from tests.cloud_samples import (
+from tests.support.cloud_samples import (
     LABELS,
     NORMALS,
     POINTS,

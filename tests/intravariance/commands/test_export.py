@@ -17,8 +17,8 @@ from intravariance.errors import InputError, IVError
 from intravariance.exchange.exporting import tree
 from intravariance.exchange.layouts import WRITERS, find_scans
 from intravariance.exchange.layouts.entries import EXPORT_RECORD
-from tests.exporting_samples import make_exportable, plain_folder
-from tests.samples import make_dataset
+from tests.support.exporting_samples import make_exportable, plain_folder
+from tests.support.samples import make_dataset
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from intravariance.commands.verify import verify_command
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
 from intravariance.exchange.layouts import READERS
-from tests.foreign_trees import ball, real3d_tree, shapenet_class, write_tree
+from tests.support.foreign_trees import ball, real3d_tree, shapenet_class, write_tree
 
 RUN = "from intravariance.commands.import_ import import_command; import_command()"
 
@@ -191,7 +191,7 @@ def test_a_network_trains_on_it(
     pytest.importorskip("torch")
     from mc4ad_model.commands.evaluate import evaluate_command  # noqa: PLC0415 - weight
     from mc4ad_model.commands.train import train_command  # noqa: PLC0415 - weight
-    from tests.runs import TINY  # noqa: PLC0415 - weight
+    from tests.support.runs import TINY  # noqa: PLC0415 - weight
 
     with open_dataset(files[name]) as dataset:
         category = dataset.categories[0]

@@ -13,8 +13,8 @@ import pytest
 
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
-from tests.hand_labels import edit, ids, invoke, run, some_labels
-from tests.samples import UNEVEN, make_dataset
+from tests.support.hand_labels import edit, ids, invoke, run, some_labels
+from tests.support.samples import UNEVEN, make_dataset
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
 from intravariance.labelling.manifest import MANIFEST, read_manifest
 from tests import ROOT
-from tests.hand_labels import edit, ids, run, some_labels
-from tests.samples import UNEVEN, make_dataset
+from tests.support.hand_labels import edit, ids, run, some_labels
+from tests.support.samples import UNEVEN, make_dataset
 
 
 @pytest.fixture(scope="module")

@@ -25,8 +25,8 @@ from intravariance.dataset.label_origin import (
 )
 from intravariance.dataset.store import content_digest, open_dataset, structure
 from intravariance.errors import InputError, IntegrityError, IVError
-from tests.hand_labels import edit, ids, run, some_labels
-from tests.samples import UNEVEN, make_dataset, with_points
+from tests.support.hand_labels import edit, ids, run, some_labels
+from tests.support.samples import UNEVEN, make_dataset, with_points
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from intravariance.cli import main
 from intravariance.commands.options import dataset_argument
-from tests.samples import make_dataset
+from tests.support.samples import make_dataset
 from tools.command_reference import commands
 
 COMMANDS = {name: one for name, one, _ in commands() if not isinstance(one, click.Group)}

@@ -10,7 +10,7 @@ import pytest
 
 from intravariance.dataset.store import open_dataset
 from tests.conftest import run_iv
-from tests.samples import make_dataset, small_specification
+from tests.support.samples import make_dataset, small_specification
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from intravariance.commands.view import choose_sample, read_scores, view_command
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
 from tests.intravariance.looking.test_rendering import is_orange
-from tests.samples import UNEVEN, make_dataset, sphere_points
+from tests.support.samples import UNEVEN, make_dataset, sphere_points
 
 SIZE = 96
 

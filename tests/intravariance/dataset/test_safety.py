@@ -12,7 +12,7 @@ import pytest
 
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import IntegrityError
-from tests.samples import make_dataset
+from tests.support.samples import make_dataset
 
 
 @pytest.fixture(scope="module")

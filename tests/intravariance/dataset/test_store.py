@@ -25,7 +25,13 @@ from intravariance.dataset.schema import Sample, header, write_array
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError, IntegrityError
 from intravariance.verification.verify import verify
-from tests.samples import assert_same, make_dataset, make_sample, metadata, small_specification
+from tests.support.samples import (
+    assert_same,
+    make_dataset,
+    make_sample,
+    metadata,
+    small_specification,
+)
 
 JOBS = make_plan(small_specification(), 0)
 

@@ -9,7 +9,7 @@ from intravariance.geometry.mesh import (
     to_unit_sphere,
     triangle_areas,
 )
-from tests.meshes_on_disk import CUBE_QUADS, CUBE_TRIANGLES, CUBE_VERTICES
+from tests.support.meshes_on_disk import CUBE_QUADS, CUBE_TRIANGLES, CUBE_VERTICES
 
 VERTICES, FACES = np.array(CUBE_VERTICES, dtype=float), np.array(CUBE_TRIANGLES)
 

@@ -14,7 +14,7 @@ from intravariance.geometry.normals import (
     plane_normals,
 )
 from intravariance.geometry.viewing import look_from, sphere_directions
-from tests.samples import sphere_points
+from tests.support.samples import sphere_points
 
 
 def ball(count: int = 4000) -> np.ndarray:

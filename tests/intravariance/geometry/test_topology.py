@@ -4,7 +4,7 @@ import pytest
 
 from intravariance.geometry.mesh import mesh_from_arrays
 from intravariance.geometry.topology import closed_problem, signed_volume
-from tests.meshes_on_disk import CUBE_TRIANGLES, CUBE_VERTICES
+from tests.support.meshes_on_disk import CUBE_TRIANGLES, CUBE_VERTICES
 
 CUBE = mesh_from_arrays(np.array(CUBE_VERTICES), np.array(CUBE_TRIANGLES))
 

@@ -13,8 +13,8 @@ from intravariance.dataset.label_origin import construction_labels
 from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError
 from intravariance.verification.verify import verify
-from tests.hand_labels import edit, run
-from tests.unlabelled_trees import unlabelled_scans
+from tests.support.hand_labels import edit, run
+from tests.support.unlabelled_trees import unlabelled_scans
 
 
 @pytest.fixture

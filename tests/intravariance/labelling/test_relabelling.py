@@ -16,7 +16,7 @@ from intravariance.errors import IntegrityError
 from intravariance.labelling.giving_out import give_out
 from intravariance.labelling.relabelling import relabel
 from intravariance.verification.verify import verify
-from tests.samples import UNEVEN, Change, make_dataset, with_points
+from tests.support.samples import UNEVEN, Change, make_dataset, with_points
 
 
 def given_out(tmp_path: Path, change: Change | None = None) -> tuple[Path, Path, str]:

@@ -23,7 +23,7 @@ from intravariance.looking.pictures import (
 from intravariance.looking.rendering import render
 from intravariance.looking.splats import depth_map, fit_viewport, splat_radius
 from tests.intravariance.looking.test_rendering import is_blank, is_orange
-from tests.samples import sphere_points
+from tests.support.samples import sphere_points
 
 SIZE = 96
 FRONT = look_from((0, -1, 0))

@@ -16,7 +16,7 @@ from intravariance.errors import InputError
 from intravariance.executors.processes import ProcessExecutor
 from intravariance.looking.preview import Drawing, choose_samples, contact_sheet
 from tests.intravariance.looking.test_rendering import is_blank, is_orange
-from tests.samples import UNEVEN, make_dataset
+from tests.support.samples import UNEVEN, make_dataset
 
 SIZE = 96
 

@@ -12,7 +12,7 @@ from intravariance.geometry.mesh import mesh_from_arrays
 from intravariance.looking.cloud import LabelledCloud, PristineSurface
 from intravariance.looking.pristine import averaged, change, pristine_surface, without_noise
 from tests.intravariance.looking.test_panels import ball, bulge
-from tests.samples import sphere_points
+from tests.support.samples import sphere_points
 
 SIGMA = 0.0447
 

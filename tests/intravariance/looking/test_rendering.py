@@ -15,7 +15,7 @@ from intravariance.looking.colours import (
 )
 from intravariance.looking.rendering import render
 from intravariance.looking.splats import splat_radius, surface_spacing
-from tests.samples import sphere_points
+from tests.support.samples import sphere_points
 
 FRONT = look_from((0, -1, 0))
 directions = arrays(np.float64, 3, elements=st.floats(-1, 1)).filter(

@@ -11,7 +11,7 @@ from intravariance.looking.scans import (
     scan_cloud,
     to_unit_ball,
 )
-from tests.samples import sphere_points
+from tests.support.samples import sphere_points
 
 
 def ball(count: int = 4000) -> np.ndarray:

@@ -9,7 +9,7 @@ import pytest
 from intravariance.dataset.specification_reader import load_group
 from intravariance.errors import InputError
 from intravariance.sources import choice_notes, choose, parse_source
-from tests.meshes_on_disk import specification, write
+from tests.support.meshes_on_disk import specification, write
 
 PRODUCTS = specification(bowl=["soup_bowl", "pet_bowl"], vase=["tall", "short", "round"])
 BOWLS = [f"bowl/{letter}.off" for letter in "abcdefg"]

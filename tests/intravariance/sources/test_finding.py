@@ -15,7 +15,7 @@ from intravariance.files.trees import FolderTree, ZipTree, open_tree
 from intravariance.names import plain_name
 from intravariance.sources import choose, parse_source
 from intravariance.sources.synsets import SYNSETS
-from tests.meshes_on_disk import box_off, category, specification, write, write_zip
+from tests.support.meshes_on_disk import box_off, category, specification, write, write_zip
 
 
 def found(source, name, *subcategories):

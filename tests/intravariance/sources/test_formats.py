@@ -10,7 +10,13 @@ import trimesh
 
 from intravariance.errors import InputError
 from intravariance.sources.reading import read_triangles
-from tests.meshes_on_disk import CUBE_QUADS, CUBE_TRIANGLES, CUBE_VERTICES, obj_text, off_text
+from tests.support.meshes_on_disk import (
+    CUBE_QUADS,
+    CUBE_TRIANGLES,
+    CUBE_VERTICES,
+    obj_text,
+    off_text,
+)
 
 BOX = trimesh.Trimesh(CUBE_VERTICES, CUBE_TRIANGLES, process=False)
 L_RING = [(2, 0), (2, 1), (1, 1), (1, 2), (0, 2), (0, 0)]

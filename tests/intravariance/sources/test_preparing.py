@@ -12,7 +12,7 @@ from intravariance.geometry.topology import closed_problem
 from intravariance.sources import choose, load_base_mesh, parse_source, prepare
 from intravariance.sources.preparing import _store
 from intravariance.sources.repair import Repaired
-from tests.meshes_on_disk import (
+from tests.support.meshes_on_disk import (
     CUBE_TRIANGLES,
     CUBE_VERTICES,
     off_text,

@@ -24,7 +24,13 @@ from intravariance.sources.repair import (
     surface_error,
 )
 from intravariance.sources.wrapping import wrap
-from tests.meshes_on_disk import CUBE_QUADS, CUBE_TRIANGLES, CUBE_VERTICES, obj_text, off_text
+from tests.support.meshes_on_disk import (
+    CUBE_QUADS,
+    CUBE_TRIANGLES,
+    CUBE_VERTICES,
+    obj_text,
+    off_text,
+)
 
 CUBE_VOLUME = 8 / 3**1.5  # of the cube inscribed in the unit sphere
 BOX = trimesh.Trimesh(CUBE_VERTICES, CUBE_TRIANGLES, process=False)

@@ -11,7 +11,7 @@ from intravariance.geometry.mesh import mesh_from_arrays, to_unit_sphere
 from intravariance.geometry.parts import components
 from intravariance.geometry.topology import closed_problem, signed_volume
 from intravariance.sources.wrapping import REACH, wrap
-from tests.meshes_on_disk import CUBE_QUADS, CUBE_TRIANGLES, CUBE_VERTICES
+from tests.support.meshes_on_disk import CUBE_QUADS, CUBE_TRIANGLES, CUBE_VERTICES
 
 VOXEL = 0.06
 

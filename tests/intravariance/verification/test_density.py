@@ -8,7 +8,7 @@ from scipy.spatial import cKDTree
 from intravariance.geometry.sampling import sample_surface
 from intravariance.geometry.template_surface import sample_template
 from intravariance.verification.density import Coverage, TemplateDensity
-from tests.samples import product
+from tests.support.samples import product
 
 SIGMA = 0.0447
 

@@ -15,7 +15,7 @@ from intravariance.cli import main
 from intravariance.dataset.store import open_dataset
 from intravariance.files.checksums import sha256_of, write_checksums
 from intravariance.files.provenance import PROVENANCE
-from tests.exporting_samples import export_to, make_exportable, plain_folder
+from tests.support.exporting_samples import export_to, make_exportable, plain_folder
 
 CLOUD = "vase2/train/good/xyz/001.ply"
 

@@ -18,7 +18,7 @@ from intravariance.dataset.specification_reader import load_group
 from intravariance.dataset.store import Sample
 from intravariance.verification.probes import PROBES, Measured, Probe, evaluate
 from intravariance.verification.verify import verify
-from tests.samples import (
+from tests.support.samples import (
     Change,
     make_dataset,
     make_sample,

@@ -11,13 +11,13 @@ import h5py
 import numpy as np
 import pytest
 
-import tests.samples
+import tests.support.samples
 from intravariance.dataset.schema import ARRAYS
 from intravariance.dataset.specification import Category, Specification
 from intravariance.dataset.store import Sample, open_dataset
 from intravariance.errors import InputError, IVError
 from intravariance.verification.verify import Report, _Verification, verify
-from tests.samples import make_dataset, small_specification, with_points
+from tests.support.samples import make_dataset, small_specification, with_points
 
 SMALL = small_specification()
 BALLS = replace(SMALL, categories=SMALL.categories[:1])  # where one category shows it all
@@ -137,7 +137,7 @@ def test_header_cannot_be_edited(copy: Path) -> None:
 # --- files whose digests are right and whose content is wrong
 
 
-def one(target: str, change: Callable[[Sample], Sample]) -> tests.samples.Change:
+def one(target: str, change: Callable[[Sample], Sample]) -> tests.support.samples.Change:
     """Make a change to one sample that is `target`: a defect, "normal" (test) or "train"."""
     done = []
 
@@ -303,8 +303,10 @@ def test_two_samples_with_the_same_points(tmp_path: Path) -> None:
 def test_another_noise_than_recorded(
     made: float, recorded: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = tests.samples.make_sample
-    monkeypatch.setattr(tests.samples, "make_sample", lambda job, seed, *_: honest(job, seed, made))
+    honest = tests.support.samples.make_sample
+    monkeypatch.setattr(
+        tests.support.samples, "make_sample", lambda job, seed, *_: honest(job, seed, made)
+    )
     found = failed(make_dataset(tmp_path / "a.h5", BALLS, sigma=recorded))
     assert f"recorded {recorded:.4f}" in found["noise"]
 

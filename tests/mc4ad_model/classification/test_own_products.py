@@ -18,7 +18,7 @@ from intravariance.errors import InputError
 from mc4ad_model.classification.own_products import OwnProducts
 from mc4ad_model.classification.plan import PLANS, TASKS
 from mc4ad_model.classification.tasks import unit_cloud
-from tests.samples import make_dataset, product, small_specification
+from tests.support.samples import make_dataset, product, small_specification
 
 PLAN = replace(PLANS["small"], points=64, part_points=96, clouds=3)
 # in alphabetical order of category and product

@@ -25,7 +25,7 @@ from mc4ad_model.classification.training import (
     train,
     varied,
 )
-from tests.runs import cpu
+from tests.support.runs import cpu
 
 PLAN = replace(
     PLANS["small"], epochs=2, batch=8, width=0.2, attention=0.05, neighbours=0.2, rate=4e-3

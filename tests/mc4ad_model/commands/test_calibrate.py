@@ -20,7 +20,7 @@ from intravariance.dataset.store import open_dataset
 from mc4ad_model.evaluation.results import read_results, recompute
 from mc4ad_model.runs.calibration import read_calibration
 from mc4ad_model.runs.run_folder import read_run
-from tests.samples import BEAD, make_dataset
+from tests.support.samples import BEAD, make_dataset
 
 CLOUDS = 39  # enough for 0.025
 

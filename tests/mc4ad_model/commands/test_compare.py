@@ -25,8 +25,8 @@ from intravariance.dataset.store import open_dataset
 from mc4ad_model.evaluation.evaluate import evaluate_category
 from mc4ad_model.evaluation.results import write_results
 from mc4ad_model.reports.evaluation_report import find_results
-from tests.samples import make_dataset
-from tests.scorers import FunctionScorer
+from tests.support.samples import make_dataset
+from tests.support.scorers import FunctionScorer
 
 pytestmark = pytest.mark.skipif(
     find_spec("k3d") is None, reason="k3d is not installed: pip install '.[inspect]'"

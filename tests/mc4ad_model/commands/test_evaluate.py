@@ -29,8 +29,8 @@ from mc4ad_model.methods.mc4ad.scoring import point_scores
 from mc4ad_model.methods.method import Aggregation, Prediction, Scorer
 from mc4ad_model.runs.jobs import train_runs
 from mc4ad_model.runs.run_folder import Run, read_run
-from tests.runs import tiny
-from tests.samples import make_dataset, small_specification
+from tests.support.runs import tiny
+from tests.support.samples import make_dataset, small_specification
 
 Iv = Callable[..., Result]
 

@@ -25,7 +25,7 @@ from intravariance.cli import main
 from intravariance.cloud_files import write_ply
 from intravariance.dataset.specification import Category, Specification
 from intravariance.verification.folder import folder_problems
-from tests.samples import make_dataset, sphere_points
+from tests.support.samples import make_dataset, sphere_points
 
 pytestmark = pytest.mark.skipif(
     find_spec("k3d") is None, reason="k3d is not installed: pip install '.[inspect]'"

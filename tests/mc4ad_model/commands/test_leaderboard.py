@@ -31,8 +31,8 @@ from intravariance.dataset.specification import Category, Specification
 from intravariance.dataset.store import open_dataset
 from mc4ad_model.evaluation.results import evaluated_samples, read_results
 from mc4ad_model.leaderboard.rows import CONTROLS
-from tests.browser import Visit, chromium
-from tests.samples import make_dataset
+from tests.support.browser import Visit, chromium
+from tests.support.samples import make_dataset
 
 COUNTS = {"bulge": 2, "missing": 1}
 SPECIFICATION = Specification(

@@ -17,7 +17,7 @@ pytest.importorskip("sklearn")
 from intravariance.cli import main
 from intravariance.dataset.specification import Category, Specification
 from mc4ad_model.runs.run_folder import find_runs
-from tests.samples import make_dataset
+from tests.support.samples import make_dataset
 
 Iv = Callable[..., Result]
 LABELS = {"btf": "btf-fpfh"}  # whose settings have a name

@@ -29,9 +29,9 @@ from mc4ad_model import ScanPrediction, predict
 from mc4ad_model.prediction.treatment import kept_scan_points
 from mc4ad_model.runs.calibration import stored_calibration
 from mc4ad_model.runs.run_folder import read_run
-from tests.foreign_trees import real3d_tree, write_tree
-from tests.predictions import run_iv, small_data, small_runs
-from tests.samples import make_dataset
+from tests.support.foreign_trees import real3d_tree, write_tree
+from tests.support.predictions import run_iv, small_data, small_runs
+from tests.support.samples import make_dataset
 
 RATE = ("--false-alarms", 0.025)
 NEEDED = ("track clouds", "--track meshes", "a mesh of the product in train/", "--scan-noise")

@@ -18,7 +18,7 @@ from intravariance.cli import main
 from intravariance.dataset.specification import Category, Specification
 from mc4ad_model.runs.run_folder import find_runs
 from tests.mc4ad_model.methods.point_mae.test_encoders import published
-from tests.samples import make_dataset
+from tests.support.samples import make_dataset
 
 
 def iv(*arguments: object) -> Result:

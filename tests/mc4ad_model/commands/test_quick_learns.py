@@ -32,7 +32,7 @@ import torch
 from intravariance.cli import main
 from intravariance.dataset.specification import Category, Specification
 from intravariance.dataset.store import Sample
-from tests.samples import make_dataset
+from tests.support.samples import make_dataset
 
 BALLS_AND_BRICKS = Category("mixed", ("long_ball", "flat_brick"), 2, 10, {"bulge": 10})
 SPECIFICATION = Specification("mixed", "Mixed", (1200, 1300), (BALLS_AND_BRICKS,))

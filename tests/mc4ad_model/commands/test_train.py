@@ -36,8 +36,8 @@ from mc4ad_model.methods.method import FittedOn
 from mc4ad_model.methods.templates import read_templates
 from mc4ad_model.runs.run_folder import find_runs, read_run
 from tests.conftest import run_iv
-from tests.runs import TINY, results
-from tests.samples import make_dataset
+from tests.support.runs import TINY, results
+from tests.support.samples import make_dataset
 
 SMALLER = (*TINY, "network.layers=2", "training.repeats=2", "training.batch=2")
 LONG = ("training.epochs=20", "training.checkpoint_epochs=3")  # 40 steps

@@ -23,7 +23,7 @@ pytest.importorskip("pydantic")
 from intravariance.cloud_files import write_ply
 from intravariance.files.checksums import read_checksums, sha256_of
 from mc4ad_model import ScanPrediction, predict
-from tests.predictions import run_iv, small_data, small_runs
+from tests.support.predictions import run_iv, small_data, small_runs
 
 _CODE = "from intravariance.cli import main; main(prog_name='iv')"
 RATE = 0.025

@@ -4,7 +4,7 @@ import pytest
 
 from mc4ad_model.deviation.neighbourhoods import RADIUS, Neighbourhoods
 from mc4ad_model.deviation.statistics import Anchors, place_anchors
-from tests.samples import product
+from tests.support.samples import product
 
 
 @pytest.fixture(scope="module")

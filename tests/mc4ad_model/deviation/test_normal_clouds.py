@@ -6,8 +6,8 @@ pytest.importorskip("torch", reason="torch is not installed: pip install '.[mode
 
 from mc4ad_model.deviation.normal_clouds import registered_normal_clouds
 from mc4ad_model.registration.poses import Registration
-from tests.deviations import NOISE, normal_cloud, toy_deviations
 from tests.mc4ad_model.methods.mc4ad.test_training_samples import distance_to
+from tests.support.deviations import NOISE, normal_cloud, toy_deviations
 
 
 def sample(rng: np.random.Generator) -> np.ndarray:

@@ -16,7 +16,7 @@ from mc4ad_model.deviation.statistics import (
     point_scores,
     z_scores,
 )
-from tests.samples import product
+from tests.support.samples import product
 
 SIGMA = 0.03
 MESH = product("tall_brick")

@@ -7,7 +7,7 @@ import pytest
 from intravariance.errors import InputError
 from mc4ad_model.evaluation.calibration import OWN, POINT_LEVELS, score_normal_clouds
 from mc4ad_model.methods.method import Aggregation
-from tests.scorers import FunctionScorer
+from tests.support.scorers import FunctionScorer
 
 CLOUDS = [
     np.random.default_rng(number).normal(size=(50 + number, 3)).astype(np.float32)

@@ -19,8 +19,8 @@ from mc4ad_model.evaluation.category_metrics import category_metrics, force_metr
 from mc4ad_model.evaluation.evaluate import check_records, evaluate_category
 from mc4ad_model.evaluation.metrics import anomalous_regions
 from mc4ad_model.methods.method import Aggregation, Prediction
-from tests.samples import make_dataset
-from tests.scorers import FunctionScorer
+from tests.support.samples import make_dataset
+from tests.support.scorers import FunctionScorer
 
 Array = NDArray[np.float32]
 

@@ -11,8 +11,8 @@ import pytest
 from intravariance.errors import InputError
 from mc4ad_model.evaluation.normal_products import calibration_clouds, conditions_of
 from mc4ad_model.methods.templates import read_templates, track_of
-from tests.box_scans import SIZE, tree
-from tests.unlabelled_trees import import_scans
+from tests.support.box_scans import SIZE, tree
+from tests.support.unlabelled_trees import import_scans
 
 
 def test_the_noise_of_scans_is_that_of_their_unit(tmp_path: Path) -> None:

@@ -20,9 +20,9 @@ from mc4ad_model.evaluation.normal_products import (
     conditions_of,
 )
 from mc4ad_model.methods.templates import Templates, read_templates
-from tests import samples
-from tests.runs import toys
-from tests.samples import UNEVEN, make_dataset
+from tests.support import samples
+from tests.support.runs import toys
+from tests.support.samples import UNEVEN, make_dataset
 
 EXACT = Conditions((300, 300), "canonical", 0.0)
 

@@ -29,8 +29,8 @@ from mc4ad_model.evaluation.results import (
     write_results,
 )
 from mc4ad_model.methods.method import Aggregation
-from tests.samples import make_dataset
-from tests.scorers import FunctionScorer
+from tests.support.samples import make_dataset
+from tests.support.scorers import FunctionScorer
 
 ORIGIN = {"method": "a test", "seed": 3}
 

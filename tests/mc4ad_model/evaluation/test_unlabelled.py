@@ -18,8 +18,8 @@ from intravariance.errors import InputError
 from mc4ad_model.evaluation.evaluate import check_labelled, evaluate_category
 from mc4ad_model.evaluation.results import read_results, recompute, write_results
 from mc4ad_model.reports.evaluation_report import compare, pictures
-from tests.scorers import FunctionScorer
-from tests.unlabelled_trees import partly_labelled
+from tests.support.scorers import FunctionScorer
+from tests.support.unlabelled_trees import partly_labelled
 
 
 @pytest.fixture(scope="module")

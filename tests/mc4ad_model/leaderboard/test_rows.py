@@ -20,7 +20,7 @@ from mc4ad_model.leaderboard.rows import (
 )
 from mc4ad_model.methods import METHODS
 from mc4ad_model.methods.point_mae.encoders import save_encoder
-from tests.encoders import untrained
+from tests.support.encoders import untrained
 
 
 @pytest.mark.parametrize(

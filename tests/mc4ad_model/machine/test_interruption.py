@@ -86,7 +86,7 @@ import os, signal, time
 import torch
 from mc4ad_model.methods.mc4ad.training_samples import TrainingSamples, load_batches
 from mc4ad_model.machine.interruption import Interruption
-from tests.runs import tiny, toys
+from tests.support.runs import tiny, toys
 
 if __name__ == "__main__":
     samples = TrainingSamples(toys(), tiny("training.epochs=20"), 0)

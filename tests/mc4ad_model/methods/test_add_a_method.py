@@ -17,8 +17,15 @@ from intravariance.extensions import ExtensionError
 from mc4ad_model.methods import method_class, try_method
 from tests import ROOT
 from tests.conftest import run_iv
-from tests.extensions import files_of, install, lines_of_code, needs_pip, package, python_path
-from tests.samples import make_dataset
+from tests.support.extensions import (
+    files_of,
+    install,
+    lines_of_code,
+    needs_pip,
+    package,
+    python_path,
+)
+from tests.support.samples import make_dataset
 
 pytestmark = pytest.mark.skipif(
     not all(map(find_spec, ("sklearn", "safetensors"))), reason="the extra model is not installed"

@@ -11,7 +11,7 @@ pytest.importorskip("torch", reason="torch is not installed: pip install '.[mode
 from intravariance.errors import InputError
 from intravariance.seeds import generator
 from mc4ad_model.methods.calibrated_deviation import CalibratedDeviation, DeviationSettings
-from tests.deviations import dented, normal_cloud, small, turned, two_toys
+from tests.support.deviations import dented, normal_cloud, small, turned, two_toys
 
 
 @pytest.fixture(scope="module")

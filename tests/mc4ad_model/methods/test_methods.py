@@ -20,10 +20,10 @@ from mc4ad_model.methods import METHODS, method_class, method_names
 from mc4ad_model.methods.controls import Constant
 from mc4ad_model.methods.method import FittedOn, Method
 from mc4ad_model.methods.registered_distance import DistanceSettings, RegisteredDistance
-from tests.encoders import encoder_settings
-from tests.extensions import package
-from tests.runs import cpu, tiny, toys
-from tests.samples import product
+from tests.support.encoders import encoder_settings
+from tests.support.extensions import package
+from tests.support.runs import cpu, tiny, toys
+from tests.support.samples import product
 
 TRAINED = ("mc4ad", "po3ad", "af3ad")
 PRESETS = (*TRAINED, "imrnet", "r3d_ad")  # what has presets

@@ -15,7 +15,7 @@ from intravariance.errors import InputError
 from intravariance.seeds import generator
 from mc4ad_model.methods import method_class
 from mc4ad_model.methods.mc4ad.network import CFPNet
-from tests.runs import cpu, tiny, toys
+from tests.support.runs import cpu, tiny, toys
 
 METHODS = {"po3ad": "norm_as", "af3ad": "af3ad"}
 

@@ -9,8 +9,8 @@ from intravariance.geometry.sampling import sample_surface
 from intravariance.seeds import generator
 from mc4ad_model.methods.controls import NoSettings
 from mc4ad_model.methods.shortcuts import Area, PointCount
-from tests.runs import toys
-from tests.samples import product
+from tests.support.runs import toys
+from tests.support.samples import product
 
 
 def test_the_number_of_points_is_the_score_of_an_object_and_says_nothing_of_points() -> None:

@@ -21,7 +21,7 @@ from mc4ad_model.methods.template_deviations import (
     noise_of,
     product_of,
 )
-from tests.deviations import (
+from tests.support.deviations import (
     ANCHORS,
     NOISE,
     dented,

@@ -22,8 +22,8 @@ from mc4ad_model.methods.templates import (
     registration_points,
 )
 from tests.mc4ad_model.methods.mc4ad.test_training_samples import STORED, arrays, distance_to
-from tests.runs import cpu, tiny, toys
-from tests.samples import make_dataset, small_specification
+from tests.support.runs import cpu, tiny, toys
+from tests.support.samples import make_dataset, small_specification
 
 
 def test_templates_of_a_file(tmp_path):

@@ -27,7 +27,7 @@ from mc4ad_model.pseudo_anomalies.names import GENERATOR_NAMES
 from mc4ad_model.quality_control.cascade import scores_of
 from mc4ad_model.quality_control.gain import compare_stages
 from mc4ad_model.runs.experiments import CategoryOutcome, Spread, average, parse_seeds
-from tests.samples import make_dataset
+from tests.support.samples import make_dataset
 
 TINY = [
     "training.epochs=1", "training.repeats=2", "training.batch=2", "network.voxel_size=0.3",

@@ -23,8 +23,8 @@ from mc4ad_model.paper import generalisation
 from mc4ad_model.paper.generalisation import COLUMNS, reproduce_table5a, table_rows
 from mc4ad_model.paper.printed_tables import table5a
 from tests.mc4ad_model.classification.test_released_files import modelnet40
-from tests.runs import cpu
-from tests.samples import make_dataset, small_specification
+from tests.support.runs import cpu
+from tests.support.samples import make_dataset, small_specification
 
 TINY = replace(
     PLANS["small"], points=32, part_points=32, width=0.1, attention=0.02, neighbours=0.2,

@@ -22,7 +22,7 @@ from mc4ad_model.paper import reproduction
 from mc4ad_model.paper.printed_tables import MC4AD, table19
 from mc4ad_model.paper.reproduction import Reproduction, table_rows
 from mc4ad_model.runs.experiments import CategoryOutcome
-from tests.samples import make_dataset
+from tests.support.samples import make_dataset
 
 TINY = [
     "training.epochs=1", "training.repeats=2", "training.batch=2", "network.voxel_size=0.3",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mc4ad_model.prediction.arrivals import SETTLED, Arrivals
-from tests.foreign_trees import write_tree
+from tests.support.foreign_trees import write_tree
 
 
 def names(found: list[str], folder: Path) -> list[str]:

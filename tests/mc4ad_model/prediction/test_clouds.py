@@ -12,8 +12,8 @@ import pytest
 from intravariance.cloud_files import ReadingChoices, write_ply
 from intravariance.errors import InputError
 from mc4ad_model.prediction.clouds import checked, find_clouds
-from tests.foreign_trees import write_tree
-from tests.samples import sphere_points
+from tests.support.foreign_trees import write_tree
+from tests.support.samples import sphere_points
 
 POINTS = sphere_points(40, np.random.default_rng(0))
 SQUARE = b"element face 1\nproperty list uchar int vertex_indices\nend_header\n"

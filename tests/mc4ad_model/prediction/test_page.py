@@ -12,9 +12,9 @@ from mc4ad_model.prediction import page as module
 from mc4ad_model.prediction.detector import ScanPrediction
 from mc4ad_model.prediction.page import points_of_each, predictions_page, worst_first
 from mc4ad_model.prediction.worst import WorstClouds
-from tests.browser import Visit, chromium
-from tests.page_clouds import HOSTILE, carried
-from tests.predictions import content, prediction
+from tests.support.browser import Visit, chromium
+from tests.support.page_clouds import HOSTILE, carried
+from tests.support.predictions import content, prediction
 
 BROKEN = ScanPrediction("a/broken.ply", 0.0, error="it is cut off")
 PREDICTIONS = [

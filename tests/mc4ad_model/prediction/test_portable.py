@@ -28,10 +28,10 @@ from mc4ad_model.runs.run_folder import find_runs
 from mc4ad_model.runs.training_command import training_command
 from tests import ROOT
 from tests import conftest as processes
-from tests.deviations import SHORT, small
-from tests.encoders import encoder_settings
-from tests.extensions import files_of, package, python_path
-from tests.predictions import run_iv, small_data, small_runs
+from tests.support.deviations import SHORT, small
+from tests.support.encoders import encoder_settings
+from tests.support.extensions import files_of, package, python_path
+from tests.support.predictions import run_iv, small_data, small_runs
 
 SHARED = [change for change in SHORT if not change.startswith("data.learn_from")]
 WAYS = {

@@ -10,7 +10,7 @@ from PIL import Image
 
 from mc4ad_model.prediction.sheet import worst_sheet
 from mc4ad_model.prediction.worst import WorstClouds
-from tests.predictions import prediction
+from tests.support.predictions import prediction
 
 
 def sheet(worst: WorstClouds, size: int = 64) -> np.ndarray:

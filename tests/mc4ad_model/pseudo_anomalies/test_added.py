@@ -27,10 +27,10 @@ from mc4ad_model.pseudo_anomalies.names import KINDS
 from mc4ad_model.pseudo_anomalies.product import Product
 from mc4ad_model.reports.pseudo_samples import pseudo_counterpart, template_of
 from tests import ROOT
-from tests.deviations import deviating, toy_deviations, two_toys
-from tests.extensions import files_of, package
-from tests.runs import tiny, toys
-from tests.samples import make_dataset, small_specification
+from tests.support.deviations import deviating, toy_deviations, two_toys
+from tests.support.extensions import files_of, package
+from tests.support.runs import tiny, toys
+from tests.support.samples import make_dataset, small_specification
 
 MODULE = (
     files_of(ROOT / "docs/extending.md")["ripples.py"]

@@ -32,8 +32,8 @@ from mc4ad_model.quality_control.cascade import (
 )
 from mc4ad_model.quality_control.gain import StageComparison, Timing, compare_stages
 from mc4ad_model.runs.jobs import train_runs
-from tests.samples import make_dataset
-from tests.scorers import FunctionScorer
+from tests.support.samples import make_dataset
+from tests.support.scorers import FunctionScorer
 
 OBJECT_SCORES = arrays(
     np.float64, st.integers(1, 30), elements=st.floats(-1e3, 1e3).map(lambda x: round(x, 2))

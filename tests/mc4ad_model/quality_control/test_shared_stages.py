@@ -29,7 +29,7 @@ from mc4ad_model.quality_control.shared_stages import (
     score_in_stages,
 )
 from mc4ad_model.runs.jobs import train_runs
-from tests.deviations import (
+from tests.support.deviations import (
     dented,
     deviating,
     normal_cloud,
@@ -38,7 +38,7 @@ from tests.deviations import (
     turned,
     untrained_detector,
 )
-from tests.samples import make_dataset
+from tests.support.samples import make_dataset
 
 
 @pytest.fixture(scope="module")

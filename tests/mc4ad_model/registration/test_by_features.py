@@ -15,7 +15,7 @@ pytest.importorskip("open3d")
 from intravariance.errors import InputError
 from intravariance.geometry.sampling import sample_surface
 from mc4ad_model.registration.by_features import FeatureMatching, FeatureRegistration
-from tests.samples import product
+from tests.support.samples import product
 
 MATCHING = FeatureMatching(0.05, 2.4, 5, 1.5, 2, to_plane=True)
 PRODUCTS = ("flat_brick", "long_ball")

@@ -3,7 +3,7 @@ import numpy as np
 
 from intravariance.geometry.sampling import sample_surface
 from mc4ad_model.registration.even_points import even_points
-from tests.samples import product
+from tests.support.samples import product
 
 
 def test_points_lie_on_the_faces_and_are_spread_more_evenly_than_by_chance():

@@ -12,7 +12,7 @@ from intravariance.geometry.mesh import Mesh, mesh_from_arrays, to_unit_sphere
 from intravariance.geometry.sampling import sample_surface
 from mc4ad_model.registration.likelihood import OUTLIERS
 from mc4ad_model.registration.poses import Pose, Registration, rotation_grid, saved_noise
-from tests.samples import product
+from tests.support.samples import product
 
 NOISE = 0.0447
 

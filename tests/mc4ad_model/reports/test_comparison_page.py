@@ -23,9 +23,9 @@ from mc4ad_model.evaluation.ranking import verdicts
 from mc4ad_model.evaluation.results import Results, describe
 from mc4ad_model.reports.comparison_page import comparison_page
 from mc4ad_model.reports.evaluation_report import Compared, compare
-from tests.browser import Visit, chromium
-from tests.samples import make_dataset
-from tests.scorers import FunctionScorer
+from tests.support.browser import Visit, chromium
+from tests.support.samples import make_dataset
+from tests.support.scorers import FunctionScorer
 
 NAMES = "iv.state().panes.map((pane) => pane.name).join()"
 SEEN = "[...document.querySelectorAll('#listing tbody tr:not([hidden])')]"

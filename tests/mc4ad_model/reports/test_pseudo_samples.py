@@ -23,7 +23,7 @@ from mc4ad_model.reports.pseudo_samples import (
     pseudo_counterpart,
     template_of,
 )
-from tests.samples import make_dataset, small_specification, sphere_points
+from tests.support.samples import make_dataset, small_specification, sphere_points
 
 CONFIG = AnomalyConfig(patches=8, candidates=4, magnitude=(0.1, 0.2))
 

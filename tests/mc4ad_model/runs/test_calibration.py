@@ -26,7 +26,7 @@ from mc4ad_model.runs.calibration import (
 )
 from mc4ad_model.runs.jobs import train_runs
 from mc4ad_model.runs.run_folder import Run, read_run
-from tests.samples import UNEVEN, make_dataset
+from tests.support.samples import UNEVEN, make_dataset
 
 MACHINE = Machine(quiet=True)
 RULES = (OWN, *OBJECT_RULES)

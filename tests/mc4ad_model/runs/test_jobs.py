@@ -13,7 +13,7 @@ from intravariance.files.locks import held
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods import method_class
 from mc4ad_model.runs.jobs import train_runs
-from tests.samples import make_dataset, small_specification
+from tests.support.samples import make_dataset, small_specification
 
 MACHINE = Machine(quiet=True)
 

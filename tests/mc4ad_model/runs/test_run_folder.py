@@ -18,9 +18,9 @@ from intravariance.errors import InputError
 from mc4ad_model.methods.mc4ad.checkpoints import read_tensors
 from mc4ad_model.registration.poses import Registration
 from mc4ad_model.runs.run_folder import Run, environment, find_runs, read_run
-from tests.networks import sphere
-from tests.runs import cpu, make_run, results, tiny, train_tiny
-from tests.samples import make_dataset
+from tests.support.networks import sphere
+from tests.support.runs import cpu, make_run, results, tiny, train_tiny
+from tests.support.samples import make_dataset
 
 CONFIG = tiny("network.layers=2", "training.repeats=2", "training.batch=2", "training.epochs=1")
 

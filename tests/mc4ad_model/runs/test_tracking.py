@@ -25,8 +25,8 @@ from intravariance import cli
 from mc4ad_model.methods.mc4ad.training_state import METRICS, Trainer
 from mc4ad_model.runs import tracking, tracking_stores
 from mc4ad_model.runs.run_folder import TRACKING, find_runs
-from tests.runs import TINY
-from tests.samples import make_dataset
+from tests.support.runs import TINY
+from tests.support.samples import make_dataset
 
 TINIER = (*TINY, "network.layers=2", "training.repeats=2", "training.batch=2", "training.epochs=4")
 

@@ -25,10 +25,10 @@ from intravariance.errors import InputError
 from mc4ad_model import ScanPrediction, predict
 from mc4ad_model.commands.serve import serve_command
 from mc4ad_model.prediction.results import ply
-from tests.browser import chromium
-from tests.predictions import small_data, small_runs
-from tests.samples import sphere_points
-from tests.serving import Server, form, serving
+from tests.support.browser import chromium
+from tests.support.predictions import small_data, small_runs
+from tests.support.samples import sphere_points
+from tests.support.serving import Server, form, serving
 
 RATE = 0.025
 FEW = write_ply(sphere_points(300, np.random.default_rng(0)))

@@ -16,7 +16,7 @@ from mc4ad_model.sparse import (
     sparse_convolution_reference,
 )
 from mc4ad_model.sparse.convolution import Strategy
-from tests.sparse_referees import (
+from tests.support.sparse_referees import (
     GEOMETRIES,
     assert_close,
     dense_convolution,

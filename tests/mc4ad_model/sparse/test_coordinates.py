@@ -22,7 +22,7 @@ from mc4ad_model.sparse import (
     unique_coordinates,
     voxelise,
 )
-from tests.sparse_referees import (
+from tests.support.sparse_referees import (
     DOWN,
     GEOMETRIES,
     dictionary_pairs,

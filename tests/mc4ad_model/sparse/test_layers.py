@@ -25,7 +25,7 @@ from mc4ad_model.sparse import (
     sparse_convolution_reference,
     voxelise,
 )
-from tests.sparse_referees import GEOMETRIES, name, random_pyramid
+from tests.support.sparse_referees import GEOMETRIES, name, random_pyramid
 
 for_each_geometry = pytest.mark.parametrize("geometry", GEOMETRIES, ids=name)
 POINTWISE = Geometry(1, 2, 2)

@@ -27,7 +27,7 @@ from mc4ad_model.sparse import (
     get_backend,
     voxelise,
 )
-from tests.sparse_referees import (
+from tests.support.sparse_referees import (
     DOWN,
     GEOMETRIES,
     SUBMANIFOLD,

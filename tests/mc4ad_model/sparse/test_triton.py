@@ -21,8 +21,8 @@ from mc4ad_model.sparse import triton_backend as backend_module
 from mc4ad_model.sparse.kernel_maps import NeighbourTable
 from mc4ad_model.sparse.tiles import make_pairs, make_tiles
 from mc4ad_model.sparse.triton_convolution import triton_convolution
-from tests.networks import sphere
-from tests.sparse_referees import (
+from tests.support.networks import sphere
+from tests.support.sparse_referees import (
     name,
     random_operands,
     random_pyramid,

@@ -21,7 +21,7 @@ from intravariance.dataset.assembly.sample_files import (
 )
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError, IntegrityError
-from tests.samples import assert_same, make_sample, metadata, small_specification
+from tests.support.samples import assert_same, make_sample, metadata, small_specification
 
 JOBS = make_plan(small_specification(), 0)
 

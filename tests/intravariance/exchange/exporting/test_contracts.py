@@ -23,7 +23,7 @@ from scipy.spatial import cKDTree
 from intravariance.dataset.store import Dataset, Record, open_dataset
 from intravariance.exchange.layouts.side_file import SIDE_FILE
 from intravariance.exchange.layouts.template_meshes import normal_faces, vertex_normals
-from tests.exporting_samples import export_to, make_exportable, plain_folder
+from tests.support.exporting_samples import export_to, make_exportable, plain_folder
 
 o3d = pytest.importorskip("open3d")
 CATEGORIES = ("night_stand", "vase2")

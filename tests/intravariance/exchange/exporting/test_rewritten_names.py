@@ -14,8 +14,8 @@ from intravariance.exchange.importing.run import ImportSettings, import_dataset
 from intravariance.exchange.layouts.entries import EXPORT_RECORD
 from intravariance.exchange.layouts.side_file import SIDE_FILE
 from intravariance.executors.serial import SerialExecutor
-from tests.exporting_samples import export_to, plain_folder
-from tests.foreign_trees import ball, write_tree
+from tests.support.exporting_samples import export_to, plain_folder
+from tests.support.foreign_trees import ball, write_tree
 
 
 def test_only_what_the_layout_forbids_is_rewritten_and_it_is_told(

@@ -26,8 +26,8 @@ from intravariance.exchange.layouts import CONTENTS, WRITERS, Scan, detect_layou
 from intravariance.exchange.layouts.entries import EXPORT_RECORD
 from intravariance.exchange.layouts.side_file import SIDE_FILE
 from intravariance.executors.serial import SerialExecutor
-from tests.exporting_samples import export_to, make_exportable, plain_folder
-from tests.samples import make_dataset
+from tests.support.exporting_samples import export_to, make_exportable, plain_folder
+from tests.support.samples import make_dataset
 
 READ_AS = {
     "anomaly-shapenet": "anomaly-shapenet",

@@ -17,7 +17,7 @@ from intravariance.errors import InputError
 from intravariance.exchange.importing.run import ImportResult, ImportSettings, import_dataset
 from intravariance.executors.serial import SerialExecutor
 from intravariance.verification.verify import verify
-from tests.foreign_trees import ball, write_tree
+from tests.support.foreign_trees import ball, write_tree
 
 COUNT = 80
 RNG = np.random.default_rng(0)

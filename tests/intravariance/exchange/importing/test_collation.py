@@ -19,7 +19,7 @@ from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
 from intravariance.exchange.importing.collation import CollationSettings, plan_collation
 from intravariance.verification.verify import verify
-from tests.foreign_trees import shapenet_class, write_tree
+from tests.support.foreign_trees import shapenet_class, write_tree
 
 SPECIFICATION = """
 name = "bottles"

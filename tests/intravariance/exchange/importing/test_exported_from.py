@@ -22,9 +22,9 @@ from intravariance.exchange.layouts.entries import EXPORT_RECORD
 from intravariance.exchange.parquet.writing import write_parquet
 from intravariance.executors.serial import SerialExecutor
 from intravariance.files.trees import open_tree
-from tests.exporting_samples import export_to
-from tests.foreign_trees import shapenet_class, write_tree
-from tests.samples import UNEVEN, make_dataset
+from tests.support.exporting_samples import export_to
+from tests.support.foreign_trees import shapenet_class, write_tree
+from tests.support.samples import UNEVEN, make_dataset
 
 
 def imported(root: Path, out: Path) -> Dataset:

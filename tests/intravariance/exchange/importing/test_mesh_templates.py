@@ -15,9 +15,9 @@ from intravariance.exchange.importing.mesh_templates import MeshTemplates
 from intravariance.geometry.topology import closed_problem
 from intravariance.looking.pristine import surface_of
 from intravariance.verification.verify import verify
-from tests.box_scans import PLACE, SIZE, box, tree
-from tests.foreign_trees import write_tree
-from tests.unlabelled_trees import import_scans
+from tests.support.box_scans import PLACE, SIZE, box, tree
+from tests.support.foreign_trees import write_tree
+from tests.support.unlabelled_trees import import_scans
 
 
 def from_box(points: NDArray[np.floating], centre: NDArray[np.float64], size) -> float:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from intravariance.exchange.importing.names import _different, name_scans, tree_name, valid_name
 from intravariance.exchange.layouts import find_scans
 from intravariance.names import as_name, plain_name
-from tests.foreign_trees import shapenet_class, write_tree
+from tests.support.foreign_trees import shapenet_class, write_tree
 
 
 @given(st.text(max_size=90))

@@ -29,7 +29,7 @@ from intravariance.executors.processes import ProcessExecutor
 from intravariance.executors.serial import SerialExecutor
 from intravariance.looking.preview import Drawing, contact_sheet
 from intravariance.verification.verify import verify
-from tests.foreign_trees import PLACE, UNIT, ball, real3d_tree, shapenet_class, write_tree
+from tests.support.foreign_trees import PLACE, UNIT, ball, real3d_tree, shapenet_class, write_tree
 
 
 def import_tree(

@@ -20,7 +20,7 @@ from intravariance.exchange.importing.sample import (
 )
 from intravariance.exchange.layouts import find_scans
 from intravariance.exchange.layouts.folder import read_scan
-from tests.foreign_trees import ball, write_tree
+from tests.support.foreign_trees import ball, write_tree
 
 
 def test_measure(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from intravariance.cloud_files import PointCloud, write_text
 from intravariance.errors import InputError
 from intravariance.exchange.importing.run import ImportSettings
 from intravariance.exchange.importing.thinning import KEEP_ALL, Thinning, thinned, voxel_points
-from tests.foreign_trees import write_tree
-from tests.unlabelled_trees import import_scans
+from tests.support.foreign_trees import write_tree
+from tests.support.unlabelled_trees import import_scans
 
 
 def cloud(count: int = 500) -> PointCloud:

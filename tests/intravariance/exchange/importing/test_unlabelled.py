@@ -29,9 +29,9 @@ from intravariance.looking.cloud import upright
 from intravariance.looking.histograms import point_histogram
 from intravariance.looking.preview import Drawing, contact_sheet
 from intravariance.verification.verify import verify
-from tests.exporting_samples import export_to, plain_folder
-from tests.foreign_trees import ball, write_tree
-from tests.unlabelled_trees import (
+from tests.support.exporting_samples import export_to, plain_folder
+from tests.support.foreign_trees import ball, write_tree
+from tests.support.unlabelled_trees import (
     import_scans,
     partly_labelled,
     some_scans,

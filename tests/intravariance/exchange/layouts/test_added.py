@@ -24,9 +24,9 @@ from intravariance.exchange.layouts import (
 from intravariance.executors.processes import ProcessExecutor
 from intravariance.executors.serial import SerialExecutor
 from intravariance.extensions import ExtensionError
-from tests.extensions import package
-from tests.foreign_trees import write_tree as write_files
-from tests.samples import make_dataset, small_specification
+from tests.support.extensions import package
+from tests.support.foreign_trees import write_tree as write_files
+from tests.support.samples import make_dataset, small_specification
 
 MODULE = """
 from intravariance.exchange.layouts import Entry, PointCloud, Scan

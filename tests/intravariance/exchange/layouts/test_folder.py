@@ -11,7 +11,7 @@ import pytest
 from intravariance.cloud_files import write_pcd, write_ply, write_text
 from intravariance.errors import InputError
 from intravariance.exchange.layouts import detect_layout, find_scans
-from tests.foreign_trees import cloud, labels_of, write_tree
+from tests.support.foreign_trees import cloud, labels_of, write_tree
 
 LAYOUT = "folder"
 PLAIN = write_pcd(cloud(1))

@@ -11,7 +11,7 @@ import pytest
 from intravariance.errors import InputError
 from intravariance.exchange.layouts import detect_layout, find_scans
 from intravariance.exchange.layouts.unread import left_out
-from tests.foreign_trees import write_tree
+from tests.support.foreign_trees import write_tree
 
 LAYOUT = "mulsen-ad"
 SIDE = 6

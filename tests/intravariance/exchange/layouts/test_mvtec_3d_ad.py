@@ -22,7 +22,7 @@ from intravariance.errors import InputError
 from intravariance.exchange.layouts import detect_layout, find_scans
 from intravariance.exchange.layouts.mvtec_3d_ad import fit_plane, largest_parts, product_pixels
 from intravariance.exchange.layouts.tiff import read_tiff
-from tests.foreign_trees import write_tree
+from tests.support.foreign_trees import write_tree
 
 LAYOUT = "mvtec-3d-ad"
 SIDE = 100  # pixels, 2 mm apart

@@ -12,7 +12,7 @@ from intravariance.errors import InputError
 from intravariance.exchange.layouts import find_scans
 from intravariance.exchange.layouts.unread import is_prose, left_out
 from intravariance.files.trees import open_tree
-from tests.foreign_trees import cloud, labels_of, real3d_tree, shapenet_class, write_tree
+from tests.support.foreign_trees import cloud, labels_of, real3d_tree, shapenet_class, write_tree
 
 LABELLED = write_ply(cloud(1), labels=labels_of())
 SCANS = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.intravariance.exchange.parquet.exported import export
-from tests.samples import make_dataset
+from tests.support.samples import make_dataset
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from intravariance.exchange.parquet.croissant import (
     croissant_for_parquet,
 )
 from intravariance.exchange.parquet.table import COLUMNS
-from tests.samples import UNEVEN, make_dataset
+from tests.support.samples import UNEVEN, make_dataset
 
 pytest.importorskip("pyarrow", reason="pip install '.[layouts]'")
 

@@ -18,9 +18,9 @@ from huggingface_hub import constants
 
 from intravariance.cli import main
 from tests.conftest import run_iv
-from tests.hub import TOKEN, StandIn, stand_in
 from tests.intravariance.exchange.parquet.exported import contents
-from tests.samples import make_dataset
+from tests.support.hub import TOKEN, StandIn, stand_in
+from tests.support.samples import make_dataset
 
 # of the client to its own HTTP library
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")

@@ -16,8 +16,8 @@ from PIL import Image
 from intravariance.looking.cloud import LabelledCloud
 from intravariance.looking.colours import ANOMALY_COLOUR, scale_colours
 from intravariance.looking.page import Note, page
-from tests.browser import Visit, chromium
-from tests.page_clouds import CLOUDS, HOSTILE, ball, carried
+from tests.support.browser import Visit, chromium
+from tests.support.page_clouds import CLOUDS, HOSTILE, ball, carried
 
 
 @pytest.fixture(scope="module")

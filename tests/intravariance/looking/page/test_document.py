@@ -18,7 +18,7 @@ from intravariance.looking.cloud import LabelledCloud
 from intravariance.looking.page import Figure, Note, display_choice, pack_cloud, page
 from intravariance.looking.page.packing import point_diameter
 from tests.intravariance.looking.test_panels import bulge
-from tests.page_clouds import CLOUDS, HOSTILE, ball, carried, unpack
+from tests.support.page_clouds import CLOUDS, HOSTILE, ball, carried, unpack
 
 
 def test_the_reach_of_a_cloud_is_that_of_its_farthest_point() -> None:

@@ -28,7 +28,7 @@ from intravariance.looking.realism.measures import QUANTITIES
 from intravariance.looking.realism.tables import CSV_FIELDS, csv_rows, markdown
 from intravariance.looking.realism.two_sample import TwoSample
 from intravariance.seeds import generator
-from tests.samples import sphere_points
+from tests.support.samples import sphere_points
 
 pytest.importorskip("open3d")
 COUNT = 1500

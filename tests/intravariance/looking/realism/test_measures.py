@@ -19,7 +19,7 @@ from intravariance.looking.realism.measures import (
     profile,
     surface_variation,
 )
-from tests.samples import sphere_points
+from tests.support.samples import sphere_points
 
 HEIGHT, REACH = 0.2, 0.6
 

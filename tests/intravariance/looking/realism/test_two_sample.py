@@ -19,7 +19,7 @@ from intravariance.looking.realism.two_sample import (
     load_open3d,
     two_sample_test,
 )
-from tests.samples import sphere_points
+from tests.support.samples import sphere_points
 
 open3d = pytest.importorskip("open3d")
 

@@ -24,7 +24,7 @@ from mc4ad_model.methods.mc4ad.anomalies import (
 )
 from mc4ad_model.methods.mc4ad.configuration import AnomalyConfig
 from mc4ad_model.pseudo_anomalies.names import PATCH_GENERATORS
-from tests.samples import sphere_points
+from tests.support.samples import sphere_points
 
 NAMES = list(GENERATORS)
 CONFIG = AnomalyConfig()

@@ -23,7 +23,7 @@ from mc4ad_model.methods.mc4ad.checkpoints import (
 )
 from mc4ad_model.methods.mc4ad.network import CFPNet
 from mc4ad_model.sparse import CoordinatePyramid, voxelise
-from tests.networks import generator, scrambled, sphere
+from tests.support.networks import generator, scrambled, sphere
 
 SMALL = NetworkConfig.named("released", width=0.25)
 METADATA = {"epoch": 12, "seed": 0, "data": {"digest": "abc"}, "losses": [0.5, 0.25]}

@@ -28,9 +28,9 @@ from mc4ad_model.methods.method import IDENTITY
 from mc4ad_model.methods.saved_files import load_arrays, save_arrays
 from mc4ad_model.methods.templates import Templates
 from mc4ad_model.runs.run_folder import Run
-from tests.deviations import NOISE, deviating, small, turned, two_toys
 from tests.mc4ad_model.methods.mc4ad.test_training import at_step
-from tests.runs import cpu, make_run, results
+from tests.support.deviations import NOISE, deviating, small, turned, two_toys
+from tests.support.runs import cpu, make_run, results
 
 BRICK, BALL = (replace(two_toys(), templates=(t,)) for t in two_toys().templates)
 BRICK, BALL = replace(BRICK, category="brick"), replace(BALL, category="ball")

@@ -19,7 +19,7 @@ from mc4ad_model.methods.mc4ad.deviations.network import Findings
 from mc4ad_model.methods.mc4ad.losses import combined_loss, cosine, deviation_loss
 from mc4ad_model.methods.mc4ad.network import CFPNet, Forces, voxel_features
 from mc4ad_model.sparse import CoordinatePyramid, voxelise
-from tests.networks import generator, sphere
+from tests.support.networks import generator, sphere
 
 RELEASED = LossConfig()
 PRERELEASE = LossConfig(symmetry_magnitude=0.7, symmetry_direction=0.3)

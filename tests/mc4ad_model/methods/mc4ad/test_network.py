@@ -26,7 +26,7 @@ from mc4ad_model.sparse import (
     sparse_convolution_reference,
     voxelise,
 )
-from tests.networks import generator, scrambled, sphere
+from tests.support.networks import generator, scrambled, sphere
 
 SMALL = NetworkConfig.named("released", width=0.25)
 

@@ -18,7 +18,7 @@ from mc4ad_model.methods.mc4ad.network import (
     main,
     stages,
 )
-from tests.networks import generator
+from tests.support.networks import generator
 
 SMALL = NetworkConfig.named("released", width=0.25)
 

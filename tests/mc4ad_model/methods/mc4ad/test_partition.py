@@ -10,7 +10,7 @@ from scipy.stats import chisquare
 
 from mc4ad_model.methods.mc4ad import anomalies
 from mc4ad_model.methods.mc4ad.anomalies import partition
-from tests.samples import sphere_points
+from tests.support.samples import sphere_points
 
 
 def random(seed: int = 0) -> np.random.Generator:

@@ -21,7 +21,7 @@ from mc4ad_model.methods.mc4ad.checkpoints import load_checkpoint
 from mc4ad_model.methods.mc4ad.network import count_parameters
 from mc4ad_model.methods.mc4ad.released_checkpoints import import_published, main
 from mc4ad_model.sparse import CoordinatePyramid
-from tests.networks import generator, sphere
+from tests.support.networks import generator, sphere
 
 TINY = NetworkConfig(
     stem_channels=4,

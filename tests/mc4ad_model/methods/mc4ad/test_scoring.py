@@ -23,9 +23,9 @@ from mc4ad_model.methods.mc4ad.network import CFPNet, Forces
 from mc4ad_model.methods.mc4ad.scoring import point_scores, predict_force
 from mc4ad_model.methods.mc4ad.training_samples import centre_and_scale
 from mc4ad_model.registration.poses import Pose, Registration
-from tests.networks import scrambled
-from tests.runs import tiny
-from tests.samples import product
+from tests.support.networks import scrambled
+from tests.support.runs import tiny
+from tests.support.samples import product
 
 Field = Callable[[torch.Tensor], torch.Tensor]
 

@@ -31,7 +31,7 @@ from mc4ad_model.methods.mc4ad.training import steps_per_epoch, train
 from mc4ad_model.methods.mc4ad.training_samples import TrainingSamples
 from mc4ad_model.methods.mc4ad.training_state import Trainer, last_checkpoint
 from mc4ad_model.runs.run_folder import Run
-from tests.runs import cpu, make_run, results, tiny, toys, train_tiny, training_run
+from tests.support.runs import cpu, make_run, results, tiny, toys, train_tiny, training_run
 
 SMALLER = (
     "network.layers=2",

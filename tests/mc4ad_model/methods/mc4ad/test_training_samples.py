@@ -20,8 +20,8 @@ from mc4ad_model.methods.mc4ad.training_samples import (
     load_batches,
     random_rotation,
 )
-from tests.runs import tiny, toys
-from tests.samples import product
+from tests.support.runs import tiny, toys
+from tests.support.samples import product
 
 STORED = ("data.points=stored", "data.rotation=three_axes")
 REGISTERED = ("data.frame=registered", "data.rotation=none")

@@ -26,7 +26,7 @@ from mc4ad_model.methods.mc4ad.training_state import (
     learning_rate,
 )
 from mc4ad_model.methods.method import FittedOn
-from tests.runs import tiny, toys, training_run
+from tests.support.runs import tiny, toys, training_run
 
 CPU = torch.device("cpu")
 

@@ -18,9 +18,9 @@ from intravariance.seeds import generator
 from mc4ad_model.methods.memory_banks.cpmf import CPMF, CPMFSettings
 from mc4ad_model.methods.memory_banks.nearest import nearest
 from mc4ad_model.methods.projections.resnet import PUBLISHED
-from tests.backbones import drawn
 from tests.mc4ad_model.methods.memory_banks.toruses import in_the_dent, scanned, torus
-from tests.runs import cpu
+from tests.support.backbones import drawn
+from tests.support.runs import cpu
 
 SMALL = (
     "views=8", "image_size=64", "centres=500", "centre_neighbours=8", "bank_share=1.0",

@@ -11,7 +11,7 @@ pytest.importorskip("torch", reason="torch is not installed: pip install '.[mode
 
 from intravariance.errors import InputError
 from mc4ad_model.methods.memory_banks.frames import Frames, check_cloud
-from tests.deviations import normal_cloud, turned, two_toys
+from tests.support.deviations import normal_cloud, turned, two_toys
 
 
 def test_the_own_frame_is_the_stored_one_around_the_centroid() -> None:

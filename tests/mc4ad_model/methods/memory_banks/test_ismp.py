@@ -15,9 +15,9 @@ from intravariance.errors import InputError
 from intravariance.seeds import generator
 from mc4ad_model.methods.memory_banks.ismp import ISMP, ISMPSettings
 from mc4ad_model.methods.projections.rendering import slices
-from tests.encoders import encoder_settings
 from tests.mc4ad_model.methods.memory_banks.toruses import in_the_dent, scanned, torus
-from tests.runs import cpu
+from tests.support.encoders import encoder_settings
+from tests.support.runs import cpu
 
 SMALL = (
     "bank_size=500", "normal_radius=0.15", "feature_radius=0.3", "feature_neighbours=40",

@@ -17,9 +17,9 @@ from mc4ad_model.methods import method_class
 from mc4ad_model.methods.memory_banks.point_features import PointMAEBank
 from mc4ad_model.methods.point_mae.encoders import Encoder, save_encoder
 from mc4ad_model.methods.point_mae.pretraining import Pretraining, pretrain
-from tests.encoders import TINY, untrained
 from tests.mc4ad_model.methods.memory_banks.toruses import in_the_dent, scanned, torus
-from tests.runs import cpu
+from tests.support.encoders import TINY, untrained
+from tests.support.runs import cpu
 
 METHODS = {
     "patchcore": ("features=point_mae",),

@@ -24,7 +24,7 @@ from mc4ad_model.methods.point_mae.encoders import (
     save_encoder,
 )
 from mc4ad_model.methods.point_mae.network import PAPER
-from tests.encoders import untrained
+from tests.support.encoders import untrained
 
 # The published names of one block, and the shapes of its tensors.
 BLOCK = {

@@ -12,7 +12,7 @@ import torch
 from scipy.spatial import cKDTree
 
 from mc4ad_model.methods.point_mae.network import PAPER, Masked, PointMAE, chamfer
-from tests.encoders import TINY, untrained
+from tests.support.encoders import TINY, untrained
 
 
 def cloud(groups: int = 20, size: int = 16, seed: int = 0):

@@ -22,9 +22,9 @@ from mc4ad_model.methods.point_mae.pretraining import (
     new_trainer,
     pretrain,
 )
-from tests.encoders import TINY
 from tests.mc4ad_model.methods.memory_banks.toruses import scanned
-from tests.runs import cpu
+from tests.support.encoders import TINY
+from tests.support.runs import cpu
 
 RUN = Pretraining(
     replace(TINY, dropped=0.1), steps=8, batch=4, learning_rate=1e-3, seed=0, data_digest="d"

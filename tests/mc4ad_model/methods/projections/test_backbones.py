@@ -23,7 +23,7 @@ from mc4ad_model.methods.projections.backbones import (
     save_backbone,
 )
 from mc4ad_model.methods.projections.resnet import PUBLISHED, ResNetConfig
-from tests.backbones import drawn
+from tests.support.backbones import drawn
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from mc4ad_model.methods.projections.backbones import save_backbone
 from mc4ad_model.methods.projections.fitted import FittedBackbone
 from mc4ad_model.methods.projections.rendering import View
 from mc4ad_model.methods.projections.resnet import ResNetConfig, colour_images
-from tests.backbones import drawn
-from tests.runs import cpu
+from tests.support.backbones import drawn
+from tests.support.runs import cpu
 
 SIZE, VIEWS = 48, 10  # more views than go through the network at a time
 

@@ -17,7 +17,7 @@ from mc4ad_model.methods.projections.resnet import (
     ResNetConfig,
     colour_images,
 )
-from tests.backbones import drawn
+from tests.support.backbones import drawn
 
 
 def published_names() -> list[str]:

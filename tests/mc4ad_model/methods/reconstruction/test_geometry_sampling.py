@@ -11,7 +11,7 @@ from mc4ad_model.methods.reconstruction.geometry_sampling import (
     geometry_aware_sample,
     normal_changes,
 )
-from tests.samples import product
+from tests.support.samples import product
 
 
 @pytest.fixture(scope="module")

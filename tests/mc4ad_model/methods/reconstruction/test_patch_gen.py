@@ -8,7 +8,7 @@ import pytest
 
 from intravariance.geometry.sampling import sample_surface
 from mc4ad_model.methods.reconstruction.patch_gen import displaced_patch
-from tests.samples import product
+from tests.support.samples import product
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -24,9 +24,9 @@ from mc4ad_model.methods.reconstruction.method import NormalClouds, Reconstructi
 from mc4ad_model.methods.reconstruction.r3d_ad import R3DAD, R3DADSettings
 from mc4ad_model.methods.step_training import StepTrainer
 from mc4ad_model.methods.templates import Templates, surface_points
-from tests.deviations import dented, turned
-from tests.encoders import encoder_settings
-from tests.runs import cpu, toys
+from tests.support.deviations import dented, turned
+from tests.support.encoders import encoder_settings
+from tests.support.runs import cpu, toys
 
 LEARNS = {
     "imrnet": (

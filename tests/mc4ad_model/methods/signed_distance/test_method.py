@@ -18,8 +18,8 @@ from intravariance.seeds import generator
 from mc4ad_model.methods.saved_files import load_arrays, save_arrays
 from mc4ad_model.methods.signed_distance.method import SignedDistance, SignedDistanceSettings
 from mc4ad_model.methods.templates import Templates, surface_points
-from tests.deviations import dented, normal_cloud, toy_clouds, turned, two_toys
-from tests.runs import cpu
+from tests.support.deviations import dented, normal_cloud, toy_clouds, turned, two_toys
+from tests.support.runs import cpu
 
 EXACT = ("field=exact",)
 REGISTERED = (*EXACT, "frame=registered")

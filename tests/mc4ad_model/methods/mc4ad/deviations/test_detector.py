@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from intravariance.errors import InputError
 from mc4ad_model.methods.calibrated_deviation import object_score
 from mc4ad_model.methods.mc4ad.deviations.detector import CALIBRATION_CLOUDS, DeviationDetector
-from tests.deviations import (
+from tests.support.deviations import (
     POINTS,
     dented,
     normal_cloud,

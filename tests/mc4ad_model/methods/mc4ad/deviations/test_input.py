@@ -11,7 +11,7 @@ pytest.importorskip("torch", reason="torch is not installed: pip install '.[mode
 from mc4ad_model.deviation.statistics import cylinder_statistics, nearest_anchors
 from mc4ad_model.methods.mc4ad.architectures import INPUT_CHANNELS, NetworkConfig
 from mc4ad_model.methods.mc4ad.deviations.input import TemplateVoxels
-from tests.deviations import ANCHORS, NOISE, dented, normal_cloud, toy_deviations
+from tests.support.deviations import ANCHORS, NOISE, dented, normal_cloud, toy_deviations
 
 SIZE = 0.25
 CONFIG = NetworkConfig(input="deviation", voxel_size=SIZE)

@@ -14,7 +14,7 @@ from mc4ad_model.methods.mc4ad.checkpoints import load_checkpoint, save_checkpoi
 from mc4ad_model.methods.mc4ad.deviations.network import DeviationNetwork, Findings, new_network
 from mc4ad_model.methods.mc4ad.network import CFPNet
 from mc4ad_model.sparse import CoordinatePyramid
-from tests.networks import generator
+from tests.support.networks import generator
 
 CONFIG = NetworkConfig.named("released", input="deviation", width=0.25, layers=4)
 CHANNELS = INPUT_CHANNELS["deviation"]

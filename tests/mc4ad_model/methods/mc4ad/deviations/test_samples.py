@@ -27,7 +27,7 @@ from mc4ad_model.methods.mc4ad.deviations.samples import (
 from mc4ad_model.methods.mc4ad.training_samples import load_batches
 from mc4ad_model.pseudo_anomalies.mixture import PseudoSample, make_sample
 from mc4ad_model.registration.poses import Pose
-from tests.deviations import deviating, toy_deviations, two_toys
+from tests.support.deviations import deviating, toy_deviations, two_toys
 
 SIZE = deviating().network.voxel_size
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from intravariance.looking.cloud import LabelledCloud
 from intravariance.seeds import generator
-from tests.samples import sphere_points
+from tests.support.samples import sphere_points
 
 HOSTILE = (
     "</script><script>window.broken=1</script><img src=x onerror='window.broken=2'>\"&{{code}}"

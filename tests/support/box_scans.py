@@ -10,7 +10,7 @@ import trimesh
 from numpy.typing import NDArray
 
 from intravariance.cloud_files import write_text
-from tests.foreign_trees import write_tree
+from tests.support.foreign_trees import write_tree
 
 SIZE, PLACE = np.array([30.0, 20.0, 10.0]), np.array([500.0, -40.0, 7.0])
 

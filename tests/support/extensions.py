@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.documents import blocks
+from tests.support.documents import blocks
 
 needs_pip = pytest.mark.skipif(
     not all(map(find_spec, ("pip", "setuptools"))),

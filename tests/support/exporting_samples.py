@@ -17,7 +17,7 @@ from intravariance.dataset.store import Dataset, Sample
 from intravariance.exchange.exporting.tree import Written, write_tree
 from intravariance.exchange.layouts import WRITERS, ExportOptions
 from intravariance.executors.serial import SerialExecutor
-from tests.samples import make_dataset
+from tests.support.samples import make_dataset
 
 POINTS = (2048, 2100)
 # Names with an underscore and with a digit at the end, as users may choose them.

@@ -18,8 +18,8 @@ from intravariance.cloud_files import read_cloud, write_ply
 from intravariance.dataset.specification import Category, Specification
 from intravariance.dataset.store import open_dataset
 from tests import ROOT
-from tests.foreign_trees import ball, real3d_tree, write_tree
-from tests.samples import make_dataset, sphere_points
+from tests.support.foreign_trees import ball, real3d_tree, write_tree
+from tests.support.samples import make_dataset, sphere_points
 
 DOCUMENTS = [
     ROOT / "README.md",

@@ -13,7 +13,7 @@ from intravariance.cli import main
 from intravariance.dataset.specification import Category, Specification
 from mc4ad_model.prediction.detector import ScanPrediction
 from mc4ad_model.prediction.results import predicted_row
-from tests.samples import make_dataset, sphere_points
+from tests.support.samples import make_dataset, sphere_points
 
 CLOUDS = 39  # normal products of the calibration: enough for a rate of 0.025
 

@@ -12,8 +12,8 @@ from intravariance.cloud_files import write_text
 from intravariance.dataset.store import Dataset, Sample, open_dataset
 from intravariance.exchange.importing.run import ImportSettings, import_dataset
 from intravariance.executors.serial import SerialExecutor
-from tests.foreign_trees import ball, write_tree
-from tests.samples import make_dataset
+from tests.support.foreign_trees import ball, write_tree
+from tests.support.samples import make_dataset
 
 
 def some_scans(labelled: bool = False) -> dict[str, bytes]:

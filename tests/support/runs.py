@@ -18,7 +18,7 @@ from mc4ad_model.methods.mc4ad.training_state import TrainingRun
 from mc4ad_model.methods.method import FittedOn
 from mc4ad_model.methods.templates import Template, Templates
 from mc4ad_model.runs.run_folder import Run
-from tests.samples import product
+from tests.support.samples import product
 
 # Four steps in two epochs, of clouds of 300 points.
 TINY = (

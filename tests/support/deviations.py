@@ -20,7 +20,7 @@ from mc4ad_model.methods.mc4ad.deviations.detector import DeviationDetector
 from mc4ad_model.methods.mc4ad.deviations.network import new_network
 from mc4ad_model.methods.template_deviations import TemplateDeviations
 from mc4ad_model.methods.templates import Templates, Track, simulated_cloud
-from tests.runs import toys
+from tests.support.runs import toys
 
 ANCHORS, CLOUDS = 300, 8
 NOISE, POINTS = 0.03, 2500
