@@ -29,7 +29,7 @@ from mc4ad_model.methods.settings import STRICT, Count, Share
 
 _POSITION = 128  # channels between a centre and what is added to its token
 _UNIT = 0.1  # of the decoder's numbers, in radii of the product: a group is about as large
-_BLOCK = 512  # groups that are embedded at a time when nothing is learnt: bounds the memory
+_BLOCK = 64  # groups that are embedded at a time when nothing is learnt: they stay in the cache
 
 
 @validated(frozen=True, config=STRICT)
