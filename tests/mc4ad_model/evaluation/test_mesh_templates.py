@@ -17,7 +17,7 @@ from tests.support.unlabelled_trees import import_scans
 
 def test_the_noise_of_scans_is_that_of_their_unit(tmp_path: Path) -> None:
     root = tree(tmp_path / "boxes", "obj")
-    with pytest.raises(InputError, match="iv import --scan-noise"):
+    with pytest.raises(InputError, match="imported with meshes as templates and `--scan-noise`"):
         conditions_of(import_scans(root, tmp_path / "a.h5"), "boxes")
     dataset = import_scans(root, tmp_path / "b.h5", scan_noise=0.2)
     assert track_of(dataset) == "meshes"

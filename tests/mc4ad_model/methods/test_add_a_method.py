@@ -111,7 +111,7 @@ def test_what_a_run_names_is_not_imported(data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("no_such_module:Mine", "cannot be imported: ModuleNotFoundError"),
+        ("no_such_module:Mine", "there is no module no_such_module"),
         ("nearest:Mine", "cannot be imported: AttributeError"),
         ("nearest:json", "expected a class, found <module 'json'"),
         ("nearest:NearestSettings", "NearestSettings without title, Settings, files"),
