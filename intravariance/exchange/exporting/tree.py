@@ -13,7 +13,7 @@ from typing import Any
 
 from intravariance.cards.dataset_card import dataset_card
 from intravariance.cards.terms import Terms, terms_of
-from intravariance.dataset.store import Dataset, Record
+from intravariance.dataset.store import Dataset, Record, Sample
 from intravariance.errors import InputError, IntegrityError
 from intravariance.exchange.exporting.making import making
 from intravariance.exchange.exporting.parts import digest_and_metadata
@@ -31,7 +31,7 @@ from intravariance.exchange.layouts.entries import (
 )
 from intravariance.exchange.layouts.scan import shown_problems
 from intravariance.exchange.layouts.side_file import SIDE_FILE
-from intravariance.executors import Executor, run_all
+from intravariance.executors import Executor, Portable, run_all
 from intravariance.files.folders import check_folder, new_folder, write_member
 from intravariance.files.provenance import Making, write_provenance
 from intravariance.progress import say
@@ -49,11 +49,19 @@ class Written:
 
 
 @dataclass(frozen=True)
-class _Task:
+class _Task(Portable):
     record: Record
     layout: str
     entry: Entry
     options: ExportOptions
+    sample: Sample | None = None  # where the file is not at hand
+
+    @property
+    def title(self) -> str:
+        return self.record.id
+
+    def packed(self) -> _Task:
+        return replace(self, sample=self.record.load())
 
 
 def write_tree(
@@ -148,7 +156,7 @@ def _holds(layout: LayoutWriter, entries: Sequence[Entry]) -> dict[str, str]:
 
 def _content(task: _Task) -> dict[str, bytes]:
     """Make the files of a sample, by name."""
-    sample = task.record.load()
+    sample = task.sample or task.record.load()
     if sample.digest != task.record.digest:
         raise IntegrityError(f"{task.record.path}: {sample.id} is damaged; see `iv verify`")
     return layout_writer(task.layout).content(sample, task.entry, task.options)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -25,7 +25,9 @@ from intravariance.dataset.schema import MAX_ROWS, Sample
 from intravariance.errors import InputError
 from intravariance.exchange.importing.thinning import KEEP_ALL, Thinning, thinned
 from intravariance.exchange.layouts import Scan
+from intravariance.executors import Portable
 from intravariance.executors.limited import limited_memory
+from intravariance.files.trees import CarriedTree
 from intravariance.geometry.mesh import mesh_from_arrays
 from intravariance.geometry.normals import estimated_normals
 from intravariance.geometry.sampling import (
@@ -77,7 +79,7 @@ class Treatment:
 
 
 @dataclass(frozen=True)
-class ImportJob:
+class ImportJob(Portable):
     """A scan and the sample that it becomes. group : of the clouds that share a `ImportFrame`.
     thinning : before anything else. mesh_points : how many are drawn on a mesh that is a template,
     None where the file is a cloud."""
@@ -92,6 +94,14 @@ class ImportJob:
     treatment: Treatment = Treatment()
     thinning: Thinning = KEEP_ALL
     mesh_points: int | None = None
+
+    @property
+    def title(self) -> str:
+        return self.id
+
+    def packed(self) -> ImportJob:
+        names = filter(None, (self.scan.cloud, self.scan.truth, self.scan.displacement))
+        return replace(self, scan=replace(self.scan, tree=CarriedTree.of(self.scan.tree, names)))
 
 
 @dataclass(frozen=True)
