@@ -15,16 +15,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import signal
 import threading
 import time
 import uuid
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -35,7 +38,7 @@ from intravariance.executors import BLENDER, Portable, Result, Task
 from intravariance.executors.processes import WINDOW, cores
 from intravariance.progress import say
 
-CONNECT_WITHIN = 8.0  # seconds, for a scheduler to answer
+CONNECT_WITHIN = 6.0  # seconds, for a scheduler to answer
 LOOK_AFTER = 2.0  # seconds, until workers are counted again
 RETRIES = 2  # of a task that fails for want of memory, disk or a file; a lost worker is Dask's
 SHARED = 64  # contents that are kept on the cluster for tasks to come
@@ -81,7 +84,7 @@ class DaskExecutor:
         quiet: bool = False,
     ) -> None:
         self._made_with = made_with
-        self._versions = dict(made_with())
+        self._versions: Mapping[str, str] = {}
         self._scheduler = scheduler
         self._jobs = jobs or cores()
         self._quiet = quiet
@@ -101,6 +104,7 @@ class DaskExecutor:
         """
         with ExitStack() as stack:
             self._client = stack.enter_context(_connected(self._scheduler, self._jobs))
+            self._versions = _versions_here(self._made_with)
             self._check_versions()
             self._stack = stack.pop_all()
         return self
@@ -140,6 +144,11 @@ class DaskExecutor:
         finally:
             for _, future in flying.values():
                 future.release()
+
+    def workers(self) -> int:
+        """Count the workers that are there."""
+        self._look()
+        return len(self._workers)
 
     def _submit(self, function: Callable[[Any], Any], task: Any) -> Any:
         """Submit a task, with the content of the files that it names."""
@@ -256,7 +265,11 @@ def _connected(scheduler: str | None, jobs: int) -> Any:
         return _LocalClient(distributed, jobs)
     address = scheduler if "://" in scheduler else _address_in(Path(scheduler))
     try:
-        return distributed.Client(address, timeout=CONNECT_WITHIN, set_as_default=False)
+        distributed.comm.get_address_host_port(address)  # a client of a wrong one ends in vain
+        with warnings.catch_warnings():
+            # of versions: those that matter are refused, with words of ours
+            warnings.simplefilter("ignore", distributed.versions.VersionMismatchWarning)
+            return distributed.Client(address, timeout=CONNECT_WITHIN, set_as_default=False)
     except Exception as error:  # of sockets, names, protocols, whatever a transport raises
         raise InputError(
             f"--scheduler {scheduler}: no scheduler answers"
@@ -299,8 +312,9 @@ class _LocalClient:
                     threads_per_worker=1,
                     memory_limit=None,  # as other worker processes have none
                     host="127.0.0.1",
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",
                     preload=[__name__],
+                    silence_logs=logging.CRITICAL,
                 )
             )
             client = self._distributed.Client(cluster, set_as_default=False)
@@ -339,7 +353,7 @@ def _other_versions(
         for place, own in found.items()
     )
     return InputError(
-        f"{first_of(lines, 5, '; ')}. Samples made with other software may differ: install the "
+        f"{first_of(lines, 5, '; ')}. What other software makes may differ: install the "
         "same there, or end these workers; what is finished is kept"
     )
 
@@ -371,7 +385,7 @@ def dask_setup(_: Any) -> None:
 
 @lru_cache(maxsize=4)
 def _versions_here(made_with: MadeWith) -> Mapping[str, str]:
-    return dict(made_with())
+    return {**made_with(), **{library: version(library) for library in ("dask", "distributed")}}
 
 
 def _work(
