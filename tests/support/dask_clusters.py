@@ -32,7 +32,9 @@ class Cluster:
         self.workers[name].kill()
         self.workers[name].wait()
 
-    def _started(self, kind: str, *options: str, path: Path | None = None) -> subprocess.Popen[bytes]:
+    def _started(
+        self, kind: str, *options: str, path: Path | None = None
+    ) -> subprocess.Popen[bytes]:
         paths = [str(path)] * (path is not None) + [str(ROOT), os.environ.get("PYTHONPATH", "")]
         scratch = self.folder / "scratch"
         scratch.mkdir(exist_ok=True)

@@ -20,7 +20,7 @@ from intravariance.executors import BLENDER, Executor, Portable
 from intravariance.executors.dask_cluster import DaskExecutor
 from intravariance.executors.processes import WINDOW
 from tests import ROOT
-from tests.intravariance.executors.test_processes import crash_at_ten, crash_always
+from tests.intravariance.executors.test_processes import crash_always, crash_at_ten
 from tests.intravariance.executors.test_serial import square
 from tests.support.dask_clusters import Cluster, cluster, other_numpy, wait_until
 
@@ -39,7 +39,7 @@ def executor_of(found: Cluster) -> DaskExecutor:
 
 
 def worker_name(_: object) -> str:
-    from distributed import get_worker
+    from distributed import get_worker  # noqa: PLC0415 - not everywhere
 
     time.sleep(0.2)
     return str(get_worker().name)
@@ -193,7 +193,7 @@ def test_other_versions_are_refused(tmp_path: Path) -> None:
 
 def test_without_a_scheduler(tmp_path: Path) -> None:
     with (
-        pytest.raises(InputError, match="tcp://127.0.0.1:1: no scheduler answers .*Timed out"),
+        pytest.raises(InputError, match=r"tcp://127\.0\.0\.1:1: no scheduler answers .*Timed out"),
         DaskExecutor(made_with, "tcp://127.0.0.1:1"),
     ):
         pass
