@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -169,10 +169,15 @@ def uses_dask() -> bool:
     return meta[_EXECUTOR] == "dask" or meta[_SCHEDULER] is not None
 
 
-def chosen_executor(jobs: int | None, local: Callable[[int | None], Executor]) -> Executor:
+def chosen_executor(
+    jobs: int | None,
+    local: Callable[[int | None], Executor],
+    made_with: Callable[[], Mapping[str, str]] = made_with,
+) -> Executor:
     """Make the executor that the options of the command at hand ask for.
 
-    local : makes that of this machine. Raises InputError for options that do not go together.
+    local : makes that of this machine. made_with : as of `DaskExecutor`. Raises InputError for
+    options that do not go together.
     """
     context = click.get_current_context()
     scheduler = context.meta[_SCHEDULER]

@@ -13,7 +13,8 @@ from typing import Any
 
 from intravariance.cards.dataset_card import dataset_card
 from intravariance.cards.terms import Terms, terms_of
-from intravariance.dataset.store import Dataset, Record, Sample
+from intravariance.dataset.assembly.sample_files import carried
+from intravariance.dataset.store import Dataset, Record
 from intravariance.errors import InputError, IntegrityError
 from intravariance.exchange.exporting.making import making
 from intravariance.exchange.exporting.parts import digest_and_metadata
@@ -54,14 +55,13 @@ class _Task(Portable):
     layout: str
     entry: Entry
     options: ExportOptions
-    sample: Sample | None = None  # where the file is not at hand
 
     @property
     def title(self) -> str:
         return self.record.id
 
     def packed(self) -> _Task:
-        return replace(self, sample=self.record.load())
+        return replace(self, record=carried(self.record))
 
 
 def write_tree(
@@ -156,7 +156,7 @@ def _holds(layout: LayoutWriter, entries: Sequence[Entry]) -> dict[str, str]:
 
 def _content(task: _Task) -> dict[str, bytes]:
     """Make the files of a sample, by name."""
-    sample = task.sample or task.record.load()
+    sample = task.record.load()
     if sample.digest != task.record.digest:
         raise IntegrityError(f"{task.record.path}: {sample.id} is damaged; see `iv verify`")
     return layout_writer(task.layout).content(sample, task.entry, task.options)

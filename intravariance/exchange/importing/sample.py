@@ -27,7 +27,6 @@ from intravariance.exchange.importing.thinning import KEEP_ALL, Thinning, thinne
 from intravariance.exchange.layouts import Scan
 from intravariance.executors import Portable
 from intravariance.executors.limited import limited_memory
-from intravariance.files.trees import CarriedTree
 from intravariance.geometry.mesh import mesh_from_arrays
 from intravariance.geometry.normals import estimated_normals
 from intravariance.geometry.sampling import (
@@ -100,8 +99,7 @@ class ImportJob(Portable):
         return self.id
 
     def packed(self) -> ImportJob:
-        names = filter(None, (self.scan.cloud, self.scan.truth, self.scan.displacement))
-        return replace(self, scan=replace(self.scan, tree=CarriedTree.of(self.scan.tree, names)))
+        return replace(self, scan=self.scan.carried())
 
 
 @dataclass(frozen=True)
