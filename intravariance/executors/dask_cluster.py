@@ -14,13 +14,9 @@ asked at the start, and each compares again with every task, as it may have join
 from __future__ import annotations
 
 import hashlib
-import json
-import logging
-import signal
 import threading
 import time
 import uuid
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
@@ -35,18 +31,13 @@ from typing import Any, Self
 
 from intravariance.errors import BackendUnavailable, InputError, IVError, first_of
 from intravariance.executors import BLENDER, Portable, Result, Task
+from intravariance.executors.dask_connection import connected
 from intravariance.executors.processes import WINDOW, cores
 from intravariance.progress import say
 
-CONNECT_WITHIN = 6.0  # seconds, for a scheduler to answer
 LOOK_AFTER = 2.0  # seconds, until workers are counted again
 RETRIES = 2  # of a task that fails for want of memory, disk or a file; a lost worker is Dask's
 SHARED = 64  # contents that are kept on the cluster for tasks to come
-# What is wrong is said in words of ours; Dask's own remarks would stand between them.
-_SETTINGS = {
-    "logging": dict.fromkeys(("distributed", "distributed.client"), "critical"),
-    "distributed.admin.large-graph-warning-threshold": "2 GiB",
-}
 
 MadeWith = Callable[[], Mapping[str, str]]  # names and versions; importable
 
@@ -103,7 +94,7 @@ class DaskExecutor:
             The scheduler is not there, or workers have other versions.
         """
         with ExitStack() as stack:
-            self._client = stack.enter_context(_connected(self._scheduler, self._jobs))
+            self._client = stack.enter_context(connected(self._scheduler, self._jobs))
             self._versions = _versions_here(self._made_with)
             self._check_versions()
             self._stack = stack.pop_all()
@@ -120,7 +111,8 @@ class DaskExecutor:
         """Yield (task, result); see `Executor`.
 
         A task whose workers were lost again and again is an IVError in the place of its result.
-        Raises InputError where a worker has other versions, IVError where the scheduler is lost.
+        Raises InputError where a worker has other versions, BackendUnavailable where it lacks what
+        its task needs, IVError where the scheduler is lost.
         """
         source = iter(tasks)
         flying: dict[str, tuple[Task, Any]] = {}
@@ -195,6 +187,8 @@ class DaskExecutor:
         except Exception:
             self._check_versions()  # other code gives errors of any kind
             raise
+        if isinstance(result, BackendUnavailable):
+            raise result  # that worker would have all tasks, as it is done with each at once
         if isinstance(result, _Refused):
             raise _other_versions({result.worker: result.versions}, self._versions)
         return result
@@ -246,86 +240,6 @@ class DaskExecutor:
             raise _other_versions(other, self._versions)
 
 
-def _connected(scheduler: str | None, jobs: int) -> Any:
-    """Return a client: a context manager that ends what it started.
-
-    Raises
-    ------
-    InputError
-        There is no scheduler.
-    BackendUnavailable
-        Dask is not installed (by `iv` itself).
-    """
-    import dask  # noqa: PLC0415 - weight
-
-    dask.config.set(_SETTINGS)
-    import distributed  # noqa: PLC0415 - weight
-
-    if scheduler is None:
-        return _LocalClient(distributed, jobs)
-    address = scheduler if "://" in scheduler else _address_in(Path(scheduler))
-    try:
-        distributed.comm.get_address_host_port(address)  # a client of a wrong one ends in vain
-        with warnings.catch_warnings():
-            # of versions: those that matter are refused, with words of ours
-            warnings.simplefilter("ignore", distributed.versions.VersionMismatchWarning)
-            return distributed.Client(address, timeout=CONNECT_WITHIN, set_as_default=False)
-    except Exception as error:  # of sockets, names, protocols, whatever a transport raises
-        raise InputError(
-            f"--scheduler {scheduler}: no scheduler answers"
-            + ("" if address == scheduler else f" at {address}")
-            + f" ({error}). Start one with `dask scheduler`, and say its address"
-        ) from error
-
-
-def _address_in(file: Path) -> str:
-    """Read the address in a scheduler's file. Raises InputError."""
-    try:
-        address = json.loads(file.read_bytes())["address"]
-    except OSError as error:
-        raise InputError(
-            f"--scheduler {file}: cannot be read ({error.strerror}); expected an address, as "
-            "tcp://HOST:PORT, or the file of `dask scheduler --scheduler-file FILE`"
-        ) from error
-    except (ValueError, RecursionError, LookupError, TypeError):
-        address = None
-    if not isinstance(address, str):
-        raise InputError(
-            f"--scheduler {file}: expected the file of `dask scheduler --scheduler-file FILE`, "
-            "JSON with an address; found something else"
-        )
-    return address
-
-
-class _LocalClient:
-    """A cluster of this machine and the client of it."""
-
-    def __init__(self, distributed: Any, jobs: int) -> None:
-        self._distributed, self._jobs = distributed, jobs
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Any:
-        with ExitStack() as stack:
-            cluster = stack.enter_context(
-                self._distributed.LocalCluster(
-                    n_workers=self._jobs,
-                    threads_per_worker=1,
-                    memory_limit=None,  # as other worker processes have none
-                    host="127.0.0.1",
-                    dashboard_address="127.0.0.1:0",
-                    preload=[__name__],
-                    silence_logs=logging.CRITICAL,
-                )
-            )
-            client = self._distributed.Client(cluster, set_as_default=False)
-            stack.enter_context(client)
-            self._stack = stack.pop_all()
-        return client
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-
 def _named(place: str) -> str:
     return f"the worker {place}" if "://" in place else place
 
@@ -373,14 +287,9 @@ def _title(function: Callable[[Any], Any], task: Any) -> str:
     return task.title if isinstance(task, Portable) else getattr(function, "__name__", "task")
 
 
-# The functions below run on the workers (the first one in a cluster of our own alone).
+# The functions below run on the workers.
 
 _one_at_a_time = threading.Lock()  # a process has one Blender, and limits that are of the whole
-
-
-def dask_setup(_: Any) -> None:
-    """Leave Ctrl-C to the process that started the cluster; Dask calls this in each worker."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @lru_cache(maxsize=4)

@@ -6,12 +6,14 @@ from __future__ import annotations
 import copy
 import json
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trimesh
 
 from intravariance import load_specification, open_dataset
+from intravariance.building.blender import blender_worker
 from intravariance.building.plan import make_plan
 from intravariance.building.sample import SampleSettings
 from intravariance.building.tasks import MeshTask, SampleTask, make_sample_file, prepare_mesh
@@ -44,12 +46,20 @@ def meshes(tmp_path: Path) -> Path:
     return tmp_path / "meshes"
 
 
+@pytest.fixture
+def blender(needs_blender: None) -> Iterator[None]:
+    """End the Blender that this process starts."""
+    yield
+    blender_worker(None).__exit__()
+    blender_worker.cache_clear()
+
+
 def away(path: Path) -> None:
     """Move a folder away, as it is not on another machine."""
     path.rename(path.with_name(f"{path.name} elsewhere"))
 
 
-def test_what_is_packed_needs_no_file(meshes: Path, tmp_path: Path, needs_blender: None) -> None:
+def test_what_is_packed_needs_no_file(meshes: Path, tmp_path: Path, blender: None) -> None:
     path = tmp_path / "cups.toml"
     path.write_text(SPECIFICATION)
     specification = load_specification(path)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from intravariance.dataset.provenance import made_with
-from intravariance.errors import InputError, IVError
+from intravariance.errors import BackendUnavailable, InputError, IVError
 from intravariance.executors import BLENDER, Executor, Portable
 from intravariance.executors.dask_cluster import DaskExecutor
 from intravariance.executors.processes import WINDOW
@@ -80,6 +80,22 @@ def fail_twice(marker: Path) -> str:
     return "worked"
 
 
+def without_blender(_: object) -> None:
+    raise BackendUnavailable("no Blender")
+
+
+def at_a_time(_: object) -> int:
+    """Count the tasks of this process that are under way."""
+    _under_way.append(0)
+    time.sleep(0.05)
+    count = len(_under_way)
+    _under_way.pop()
+    return count
+
+
+_under_way: list[int] = []
+
+
 def fail_always(_: object) -> None:
     raise MemoryError("too large")
 
@@ -97,6 +113,14 @@ def test_results_and_failures_of_every_task(one_worker: Cluster) -> None:
 def test_a_bug_is_raised(one_worker: Cluster) -> None:
     with executor_of(one_worker) as executor, pytest.raises(ValueError, match="a bug"):
         list(executor.run(square, [13]))
+
+
+def test_a_worker_without_blender_ends_the_run(one_worker: Cluster) -> None:
+    said = (
+        r"the worker tcp://127\.0\.0\.1:\d+: no Blender\n.*start these with --resources BLENDER=1"
+    )
+    with executor_of(one_worker) as executor, pytest.raises(BackendUnavailable, match=said):
+        list(executor.run(without_blender, range(50)))
 
 
 def test_tasks_are_taken_as_they_are_needed(one_worker: Cluster) -> None:
@@ -148,6 +172,7 @@ def test_a_worker_that_joins_late_gets_tasks(
             names.append(name)
             if name == "late":
                 break
+        assert executor.workers() == 2
     assert {*names} == {"first", "late"}
     assert " joined; 2 workers\n" in capsys.readouterr().err
 
@@ -166,6 +191,17 @@ def test_workers_with_blender_alone_get_what_needs_it(tmp_path: Path) -> None:
         names = {result for _, result in executor.run(name_for, tasks)}
     assert (BLENDER, "blender") in names and ("", "bare") in names
     assert (BLENDER, "bare") not in names
+
+
+def test_a_worker_of_several_threads_does_one_task_at_a_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with cluster(tmp_path) as found, executor_of(found) as executor:
+        found.start_worker("wide", "--nthreads", "4")
+        wait_until(lambda: executor.workers() == 1)
+        assert dict(executor.run(at_a_time, range(20))) == dict.fromkeys(range(20), 1)
+    said = capsys.readouterr().err
+    assert "0 workers; waiting for one\n" in said and "--nthreads 1 suits\n" in said
 
 
 def test_a_task_that_ends_every_worker_is_named(capsys: pytest.CaptureFixture[str]) -> None:
