@@ -216,8 +216,9 @@ def build(
         files = {job.id: partial / "samples" / f"{job.id}.h5" for job in jobs}
         made = _make_samples(jobs, bases, products, files, settings, executor, partial)
         digest = finish(
-            partial, list(files.values()), metadata, out, failures, force, settings.quiet
-        )
+            partial, list(files.values()), metadata, out, lambda path: failures(path, executor),
+            force, settings.quiet,
+        )  # fmt: skip
     return BuildResult(out, digest, len(files), _rejections(made))
 
 

@@ -307,6 +307,10 @@ class Record:
         """Copy the sample to its place in a file, bit for bit, without looking at what is in it."""
         file.copy(self._group(), file, name=f"{self.category}/{self.split}/{self.id}")
 
+    def close(self) -> None:
+        """Close its file in this process; a later read opens it again."""
+        self._handle.close()
+
     def _group(self) -> h5py.Group:
         group: h5py.Group = self._handle.file()
         for name in (self.category, self.split, self.id):

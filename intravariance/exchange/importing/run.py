@@ -325,7 +325,9 @@ def run_import(
         if plan.left_out.count:
             metadata["left_out"] = plan.left_out.to_dict()
         parts = [files[job.id] for job in chosen]
-        digest = finish(partial, parts, metadata, out, failures, force, quiet)
+        digest = finish(
+            partial, parts, metadata, out, lambda path: failures(path, executor), force, quiet
+        )
     with open_dataset(out) as dataset:
         if "thinning" in plan.identity["imported"]:
             before = sum(r.parameters["imported"]["points"] for r in dataset)
