@@ -309,7 +309,8 @@ def _make_samples(
         say(f"carrying on: {len(made)} of {len(jobs)} samples exist", settings.quiet)
     tasks = [
         _SampleTask(job, bases[product], products[product], settings.blender, _donors(job, bases))
-        for job in jobs
+        # product by product: Blender keeps what it worked out of the last ones
+        for job in sorted(jobs, key=lambda job: (job.category, job.subcategory))
         for product in [(job.category, job.subcategory)]
         if found[job.id] is None
     ]
