@@ -15,7 +15,12 @@ from intravariance.errors import IVError
 
 @click.command("merge")
 @click.argument("shards", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="File to write: NAME.h5 joins the shards; NAME.index.json lists them, where they are.",
+)
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @json_option
 @quiet_option
@@ -25,7 +30,8 @@ def merge_command(
     """Join all SHARDS of `iv build --shard I/N` into the file of a build in one go.
 
     They must be of one build, all of them; the content digest is the one that `iv build` without
-    --shard ends with.
+    --shard ends with. SHARDS may be their index, or a pattern in quotation marks. With an index as
+    --out, they stay as they are, and every command takes the index for the one file.
     """
     try:
         digest = merge(shards, out, force, quiet)

@@ -16,7 +16,8 @@ import click
 from click.decorators import FC
 from click.shell_completion import CompletionItem
 
-from intravariance.dataset.store import DATASET_SUFFIXES, Dataset, open_dataset
+from intravariance.dataset.sharding.whole import is_dataset
+from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError, IVError, did_you_mean
 from intravariance.executors.processes import cores
 from intravariance.progress import say
@@ -90,7 +91,7 @@ def _categories(context: click.Context, _: click.Parameter, incomplete: str) -> 
     words = [context.meta.get(_NAMED), *context.params.values(), *context.args]
     paths = [Path(word) for word in words if isinstance(word, str | Path)]
     try:
-        with open_dataset(next(p for p in paths if p.suffix in DATASET_SUFFIXES)) as dataset:
+        with open_dataset(next(filter(is_dataset, paths))) as dataset:
             return [name for name in dataset.categories if name.startswith(incomplete)]
     except (StopIteration, IVError, OSError):
         return []

@@ -79,9 +79,12 @@ def relabel(
     no file was edited, or when the folder is of another dataset.
     """
     check_target(out, force)
-    if out.exists() and data.exists() and os.path.samefile(out, data):
-        raise InputError(f"--out {out}: is the dataset itself; hand labels go into a new file")
-    with open_dataset(data) as dataset, plain_disk_errors(out), locked_folder(out) as partial:
+    with open_dataset(data) as dataset:
+        if out.exists() and any(
+            os.path.samefile(out, file) for file in (data, *dataset.files) if file.exists()
+        ):
+            raise InputError(f"--out {out}: is the dataset itself; hand labels go into a new file")
+    with dataset, plain_disk_errors(out), locked_folder(out) as partial:
         edited = find_edited(folder, dataset)
         if not edited.files:
             raise InputError(

@@ -5,7 +5,8 @@ One pass over the file, one sample in memory at a time. Every check is made on t
 counts against the specification inside, the labels against the templates' meshes inside.
 
 A shard of a build holds some of the samples, so their numbers say nothing, and products without a
-template in it cannot be measured.
+template in it cannot be measured. All shards together are checked as the one file that they are,
+and each file by itself for its structure and digest.
 
 Less can be checked of imported files (`exchange.importing`): nothing says where the surface of a
 scan was, even where templates have meshes, and the data is as its makers left it. Such checks do
@@ -24,7 +25,6 @@ from typing import Any
 import numpy as np
 
 from annotations.vocabulary import NORMAL
-from intravariance.dataset.assembly.shards import shard_of
 from intravariance.dataset.label_origin import with_construction_labels
 from intravariance.dataset.published import compare
 from intravariance.dataset.sample_checks import (
@@ -35,12 +35,14 @@ from intravariance.dataset.sample_checks import (
     on_surface,
 )
 from intravariance.dataset.schema import table_row
+from intravariance.dataset.sharding.shards import shard_of
 from intravariance.dataset.store import (
     Dataset,
     Record,
     Sample,
     content_digest,
     open_dataset,
+    shard_problems,
     structure,
 )
 from intravariance.errors import IntegrityError
@@ -268,6 +270,9 @@ class _Verification:
 
     def _whole(self) -> None:
         self.content_digest(self.digests)
+        if (count := len(self.dataset.files)) > 1:
+            note = f"{count} files, each with the digest recorded in it"
+            self._add("shards", shard_problems(self.dataset, self.digests), note)
         twins = self.twins.problems()
         if self.imported:
             note = f"{len(twins)} pairs of samples share points, as in the data" if twins else ""
