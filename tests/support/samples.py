@@ -26,7 +26,7 @@ from intravariance.dataset.schema import ARRAYS
 from intravariance.dataset.sharding.index import index_path
 from intravariance.dataset.sharding.shards import Shard
 from intravariance.dataset.specification import Category, Specification
-from intravariance.dataset.store import Sample, open_shards
+from intravariance.dataset.store import Sample, open_dataset, open_shards
 from intravariance.geometry.mesh import Mesh, mesh_from_arrays, to_unit_sphere
 from intravariance.geometry.sampling import apply_pose, random_pose, rotate, sample_surface
 from intravariance.seeds import generator
@@ -205,12 +205,22 @@ def make_shard(
     return found
 
 
-def make_shards(path: Path, of: int) -> list[Path]:
-    """Write all shards of what `make_dataset` writes to `path`, and their index beside them."""
-    shards = [make_shard(path, Shard(number, of)) for number in range(of)]
-    with open_shards(shards) as whole:
-        write_index(index_path(path), whole)
-    return shards
+def split_dataset(file: Path, of: int) -> Path:
+    """Write the shards of a dataset file beside it, and their index, which is returned."""
+    paths = [Shard(number, of).path(file) for number in range(of)]
+    with open_dataset(file) as dataset:
+        for number, path in enumerate(paths):
+            shard, folder = Shard(number, of), path.with_suffix(".files")
+            folder.mkdir()
+            files = []
+            for record in shard.part(list(dataset)):
+                files.append(folder / f"{record.id}.h5")
+                write_sample_file(files[-1], record.load())
+            assemble(path, files, shard.mark(dataset.metadata, MADE_WITH))
+            shutil.rmtree(folder)
+    with open_shards(paths) as whole:
+        write_index(index_path(file), whole)
+    return index_path(file)
 
 
 def assert_same(first: Sample, second: Sample) -> None:

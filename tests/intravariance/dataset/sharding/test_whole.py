@@ -28,9 +28,9 @@ from tests.support.samples import (
     assert_same,
     make_dataset,
     make_shard,
-    make_shards,
     metadata,
     small_specification,
+    split_dataset,
 )
 
 
@@ -38,8 +38,8 @@ from tests.support.samples import (
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with one.h5, and the same in three shards: s-*.h5 and s.index.json."""
     folder = tmp_path_factory.mktemp("whole")
-    make_dataset(folder / "one.h5")
-    make_shards(folder / "s.h5", 3)
+    split_dataset(make_dataset(folder / "s.h5"), 3)
+    (folder / "s.h5").rename(folder / "one.h5")
     return folder
 
 
@@ -298,7 +298,6 @@ def test_a_shard_that_is_replaced_while_in_use_is_told(copy: Path, tmp_path: Pat
     again: Dataset = pickle.loads(pickled)
     with pytest.raises(IntegrityError, match=r"s-00001-of-00003\.h5: was replaced by another file"):
         _ = [record.points for record in again]
-    make_shards(tmp_path / "t.h5", 1)
     for path in copy.glob("s-*.h5"):
         path.unlink()
     os.replace(
