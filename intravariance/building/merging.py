@@ -16,7 +16,9 @@ from intravariance.dataset.assembly.work_folder import (
 from intravariance.dataset.sharding.index import Index, IndexedShard, is_index
 from intravariance.dataset.store import Dataset, open_shards
 from intravariance.errors import InputError
-from intravariance.files.atomic import check_target, write_file
+from intravariance.files.atomic import check_target
+from intravariance.files.uploading import write_place
+from intravariance.files.urls import size_of
 from intravariance.verification.verify import failures
 
 
@@ -35,11 +37,12 @@ def merge(shards: Sequence[Path], out: Path, force: bool = False, quiet: bool = 
     IntegrityError
         A shard is damaged, or the joined file does not verify.
     """
-    check_target(out, force)
-    with open_shards(shards) as whole:
-        if is_index(out):
+    if is_index(out):
+        with open_shards(shards) as whole:
             write_index(out, whole, force)
             return whole.digest
+    check_target(out, force)
+    with open_shards(shards) as whole:
         metadata = whole.metadata
         with plain_disk_errors(out), locked_folder(out) as partial:
             claim(partial, metadata, out, force, work="merge")
@@ -64,10 +67,10 @@ def write_index(out: Path, whole: Dataset, force: bool = False) -> None:
     listed = [
         IndexedShard(
             shard.path.name,
-            shard.path.stat().st_size,
+            size_of(shard.path),
             shard.digest,
             {record.id: record.digest for record in shard},
         )
         for shard in shards
     ]
-    write_file(out, Index(whole.digest, tuple(listed)).to_bytes(), force)
+    write_place(out, Index(whole.digest, tuple(listed)).to_bytes(), force)

@@ -12,16 +12,17 @@ from pathlib import Path
 
 import click
 
-from intravariance.building.in_shards import build_shards
 from intravariance.building.mesh_check import MeshCheck
 from intravariance.building.mesh_check import check_meshes as run_checks
+from intravariance.building.placing import build_at
 from intravariance.building.plan import make_plan
-from intravariance.building.run import BuildResult, BuildSettings, build, default_cache
+from intravariance.building.run import BuildResult, BuildSettings, default_cache
 from intravariance.building.sample import SampleSettings
 from intravariance.commands.import_ import print_result
 from intravariance.commands.mesh_check import as_json as checks_json
 from intravariance.commands.mesh_check import table, unusable
 from intravariance.commands.options import (
+    DATASET_PATH,
     NumberRange,
     categories_option,
     dry_run_option,
@@ -95,7 +96,7 @@ _COLLATION = "anomaly_shapenet:"
     help="Standard deviation of that noise instead (the paper's other reading: 0.002), in radii of "
     'each product, or with a unit, as "0.05 mm", where the specification tells that of the meshes.',
 )
-@click.option("--out", type=click.Path(path_type=Path), help="File to write.  [default: NAME.h5]")
+@click.option("--out", type=DATASET_PATH, help="File to write.  [default: NAME.h5]")
 @click.option(
     "--shard",
     metavar="I/N",
@@ -200,11 +201,7 @@ def _build(
     out = out if settings.shard is None else settings.shard.path(out)
     try:
         with ProcessExecutor(jobs) as executor:
-            result = (
-                build(settings, out, executor, force)
-                if shards is None
-                else build_shards(settings, out, shards, executor, force)
-            )
+            result = build_at(settings, out, shards, executor, force)
     except KeyboardInterrupt:
         raise IVError("interrupted; the same command carries on from here") from None
     _print_build(result, as_json)

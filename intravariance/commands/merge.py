@@ -9,15 +9,17 @@ from pathlib import Path
 import click
 
 from intravariance.building.merging import merge
-from intravariance.commands.options import json_option, quiet_option
+from intravariance.commands.options import DATASET_PATH, json_option, quiet_option
+from intravariance.dataset.sharding.index import is_index
 from intravariance.errors import IVError
+from intravariance.files.uploading import check_destination, made_here, upload
 
 
 @click.command("merge")
-@click.argument("shards", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("shards", nargs=-1, required=True, type=DATASET_PATH)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=DATASET_PATH,
     required=True,
     help="File to write: NAME.h5 joins the shards; NAME.index.json lists them, where they are.",
 )
@@ -34,7 +36,13 @@ def merge_command(
     --out, they stay as they are, and every command takes the index for the one file.
     """
     try:
-        digest = merge(shards, out, force, quiet)
+        check_destination(out, force)
+        with made_here(out) as here:
+            if is_index(out) or here == out:
+                digest = merge(shards, out, force, quiet)
+            else:
+                digest = merge(shards, here, force=True, quiet=quiet)
+                upload([here], out, quiet)
     except KeyboardInterrupt:
         raise IVError("interrupted; the shards are as they were") from None
     if as_json:

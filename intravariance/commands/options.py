@@ -20,9 +20,21 @@ from intravariance.dataset.sharding.whole import is_dataset
 from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError, IVError, did_you_mean
 from intravariance.executors.processes import cores
+from intravariance.files.urls import parse_place
 from intravariance.progress import say
 
 PATH = click.Path(path_type=Path)
+
+
+class DatasetPath(click.Path):
+    """A dataset file, an index, a pattern, or such a place in an object store: s3://bucket/x.h5."""
+
+    def coerce_path_result(self, value: Any) -> Any:
+        """Return the path, or the `Url`."""
+        return parse_place(value)
+
+
+DATASET_PATH = DatasetPath(path_type=Path)
 
 
 class FilePart(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2
@@ -43,7 +55,7 @@ def dataset_argument(
     name: str = "file",
     metavar: str = "FILE",
     required: bool = True,
-    kind: click.ParamType = PATH,  # type: ignore[type-arg]
+    kind: click.ParamType = DATASET_PATH,  # type: ignore[type-arg]
     nargs: int = 1,
     help: str = "Dataset file",
 ) -> Callable[[FC], FC]:
@@ -178,9 +190,9 @@ class NumberRange(click.FloatRange):
         return number
 
 
-def path_option(name: str, help: str, **more: Any) -> Callable[[FC], FC]:
+def path_option(name: str, help: str, kind: click.Path = PATH, **more: Any) -> Callable[[FC], FC]:
     """Make an option that takes a file or a folder."""
-    return click.option(name, type=PATH, help=help, **more)
+    return click.option(name, type=kind, help=help, **more)
 
 
 def number_option(

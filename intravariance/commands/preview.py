@@ -23,6 +23,7 @@ from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
 from intravariance.executors.processes import ProcessExecutor
 from intravariance.files.atomic import check_target, write_file
+from intravariance.files.urls import Url
 from intravariance.looking.meshes import MESH_SUFFIXES, MeshTask, mesh_sheet
 from intravariance.looking.pictures import Colouring, png
 from intravariance.looking.preview import Drawing, contact_sheet
@@ -99,7 +100,8 @@ def preview_command(
     meshes = [] if one_dataset else _mesh_tasks(files, size, up)
     if out is None:
         name = "meshes" if len(files) > 1 else files[0].resolve().stem
-        named = files[0].with_name(f"{dataset_name(files[0])}.png")
+        beside = Path() if isinstance(files[0], Url) else files[0].parent
+        named = beside / f"{dataset_name(files[0])}.png"
         out = named if one_dataset else Path(f"{name}.png")
     if out.suffix.lower() != ".png":
         raise InputError(f"--out {out}: expected a name ending in .png")

@@ -61,6 +61,7 @@ from intravariance.dataset.sharding.whole import (
 from intravariance.dataset.specification import Specification
 from intravariance.dataset.specification_reader import specification_from_dict
 from intravariance.errors import InputError
+from intravariance.files.urls import parse_place
 from intravariance.geometry.mesh import Mesh
 
 __all__ = [
@@ -80,12 +81,13 @@ def open_dataset(path: str | Path) -> Dataset:
     """Open a dataset for reading; arrays are read when asked for.
 
     path : a dataset file, or all shards of a build: their index (group2.index.json) or a pattern of
-    their names (group2-*-of-00064.h5). These are read as the one file that they would be.
+    their names (group2-*-of-00064.h5). These are read as the one file that they would be. Each may
+    be in a store that fsspec reads: s3://bucket/group2.h5.
 
     Raises InputError when there is no such file, it is not ours, or shards are missing, of
     different builds, or not what their index says; IntegrityError when a file is damaged.
     """
-    return _dataset(open_handle(Path(path)))
+    return _dataset(open_handle(parse_place(path)))
 
 
 def open_shards(paths: Sequence[Path]) -> Dataset:

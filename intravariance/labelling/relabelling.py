@@ -26,6 +26,7 @@ from intravariance.dataset.specification import Specification
 from intravariance.dataset.store import Dataset, Sample, open_dataset
 from intravariance.errors import InputError, first_of
 from intravariance.files.atomic import check_target
+from intravariance.files.urls import Url
 from intravariance.labelling.taking_back import Edited, HandLabels, find_edited, read_edited
 from intravariance.progress import track
 from intravariance.verification.verify import failures_of
@@ -81,7 +82,9 @@ def relabel(
     check_target(out, force)
     with open_dataset(data) as dataset:
         if out.exists() and any(
-            os.path.samefile(out, file) for file in (data, *dataset.files) if file.exists()
+            os.path.samefile(out, file)
+            for file in (data, *dataset.files)
+            if not isinstance(file, Url) and file.exists()
         ):
             raise InputError(f"--out {out}: is the dataset itself; hand labels go into a new file")
     with dataset, plain_disk_errors(out), locked_folder(out) as partial:

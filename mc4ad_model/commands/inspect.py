@@ -36,6 +36,7 @@ _LOUD = 0.01
     "--real",
     "Defects to compare with: another dataset file, or a folder of scans (docs/layouts.md).  "
     "[default: those of FILE]",
+    kind=common.DATASET_PATH,
 )
 @common.path_option("--out", "Folder for the report.  [default: NAME-inspection]")
 @click.option(

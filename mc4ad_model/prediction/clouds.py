@@ -123,7 +123,7 @@ def shown_name(name: str) -> str:
 
 
 def _place(name: str) -> str:
-    return os.path.abspath(name)
+    return name if "://" in name else os.path.abspath(name)
 
 
 def _named(

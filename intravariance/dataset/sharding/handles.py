@@ -7,6 +7,7 @@ after that: threads may share a handle.
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import os
 import threading
@@ -151,6 +152,10 @@ class _OpenFiles:
                 one.let_go()
             self._handles = WeakSet(found[-MOST_OPEN:])
 
+    def close(self) -> None:
+        for one in list(self._handles):
+            one.close()
+
 
 def _last_use(handle: FileHandle) -> int:
     return handle.last_use
@@ -168,6 +173,8 @@ def _forget() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
+# HDF5 closes what is left after Python has ended, and a file of a store is read by Python.
+atexit.register(lambda: _open_files.close())
 
 
 def _unpickled(path: Path, digest: str, whole: Path) -> FileHandle:

@@ -24,6 +24,7 @@ from typing import Any
 
 from intravariance.dataset.schema import MAX_SAMPLES
 from intravariance.errors import InputError
+from intravariance.files.urls import size_of
 
 INDEX_SUFFIX = ".index.json"
 _FORMAT, _VERSION = "iv-index", 1
@@ -74,7 +75,7 @@ class Index:
 
 def index_path(whole: Path) -> Path:
     """Return the index of a dataset's shards: group2.h5 becomes group2.index.json."""
-    return whole.with_name(whole.stem + INDEX_SUFFIX)
+    return whole if is_index(whole) else whole.with_name(whole.stem + INDEX_SUFFIX)
 
 
 def is_index(path: Path) -> bool:
@@ -93,7 +94,7 @@ def read_index(path: Path) -> Index:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; `iv build --shards N` or `iv merge` makes it")
-    if path.stat().st_size > _MOST_BYTES:
+    if size_of(path) > _MOST_BYTES:
         raise InputError(f"{path}: is larger than the index of {MAX_SAMPLES:,} samples")
     try:
         content = json.loads(path.read_bytes())

@@ -7,7 +7,6 @@ They are named by their index (`sharding.index`) or by a pattern as a shell take
 
 from __future__ import annotations
 
-import glob
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -28,6 +27,7 @@ from intravariance.dataset.sharding.index import (
 )
 from intravariance.dataset.sharding.shards import interleaved, shard_of, whole_metadata
 from intravariance.errors import InputError, IntegrityError, shortened
+from intravariance.files.urls import Url, has_pattern, matching, size_of
 
 DATASET_SUFFIXES = (".h5", ".hdf5")  # by which a dataset file is told from other files
 _SHARED_WHOLES = 8
@@ -75,7 +75,7 @@ def open_handle(path: Path) -> Handle:
 
 def is_whole(path: Path) -> bool:
     """Tell whether a name is of shards: an index, or a pattern that is no file's name."""
-    return is_index(path) or (glob.has_magic(str(path)) and not path.is_file())
+    return is_index(path) or (has_pattern(path) and (isinstance(path, Url) or not path.is_file()))
 
 
 def is_dataset(path: Path) -> bool:
@@ -85,7 +85,7 @@ def is_dataset(path: Path) -> bool:
 
 def is_there(path: Path) -> bool:
     """Tell whether there is a file of a name, or of a pattern."""
-    return path.is_file() or bool(glob.glob(str(path)))
+    return path.is_file() or (has_pattern(path) and bool(matching(path)))
 
 
 def dataset_name(path: Path) -> str:
@@ -107,7 +107,7 @@ def files_of(path: Path) -> list[Path]:
         return [path.parent / shard.file for shard in read_index(path).shards]
     if not is_whole(path):
         return [path]
-    found = [Path(name) for name in sorted(glob.glob(str(path)))]
+    found = matching(path)
     if not found:
         raise InputError(f"{path}: no file has a name like this")
     return found
@@ -237,7 +237,7 @@ def _check_files(path: Path, index: Index) -> None:
             f"{', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}"
         )
     for shard in index.shards:
-        size = (path.parent / shard.file).stat().st_size
+        size = size_of(path.parent / shard.file)
         if size != shard.bytes:
             raise _lie(path, shard, f"{shard.bytes} bytes", f"{size}")
 

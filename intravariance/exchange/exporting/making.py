@@ -10,6 +10,7 @@ from intravariance.dataset.provenance import software
 from intravariance.dataset.store import Dataset
 from intravariance.files.checksums import sha256_of
 from intravariance.files.provenance import Making, Material
+from intravariance.files.urls import Url
 
 
 def making(
@@ -27,7 +28,12 @@ def making(
     words = [word for pair in given for word in pair]
     made_by = "" if dataset.imported else build_command(dataset)
     materials = [
-        Material(part.path.name, sha256_of(part.path), part.digest, made_by)
+        Material(
+            part.path.name,
+            None if isinstance(part.path, Url) else sha256_of(part.path),
+            part.digest,
+            made_by,
+        )
         for part in dataset.parts
     ]
     return Making(
