@@ -219,7 +219,7 @@ def split_dataset(file: Path, of: int) -> Path:
             assemble(path, files, shard.mark(dataset.metadata, MADE_WITH))
             shutil.rmtree(folder)
     with open_shards(paths) as whole:
-        write_index(index_path(file), whole)
+        write_index(index_path(file), whole, force=True)
     return index_path(file)
 
 
