@@ -116,6 +116,17 @@ def structure(dataset: Dataset) -> list[str]:
 
 
 def _structure(dataset: Dataset) -> list[str]:
+    problems = _structure_above(dataset)  # which lets go of the file
+    for record in dataset:
+        with record._group() as group:
+            problems += unexpected_in_sample(group, record.split, dataset.imported)
+            if str(attribute(group, "digest")) != record.digest:
+                problems.append(f"{group.name} attribute digest contradicts the table of samples")
+    return problems
+
+
+def _structure_above(dataset: Dataset) -> list[str]:
+    """Tell the same of all that is above the samples' groups."""
     (handle,) = dataset._handle.files
     file = handle.file()
     header_values = header(dataset.metadata, dataset.digest, dataset.version)
@@ -133,11 +144,6 @@ def _structure(dataset: Dataset) -> list[str]:
         for split in sorted(splits):
             ids = {record.id for record in records if record.split == split}
             problems += unexpected(child_group(group, split), ids, set())
-    for record in dataset:
-        with record._group() as group:
-            problems += unexpected_in_sample(group, record.split, dataset.imported)
-            if str(attribute(group, "digest")) != record.digest:
-                problems.append(f"{group.name} attribute digest contradicts the table of samples")
     return problems
 
 

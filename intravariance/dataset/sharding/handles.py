@@ -24,6 +24,9 @@ from intravariance.errors import IntegrityError
 # So many files stay open in a process. Samples of shards come by turns, so that a whole of more
 # shards opens a file for each sample.
 MOST_OPEN = 64
+# libhdf5 keeps some 100 kB for each sample that was read, 25 MB at most, until the file is closed:
+# after so many reads it is opened anew, or many shards would add up.
+READS_AT_ONCE = 64
 
 
 class FileHandle:
@@ -53,6 +56,7 @@ class FileHandle:
         self.path = path
         self.whole = path if whole is None else whole
         self.last_use = 0
+        self._reads = 0
         self._opened: tuple[int, File, tuple[int, ...]] | None = None  # process, file, its place
         self.digest = digest or str(attribute(self._open(""), "content_digest"))
 
@@ -97,6 +101,9 @@ class FileHandle:
         one of two that threads opened at the same time.
         """
         self.last_use = next(_uses)
+        self._reads += 1
+        if self._reads > READS_AT_ONCE:
+            self.let_go()
         opened = self._opened
         if opened is None or opened[0] != os.getpid() or not opened[1]:
             return self._open(self.digest)
@@ -108,7 +115,7 @@ class FileHandle:
         file = open_file(self.path, DATASET_FORMAT)
         if expected and str(attribute(file, "content_digest")) != expected:
             raise IntegrityError(f"{self.path}: was replaced by another file while in use")
-        self._opened = os.getpid(), file, place
+        self._opened, self._reads = (os.getpid(), file, place), 0
         _open_files.add(self)
         return file
 

@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 import pytest
 
+from intravariance.dataset.opening import open_file
 from intravariance.dataset.sharding import handles
 from intravariance.dataset.sharding.shards import Shard
 from intravariance.dataset.sharding.whole import dataset_name, is_dataset, is_there, is_whole
@@ -138,6 +139,24 @@ def test_few_files_are_open_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPa
     _ = whole[0].points
     del whole, record
     assert open_files() <= before + 1  # of what was shared, until it is collected
+
+
+def test_a_file_is_opened_anew_after_some_reads(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    opened = []
+
+    def counted(*what: object) -> h5py.File:
+        opened.append(what)
+        return open_file(*what)
+
+    monkeypatch.setattr(handles, "open_file", counted)
+    monkeypatch.setattr(handles, "READS_AT_ONCE", 4)
+    with open_dataset(copy / "one.h5") as dataset:
+        begun = len(opened)
+        for record in dataset:
+            assert record.load().digest == record.digest
+    assert len(opened) - begun == pytest.approx(28 / 5, abs=1)
 
 
 def test_verify_checks_each_shard_and_the_whole(copy: Path) -> None:
