@@ -114,7 +114,8 @@ def check_product(task: ProductTask) -> Found:
         found.deviations = geometry.deviations
         for problem in geometry.normals_problems:
             found.add("normals", problem)
-    task.records[0].close()
+    for record in task.records:
+        record.close()
     return found
 
 

@@ -5,7 +5,8 @@ Each process reads one sample at a time. Every check is made on the file itself:
 counts against the specification inside, the labels against the templates' meshes inside.
 
 A shard of a build holds some of the samples, so their numbers say nothing, and products without a
-template in it cannot be measured.
+template in it cannot be measured. All shards together are checked as the one file that they are,
+and each file by itself for its structure and digest.
 
 Less can be checked of imported files (`exchange.importing`): nothing says where the surface of a
 scan was, even where templates have meshes, and the data is as its makers left it. Such checks do
@@ -25,10 +26,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotations.vocabulary import NORMAL
-from intravariance.dataset.assembly.shards import shard_of
 from intravariance.dataset.published import compare
 from intravariance.dataset.sample_checks import IMPORTED_CHECKS, SAMPLE_CHECKS, Expected
-from intravariance.dataset.store import Dataset, content_digest, open_dataset, structure
+from intravariance.dataset.sharding.shards import shard_of
+from intravariance.dataset.store import (
+    Dataset,
+    content_digest,
+    open_dataset,
+    shard_problems,
+    structure,
+)
 from intravariance.errors import IntegrityError
 from intravariance.executors import Executor, run_all
 from intravariance.executors.serial import SerialExecutor
@@ -228,6 +235,9 @@ class _Verification:
 
     def _whole(self) -> None:
         self.content_digest(self.digests)
+        if (count := len(self.dataset.files)) > 1:
+            note = f"{count} files, each with the digest recorded in it"
+            self._add("shards", shard_problems(self.dataset, self.digests), note)
         shared = twins(self.hashes)
         if self.imported:
             note = f"{len(shared)} pairs of samples share points, as in the data" if shared else ""
