@@ -10,18 +10,17 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from platformdirs import user_cache_path
 
 from annotations.vocabulary import WRONG_PART
-from intravariance.building.blender import blender_worker
 from intravariance.building.plan import SampleJob, make_plan
-from intravariance.building.sample import Donors, SampleSettings, make_sample
+from intravariance.building.sample import SampleSettings
+from intravariance.building.tasks import MeshTask, SampleTask, make_sample_file, prepare_mesh
 from intravariance.dataset.added_defects import find_defect, load_defect, recorded
-from intravariance.dataset.assembly.sample_files import Finished, finished, sample_bytes
+from intravariance.dataset.assembly.sample_files import Finished
 from intravariance.dataset.assembly.work_folder import (
     claim,
     finish,
@@ -36,7 +35,6 @@ from intravariance.dataset.specification import LARGEST_TOLERANCE, Specification
 from intravariance.errors import InputError, IVError
 from intravariance.executors import Executor
 from intravariance.files.atomic import check_target, write_whole
-from intravariance.geometry.mesh import Mesh
 from intravariance.lengths import UNITS, Length, parse_length
 from intravariance.progress import say, track
 from intravariance.sources import (
@@ -46,12 +44,10 @@ from intravariance.sources import (
     Up,
     choice_notes,
     choose,
-    load_base_mesh,
+    keep_prepared,
     parse_source,
-    prepare,
 )
 from intravariance.sources.added import Added
-from intravariance.sources.repair import KEPT
 from intravariance.verification.verify import failures
 
 _CODE = ("annotations", "blender_scripts", "intravariance")
@@ -166,23 +162,6 @@ class BuildResult:
     rejections: dict[str, int]
 
 
-@dataclass(frozen=True)
-class _MeshTask:
-    choice: Choice
-    cache: Path
-    skip_bad: bool
-    blender: Path | None
-
-
-@dataclass(frozen=True)
-class _SampleTask:
-    job: SampleJob
-    base: BaseMesh
-    settings: SampleSettings
-    blender: Path | None
-    donors: Mapping[str, Path]  # the meshes of the category's other products
-
-
 def build(
     settings: BuildSettings, out: Path, executor: Executor, force: bool = False, keep: bool = False
 ) -> BuildResult:
@@ -267,18 +246,22 @@ def _base_meshes(
 ) -> tuple[dict[tuple[str, str], BaseMesh], str]:
     """Prepare the base meshes; return them by category and subcategory, and Blender's version."""
     tasks = [
-        _MeshTask(choice, settings.cache, settings.skip_bad, settings.blender) for choice in choices
+        MeshTask(choice, settings.cache, settings.skip_bad, settings.blender) for choice in choices
     ]
     bases, versions = {}, set()
-    results = executor.run(_prepare_mesh, tasks)
+    results = executor.run(prepare_mesh, tasks)
     for _, result in track(results, len(tasks), "base meshes", settings.quiet):
         if isinstance(result, IVError):
             raise result
-        base, warnings, version = result
+        base, warnings, version, content = result
+        if content is not None:
+            base = replace(base, path=keep_prepared(settings.cache, base.path.name, content))
         for warning in warnings:
             say(f"warning: {warning}")
         bases[base.category, base.subcategory] = base
         versions.add(version)
+    if len(versions) > 1:
+        raise InputError(f"workers have different Blenders: {', '.join(sorted(versions))}")
     _check_different(bases)
     return bases, ", ".join(sorted(versions))
 
@@ -314,14 +297,14 @@ def _make_samples(
     if made:
         say(f"carrying on: {len(made)} of {len(jobs)} samples exist", settings.quiet)
     tasks = [
-        _SampleTask(job, bases[product], products[product], settings.blender, _donors(job, bases))
+        SampleTask(job, bases[product], products[product], settings.blender, _donors(job, bases))
         # product by product: Blender keeps what it worked out of the last ones
         for job in sorted(jobs, key=lambda job: (job.category, job.subcategory))
         for product in [(job.category, job.subcategory)]
         if found[job.id] is None
     ]
     failed = []
-    results = executor.run(_make_sample, tasks)
+    results = executor.run(make_sample_file, tasks)
     for task, result in track(results, len(tasks), "samples", settings.quiet):
         job = task.job
         if isinstance(result, IVError):
@@ -356,33 +339,3 @@ def _rejections(made: Iterable[Finished]) -> dict[str, int]:
     for sample in made:
         rejections[sample.defect] += sample.rejections
     return dict(+rejections)
-
-
-# The functions below run in the worker processes. Each worker keeps one Blender process, and the
-# meshes that it used last.
-
-
-@lru_cache(maxsize=8)
-def _base_mesh(path: Path) -> Mesh:
-    return load_base_mesh(path)
-
-
-def _prepare_mesh(task: _MeshTask) -> tuple[BaseMesh, list[str], str]:
-    """Prepare a base mesh; return it, warnings, and the version of Blender, which samples need."""
-    blender = blender_worker(task.blender)
-    version = blender.versions()["blender"]
-    base, warnings = prepare(task.choice, cache=task.cache, skip_bad=task.skip_bad, blender=blender)
-    return base, warnings, version
-
-
-def _make_sample(task: _SampleTask) -> tuple[bytes, Finished]:
-    """Make a sample; return the content of its file, and what there is to know of it."""
-    origin = f"{task.base.origin} sha256:{task.base.sha256}"
-    mesh, blender = _base_mesh(task.base.path), blender_worker(task.blender)
-    radius = task.base.unit_radius or math.nan
-    donors = Donors(tuple(task.donors), lambda name: _base_mesh(task.donors[name]))
-    sample = make_sample(task.job, mesh, origin, task.settings, blender, radius, donors)
-    if task.base.repair != KEPT:
-        repair = {"repair": task.base.repair, "surface_error": task.base.surface_error}
-        sample = replace(sample, parameters=sample.parameters | repair)
-    return sample_bytes(sample), finished(sample)

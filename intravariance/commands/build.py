@@ -25,8 +25,9 @@ from intravariance.commands.options import (
     DATASET_PATH,
     NumberRange,
     categories_option,
+    chosen_executor,
     dry_run_option,
-    jobs_option,
+    executor_options,
     json_option,
     quiet_option,
 )
@@ -110,7 +111,7 @@ _COLLATION = "anomaly_shapenet:"
     help="Build all N parts, and NAME.index.json, which every command takes in place of one file.",
 )
 @click.option("--force", is_flag=True, help="Replace an existing file or unfinished build.")
-@jobs_option
+@executor_options
 @click.option("--blender", type=click.Path(path_type=Path), help="Blender program to use.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder for prepared base meshes.")
 @dry_run_option
@@ -200,7 +201,7 @@ def _build(
     out = Path(f"{settings.specification.name}.h5") if out is None else out
     out = out if settings.shard is None else settings.shard.path(out)
     try:
-        with ProcessExecutor(jobs) as executor:
+        with chosen_executor(jobs, ProcessExecutor) as executor:
             result = build_at(settings, out, shards, executor, force)
     except KeyboardInterrupt:
         raise IVError("interrupted; the same command carries on from here") from None
@@ -235,7 +236,7 @@ def _dry_run(settings: BuildSettings, check_meshes: bool, jobs: int | None, as_j
     if not check_meshes:
         _print_plan(specification, choices, seed, settings.shard, as_json)
         return
-    with ProcessExecutor(jobs) as executor:
+    with chosen_executor(jobs, ProcessExecutor) as executor:
         checks = run_checks(
             specification, choices, seed, settings.cache, settings.skip_bad, settings.blender,
             executor, settings.quiet,
@@ -313,7 +314,7 @@ def _collate(
     if dry_run:
         return
     try:
-        with ProcessExecutor(jobs) as executor:
+        with chosen_executor(jobs, ProcessExecutor) as executor:
             result = run_import(plan, out, executor, skip_bad, quiet, force)
     except KeyboardInterrupt:
         raise IVError("interrupted; the same command carries on from here") from None

@@ -38,6 +38,7 @@ from intravariance.dataset.store import (
 )
 from intravariance.errors import IntegrityError
 from intravariance.executors import Executor, run_all
+from intravariance.executors.processes import ProcessExecutor
 from intravariance.executors.serial import SerialExecutor
 from intravariance.lengths import noise_text, sphere_radii
 from intravariance.seeds import generator
@@ -144,8 +145,9 @@ def verify(
     """Check a dataset file: whole, to specification, true to its geometry, free of shortcuts.
 
     probes : whether to look for shortcuts. against_published : whether it must be one of the
-    published builds. quiet : whether to show no progress. executor : who checks the samples of
-    files that are not small, on this machine; this process where None. The report is the same.
+    published builds. quiet : whether to show no progress. executor : worker processes of this
+    machine check the samples of a file that is not small; without them this process does, as other
+    machines may not have the file. The report is the same.
     Raises InputError when it is not a dataset file, IntegrityError when it is too damaged to open.
     """
     with open_dataset(path) as dataset:
@@ -187,7 +189,8 @@ class _Verification:
             self._add("normals", [], "those of the templates")
         tasks = list(product_tasks(self.dataset, self.expected, self.probes))
         self.dataset.close()
-        if executor is None or sum(record.n_points for record in self.dataset) < _FEW_POINTS:
+        few = sum(record.n_points for record in self.dataset) < _FEW_POINTS
+        if few or not isinstance(executor, ProcessExecutor):
             executor = SerialExecutor()
         results = run_all(executor, check_product, tasks, "verify", quiet)
         found = {task.records[0].id: one for task, one in results}

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What workers do in a build: prepare a base mesh, make a sample. And how such tasks travel.
+
+Each worker keeps one Blender process, and the meshes that it used last. On a machine without our
+files the content of meshes comes with the task, and what is made goes back as bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from annotations.vocabulary import NORMAL
+from intravariance.building.blender import blender_worker
+from intravariance.building.plan import SampleJob
+from intravariance.building.sample import Donors, SampleSettings, make_sample
+from intravariance.dataset.assembly.sample_files import Finished, finished, sample_bytes
+from intravariance.executors import BLENDER, Portable
+from intravariance.geometry.mesh import Mesh
+from intravariance.sources import BaseMesh, Choice, load_base_mesh, prepare
+from intravariance.sources.choosing import RESERVES_SENT
+from intravariance.sources.repair import KEPT
+
+
+@dataclass(frozen=True)
+class MeshTask(Portable):
+    """cache : None on another machine, for a folder that ends with the task; else as in
+    `BuildSettings`, as are skip_bad and blender."""
+
+    choice: Choice
+    cache: Path | None
+    skip_bad: bool
+    blender: Path | None
+
+    needs = BLENDER
+
+    @property
+    def title(self) -> str:
+        return f"{self.choice.category}/{self.choice.subcategory}"
+
+    def packed(self) -> MeshTask:
+        most = RESERVES_SENT if self.skip_bad else 1
+        return replace(self, choice=self.choice.carried(most), cache=None)
+
+
+@dataclass(frozen=True)
+class SampleTask(Portable):
+    """donors : files of the category's other products, by subcategory, where one gives a part.
+    meshes : contents of files, where they came with the task."""
+
+    job: SampleJob
+    base: BaseMesh
+    settings: SampleSettings
+    blender: Path | None
+    donors: Mapping[str, Path]
+    meshes: Mapping[Path, bytes] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        return self.job.id
+
+    @property
+    def needs(self) -> str:
+        return "" if self.job.defect == NORMAL else BLENDER
+
+    def shared(self) -> Mapping[Path, bytes]:
+        return {path: path.read_bytes() for path in {self.base.path, *self.donors.values()}}
+
+    def with_shared(self, files: Mapping[Path, bytes]) -> SampleTask:
+        return replace(self, meshes=files)
+
+    def mesh(self, path: Path) -> Mesh:
+        """Return the mesh of one of the files."""
+        return _base_mesh(self.meshes.get(path, path))
+
+
+@lru_cache(maxsize=8)
+def _base_mesh(file: Path | bytes) -> Mesh:
+    return load_base_mesh(file)
+
+
+def prepare_mesh(task: MeshTask) -> tuple[BaseMesh, list[str], str, bytes | None]:
+    """Prepare a base mesh; return it, warnings, and the version of Blender, which samples need.
+
+    Where the task has no cache, the last is the content of the mesh's file, else None.
+    """
+    blender = blender_worker(task.blender)
+    version = blender.versions()["blender"]
+    with TemporaryDirectory() as own:
+        cache = task.cache or Path(own)
+        base, warnings = prepare(task.choice, cache, task.skip_bad, blender)
+        return base, warnings, version, None if task.cache else base.path.read_bytes()
+
+
+def make_sample_file(task: SampleTask) -> tuple[bytes, Finished]:
+    """Make a sample; return the content of its file, and what there is to know of it."""
+    origin = f"{task.base.origin} sha256:{task.base.sha256}"
+    mesh, blender = task.mesh(task.base.path), blender_worker(task.blender)
+    radius = task.base.unit_radius or math.nan
+    donors = Donors(tuple(task.donors), lambda name: task.mesh(task.donors[name]))
+    sample = make_sample(task.job, mesh, origin, task.settings, blender, radius, donors)
+    if task.base.repair != KEPT:
+        repair = {"repair": task.base.repair, "surface_error": task.base.surface_error}
+        sample = replace(sample, parameters=sample.parameters | repair)
+    return sample_bytes(sample), finished(sample)
