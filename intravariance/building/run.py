@@ -21,15 +21,16 @@ from intravariance.building.sample import SampleSettings
 from intravariance.building.tasks import MeshTask, SampleTask, make_sample_file, prepare_mesh
 from intravariance.dataset.added_defects import find_defect, load_defect, recorded
 from intravariance.dataset.assembly.sample_files import Finished
-from intravariance.dataset.assembly.shards import Shard
 from intravariance.dataset.assembly.work_folder import (
     claim,
     finish,
+    found_dataset,
     found_finished,
     locked_folder,
     plain_disk_errors,
 )
 from intravariance.dataset.provenance import code_digest, software
+from intravariance.dataset.sharding.shards import Shard
 from intravariance.dataset.specification import LARGEST_TOLERANCE, Specification
 from intravariance.errors import InputError, IVError
 from intravariance.executors import Executor
@@ -162,17 +163,19 @@ class BuildResult:
 
 
 def build(
-    settings: BuildSettings, out: Path, executor: Executor, force: bool = False
+    settings: BuildSettings, out: Path, executor: Executor, force: bool = False, keep: bool = False
 ) -> BuildResult:
     """Build the dataset into `out` (.h5), or carry on with an interrupted build of it.
 
-    executor : where base meshes and samples are made. Raises InputError when `out` exists (without
-    `force`), when its partial folder belongs to a build with other settings, when base meshes are
-    missing or bad, or when the disk is full; BackendUnavailable when Blender cannot be started;
-    IVError when samples could not be made (the finished ones are kept), IntegrityError when the
-    result does not verify.
+    executor : where base meshes and samples are made. keep : leave a file that is there as it is,
+    also with `force`, where it is whole and is what would be built.
+
+    Raises InputError when `out` exists (without `force`), when its partial folder belongs to a
+    build with other settings, when base meshes are missing or bad, or when the disk is full;
+    BackendUnavailable when Blender cannot be started; IVError when samples could not be made (the
+    finished ones are kept), IntegrityError when the result does not verify.
     """
-    check_target(out, force)
+    check_target(out, force or keep)
     settings.check_units()
     _check_added_defects(settings.specification)
     source = parse_source(settings.source, settings.up, settings.follow_links)
@@ -191,12 +194,16 @@ def build(
         if settings.shard is not None:
             jobs = settings.shard.part(jobs)
             metadata = settings.shard.mark(metadata, made_with)
+        if keep and (there := found_dataset(out, metadata)) is not None:
+            return BuildResult(out, there.digest, len(jobs), _rejections(there.samples))
+        check_target(out, force)
         claim(partial, metadata | made_with, out, force)
         files = {job.id: partial / "samples" / f"{job.id}.h5" for job in jobs}
         made = _make_samples(jobs, bases, products, files, settings, executor, partial)
         digest = finish(
-            partial, list(files.values()), metadata, out, failures, force, settings.quiet
-        )
+            partial, list(files.values()), metadata, out, lambda path: failures(path, executor),
+            force, settings.quiet,
+        )  # fmt: skip
     return BuildResult(out, digest, len(files), _rejections(made))
 
 
@@ -291,7 +298,8 @@ def _make_samples(
         say(f"carrying on: {len(made)} of {len(jobs)} samples exist", settings.quiet)
     tasks = [
         SampleTask(job, bases[product], products[product], settings.blender, _donors(job, bases))
-        for job in jobs
+        # product by product: Blender keeps what it worked out of the last ones
+        for job in sorted(jobs, key=lambda job: (job.category, job.subcategory))
         for product in [(job.category, job.subcategory)]
         if found[job.id] is None
     ]

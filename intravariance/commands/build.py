@@ -14,13 +14,15 @@ import click
 
 from intravariance.building.mesh_check import MeshCheck
 from intravariance.building.mesh_check import check_meshes as run_checks
+from intravariance.building.placing import build_at
 from intravariance.building.plan import make_plan
-from intravariance.building.run import BuildResult, BuildSettings, build, default_cache
+from intravariance.building.run import BuildResult, BuildSettings, default_cache
 from intravariance.building.sample import SampleSettings
 from intravariance.commands.import_ import print_result
 from intravariance.commands.mesh_check import as_json as checks_json
 from intravariance.commands.mesh_check import table, unusable
 from intravariance.commands.options import (
+    DATASET_PATH,
     NumberRange,
     categories_option,
     chosen_executor,
@@ -29,7 +31,7 @@ from intravariance.commands.options import (
     json_option,
     quiet_option,
 )
-from intravariance.dataset.assembly.shards import Shard, parse_shard
+from intravariance.dataset.sharding.shards import MOST_SHARDS, Shard, parse_shard
 from intravariance.dataset.specification import GROUPS, Specification
 from intravariance.dataset.specification_reader import (
     load_collation,
@@ -95,12 +97,18 @@ _COLLATION = "anomaly_shapenet:"
     help="Standard deviation of that noise instead (the paper's other reading: 0.002), in radii of "
     'each product, or with a unit, as "0.05 mm", where the specification tells that of the meshes.',
 )
-@click.option("--out", type=click.Path(path_type=Path), help="File to write.  [default: NAME.h5]")
+@click.option("--out", type=DATASET_PATH, help="File to write.  [default: NAME.h5]")
 @click.option(
     "--shard",
     metavar="I/N",
     help="Build part I of N alone, counted from 0, into NAME-0000I-of-0000N.h5; `iv merge` joins "
     "the parts.",
+)
+@click.option(
+    "--shards",
+    type=click.IntRange(1, MOST_SHARDS),
+    metavar="N",
+    help="Build all N parts, and NAME.index.json, which every command takes in place of one file.",
 )
 @click.option("--force", is_flag=True, help="Replace an existing file or unfinished build.")
 @executor_options
@@ -129,6 +137,7 @@ def build_command(
     noise_sigma: str | None,
     out: Path | None,
     shard: str | None,
+    shards: int | None,
     force: bool,
     jobs: int | None,
     blender: Path | None,
@@ -145,7 +154,8 @@ def build_command(
     if check_meshes and not dry_run:
         raise InputError("--check-meshes goes with --dry-run: it checks before a build")
     if source.startswith(_COLLATION):
-        needless = {"--fill": fill, "--blender": blender, "--cache": cache, "--shard": shard}
+        needless: dict[str, object] = {"--fill": fill, "--blender": blender, "--cache": cache}
+        needless |= {"--shard": shard, "--shards": shards}
         _refuse_needless(needless, source)
         specification = _collation(group, spec).select(categories)
         _collate(
@@ -154,6 +164,8 @@ def build_command(
             skip_bad, out, force, jobs, dry_run, as_json, quiet,
         )  # fmt: skip
         return
+    if shard is not None and shards is not None:
+        raise InputError("give --shard I/N for one part or --shards N for all, not both")
     specification = _specification(group, spec).select(categories)
     noise = _noise(specification, noise_variance, noise_sigma)
     settings = BuildSettings(
@@ -174,18 +186,23 @@ def build_command(
     if dry_run:
         _dry_run(settings, check_meshes, jobs, as_json)
         return
-    _build(settings, out, force, jobs, as_json)
+    _build(settings, out, shards, force, jobs, as_json)
 
 
 def _build(
-    settings: BuildSettings, out: Path | None, force: bool, jobs: int | None, as_json: bool
+    settings: BuildSettings,
+    out: Path | None,
+    shards: int | None,
+    force: bool,
+    jobs: int | None,
+    as_json: bool,
 ) -> None:
     """Build, and print what was built."""
     out = Path(f"{settings.specification.name}.h5") if out is None else out
     out = out if settings.shard is None else settings.shard.path(out)
     try:
         with chosen_executor(jobs, ProcessExecutor) as executor:
-            result = build(settings, out, executor, force)
+            result = build_at(settings, out, shards, executor, force)
     except KeyboardInterrupt:
         raise IVError("interrupted; the same command carries on from here") from None
     _print_build(result, as_json)

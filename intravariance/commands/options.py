@@ -17,14 +17,27 @@ from click.decorators import FC
 from click.shell_completion import CompletionItem
 
 from intravariance.dataset.provenance import made_with
-from intravariance.dataset.store import DATASET_SUFFIXES, Dataset, open_dataset
+from intravariance.dataset.sharding.whole import is_dataset
+from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError, IVError, did_you_mean
 from intravariance.executors import Executor
 from intravariance.executors.dask_cluster import DaskExecutor
 from intravariance.executors.processes import cores
+from intravariance.files.urls import parse_place
 from intravariance.progress import say
 
 PATH = click.Path(path_type=Path)
+
+
+class DatasetPath(click.Path):
+    """A dataset file, an index, a pattern, or such a place in an object store: s3://bucket/x.h5."""
+
+    def coerce_path_result(self, value: Any) -> Any:
+        """Return the path, or the `Url`."""
+        return parse_place(value)
+
+
+DATASET_PATH = DatasetPath(path_type=Path)
 
 
 class FilePart(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2
@@ -45,7 +58,7 @@ def dataset_argument(
     name: str = "file",
     metavar: str = "FILE",
     required: bool = True,
-    kind: click.ParamType = PATH,  # type: ignore[type-arg]
+    kind: click.ParamType = DATASET_PATH,  # type: ignore[type-arg]
     nargs: int = 1,
     help: str = "Dataset file",
 ) -> Callable[[FC], FC]:
@@ -93,7 +106,7 @@ def _categories(context: click.Context, _: click.Parameter, incomplete: str) -> 
     words = [context.meta.get(_NAMED), *context.params.values(), *context.args]
     paths = [Path(word) for word in words if isinstance(word, str | Path)]
     try:
-        with open_dataset(next(p for p in paths if p.suffix in DATASET_SUFFIXES)) as dataset:
+        with open_dataset(next(filter(is_dataset, paths))) as dataset:
             return [name for name in dataset.categories if name.startswith(incomplete)]
     except (StopIteration, IVError, OSError):
         return []
@@ -241,9 +254,9 @@ class NumberRange(click.FloatRange):
         return number
 
 
-def path_option(name: str, help: str, **more: Any) -> Callable[[FC], FC]:
+def path_option(name: str, help: str, kind: click.Path = PATH, **more: Any) -> Callable[[FC], FC]:
     """Make an option that takes a file or a folder."""
-    return click.option(name, type=PATH, help=help, **more)
+    return click.option(name, type=kind, help=help, **more)
 
 
 def number_option(

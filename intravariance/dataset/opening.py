@@ -13,8 +13,11 @@ from h5py import File  # noqa: TID251 - the one place
 from intravariance.dataset.safety import attribute, reading
 from intravariance.dataset.schema import DATASET_FORMAT, READ_VERSIONS
 from intravariance.errors import InputError
+from intravariance.files.urls import Url
 
 __all__ = ["Content", "File", "new_file", "open_file", "open_foreign"]
+
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 def new_file(target: Path | BinaryIO) -> File:
@@ -45,16 +48,18 @@ class Content:
 def open_file(path: Path, expected: str) -> File:
     """Open a file of ours for reading.
 
-    expected : what its attribute "format" must say. Raises InputError where there is no such file
-    or it is another one, IntegrityError where it is damaged.
+    path : in a store, too (`files.urls`). expected : what its attribute "format" must say. Raises
+    InputError where there is no such file or it is another one, IntegrityError where it is damaged.
     """
     kind = "dataset" if expected == DATASET_FORMAT else "sample file"
     if not path.is_file():
-        raise InputError(f"{path}: no such file; make a dataset with `iv build` or `iv import`")
-    if not h5py.is_hdf5(path):
+        what = "file or bucket" if isinstance(path, Url) else "file"
+        raise InputError(f"{path}: no such {what}; make a dataset with `iv build` or `iv import`")
+    stream = path.stream() if isinstance(path, Url) else None
+    if not (h5py.is_hdf5(path) if stream is None else stream.read(len(_SIGNATURE)) == _SIGNATURE):
         raise InputError(f"{path}: not an HDF5 file; expected a {kind} made by `iv build`")
     with reading(str(path)):
-        file = File(path, "r", locking="best-effort")
+        file = File(path, "r", locking="best-effort") if stream is None else File(stream, "r")
         names = set(file.attrs)
     try:
         if not {"format", "format_version"} <= names:

@@ -17,7 +17,8 @@ from pathlib import Path
 from annotations.vocabulary import DISPLACEMENT_THRESHOLD, NORMAL
 from intravariance.dataset.assembly.sample_files import carried
 from intravariance.dataset.provenance import code_digest, made_with, software
-from intravariance.dataset.store import DATASET_SUFFIXES, Dataset, Record, open_dataset
+from intravariance.dataset.sharding.whole import is_dataset, is_there
+from intravariance.dataset.store import Dataset, Record, open_dataset
 from intravariance.errors import InputError
 from intravariance.exchange.layouts import Scan, detect_layout, find_scans
 from intravariance.executors import Portable
@@ -289,7 +290,7 @@ def _check_config(config: AnomalyConfig, tasks: Sequence[SampleTask]) -> None:
 def _real_tasks(
     real: Path, dataset: Dataset, categories: Sequence[str], config: AnomalyConfig, seed: int
 ) -> tuple[Task, ...]:
-    if real.is_file() and real.suffix.lower() in DATASET_SUFFIXES:
+    if is_dataset(real) and is_there(real):
         with open_dataset(real) as other:
             if other.digest == dataset.digest:
                 raise InputError(
