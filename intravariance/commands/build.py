@@ -15,8 +15,9 @@ import click
 from intravariance.building.mesh_check import MeshCheck
 from intravariance.building.mesh_check import check_meshes as run_checks
 from intravariance.building.plan import make_plan
-from intravariance.building.run import BuildResult, BuildSettings, build, default_cache
+from intravariance.building.run import BuildResult, build, default_cache
 from intravariance.building.sample import SampleSettings
+from intravariance.building.settings import BuildSettings
 from intravariance.commands.import_ import print_result
 from intravariance.commands.mesh_check import as_json as checks_json
 from intravariance.commands.mesh_check import table, unusable
@@ -28,6 +29,7 @@ from intravariance.commands.options import (
     json_option,
     quiet_option,
 )
+from intravariance.commands.sweep import run_sweep, sweep_option
 from intravariance.dataset.assembly.shards import Shard, parse_shard
 from intravariance.dataset.specification import GROUPS, Specification
 from intravariance.dataset.specification_reader import (
@@ -101,6 +103,7 @@ _COLLATION = "anomaly_shapenet:"
     help="Build part I of N alone, counted from 0, into NAME-0000I-of-0000N.h5; `iv merge` joins "
     "the parts.",
 )
+@sweep_option
 @click.option("--force", is_flag=True, help="Replace an existing file or unfinished build.")
 @jobs_option
 @click.option("--blender", type=click.Path(path_type=Path), help="Blender program to use.")
@@ -128,6 +131,7 @@ def build_command(
     noise_sigma: str | None,
     out: Path | None,
     shard: str | None,
+    sweeps: tuple[str, ...],
     force: bool,
     jobs: int | None,
     blender: Path | None,
@@ -145,7 +149,7 @@ def build_command(
         raise InputError("--check-meshes goes with --dry-run: it checks before a build")
     if source.startswith(_COLLATION):
         needless = {"--fill": fill, "--blender": blender, "--cache": cache, "--shard": shard}
-        _refuse_needless(needless, source)
+        _refuse_needless(needless | {"--sweep": sweeps or None}, source)
         specification = _collation(group, spec).select(categories)
         _collate(
             specification, source, up or "z", seed, pose,
@@ -170,6 +174,12 @@ def build_command(
         shard=None if shard is None else parse_shard(shard),
     )
     settings.check_units()
+    if sweeps and not check_meshes:
+        others = {
+            "--shard": shard, "--noise-sigma": noise_sigma, "--noise-variance": noise_variance
+        }  # fmt: skip
+        run_sweep(settings, sweeps, others, out, force, ProcessExecutor(jobs), dry_run, as_json)
+        return
     if dry_run:
         _dry_run(settings, check_meshes, jobs, as_json)
         return

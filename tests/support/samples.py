@@ -6,7 +6,8 @@ They follow the plan, the sampling and the poses of the real build; only the def
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -18,11 +19,12 @@ from numpy.typing import NDArray
 
 from annotations.vocabulary import DISPLACEMENT_THRESHOLD, NORMAL
 from intravariance.building.plan import SampleJob, make_plan
+from intravariance.building.sweep_index import Member, Sweep, setting
 from intravariance.dataset.assembly.sample_files import assemble, write_sample_file
 from intravariance.dataset.difficulty import difficulty_of, signal_to_noise
 from intravariance.dataset.schema import ARRAYS
 from intravariance.dataset.specification import Category, Specification
-from intravariance.dataset.store import Sample
+from intravariance.dataset.store import Sample, open_dataset
 from intravariance.geometry.mesh import Mesh, mesh_from_arrays, to_unit_sphere
 from intravariance.geometry.sampling import apply_pose, random_pose, rotate, sample_surface
 from intravariance.seeds import generator
@@ -176,6 +178,22 @@ def make_dataset(
         write_sample_file(files[-1], sample)
     assemble(path, files, metadata(specification, seed, sigma, source))
     return path
+
+
+def make_sweep(
+    folder: Path, specification: Specification | None = None, *, sigmas: Sequence[float]
+) -> Sweep:
+    """Write a sweep over the noise: dataset files of the same products, and their index."""
+    members = []
+    for sigma in sigmas:
+        values = {"noise_sigma": sigma}
+        path = make_dataset(folder / f"small-{setting(values)}.h5", specification, sigma=sigma)
+        shutil.rmtree(path.with_suffix(".files"))
+        with open_dataset(path) as dataset:
+            members.append(Member(path.name, values, dataset.digest))
+    sweep = Sweep(folder, {"noise_sigma": tuple(sigmas)}, tuple(members))
+    sweep.write()
+    return sweep
 
 
 def assert_same(first: Sample, second: Sample) -> None:
