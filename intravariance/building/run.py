@@ -136,11 +136,13 @@ def build_together(
     is what `build` makes of its settings alone. Raises as `build`.
     """
     with ExitStack() as stack:
-        works = [
-            stack.enter_context(_begun(settings, out, executor, force)) for settings, out in members
-        ]
-        made = _make_samples(works, executor)
-        return [_finished(work, own, force) for work, own in zip(works, made, strict=True)]
+        works: list[_Work] = []
+        for settings, out in members:
+            # what is said of base meshes is said once
+            heard = replace(settings, quiet=settings.quiet or bool(works))
+            works.append(stack.enter_context(_begun(heard, out, executor, force)))
+        made, quiet = _make_samples(works, executor), works[0].settings.quiet
+        return [_finished(work, own, force, quiet) for work, own in zip(works, made, strict=True)]
 
 
 @contextmanager
@@ -189,11 +191,11 @@ def _digest_of_same(out: Path, metadata: Mapping[str, Any]) -> str:
         return dataset.digest
 
 
-def _finished(work: _Work, made: Iterable[Finished], force: bool) -> BuildResult:
+def _finished(work: _Work, made: Iterable[Finished], force: bool, quiet: bool) -> BuildResult:
     """Write the dataset file of a build whose samples are made."""
     files = [work.file(task.job) for task in work.tasks]
     digest = work.digest or finish(
-        work.partial, files, work.metadata, work.out, failures, force, work.settings.quiet
+        work.partial, files, work.metadata, work.out, failures, force, quiet
     )
     return BuildResult(work.out, digest, len(files), _rejections(made))
 

@@ -120,11 +120,7 @@ def build_sweep(
     """
     members = plan_sweep(settings, swept, out)
     _check_folder(out, [member.file.name for member in members], force)
-    settings_and_files = [
-        (replace(member.settings, quiet=settings.quiet or number > 0), member.file)
-        for number, member in enumerate(members)
-    ]
-    results = build_together(settings_and_files, executor, force)
+    results = build_together([(one.settings, one.file) for one in members], executor, force)
     sweep = Sweep(
         out,
         swept,
