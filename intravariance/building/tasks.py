@@ -17,8 +17,10 @@ from tempfile import TemporaryDirectory
 from annotations.vocabulary import NORMAL
 from intravariance.building.blender import blender_worker
 from intravariance.building.plan import SampleJob
+from intravariance.building.remembering import MakesDefects, Remembering
 from intravariance.building.sample import Donors, SampleSettings, make_sample
 from intravariance.dataset.assembly.sample_files import Finished, finished, sample_bytes
+from intravariance.errors import BackendUnavailable, IVError
 from intravariance.executors import BLENDER, Portable
 from intravariance.geometry.mesh import Mesh
 from intravariance.sources import BaseMesh, Choice, load_base_mesh, prepare
@@ -78,6 +80,39 @@ class SampleTask(Portable):
         return _base_mesh(self.meshes.get(path, path))
 
 
+@dataclass(frozen=True)
+class FamilyTask(Portable):
+    """The same sample of builds that differ in what comes after the geometry.
+
+    tasks : by the build's number; one for most builds.
+    """
+
+    tasks: Mapping[int, SampleTask]
+
+    @property
+    def _first(self) -> SampleTask:
+        return next(iter(self.tasks.values()))
+
+    @property
+    def product(self) -> tuple[str, str]:
+        """Its category and subcategory."""
+        return self._first.job.category, self._first.job.subcategory
+
+    @property
+    def title(self) -> str:
+        return self._first.title
+
+    @property
+    def needs(self) -> str:
+        return self._first.needs
+
+    def shared(self) -> Mapping[Path, bytes]:
+        return self._first.shared()
+
+    def with_shared(self, files: Mapping[Path, bytes]) -> FamilyTask:
+        return FamilyTask({n: task.with_shared(files) for n, task in self.tasks.items()})
+
+
 @lru_cache(maxsize=8)
 def _base_mesh(file: Path | bytes) -> Mesh:
     return load_base_mesh(file)
@@ -96,10 +131,29 @@ def prepare_mesh(task: MeshTask) -> tuple[BaseMesh, list[str], str, bytes | None
         return base, warnings, version, None if task.cache else base.path.read_bytes()
 
 
-def make_sample_file(task: SampleTask) -> tuple[bytes, Finished]:
-    """Make a sample; return the content of its file, and what there is to know of it."""
+def make_family(family: FamilyTask) -> dict[int, tuple[bytes, Finished] | IVError]:
+    """Make a sample of several builds, each of its defects once.
+
+    Returns by the build's number the content of the sample's file and what there is to know of it,
+    or why it could not be made.
+    """
+    tasks = family.tasks
+    blender: MakesDefects = blender_worker(next(iter(tasks.values())).blender)
+    blender = blender if len(tasks) == 1 else Remembering(blender)
+    made: dict[int, tuple[bytes, Finished] | IVError] = {}
+    for number, task in tasks.items():
+        try:
+            made[number] = _sample_file(task, blender)
+        except BackendUnavailable:
+            raise
+        except IVError as error:
+            made[number] = error
+    return made
+
+
+def _sample_file(task: SampleTask, blender: MakesDefects) -> tuple[bytes, Finished]:
     origin = f"{task.base.origin} sha256:{task.base.sha256}"
-    mesh, blender = task.mesh(task.base.path), blender_worker(task.blender)
+    mesh = task.mesh(task.base.path)
     radius = task.base.unit_radius or math.nan
     donors = Donors(tuple(task.donors), lambda name: task.mesh(task.donors[name]))
     sample = make_sample(task.job, mesh, origin, task.settings, blender, radius, donors)

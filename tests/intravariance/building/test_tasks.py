@@ -16,7 +16,13 @@ from intravariance import load_specification, open_dataset
 from intravariance.building.blender import blender_worker
 from intravariance.building.plan import make_plan
 from intravariance.building.sample import SampleSettings
-from intravariance.building.tasks import MeshTask, SampleTask, make_sample_file, prepare_mesh
+from intravariance.building.tasks import (
+    FamilyTask,
+    MeshTask,
+    SampleTask,
+    make_family,
+    prepare_mesh,
+)
 from intravariance.errors import InputError
 from intravariance.executors import BLENDER
 from intravariance.sources import choose, keep_prepared, parse_source
@@ -89,15 +95,16 @@ def test_what_is_packed_needs_no_file(meshes: Path, tmp_path: Path, blender: Non
         )
         for job in make_plan(specification, 0)
     ]  # fmt: skip
-    files = [task.shared() for task in samples]
-    expected = [make_sample_file(task) for task in samples]
+    families = [FamilyTask({0: task}) for task in samples]
+    files = [task.shared() for task in families]
+    expected = [make_family(task) for task in families]
     away(cache)
     assert [
-        make_sample_file(task.packed().with_shared(shared))
-        for task, shared in zip(samples, files, strict=True)
+        make_family(task.packed().with_shared(shared))
+        for task, shared in zip(families, files, strict=True)
     ] == expected
-    assert {task.needs for task in samples if task.job.defect == "normal"} == {""}
-    assert {task.needs for task in samples if task.job.defect != "normal"} == {BLENDER}
+    assert {one.needs for one in families if one.tasks[0].job.defect == "normal"} == {""}
+    assert {one.needs for one in families if one.tasks[0].job.defect != "normal"} == {BLENDER}
 
 
 def test_a_worker_lost_and_one_that_joins_late_change_nothing(
