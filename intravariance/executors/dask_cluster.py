@@ -13,6 +13,7 @@ asked at the start, and each compares again with every task, as it may have join
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import threading
 import time
@@ -22,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -82,6 +83,7 @@ class DaskExecutor:
         self._stack = ExitStack()
         self._client: Any = None
         self._shared: OrderedDict[str, Any] = OrderedDict()  # futures, by the content's digest
+        self._fetching: set[Any] = set()  # results under way
         self._workers: dict[str, Any] = {}
         self._looked = -LOOK_AFTER
 
@@ -116,26 +118,28 @@ class DaskExecutor:
         """
         source = iter(tasks)
         flying: dict[str, tuple[Task, Any]] = {}
-        finished: SimpleQueue[Any] = SimpleQueue()
+        fetched: SimpleQueue[tuple[str, Any]] = SimpleQueue()
         try:
             while True:
                 for task in islice(source, max(0, self._window() - len(flying))):
                     future = self._submit(function, task)
                     flying[future.key] = task, future
-                    future.add_done_callback(finished.put)
+                    future.add_done_callback(partial(self._fetch, fetched))
                 if not flying:
                     return
                 try:
-                    future = finished.get(timeout=LOOK_AFTER)
+                    key, found = fetched.get(timeout=LOOK_AFTER)
                 except Empty:
                     continue  # and see who has joined
-                task, _ = flying.pop(future.key)
-                result = self._result(future, _title(function, task))
+                task, future = flying.pop(key)
+                result = self._result(found, _title(function, task))
                 future.release()
                 yield task, result
         finally:
             for _, future in flying.values():
                 future.release()
+            for fetching in [*self._fetching]:
+                fetching.cancel()
 
     def workers(self) -> int:
         """Count the workers that are there."""
@@ -166,19 +170,32 @@ class DaskExecutor:
             self._shared.popitem(last=False)  # Dask keeps it while a task waits for it
         return self._shared[digest]
 
-    def _result(self, future: Any, title: str) -> Any:
+    def _fetch(self, fetched: SimpleQueue[tuple[str, Any]], future: Any) -> None:
+        """Fetch a result meanwhile: a worker that was stopped must not hold up those of others."""
+
+        def done(fetching: Any) -> None:
+            self._fetching.discard(fetching)
+            fetched.put((future.key, fetching))
+
+        fetching = asyncio.run_coroutine_threadsafe(
+            self._client.gather(future, asynchronous=True), self._client.loop.asyncio_loop
+        )
+        self._fetching.add(fetching)
+        fetching.add_done_callback(done)
+
+    def _result(self, found: Any, title: str) -> Any:
         """Return what a finished task gave, or the IVError that stands for it."""
         import distributed  # noqa: PLC0415 - weight
 
         try:
-            result = future.result()
+            result = found.result()
         except distributed.KilledWorker as error:
             return IVError(
                 f"{title}: {error.allowed_failures + 1} workers were lost while they did it, the "
                 f"last was {error.last_worker.address}; if memory is short there, start fewer of "
                 "them on a machine"
             )
-        except CancelledError:
+        except (CancelledError, asyncio.CancelledError):
             raise self._lost() from None
         except (OSError, MemoryError) as error:
             if self._client.status != "running":

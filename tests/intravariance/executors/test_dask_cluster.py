@@ -177,6 +177,19 @@ def test_a_worker_that_joins_late_gets_tasks(
     assert " joined; 2 workers\n" in capsys.readouterr().err
 
 
+def test_a_worker_that_was_stopped_does_not_hold_up_others(tmp_path: Path) -> None:
+    names: list[str] = []
+    with cluster(tmp_path, "first") as found, executor_of(found) as executor:
+        for _, name in executor.run(worker_name, range(12)):
+            names.append(name)
+            if len(names) == 1:
+                found.workers["first"].send_signal(signal.SIGSTOP)
+                found.start_worker("late")
+            if name == "late":
+                found.kill("first")
+    assert len(names) == 12 and "late" in names
+
+
 def test_workers_with_blender_alone_get_what_needs_it(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"")
