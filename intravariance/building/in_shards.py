@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from intravariance.building.merging import write_index
-from intravariance.building.run import BuildResult, BuildSettings, build
+from intravariance.building.run import BuildResult, build
+from intravariance.building.settings import BuildSettings
 from intravariance.dataset.sharding.index import index_path, is_index
 from intravariance.dataset.sharding.shards import Shard
 from intravariance.dataset.sharding.whole import dataset_name

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from intravariance.building.in_shards import build_shards
-from intravariance.building.run import BuildResult, BuildSettings, build
+from intravariance.building.run import BuildResult, build
+from intravariance.building.settings import BuildSettings
 from intravariance.dataset.sharding.index import index_path
 from intravariance.dataset.store import open_dataset
 from intravariance.executors import Executor

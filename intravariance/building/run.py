@@ -6,23 +6,29 @@ While it runs, everything lies in a folder beside the target; see `dataset.assem
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from platformdirs import user_cache_path
 
 from annotations.vocabulary import WRONG_PART
-from intravariance.building.blender import blender_worker
 from intravariance.building.plan import SampleJob, make_plan
-from intravariance.building.sample import Donors, SampleSettings, make_sample
+from intravariance.building.settings import BuildSettings
+from intravariance.building.tasks import (
+    FamilyTask,
+    MeshTask,
+    SampleTask,
+    make_family,
+    prepare_mesh,
+)
 from intravariance.dataset.added_defects import find_defect, load_defect, recorded
-from intravariance.dataset.assembly.sample_files import Finished, finished, sample_bytes
+from intravariance.dataset.assembly.sample_files import Finished
 from intravariance.dataset.assembly.work_folder import (
+    FinishedDataset,
     claim,
     finish,
     found_dataset,
@@ -31,129 +37,25 @@ from intravariance.dataset.assembly.work_folder import (
     plain_disk_errors,
 )
 from intravariance.dataset.provenance import code_digest, software
-from intravariance.dataset.sharding.shards import Shard
-from intravariance.dataset.specification import LARGEST_TOLERANCE, Specification
+from intravariance.dataset.specification import Specification
 from intravariance.errors import InputError, IVError
 from intravariance.executors import Executor
 from intravariance.files.atomic import check_target, write_whole
-from intravariance.geometry.mesh import Mesh
-from intravariance.lengths import UNITS, Length, parse_length
 from intravariance.progress import say, track
 from intravariance.sources import (
     BaseMesh,
     Choice,
     Source,
-    Up,
     choice_notes,
     choose,
-    load_base_mesh,
+    keep_prepared,
     parse_source,
-    prepare,
 )
 from intravariance.sources.added import Added
-from intravariance.sources.repair import KEPT
 from intravariance.verification.verify import failures
 
 _CODE = ("annotations", "blender_scripts", "intravariance")
 _PACKAGES = ("numpy", "scipy", "h5py", "point-cloud-utils")
-
-
-@dataclass(frozen=True)
-class BuildSettings:
-    """Hold everything that decides the content of a dataset, and where to work.
-
-    source : "procedural", "folder:PATH", "modelnet40:PATH", "shapenet:PATH", or the name of
-    a source that an installed package adds.
-    up : the axis that points up in the source's files, None for the layout's own. follow_links :
-    whether links that lead out of the source's folder are followed.
-    fill : take embedded designs where the source has too few meshes. skip_bad : leave out base
-    meshes that cannot be used. blender : a Blender program, None for the bpy wheel.
-    cache : folder for prepared base meshes. noise : in a unit of measure; `samples` has the number
-    of radii where it is None. shard : the part of the dataset that is built; None for all of it.
-    """
-
-    specification: Specification
-    samples: SampleSettings
-    source: str
-    cache: Path
-    up: Up | None = None
-    follow_links: bool = False
-    fill: bool = False
-    skip_bad: bool = False
-    blender: Path | None = None
-    quiet: bool = False
-    noise: Length | None = None
-    shard: Shard | None = None
-
-    def identity(
-        self, source_label: str, products: Mapping[tuple[str, str], SampleSettings]
-    ) -> dict[str, Any]:
-        """Return what decides the content, as JSON-able data.
-
-        products : settings of each (category, subcategory). It is stored in the file, and part of
-        its digest. The base meshes themselves are named, with their hashes, by the samples'
-        parameters. Of lengths that differ from product to product, as they are given in a unit of
-        measure, it has the largest number of radii ("noise_sigmas" has the noise of each).
-        """
-        tolerance = max(product.tolerance for product in products.values())
-        given = {} if self.noise is None else {"noise_sigma": str(self.noise)}
-        specification = replace(
-            self.specification,
-            tolerance=tolerance,
-            noise_sigma=None,
-            given={k: v for k, v in self.specification.given.items() if k != "noise_sigma"} | given,
-        )
-        sigmas = {f"{c}/{s}": product.noise_sigma for (c, s), product in products.items()}
-        return {
-            "specification": specification.to_dict(),
-            "source": source_label,
-            "up": self.up,
-            "seed": self.samples.seed,
-            "pose": self.samples.pose,
-            "noise_sigma": max(sigmas.values()),
-            **({} if self.noise is None else {"noise_sigmas": sigmas}),
-        }
-
-    def check_units(self) -> None:
-        """Raise InputError where a length has a unit of measure and a category's meshes have none.
-
-        Embedded designs have none either.
-        """
-        given = {**self.specification.given}
-        if self.noise is not None:
-            given["noise_sigma"] = str(self.noise)
-        lacking = [c.name for c in self.specification.categories if not c.unit]
-        if given and (lacking or self.source == "procedural" or self.fill):
-            lengths = ", ".join(f"{name} = {text}" for name, text in sorted(given.items()))
-            raise InputError(
-                f"{lengths}: in radii this is another number for each mesh, and "
-                + (
-                    f"nobody says which unit the mesh files of {', '.join(lacking)} have; give "
-                    f'each [[category]] its unit = "mm" (or {", ".join(UNITS)})'
-                    if lacking and self.source != "procedural"
-                    else "embedded designs have no unit; give lengths in radii, and severity as "
-                    "numbers from 0 to 1"
-                )
-            )
-
-    def of_product(self, base: BaseMesh) -> SampleSettings:
-        """Return the settings of a product's samples, with its own lengths in radii."""
-        (unit,) = {c.unit for c in self.specification.categories if c.name == base.category}
-        radius = base.unit_radius or math.nan
-        settings = replace(self.samples, unit=unit)
-        if self.noise is not None:
-            settings = replace(settings, noise_sigma=self.noise.in_radii(radius, unit))
-        if text := self.specification.given.get("tolerance"):
-            tolerance = parse_length("tolerance", text)
-            assert isinstance(tolerance, Length)
-            amplitude = tolerance.in_radii(radius, unit)
-            if amplitude > LARGEST_TOLERANCE:
-                raise InputError(
-                    f"tolerance = {text} is {amplitude:.3g} radii of {base.category}/"
-                    f"{base.subcategory}, at most {LARGEST_TOLERANCE} are allowed"
-                )
-            settings = replace(settings, tolerance=amplitude)
-        return settings
 
 
 @dataclass(frozen=True)
@@ -167,20 +69,22 @@ class BuildResult:
 
 
 @dataclass(frozen=True)
-class _MeshTask:
-    choice: Choice
-    cache: Path
-    skip_bad: bool
-    blender: Path | None
+class _Work:
+    """A build under way.
 
+    partial : its folder. metadata : of its file. tasks : of all its samples, in the file's order.
+    there : what is known of the file where it is there already, and nothing is to be done.
+    """
 
-@dataclass(frozen=True)
-class _SampleTask:
-    job: SampleJob
-    base: BaseMesh
-    settings: SampleSettings
-    blender: Path | None
-    donors: Mapping[str, Path]  # the meshes of the category's other products
+    settings: BuildSettings
+    out: Path
+    partial: Path
+    metadata: dict[str, Any]
+    tasks: list[SampleTask]
+    there: FinishedDataset | None = None
+
+    def file(self, job: SampleJob) -> Path:
+        return self.partial / "samples" / f"{job.id}.h5"
 
 
 def build(
@@ -197,6 +101,40 @@ def build(
     finished ones are kept), IntegrityError when the result does not verify.
     """
     check_target(out, force or keep)
+    (result,) = build_together([(settings, out)], executor, force, keep)
+    return result
+
+
+def build_together(
+    members: Sequence[tuple[BuildSettings, Path]],
+    executor: Executor,
+    force: bool = False,
+    keep: bool = True,
+) -> list[BuildResult]:
+    """Build datasets whose samples share geometry, and make each defect once for all of them.
+
+    members : settings and file of each. The settings give the same samples (by id, product and
+    defect) and differ in what comes after the geometry: points, noise, scan. Each file is what
+    `build` makes of its settings alone. keep : as of `build`. Raises as `build`.
+    """
+    with ExitStack() as stack:
+        works: list[_Work] = []
+        for settings, out in members:
+            # what is said of base meshes is said once
+            heard = replace(settings, quiet=settings.quiet or bool(works))
+            works.append(stack.enter_context(_begun(heard, out, executor, force, keep)))
+        made = _make_samples(works, executor)
+        return [
+            _finished(work, own, executor, force, works[0].settings.quiet)
+            for work, own in zip(works, made, strict=True)
+        ]
+
+
+@contextmanager
+def _begun(
+    settings: BuildSettings, out: Path, executor: Executor, force: bool, keep: bool
+) -> Iterator[_Work]:
+    """Hold the partial folder of a build whose base meshes are prepared. Raises as `build`."""
     settings.check_units()
     _check_added_defects(settings.specification)
     source = parse_source(settings.source, settings.up, settings.follow_links)
@@ -215,16 +153,33 @@ def build(
         if settings.shard is not None:
             jobs = settings.shard.part(jobs)
             metadata = settings.shard.mark(metadata, made_with)
-        if keep and (there := found_dataset(out, metadata)) is not None:
-            return BuildResult(out, there.digest, len(jobs), _rejections(there.samples))
-        check_target(out, force)
-        claim(partial, metadata | made_with, out, force)
-        files = {job.id: partial / "samples" / f"{job.id}.h5" for job in jobs}
-        made = _make_samples(jobs, bases, products, files, settings, executor, partial)
+        there = found_dataset(out, metadata) if keep else None
+        if there is None:
+            check_target(out, force)
+            claim(partial, metadata | made_with, out, force)
+        tasks = [
+            SampleTask(
+                job, bases[product], products[product], settings.blender, _donors(job, bases)
+            )
+            for job in jobs
+            for product in [(job.category, job.subcategory)]
+        ]
+        yield _Work(settings, out, partial, metadata, tasks, there)
+
+
+def _finished(
+    work: _Work, made: Iterable[Finished], executor: Executor, force: bool, quiet: bool
+) -> BuildResult:
+    """Write the dataset file of a build whose samples are made."""
+    files = [work.file(task.job) for task in work.tasks]
+    if work.there is not None:
+        digest, made = work.there.digest, work.there.samples
+    else:
         digest = finish(
-            partial, list(files.values()), metadata, out, failures, force, settings.quiet
-        )
-    return BuildResult(out, digest, len(files), _rejections(made))
+            work.partial, files, work.metadata, work.out,
+            lambda path: failures(path, executor), force, quiet,
+        )  # fmt: skip
+    return BuildResult(work.out, digest, len(files), _rejections(made))
 
 
 def extensions(source: Source) -> dict[str, Any]:
@@ -266,18 +221,22 @@ def _base_meshes(
 ) -> tuple[dict[tuple[str, str], BaseMesh], str]:
     """Prepare the base meshes; return them by category and subcategory, and Blender's version."""
     tasks = [
-        _MeshTask(choice, settings.cache, settings.skip_bad, settings.blender) for choice in choices
+        MeshTask(choice, settings.cache, settings.skip_bad, settings.blender) for choice in choices
     ]
     bases, versions = {}, set()
-    results = executor.run(_prepare_mesh, tasks)
+    results = executor.run(prepare_mesh, tasks)
     for _, result in track(results, len(tasks), "base meshes", settings.quiet):
         if isinstance(result, IVError):
             raise result
-        base, warnings, version = result
+        base, warnings, version, content = result
+        if content is not None:
+            base = replace(base, path=keep_prepared(settings.cache, base.path.name, content))
         for warning in warnings:
             say(f"warning: {warning}")
         bases[base.category, base.subcategory] = base
         versions.add(version)
+    if len(versions) > 1:
+        raise InputError(f"workers have different Blenders: {', '.join(sorted(versions))}")
     _check_different(bases)
     return bases, ", ".join(sorted(versions))
 
@@ -298,43 +257,55 @@ def _describe(bases: dict[tuple[str, str], BaseMesh]) -> dict[str, str]:
     return {f"{c}/{s}": f"{base.origin} {base.sha256}" for (c, s), base in sorted(bases.items())}
 
 
-def _make_samples(
-    jobs: list[SampleJob],
-    bases: dict[tuple[str, str], BaseMesh],
-    products: dict[tuple[str, str], SampleSettings],
-    files: dict[str, Path],
-    settings: BuildSettings,
-    executor: Executor,
-    partial: Path,
-) -> list[Finished]:
-    """Make the samples that are not there yet; return what there is to know of all."""
-    found = {job.id: found_finished(files[job.id], job.id) for job in jobs}
-    made = [item for item in found.values() if item is not None]
-    if made:
-        say(f"carrying on: {len(made)} of {len(jobs)} samples exist", settings.quiet)
-    tasks = [
-        _SampleTask(job, bases[product], products[product], settings.blender, _donors(job, bases))
-        for job in jobs
-        for product in [(job.category, job.subcategory)]
-        if found[job.id] is None
-    ]
+def _make_samples(works: Sequence[_Work], executor: Executor) -> list[list[Finished]]:
+    """Make the samples that are not there yet; return what there is to know of each build's."""
+    made, left = _found(works)
     failed = []
-    results = executor.run(_make_sample, tasks)
-    for task, result in track(results, len(tasks), "samples", settings.quiet):
-        job = task.job
-        if isinstance(result, IVError):
-            failed.append(f"{job.id} ({job.subcategory}, {job.defect}): {result}")
-            continue
-        content, known = result
-        write_whole(files[job.id], content)
-        made.append(known)
+    results = executor.run(make_family, left)
+    quiet = works[0].settings.quiet
+    for family, result in track(results, len(left), "samples", quiet):
+        each = dict.fromkeys(family.tasks, result) if isinstance(result, IVError) else result
+        for number, one in each.items():
+            job, work = family.tasks[number].job, works[number]
+            if isinstance(one, IVError):
+                which = f"{work.out.name}: " if len(works) > 1 else ""
+                failed.append(f"{which}{job.id} ({job.subcategory}, {job.defect}): {one}")
+                continue
+            content, known = one
+            write_whole(work.file(job), content)
+            made[number].append(known)
     if failed:
         shown = "\n".join(f"  {failure}" for failure in failed[:20])
+        folders = ", ".join(str(work.partial) for work in works)
         raise IVError(
-            f"{len(failed)} of {len(jobs)} samples could not be made; the others are kept in "
-            f"{partial}:\n{shown}"
+            f"{len(failed)} of {sum(len(work.tasks) for work in works)} samples could not be made; "
+            f"the others are kept in {folders}:\n{shown}"
         )
     return made
+
+
+def _found(works: Sequence[_Work]) -> tuple[list[list[Finished]], list[FamilyTask]]:
+    """Return what there is to know of the samples that exist, and the tasks that are left.
+
+    These come product by product: Blender keeps what it worked out of the last ones.
+    """
+    made: list[list[Finished]] = [[] for _ in works]
+    left: list[FamilyTask] = []
+    unfinished = {number: work for number, work in enumerate(works) if work.there is None}
+    for place in range(len(works[0].tasks)):
+        family: dict[int, SampleTask] = {}
+        for number, work in unfinished.items():
+            task = work.tasks[place]
+            known = found_finished(work.file(task.job), task.job.id)
+            if known is None:
+                family[number] = task
+            else:
+                made[number].append(known)
+        left += [FamilyTask(family)] if family else []
+    if count := sum(map(len, made)):
+        total = sum(len(work.tasks) for work in unfinished.values())
+        say(f"carrying on: {count} of {total} samples exist", works[0].settings.quiet)
+    return made, sorted(left, key=lambda family: family.product)
 
 
 def _donors(job: SampleJob, bases: Mapping[tuple[str, str], BaseMesh]) -> dict[str, Path]:
@@ -354,33 +325,3 @@ def _rejections(made: Iterable[Finished]) -> dict[str, int]:
     for sample in made:
         rejections[sample.defect] += sample.rejections
     return dict(+rejections)
-
-
-# The functions below run in the worker processes. Each worker keeps one Blender process, and the
-# meshes that it used last.
-
-
-@lru_cache(maxsize=8)
-def _base_mesh(path: Path) -> Mesh:
-    return load_base_mesh(path)
-
-
-def _prepare_mesh(task: _MeshTask) -> tuple[BaseMesh, list[str], str]:
-    """Prepare a base mesh; return it, warnings, and the version of Blender, which samples need."""
-    blender = blender_worker(task.blender)
-    version = blender.versions()["blender"]
-    base, warnings = prepare(task.choice, cache=task.cache, skip_bad=task.skip_bad, blender=blender)
-    return base, warnings, version
-
-
-def _make_sample(task: _SampleTask) -> tuple[bytes, Finished]:
-    """Make a sample; return the content of its file, and what there is to know of it."""
-    origin = f"{task.base.origin} sha256:{task.base.sha256}"
-    mesh, blender = _base_mesh(task.base.path), blender_worker(task.blender)
-    radius = task.base.unit_radius or math.nan
-    donors = Donors(tuple(task.donors), lambda name: _base_mesh(task.donors[name]))
-    sample = make_sample(task.job, mesh, origin, task.settings, blender, radius, donors)
-    if task.base.repair != KEPT:
-        repair = {"repair": task.base.repair, "surface_error": task.base.surface_error}
-        sample = replace(sample, parameters=sample.parameters | repair)
-    return sample_bytes(sample), finished(sample)

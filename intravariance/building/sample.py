@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from annotations.vocabulary import NORMAL, WRONG_PART
 from blender_scripts.portable import normal
-from intravariance.building.blender import BlenderWorker, Defective, ImpossibleDefect
+from intravariance.building.blender import Defective, ImpossibleDefect
 from intravariance.building.plan import SampleJob
+from intravariance.building.remembering import MakesDefects
 from intravariance.building.scan import Scanned, draw_scanner, glance, scan_surface, shows_defect
 from intravariance.dataset.difficulty import difficulty_of, signal_to_noise
 from intravariance.dataset.scan import ALL_SIDES, Scan
@@ -69,7 +70,7 @@ def make_sample(
     base: Mesh,
     origin: str,
     settings: SampleSettings,
-    blender: BlenderWorker | None,
+    blender: MakesDefects | None,
     unit_radius: float = np.nan,
     donors: Donors = Donors(),
 ) -> Sample:
@@ -155,7 +156,7 @@ class _DefectMaker:
     job: SampleJob
     pristine: Mesh
     settings: SampleSettings
-    blender: BlenderWorker | None
+    blender: MakesDefects | None
     unit_radius: float
     donors: Donors
 

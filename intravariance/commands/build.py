@@ -16,8 +16,9 @@ from intravariance.building.mesh_check import MeshCheck
 from intravariance.building.mesh_check import check_meshes as run_checks
 from intravariance.building.placing import build_at
 from intravariance.building.plan import make_plan
-from intravariance.building.run import BuildResult, BuildSettings, default_cache
+from intravariance.building.run import BuildResult, default_cache
 from intravariance.building.sample import SampleSettings
+from intravariance.building.settings import BuildSettings
 from intravariance.commands.import_ import print_result
 from intravariance.commands.mesh_check import as_json as checks_json
 from intravariance.commands.mesh_check import table, unusable
@@ -25,12 +26,15 @@ from intravariance.commands.options import (
     DATASET_PATH,
     NumberRange,
     categories_option,
+    chosen_executor,
     dry_run_option,
-    jobs_option,
+    executor_options,
     json_option,
     quiet_option,
 )
-from intravariance.dataset.sharding.shards import MOST_SHARDS, Shard, parse_shard
+from intravariance.commands.shard_options import shard_options
+from intravariance.commands.sweep import run_sweep, sweep_option
+from intravariance.dataset.sharding.shards import Shard, parse_shard
 from intravariance.dataset.specification import GROUPS, Specification
 from intravariance.dataset.specification_reader import (
     load_collation,
@@ -97,20 +101,10 @@ _COLLATION = "anomaly_shapenet:"
     'each product, or with a unit, as "0.05 mm", where the specification tells that of the meshes.',
 )
 @click.option("--out", type=DATASET_PATH, help="File to write.  [default: NAME.h5]")
-@click.option(
-    "--shard",
-    metavar="I/N",
-    help="Build part I of N alone, counted from 0, into NAME-0000I-of-0000N.h5; `iv merge` joins "
-    "the parts.",
-)
-@click.option(
-    "--shards",
-    type=click.IntRange(1, MOST_SHARDS),
-    metavar="N",
-    help="Build all N parts, and NAME.index.json, which every command takes in place of one file.",
-)
+@shard_options
+@sweep_option
 @click.option("--force", is_flag=True, help="Replace an existing file or unfinished build.")
-@jobs_option
+@executor_options
 @click.option("--blender", type=click.Path(path_type=Path), help="Blender program to use.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder for prepared base meshes.")
 @dry_run_option
@@ -137,6 +131,7 @@ def build_command(
     out: Path | None,
     shard: str | None,
     shards: int | None,
+    sweeps: tuple[str, ...],
     force: bool,
     jobs: int | None,
     blender: Path | None,
@@ -154,7 +149,7 @@ def build_command(
         raise InputError("--check-meshes goes with --dry-run: it checks before a build")
     if source.startswith(_COLLATION):
         needless: dict[str, object] = {"--fill": fill, "--blender": blender, "--cache": cache}
-        needless |= {"--shard": shard, "--shards": shards}
+        needless |= {"--shard": shard, "--shards": shards, "--sweep": sweeps or None}
         _refuse_needless(needless, source)
         specification = _collation(group, spec).select(categories)
         _collate(
@@ -182,6 +177,14 @@ def build_command(
         shard=None if shard is None else parse_shard(shard),
     )
     settings.check_units()
+    if sweeps and not check_meshes:
+        others: dict[str, object] = {"--shard": shard, "--shards": shards}
+        others |= {"--noise-sigma": noise_sigma, "--noise-variance": noise_variance}
+        run_sweep(
+            settings, sweeps, others, out, force, chosen_executor(jobs, ProcessExecutor), dry_run,
+            as_json,
+        )  # fmt: skip
+        return
     if dry_run:
         _dry_run(settings, check_meshes, jobs, as_json)
         return
@@ -200,7 +203,7 @@ def _build(
     out = Path(f"{settings.specification.name}.h5") if out is None else out
     out = out if settings.shard is None else settings.shard.path(out)
     try:
-        with ProcessExecutor(jobs) as executor:
+        with chosen_executor(jobs, ProcessExecutor) as executor:
             result = build_at(settings, out, shards, executor, force)
     except KeyboardInterrupt:
         raise IVError("interrupted; the same command carries on from here") from None
@@ -235,7 +238,7 @@ def _dry_run(settings: BuildSettings, check_meshes: bool, jobs: int | None, as_j
     if not check_meshes:
         _print_plan(specification, choices, seed, settings.shard, as_json)
         return
-    with ProcessExecutor(jobs) as executor:
+    with chosen_executor(jobs, ProcessExecutor) as executor:
         checks = run_checks(
             specification, choices, seed, settings.cache, settings.skip_bad, settings.blender,
             executor, settings.quiet,
@@ -313,7 +316,7 @@ def _collate(
     if dry_run:
         return
     try:
-        with ProcessExecutor(jobs) as executor:
+        with chosen_executor(jobs, ProcessExecutor) as executor:
             result = run_import(plan, out, executor, skip_bad, quiet, force)
     except KeyboardInterrupt:
         raise IVError("interrupted; the same command carries on from here") from None

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import click
 
 from intravariance.commands import options
-from intravariance.commands.options import choose_categories
+from intravariance.commands.options import choose_categories, chosen_executor
 from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError, IVError
 from intravariance.exchange.exporting.tree import Written, check_names, write_tree
@@ -75,7 +75,7 @@ _DELIMITERS: dict[str, Delimiter] = {"comma": ",", "space": " "}
 )
 @click.option("--private", is_flag=True, help="A dataset that --push makes is private.")
 @options.dry_run_option
-@options.jobs_option
+@options.executor_options
 @options.json_option
 @options.quiet_option
 def export_command(
@@ -111,6 +111,8 @@ def export_command(
             if layout in _WHOLE:
                 _refuse(layout, spelling is not None and "--spelling")
                 _refuse(layout, gt_delimiter is not None and "--gt-delimiter")
+                if options.uses_dask():
+                    raise InputError(f"--executor: one process writes {layout}; leave it out")
                 written = None if dry_run else _WHOLE[layout](part, here, force, quiet)
             else:
                 written = _tree(
@@ -222,7 +224,7 @@ def _tree(
     if dry_run:
         check_names(chosen, dataset, out)
         return None
-    with local_executor(jobs) as executor:
+    with chosen_executor(jobs, local_executor) as executor:
         return write_tree(chosen, dataset, out, options, executor, force=force, quiet=quiet)
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,7 +15,7 @@ from intravariance.dataset.schema import DATASET_FORMAT, READ_VERSIONS
 from intravariance.errors import InputError
 from intravariance.files.urls import Url
 
-__all__ = ["File", "new_file", "open_file", "open_foreign"]
+__all__ = ["Content", "File", "new_file", "open_file", "open_foreign"]
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -22,6 +23,26 @@ _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 def new_file(target: Path | BinaryIO) -> File:
     """Make an HDF5 file, in place of one that is there."""
     return File(target, "w")
+
+
+class Content:
+    """The content of a file of ours, which goes with what is pickled: it stands for the file.
+
+    path : of the file that it is from, for messages.
+    """
+
+    def __init__(self, path: Path, content: bytes) -> None:
+        self.path, self._content = path, content
+        self._file: File | None = None
+
+    def file(self) -> File:
+        """Return it as an open file."""
+        if self._file is None:
+            self._file = File(BytesIO(self._content), "r")
+        return self._file
+
+    def __reduce__(self) -> tuple[type[Content], tuple[Path, bytes]]:
+        return Content, (self.path, self._content)
 
 
 def open_file(path: Path, expected: str) -> File:

@@ -383,6 +383,10 @@ class Record:
         with self._group() as group:
             file.copy(group, file, name=f"{self.category}/{self.split}/{self.id}")
 
+    def close(self) -> None:
+        """Close its file in this process; a later read opens it again."""
+        self._handle.close()
+
     @contextmanager
     def _group(self) -> Iterator[h5py.Group]:
         """Give its group; the file stays open meanwhile, whatever other threads read."""

@@ -22,7 +22,7 @@ from mc4ad_model.commands import options
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
 from mc4ad_model.pseudo_anomalies.names import added_names
 from mc4ad_model.reports import inspection_report as report
-from mc4ad_model.reports.inspection import plan
+from mc4ad_model.reports.inspection import examined_with, plan
 from mc4ad_model.reports.pseudo_samples import PSEUDO_NAMES
 
 # Mean length of a defect's displacement, roughly: noise above a share of it hides local shape.
@@ -53,7 +53,7 @@ _LOUD = 0.01
 @options.samples_option("Clouds of each kind in pictures and page; the figures are of all.")
 @options.size_option
 @options.points_option
-@common.jobs_option
+@common.executor_options
 @common.report_force_option
 @common.json_option
 @common.markdown_option
@@ -88,7 +88,8 @@ def inspect_command(
     known = [*PSEUDO_NAMES, *added_names()] if generators else PSEUDO_NAMES
     names = [name for name in known if not generators or name in generators]
     out = Path(f"{dataset_name(file)}-inspection") if out is None else out
-    with open_dataset(file) as dataset, local_executor(jobs) as executor:
+    executor = common.chosen_executor(jobs, local_executor, examined_with)
+    with open_dataset(file) as dataset, executor:
         chosen = dataset.filter(category=categories) if categories else dataset
         tasks = plan(dataset, chosen.categories, config, names, real, seed)
         _say_noise(dataset, real, quiet)

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from intravariance.building.sweep_index import Sweep, is_sweep, read_sweep
 from intravariance.commands import options as common
 from intravariance.commands.options import choose_categories
 from intravariance.dataset.store import Dataset, open_dataset
@@ -20,6 +21,12 @@ from mc4ad_model.leaderboard.documents import as_markdown, as_text
 from mc4ad_model.leaderboard.making import examined, make_leaderboard
 from mc4ad_model.leaderboard.queue import plan_jobs
 from mc4ad_model.leaderboard.rows import Row, choose_rows
+from mc4ad_model.leaderboard.sweeping import (
+    make_sweep_leaderboard,
+    member_folder,
+    sweep_dict,
+    sweep_text,
+)
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods.templates import TRACKS, Track, track_of
 from mc4ad_model.runs.experiments import parse_seeds
@@ -79,24 +86,54 @@ def leaderboard_command(
     Controls that know nothing of defects, and registration alone, are rows of every leaderboard.
     Killed at any moment, the same command carries on. A row that does not work is told with its
     reason, the others go on, and the exit code is 1.
+
+    FILE may be the folder of `iv build --sweep`: each of its files has a leaderboard, and curves
+    show each row over what is swept.
     """
     rows, numbers = choose_rows(methods, encoder), parse_seeds(seeds)
     if not (methods or encoder):
         say("rows with Point-MAE's features are left out: they need --encoder", machine.quiet)
+    sweep = read_sweep(data) if is_sweep(data) else None
+    if dry_run:
+        planned = []
+        for dataset, folder in _files(data, sweep, out):
+            chosen = choose_categories(dataset, categories)
+            planned += _planned(dataset, rows, chosen, numbers, folder, track, machine)
+        click.echo(json.dumps({"jobs": planned}) if as_json else _as_table(planned, markdown))
+        return
+    if sweep is not None:
+        with sweep.open(sweep.members[0]) as dataset:
+            chosen = choose_categories(dataset, categories)
+        curves = make_sweep_leaderboard(sweep, rows, chosen, numbers, out, jobs, machine, track)
+        click.echo(json.dumps(sweep_dict(curves)) if as_json else sweep_text(curves, markdown))
+        _end(context, out / "curves.html", curves.failed, machine)
+        return
     with open_dataset(data) as dataset:
         chosen = choose_categories(dataset, categories)
-        if dry_run:
-            planned = _planned(dataset, rows, chosen, numbers, out, track, machine)
-            click.echo(json.dumps({"jobs": planned}) if as_json else _as_table(planned, markdown))
-            return
         board, tables = make_leaderboard(dataset, rows, chosen, numbers, out, jobs, machine, track)
     content = json.dumps(board.to_dict(), allow_nan=False)
     shown = as_markdown(board, tables).rstrip() if markdown else as_text(board, tables)
     click.echo(content if as_json else shown)
-    say(f"leaderboard: {out / 'leaderboard.html'}", machine.quiet)
-    if board.failed:
-        say(f"not working: {', '.join(one.row.name for one in board.failed)}")
+    _end(context, out / "leaderboard.html", [one.row.name for one in board.failed], machine)
+
+
+def _end(context: click.Context, page: Path, failed: Sequence[str], machine: Machine) -> None:
+    """Say where the page is, and end with 1 where rows do not work."""
+    say(f"leaderboard: {page}", machine.quiet)
+    if failed:
+        say(f"not working: {', '.join(failed)}")
         context.exit(1)
+
+
+def _files(data: Path, sweep: Sweep | None, out: Path) -> Iterator[tuple[Dataset, Path]]:
+    """Yield the files of a sweep, or the one that is named, each with its leaderboard's folder."""
+    if sweep is None:
+        with open_dataset(data) as dataset:
+            yield dataset, out
+        return
+    for member in sweep.members:
+        with sweep.open(member) as dataset:
+            yield dataset, member_folder(out, member)
 
 
 def _planned(

@@ -33,7 +33,12 @@ def describe_board(board: Board) -> str:
 
 def as_text(board: Board, tables: list[Table]) -> str:
     """Return the tables for a terminal."""
-    parts = [describe_board(board)]
+    return text_document(describe_board(board), tables)
+
+
+def text_document(about: str, tables: list[Table]) -> str:
+    """Return tables for a terminal, after what they are about."""
+    parts = [about]
     for table in tables:
         heading = [column.title for column in table.columns]
         cells = [[cell.text for cell in row] for row in table.rows]
@@ -44,7 +49,12 @@ def as_text(board: Board, tables: list[Table]) -> str:
 
 def as_markdown(board: Board, tables: list[Table]) -> str:
     """Return the tables as a Markdown document, the best of each column bold."""
-    parts = ["# Leaderboard", _in_markdown(describe_board(board))]
+    return markdown_document("Leaderboard", describe_board(board), tables)
+
+
+def markdown_document(title: str, about: str, tables: list[Table]) -> str:
+    """Return tables as a Markdown document, the best of each column bold."""
+    parts = [f"# {_in_markdown(title)}", _in_markdown(about)]
     for table in tables:
         cells = [
             [f"**{c.text}**" if c.best else _in_markdown(c.text) for c in row] for row in table.rows

@@ -8,9 +8,11 @@ it, and the scores of each category.
 
 from __future__ import annotations
 
+import base64
 import html
 import importlib.resources
-from collections.abc import Sequence
+import urllib.parse
+from collections.abc import Mapping, Sequence
 
 from intravariance.looking import page as pages
 from intravariance.looking.page import (
@@ -27,26 +29,62 @@ from mc4ad_model.leaderboard.documents import describe_board
 from mc4ad_model.leaderboard.tables import Cell, Table
 
 FILES = ("leaderboard.csv", "leaderboard.md", "leaderboard.tex", "leaderboard.json")
+_LINKS = (
+    " A row's name leads to its misses and false alarms where <code>iv compare</code> made that "
+    "page, a category's figure to the scores of the first seed."
+)
 
 
 def leaderboard_page(board: Board, tables: list[Table]) -> bytes:
     """Make the page (UTF-8)."""
+    title = f"Leaderboard of {board.dataset['file']}"
+    return tables_page(title, describe_board(board), tables, FILES, _LINKS)
+
+
+def tables_page(
+    title: str,
+    about: str,
+    tables: list[Table],
+    files: Sequence[str],
+    hint: str = "",
+    pictures: Mapping[str, bytes] | None = None,
+) -> bytes:
+    """Make a page (UTF-8) of tables, after pictures.
+
+    files : in the page's folder, which it links to. hint : HTML, after how to sort. pictures : PNG
+    by what they show.
+    """
     script = "\n" + sort_script()
-    files = ", ".join(f'<a href="{name}">{name}</a>' for name in FILES)
     filled = {
         "policy": f"default-src 'none'; script-src '{script_hash(script)}'; "
         "style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'",
-        "title": html.escape(f"Leaderboard of {board.dataset['file']}"),
+        "title": html.escape(title),
         "style": style() + _asset("style.css"),
-        "about": html.escape(describe_board(board)),
-        "files": files,
+        "about": html.escape(about),
+        "hint": hint,
+        "files": ", ".join(
+            f'<a href="{urllib.parse.quote(name)}">{html.escape(name)}</a>' for name in files
+        ),
         "contents": "\n".join(
             f'<li><a href="#{table.key}">{html.escape(table.title)}</a></li>' for table in tables
         ),
-        "tables": "\n".join(map(_table, tables)),
+        "tables": "\n".join(
+            [
+                *(_picture(shown, content) for shown, content in (pictures or {}).items()),
+                *map(_table, tables),
+            ]
+        ),
         "script": script,
     }
     return fill(_asset("template.html"), filled).encode()
+
+
+def _picture(shown: str, content: bytes) -> str:
+    data = base64.b64encode(content).decode()
+    return (
+        f'<section><h2>{html.escape(shown)}</h2><div class="scroll">'
+        f'<img alt="{html.escape(shown)}" src="data:image/png;base64,{data}"></div></section>'
+    )
 
 
 def _table(table: Table) -> str:

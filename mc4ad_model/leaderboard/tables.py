@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -202,6 +202,24 @@ def kind_table(board: Board, kinds: Kinds, word: str, measure: str) -> Table:
         rows,
         f"Defective objects of a {word} {of}, mean over the categories that have any.",
     )
+
+
+def sweep_table(boards: Mapping[str, Board], measure: str) -> Table:
+    """Return a measure of each row on each file of a sweep, by the file's setting."""
+    names = dict.fromkeys(one.row.name for board in boards.values() for one in board.standings)
+    found = [{one.row.name: one for one in board.working} for board in boards.values()]
+    rows = [
+        [
+            Cell(name),
+            *(
+                _spread(working[name].spread(MEASURES[measure])) if name in working else NOTHING
+                for working in found
+            ),
+        ]
+        for name in names
+    ]
+    columns = (Column("row"), *(Column(title, "higher") for title in boards))
+    return _marked(Table(f"sweep-{measure.lower()}", f"{measure} by setting", columns, rows))
 
 
 def published_table(board: Board) -> Table:

@@ -14,8 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from intravariance.building.run import BuildSettings, build, default_cache
+from intravariance.building.run import build, default_cache
 from intravariance.building.sample import SampleSettings
+from intravariance.building.settings import BuildSettings
 from intravariance.dataset.specification_reader import load_group
 from intravariance.dataset.store import Dataset
 from intravariance.errors import InputError

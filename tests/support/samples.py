@@ -7,7 +7,7 @@ They follow the plan, the sampling and the poses of the real build; only the def
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from annotations.vocabulary import DISPLACEMENT_THRESHOLD, NORMAL
 from intravariance.building.merging import write_index
 from intravariance.building.plan import SampleJob, make_plan
+from intravariance.building.sweep_index import Member, Sweep, setting
 from intravariance.dataset.assembly.sample_files import assemble, write_sample_file
 from intravariance.dataset.difficulty import difficulty_of, signal_to_noise
 from intravariance.dataset.schema import ARRAYS
@@ -221,6 +222,22 @@ def split_dataset(file: Path, of: int) -> Path:
     with open_shards(paths) as whole:
         write_index(index_path(file), whole, force=True)
     return index_path(file)
+
+
+def make_sweep(
+    folder: Path, specification: Specification | None = None, *, sigmas: Sequence[float]
+) -> Sweep:
+    """Write a sweep over the noise: dataset files of the same products, and their index."""
+    members = []
+    for sigma in sigmas:
+        values = {"noise_sigma": sigma}
+        path = make_dataset(folder / f"small-{setting(values)}.h5", specification, sigma=sigma)
+        shutil.rmtree(path.with_suffix(".files"))
+        with open_dataset(path) as dataset:
+            members.append(Member(path.name, values, dataset.digest))
+    sweep = Sweep(folder, {"noise_sigma": tuple(sigmas)}, tuple(members))
+    sweep.write()
+    return sweep
 
 
 def assert_same(first: Sample, second: Sample) -> None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from intravariance.dataset.opening import File, new_file, open_file
+from intravariance.dataset.opening import Content, File, new_file, open_file
 from intravariance.dataset.safety import attribute, child_group, reading
 from intravariance.dataset.schema import (
     DATASET_VERSION,
@@ -80,6 +80,15 @@ def read_sample_file(path: Path) -> Sample:
     """Read the sample of a sample file; IntegrityError when damaged or its digest differs."""
     with open_file(path, SAMPLE_FORMAT) as file:
         return _read_sample_file(file)
+
+
+def carried(record: Record) -> Record:
+    """Return a record that has its sample's content with it, for a machine without the file."""
+    buffer = io.BytesIO()
+    with new_file(buffer) as file:
+        record.copy_into(file)
+    content: Any = Content(record.path, buffer.getvalue())
+    return replace(record, _handle=content)
 
 
 def assemble(path: Path, files: Sequence[Path], metadata: Mapping[str, Any]) -> str:

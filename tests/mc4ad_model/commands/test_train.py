@@ -23,17 +23,7 @@ pytest.importorskip("torch", reason="torch is not installed: pip install '.[mode
 import torch
 
 from intravariance import cli
-from intravariance.dataset.store import open_dataset
-from mc4ad_model.machine.ranks import Ranks
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
-from mc4ad_model.methods.mc4ad.losses import combined_loss
-from mc4ad_model.methods.mc4ad.training_samples import (
-    TrainingSamples,
-    load_batches,
-)
-from mc4ad_model.methods.mc4ad.training_state import Trainer, TrainingRun, learning_rate
-from mc4ad_model.methods.method import FittedOn
-from mc4ad_model.methods.templates import read_templates
 from mc4ad_model.runs.run_folder import find_runs, read_run
 from tests.conftest import run_iv
 from tests.support.runs import TINY, results
@@ -311,60 +301,6 @@ def test_a_kill_loses_no_more_than_the_time_since_the_last_checkpoint(iv, data, 
     assert result.exit_code == 0, result.output
     assert "carries on after step" in result.stderr
     assert results(tmp_path / "ball") == results(whole)
-
-
-def trained_in_two_shares(data: Path, config: RunConfig, folder: Path) -> dict[str, torch.Tensor]:
-    """Return what two processes do, one after the other: each its half of a batch, with batch
-    normalisation of its own; the mean of both gradients; the first one's statistics."""
-    with open_dataset(data) as dataset:
-        templates = read_templates(dataset, "ball")
-    samples = TrainingSamples(templates, config, 0)
-    steps = samples.per_epoch // config.training.batch
-    folder.mkdir()
-    run = TrainingRun(folder, config, FittedOn("ball", 0, templates.data_digest))
-    trainer = Trainer(run, steps, torch.device("cpu"), "torch", Ranks())
-    network = trainer.network
-    total = steps * config.training.epochs
-    shares = [
-        load_batches(samples, range(total), steps, config.training.batch, 0, rank, 2)
-        for rank in range(2)
-    ]
-    for step, batches in enumerate(zip(*shares, strict=True)):
-        before = {name: tensor.clone() for name, tensor in network.named_buffers()}
-        trainer.optimiser.zero_grad()
-        for rank in (1, 0):  # the first one's statistics stay
-            for name, tensor in network.named_buffers():
-                tensor.copy_(before[name])
-            forces = trainer.forces(batches[rank].clouds)
-            losses = combined_loss(forces, batches[rank].displacement, config.loss)
-            (losses.total / 2).backward()
-        trainer.optimiser.param_groups[0]["lr"] = learning_rate(step // steps, config.training)
-        trainer.optimiser.step()
-    return network.state_dict()
-
-
-def test_two_processes_of_torchrun_make_one_run(data, tmp_path):
-    script = Path(sys.executable).with_name("iv")
-    if not script.is_file():
-        pytest.skip("the program iv is not beside this Python")
-    changes = ("training.epochs=3", "training.repeats=4", "training.batch=4")
-    out = tmp_path / "two"
-    words = line(data, "--category", "ball", "--workers", 0, "--out", out, changes=changes)
-    together = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-         str(script), *words, "--json"],
-        env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert together.returncode == 0, together.stderr
-    assert json.loads(together.stdout) == {"ball": str(out / "ball")}
-    assert together.stderr.count("train ball: 6/6") == 1
-    found = [json.loads(x) for x in (out / "ball" / "metrics.jsonl").read_text().splitlines()]
-    assert [entry["epoch"] for entry in found] == [0, 1, 2]
-    assert not list((out / "ball").glob("checkpoint-*"))
-    config = RunConfig.load("released", (*SMALLER, *changes))
-    expected = trained_in_two_shares(data, config, tmp_path / "shares")
-    for name, tensor in read_run(out / "ball").load_method().network.state_dict().items():
-        torch.testing.assert_close(tensor, expected[name], rtol=1e-3, atol=1e-4)
 
 
 # --- the program around it
