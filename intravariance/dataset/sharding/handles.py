@@ -29,6 +29,9 @@ MOST_OPEN = 64
 READS_AT_ONCE = 64
 
 
+Rows = list[tuple["FileHandle", dict[str, Any]]]
+
+
 class FileHandle:
     """A file that each process opens for itself, when it first reads.
 
@@ -65,11 +68,6 @@ class FileHandle:
         """Itself: a dataset of one file."""
         return [self]
 
-    @property
-    def rows(self) -> list[tuple[FileHandle, dict[str, Any]]]:
-        """The file of each sample, this one, and what the table says of it, in the file's order."""
-        return [(self, row) for row in self.table]
-
     @cached_property
     def metadata(self) -> dict[str, Any]:
         """What the file says of how it was made."""
@@ -88,11 +86,18 @@ class FileHandle:
         """The version of its format."""
         return int(attribute(self.file(), "format_version"))
 
-    @cached_property
-    def table(self) -> list[dict[str, Any]]:
-        """The table of samples, a row for each."""
+    def rows(self) -> Rows:
+        """Read the file of each sample, this one, and what the table says of it, in its order.
+
+        They are not kept: of many samples they take much memory.
+        """
         _ = self.metadata  # what is wrong with it is said first
-        return read_table(self.file(), self.version)
+        return [(self, row) for row in read_table(self.file(), self.version)]
+
+    @cached_property
+    def names(self) -> dict[str, set[str]]:
+        """The categories, subcategories, splits and defects of all samples, by these words."""
+        return names_in(self.rows())
 
     def file(self) -> File:
         """Return the file, open in this process for as long as the caller keeps it.
@@ -140,6 +145,12 @@ class FileHandle:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickled, (self.path, self.digest, self.whole)
+
+
+def names_in(rows: Rows) -> dict[str, set[str]]:
+    """Collect the names that can be chosen by (`Dataset.filter`), by column."""
+    columns = ("category", "subcategory", "split", "defect")
+    return {column: {str(row[column]) for _, row in rows} for column in columns}
 
 
 class _OpenFiles:
