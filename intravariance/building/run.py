@@ -357,12 +357,14 @@ def _prepare_mesh(task: _MeshTask) -> tuple[BaseMesh, list[str], str]:
 
 def _make_family(family: _Family) -> dict[int, tuple[bytes, Finished] | IVError]:
     """Make a sample of several builds, each of its defects once."""
-    blender: MakesDefects = blender_worker(next(iter(family.values())).blender)
-    blender = blender if len(family) == 1 else Remembering(blender)
+    blender = blender_worker(next(iter(family.values())).blender)
+    if len(family) == 1:
+        return {number: _make_sample(task, blender) for number, task in family.items()}
+    remembering = Remembering(blender)
     made: dict[int, tuple[bytes, Finished] | IVError] = {}
     for number, task in family.items():
         try:
-            made[number] = _make_sample(task, blender)
+            made[number] = _make_sample(task, remembering)
         except IVError as error:
             made[number] = error
     return made

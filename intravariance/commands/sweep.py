@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import click
@@ -32,7 +31,7 @@ def run_sweep(
     others: Mapping[str, object],
     out: Path | None,
     force: bool,
-    executor: AbstractContextManager[Executor],
+    executor: Executor,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -42,7 +41,9 @@ def run_sweep(
     is given.
     """
     swept = parse_sweeps(sweeps)
-    own = {"--shard"} | ({"--noise-variance", "--noise-sigma"} if "noise_sigma" in swept else set())
+    own = {"--shard", "--shards"} | (
+        {"--noise-variance", "--noise-sigma"} if "noise_sigma" in swept else set()
+    )
     if given := [name for name in others if name in own and others[name] is not None]:
         raise InputError(f"give --sweep or {given[0]}, not both")
     out = Path(f"{settings.specification.name}-sweep") if out is None else out

@@ -55,7 +55,7 @@ def made(sweep: Sweep, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pat
     assert not out.exists()
     result = board(sweep.folder, out)
     assert result.exit_code == 0, result.output
-    assert "O-AUROC by setting" in result.stdout and "noise_sigma=0.1" in result.stdout
+    assert "O-AUROC by noise_sigma\nrow " in result.stdout
     yield out
 
 
