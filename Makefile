@@ -68,7 +68,7 @@ $(VENV)/build.installed: pyproject.toml | $(BIN)/python
 $(VENV)/dev.installed: pyproject.toml tools/system_libraries.sh | $(BIN)/python
 	PYTHON=$(PYTHON) tools/system_libraries.sh test
 	@echo "installing into $(VENV): one to six minutes, silent unless something fails"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[blender,model,inspect,serve,layouts,hub,logging,scans,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[blender,model,inspect,serve,layouts,hub,logging,scans,scale,dev]"
 	@touch $@
 
 # Laid out as in the repository, so that links are the same in both. A warning is an error.

@@ -142,6 +142,8 @@ def _sigterm_unwinds() -> Iterator[None]:
 
 def _suggestion(error: click.UsageError) -> str:
     """Say which command or choice was perhaps meant; click does it for options itself."""
+    if re.match(r"Got unexpected extra argument.*-of-\d{5}\.", error.message):
+        return ". For all shards give their index, or their pattern in quotation marks"
     given = re.search(r"'(.*?)'", error.message)
     words: Iterable[str] = ()
     if isinstance(error, click.BadParameter) and error.param is not None:

@@ -16,6 +16,7 @@ EXTRAS = {
     **dict.fromkeys(("open3d", "matplotlib", "k3d"), "inspect"),
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "python_multipart"), "serve"),
     **dict.fromkeys(("laspy", "lazrs", "pye57"), "scans"),
+    **dict.fromkeys(("cryptography", "dask", "distributed", "fsspec", "s3fs"), "scale"),
 }
 _ROOT = Path(__file__).parents[1]
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import point_cloud_utils
@@ -20,13 +21,14 @@ from blender_scripts.portable import norm
 from intravariance.building.blender import ImpossibleDefect, blender_worker
 from intravariance.dataset.specification import Category, Specification
 from intravariance.errors import InputError, IVError
-from intravariance.executors import Executor
+from intravariance.executors import BLENDER, Executor, Portable
 from intravariance.geometry.mesh import Mesh, triangle_areas
 from intravariance.geometry.parts import components
 from intravariance.lengths import UNITS, Length
 from intravariance.progress import track
 from intravariance.seeds import entropy
 from intravariance.sources import BaseMesh, Choice, load_base_mesh, prepare
+from intravariance.sources.choosing import RESERVES_SENT
 
 _RAYS = 1000  # for the thickness
 
@@ -56,16 +58,26 @@ class MeshCheck:
 
 
 @dataclass(frozen=True)
-class _Task:
+class _Task(Portable):
     choice: Choice
     category: Category
     severity: float | None
     sizes: tuple[Length, Length] | None
     donors: tuple[Choice, ...]
     seed: int
-    cache: Path
+    cache: Path | None  # None on another machine
     skip_bad: bool
     blender: Path | None
+
+    needs = BLENDER
+
+    @property
+    def title(self) -> str:
+        return f"{self.choice.category}/{self.choice.subcategory}"
+
+    def packed(self) -> _Task:
+        choice, *donors = (c.carried(RESERVES_SENT) for c in (self.choice, *self.donors))
+        return replace(self, choice=choice, donors=tuple(donors), cache=None)
 
 
 def check_meshes(
@@ -121,6 +133,9 @@ def thickness(mesh: Mesh) -> tuple[float, float]:
 
 def _check(task: _Task) -> MeshCheck:
     """Check one; runs in a worker process."""
+    if task.cache is None:
+        with TemporaryDirectory() as own:
+            return _check(replace(task, cache=Path(own)))
     choice, category = task.choice, task.category
     product = f"{choice.category}/{choice.subcategory}"
     blender = blender_worker(task.blender)
@@ -175,6 +190,7 @@ def _reason(task: _Task, mesh: Mesh, kind: str, drawn: list[int], size: float | 
 def _donors(task: _Task) -> Iterator[Mesh]:
     """Read the meshes of the category's other products, without those that cannot be used."""
     for choice in task.donors:
+        assert task.cache is not None
         try:
             base, _ = prepare(choice, task.cache, task.skip_bad, blender_worker(task.blender))
         except InputError:

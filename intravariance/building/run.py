@@ -6,40 +6,41 @@ While it runs, everything lies in a folder beside the target; see `dataset.assem
 
 from __future__ import annotations
 
-import json
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from platformdirs import user_cache_path
 
 from annotations.vocabulary import WRONG_PART
-from intravariance.building.blender import blender_worker
 from intravariance.building.plan import SampleJob, make_plan
-from intravariance.building.remembering import MakesDefects, Remembering
-from intravariance.building.sample import Donors, SampleSettings, make_sample
 from intravariance.building.settings import BuildSettings
+from intravariance.building.tasks import (
+    FamilyTask,
+    MeshTask,
+    SampleTask,
+    make_family,
+    prepare_mesh,
+)
 from intravariance.dataset.added_defects import find_defect, load_defect, recorded
-from intravariance.dataset.assembly.sample_files import Finished, finished, sample_bytes
+from intravariance.dataset.assembly.sample_files import Finished
 from intravariance.dataset.assembly.work_folder import (
+    FinishedDataset,
     claim,
     finish,
+    found_dataset,
     found_finished,
     locked_folder,
     plain_disk_errors,
 )
 from intravariance.dataset.provenance import code_digest, software
 from intravariance.dataset.specification import Specification
-from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError, IVError
 from intravariance.executors import Executor
 from intravariance.files.atomic import check_target, write_whole
-from intravariance.geometry.mesh import Mesh
 from intravariance.progress import say, track
 from intravariance.sources import (
     BaseMesh,
@@ -47,12 +48,10 @@ from intravariance.sources import (
     Source,
     choice_notes,
     choose,
-    load_base_mesh,
+    keep_prepared,
     parse_source,
-    prepare,
 )
 from intravariance.sources.added import Added
-from intravariance.sources.repair import KEPT
 from intravariance.verification.verify import failures
 
 _CODE = ("annotations", "blender_scripts", "intravariance")
@@ -70,85 +69,72 @@ class BuildResult:
 
 
 @dataclass(frozen=True)
-class _MeshTask:
-    choice: Choice
-    cache: Path
-    skip_bad: bool
-    blender: Path | None
-
-
-@dataclass(frozen=True)
-class _SampleTask:
-    job: SampleJob
-    base: BaseMesh
-    settings: SampleSettings
-    blender: Path | None
-    donors: Mapping[str, Path]  # the meshes of the category's other products
-
-
-@dataclass(frozen=True)
 class _Work:
     """A build under way.
 
     partial : its folder. metadata : of its file. tasks : of all its samples, in the file's order.
-    digest : of the file where it is there already, and nothing is to be done.
+    there : what is known of the file where it is there already, and nothing is to be done.
     """
 
     settings: BuildSettings
     out: Path
     partial: Path
     metadata: dict[str, Any]
-    tasks: list[_SampleTask]
-    digest: str = ""
+    tasks: list[SampleTask]
+    there: FinishedDataset | None = None
 
     def file(self, job: SampleJob) -> Path:
         return self.partial / "samples" / f"{job.id}.h5"
 
 
-# The same sample of builds that differ in what comes after the geometry, by the build's number.
-_Family = dict[int, _SampleTask]
-
-
 def build(
-    settings: BuildSettings, out: Path, executor: Executor, force: bool = False
+    settings: BuildSettings, out: Path, executor: Executor, force: bool = False, keep: bool = False
 ) -> BuildResult:
     """Build the dataset into `out` (.h5), or carry on with an interrupted build of it.
 
-    executor : where base meshes and samples are made. Raises InputError when `out` exists (without
-    `force`), when its partial folder belongs to a build with other settings, when base meshes are
-    missing or bad, or when the disk is full; BackendUnavailable when Blender cannot be started;
-    IVError when samples could not be made (the finished ones are kept), IntegrityError when the
-    result does not verify.
+    executor : where base meshes and samples are made. keep : leave a file that is there as it is,
+    also with `force`, where it is whole and is what would be built.
+
+    Raises InputError when `out` exists (without `force`), when its partial folder belongs to a
+    build with other settings, when base meshes are missing or bad, or when the disk is full;
+    BackendUnavailable when Blender cannot be started; IVError when samples could not be made (the
+    finished ones are kept), IntegrityError when the result does not verify.
     """
-    check_target(out, force)
-    (result,) = build_together([(settings, out)], executor, force)
+    check_target(out, force or keep)
+    (result,) = build_together([(settings, out)], executor, force, keep)
     return result
 
 
 def build_together(
-    members: Sequence[tuple[BuildSettings, Path]], executor: Executor, force: bool = False
+    members: Sequence[tuple[BuildSettings, Path]],
+    executor: Executor,
+    force: bool = False,
+    keep: bool = True,
 ) -> list[BuildResult]:
     """Build datasets whose samples share geometry, and make each defect once for all of them.
 
     members : settings and file of each. The settings give the same samples (by id, product and
-    defect) and differ in what comes after the geometry: points, noise, scan. A file that is there
-    is kept, without `force`, where it is of these settings, and refused where it is not. Each file
-    is what `build` makes of its settings alone. Raises as `build`.
+    defect) and differ in what comes after the geometry: points, noise, scan. Each file is what
+    `build` makes of its settings alone. keep : as of `build`. Raises as `build`.
     """
     with ExitStack() as stack:
         works: list[_Work] = []
         for settings, out in members:
             # what is said of base meshes is said once
             heard = replace(settings, quiet=settings.quiet or bool(works))
-            works.append(stack.enter_context(_begun(heard, out, executor, force)))
-        made, quiet = _make_samples(works, executor), works[0].settings.quiet
-        return [_finished(work, own, force, quiet) for work, own in zip(works, made, strict=True)]
+            works.append(stack.enter_context(_begun(heard, out, executor, force, keep)))
+        made = _make_samples(works, executor)
+        return [
+            _finished(work, own, executor, force, works[0].settings.quiet)
+            for work, own in zip(works, made, strict=True)
+        ]
 
 
 @contextmanager
-def _begun(settings: BuildSettings, out: Path, executor: Executor, force: bool) -> Iterator[_Work]:
+def _begun(
+    settings: BuildSettings, out: Path, executor: Executor, force: bool, keep: bool
+) -> Iterator[_Work]:
     """Hold the partial folder of a build whose base meshes are prepared. Raises as `build`."""
-    check_target(out, force=True)
     settings.check_units()
     _check_added_defects(settings.specification)
     source = parse_source(settings.source, settings.up, settings.follow_links)
@@ -167,36 +153,32 @@ def _begun(settings: BuildSettings, out: Path, executor: Executor, force: bool) 
         if settings.shard is not None:
             jobs = settings.shard.part(jobs)
             metadata = settings.shard.mark(metadata, made_with)
-        digest = "" if force or not out.exists() else _digest_of_same(out, metadata)
-        if not digest:
+        there = found_dataset(out, metadata) if keep else None
+        if there is None:
+            check_target(out, force)
             claim(partial, metadata | made_with, out, force)
         tasks = [
-            _SampleTask(
+            SampleTask(
                 job, bases[product], products[product], settings.blender, _donors(job, bases)
             )
             for job in jobs
             for product in [(job.category, job.subcategory)]
         ]
-        yield _Work(settings, out, partial, metadata, tasks, digest)
+        yield _Work(settings, out, partial, metadata, tasks, there)
 
 
-def _digest_of_same(out: Path, metadata: Mapping[str, Any]) -> str:
-    """Return the digest of a file that is there; InputError where it is of other settings."""
-    with open_dataset(out) as dataset:
-        if dataset.metadata != json.loads(json.dumps(metadata)):
-            raise InputError(
-                f"{out} exists, and was made with other settings or another version. Choose "
-                "another --out, or replace it with --force."
-            )
-        return dataset.digest
-
-
-def _finished(work: _Work, made: Iterable[Finished], force: bool, quiet: bool) -> BuildResult:
+def _finished(
+    work: _Work, made: Iterable[Finished], executor: Executor, force: bool, quiet: bool
+) -> BuildResult:
     """Write the dataset file of a build whose samples are made."""
     files = [work.file(task.job) for task in work.tasks]
-    digest = work.digest or finish(
-        work.partial, files, work.metadata, work.out, failures, force, quiet
-    )
+    if work.there is not None:
+        digest, made = work.there.digest, work.there.samples
+    else:
+        digest = finish(
+            work.partial, files, work.metadata, work.out,
+            lambda path: failures(path, executor), force, quiet,
+        )  # fmt: skip
     return BuildResult(work.out, digest, len(files), _rejections(made))
 
 
@@ -239,18 +221,22 @@ def _base_meshes(
 ) -> tuple[dict[tuple[str, str], BaseMesh], str]:
     """Prepare the base meshes; return them by category and subcategory, and Blender's version."""
     tasks = [
-        _MeshTask(choice, settings.cache, settings.skip_bad, settings.blender) for choice in choices
+        MeshTask(choice, settings.cache, settings.skip_bad, settings.blender) for choice in choices
     ]
     bases, versions = {}, set()
-    results = executor.run(_prepare_mesh, tasks)
+    results = executor.run(prepare_mesh, tasks)
     for _, result in track(results, len(tasks), "base meshes", settings.quiet):
         if isinstance(result, IVError):
             raise result
-        base, warnings, version = result
+        base, warnings, version, content = result
+        if content is not None:
+            base = replace(base, path=keep_prepared(settings.cache, base.path.name, content))
         for warning in warnings:
             say(f"warning: {warning}")
         bases[base.category, base.subcategory] = base
         versions.add(version)
+    if len(versions) > 1:
+        raise InputError(f"workers have different Blenders: {', '.join(sorted(versions))}")
     _check_different(bases)
     return bases, ", ".join(sorted(versions))
 
@@ -275,12 +261,12 @@ def _make_samples(works: Sequence[_Work], executor: Executor) -> list[list[Finis
     """Make the samples that are not there yet; return what there is to know of each build's."""
     made, left = _found(works)
     failed = []
-    results = executor.run(_make_family, left)
+    results = executor.run(make_family, left)
     quiet = works[0].settings.quiet
     for family, result in track(results, len(left), "samples", quiet):
-        each = dict.fromkeys(family, result) if isinstance(result, IVError) else result
+        each = dict.fromkeys(family.tasks, result) if isinstance(result, IVError) else result
         for number, one in each.items():
-            job, work = family[number].job, works[number]
+            job, work = family.tasks[number].job, works[number]
             if isinstance(one, IVError):
                 which = f"{work.out.name}: " if len(works) > 1 else ""
                 failed.append(f"{which}{job.id} ({job.subcategory}, {job.defect}): {one}")
@@ -298,13 +284,16 @@ def _make_samples(works: Sequence[_Work], executor: Executor) -> list[list[Finis
     return made
 
 
-def _found(works: Sequence[_Work]) -> tuple[list[list[Finished]], list[_Family]]:
-    """Return what there is to know of the samples that exist, and the tasks that are left."""
+def _found(works: Sequence[_Work]) -> tuple[list[list[Finished]], list[FamilyTask]]:
+    """Return what there is to know of the samples that exist, and the tasks that are left.
+
+    These come product by product: Blender keeps what it worked out of the last ones.
+    """
     made: list[list[Finished]] = [[] for _ in works]
-    left: list[_Family] = []
-    unfinished = {number: work for number, work in enumerate(works) if not work.digest}
+    left: list[FamilyTask] = []
+    unfinished = {number: work for number, work in enumerate(works) if work.there is None}
     for place in range(len(works[0].tasks)):
-        family: _Family = {}
+        family: dict[int, SampleTask] = {}
         for number, work in unfinished.items():
             task = work.tasks[place]
             known = found_finished(work.file(task.job), task.job.id)
@@ -312,11 +301,11 @@ def _found(works: Sequence[_Work]) -> tuple[list[list[Finished]], list[_Family]]
                 family[number] = task
             else:
                 made[number].append(known)
-        left += [family] if family else []
+        left += [FamilyTask(family)] if family else []
     if count := sum(map(len, made)):
         total = sum(len(work.tasks) for work in unfinished.values())
         say(f"carrying on: {count} of {total} samples exist", works[0].settings.quiet)
-    return made, left
+    return made, sorted(left, key=lambda family: family.product)
 
 
 def _donors(job: SampleJob, bases: Mapping[tuple[str, str], BaseMesh]) -> dict[str, Path]:
@@ -336,48 +325,3 @@ def _rejections(made: Iterable[Finished]) -> dict[str, int]:
     for sample in made:
         rejections[sample.defect] += sample.rejections
     return dict(+rejections)
-
-
-# The functions below run in the worker processes. Each worker keeps one Blender process, and the
-# meshes that it used last.
-
-
-@lru_cache(maxsize=8)
-def _base_mesh(path: Path) -> Mesh:
-    return load_base_mesh(path)
-
-
-def _prepare_mesh(task: _MeshTask) -> tuple[BaseMesh, list[str], str]:
-    """Prepare a base mesh; return it, warnings, and the version of Blender, which samples need."""
-    blender = blender_worker(task.blender)
-    version = blender.versions()["blender"]
-    base, warnings = prepare(task.choice, cache=task.cache, skip_bad=task.skip_bad, blender=blender)
-    return base, warnings, version
-
-
-def _make_family(family: _Family) -> dict[int, tuple[bytes, Finished] | IVError]:
-    """Make a sample of several builds, each of its defects once."""
-    blender = blender_worker(next(iter(family.values())).blender)
-    if len(family) == 1:
-        return {number: _make_sample(task, blender) for number, task in family.items()}
-    remembering = Remembering(blender)
-    made: dict[int, tuple[bytes, Finished] | IVError] = {}
-    for number, task in family.items():
-        try:
-            made[number] = _make_sample(task, remembering)
-        except IVError as error:
-            made[number] = error
-    return made
-
-
-def _make_sample(task: _SampleTask, blender: MakesDefects) -> tuple[bytes, Finished]:
-    """Make a sample; return the content of its file, and what there is to know of it."""
-    origin = f"{task.base.origin} sha256:{task.base.sha256}"
-    mesh = _base_mesh(task.base.path)
-    radius = task.base.unit_radius or math.nan
-    donors = Donors(tuple(task.donors), lambda name: _base_mesh(task.donors[name]))
-    sample = make_sample(task.job, mesh, origin, task.settings, blender, radius, donors)
-    if task.base.repair != KEPT:
-        repair = {"repair": task.base.repair, "surface_error": task.base.surface_error}
-        sample = replace(sample, parameters=sample.parameters | repair)
-    return sample_bytes(sample), finished(sample)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from intravariance.building.sample import SampleSettings
-from intravariance.dataset.assembly.shards import Shard
+from intravariance.dataset.sharding.shards import Shard
 from intravariance.dataset.specification import LARGEST_TOLERANCE, Specification
 from intravariance.errors import InputError
 from intravariance.lengths import UNITS, Length, parse_length

@@ -119,11 +119,14 @@ def _summary(dataset: Dataset) -> dict[str, Any]:
     embedded = {origin.startswith(_EMBEDDED) for origin in _origins(records).values()}
     own = embedded == {True}
     counts = np.array([record.n_points for record in records])
+    names = [file.name for file in dataset.files]
     return {
         "pretty_name": json.dumps(title),
         "title": title,
         "config_name": json.dumps(specification.name),
         "file_name": json.dumps(dataset.path.name),
+        "first_file": json.dumps(records[0].file.name),
+        "data_files": json.dumps(names[0] if len(names) == 1 else names),
         "license": "apache-2.0" if own else "other\nlicense_name: that-of-the-base-meshes",
         "licence_text": _licence_text(own, identity["source"]),
         "source_dataset": "original" if own else "extended",

@@ -14,23 +14,27 @@ import click
 
 from intravariance.building.mesh_check import MeshCheck
 from intravariance.building.mesh_check import check_meshes as run_checks
+from intravariance.building.placing import build_at
 from intravariance.building.plan import make_plan
-from intravariance.building.run import BuildResult, build, default_cache
+from intravariance.building.run import BuildResult, default_cache
 from intravariance.building.sample import SampleSettings
 from intravariance.building.settings import BuildSettings
 from intravariance.commands.import_ import print_result
 from intravariance.commands.mesh_check import as_json as checks_json
 from intravariance.commands.mesh_check import table, unusable
 from intravariance.commands.options import (
+    DATASET_PATH,
     NumberRange,
     categories_option,
+    chosen_executor,
     dry_run_option,
-    jobs_option,
+    executor_options,
     json_option,
     quiet_option,
 )
+from intravariance.commands.shard_options import shard_options
 from intravariance.commands.sweep import run_sweep, sweep_option
-from intravariance.dataset.assembly.shards import Shard, parse_shard
+from intravariance.dataset.sharding.shards import Shard, parse_shard
 from intravariance.dataset.specification import GROUPS, Specification
 from intravariance.dataset.specification_reader import (
     load_collation,
@@ -96,16 +100,11 @@ _COLLATION = "anomaly_shapenet:"
     help="Standard deviation of that noise instead (the paper's other reading: 0.002), in radii of "
     'each product, or with a unit, as "0.05 mm", where the specification tells that of the meshes.',
 )
-@click.option("--out", type=click.Path(path_type=Path), help="File to write.  [default: NAME.h5]")
-@click.option(
-    "--shard",
-    metavar="I/N",
-    help="Build part I of N alone, counted from 0, into NAME-0000I-of-0000N.h5; `iv merge` joins "
-    "the parts.",
-)
+@click.option("--out", type=DATASET_PATH, help="File to write.  [default: NAME.h5]")
+@shard_options
 @sweep_option
 @click.option("--force", is_flag=True, help="Replace an existing file or unfinished build.")
-@jobs_option
+@executor_options
 @click.option("--blender", type=click.Path(path_type=Path), help="Blender program to use.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder for prepared base meshes.")
 @dry_run_option
@@ -131,6 +130,7 @@ def build_command(
     noise_sigma: str | None,
     out: Path | None,
     shard: str | None,
+    shards: int | None,
     sweeps: tuple[str, ...],
     force: bool,
     jobs: int | None,
@@ -148,8 +148,9 @@ def build_command(
     if check_meshes and not dry_run:
         raise InputError("--check-meshes goes with --dry-run: it checks before a build")
     if source.startswith(_COLLATION):
-        needless = {"--fill": fill, "--blender": blender, "--cache": cache, "--shard": shard}
-        _refuse_needless(needless | {"--sweep": sweeps or None}, source)
+        needless: dict[str, object] = {"--fill": fill, "--blender": blender, "--cache": cache}
+        needless |= {"--shard": shard, "--shards": shards, "--sweep": sweeps or None}
+        _refuse_needless(needless, source)
         specification = _collation(group, spec).select(categories)
         _collate(
             specification, source, up or "z", seed, pose,
@@ -157,6 +158,8 @@ def build_command(
             skip_bad, out, force, jobs, dry_run, as_json, quiet,
         )  # fmt: skip
         return
+    if shard is not None and shards is not None:
+        raise InputError("give --shard I/N for one part or --shards N for all, not both")
     specification = _specification(group, spec).select(categories)
     noise = _noise(specification, noise_variance, noise_sigma)
     settings = BuildSettings(
@@ -175,26 +178,33 @@ def build_command(
     )
     settings.check_units()
     if sweeps and not check_meshes:
-        others = {
-            "--shard": shard, "--noise-sigma": noise_sigma, "--noise-variance": noise_variance
-        }  # fmt: skip
-        run_sweep(settings, sweeps, others, out, force, ProcessExecutor(jobs), dry_run, as_json)
+        others: dict[str, object] = {"--shard": shard, "--shards": shards}
+        others |= {"--noise-sigma": noise_sigma, "--noise-variance": noise_variance}
+        run_sweep(
+            settings, sweeps, others, out, force, chosen_executor(jobs, ProcessExecutor), dry_run,
+            as_json,
+        )  # fmt: skip
         return
     if dry_run:
         _dry_run(settings, check_meshes, jobs, as_json)
         return
-    _build(settings, out, force, jobs, as_json)
+    _build(settings, out, shards, force, jobs, as_json)
 
 
 def _build(
-    settings: BuildSettings, out: Path | None, force: bool, jobs: int | None, as_json: bool
+    settings: BuildSettings,
+    out: Path | None,
+    shards: int | None,
+    force: bool,
+    jobs: int | None,
+    as_json: bool,
 ) -> None:
     """Build, and print what was built."""
     out = Path(f"{settings.specification.name}.h5") if out is None else out
     out = out if settings.shard is None else settings.shard.path(out)
     try:
-        with ProcessExecutor(jobs) as executor:
-            result = build(settings, out, executor, force)
+        with chosen_executor(jobs, ProcessExecutor) as executor:
+            result = build_at(settings, out, shards, executor, force)
     except KeyboardInterrupt:
         raise IVError("interrupted; the same command carries on from here") from None
     _print_build(result, as_json)
@@ -228,7 +238,7 @@ def _dry_run(settings: BuildSettings, check_meshes: bool, jobs: int | None, as_j
     if not check_meshes:
         _print_plan(specification, choices, seed, settings.shard, as_json)
         return
-    with ProcessExecutor(jobs) as executor:
+    with chosen_executor(jobs, ProcessExecutor) as executor:
         checks = run_checks(
             specification, choices, seed, settings.cache, settings.skip_bad, settings.blender,
             executor, settings.quiet,
@@ -306,7 +316,7 @@ def _collate(
     if dry_run:
         return
     try:
-        with ProcessExecutor(jobs) as executor:
+        with chosen_executor(jobs, ProcessExecutor) as executor:
             result = run_import(plan, out, executor, skip_bad, quiet, force)
     except KeyboardInterrupt:
         raise IVError("interrupted; the same command carries on from here") from None

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import click
 
 from intravariance.commands import options
-from intravariance.commands.options import choose_categories
+from intravariance.commands.options import choose_categories, chosen_executor
 from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError, IVError
 from intravariance.exchange.exporting.tree import Written, check_names, write_tree
@@ -26,6 +26,8 @@ from intravariance.exchange.parquet.pushing import Hub, open_hub, push
 from intravariance.exchange.parquet.writing import write_parquet
 from intravariance.executors.processes import local_executor
 from intravariance.files.folders import check_folder
+from intravariance.files.uploading import check_destination, made_here, upload_folder
+from intravariance.files.urls import Url
 from intravariance.progress import say
 
 _DELIMITERS: dict[str, Delimiter] = {"comma": ",", "space": " "}
@@ -39,7 +41,12 @@ _DELIMITERS: dict[str, Delimiter] = {"comma": ",", "space": " "}
     required=True,
     help="Folders to write.",
 )
-@options.path_option("--out", "Folder to write; a new one.", required=True)
+@options.path_option(
+    "--out",
+    "Folder to write; a new one. Also in an object store: s3://bucket/tree.",
+    kind=options.DATASET_PATH,
+    required=True,
+)
 @options.categories_option
 @click.option(
     "--spelling",
@@ -64,7 +71,7 @@ _DELIMITERS: dict[str, Delimiter] = {"comma": ",", "space": " "}
 )
 @click.option("--private", is_flag=True, help="A dataset that --push makes is private.")
 @options.dry_run_option
-@options.jobs_option
+@options.executor_options
 @options.json_option
 @options.quiet_option
 def export_command(
@@ -89,20 +96,26 @@ def export_command(
     the token of HF_TOKEN or of `hf auth login`.
     """
     hub = _hub(layout, repository, private)
-    with open_dataset(file) as dataset:
+    _check_store(out, hub, dry_run)
+    with open_dataset(file) as dataset, made_here(out) as here:
         part = dataset.filter(category=choose_categories(dataset, categories))
         names, title = part.categories, part.specification.title or part.specification.name
+        force = force or here != out
         if dry_run:
-            check_folder(out, EXPORT_RECORD, force)
+            check_folder(here, EXPORT_RECORD, force)
         try:
             if layout == PARQUET_LAYOUT:
                 _refuse(layout, spelling is not None and "--spelling")
                 _refuse(layout, gt_delimiter is not None and "--gt-delimiter")
-                written = None if dry_run else write_parquet(part, out, force=force, quiet=quiet)
+                if options.uses_dask():
+                    raise InputError(f"--executor: one process writes {layout}; leave it out")
+                written = None if dry_run else write_parquet(part, here, force=force, quiet=quiet)
             else:
                 written = _tree(
-                    part, layout, out, spelling, gt_delimiter, force, jobs, quiet, dry_run
+                    part, layout, here, spelling, gt_delimiter, force, jobs, quiet, dry_run
                 )
+            if written is not None:
+                upload_folder(here, out, quiet)
         except KeyboardInterrupt:
             raise IVError(f"interrupted; nothing was written to {out}") from None
     if written is None:
@@ -125,6 +138,20 @@ def _hub(layout: str, repository: str | None, private: bool) -> Hub | None:
     if layout != PARQUET_LAYOUT:
         raise InputError(f"--push: the Hub shows {PARQUET_LAYOUT}, not {layout}")
     return open_hub(repository, private)
+
+
+def _check_store(out: Path, hub: Hub | None, dry_run: bool) -> None:
+    """Raise InputError where a place in a store cannot be written, or there is something."""
+    if isinstance(out, Url):
+        if hub is not None:
+            raise InputError(f"--push, --out {out}: give one place to send the folder to")
+        if out.exists():
+            raise InputError(
+                f"--out {out}: there is something, which is not replaced in a store, also not with "
+                "--force. Choose another name, or remove it first"
+            )
+        if not dry_run:
+            check_destination(out, force=True)
 
 
 def _planned(
@@ -193,7 +220,7 @@ def _tree(
     if dry_run:
         check_names(chosen, dataset, out)
         return None
-    with local_executor(jobs) as executor:
+    with chosen_executor(jobs, local_executor) as executor:
         return write_tree(chosen, dataset, out, options, executor, force=force, quiet=quiet)
 
 

@@ -109,7 +109,7 @@ def _layouts(_: click.Context, __: click.Parameter, incomplete: str) -> list[str
     help="real3d-ad: train on the clouds in folders train_cut, not on those in train.",
 )
 @click.option("--force", is_flag=True, help="Replace an existing file or unfinished import.")
-@options.jobs_option
+@options.executor_options
 @options.dry_run_option
 @options.json_option
 @options.quiet_option
@@ -126,14 +126,14 @@ def import_command(
     the same command carries on; of hf-parquet it begins again.
     """
     settings = _settings(**given)
-    if restores(settings) and (jobs not in (None, 1) or dry_run):
-        raise no_use("--dry-run" if dry_run else "--jobs")
+    if restores(settings) and (jobs not in (None, 1) or dry_run or options.uses_dask()):
+        raise no_use("--dry-run" if dry_run else "--executor" if options.uses_dask() else "--jobs")
     if dry_run:
         check_target(out, force)
         _print_plan(plan_import(settings), as_json)
         return
     try:
-        with local_executor(jobs) as executor:
+        with options.chosen_executor(jobs, local_executor) as executor:
             result = import_dataset(settings, out, executor, force)
     except KeyboardInterrupt:
         raise IVError("interrupted; run the same command again") from None

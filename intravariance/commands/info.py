@@ -23,9 +23,9 @@ from intravariance.commands.options import (
     markdown_option,
     print_tables,
 )
-from intravariance.dataset.assembly.shards import shard_of
 from intravariance.dataset.difficulty import BANDS
 from intravariance.dataset.scan import Scan
+from intravariance.dataset.sharding.shards import shard_of
 from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.lengths import departure_texts, noise_text, sphere_radii
 from intravariance.tables import table_in
@@ -108,6 +108,7 @@ def _facts(content: dict[str, Any], scan: Scan) -> list[tuple[str, str]]:
     return [
         ("samples", str(content["samples"])),
         *([("part", f"{content['shard']}: join them with `iv merge`")] if content["shard"] else []),
+        *([("shards", f"{len(files)} files")] if len(files := content["files"]) > 1 else []),
         ("points", f"{low} to {high} a sample"),
         ("noise", noise),
         ("pose", f"{content['pose']} (test samples)"),
@@ -168,6 +169,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "title": identity["specification"]["title"],
         "samples": len(dataset),
         "shard": None if (shard := shard_of(metadata)) is None else str(shard),
+        "files": [file.name for file in dataset.files],
         "points": [min(sizes), max(sizes)],
         "noise_variance": sigma * sigma,
         "noise_sigma": sigma,

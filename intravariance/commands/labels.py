@@ -129,7 +129,7 @@ def import_command(
 
 
 @labels_command.command("compare")
-@click.argument("source", metavar="FOLDER_OR_FILE", type=PATH)
+@click.argument("source", metavar="FOLDER_OR_FILE", type=options.DATASET_PATH)
 @options.dataset_argument("data", help="Dataset file with construction labels")
 @options.csv_option
 @options.json_option

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,28 @@ import click
 from click.decorators import FC
 from click.shell_completion import CompletionItem
 
-from intravariance.dataset.store import DATASET_SUFFIXES, Dataset, open_dataset
+from intravariance.dataset.provenance import made_with
+from intravariance.dataset.sharding.whole import is_dataset
+from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError, IVError, did_you_mean
+from intravariance.executors import Executor
+from intravariance.executors.dask_cluster import DaskExecutor
 from intravariance.executors.processes import cores
+from intravariance.files.urls import parse_place
 from intravariance.progress import say
 
 PATH = click.Path(path_type=Path)
+
+
+class DatasetPath(click.Path):
+    """A dataset file, an index, a pattern, or such a place in an object store: s3://bucket/x.h5."""
+
+    def coerce_path_result(self, value: Any) -> Any:
+        """Return the path, or the `Url`."""
+        return parse_place(value)
+
+
+DATASET_PATH = DatasetPath(path_type=Path)
 
 
 class FilePart(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2
@@ -42,7 +58,7 @@ def dataset_argument(
     name: str = "file",
     metavar: str = "FILE",
     required: bool = True,
-    kind: click.ParamType = PATH,  # type: ignore[type-arg]
+    kind: click.ParamType = DATASET_PATH,  # type: ignore[type-arg]
     nargs: int = 1,
     help: str = "Dataset file",
 ) -> Callable[[FC], FC]:
@@ -90,7 +106,7 @@ def _categories(context: click.Context, _: click.Parameter, incomplete: str) -> 
     words = [context.meta.get(_NAMED), *context.params.values(), *context.args]
     paths = [Path(word) for word in words if isinstance(word, str | Path)]
     try:
-        with open_dataset(next(p for p in paths if p.suffix in DATASET_SUFFIXES)) as dataset:
+        with open_dataset(next(filter(is_dataset, paths))) as dataset:
             return [name for name in dataset.categories if name.startswith(incomplete)]
     except (StopIteration, IVError, OSError):
         return []
@@ -126,6 +142,66 @@ jobs_option = click.option(
     callback=_warned_of_jobs,
     help="Worker processes.  [default: one for each core at hand]",
 )
+
+
+_EXECUTOR, _SCHEDULER = "intravariance.commands.executor", "intravariance.commands.scheduler"
+
+
+def _kept_as(name: str) -> Callable[[click.Context, click.Parameter, str | None], None]:
+    def keep(context: click.Context, _: click.Parameter, given: str | None) -> None:
+        context.meta[name] = given
+
+    return keep
+
+
+def executor_options(command: FC) -> FC:
+    """Add --jobs, --executor and --scheduler; `chosen_executor` gives what they ask for."""
+    executor = click.option(
+        "--executor",
+        type=click.Choice(["processes", "dask"]),
+        default="processes",
+        callback=_kept_as(_EXECUTOR),
+        expose_value=False,
+        help="Where the work is done: processes of this machine, or workers of a Dask cluster, "
+        "which need none of its files.",
+    )
+    scheduler = click.option(
+        "--scheduler",
+        metavar="ADDRESS|FILE",
+        callback=_kept_as(_SCHEDULER),
+        expose_value=False,
+        help="The Dask cluster's scheduler: tcp://HOST:PORT, or the file that it writes.  "
+        "[default: a cluster of this machine, of --jobs workers]",
+    )
+    return jobs_option(executor(scheduler(command)))
+
+
+def uses_dask() -> bool:
+    """Tell whether the command at hand was given --executor dask, or what goes with it."""
+    meta = click.get_current_context().meta
+    return meta[_EXECUTOR] == "dask" or meta[_SCHEDULER] is not None
+
+
+def chosen_executor(
+    jobs: int | None,
+    local: Callable[[int | None], Executor],
+    made_with: Callable[[], Mapping[str, str]] = made_with,
+) -> Executor:
+    """Make the executor that the options of the command at hand ask for.
+
+    local : makes that of this machine. made_with : as of `DaskExecutor`. Raises InputError for
+    options that do not go together.
+    """
+    context = click.get_current_context()
+    scheduler = context.meta[_SCHEDULER]
+    if context.meta[_EXECUTOR] != "dask":
+        if scheduler is not None:
+            raise InputError(f"--scheduler {scheduler}: is of a Dask cluster; add --executor dask")
+        return local(jobs)
+    if scheduler is not None and jobs is not None:
+        raise InputError(f"--jobs {jobs}: the cluster of --scheduler has the workers that it has")
+    quiet = bool(context.params.get("quiet"))
+    return DaskExecutor(made_with, scheduler, jobs, quiet)
 
 
 def _one_form(context: click.Context, parameter: click.Parameter, given: bool) -> bool:
@@ -177,9 +253,9 @@ class NumberRange(click.FloatRange):
         return number
 
 
-def path_option(name: str, help: str, **more: Any) -> Callable[[FC], FC]:
+def path_option(name: str, help: str, kind: click.Path = PATH, **more: Any) -> Callable[[FC], FC]:
     """Make an option that takes a file or a folder."""
-    return click.option(name, type=PATH, help=help, **more)
+    return click.option(name, type=kind, help=help, **more)
 
 
 def number_option(

@@ -18,10 +18,12 @@ from intravariance.commands.options import (
     json_option,
     quiet_option,
 )
-from intravariance.dataset.store import DATASET_SUFFIXES, open_dataset
+from intravariance.dataset.sharding.whole import DATASET_SUFFIXES, dataset_name, is_dataset
+from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
 from intravariance.executors.processes import ProcessExecutor
 from intravariance.files.atomic import check_target, write_file
+from intravariance.files.urls import Url
 from intravariance.looking.meshes import MESH_SUFFIXES, MeshTask, mesh_sheet
 from intravariance.looking.pictures import Colouring, png
 from intravariance.looking.preview import Drawing, contact_sheet
@@ -94,11 +96,13 @@ def preview_command(
     meshes (.off .obj .ply .stl .glb) and folders of them, drawn as `iv build` would take them:
     closed and repaired. The same files always give the same picture.
     """
-    one_dataset = len(files) == 1 and files[0].suffix.lower() in DATASET_SUFFIXES
+    one_dataset = len(files) == 1 and is_dataset(files[0])
     meshes = [] if one_dataset else _mesh_tasks(files, size, up)
     if out is None:
         name = "meshes" if len(files) > 1 else files[0].resolve().stem
-        out = files[0].with_suffix(".png") if one_dataset else Path(f"{name}.png")
+        beside = Path() if isinstance(files[0], Url) else files[0].parent
+        named = beside / f"{dataset_name(files[0])}.png"
+        out = named if one_dataset else Path(f"{name}.png")
     if out.suffix.lower() != ".png":
         raise InputError(f"--out {out}: expected a name ending in .png")
     check_target(out, force)
@@ -131,7 +135,7 @@ def _mesh_tasks(files: tuple[Path, ...], size: int, up: Up | None) -> list[MeshT
             found |= {path: path.relative_to(file).as_posix() for path in inside}
         elif file.suffix.lower() in MESH_SUFFIXES:
             found.setdefault(file, file.name)
-        elif file.suffix.lower() in DATASET_SUFFIXES:
+        elif is_dataset(file):
             raise InputError(f"{file}: a dataset file is drawn alone; name it alone")
         else:
             raise InputError(

@@ -8,8 +8,14 @@ from pathlib import Path
 
 import click
 
-from intravariance.commands.options import file_argument, json_option, quiet_option
+from intravariance.commands.options import (
+    file_argument,
+    jobs_option,
+    json_option,
+    quiet_option,
+)
 from intravariance.errors import InputError
+from intravariance.executors.processes import local_executor
 from intravariance.verification.folder import verify_folder
 from intravariance.verification.verify import Report, verify
 
@@ -21,11 +27,17 @@ from intravariance.verification.verify import Report, verify
     is_flag=True,
     help="Check too that it is a published build of Group 1 or 2, byte for byte.",
 )
+@jobs_option
 @json_option
 @quiet_option
 @click.pass_context
 def verify_command(
-    ctx: click.Context, file: Path, against_published: bool, as_json: bool, quiet: bool
+    ctx: click.Context,
+    file: Path,
+    against_published: bool,
+    jobs: int | None,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Check a dataset file: whole, to specification, true to its geometry, free of shortcuts.
 
@@ -37,7 +49,10 @@ def verify_command(
             raise InputError(f"--against-published: {file} is a folder, expected a dataset file")
         report = verify_folder(file)
     else:
-        report = verify(file, against_published=against_published, quiet=quiet)
+        with local_executor(jobs) as executor:
+            report = verify(
+                file, against_published=against_published, quiet=quiet, executor=executor
+            )
     if as_json:
         click.echo(json.dumps(report.to_dict()))
     else:

@@ -18,7 +18,8 @@ from intravariance.cloud_files.reading import read_bytes
 from intravariance.cloud_files.text import parse_cells
 from intravariance.commands.options import FilePart, dataset_argument, force_option, json_option
 from intravariance.dataset.sample_names import choose_sample, split_target
-from intravariance.dataset.store import DATASET_SUFFIXES, open_dataset
+from intravariance.dataset.sharding.whole import DATASET_SUFFIXES, is_dataset
+from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
 from intravariance.files.atomic import check_target, write_file
 from intravariance.looking.cloud import LabelledCloud, upright
@@ -117,7 +118,7 @@ def view_command(
         _check_out(out, colour)
         check_target(out, force)
     path, sample = split_target(target)
-    if path.suffix.lower() in DATASET_SUFFIXES:
+    if is_dataset(path):
         if labels is not None:
             raise InputError(f"--labels {labels}: {path} has its own; leave the option out")
         if up is not None:

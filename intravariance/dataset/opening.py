@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,8 +13,11 @@ from h5py import File  # noqa: TID251 - the one place
 from intravariance.dataset.safety import attribute, reading
 from intravariance.dataset.schema import DATASET_FORMAT, READ_VERSIONS
 from intravariance.errors import InputError
+from intravariance.files.urls import Url
 
-__all__ = ["File", "new_file", "open_file", "open_foreign"]
+__all__ = ["Content", "File", "new_file", "open_file", "open_foreign"]
+
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 def new_file(target: Path | BinaryIO) -> File:
@@ -21,19 +25,41 @@ def new_file(target: Path | BinaryIO) -> File:
     return File(target, "w")
 
 
+class Content:
+    """The content of a file of ours, which goes with what is pickled: it stands for the file.
+
+    path : of the file that it is from, for messages.
+    """
+
+    def __init__(self, path: Path, content: bytes) -> None:
+        self.path, self._content = path, content
+        self._file: File | None = None
+
+    def file(self) -> File:
+        """Return it as an open file."""
+        if self._file is None:
+            self._file = File(BytesIO(self._content), "r")
+        return self._file
+
+    def __reduce__(self) -> tuple[type[Content], tuple[Path, bytes]]:
+        return Content, (self.path, self._content)
+
+
 def open_file(path: Path, expected: str) -> File:
     """Open a file of ours for reading.
 
-    expected : what its attribute "format" must say. Raises InputError where there is no such file
-    or it is another one, IntegrityError where it is damaged.
+    path : in a store, too (`files.urls`). expected : what its attribute "format" must say. Raises
+    InputError where there is no such file or it is another one, IntegrityError where it is damaged.
     """
     kind = "dataset" if expected == DATASET_FORMAT else "sample file"
     if not path.is_file():
-        raise InputError(f"{path}: no such file; make a dataset with `iv build` or `iv import`")
-    if not h5py.is_hdf5(path):
+        what = "file or bucket" if isinstance(path, Url) else "file"
+        raise InputError(f"{path}: no such {what}; make a dataset with `iv build` or `iv import`")
+    stream = path.stream() if isinstance(path, Url) else None
+    if not (h5py.is_hdf5(path) if stream is None else stream.read(len(_SIGNATURE)) == _SIGNATURE):
         raise InputError(f"{path}: not an HDF5 file; expected a {kind} made by `iv build`")
     with reading(str(path)):
-        file = File(path, "r", locking="best-effort")
+        file = File(path, "r", locking="best-effort") if stream is None else File(stream, "r")
         names = set(file.attrs)
     try:
         if not {"format", "format_version"} <= names:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from importlib.util import find_spec
@@ -41,6 +42,18 @@ def software(*packages: str) -> dict[str, str]:
         "python": platform.python_version(),
         **{package: version(package) for package in packages},
     }
+
+
+def made_with() -> dict[str, str]:
+    """Return what must be the same wherever samples of one file are made, by name.
+
+    It is the versions of iv, Python, the numerical libraries and Blender's wheel (where it is
+    installed), and the beginning of the digest of this project's own code.
+    """
+    found = software("numpy", "scipy", "h5py", "point-cloud-utils")
+    with suppress(PackageNotFoundError):
+        found |= software("bpy")
+    return found | {"code": code_digest("annotations", "blender_scripts", "intravariance")[:12]}
 
 
 def _root(package: str) -> Traversable:

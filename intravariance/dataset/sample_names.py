@@ -8,14 +8,15 @@ from pathlib import Path
 from annotations.vocabulary import NORMAL
 from intravariance.dataset.store import Dataset, Record
 from intravariance.errors import InputError, did_you_mean
+from intravariance.files.urls import parse_place
 
 
 def split_target(target: str) -> tuple[Path, str]:
     """Split FILE:SAMPLE. An existing file whose name has a colon is taken as it is."""
     name, _, sample = target.rpartition(":")
-    if not name or Path(target).exists():
-        return Path(target), ""
-    return Path(name), sample
+    if not name or sample.startswith("//") or Path(target).exists():
+        return parse_place(target), ""
+    return parse_place(name), sample
 
 
 def choose_sample(dataset: Dataset, sample: str) -> Record:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The dataset file: one HDF5 file, readable by any HDF5 tool.
+"""The dataset file: one HDF5 file, readable by any HDF5 tool, or several that are read as one.
 
     /samples                                table: id, category, subcategory, split, defect,
                                             digest, n_points, n_anomalous, difficulty, snr,
@@ -15,15 +15,17 @@ Units are radii of the unit-sphere frame. Points, normals and displacement are i
 Imported templates have no mesh, and imported clouds may have a unit of their own (see
 `exchange.importing`).
 Every dataset is one chunk with a Fletcher-32 checksum; nothing in the file depends on the time.
+
+A build in shards is such a file for each of them (`sharding.shards`) and an index
+(`sharding.index`).
 """
 
 from __future__ import annotations
 
 import copy
-import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +34,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotations.vocabulary import UNLABELLED
-from intravariance.dataset.opening import File, open_file
 from intravariance.dataset.safety import attribute, child_group, reading
 from intravariance.dataset.schema import (
-    DATASET_FORMAT,
     TABLE,
     Sample,
     content_digest,
@@ -46,13 +46,22 @@ from intravariance.dataset.schema import (
     read_mesh,
     read_pose,
     read_sample,
-    read_table,
     unexpected,
     unexpected_in_sample,
 )
+from intravariance.dataset.sharding.handles import FileHandle
+from intravariance.dataset.sharding.whole import (
+    DATASET_SUFFIXES,
+    Handle,
+    WholeHandle,
+    files_of,
+    is_whole,
+    open_handle,
+)
 from intravariance.dataset.specification import Specification
 from intravariance.dataset.specification_reader import specification_from_dict
-from intravariance.errors import InputError, IntegrityError
+from intravariance.errors import InputError
+from intravariance.files.urls import parse_place
 from intravariance.geometry.mesh import Mesh
 
 __all__ = [
@@ -62,35 +71,64 @@ __all__ = [
     "Sample",
     "content_digest",
     "open_dataset",
+    "open_shards",
+    "shard_problems",
     "structure",
 ]
 
-DATASET_SUFFIXES = (".h5", ".hdf5")  # by which a dataset file is told from other files
-# So many files stay open in a process that is given records of them.
-_SHARED_FILES = 8
-
 
 def open_dataset(path: str | Path) -> Dataset:
-    """Open a dataset file for reading; arrays are read when asked for.
+    """Open a dataset for reading; arrays are read when asked for.
 
-    Raises InputError when there is no such file or it is not ours, IntegrityError when damaged.
+    path : a dataset file, or all shards of a build: their index (group2.index.json) or a pattern of
+    their names (group2-*-of-00064.h5). These are read as the one file that they would be. Each may
+    be in a store that fsspec reads: s3://bucket/group2.h5.
+
+    Raises InputError when there is no such file, it is not ours, or shards are missing, of
+    different builds, or not what their index says; IntegrityError when a file is damaged.
     """
-    handle = _Handle(Path(path))
-    return Dataset(handle, handle.records)
+    return _dataset(open_handle(parse_place(path)))
+
+
+def open_shards(paths: Sequence[Path]) -> Dataset:
+    """Open all shards of a build, in any order, as one dataset. Raises as `open_dataset`."""
+    if len(paths) == 1 and is_whole(paths[0]):
+        return open_dataset(paths[0])
+    return _dataset(WholeHandle(paths[0], files=[one for path in paths for one in files_of(path)]))
+
+
+def _dataset(handle: Handle) -> Dataset:
+    return Dataset(handle, [Record(**row, _handle=file) for file, row in handle.rows])
 
 
 def structure(dataset: Dataset) -> list[str]:
-    """Tell what is missing from the file, does not belong there, or contradicts itself.
+    """Tell what is missing from the files, does not belong there, or contradicts itself.
 
     Every group and attribute is looked at by name, and the header, and the digests written beside
     the samples.
     """
-    with reading(str(dataset.path)):
-        return _structure(dataset)
+    problems, parts = [], dataset.parts
+    for part in parts:
+        named = f"{part.path.name}: " if len(parts) > 1 else ""
+        with part, reading(str(part.path)):
+            problems += [f"{named}{problem}" for problem in _structure(part)]
+    return problems
 
 
 def _structure(dataset: Dataset) -> list[str]:
-    file = dataset._handle.file()
+    problems = _structure_above(dataset)  # which lets go of the file
+    for record in dataset:
+        with record._group() as group:
+            problems += unexpected_in_sample(group, record.split, dataset.imported)
+            if str(attribute(group, "digest")) != record.digest:
+                problems.append(f"{group.name} attribute digest contradicts the table of samples")
+    return problems
+
+
+def _structure_above(dataset: Dataset) -> list[str]:
+    """Tell the same of all that is above the samples' groups."""
+    (handle,) = dataset._handle.files
+    file = handle.file()
     header_values = header(dataset.metadata, dataset.digest, dataset.version)
     problems = unexpected(file, {TABLE, *dataset.categories}, set(header_values))
     problems += [
@@ -106,32 +144,53 @@ def _structure(dataset: Dataset) -> list[str]:
         for split in sorted(splits):
             ids = {record.id for record in records if record.split == split}
             problems += unexpected(child_group(group, split), ids, set())
-    for record in dataset:
-        group = record._group()
-        problems += unexpected_in_sample(group, record.split, dataset.imported)
-        if str(attribute(group, "digest")) != record.digest:
-            problems.append(f"{group.name} attribute digest contradicts the table of samples")
     return problems
 
 
-class Dataset:
-    """The samples of a file, or some of them: a sequence of `Record`.
+def shard_problems(dataset: Dataset, digests: Mapping[str, str]) -> list[str]:
+    """Name the files of a dataset whose samples do not make up the digest that is recorded there.
 
-    It can be pickled and used after fork or in spawned workers: each process opens the file for
-    itself, when it first reads. Threads may share it; h5py lets one of them read at a time.
-    `close()` or `with` closes the file, a later read opens it again. Reading raises IntegrityError
-    where another file has taken its place.
+    digests : of all samples that can be read, by id.
+    """
+    return [
+        f"{part.path.name}: the content does not have the digest recorded"
+        for part in dataset.parts
+        if part.digest
+        != content_digest(
+            part.metadata["identity"],
+            {record.id: digests[record.id] for record in part if record.id in digests},
+        )
+    ]
+
+
+class Dataset:
+    """The samples of a file or of all shards of a build, or some of them: a sequence of `Record`.
+
+    It can be pickled and used after fork or in spawned workers: each process opens a file for
+    itself, when it first reads from it. Threads may share it; h5py lets one of them read at a time.
+    `close()` or `with` closes the files, a later read opens them again, and of many shards some are
+    closed meanwhile. Reading raises IntegrityError where another file has taken the place of one.
     """
 
-    def __init__(self, handle: _Handle, records: Sequence[Record]) -> None:
+    def __init__(self, handle: Handle, records: Sequence[Record]) -> None:
         self._handle = handle
         self._records = list(records)
         self._by_id = {record.id: record for record in self._records}
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """The file, or what the user named its shards by: their index, or a pattern."""
         return self._handle.path
+
+    @property
+    def files(self) -> list[Path]:
+        """The dataset files: one, or the shards in their order."""
+        return [file.path for file in self._handle.files]
+
+    @property
+    def parts(self) -> list[Dataset]:
+        """Each file as a dataset of its own, with all its samples: the shards, in their order."""
+        return [_dataset(file) for file in self._handle.files]
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -152,7 +211,7 @@ class Dataset:
 
     @property
     def digest(self) -> str:
-        """The content digest recorded in the file (of the whole file, also in a filtered view)."""
+        """The content digest of the whole, as recorded, or as shards make it up; of views too."""
         return self._handle.digest
 
     @property
@@ -184,7 +243,7 @@ class Dataset:
             if value is None:
                 continue
             names = {value} if isinstance(value, str) else set(value)
-            known = {getattr(record, key) for record in self._handle.records}
+            known = {str(row[key]) for _, row in self._handle.rows}
             if names - known:
                 raise InputError(
                     f"{self.path}: no {key} {', '.join(sorted(names - known))}; "
@@ -210,8 +269,10 @@ class Dataset:
         self.close()
 
     def close(self) -> None:
-        """Close the file in this process."""
+        """Close the files in this process."""
         self._handle.close()
+        for file in {record._handle for record in self._records}:
+            file.close()
 
     def __repr__(self) -> str:
         return f"Dataset({str(self.path)!r}, {len(self)} samples)"
@@ -242,10 +303,15 @@ class Record:
     difficulty: str
     snr: float
     unit_radius: float
-    _handle: _Handle = field(repr=False)
+    _handle: FileHandle = field(repr=False)
 
     @property
     def path(self) -> Path:
+        """The dataset that it is of, as `Dataset.path`."""
+        return self._handle.whole
+
+    @property
+    def file(self) -> Path:
         """The file that it is read from."""
         return self._handle.path
 
@@ -262,139 +328,70 @@ class Record:
     @property
     def points(self) -> NDArray[np.float32]:
         """(N, 3) float32, stored frame, with noise."""
-        return read_array(self._group(), "points", self.n_points)
+        with self._group() as group:
+            return read_array(group, "points", self.n_points)
 
     @property
     def normals(self) -> NDArray[np.float32]:
         """(N, 3) float32 unit normals of the noise-free surface, stored frame."""
-        return read_array(self._group(), "normals", self.n_points)
+        with self._group() as group:
+            return read_array(group, "normals", self.n_points)
 
     @property
     def labels(self) -> NDArray[np.uint8]:
         """(N,) uint8, 1 = anomalous; all 255 where points have no labels (see `labelled`)."""
-        return read_array(self._group(), "labels", self.n_points)
+        with self._group() as group:
+            return read_array(group, "labels", self.n_points)
 
     @property
     def displacement(self) -> NDArray[np.float32]:
         """(N, 3) float32, pristine -> defective, stored frame; NaN on newly exposed surface."""
-        return read_array(self._group(), "displacement", self.n_points)
+        with self._group() as group:
+            return read_array(group, "displacement", self.n_points)
 
     @property
     def pose(self) -> NDArray[np.float64]:
         """(4, 4) float64, unit-sphere frame -> stored frame."""
-        return read_pose(self._group())
+        with self._group() as group:
+            return read_pose(group)
 
     @property
     def parameters(self) -> dict[str, Any]:
         """All that the sample was made with."""
-        return read_json(self._group(), "parameters")
+        with self._group() as group:
+            return read_json(group, "parameters")
 
     @property
     def mesh(self) -> Mesh | None:
         """The pristine mesh in the unit-sphere frame; None when the sample is no template."""
-        return read_mesh(self._group())
+        with self._group() as group:
+            return read_mesh(group)
 
     @property
     def has_mesh(self) -> bool:
         """Whether there is a mesh, told without reading it."""
-        return has_mesh(self._group())
+        with self._group() as group:
+            return has_mesh(group)
 
     def load(self) -> Sample:
         """Read everything into memory."""
-        return read_sample(self._group(), self.id, self.category, self.split, self.n_points)
+        with self._group() as group:
+            return read_sample(group, self.id, self.category, self.split, self.n_points)
 
     def copy_into(self, file: h5py.Group) -> None:
         """Copy the sample to its place in a file, bit for bit, without looking at what is in it."""
-        file.copy(self._group(), file, name=f"{self.category}/{self.split}/{self.id}")
-
-    def _group(self) -> h5py.Group:
-        group: h5py.Group = self._handle.file()
-        for name in (self.category, self.split, self.id):
-            group = child_group(group, name)
-        return group
-
-
-class _Handle:
-    """A file that each process opens for itself, when it first reads.
-
-    It is pickled as its path and content digest. Those that a process unpickles of one file are one
-    handle, so that it opens the file, and reads its table, once at most.
-    """
-
-    def __init__(self, path: Path, digest: str | None = None) -> None:
-        self.path = path
-        self._opened: tuple[int, File, tuple[int, ...]] | None = None  # process, file, its place
-        self.digest = digest or self._open()
-
-    @cached_property
-    def metadata(self) -> dict[str, Any]:
-        file = self.file()
-        metadata = read_json(file, "metadata")
-        with reading(f"{self.path}: metadata"):
-            expected = header(metadata, self.digest, self.version)["header_digest"]
-        if str(attribute(file, "header_digest")) != expected:
-            raise IntegrityError(
-                f"{self.path}: the file's attributes do not have the digest recorded"
-            )
-        return metadata
-
-    @cached_property
-    def version(self) -> int:
-        return int(attribute(self.file(), "format_version"))
-
-    @cached_property
-    def records(self) -> list[Record]:
-        _ = self.metadata  # what is wrong with it is said first
-        return [Record(**row, _handle=self) for row in read_table(self.file(), self.version)]
-
-    def file(self) -> File:
-        """Return the file, open in this process.
-
-        One inherited over fork has its parent's state, and is left to the garbage collector, as is
-        one of two that threads opened at the same time.
-        """
-        if self._opened is None or self._opened[0] != os.getpid() or not self._opened[1]:
-            self._open(self.digest)
-        assert self._opened is not None
-        return self._opened[1]
-
-    def _open(self, expected: str = "") -> str:
-        """Open the file, and return its content digest."""
-        place = _place(self.path)
-        file = open_file(self.path, DATASET_FORMAT)
-        digest = str(attribute(file, "content_digest"))
-        if expected and digest != expected:
-            raise IntegrityError(f"{self.path}: was replaced by another file while in use")
-        self._opened = os.getpid(), file, place
-        return digest
+        with self._group() as group:
+            file.copy(group, file, name=f"{self.category}/{self.split}/{self.id}")
 
     def close(self) -> None:
-        if self._opened is not None:
-            self._opened[1].close()
+        """Close its file in this process; a later read opens it again."""
+        self._handle.close()
 
-    def close_if_replaced(self) -> None:
-        if self._opened is not None and self._opened[2] != _place(self.path):
-            self.close()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickled, (self.path, self.digest)
-
-
-def _unpickled(path: Path, digest: str) -> _Handle:
-    handle = _shared_handle(path, digest)
-    handle.close_if_replaced()  # what takes its place is noticed when it is opened
-    return handle
-
-
-@lru_cache(maxsize=_SHARED_FILES)
-def _shared_handle(path: Path, digest: str) -> _Handle:
-    return _Handle(path, digest)
-
-
-def _place(path: Path) -> tuple[int, ...]:
-    """Return what changes when another file takes the place of one; empty where there is none."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return ()
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    @contextmanager
+    def _group(self) -> Iterator[h5py.Group]:
+        """Give its group; the file stays open meanwhile, whatever other threads read."""
+        file = self._handle.file()
+        group: h5py.Group = file
+        for name in (self.category, self.split, self.id):
+            group = child_group(group, name)
+        yield group

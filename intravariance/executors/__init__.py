@@ -4,11 +4,13 @@
 executors/processes.py    worker processes of this machine
 executors/serial.py       this process, one task after another
 executors/isolated.py     a process of its own for each task
+executors/dask_cluster.py workers of a Dask cluster, which need none of this machine's files
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
@@ -17,6 +19,38 @@ from intravariance.progress import track
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+BLENDER = "BLENDER"  # the resource of workers that have Blender, where not all have
+
+
+class Portable:
+    """A task that can be done on a machine that has none of this machine's files.
+
+    By default it names no file, and any worker will do; its classes say what differs. Executors
+    of this machine have no use for any of this.
+    """
+
+    @property
+    def title(self) -> str:
+        """What it is, for messages."""
+        return type(self).__name__
+
+    @property
+    def needs(self) -> str:
+        """The resource that its worker must have where some workers have it; "" for none."""
+        return ""
+
+    def packed(self) -> Self:
+        """Return the task with the content of the files that it alone reads."""
+        return self
+
+    def shared(self) -> Mapping[Path, bytes]:
+        """Return the content of files that other tasks read too, which is sent once for all."""
+        return {}
+
+    def with_shared(self, files: Mapping[Path, bytes]) -> Self:
+        """Return the task with the content of these files, on the worker that does it."""
+        return self
 
 
 class Executor(Protocol):
@@ -30,7 +64,8 @@ class Executor(Protocol):
         An IVError of a task is yielded in the place of its result, so that one failure does not
         stop the others; any other exception is a bug and propagates. Tasks are taken from the
         iterable as they are needed, and never many more than are being worked on. `function`, tasks
-        and results must be importable and picklable; a task carries all that it needs.
+        and results must be importable and picklable; a task carries all that it needs, but for
+        files of this machine (see `Portable`), and its result is written by whoever asked for it.
         """
         ...
 

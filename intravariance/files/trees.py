@@ -12,7 +12,7 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -160,6 +160,48 @@ class ZipTree:
             raise InputError(f"{where}: there is no such file in the archive") from None
         except ZIP_FAULTS as error:
             raise InputError(f"{where} cannot be read ({error})") from error
+
+
+@dataclass(frozen=True)
+class CarriedTree:
+    """Some files of another tree, with their content, for a machine that does not have them.
+
+    content : by name, the bytes or why they cannot be read.
+    """
+
+    path: Path
+    content: Mapping[str, bytes | InputError]
+
+    @classmethod
+    def of(cls, tree: Tree, names: Iterable[str]) -> CarriedTree:
+        """Read files of a tree, to take them along."""
+        content: dict[str, bytes | InputError] = {}
+        for name in names:
+            try:
+                content[name] = tree.read(name)
+            except InputError as error:
+                content[name] = error
+        return cls(tree.path, content)
+
+    def folders(self, under: str) -> list[str]:
+        return []
+
+    def files(self, under: str) -> list[str]:
+        return sorted(name for name in self.content if not under or name.startswith(f"{under}/"))
+
+    def links_left_out(self, under: str, below: bool = True) -> list[str]:
+        return []
+
+    def read(self, name: str) -> bytes:
+        if name not in self.content:
+            raise InputError(
+                f"{self.path}: {name} was not sent with the task, as no scan says that it is its "
+                "file; read the tree with processes of this machine"
+            )
+        found = self.content[name]
+        if isinstance(found, InputError):
+            raise found
+        return found
 
 
 def _opened(path: Path) -> zipfile.ZipFile:

@@ -26,6 +26,7 @@ from intravariance.dataset.specification import Specification
 from intravariance.dataset.store import Dataset, Sample, open_dataset
 from intravariance.errors import InputError, first_of
 from intravariance.files.atomic import check_target
+from intravariance.files.urls import Url
 from intravariance.labelling.taking_back import Edited, HandLabels, find_edited, read_edited
 from intravariance.progress import track
 from intravariance.verification.verify import failures_of
@@ -79,9 +80,14 @@ def relabel(
     no file was edited, or when the folder is of another dataset.
     """
     check_target(out, force)
-    if out.exists() and data.exists() and os.path.samefile(out, data):
-        raise InputError(f"--out {out}: is the dataset itself; hand labels go into a new file")
-    with open_dataset(data) as dataset, plain_disk_errors(out), locked_folder(out) as partial:
+    with open_dataset(data) as dataset:
+        if out.exists() and any(
+            os.path.samefile(out, file)
+            for file in (data, *dataset.files)
+            if not isinstance(file, Url) and file.exists()
+        ):
+            raise InputError(f"--out {out}: is the dataset itself; hand labels go into a new file")
+    with dataset, plain_disk_errors(out), locked_folder(out) as partial:
         edited = find_edited(folder, dataset)
         if not edited.files:
             raise InputError(

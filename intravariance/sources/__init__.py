@@ -7,7 +7,12 @@ makes it a closed mesh in the unit sphere and keeps it in a cache.
 
 from intravariance.sources.choosing import Choice, choice_notes, choose, parse_source
 from intravariance.sources.finding import Candidate, Source, Up
-from intravariance.sources.preparing import BaseMesh, load_base_mesh, prepare
+from intravariance.sources.preparing import (
+    BaseMesh,
+    keep_prepared,
+    load_base_mesh,
+    prepare,
+)
 
 __all__ = [
     "BaseMesh",
@@ -17,6 +22,7 @@ __all__ = [
     "Up",
     "choice_notes",
     "choose",
+    "keep_prepared",
     "load_base_mesh",
     "parse_source",
     "prepare",

@@ -7,7 +7,7 @@ Instant: no mesh is read.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from intravariance.dataset.specification import Category, Specification
@@ -16,9 +16,18 @@ from intravariance.extensions import added, find
 from intravariance.names import plain_name
 from intravariance.seeds import generator
 from intravariance.sources.added import Added
-from intravariance.sources.finding import FILE_SOURCES, Candidate, Procedural, Source, Up
+from intravariance.sources.finding import (
+    FILE_SOURCES,
+    Candidate,
+    Carried,
+    Folder,
+    Procedural,
+    Source,
+    Up,
+)
 
 FORMS = "procedural, folder:PATH, modelnet40:PATH, shapenet:PATH (PATH is a folder or a .zip file)"
+RESERVES_SENT = 8  # of the meshes that may stand for a bad one, to another machine
 OWN = ("procedural", "anomaly_shapenet", *FILE_SOURCES)
 
 
@@ -67,6 +76,16 @@ class Choice:
     def origin(self) -> str:
         """Return what is recorded of the mesh chosen, e.g. "folder:bowl/soup.obj"."""
         return origin(*self.offers[0])
+
+    def carried(self, most: int) -> Choice:
+        """Return the choice with the content of its first `most` files, and without the others."""
+        offers = (
+            (Carried.of(source, candidate.name), candidate)
+            if isinstance(source, Folder)
+            else (source, candidate)
+            for source, candidate in self.offers[:most]
+        )
+        return replace(self, offers=tuple(offers))
 
 
 def origin(source: Source, candidate: Candidate) -> str:

@@ -236,6 +236,53 @@ class ShapeNet(Folder):
         return super().read(name)
 
 
+@dataclass(frozen=True)
+class Carried:
+    """A mesh of another source, with the content of its file, for a machine without the file.
+
+    content : the bytes, or why they cannot be read.
+    """
+
+    kind: str
+    up: Up
+    format: str
+    content: bytes | InputError
+
+    @classmethod
+    def of(cls, source: Folder, name: str) -> Carried:
+        """Take a candidate's file along."""
+        content: bytes | InputError
+        try:
+            content = source.read(name)
+        except InputError as error:
+            content = error
+        return cls(source.kind, source.up_axis(name), source.file_format(name), content)
+
+    @property
+    def label(self) -> str:
+        return self.kind
+
+    def candidates(self, category: Category) -> list[Candidate]:
+        return []
+
+    def where(self, category: Category) -> str:
+        return self.kind
+
+    def left_out(self, category: Category) -> list[str]:
+        return []
+
+    def up_axis(self, name: str) -> Up:
+        return self.up
+
+    def file_format(self, name: str) -> str:
+        return self.format
+
+    def read(self, name: str) -> bytes:
+        if isinstance(self.content, InputError):
+            raise self.content
+        return self.content
+
+
 FILE_SOURCES = {"folder": Folder, "modelnet40": ModelNet40, "shapenet": ShapeNet}
 
 

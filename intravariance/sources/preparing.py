@@ -119,9 +119,22 @@ def prepare(
     )
 
 
-def load_base_mesh(path: Path) -> Mesh:
-    """Read a prepared mesh from the cache. Raises IntegrityError when the file is damaged."""
-    return _load(path).mesh
+def load_base_mesh(file: Path | bytes) -> Mesh:
+    """Read a prepared mesh, of a file in the cache or of the content of one.
+
+    Raises IntegrityError when it is damaged.
+    """
+    return _load(file).mesh
+
+
+def keep_prepared(cache: Path, name: str, content: bytes) -> Path:
+    """Put a file that was prepared elsewhere into the cache; return its path.
+
+    Raises InputError when the cache folder cannot be written.
+    """
+    path = cache / name
+    _write(path, content)
+    return path
 
 
 class _CacheError(InputError):
@@ -175,9 +188,13 @@ def _store(path: Path, made: Repaired) -> None:
     """Write a cache file whole or not at all."""
     archive = io.BytesIO()
     np.savez(archive, sha256=np.array(_file_digest(made)), **_arrays(made))
+    _write(path, archive.getvalue())
+
+
+def _write(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, archive.getvalue())
+        write_whole(path, content)
     except OSError as error:
         raise _CacheError(
             f"the folder for prepared meshes {path.parent} cannot be written ({error.strerror}); "
@@ -185,9 +202,13 @@ def _store(path: Path, made: Repaired) -> None:
         ) from error
 
 
-def _load(path: Path) -> Repaired:
+def _load(given: Path | bytes) -> Repaired:
+    path = "the prepared mesh" if isinstance(given, bytes) else given
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with (
+            io.BytesIO(given) if isinstance(given, bytes) else open(given, "rb") as file,
+            np.load(file, allow_pickle=False) as arrays,
+        ):
             surface_error, unit_radius = map(float, arrays["figures"])
             mesh = mesh_from_arrays(arrays["vertices"], arrays["faces"])
             repair = arrays["repair"].tobytes().decode()

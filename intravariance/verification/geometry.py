@@ -10,7 +10,7 @@ must be the template's.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,8 +34,7 @@ from intravariance.verification.density import TemplateDensity
 # Points of a sample that are looked up; a mean over these is as good as one over all.
 _LOOKED_UP = 2_000
 FEWEST_POINTS = 30
-_TRAINING_CLOUDS = 8
-_TRAINING_POINTS = 100_000  # of each; scans of millions would not fit
+_DENSITY_POINTS = 10_000
 # The mean distance of points with noise depends on the region: on flat surface it is 0.80 sigma,
 # at a sharp edge it is more, between two walls less.
 _SAMPLE_EXCESS = 0.5  # of the simulated mean over the whole surface, for one sample
@@ -82,50 +81,43 @@ class _Product:
     distances: NDArray[np.float64]
 
 
-class CategoryGeometry:
-    """Templates of one category, and its samples compared with them. Templates come first.
+class ProductGeometry:
+    """The template of one product, and samples compared with it.
 
-    probes : whether what only the probes look at is worked out too.
+    template : a training sample with the product's mesh, None where there is none. training :
+    clouds (N, 3) of the category with their poses undone, to which probes measure distances. rng :
+    for what is drawn of the template alone. probes : whether what only the probes look at is worked
+    out too.
     """
 
-    def __init__(self, expected: Expected, rng: np.random.Generator, probes: bool) -> None:
+    def __init__(
+        self,
+        template: Sample | None,
+        training: Sequence[NDArray[np.float64]],
+        expected: Expected,
+        rng: np.random.Generator,
+        probes: bool,
+    ) -> None:
         self._probes = probes
         self.deviations: list[Deviation] = []
         self.normals_problems: list[str] = []
         self._expected = expected
-        self._rng = rng
-        self._products: dict[str, _Product] = {}
-        self._training: list[NDArray[np.float64]] = []
-        self._tree: Any = None
+        self._product: _Product | None = None
+        if template is not None and template.mesh is not None:
+            sigma = expected.noise_of(f"{template.category}/{template.subcategory}")
+            self._product = _learnt(template.mesh, sigma, rng, probes)
+        self.training_tree = _tree(training) if probes and training else None
 
-    def add_template(self, sample: Sample) -> None:
-        """Learn the product from a training sample."""
-        if len(self._training) < _TRAINING_CLOUDS:
-            every = -(-len(sample.points) // _TRAINING_POINTS)
-            self._training.append(unposed(sample.points[::every], sample.pose))
-            self._tree = None
-        if sample.mesh is not None and sample.subcategory not in self._products:
-            sigma = self._expected.noise_of(f"{sample.category}/{sample.subcategory}")
-            self._products[sample.subcategory] = self._product(sample.mesh, sigma)
+    @property
+    def density(self) -> TemplateDensity | None:
+        """How densely points lie on the template; None without one."""
+        return None if self._product is None else self._product.density
 
-    def training_tree(self) -> Any:
-        """Return the k-d tree of the unposed training clouds; None when there are none."""
-        from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
-
-        if self._tree is None and self._training:
-            self._tree = cKDTree(np.concatenate(self._training))
-        return self._tree
-
-    def density(self, sample: Sample) -> TemplateDensity | None:
-        """Return how densely points lie on a sample's template; None without a template."""
-        product = self._products.get(sample.subcategory)
-        return None if product is None else product.density
-
-    def compare(self, sample: Sample) -> Fit | None:
-        """Compare a sample with its template: fills `deviations` and `normals_problems`, and
+    def compare(self, sample: Sample, rng: np.random.Generator) -> Fit | None:
+        """Compare a sample with the template: fills `deviations` and `normals_problems`, and
         returns how the points labelled normal lie on the template (None without a template,
         without such points, or without probes)."""
-        product = self._products.get(sample.subcategory)
+        product = self._product
         if product is None:
             return None
         points = unposed(sample.points, sample.pose)
@@ -150,19 +142,7 @@ class CategoryGeometry:
             )
         if not self._probes:
             return None
-        return fit(product.surface, offsets, product.sigma, self._rng)
-
-    def _product(self, mesh: Mesh, sigma: float) -> _Product:
-        surface = sample_template(mesh, self._rng)
-        sigmas = sigma * np.array([0.5, 0.8, 1.0, 1.25, 2.0])
-        if sigma < 0.001:
-            sigmas = sigma + np.array([0.0, 0.001, 0.002, 0.004, 0.008])
-        distances, cosines = np.transpose(
-            [simulate(mesh, surface, level, self._rng) for level in sigmas]
-        )
-        cosine = float(np.interp(sigma, sigmas, cosines))
-        density = TemplateDensity(surface.points, sigma, self._rng) if self._probes else None
-        return _Product(surface, sigma, density, cosine, sigmas, distances)
+        return fit(product.surface, offsets, product.sigma, rng)
 
     def _record(
         self, sample: Sample, product: _Product, distances: NDArray[np.float64], moved: bool
@@ -180,6 +160,25 @@ class CategoryGeometry:
                 sigma=float(np.interp(mean, product.distances, product.sigmas)),
             )
         )
+
+
+def _learnt(mesh: Mesh, sigma: float, rng: np.random.Generator, probes: bool) -> _Product:
+    """Learn a template's surface, and simulate points with noise on it."""
+    surface = sample_template(mesh, rng)
+    sigmas = sigma * np.array([0.5, 0.8, 1.0, 1.25, 2.0])
+    if sigma < 0.001:
+        sigmas = sigma + np.array([0.0, 0.001, 0.002, 0.004, 0.008])
+    distances, cosines = np.transpose([simulate(mesh, surface, level, rng) for level in sigmas])
+    cosine = float(np.interp(sigma, sigmas, cosines))
+    density = TemplateDensity(surface.points[:_DENSITY_POINTS], sigma, rng) if probes else None
+    return _Product(surface, sigma, density, cosine, sigmas, distances)
+
+
+def _tree(training: Sequence[NDArray[np.float64]]) -> Any:
+    """Make the k-d tree of training clouds."""
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
+
+    return cKDTree(np.concatenate(training))
 
 
 def surface_problems(deviations: Iterable[Deviation], expected: Expected) -> list[str]:

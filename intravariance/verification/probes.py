@@ -29,25 +29,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from annotations.vocabulary import NORMAL
-from intravariance.auroc import auroc
 from intravariance.dataset.sample_checks import unposed, viewpoints
 from intravariance.dataset.schema import Sample
 from intravariance.geometry.template_surface import Fit
+from intravariance.verification.chance import BOOTSTRAPS, PERMUTATIONS, Chance, chance
 from intravariance.verification.density import Coverage, TemplateDensity
 
 FAMILY_ERROR = 0.02
 LARGEST_DEVIATION = 0.05
-_PERMUTATIONS = 9_999
-_BOOTSTRAPS = 1_999
 _INTERVAL = 0.99
 # Points of a cloud that are looked up; a mean over these is as good as one over all.
 _LOOKED_UP = 2_000
-
-# Which samples are called positive, by category and the numbers of positives and negatives.
-Deals = dict[tuple[str, int, int], NDArray[np.int32]]
 
 
 @dataclass(frozen=True)
@@ -181,122 +175,82 @@ def evaluate(
         and not (scanned and name in BY_LABELS)
         for name, kind in PROBES.items()
     }
-    tables = {name: table for name in PROBES if (table := _by_category(measured, name))}
-    blind = max(sum(must_be_blind[name] for name in tables), 1)
-    deals: Deals = {}  # the same ones for every probe
-    probes = []
-    for name, table in tables.items():
-        kind = PROBES[name]
-        pairs = np.array([len(pos) * len(neg) for pos, neg in table.values()], dtype=np.float64)
-        weights = pairs / pairs.sum()
-        each = [
-            auroc(np.arange(len(pos) + len(neg)) < len(pos), np.concatenate([pos, neg]))
-            for pos, neg in table.values()
-        ]
-        value = float(weights @ each)
-        low, high = _interval(table, weights, rng)
-        p_value = _p_value(value, table, weights, deals, rng)
-        seen = abs(value - 0.5) > LARGEST_DEVIATION and p_value < FAMILY_ERROR / blind
-        passed = not (must_be_blind[name] and seen)
-        excluded = must_be_blind[name] and not low <= 0.5 <= high
-        probes.append(
-            Probe(
-                name=name,
-                description=kind.description,
-                blind=must_be_blind[name],
-                auroc=value,
-                low=low,
-                high=high,
-                p_value=p_value,
-                passed=passed,
-                reason=_reason(value, p_value, blind) if passed and excluded else "",
-                categories=dict(zip(table, each, strict=True)),
-            )
-        )
-    return probes
+    pooled = _pooled(measured, rng)
+    blind = max(sum(must_be_blind[name] for name in pooled), 1)
+    return [_judged(name, found, must_be_blind[name], blind) for name, found in pooled.items()]
 
 
-def _interval(
-    table: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
-    weights: NDArray[np.float64],
-    rng: np.random.Generator,
-) -> tuple[float, float]:
-    """Return the ends of the interval of an AUROC, from a bootstrap within categories and kinds."""
-    drawn = sum(w * _bootstrap(*pair, rng) for w, pair in zip(weights, table.values(), strict=True))
-    low, high = np.quantile(drawn, [(1 - _INTERVAL) / 2, (1 + _INTERVAL) / 2])
-    return float(low), float(high)
+class _Pooled:
+    """One probe over all categories: their AUROCs, and sums weighted by their pairs."""
+
+    def __init__(self) -> None:
+        self.categories: dict[str, float] = {}
+        self.pairs = 0
+        self.found = 0.0
+        self.shuffled = np.zeros(PERMUTATIONS)
+        self.redrawn = np.zeros(BOOTSTRAPS)
+
+    def add(self, category: str, pairs: int, of_category: Chance, column: int) -> None:
+        """Add a category, whose numbers are in a column."""
+        self.categories[category] = float(of_category.found[column])
+        self.pairs += pairs
+        self.found += pairs * float(of_category.found[column])
+        self.shuffled += pairs * of_category.shuffled[:, column]
+        self.redrawn += pairs * of_category.redrawn[:, column]
+
+
+def _pooled(measured: Sequence[Measured], rng: np.random.Generator) -> dict[str, _Pooled]:
+    """Pool each probe over the categories where samples of both kinds have its number."""
+    pooled = {name: _Pooled() for name in PROBES}
+    for category in dict.fromkeys(item.category for item in measured):
+        items = [item for item in measured if item.category == category]
+        values = np.array([[item.values[name] for name in PROBES] for item in items])
+        defective = np.array([item.defective for item in items])
+        known = np.isfinite(values)
+        alike: dict[bytes, list[int]] = {}  # probes that the same samples have
+        for column in range(len(PROBES)):
+            alike.setdefault(known[:, column].tobytes(), []).append(column)
+        for columns in alike.values():
+            rows = known[:, columns[0]]
+            positives = int(defective[rows].sum())
+            if pairs := positives * (int(rows.sum()) - positives):
+                found = chance(values[np.ix_(rows, columns)], defective[rows], rng)
+                for place, column in enumerate(columns):
+                    pooled[list(PROBES)[column]].add(category, pairs, found, place)
+    return {name: found for name, found in pooled.items() if found.pairs}
+
+
+def _judged(name: str, found: _Pooled, must_be_blind: bool, blind: int) -> Probe:
+    """Judge a probe, one of so many that must be blind."""
+    value = found.found / found.pairs
+    shuffled, redrawn = found.shuffled / found.pairs, found.redrawn / found.pairs
+    low, high = np.quantile(redrawn, [(1 - _INTERVAL) / 2, (1 + _INTERVAL) / 2])
+    # 1e-12: equal statistics must count as equal after rounding
+    as_far = int(np.sum(np.abs(shuffled - 0.5) >= abs(value - 0.5) - 1e-12))
+    p_value = (1 + as_far) / (1 + PERMUTATIONS)
+    seen = abs(value - 0.5) > LARGEST_DEVIATION and p_value < FAMILY_ERROR / blind
+    passed = not (must_be_blind and seen)
+    excluded = must_be_blind and not low <= 0.5 <= high
+    return Probe(
+        name=name,
+        description=PROBES[name].description,
+        blind=must_be_blind,
+        auroc=value,
+        low=float(low),
+        high=float(high),
+        p_value=p_value,
+        passed=passed,
+        reason=_reason(value, p_value, blind) if passed and excluded else "",
+        categories=found.categories,
+    )
 
 
 def _reason(value: float, p_value: float, blind: int) -> str:
     """Say why a probe is called blind although its interval leaves out 0.5."""
     if abs(value - 0.5) <= LARGEST_DEVIATION:
         return f"0.5 is outside, but not by more than {LARGEST_DEVIATION} from the AUROC"
-    chance = 1 - _INTERVAL**blind
+    chance_of_one = 1 - _INTERVAL**blind
     return (
-        f"0.5 is outside, as for one of {blind} probes in {chance:.0%} of honest files; "
+        f"0.5 is outside, as for one of {blind} probes in {chance_of_one:.0%} of honest files; "
         f"shuffled labels are as far with p = {p_value:.4f}, not below {FAMILY_ERROR / blind:.4f}"
     )
-
-
-def _p_value(
-    value: float,
-    table: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
-    weights: NDArray[np.float64],
-    deals: Deals,
-    rng: np.random.Generator,
-) -> float:
-    """Test an AUROC by permutation, two-sided: labels are shuffled within categories."""
-    shuffled = np.zeros(_PERMUTATIONS)
-    for weight, (category, pair) in zip(weights, table.items(), strict=True):
-        key = category, len(pair[0]), len(pair[1])
-        if key not in deals:
-            deals[key] = _deals(key[1], key[2], rng)
-        shuffled += weight * _shuffled(*pair, deals[key])
-    # 1e-12: equal statistics must count as equal after rounding
-    as_far = int(np.sum(np.abs(shuffled - 0.5) >= abs(value - 0.5) - 1e-12))
-    return (1 + as_far) / (1 + _PERMUTATIONS)
-
-
-def _wins(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Compare all pairs (P, Q): 1 where the positive is above, 0.5 where they are equal, else 0."""
-    difference = positive[:, None] - negative[None, :]
-    return np.asarray((np.sign(difference) + 1) / 2)
-
-
-def _by_category(
-    measured: Sequence[Measured], name: str
-) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Collect the numbers of defective and of normal samples of each category that has both."""
-    table: dict[str, tuple[list[float], list[float]]] = {}
-    for item in measured:
-        value = item.values[name]
-        if np.isfinite(value):
-            table.setdefault(item.category, ([], []))[0 if item.defective else 1].append(value)
-    return {c: (np.array(p), np.array(n)) for c, (p, n) in table.items() if p and n}
-
-
-def _bootstrap(
-    positive: NDArray[np.float64], negative: NDArray[np.float64], rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Compute (R,) AUROC of samples redrawn with replacement, defective and normal apart."""
-    wins = _wins(positive, negative)
-    shares = [rng.multinomial(n, np.full(n, 1 / n), size=_BOOTSTRAPS) / n for n in wins.shape]
-    return np.asarray(((shares[0] @ wins) * shares[1]).sum(axis=1))
-
-
-def _deals(positives: int, negatives: int, rng: np.random.Generator) -> NDArray[np.int32]:
-    """Draw (R, P) which samples are called positive when the labels are dealt out anew."""
-    # a random subset: the places of the smallest of as many random numbers
-    order = rng.random((_PERMUTATIONS, positives + negatives)).argpartition(positives - 1, axis=1)
-    return order[:, :positives].astype(np.int32)
-
-
-def _shuffled(
-    positive: NDArray[np.float64], negative: NDArray[np.float64], deals: NDArray[np.int32]
-) -> NDArray[np.float64]:
-    """Compute (R,) AUROC with the labels dealt out anew, from rank sums."""
-    from scipy.stats import rankdata  # noqa: PLC0415 - weight
-
-    ranks = rankdata(np.concatenate([positive, negative]))
-    smallest = len(positive) * (len(positive) + 1) / 2
-    return np.asarray((ranks[deals].sum(axis=1) - smallest) / (len(positive) * len(negative)))

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks that a file is whole, to its specification, true to its geometry and free of shortcuts.
 
-One pass over the file, one sample in memory at a time. Every check is made on the file itself: the
+Each process reads one sample at a time. Every check is made on the file itself: the
 counts against the specification inside, the labels against the templates' meshes inside.
 
 A shard of a build holds some of the samples, so their numbers say nothing, and products without a
-template in it cannot be measured.
+template in it cannot be measured. All shards together are checked as the one file that they are,
+and each file by itself for its structure and digest.
 
 Less can be checked of imported files (`exchange.importing`): nothing says where the surface of a
 scan was, even where templates have meshes, and the data is as its makers left it. Such checks do
@@ -22,44 +23,43 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from annotations.vocabulary import NORMAL
-from intravariance.dataset.assembly.shards import shard_of
-from intravariance.dataset.label_origin import with_construction_labels
 from intravariance.dataset.published import compare
-from intravariance.dataset.sample_checks import (
-    ESSENTIAL,
-    IMPORTED_CHECKS,
-    SAMPLE_CHECKS,
-    Expected,
-    on_surface,
-)
-from intravariance.dataset.schema import table_row
+from intravariance.dataset.sample_checks import IMPORTED_CHECKS, SAMPLE_CHECKS, Expected
+from intravariance.dataset.sharding.shards import shard_of
 from intravariance.dataset.store import (
     Dataset,
-    Record,
-    Sample,
     content_digest,
     open_dataset,
+    shard_problems,
     structure,
 )
 from intravariance.errors import IntegrityError
+from intravariance.executors import Executor, run_all
+from intravariance.executors.processes import ProcessExecutor
+from intravariance.executors.serial import SerialExecutor
 from intravariance.lengths import noise_text, sphere_radii
-from intravariance.progress import track
 from intravariance.seeds import generator
 from intravariance.verification.geometry import (
     FEWEST_POINTS,
-    CategoryGeometry,
     Deviation,
     noise_estimates,
     noise_problems,
     surface_problems,
 )
-from intravariance.verification.probes import Measured, Probe, evaluate, measure
+from intravariance.verification.probes import Measured, Probe, evaluate
+from intravariance.verification.samples import (
+    Found,
+    check_product,
+    check_sample,
+    product_tasks,
+    twins,
+)
 
 _SHOWN = 3
-# libhdf5 keeps some 80 kB of each sample that was read until the file is closed.
-_READ_AT_ONCE = 64
+_FEW_POINTS = 1_000_000  # are checked before worker processes have started
 _NOT_OF_IMPORTS = {
     "size": "the unit is that of the data",
     "point order": "points lie as in the files",
@@ -110,9 +110,9 @@ class Report:
         return {"passed": self.passed, **asdict(self)}
 
 
-def failures(path: Path) -> list[str]:
+def failures(path: Path, executor: Executor | None = None) -> list[str]:
     """Say what is wrong with a new dataset file, without probes; nothing where it is whole."""
-    return verify(path, probes=False).failures()
+    return verify(path, probes=False, executor=executor).failures()
 
 
 def failures_of(path: Path, ids: Iterable[str]) -> list[str]:
@@ -123,8 +123,10 @@ def failures_of(path: Path, ids: Iterable[str]) -> list[str]:
     with open_dataset(path) as dataset:
         checking = _Verification(dataset, probes=False)
         checking.whole_but_for_samples()
+        found = Found()
         for id in ids:
-            checking.sample(dataset[id])
+            check_sample(dataset[id], checking.expected, dataset.imported, found)
+        checking.take([found])
         checking.content_digest({record.id: record.digest for record in dataset})
         return [
             f"{name}: {_summary(problems)}"
@@ -134,16 +136,22 @@ def failures_of(path: Path, ids: Iterable[str]) -> list[str]:
 
 
 def verify(
-    path: str | Path, probes: bool = True, against_published: bool = False, quiet: bool = True
+    path: str | Path,
+    probes: bool = True,
+    against_published: bool = False,
+    quiet: bool = True,
+    executor: Executor | None = None,
 ) -> Report:
     """Check a dataset file: whole, to specification, true to its geometry, free of shortcuts.
 
     probes : whether to look for shortcuts. against_published : whether it must be one of the
-    published builds. quiet : whether to show no progress. Raises InputError when it is not a
-    dataset file, IntegrityError when it is too damaged to open.
+    published builds. quiet : whether to show no progress. executor : worker processes of this
+    machine check the samples of a file that is not small; without them this process does, as other
+    machines may not have the file. The report is the same.
+    Raises InputError when it is not a dataset file, IntegrityError when it is too damaged to open.
     """
     with open_dataset(path) as dataset:
-        report = _Verification(dataset, probes).report(quiet)
+        report = _Verification(dataset, probes).report(executor, quiet)
         if not against_published:
             return report
         found = compare(dataset.metadata, dataset.digest)
@@ -152,7 +160,7 @@ def verify(
 
 
 class _Verification:
-    """One pass over a file. `problems` : check -> what is wrong; `notes` : check -> figure."""
+    """The checks of a file. `problems` : check -> what is wrong; `notes` : check -> figure."""
 
     def __init__(self, dataset: Dataset, probes: bool) -> None:
         self.dataset = dataset
@@ -168,31 +176,47 @@ class _Verification:
         self.problems: dict[str, list[str]] = {}
         self.notes: dict[str, str] = {}
         self.digests: dict[str, str] = {}
+        self.hashes: dict[str, NDArray[np.uint64]] = {}
         self.deviations: list[Deviation] = []
         self.measured: list[Measured] = []
-        self.twins = _Twins()
-        self.places = {record.id: place for place, record in enumerate(dataset)}
 
-    def report(self, quiet: bool = True) -> Report:
+    def report(self, executor: Executor | None = None, quiet: bool = True) -> Report:
         """Run everything."""
         self.whole_but_for_samples()
         for name in ("readable", "digests", *self.checks):
             self._add(name, [], f"{len(self.dataset)} samples")
-        categories = self.dataset.categories
-        for category in track(categories, len(categories), "verify", quiet):
-            self._category(category)
+        if not self.imported:
+            self._add("normals", [], "those of the templates")
+        tasks = list(product_tasks(self.dataset, self.expected, self.probes))
+        self.dataset.close()
+        few = sum(record.n_points for record in self.dataset) < _FEW_POINTS
+        if few or not isinstance(executor, ProcessExecutor):
+            executor = SerialExecutor()
+        results = run_all(executor, check_product, tasks, "verify", quiet)
+        found = {task.records[0].id: one for task, one in results}
+        self.take(found[task.records[0].id] for task in tasks)
         self._whole()
-        found = []
+        probes = []
         if self.measured:
             rng = generator(0, "verify", "probes")
-            found = evaluate(self.measured, rng, judged=not self.imported)
+            probes = evaluate(self.measured, rng, judged=not self.imported)
         checks = [
             Check(name, not problems, _summary(problems) if problems else self.notes[name])
             for name, problems in self.problems.items()
         ]
         if self.imported:
             checks += [Check(name, True, why, False) for name, why in _NOT_OF_IMPORTS.items()]
-        return Report(str(self.dataset.path), self.dataset.digest, tuple(checks), tuple(found))
+        return Report(str(self.dataset.path), self.dataset.digest, tuple(checks), tuple(probes))
+
+    def take(self, results: Iterable[Found]) -> None:
+        """Take what was found of samples."""
+        for found in results:
+            for name, problems in found.problems.items():
+                self._add(name, problems)
+            self.digests |= found.digests
+            self.hashes |= found.hashes
+            self.deviations += found.deviations
+            self.measured += found.measured
 
     def _add(self, name: str, problems: list[str], note: str = "") -> None:
         self.problems.setdefault(name, []).extend(problems)
@@ -212,68 +236,17 @@ class _Verification:
         else:
             self._add("counts", [], f"not compared: this is {self.shard}")
 
-    def _category(self, category: str) -> None:
-        """Check the samples of a category, templates first."""
-        rng = generator(0, "verify", category)
-        geometry = CategoryGeometry(self.expected, rng, self.probes)
-        records = [record for record in self.dataset if record.category == category]
-        records.sort(key=lambda record: record.split != "train")
-        for number, record in enumerate(records, start=1):
-            if number % _READ_AT_ONCE == 0:
-                self.dataset.close()
-            sample = self.sample(record)
-            if sample is None:
-                continue
-            sample = on_surface(sample, self.expected)
-            if sample.split == "train":
-                # where the surface of a scan lies under a template's mesh, nobody says
-                geometry.add_template(replace(sample, mesh=None) if self.imported else sample)
-            fitted = geometry.compare(sample)
-            if not self.probes or sample.split != "test" or not record.object_known:
-                continue
-            if (tree := geometry.training_tree()) is not None:
-                place, density = self.places[sample.id], geometry.density(sample)
-                self.measured.append(measure(sample, place, fitted, density, tree))
-        if self.imported:
-            return
-        self.deviations += geometry.deviations
-        self._add("normals", geometry.normals_problems, "those of the templates")
-
-    def sample(self, record: Record) -> Sample | None:
-        """Check one sample; None when its geometry cannot be looked at."""
-        try:
-            sample = record.load()
-        except IntegrityError as error:
-            self._add("readable", [str(error)])
-            return None
-        row = table_row(sample)
-        self.digests[sample.id] = row["digest"]
-        differing = [name for name, value in row.items() if not _same(getattr(record, name), value)]
-        if differing:
-            self._add("digests", [f"{sample.id}: not as recorded: {', '.join(differing)}"])
-        self.twins.add(sample)
-        try:  # a hand's labels are a judgement; what the geometry bears out are the construction's
-            sample = with_construction_labels(sample)
-        except IntegrityError as error:
-            self._add("labels", [str(error)])
-            return None
-        for name, check in self.checks.items():
-            with np.errstate(all="ignore"):  # damaged numbers may overflow: that is a finding
-                problem = check(sample, self.expected)
-            if problem:
-                self._add(name, [f"{sample.id}: {problem}"])
-                if name in ESSENTIAL:
-                    return None
-        return sample
-
     def _whole(self) -> None:
         self.content_digest(self.digests)
-        twins = self.twins.problems()
+        if (count := len(self.dataset.files)) > 1:
+            note = f"{count} files, each with the digest recorded in it"
+            self._add("shards", shard_problems(self.dataset, self.digests), note)
+        shared = twins(self.hashes)
         if self.imported:
-            note = f"{len(twins)} pairs of samples share points, as in the data" if twins else ""
+            note = f"{len(shared)} pairs of samples share points, as in the data" if shared else ""
             self._add("twins", [], note or "no two samples share points")
         else:
-            self._add("twins", twins, "no two samples share points")
+            self._add("twins", shared, "no two samples share points")
             self._geometry()
 
     def content_digest(self, digests: Mapping[str, str]) -> None:
@@ -345,39 +318,6 @@ def count_problems(dataset: Dataset) -> list[str]:
             elif max(each) - min(each) > 1 and not dataset.imported:
                 problems.append(f"{what}: not spread evenly over the subcategories: {each}")
     return problems
-
-
-class _Twins:
-    """Finds samples that share points, from a few hashes a sample.
-
-    The 64 smallest hashes of a cloud's rows are a fair draw of its points (MinHash): two clouds
-    that have half of their points in common share about 32 of them.
-    """
-
-    def __init__(self) -> None:
-        self._owner: dict[int, str] = {}
-        self._shared: Counter[tuple[str, str]] = Counter()
-
-    def add(self, sample: Sample) -> None:
-        rows = np.ascontiguousarray(sample.points).view(np.uint32).astype(np.uint64)
-        # odd constants of splitmix64 and xxHash: any that mix well would do
-        mixed = rows * np.array(
-            [0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], dtype=np.uint64
-        )
-        mixed ^= mixed >> np.uint64(29)
-        hashes = np.unique((mixed * np.uint64(0xBF58476D1CE4E5B9)).sum(axis=1, dtype=np.uint64))
-        for value in hashes[:64].tolist():
-            owner = self._owner.setdefault(value, sample.id)
-            if owner != sample.id:
-                self._shared[owner, sample.id] += 1
-
-    def problems(self) -> list[str]:
-        return [f"{first} and {second} share points" for first, second in sorted(self._shared)]
-
-
-def _same(first: Any, second: Any) -> bool:
-    """Return whether two entries of the table of samples are equal, as two NaN are."""
-    return bool(first == second or (first != first and second != second))
 
 
 def _summary(problems: list[str]) -> str:

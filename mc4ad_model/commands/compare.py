@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from intravariance.commands import options as common
+from intravariance.dataset.sharding.whole import is_there
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
 from intravariance.files.folders import check_folder, new_folder, write_member
@@ -94,7 +95,7 @@ def _dataset(data: Path | None, results: list[Results]) -> Path:
         return data
     names = sorted({one.dataset["file"] for one in results})
     found = Path(names[0])
-    if len(names) > 1 or not found.is_file():
+    if len(names) > 1 or not is_there(found):
         raise InputError(
             f"FILE: the evaluation was of {', '.join(names)}, which is not one file in the "
             "current folder; say where it is"

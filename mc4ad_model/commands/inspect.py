@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 
 from intravariance.commands import options as common
-from intravariance.dataset.store import DATASET_SUFFIXES, Dataset, open_dataset
+from intravariance.dataset.sharding.whole import dataset_name, is_dataset
+from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.executors.processes import local_executor
 from intravariance.files.folders import new_folder
 from intravariance.looking.realism.tables import two_sample_table
@@ -21,7 +22,7 @@ from mc4ad_model.commands import options
 from mc4ad_model.methods.mc4ad.configuration import RunConfig
 from mc4ad_model.pseudo_anomalies.names import added_names
 from mc4ad_model.reports import inspection_report as report
-from mc4ad_model.reports.inspection import plan
+from mc4ad_model.reports.inspection import examined_with, plan
 from mc4ad_model.reports.pseudo_samples import PSEUDO_NAMES
 
 # Mean length of a defect's displacement, roughly: noise above a share of it hides local shape.
@@ -35,6 +36,7 @@ _LOUD = 0.01
     "--real",
     "Defects to compare with: another dataset file, or a folder of scans (docs/layouts.md).  "
     "[default: those of FILE]",
+    kind=common.DATASET_PATH,
 )
 @common.path_option("--out", "Folder for the report.  [default: NAME-inspection]")
 @click.option(
@@ -51,7 +53,7 @@ _LOUD = 0.01
 @options.samples_option("Clouds of each kind in pictures and page; the figures are of all.")
 @options.size_option
 @options.points_option
-@common.jobs_option
+@common.executor_options
 @common.report_force_option
 @common.json_option
 @common.markdown_option
@@ -85,8 +87,9 @@ def inspect_command(
     config = RunConfig.load(preset, changes).anomalies
     known = [*PSEUDO_NAMES, *added_names()] if generators else PSEUDO_NAMES
     names = [name for name in known if not generators or name in generators]
-    out = Path(f"{file.stem}-inspection") if out is None else out
-    with open_dataset(file) as dataset, local_executor(jobs) as executor:
+    out = Path(f"{dataset_name(file)}-inspection") if out is None else out
+    executor = common.chosen_executor(jobs, local_executor, examined_with)
+    with open_dataset(file) as dataset, executor:
         chosen = dataset.filter(category=categories) if categories else dataset
         tasks = plan(dataset, chosen.categories, config, names, real, seed)
         _say_noise(dataset, real, quiet)
@@ -119,7 +122,7 @@ def _say_noise(dataset: Dataset, real: Path | None, quiet: bool) -> None:
             "test; a file built with --noise-sigma 0.002 shows more",
             quiet,
         )
-    if real is None or real.suffix.lower() not in DATASET_SUFFIXES:
+    if real is None or not is_dataset(real):
         return
     with open_dataset(real) as other:
         theirs = float(other.metadata["identity"]["noise_sigma"])

@@ -14,6 +14,7 @@ import click
 
 from intravariance.commands import options as common
 from intravariance.commands.options import choose_categories
+from intravariance.dataset.sharding.whole import dataset_name, is_there
 from intravariance.dataset.specification_reader import load_group
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
@@ -95,7 +96,7 @@ def table19_command(
         if not data.exists() and not dry_run:
             _make(folder)
             build_dataset(part, data, machine.quiet)
-    if dry_run and not data.exists():
+    if dry_run and not is_there(data):
         names = [one.name for one in load_group(part).select(categories).categories]
         say(f"{data}: it would be built first")
         _print_planned([(s, name, "new") for s in numbers for name in names], as_json, markdown)
@@ -175,7 +176,7 @@ def table5a_command(
 
     numbers = parse_seeds(seeds)
     chosen = [name for name in table5a().plain if name in networks or not networks]
-    folder = out or Path("runs", f"table5a-{preset}-{data.stem}")
+    folder = out or Path("runs", f"table5a-{preset}-{dataset_name(data)}")
     plan = replace(PLANS[preset], epochs=epochs or PLANS[preset].epochs)
     with _source(data) as source:
         if dry_run:

@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from annotations.vocabulary import DISPLACEMENT_THRESHOLD
 from intravariance.auroc import auroc, validate
 from intravariance.errors import InputError
+from mc4ad_model.evaluation.regions import components_within
 
 __all__ = [
     "AU_PRO_LIMIT",
@@ -83,17 +84,9 @@ def anomalous_regions(
     regions : (N,) int64
         0 for a normal point, else the number of its region, from 1.
     """
-    from scipy.sparse import coo_array  # noqa: PLC0415 - weight
-    from scipy.sparse.csgraph import connected_components  # noqa: PLC0415 - weight
-    from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
-
-    chosen = np.flatnonzero(np.asarray(labels))
-    regions = np.zeros(len(np.asarray(labels)), dtype=np.int64)
-    if len(chosen):
-        tree = cKDTree(np.asarray(points, dtype=np.float64)[chosen])
-        first, second = tree.query_pairs(radius, output_type="ndarray").T
-        near = coo_array((np.ones(len(first), bool), (first, second)), (len(chosen),) * 2)
-        regions[chosen] = 1 + connected_components(near, directed=False)[1]
+    truth = np.asarray(labels) != 0
+    regions = np.zeros(len(truth), dtype=np.int64)
+    regions[truth] = 1 + components_within(np.asarray(points)[truth], radius)
     return regions
 
 

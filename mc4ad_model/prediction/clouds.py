@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from intravariance.cloud_files import AS_WRITTEN, SUFFIXES, ReadingChoices, read_cloud
 from intravariance.dataset.sample_names import choose_sample, split_target
-from intravariance.dataset.store import DATASET_SUFFIXES, Dataset, Record, open_dataset
+from intravariance.dataset.sharding.whole import is_dataset
+from intravariance.dataset.store import Dataset, Record, open_dataset
 from intravariance.errors import InputError
 from intravariance.exchange.layouts.folder import is_cloud
 from intravariance.files.trees import FolderTree
@@ -122,14 +123,14 @@ def shown_name(name: str) -> str:
 
 
 def _place(name: str) -> str:
-    return os.path.abspath(name)
+    return name if "://" in name else os.path.abspath(name)
 
 
 def _named(
     target: str, category: str, choices: ReadingChoices
 ) -> tuple[Sequence[NamedCloud], Sequence[str]]:
     path, sample = split_target(target)
-    if path.suffix.lower() in DATASET_SUFFIXES:
+    if is_dataset(path):
         return _of_dataset(path, sample, category), ()
     if path.is_dir() and not sample:
         return _of_folder(path, choices)

@@ -22,6 +22,8 @@ from typing import Any
 
 from intravariance.cloud_files import write_ply_fields
 from intravariance.dataset.provenance import software
+from intravariance.dataset.sample_names import split_target
+from intravariance.dataset.sharding.whole import is_dataset
 from intravariance.errors import BackendUnavailable
 from intravariance.files.atomic import write_whole
 from intravariance.files.checksums import sha256_of
@@ -138,7 +140,8 @@ def pictures(
 def cloud_file(number: int, name: str) -> str:
     """Name the PLY of a cloud: by its number, so that no two collide, and what is left of its name
     where no file system and no reader can misunderstand it."""
-    stem = Path(name).stem if ".h5:" not in name.lower() else name.rpartition(":")[2]
+    path, sample = split_target(name)
+    stem = sample if sample and is_dataset(path) else Path(name).stem
     return f"{CLOUDS}/{number:04d}_{as_name(stem) or 'cloud'}.ply"
 
 

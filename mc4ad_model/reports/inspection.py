@@ -15,9 +15,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from annotations.vocabulary import DISPLACEMENT_THRESHOLD, NORMAL
-from intravariance.dataset.store import DATASET_SUFFIXES, Dataset, Record, open_dataset
+from intravariance.dataset.assembly.sample_files import carried
+from intravariance.dataset.provenance import code_digest, made_with, software
+from intravariance.dataset.sharding.whole import is_dataset, is_there
+from intravariance.dataset.store import Dataset, Record, open_dataset
 from intravariance.errors import InputError
 from intravariance.exchange.layouts import Scan, detect_layout, find_scans
+from intravariance.executors import Portable
 from intravariance.looking.cloud import LabelledCloud, upright
 from intravariance.looking.preview import spread
 from intravariance.looking.realism.comparison import ALL, MeasuredDefect, examine
@@ -81,6 +85,11 @@ class SampleTask:
             self.tolerance, self.seed,
         )  # fmt: skip
 
+    def carried(self) -> SampleTask:
+        """Return the task with the content of what it reads, for a machine without the file."""
+        template = None if self.template is None else carried(self.template)
+        return replace(self, record=carried(self.record), template=template)
+
     def pristine(self) -> LabelledCloud | None:
         """Make the product without the defect.
 
@@ -116,6 +125,10 @@ class ScanTask:
             raise InputError(f"{self.scan.paths[0]}: its points have no labels")
         cloud, _ = scan_cloud(scan, self.scan.id, self.category, self.points)
         return replace(cloud, subcategory=self.scan.subcategory, defect=self.scan.defect)
+
+    def carried(self) -> ScanTask:
+        """Return the task with the content of its files, for a machine without them."""
+        return replace(self, scan=self.scan.carried())
 
     def pristine(self) -> None:
         """Unknown."""
@@ -196,11 +209,33 @@ def make(task: Task, name: str) -> LabelledCloud:
     return cloud
 
 
-def examine_task(task: tuple[Task, str, int]) -> MeasuredDefect:
-    """Make and measure one cloud of (task, label, seed); what worker processes run."""
-    what, name, seed = task
-    cloud = make(what, name)
-    rng = generator(seed, "inspection", cloud.name, "descriptors")
+@dataclass(frozen=True)
+class ExamineTask(Portable):
+    """A cloud to measure, and what `label` calls it. seed : of the inspection."""
+
+    task: Task
+    label: str
+    seed: int
+
+    @property
+    def title(self) -> str:
+        return _name(self.task)
+
+    def packed(self) -> ExamineTask:
+        return replace(self, task=self.task.carried())
+
+
+def examined_with() -> dict[str, str]:
+    """Return what must be the same wherever clouds of one inspection are examined, by name."""
+    code = {"mc4ad_model": code_digest("mc4ad_model")[:12]}
+    return made_with() | software("open3d", "scikit-learn") | code
+
+
+def examine_task(task: ExamineTask) -> MeasuredDefect:
+    """Make and measure one cloud; what worker processes run."""
+    what = task.task
+    cloud = make(what, task.label)
+    rng = generator(task.seed, "inspection", cloud.name, "descriptors")
     counterpart_of = what.record.id if isinstance(what, SampleTask) and what.generator else ""
     return examine(cloud, what.pristine(), rng, counterpart_of=counterpart_of)
 
@@ -255,7 +290,7 @@ def _check_config(config: AnomalyConfig, tasks: Sequence[SampleTask]) -> None:
 def _real_tasks(
     real: Path, dataset: Dataset, categories: Sequence[str], config: AnomalyConfig, seed: int
 ) -> tuple[Task, ...]:
-    if real.is_file() and real.suffix.lower() in DATASET_SUFFIXES:
+    if is_dataset(real) and is_there(real):
         with open_dataset(real) as other:
             if other.digest == dataset.digest:
                 raise InputError(

@@ -15,14 +15,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from annotations.vocabulary import NORMAL
+from intravariance.dataset.assembly.sample_files import carried
 from intravariance.dataset.provenance import software
 from intravariance.dataset.store import Dataset, Record
-from intravariance.executors import Executor, run_all
+from intravariance.executors import Executor, Portable, run_all
 from intravariance.files.folders import write_member
 from intravariance.looking.cloud import LabelledCloud, upright
 from intravariance.looking.page import Note, page
@@ -43,6 +44,7 @@ from intravariance.progress import say
 from intravariance.seeds import generator
 from intravariance.tables import csv_table
 from mc4ad_model.reports.inspection import (
+    ExamineTask,
     SampleTask,
     Task,
     Tasks,
@@ -68,7 +70,7 @@ class Drawing:
 
 
 @dataclass(frozen=True, eq=False)
-class SheetTask:
+class SheetTask(Portable):
     """A contact sheet to draw: templates, and tasks by what they are examples of."""
 
     category: str
@@ -76,15 +78,30 @@ class SheetTask:
     kinds: dict[str, tuple[Task, ...]]
     drawing: Drawing
 
+    @property
+    def title(self) -> str:
+        return self.category
+
+    def packed(self) -> SheetTask:
+        kinds = {name: tuple(one.carried() for one in group) for name, group in self.kinds.items()}
+        return replace(self, templates=tuple(map(carried, self.templates)), kinds=kinds)
+
 
 @dataclass(frozen=True)
-class PanelTask:
+class PanelTask(Portable):
     """A panel to draw: its file's name, a task, and what that is an example of."""
 
     name: str
     task: Task
     label: str
     drawing: Drawing
+
+    @property
+    def title(self) -> str:
+        return self.name
+
+    def packed(self) -> PanelTask:
+        return replace(self, task=self.task.carried())
 
 
 def write(
@@ -134,7 +151,7 @@ def kinds(tasks: Tasks) -> dict[str, list[Task]]:
 
 def measure_all(tasks: Tasks, seed: int, executor: Executor, quiet: bool) -> list[MeasuredDefect]:
     """Make and measure every cloud, in worker processes; sorted by name. Errors as of `write`."""
-    work = [(task, name, seed) for name, group in kinds(tasks).items() for task in group]
+    work = [ExamineTask(task, name, seed) for name, group in kinds(tasks).items() for task in group]
     objects = [found for _, found in run_all(executor, examine_task, work, "measuring", quiet)]
     return sorted(objects, key=lambda item: item.name)
 

@@ -90,6 +90,7 @@ def test_blender() -> None:
         ("inspect", ["open3d"], ["inspect", "small.h5"]),
         ("scans", ["pye57"], ["view", "cloud.e57"]),
         ("serve", ["fastapi", "starlette", "uvicorn"], ["serve", "--run", "x"]),
+        ("scale", ["dask", "distributed"], ["build", "--group", "2", "--executor", "dask"]),
     ],
 )
 def test_a_command_names_the_extra(

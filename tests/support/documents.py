@@ -9,17 +9,21 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 import numpy as np
 
 from intravariance.cli import main
 from intravariance.cloud_files import read_cloud, write_ply
+from intravariance.dataset.sharding.whole import dataset_name, is_there, is_whole
 from intravariance.dataset.specification import Category, Specification
 from intravariance.dataset.store import open_dataset
+from intravariance.files.uploading import send
+from intravariance.files.urls import Url, parse_place
 from tests import ROOT
 from tests.support.foreign_trees import ball, real3d_tree, write_tree
-from tests.support.samples import make_dataset, sphere_points
+from tests.support.samples import make_dataset, sphere_points, split_dataset
 
 DOCUMENTS = [
     ROOT / "README.md",
@@ -114,11 +118,30 @@ class Stock:
 
     def provide(self, word: str) -> None:
         """Put a stand-in where an argument names something that is not in the current folder."""
-        path = Path(word.partition(".h5:")[0] + ".h5" if ".h5:" in word else word)
-        if path.exists() or (path.is_absolute() and not path.is_relative_to(Path.cwd())):
+        path = parse_place(word.partition(".h5:")[0] + ".h5" if ".h5:" in word else word)
+        if (
+            path.exists()
+            or is_there(path)
+            or (path.is_absolute() and not path.is_relative_to(Path.cwd()))
+        ):
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".h5":
+        if isinstance(path, Url):
+            with TemporaryDirectory() as folder:
+                self._make(Path(folder) / path.name)
+                for file in Path(folder).iterdir():
+                    send(file, path.with_name(file.name), quiet=True)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._make(path)
+
+    def _make(self, path: Path) -> None:
+        """Write a stand-in of this name, or nothing where there is none."""
+        if is_whole(path):
+            of = re.search(r"-of-(\d+)", path.name)
+            whole = path.with_name(f"{dataset_name(path)}.h5")
+            shutil.copy(self.dataset, whole)
+            split_dataset(whole, int(of[1]) if of else 8)
+        elif path.suffix == ".h5":
             shutil.copy(self.dataset, path)
         elif path.suffix == ".ply":
             shutil.copy(self._cloud, path)

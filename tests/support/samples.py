@@ -7,7 +7,7 @@ They follow the plan, the sampling and the poses of the real build; only the def
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -18,13 +18,16 @@ import trimesh
 from numpy.typing import NDArray
 
 from annotations.vocabulary import DISPLACEMENT_THRESHOLD, NORMAL
+from intravariance.building.merging import write_index
 from intravariance.building.plan import SampleJob, make_plan
 from intravariance.building.sweep_index import Member, Sweep, setting
 from intravariance.dataset.assembly.sample_files import assemble, write_sample_file
 from intravariance.dataset.difficulty import difficulty_of, signal_to_noise
 from intravariance.dataset.schema import ARRAYS
+from intravariance.dataset.sharding.index import index_path
+from intravariance.dataset.sharding.shards import Shard
 from intravariance.dataset.specification import Category, Specification
-from intravariance.dataset.store import Sample, open_dataset
+from intravariance.dataset.store import Sample, open_dataset, open_shards
 from intravariance.geometry.mesh import Mesh, mesh_from_arrays, to_unit_sphere
 from intravariance.geometry.sampling import apply_pose, random_pose, rotate, sample_surface
 from intravariance.seeds import generator
@@ -178,6 +181,47 @@ def make_dataset(
         write_sample_file(files[-1], sample)
     assemble(path, files, metadata(specification, seed, sigma, source))
     return path
+
+
+MADE_WITH = {"code": "abc", "base_meshes": {"cup/mug": "procedural 0"}}
+
+
+def make_shard(
+    path: Path,
+    shard: Shard,
+    content: Mapping[str, Any] | None = None,
+    made_with: Mapping[str, Any] = MADE_WITH,
+    change: Callable[[Sample], Sample] = lambda sample: sample,
+) -> Path:
+    """Write one shard of what `make_dataset` writes to `path`. content : the whole's metadata."""
+    folder = path.parent / f"{shard}.files"
+    folder.mkdir(parents=True)
+    files = []
+    for job in shard.part(make_plan(small_specification(), 0)):
+        files.append(folder / f"{job.id}.h5")
+        write_sample_file(files[-1], change(make_sample(job)))
+    found = shard.path(path)
+    assemble(found, files, shard.mark(content or metadata(small_specification()), made_with))
+    shutil.rmtree(folder)
+    return found
+
+
+def split_dataset(file: Path, of: int) -> Path:
+    """Write the shards of a dataset file beside it, and their index, which is returned."""
+    paths = [Shard(number, of).path(file) for number in range(of)]
+    with open_dataset(file) as dataset:
+        for number, path in enumerate(paths):
+            shard, folder = Shard(number, of), path.with_suffix(".files")
+            folder.mkdir()
+            files = []
+            for record in shard.part(list(dataset)):
+                files.append(folder / f"{record.id}.h5")
+                write_sample_file(files[-1], record.load())
+            assemble(path, files, shard.mark(dataset.metadata, MADE_WITH))
+            shutil.rmtree(folder)
+    with open_shards(paths) as whole:
+        write_index(index_path(file), whole, force=True)
+    return index_path(file)
 
 
 def make_sweep(

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a dataset file comes to be: files of samples, shards, and the folder where it is made."""
+"""How a dataset file comes to be: files of samples, and the folder where it is made."""

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from itertools import zip_longest
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from intravariance.dataset.opening import File, new_file, open_file
+from intravariance.dataset.opening import Content, File, new_file, open_file
 from intravariance.dataset.safety import attribute, child_group, reading
 from intravariance.dataset.schema import (
     DATASET_VERSION,
@@ -32,6 +31,7 @@ from intravariance.dataset.schema import (
     write_table,
     write_text,
 )
+from intravariance.dataset.sharding.shards import interleaved
 from intravariance.dataset.store import Dataset, Record
 from intravariance.errors import InputError, IntegrityError
 from intravariance.files.atomic import write_whole
@@ -82,6 +82,15 @@ def read_sample_file(path: Path) -> Sample:
         return _read_sample_file(file)
 
 
+def carried(record: Record) -> Record:
+    """Return a record that has its sample's content with it, for a machine without the file."""
+    buffer = io.BytesIO()
+    with new_file(buffer) as file:
+        record.copy_into(file)
+    content: Any = Content(record.path, buffer.getvalue())
+    return replace(record, _handle=content)
+
+
 def assemble(path: Path, files: Sequence[Path], metadata: Mapping[str, Any]) -> str:
     """Write the dataset file from files, in their order; returns the content digest.
 
@@ -125,20 +134,18 @@ def assemble_again(
         return _write_rest(file, rows, metadata)
 
 
-def assemble_shards(path: Path, shards: Sequence[Dataset], metadata: Mapping[str, Any]) -> str:
+def assemble_shards(path: Path, whole: Dataset, metadata: Mapping[str, Any]) -> str:
     """Write the dataset file of all shards of a build, in the build's order; return its digest.
 
-    shards : in their order; one of them is open at a time. metadata : as of `assemble`. Samples are
-    copied, not read.
+    whole : of these shards, one of which is open at a time. metadata : as of `assemble`. Samples
+    are copied, not read.
     """
     parts = []
     with new_file(path) as file:
-        for shard in shards:
+        for shard in whole.parts:
             with shard:
                 parts.append([_copied(record, file) for record in shard])
-        # each N-th sample of the plan is a shard's
-        rows = [row for turn in zip_longest(*parts) for row in turn if row is not None]
-        return _write_rest(file, rows, metadata)
+        return _write_rest(file, interleaved(parts), metadata)
 
 
 def _copied(record: Record, file: File) -> dict[str, Any]:

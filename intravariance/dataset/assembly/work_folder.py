@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from intravariance.dataset.assembly.sample_files import (
     finished,
     read_sample_file,
 )
+from intravariance.dataset.schema import canonical_json, content_digest
+from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError, IntegrityError
 from intravariance.files.atomic import check_target, move_into_place, real, write_whole
 from intravariance.progress import say
@@ -159,6 +162,34 @@ def found_finished(path: Path, id: str) -> Finished | None:
     except (InputError, IntegrityError):
         return None
     return finished(sample) if sample.id == id else None
+
+
+@dataclass(frozen=True)
+class FinishedDataset:
+    """A dataset file that was there already: its content digest, and what is known of samples."""
+
+    digest: str
+    samples: tuple[Finished, ...]
+
+
+def found_dataset(path: Path, metadata: Mapping[str, Any]) -> FinishedDataset | None:
+    """Read through a file that may be there; None where it is not whole, or has other metadata."""
+    if not path.exists():
+        return None
+    try:
+        with open_dataset(path) as dataset:
+            if canonical_json(dataset.metadata) != canonical_json(metadata):
+                return None
+            digests, made = {}, []
+            for record in dataset:
+                sample = record.load()
+                digests[sample.id] = sample.digest
+                made.append(finished(sample))
+            if content_digest(dataset.metadata["identity"], digests) != dataset.digest:
+                return None
+            return FinishedDataset(dataset.digest, tuple(made))
+    except (InputError, IntegrityError):
+        return None
 
 
 def finish(

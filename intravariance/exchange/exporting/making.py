@@ -10,6 +10,7 @@ from intravariance.dataset.provenance import software
 from intravariance.dataset.store import Dataset
 from intravariance.files.checksums import sha256_of
 from intravariance.files.provenance import Making, Material
+from intravariance.files.urls import Url
 
 
 def making(
@@ -25,17 +26,21 @@ def making(
     chosen = names if dataset.specification.select(names) != dataset.specification else []
     given = [("--layout", layout), *(("--category", name) for name in chosen), *options.items()]
     words = [word for pair in given for word in pair]
-    material = Material(
-        name=path.name,
-        sha256=sha256_of(path),
-        content_digest=dataset.digest,
-        made_by="" if dataset.imported else build_command(dataset),
-    )
+    made_by = "" if dataset.imported else build_command(dataset)
+    materials = [
+        Material(
+            part.path.name,
+            None if isinstance(part.path, Url) else sha256_of(part.path),
+            part.digest,
+            made_by,
+        )
+        for part in dataset.parts
+    ]
     return Making(
         kind="export",
         command=["iv", "export", path.name, *words, "--out", "FOLDER"],
         options={"layout": layout, "category": chosen, **_plain(options)},
-        materials=[material],
+        materials=materials,
         software=software("numpy") | dict(packages),
     )
 

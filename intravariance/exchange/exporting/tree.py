@@ -13,6 +13,7 @@ from typing import Any
 
 from intravariance.cards.dataset_card import dataset_card
 from intravariance.cards.terms import Terms, terms_of
+from intravariance.dataset.assembly.sample_files import carried
 from intravariance.dataset.store import Dataset, Record
 from intravariance.errors import InputError, IntegrityError
 from intravariance.exchange.exporting.making import making
@@ -31,7 +32,7 @@ from intravariance.exchange.layouts.entries import (
 )
 from intravariance.exchange.layouts.scan import shown_problems
 from intravariance.exchange.layouts.side_file import SIDE_FILE
-from intravariance.executors import Executor, run_all
+from intravariance.executors import Executor, Portable, run_all
 from intravariance.files.folders import check_folder, new_folder, write_member
 from intravariance.files.provenance import Making, write_provenance
 from intravariance.progress import say
@@ -49,11 +50,18 @@ class Written:
 
 
 @dataclass(frozen=True)
-class _Task:
+class _Task(Portable):
     record: Record
     layout: str
     entry: Entry
     options: ExportOptions
+
+    @property
+    def title(self) -> str:
+        return self.record.id
+
+    def packed(self) -> _Task:
+        return replace(self, record=carried(self.record))
 
 
 def write_tree(

@@ -63,7 +63,7 @@ from intravariance.exchange.importing.sample import (
     make_sample_file,
     state_of,
 )
-from intravariance.exchange.importing.thinning import KEEP_ALL, Thinning
+from intravariance.exchange.importing.thinning import KEEP_ALL, Thinning, thinning_note
 from intravariance.exchange.layouts import (
     PARQUET_LAYOUT,
     READERS,
@@ -325,12 +325,12 @@ def run_import(
         if plan.left_out.count:
             metadata["left_out"] = plan.left_out.to_dict()
         parts = [files[job.id] for job in chosen]
-        digest = finish(partial, parts, metadata, out, failures, force, quiet)
+        digest = finish(
+            partial, parts, metadata, out, lambda path: failures(path, executor), force, quiet
+        )
     with open_dataset(out) as dataset:
-        if "thinning" in plan.identity["imported"]:
-            before = sum(r.parameters["imported"]["points"] for r in dataset)
-            after = sum(r.n_points for r in dataset)
-            say(f"thinned: {before:,} points to {after:,}", quiet)
+        if note := thinning_note(dataset):
+            say(note, quiet)
         return ImportResult(
             out, digest, specification, skipped, unlabelled_samples(dataset), plan.left_out,
             dropped_points(dataset),

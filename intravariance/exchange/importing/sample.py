@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -25,6 +25,7 @@ from intravariance.dataset.schema import MAX_ROWS, Sample
 from intravariance.errors import InputError
 from intravariance.exchange.importing.thinning import KEEP_ALL, Thinning, thinned
 from intravariance.exchange.layouts import Scan
+from intravariance.executors import Portable
 from intravariance.executors.limited import limited_memory
 from intravariance.geometry.mesh import mesh_from_arrays
 from intravariance.geometry.normals import estimated_normals
@@ -77,7 +78,7 @@ class Treatment:
 
 
 @dataclass(frozen=True)
-class ImportJob:
+class ImportJob(Portable):
     """A scan and the sample that it becomes. group : of the clouds that share a `ImportFrame`.
     thinning : before anything else. mesh_points : how many are drawn on a mesh that is a template,
     None where the file is a cloud."""
@@ -92,6 +93,13 @@ class ImportJob:
     treatment: Treatment = Treatment()
     thinning: Thinning = KEEP_ALL
     mesh_points: int | None = None
+
+    @property
+    def title(self) -> str:
+        return self.id
+
+    def packed(self) -> ImportJob:
+        return replace(self, scan=self.scan.carried())
 
 
 @dataclass(frozen=True)

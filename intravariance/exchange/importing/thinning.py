@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intravariance.cloud_files import PointCloud
+from intravariance.dataset.store import Dataset
 from intravariance.errors import InputError
 from intravariance.seeds import generator
 
 _CELLS = 2**20  # along an axis, so that a cell's number fits into 63 bits
+_MANY_POINTS = 200_000  # of a cloud
 
 
 @dataclass(frozen=True)
@@ -95,3 +97,17 @@ def voxel_points(points: NDArray[np.float64], size: float) -> NDArray[np.intp]:
     order = np.lexsort((distance, number))  # of equal ones, the first in the file
     first = np.append(True, number[order][1:] != number[order][:-1])
     return np.sort(order[first])
+
+
+def thinning_note(dataset: Dataset) -> str:
+    """Say what thinning did to imported clouds, or that it would pay; "" where it would not."""
+    after = [record.n_points for record in dataset]
+    if "thinning" in dataset.metadata["identity"]["imported"]:
+        before = sum(record.parameters["imported"]["points"] for record in dataset)
+        return f"thinned: {before:,} points to {sum(after):,}"
+    if max(after) <= _MANY_POINTS:
+        return ""
+    return (
+        f"clouds have up to {max(after):,} points, and training takes time in proportion: "
+        "--max-points 50000 or --voxel SIZE thins them, and those that are scored later"
+    )

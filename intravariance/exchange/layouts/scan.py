@@ -16,7 +16,7 @@ from intravariance.cloud_files import AS_WRITTEN, PointCloud, ReadingChoices, pa
 from intravariance.cloud_files.choices import ANOMALOUS_LABELS
 from intravariance.dataset.specification import Split
 from intravariance.errors import InputError, first_of
-from intravariance.files.trees import Tree
+from intravariance.files.trees import CarriedTree, Tree
 
 # How other data sets write the project's defects.
 FOREIGN_SPELLINGS = {"crak": "crack"}
@@ -64,6 +64,11 @@ class Scan:
     def normal(self) -> bool:
         """Tell whether it has no defect."""
         return self.defect == NORMAL
+
+    def carried(self) -> Scan:
+        """Return the scan with the content of its files, for a machine without them."""
+        names = filter(None, (self.cloud, self.truth, self.displacement))
+        return replace(self, tree=CarriedTree.of(self.tree, names))
 
     def load(self) -> PointCloud:
         """Read the cloud with its labels, all 0 for a normal scan, all UNKNOWN_LABEL without any.

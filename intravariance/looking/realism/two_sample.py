@@ -340,7 +340,7 @@ def _fit(objects: list[_Object], weights: list[float]) -> Any:
     weight = np.concatenate(
         [np.full(len(o.rows), w / len(o.rows)) for o, w in zip(objects, weights, strict=True)]
     )
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=500))
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, solver="newton-cholesky"))
     model.fit(
         rows, sides, standardscaler__sample_weight=weight, logisticregression__sample_weight=weight
     )

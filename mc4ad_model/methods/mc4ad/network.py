@@ -97,7 +97,8 @@ class CFPNet(nn.Module):
         # Modules draw from the global state when they are made: put it back after.
         with torch.random.fork_rng(devices=[]):
             self._build(config, engine)
-        initialise(self, generator or torch.Generator().manual_seed(0))
+        if not next(self.parameters()).is_meta:  # drawing for those would import much of torch
+            initialise(self, generator or torch.Generator().manual_seed(0))
 
     def _build(self, config: NetworkConfig, engine: Backend) -> None:
         channels, stride = config.scaled(config.stem_channels), 1

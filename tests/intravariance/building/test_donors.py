@@ -13,8 +13,9 @@ import pytest
 from intravariance import load_specification, open_dataset
 from intravariance.building.blender import Defective, ImpossibleDefect
 from intravariance.building.plan import SampleJob
-from intravariance.building.run import BuildSettings, build
+from intravariance.building.run import build
 from intravariance.building.sample import Donors, SampleSettings, make_sample
+from intravariance.building.settings import BuildSettings
 from intravariance.dataset.store import Sample
 from intravariance.errors import InputError
 from intravariance.executors.serial import SerialExecutor

@@ -4,25 +4,28 @@
 import json
 import os
 import signal
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from intravariance import open_dataset
 from intravariance.building.merging import merge
 from intravariance.building.plan import make_plan
-from intravariance.dataset.assembly.sample_files import assemble, write_sample_file
-from intravariance.dataset.assembly.shards import Shard
+from intravariance.dataset.assembly.sample_files import write_sample_file
 from intravariance.dataset.assembly.work_folder import locked_folder
+from intravariance.dataset.sharding.shards import Shard
 from intravariance.errors import InputError
 from intravariance.verification.verify import verify
 from tests.conftest import run_iv
 from tests.intravariance.building.test_run import start, wait_for_samples
-from tests.support.samples import make_dataset, make_sample, metadata, small_specification
-
-MADE_WITH = {"code": "abc", "base_meshes": {"cup/mug": "procedural 0"}}
+from tests.support.samples import (
+    MADE_WITH,
+    make_dataset,
+    make_sample,
+    make_shard,
+    metadata,
+    small_specification,
+)
 
 
 def test_shards_of_processes_that_know_of_no_other_are_the_whole(
@@ -53,23 +56,9 @@ def test_shards_of_processes_that_know_of_no_other_are_the_whole(
     assert all(path.exists() for path in shards)
 
 
-def write_shard(
-    folder: Path, shard: Shard, content: Mapping[str, Any], made_with: Mapping[str, Any] = MADE_WITH
-) -> Path:
-    """Write a shard without Blender."""
-    files = []
-    for job in shard.part(make_plan(small_specification(), 0)):
-        files.append(folder / f"{job.id}.h5")
-        write_sample_file(files[-1], make_sample(job))
-    path = shard.path(folder / "s.h5")
-    assemble(path, files, shard.mark(content, made_with))
-    return path
-
-
 @pytest.fixture
 def shards(tmp_path: Path) -> list[Path]:
-    content = metadata(small_specification())
-    return [write_shard(tmp_path, Shard(number, 2), content) for number in range(2)]
+    return [make_shard(tmp_path / "s.h5", Shard(number, 2)) for number in range(2)]
 
 
 def test_merged_shards_are_in_the_order_of_the_plan(shards: list[Path], tmp_path: Path) -> None:
@@ -95,7 +84,7 @@ def test_what_does_not_belong_together_is_told(shards: list[Path], tmp_path: Pat
         folder = tmp_path / str(number)
         folder.mkdir()
         with pytest.raises(InputError, match=message):
-            merge([shards[0], write_shard(folder, *other)], out)
+            merge([shards[0], make_shard(folder / "s.h5", *other)], out)
     whole = make_dataset(tmp_path / "whole.h5")
     for given in ([whole, shards[0]], [shards[0], whole]):
         with pytest.raises(InputError, match=r"whole\.h5 is no shard of a build"):
@@ -111,3 +100,18 @@ def test_an_unfinished_build_of_that_name_is_kept(shards: list[Path], tmp_path: 
     with pytest.raises(InputError, match="holds an unfinished build"):
         merge(shards, tmp_path / "m.h5")
     assert (tmp_path / "m.h5.partial" / "samples" / "a.h5").exists()
+
+
+def test_an_index_lists_the_shards_where_they_are(shards: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "s.index.json"
+    digest = merge(shards[::-1], out)
+    with open_dataset(out) as whole:
+        assert whole.digest == digest == open_dataset(make_dataset(tmp_path / "one.h5")).digest
+        assert whole.files == shards
+    with pytest.raises(InputError, match=r"s\.index\.json exists"):
+        merge(shards, out)
+    assert merge([out], tmp_path / "joined.h5", quiet=True) == digest
+    assert merge([tmp_path / "s-*-of-00002.h5"], tmp_path / "again.h5", quiet=True) == digest
+    (tmp_path / "elsewhere").mkdir()
+    with pytest.raises(InputError, match="an index lies beside its shards"):
+        merge(shards, tmp_path / "elsewhere" / "s.index.json")

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from intravariance import load_specification, open_dataset
-from intravariance.building.run import BuildSettings, build
+from intravariance.building.run import build
 from intravariance.building.sample import SampleSettings
+from intravariance.building.settings import BuildSettings
 from intravariance.executors.serial import SerialExecutor
 from tests.conftest import run_iv
 from tests.support.meshes_on_disk import write

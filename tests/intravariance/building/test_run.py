@@ -19,8 +19,9 @@ from click.testing import CliRunner, Result
 from filelock import FileLock
 
 from intravariance import load_specification, open_dataset
-from intravariance.building.run import BuildSettings, build
+from intravariance.building.run import build
 from intravariance.building.sample import SampleSettings
+from intravariance.building.settings import BuildSettings
 from intravariance.cli import main
 from intravariance.executors.serial import SerialExecutor
 from intravariance.verification.verify import verify

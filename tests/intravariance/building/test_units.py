@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from intravariance import load_specification, open_dataset
-from intravariance.building.run import BuildSettings, build
+from intravariance.building.run import build
 from intravariance.building.sample import SampleSettings
+from intravariance.building.settings import BuildSettings
 from intravariance.errors import InputError
 from intravariance.executors.serial import SerialExecutor
 from intravariance.lengths import Length

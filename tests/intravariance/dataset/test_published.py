@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from intravariance.building.run import BuildSettings
 from intravariance.building.sample import SampleSettings
+from intravariance.building.settings import BuildSettings
 from intravariance.dataset.published import (
     PublishedBuild,
     compare,

@@ -18,10 +18,10 @@ import numpy.lib.recfunctions as rfn
 import pytest
 
 from intravariance.building.plan import make_plan
-from intravariance.dataset import store
 from intravariance.dataset.assembly.sample_files import assemble, write_sample_file
 from intravariance.dataset.opening import open_file
 from intravariance.dataset.schema import Sample, header, write_array
+from intravariance.dataset.sharding import handles
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError, IntegrityError
 from intravariance.verification.verify import verify
@@ -227,8 +227,8 @@ def test_records_are_pickled_without_reading_the_table(
         opened.append(what)
         return open_file(*what)
 
-    monkeypatch.setattr(store, "open_file", counted)
-    monkeypatch.setattr(store, "read_table", None)
+    monkeypatch.setattr(handles, "open_file", counted)
+    monkeypatch.setattr(handles, "read_table", None)
     for data, points in zip(pickled, expected, strict=True):
         np.testing.assert_array_equal(pickle.loads(data).points, points)
     assert len(opened) == 1, "every record of a file is read through one handle"

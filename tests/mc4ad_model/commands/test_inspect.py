@@ -25,6 +25,7 @@ from intravariance.cli import main
 from intravariance.cloud_files import write_ply
 from intravariance.dataset.specification import Category, Specification
 from intravariance.verification.folder import folder_problems
+from tests.support.dask_clusters import cluster
 from tests.support.samples import make_dataset, sphere_points
 
 pytestmark = pytest.mark.skipif(
@@ -134,6 +135,22 @@ def test_the_same_bytes_from_two_processes(
     arguments = [*SMALL[:-3], "--jobs", 2, "--quiet", *CHOSEN, "--json"]
     result = iv("inspect", data, "--out", tmp_path / "again", *arguments)
     assert result.exit_code == 0, result.output
+    assert contents(tmp_path / "again") == contents(report[0])
+
+
+def test_the_same_bytes_from_a_cluster(
+    report: tuple[Path, dict], iv: Iv, data: Path, scans: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("distributed")
+    with cluster(tmp_path / "cluster", "first", "second") as found:
+        common = [*SMALL[:-3], "--quiet", "--executor", "dask", "--scheduler", found.file]
+        shutil.copy(data, "small.h5")  # a path that means nothing to the workers
+        result = iv("inspect", "small.h5", "--out", "again", *common, *CHOSEN)
+        assert result.exit_code == 0, result.output
+        shutil.copytree(scans, "scans")
+        real = ["--category", "ball", "--real", "scans", "--generator", "norm_as_signed"]
+        result = iv("inspect", "small.h5", "--out", "real", *common, *real)
+        assert result.exit_code == 0, result.output
     assert contents(tmp_path / "again") == contents(report[0])
 
 

@@ -93,3 +93,17 @@ def test_a_voxel_is_a_length(size: float) -> None:
 def test_noise_is_a_length(sigma: float) -> None:
     with pytest.raises(InputError, match="--scan-noise"):
         ImportSettings("folder", Path("scans"), scan_noise=sigma)
+
+
+def test_scans_of_very_many_points_are_said_to_be_better_thinned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("intravariance.exchange.importing.thinning._MANY_POINTS", 299)
+    points = np.random.default_rng(0).normal(size=(300, 3))
+    write_tree(tmp_path / "scans", {"train/a.xyz": write_text(points)})
+    import_scans(tmp_path / "scans", tmp_path / "a.h5", quiet=False)
+    assert "up to 300 points" in capsys.readouterr().err
+    import_scans(tmp_path / "scans", tmp_path / "b.h5", quiet=False, thinning=Thinning(None, 100))
+    said = capsys.readouterr().err
+    assert "thinned: 300 points to 100" in said
+    assert "up to" not in said

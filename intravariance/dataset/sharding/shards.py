@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from intravariance.errors import InputError
 
 _T = TypeVar("_T")
 _KEY = "shard"
+MOST_SHARDS = 99_999  # of five digits in a name
 _TEXT = re.compile(r"(\d{1,5})/(\d{1,5})", re.ASCII)
 
 
@@ -41,8 +43,7 @@ class Shard:
         found = list(plan[self.number :: self.of])
         if not found:
             raise InputError(
-                f"--shard {self.number}/{self.of}: there are {len(plan)} samples; expected "
-                f"{len(plan)} shards at most"
+                f"{self}: there are {len(plan)} samples; expected {len(plan)} shards at most"
             )
         return found
 
@@ -65,6 +66,11 @@ def parse_shard(text: str) -> Shard:
             "from 0: 0/8 to 7/8"
         )
     return shard
+
+
+def interleaved(parts: Sequence[Sequence[_T]]) -> list[_T]:
+    """Put what the shards hold, in their order, into the order of the plan: see `Shard.part`."""
+    return [one for turn in zip_longest(*parts) for one in turn if one is not None]
 
 
 def shard_of(metadata: Mapping[str, Any]) -> Shard | None:

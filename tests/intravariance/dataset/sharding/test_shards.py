@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intravariance.dataset.assembly.shards import Shard, parse_shard, shard_of
+from intravariance.dataset.sharding.shards import Shard, parse_shard, shard_of
 from intravariance.errors import InputError
 
 

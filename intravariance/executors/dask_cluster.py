@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs tasks on the workers of a Dask cluster: one that is there, or one of this machine's own.
+
+Workers need no files of this machine: tasks carry what they read (`Portable`), and results come
+back as they are returned, over Dask's connections. Content that many tasks share is a small task of
+its own, which Dask copies from worker to worker, and makes again where the last copy was lost.
+
+A few tasks for each worker are submitted, and more as results come. Workers are counted every few
+seconds, so that one that joins gets its share; a task whose worker is lost is done again by
+another. Workers must have the same software as this process, or results could differ: they are
+asked at the start, and each compares again with every task, as it may have joined since.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Self
+
+from intravariance.errors import BackendUnavailable, InputError, IVError, first_of
+from intravariance.executors import BLENDER, Portable, Result, Task
+from intravariance.executors.dask_connection import connected
+from intravariance.executors.processes import WINDOW, cores
+from intravariance.progress import say
+
+LOOK_AFTER = 2.0  # seconds, until workers are counted again
+RETRIES = 2  # of a task that fails for want of memory, disk or a file; a lost worker is Dask's
+SHARED = 64  # contents that are kept on the cluster for tasks to come
+
+MadeWith = Callable[[], Mapping[str, str]]  # names and versions; importable
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """A worker of other versions, which has not done the task."""
+
+    worker: str
+    versions: Mapping[str, str]
+
+
+class DaskExecutor:
+    """Run tasks on a Dask cluster.
+
+    Parameters
+    ----------
+    made_with
+        Says what must be the same on all workers, by name; each calls it. Where only one of two
+        has a name, as Blender, they agree.
+    scheduler
+        Its address ("tcp://HOST:PORT") or the file that it writes; None for a cluster of this
+        machine, which ends with this process.
+    jobs
+        Worker processes of that; None for one for each core at hand.
+    quiet
+        No remarks.
+    """
+
+    def __init__(
+        self,
+        made_with: MadeWith,
+        scheduler: str | None = None,
+        jobs: int | None = None,
+        quiet: bool = False,
+    ) -> None:
+        self._made_with = made_with
+        self._versions: Mapping[str, str] = {}
+        self._scheduler = scheduler
+        self._jobs = jobs or cores()
+        self._quiet = quiet
+        self._stack = ExitStack()
+        self._client: Any = None
+        self._shared: OrderedDict[str, Any] = OrderedDict()  # futures, by the content's digest
+        self._workers: dict[str, Any] = {}
+        self._looked = -LOOK_AFTER
+
+    def __enter__(self) -> Self:
+        """Connect.
+
+        Raises
+        ------
+        InputError
+            The scheduler is not there, or workers have other versions.
+        """
+        with ExitStack() as stack:
+            self._client = stack.enter_context(connected(self._scheduler, self._jobs))
+            self._versions = _versions_here(self._made_with)
+            self._check_versions()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Disconnect; tasks that are not finished are forgotten, and a cluster of our own ends."""
+        self._shared.clear()
+        self._stack.close()
+
+    def run(
+        self, function: Callable[[Task], Result], tasks: Iterable[Task]
+    ) -> Iterator[tuple[Task, Result | IVError]]:
+        """Yield (task, result); see `Executor`.
+
+        A task whose workers were lost again and again is an IVError in the place of its result.
+        Raises InputError where a worker has other versions, BackendUnavailable where it lacks what
+        its task needs, IVError where the scheduler is lost.
+        """
+        source = iter(tasks)
+        flying: dict[str, tuple[Task, Any]] = {}
+        finished: SimpleQueue[Any] = SimpleQueue()
+        try:
+            while True:
+                for task in islice(source, max(0, self._window() - len(flying))):
+                    future = self._submit(function, task)
+                    flying[future.key] = task, future
+                    future.add_done_callback(finished.put)
+                if not flying:
+                    return
+                try:
+                    future = finished.get(timeout=LOOK_AFTER)
+                except Empty:
+                    continue  # and see who has joined
+                task, _ = flying.pop(future.key)
+                result = self._result(future, _title(function, task))
+                future.release()
+                yield task, result
+        finally:
+            for _, future in flying.values():
+                future.release()
+
+    def workers(self) -> int:
+        """Count the workers that are there."""
+        self._look()
+        return len(self._workers)
+
+    def _submit(self, function: Callable[[Any], Any], task: Any) -> Any:
+        """Submit a task, with the content of the files that it names."""
+        needs, files = "", {}
+        key = f"{_title(function, task)} {uuid.uuid4().hex}"
+        if isinstance(task, Portable):
+            needs, files = task.needs, {p: self._sent(c) for p, c in task.shared().items()}
+            task = task.packed()
+        tagged = any(needs in worker["resources"] for worker in self._workers.values())
+        return self._client.submit(
+            _work, function, task, files, self._made_with, self._versions,
+            key=key, pure=False, retries=RETRIES, resources={needs: 1} if tagged else None,
+        )  # fmt: skip
+
+    def _sent(self, content: bytes) -> Any:
+        """Return the future of a content that tasks share."""
+        digest = hashlib.sha256(content).hexdigest()
+        if digest not in self._shared:
+            key = f"shared {digest} {uuid.uuid4().hex}"
+            self._shared[digest] = self._client.submit(bytes, content, key=key)
+        self._shared.move_to_end(digest)
+        while len(self._shared) > SHARED:
+            self._shared.popitem(last=False)  # Dask keeps it while a task waits for it
+        return self._shared[digest]
+
+    def _result(self, future: Any, title: str) -> Any:
+        """Return what a finished task gave, or the IVError that stands for it."""
+        import distributed  # noqa: PLC0415 - weight
+
+        try:
+            result = future.result()
+        except distributed.KilledWorker as error:
+            return IVError(
+                f"{title}: {error.allowed_failures + 1} workers were lost while they did it, the "
+                f"last was {error.last_worker.address}; if memory is short there, start fewer of "
+                "them on a machine"
+            )
+        except CancelledError:
+            raise self._lost() from None
+        except (OSError, MemoryError) as error:
+            if self._client.status != "running":
+                raise self._lost() from None
+            return IVError(f"{title}: {error!r}, {RETRIES + 1} times")
+        except Exception:
+            self._check_versions()  # other code gives errors of any kind
+            raise
+        if isinstance(result, BackendUnavailable):
+            raise result  # that worker would have all tasks, as it is done with each at once
+        if isinstance(result, _Refused):
+            raise _other_versions({result.worker: result.versions}, self._versions)
+        return result
+
+    def _lost(self) -> IVError:
+        return IVError(
+            f"the connection to the scheduler {self._scheduler or 'of this machine'} was lost; "
+            "what is finished is kept"
+        )
+
+    def _window(self) -> int:
+        """Return how many tasks may be submitted at a time; look who is there, now and then."""
+        if time.monotonic() >= self._looked + LOOK_AFTER:
+            self._look()
+        return WINDOW * max(1, len(self._workers))
+
+    def _look(self) -> None:
+        """Count the workers, and say what has changed."""
+        try:
+            found = self._client.scheduler_info(n_workers=-1)["workers"]
+        except Exception:  # whatever Dask raises on a connection that is gone
+            raise self._lost() from None
+        before, self._workers = self._workers, dict(found)
+        first, self._looked = self._looked < 0, time.monotonic()
+        if first or found.keys() != before.keys():
+            joined = [] if first else [f"{w} joined" for w in found if w not in before]
+            left = [f"{w} is gone, others do its tasks" for w in before if w not in found]
+            say(
+                f"dask: {first_of([*joined, *left, _counted(found)], 20, '; ')}"
+                + ("" if found else "; waiting for one"),
+                self._quiet,
+            )
+
+    def _check_versions(self) -> None:
+        """Raise InputError where the scheduler or a worker has other software."""
+        found = self._client.run(_versions_here, self._made_with, on_error="return")
+        try:
+            found["the scheduler"] = self._client.run_on_scheduler(_versions_here, self._made_with)
+        except Exception as error:  # whatever it raised there
+            found["the scheduler"] = error
+        for place, own in found.items():
+            if isinstance(own, Exception):
+                raise InputError(
+                    f"{_named(place)} cannot say which versions it has ({own!r}); install the "
+                    f"same there as here: {_shown(self._versions)}"
+                )
+        other = {place: own for place, own in found.items() if _differing(own, self._versions)}
+        if other:
+            raise _other_versions(other, self._versions)
+
+
+def _named(place: str) -> str:
+    return f"the worker {place}" if "://" in place else place
+
+
+def _shown(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _differing(own: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Return, by name, what is another version: that of a worker, and ours."""
+    both = [name for name in own if name in wanted]
+    return {name: (own[name], wanted[name]) for name in both if own[name] != wanted[name]}
+
+
+def _other_versions(
+    found: Mapping[str, Mapping[str, str]], wanted: Mapping[str, str]
+) -> InputError:
+    """Return the error that names places of other versions, with both."""
+    lines = (
+        f"{_named(place)} has "
+        + ", ".join(
+            f"{name} {theirs} (here {ours})"
+            for name, (theirs, ours) in _differing(own, wanted).items()
+        )
+        for place, own in found.items()
+    )
+    return InputError(
+        f"{first_of(lines, 5, '; ')}. What other software makes may differ: install the "
+        "same there, or end these workers; what is finished is kept"
+    )
+
+
+def _counted(workers: Mapping[str, Any]) -> str:
+    """Say how many workers there are, and what of them is worth a remark."""
+    tagged = sum(BLENDER in worker["resources"] for worker in workers.values())
+    many = any(worker["nthreads"] > 1 for worker in workers.values())
+    return (
+        f"{len(workers)} worker{'s' * (len(workers) != 1)}"
+        + (f", {tagged} of them with {BLENDER}" if tagged else "")
+        + (", some with several threads, of which one works: --nthreads 1 suits" if many else "")
+    )
+
+
+def _title(function: Callable[[Any], Any], task: Any) -> str:
+    return task.title if isinstance(task, Portable) else getattr(function, "__name__", "task")
+
+
+# The functions below run on the workers.
+
+_one_at_a_time = threading.Lock()  # a process has one Blender, and limits that are of the whole
+
+
+@lru_cache(maxsize=4)
+def _versions_here(made_with: MadeWith) -> Mapping[str, str]:
+    return {**made_with(), **{library: version(library) for library in ("dask", "distributed")}}
+
+
+def _work(
+    function: Callable[[Any], Any],
+    task: Any,
+    files: Mapping[Path, bytes],
+    made_with: MadeWith,
+    versions: Mapping[str, str],
+) -> Any:
+    """Do a task; return its result or IVError, or `_Refused` where the software is other."""
+    from distributed import get_worker  # noqa: PLC0415 - weight
+
+    own, here = _versions_here(made_with), get_worker().address
+    if _differing(own, versions):
+        return _Refused(here, own)
+    try:
+        with _one_at_a_time:
+            return function(task.with_shared(files) if isinstance(task, Portable) else task)
+    except BackendUnavailable as error:
+        return BackendUnavailable(
+            f"the worker {here}: {error}\nWhere some workers have Blender, start these with "
+            f"--resources {BLENDER}=1, and the others get no task that needs it"
+        )
+    except IVError as error:
+        return error

@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tasks on real Dask clusters of this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from intravariance.dataset.provenance import made_with
+from intravariance.errors import BackendUnavailable, InputError, IVError
+from intravariance.executors import BLENDER, Executor, Portable
+from intravariance.executors.dask_cluster import DaskExecutor
+from intravariance.executors.processes import WINDOW
+from tests import ROOT
+from tests.intravariance.executors.test_processes import crash_always, crash_at_ten
+from tests.intravariance.executors.test_serial import square
+from tests.support.dask_clusters import Cluster, cluster, other_numpy, wait_until
+
+pytest.importorskip("distributed")
+
+
+@pytest.fixture(scope="module")
+def one_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Give a cluster whose only worker lives on."""
+    with cluster(tmp_path_factory.mktemp("cluster"), "first") as found:
+        yield found
+
+
+def executor_of(found: Cluster) -> DaskExecutor:
+    return DaskExecutor(made_with, str(found.file))
+
+
+def worker_name(_: object) -> str:
+    from distributed import get_worker  # noqa: PLC0415 - not everywhere
+
+    time.sleep(0.2)
+    return str(get_worker().name)
+
+
+@dataclass(frozen=True)
+class Reading(Portable):
+    """A task that reads a file of its own and one that others read too."""
+
+    own: Path
+    common: Path
+    contents: dict[Path, bytes] = field(default_factory=dict)
+    needs: str = ""
+
+    def packed(self) -> Reading:
+        return replace(self, contents={self.own: self.own.read_bytes()})
+
+    def shared(self) -> dict[Path, bytes]:
+        return {self.common: self.common.read_bytes()}
+
+    def with_shared(self, files: dict[Path, bytes]) -> Reading:
+        return replace(self, contents=self.contents | files)
+
+
+def contents_of(task: Reading) -> tuple[bytes, bytes]:
+    return task.contents[task.own], task.contents[task.common]
+
+
+def name_for(task: Reading) -> tuple[str, str]:
+    return task.needs, worker_name(task)
+
+
+def fail_twice(marker: Path) -> str:
+    tries = len(marker.read_text()) if marker.exists() else 0
+    marker.write_text("x" * (tries + 1))
+    if tries < 2:
+        raise OSError("no space left")
+    return "worked"
+
+
+def without_blender(_: object) -> None:
+    raise BackendUnavailable("no Blender")
+
+
+def at_a_time(_: object) -> int:
+    """Count the tasks of this process that are under way."""
+    _under_way.append(0)
+    time.sleep(0.05)
+    count = len(_under_way)
+    _under_way.pop()
+    return count
+
+
+_under_way: list[int] = []
+
+
+def fail_always(_: object) -> None:
+    raise MemoryError("too large")
+
+
+def test_results_and_failures_of_every_task(one_worker: Cluster) -> None:
+    executor: Executor = executor_of(one_worker)
+    with executor:
+        results = dict(executor.run(square, range(6)))
+        again = dict(executor.run(square, [10]))
+    failure = results.pop(3)
+    assert isinstance(failure, InputError) and str(failure) == "no threes"
+    assert results == {0: 0, 1: 1, 2: 4, 4: 16, 5: 25} and again == {10: 100}
+
+
+def test_a_bug_is_raised(one_worker: Cluster) -> None:
+    with executor_of(one_worker) as executor, pytest.raises(ValueError, match="a bug"):
+        list(executor.run(square, [13]))
+
+
+def test_a_worker_without_blender_ends_the_run(one_worker: Cluster) -> None:
+    said = (
+        r"the worker tcp://127\.0\.0\.1:\d+: no Blender\n.*start these with --resources BLENDER=1"
+    )
+    with executor_of(one_worker) as executor, pytest.raises(BackendUnavailable, match=said):
+        list(executor.run(without_blender, range(50)))
+
+
+def test_tasks_are_taken_as_they_are_needed(one_worker: Cluster) -> None:
+    taken: list[int] = []
+    tasks = iter(range(14, 54))
+    with executor_of(one_worker) as executor:
+        for done, _ in enumerate(executor.run(square, (taken.append(n) or n for n in tasks))):
+            assert len(taken) <= done + 1 + WINDOW
+    assert len(taken) == 40
+
+
+def test_workers_get_the_contents_of_files(one_worker: Cluster, tmp_path: Path) -> None:
+    common = tmp_path / "common"
+    common.write_bytes(b"for all")
+    tasks = [Reading(tmp_path / str(number), common) for number in range(5)]
+    for task in tasks:
+        task.own.write_bytes(task.own.name.encode())
+    with executor_of(one_worker) as executor:
+        found = [(task, result) for task, result in executor.run(contents_of, tasks)]
+    assert {result for _, result in found} == {(b"%d" % n, b"for all") for n in range(5)}
+    assert all(any(task is given for given in tasks) for task, _ in found)
+
+
+def test_what_may_pass_is_tried_again(one_worker: Cluster, tmp_path: Path) -> None:
+    with executor_of(one_worker) as executor:
+        assert dict(executor.run(fail_twice, [tmp_path / "x"])) == {tmp_path / "x": "worked"}
+        ((_, failure),) = executor.run(fail_always, [0])
+    assert isinstance(failure, IVError)
+    assert str(failure) == "fail_always: MemoryError('too large'), 3 times"
+
+
+def test_no_task_is_lost_with_a_worker(tmp_path: Path) -> None:
+    tasks = [(number, tmp_path / "marker") for number in range(30)]
+    with cluster(tmp_path / "cluster", "first", "second") as found, executor_of(found) as executor:
+        wait_until(lambda: executor.workers() == 2)
+        results = [result for _, result in executor.run(crash_at_ten, iter(tasks))]
+        assert executor.workers() == 1
+    assert sorted(results) == list(range(30))
+
+
+def test_a_worker_that_joins_late_gets_tasks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = []
+    with cluster(tmp_path, "first") as found, executor_of(found) as executor:
+        for _, name in executor.run(worker_name, range(2000)):
+            if not names:
+                found.start_worker("late")
+            names.append(name)
+            if name == "late":
+                break
+        assert executor.workers() == 2
+    assert {*names} == {"first", "late"}
+    assert " joined; 2 workers\n" in capsys.readouterr().err
+
+
+def test_workers_with_blender_alone_get_what_needs_it(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"")
+    tasks = [Reading(file, file, needs=("", BLENDER)[number % 2]) for number in range(20)]
+    with cluster(tmp_path / "cluster", "bare") as found, executor_of(found) as executor:
+        wait_until(lambda: executor.workers() == 1)
+        assert {result for _, result in executor.run(name_for, tasks)} == {
+            ("", "bare"), (BLENDER, "bare"),
+        }  # fmt: skip
+        found.start_worker("blender", "--resources", f"{BLENDER}=1")
+        wait_until(lambda: executor.workers() == 2)
+        names = {result for _, result in executor.run(name_for, tasks)}
+    assert (BLENDER, "blender") in names and ("", "bare") in names
+    assert (BLENDER, "bare") not in names
+
+
+def test_a_worker_of_several_threads_does_one_task_at_a_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with cluster(tmp_path) as found, executor_of(found) as executor:
+        found.start_worker("wide", "--nthreads", "4")
+        wait_until(lambda: executor.workers() == 1)
+        assert dict(executor.run(at_a_time, range(20))) == dict.fromkeys(range(20), 1)
+    said = capsys.readouterr().err
+    assert "0 workers; waiting for one\n" in said and "--nthreads 1 suits\n" in said
+
+
+def test_a_task_that_ends_every_worker_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with DaskExecutor(made_with, jobs=1, quiet=True) as executor:
+        ((_, failure),) = executor.run(crash_always, [7])
+        assert dict(executor.run(square, [2])) == {2: 4}
+    assert isinstance(failure, IVError)
+    assert str(failure).startswith("crash_always: 4 workers were lost while they did it")
+    assert not capsys.readouterr().err
+
+
+def test_other_versions_are_refused(tmp_path: Path) -> None:
+    said = r"the worker tcp://127\.0\.0\.1:\d+ has numpy 0\.1 \(here \d.*what is finished is kept"
+    with cluster(tmp_path, "first") as found:
+        with executor_of(found) as executor:
+            wait_until(lambda: executor.workers() == 1)
+            results = executor.run(worker_name, range(1000))
+            next(results)
+            found.start_worker("other", path=other_numpy(tmp_path))
+            with pytest.raises(InputError, match=said):
+                list(results)
+        with pytest.raises(InputError, match=said), executor_of(found):
+            pass
+
+
+def test_without_a_scheduler(tmp_path: Path) -> None:
+    with (
+        pytest.raises(InputError, match=r"tcp://127\.0\.0\.1:1: no scheduler answers .*Timed out"),
+        DaskExecutor(made_with, "tcp://127.0.0.1:1"),
+    ):
+        pass
+    wrong = {
+        "tcp://127.0.0.1": "missing port",
+        "other://127.0.0.1:8786": "unknown address scheme 'other'",
+        str(tmp_path / "missing.json"): "No such file or directory",
+    }
+    for number, content in enumerate((b"", b"{}", b"[1]", b"\xff", b'{"address": 1}', b"[" * 9999)):
+        file = tmp_path / f"{number}.json"
+        file.write_bytes(content)
+        wrong[str(file)] = "JSON with an address; found something else"
+    for scheduler, said in wrong.items():
+        with pytest.raises(InputError, match=said), DaskExecutor(made_with, scheduler):
+            pass
+
+
+def test_a_scheduler_that_is_lost(tmp_path: Path) -> None:
+    with cluster(tmp_path, "first") as found, executor_of(found) as executor:
+        results = executor.run(worker_name, range(1000))
+        next(results)
+        found.scheduler.kill()
+        with pytest.raises(IVError, match=r"scheduler \S+scheduler.json was lost"):
+            list(results)
+
+
+SLEEPER = """
+import sys
+from intravariance.cli import _sigterm_unwinds
+from intravariance.dataset.provenance import made_with
+from intravariance.executors.dask_cluster import DaskExecutor
+from tests.intravariance.executors.test_processes import report_and_sleep
+if __name__ == "__main__":
+    with _sigterm_unwinds(), DaskExecutor(made_with, jobs=1) as executor:
+        list(executor.run(report_and_sleep, [sys.argv[1]]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_cluster_of_our_own_ends_with_us(tmp_path: Path, number: int) -> None:
+    script, report = tmp_path / "sleeper.py", tmp_path / "pid"
+    script.write_text(SLEEPER)
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    parent = subprocess.Popen(
+        [sys.executable, str(script), str(report)],
+        env=os.environ | {"PYTHONPATH": path},
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        wait_until(report.exists)
+        os.killpg(parent.pid, number) if number == signal.SIGINT else parent.send_signal(number)
+        parent.wait(60)
+    finally:
+        parent.kill()
+        parent.wait()
+    wait_until(lambda: not _processes_of(parent.pid))
+
+
+def _processes_of(session: int) -> list[str]:
+    listed = subprocess.run(["ps", "-eo", "sid=,stat=,pid="], capture_output=True, text=True)
+    rows = [line.split() for line in listed.stdout.splitlines()]
+    return [pid for sid, state, pid in rows if int(sid) == session and state[0] != "Z"]
