@@ -167,7 +167,8 @@ def executor_options(command: FC) -> FC:
     )
     scheduler = click.option(
         "--scheduler",
-        metavar="ADDRESS|FILE",
+        type=FilePart(),
+        metavar="ADDRESS",
         callback=_kept_as(_SCHEDULER),
         expose_value=False,
         help="The Dask cluster's scheduler: tcp://HOST:PORT, or the file that it writes.  "

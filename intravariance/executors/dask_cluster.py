@@ -230,12 +230,13 @@ class DaskExecutor:
         except Exception as error:  # whatever it raised there
             found["the scheduler"] = error
         for place, own in found.items():
-            if isinstance(own, Exception):
+            if isinstance(own, Exception) and not isinstance(own, OSError):  # it is gone meanwhile
                 raise InputError(
                     f"{_named(place)} cannot say which versions it has ({own!r}); install the "
                     f"same there as here: {_shown(self._versions)}"
                 )
-        other = {place: own for place, own in found.items() if _differing(own, self._versions)}
+        told = {place: own for place, own in found.items() if not isinstance(own, Exception)}
+        other = {place: own for place, own in told.items() if _differing(own, self._versions)}
         if other:
             raise _other_versions(other, self._versions)
 

@@ -58,7 +58,8 @@ def cluster(folder: Path, *workers: str) -> Iterator[Cluster]:
     folder.mkdir(parents=True, exist_ok=True)
     made = Cluster(folder)
     try:
-        wait_until(made.file.exists)
+        # it appears before it is whole
+        wait_until(lambda: made.file.exists() and made.file.read_bytes().strip().endswith(b"}"))
         for name in workers:
             made.start_worker(name)
         yield made
