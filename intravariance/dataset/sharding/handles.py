@@ -24,9 +24,9 @@ from intravariance.errors import IntegrityError
 # So many files stay open in a process. Samples of shards come by turns, so that a whole of more
 # shards opens a file for each sample.
 MOST_OPEN = 64
-# libhdf5 keeps some 100 kB for each sample that was read, 25 MB at most, until the file is closed:
-# after so many reads it is opened anew, or many shards would add up.
-READS_AT_ONCE = 64
+# libhdf5 keeps some 100 kB for each sample that was read, 25 MB at most of a file, until that is
+# closed. Files are opened anew so that those of many shards, read by turns, keep so many samples.
+READS_AT_ONCE = 4096
 
 
 Rows = list[tuple["FileHandle", dict[str, Any]]]
@@ -107,7 +107,7 @@ class FileHandle:
         """
         self.last_use = next(_uses)
         self._reads += 1
-        if self._reads > READS_AT_ONCE:
+        if self._reads * len(_open_files) > READS_AT_ONCE:
             self.let_go()
         opened = self._opened
         if opened is None or opened[0] != os.getpid() or not opened[1]:
@@ -159,6 +159,9 @@ class _OpenFiles:
     def __init__(self) -> None:
         self._handles: WeakSet[FileHandle] = WeakSet()
         self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._handles)
 
     def add(self, handle: FileHandle) -> None:
         with self._lock:
