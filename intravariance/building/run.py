@@ -155,6 +155,11 @@ def _begun(
             metadata = settings.shard.mark(metadata, made_with)
         there = found_dataset(out, metadata) if keep else None
         if there is None:
+            if keep and out.exists() and not force:
+                raise InputError(
+                    f"{out} exists, and is damaged or was made with other settings or another "
+                    "version. Choose another --out, or replace it with --force."
+                )
             check_target(out, force)
             claim(partial, metadata | made_with, out, force)
         tasks = [

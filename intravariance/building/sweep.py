@@ -26,6 +26,7 @@ from intravariance.dataset.specification_reader import specification_from_dict
 from intravariance.dataset.store import Dataset
 from intravariance.errors import InputError, did_you_mean
 from intravariance.executors import Executor
+from intravariance.files.urls import Url
 from intravariance.progress import say
 
 # Keys of a specification that change what is made of a defective mesh, and not the mesh.
@@ -120,7 +121,8 @@ def build_sweep(
     """
     members = plan_sweep(settings, swept, out)
     _check_folder(out, [member.file.name for member in members], force)
-    results = build_together([(one.settings, one.file) for one in members], executor, force)
+    settings_and_files = [(one.settings, one.file) for one in members]
+    results = build_together(settings_and_files, executor, force, keep=not force)
     sweep = Sweep(
         out,
         swept,
@@ -137,6 +139,10 @@ def build_sweep(
 
 def _check_folder(out: Path, files: Sequence[str], force: bool) -> None:
     """Make the folder of a sweep; InputError where it cannot be, or has another sweep."""
+    if isinstance(out, Url):
+        raise InputError(
+            f"--out {out}: a sweep is built on this machine; name a folder here, and copy it"
+        )
     if out.suffix == ".h5" or (out.exists() and not out.is_dir()):
         raise InputError(f"--out {out}: expected the name of a folder, as a sweep is several files")
     if (out / INDEX).is_file() and not force:

@@ -16,6 +16,7 @@ from intravariance.errors import InputError, IVError
 from intravariance.exchange.exporting.tree import Written, check_names, write_tree
 from intravariance.exchange.layouts import (
     PARQUET_LAYOUT,
+    WEBDATASET_LAYOUT,
     WRITERS,
     ExportOptions,
     added_layouts,
@@ -24,12 +25,15 @@ from intravariance.exchange.layouts import (
 from intravariance.exchange.layouts.entries import EXPORT_RECORD, CrackSpelling, Delimiter
 from intravariance.exchange.parquet.pushing import Hub, open_hub, push
 from intravariance.exchange.parquet.writing import write_parquet
+from intravariance.exchange.webdataset import write_webdataset
 from intravariance.executors.processes import local_executor
 from intravariance.files.folders import check_folder
 from intravariance.files.uploading import check_destination, made_here, upload_folder
 from intravariance.files.urls import Url
 from intravariance.progress import say
 
+# Layouts that one process writes sample by sample, and that hold all of a dataset.
+_WHOLE = {PARQUET_LAYOUT: write_parquet, WEBDATASET_LAYOUT: write_webdataset}
 _DELIMITERS: dict[str, Delimiter] = {"comma": ",", "space": " "}
 
 
@@ -37,7 +41,7 @@ _DELIMITERS: dict[str, Delimiter] = {"comma": ",", "space": " "}
 @options.file_argument
 @click.option(
     "--layout",
-    type=click.Choice([*WRITERS, PARQUET_LAYOUT, *added_layouts()]),
+    type=click.Choice([*WRITERS, *_WHOLE, *added_layouts()]),
     required=True,
     help="Folders to write.",
 )
@@ -104,12 +108,12 @@ def export_command(
         if dry_run:
             check_folder(here, EXPORT_RECORD, force)
         try:
-            if layout == PARQUET_LAYOUT:
+            if layout in _WHOLE:
                 _refuse(layout, spelling is not None and "--spelling")
                 _refuse(layout, gt_delimiter is not None and "--gt-delimiter")
                 if options.uses_dask():
                     raise InputError(f"--executor: one process writes {layout}; leave it out")
-                written = None if dry_run else write_parquet(part, here, force=force, quiet=quiet)
+                written = None if dry_run else _WHOLE[layout](part, here, force, quiet)
             else:
                 written = _tree(
                     part, layout, here, spelling, gt_delimiter, force, jobs, quiet, dry_run

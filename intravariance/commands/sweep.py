@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import click
@@ -32,7 +31,7 @@ def run_sweep(
     others: Mapping[str, object],
     out: Path | None,
     force: bool,
-    executor: AbstractContextManager[Executor],
+    executor: Executor,
     dry_run: bool,
     as_json: bool,
 ) -> None:

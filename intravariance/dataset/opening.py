@@ -32,7 +32,8 @@ class Content:
     """
 
     def __init__(self, path: Path, content: bytes) -> None:
-        self.path, self._content = path, content
+        self.path = self.whole = path  # what a record calls its file, and its dataset
+        self._content = content
         self._file: File | None = None
 
     def file(self) -> File:

@@ -98,7 +98,7 @@ def open_shards(paths: Sequence[Path]) -> Dataset:
 
 
 def _dataset(handle: Handle) -> Dataset:
-    return Dataset(handle, [Record(**row, _handle=file) for file, row in handle.rows])
+    return Dataset(handle, [Record(**row, _handle=file) for file, row in handle.rows()])
 
 
 def structure(dataset: Dataset) -> list[str]:
@@ -243,7 +243,7 @@ class Dataset:
             if value is None:
                 continue
             names = {value} if isinstance(value, str) else set(value)
-            known = {str(row[key]) for _, row in self._handle.rows}
+            known = self._handle.names[key]
             if names - known:
                 raise InputError(
                     f"{self.path}: no {key} {', '.join(sorted(names - known))}; "

@@ -44,8 +44,8 @@ def made_here(out: Path) -> Iterator[Path]:
 def check_destination(out: Path, force: bool) -> None:
     """Raise InputError, before any work, where a place in a store cannot be written, or is taken.
 
-    An empty object is written beside it for that, and removed. A path on this machine is checked by
-    whoever writes it.
+    An empty object is written beside it for that, and removed, but on the Hugging Face Hub. A path
+    on this machine is checked by whoever writes it.
     """
     if not isinstance(out, Url):
         return
@@ -57,6 +57,8 @@ def check_destination(out: Path, force: bool) -> None:
         )
     if not force and out.exists():
         raise InputError(f"--out {out} exists. Choose another name, or replace it with --force.")
+    if protocol == "hf":  # whose every write is a commit that stays in the history
+        return
     with asking(out, "written"):
         store, name = out.store()
         probe = f"{name}.{secrets.token_hex(4)}.partial"

@@ -8,6 +8,7 @@ extra `scale` brings fsspec and s3fs; other stores need a package of their own, 
 
 from __future__ import annotations
 
+import gc
 import glob
 import re
 from collections.abc import Iterator
@@ -98,7 +99,19 @@ class Stream:
             return bytes(self._file.read(count))
 
     def readinto(self, buffer: memoryview) -> int:
-        content = self.read(len(buffer))
+        """Fill a buffer, as HDF5 asks for it.
+
+        h5py holds its lock meanwhile, and the client works in a thread of its own: if that thread
+        collected garbage of h5py's, both would wait for ever (h5py issue 2019, whose advice this
+        is).
+        """
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            content = self.read(len(buffer))
+        finally:
+            if collects:
+                gc.enable()
         if len(content) != len(buffer):
             raise OSError(f"{self._url}: ends too early")
         buffer[:] = content

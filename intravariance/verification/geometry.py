@@ -34,7 +34,6 @@ from intravariance.verification.density import TemplateDensity
 # Points of a sample that are looked up; a mean over these is as good as one over all.
 _LOOKED_UP = 2_000
 FEWEST_POINTS = 30
-_DENSITY_POINTS = 10_000
 # The mean distance of points with noise depends on the region: on flat surface it is 0.80 sigma,
 # at a sharp edge it is more, between two walls less.
 _SAMPLE_EXCESS = 0.5  # of the simulated mean over the whole surface, for one sample
@@ -170,7 +169,7 @@ def _learnt(mesh: Mesh, sigma: float, rng: np.random.Generator, probes: bool) ->
         sigmas = sigma + np.array([0.0, 0.001, 0.002, 0.004, 0.008])
     distances, cosines = np.transpose([simulate(mesh, surface, level, rng) for level in sigmas])
     cosine = float(np.interp(sigma, sigmas, cosines))
-    density = TemplateDensity(surface.points[:_DENSITY_POINTS], sigma, rng) if probes else None
+    density = TemplateDensity(surface.points, sigma, rng) if probes else None
     return _Product(surface, sigma, density, cosine, sigmas, distances)
 
 

@@ -82,22 +82,26 @@ def make_sweep_leaderboard(
 def describe_sweep(board: SweepBoard) -> str:
     """Say in a sentence or two what was compared."""
     first = board.boards[0]
+    seeds = f"seed{'s' if len(first.seeds) > 1 else ''} {', '.join(map(str, first.seeds))}"
     swept = "; ".join(
         f"{key} {', '.join(f'{value:.10g}' for value in values)}"
         for key, values in board.sweep.swept.items()
     )
     return (
         f"{len(board.boards)} files of {first.dataset['specification']} with the same base meshes, "
-        f"defects and poses: {swept}. Track {first.track}; {', '.join(first.categories)}; seeds "
-        f"{', '.join(map(str, first.seeds))}. Every file has a leaderboard of its own."
+        f"defects and poses: {swept}. Track {first.track}; {', '.join(first.categories)}; {seeds}. "
+        "Every file has a leaderboard of its own."
     )
 
 
 def sweep_tables(board: SweepBoard) -> list[Table]:
     """Return a table for each ranked measure, with a column for each file."""
     pairs = zip(board.sweep.members, board.boards, strict=True)
-    boards = {member.title: made for member, made in pairs}
-    return [sweep_table(boards, measure) for measure in RANKED]
+    boards = {
+        ", ".join(f"{value:.10g}" for value in member.values.values()): made
+        for member, made in pairs
+    }
+    return [sweep_table(boards, measure, ", ".join(board.sweep.swept)) for measure in RANKED]
 
 
 def sweep_text(board: SweepBoard, markdown: bool) -> str:

@@ -204,8 +204,11 @@ def kind_table(board: Board, kinds: Kinds, word: str, measure: str) -> Table:
     )
 
 
-def sweep_table(boards: Mapping[str, Board], measure: str) -> Table:
-    """Return a measure of each row on each file of a sweep, by the file's setting."""
+def sweep_table(boards: Mapping[str, Board], measure: str, by: str) -> Table:
+    """Return a measure of each row on each file of a sweep, with a column for each setting.
+
+    boards : by their setting. by : what the settings are of.
+    """
     names = dict.fromkeys(one.row.name for board in boards.values() for one in board.standings)
     found = [{one.row.name: one for one in board.working} for board in boards.values()]
     rows = [
@@ -219,7 +222,7 @@ def sweep_table(boards: Mapping[str, Board], measure: str) -> Table:
         for name in names
     ]
     columns = (Column("row"), *(Column(title, "higher") for title in boards))
-    return _marked(Table(f"sweep-{measure.lower()}", f"{measure} by setting", columns, rows))
+    return _marked(Table(f"sweep-{measure.lower()}", f"{measure} by {by}", columns, rows))
 
 
 def published_table(board: Board) -> Table:

@@ -119,11 +119,10 @@ class Stock:
     def provide(self, word: str) -> None:
         """Put a stand-in where an argument names something that is not in the current folder."""
         path = parse_place(word.partition(".h5:")[0] + ".h5" if ".h5:" in word else word)
-        if (
-            path.exists()
-            or is_there(path)
-            or (path.is_absolute() and not path.is_relative_to(Path.cwd()))
-        ):
+        if isinstance(path, Url) and not str(path).startswith("memory:"):
+            return  # of a scheduler or a service
+        outside = path.is_absolute() and not path.is_relative_to(Path.cwd())
+        if outside or path.exists() or is_there(path):
             return
         if isinstance(path, Url):
             with TemporaryDirectory() as folder:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A stand-in for the Hugging Face Hub on this machine, as far as pushing a folder needs it.
+"""A stand-in for the Hugging Face Hub on this machine, as far as pushing and reading files need it.
 
 It keeps what its client (huggingface_hub) sends, by the Hub's API: repos/create, validate-yaml,
-tree, preupload, the LFS batch with uploads and verification, and commits (NDJSON). What it does not
-know is not found.
+tree, paths-info, preupload, the LFS batch with uploads and verification, and commits (NDJSON), and
+gives the bytes of files that are asked for. What it does not know is not found.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 TOKEN = "hf_secretsecretsecret"
 
@@ -46,8 +47,9 @@ def _kind(method: str, path: str) -> str:
     for part in ("repos/create", "validate-yaml", "preupload", "objects/batch", "commit", "verify"):
         if f"/{part}" in path:
             return part
-    if "/tree/" in path:
-        return "tree"
+    for part in ("tree", "paths-info", "resolve"):
+        if f"/{part}/" in path:
+            return part
     return "info" if path.startswith("/api/datasets/") else "other"
 
 
@@ -77,9 +79,24 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer({"error": "Invalid username or password."}, 401)
         else:
             found = getattr(self, "_" + kind.replace("/", "_").replace("-", "_"))(path, body)
-            self._answer(*found) if isinstance(found, tuple) else self._answer(found)
+            if isinstance(found, bytes):
+                self._answer_bytes(found)
+            else:
+                self._answer(*found) if isinstance(found, tuple) else self._answer(found)
 
-    do_GET = do_POST = do_PUT = _take
+    do_GET = do_POST = do_PUT = do_HEAD = _take
+
+    def _answer_bytes(self, content: bytes) -> None:
+        """Send a file, or the part of it that is asked for."""
+        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        first, last = map(int, asked.groups()) if asked else (0, len(content) - 1)
+        part = content[first : last + 1]
+        self.send_response(206 if asked else 200)
+        self.send_header("Content-Length", str(len(part)))
+        self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(part)
 
     def _repos_create(self, path: str, body: bytes) -> Any:
         asked = json.loads(body)
@@ -101,6 +118,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _other(self, path: str, body: bytes) -> Any:
         return {"error": "Not found"}, 404
+
+    def _resolve(self, path: str, body: bytes) -> Any:
+        return self.hub.files.get(path.partition("/resolve/")[2].partition("/")[2]) or self._other(
+            path, body
+        )
+
+    def _paths_info(self, path: str, body: bytes) -> Any:
+        form = parse_qs(body.decode()).get("paths")
+        asked = form if form else json.loads(body)["paths"]
+        return [entry for entry in self._tree(path, body) if entry["path"] in asked]
 
     def _tree(self, path: str, body: bytes) -> Any:
         return [

@@ -24,9 +24,12 @@ from intravariance.errors import IntegrityError
 # So many files stay open in a process. Samples of shards come by turns, so that a whole of more
 # shards opens a file for each sample.
 MOST_OPEN = 64
-# libhdf5 keeps some 100 kB for each sample that was read, 25 MB at most, until the file is closed:
-# after so many reads it is opened anew, or many shards would add up.
-READS_AT_ONCE = 64
+# libhdf5 keeps some 100 kB for each sample that was read, 25 MB at most of a file, until that is
+# closed. Files are opened anew so that those of many shards, read by turns, keep so many samples.
+READS_AT_ONCE = 4096
+
+
+Rows = list[tuple["FileHandle", dict[str, Any]]]
 
 
 class FileHandle:
@@ -65,11 +68,6 @@ class FileHandle:
         """Itself: a dataset of one file."""
         return [self]
 
-    @property
-    def rows(self) -> list[tuple[FileHandle, dict[str, Any]]]:
-        """The file of each sample, this one, and what the table says of it, in the file's order."""
-        return [(self, row) for row in self.table]
-
     @cached_property
     def metadata(self) -> dict[str, Any]:
         """What the file says of how it was made."""
@@ -88,11 +86,18 @@ class FileHandle:
         """The version of its format."""
         return int(attribute(self.file(), "format_version"))
 
-    @cached_property
-    def table(self) -> list[dict[str, Any]]:
-        """The table of samples, a row for each."""
+    def rows(self) -> Rows:
+        """Read the file of each sample, this one, and what the table says of it, in its order.
+
+        They are not kept: of many samples they take much memory.
+        """
         _ = self.metadata  # what is wrong with it is said first
-        return read_table(self.file(), self.version)
+        return [(self, row) for row in read_table(self.file(), self.version)]
+
+    @cached_property
+    def names(self) -> dict[str, set[str]]:
+        """The categories, subcategories, splits and defects of all samples, by these words."""
+        return names_in(self.rows())
 
     def file(self) -> File:
         """Return the file, open in this process for as long as the caller keeps it.
@@ -102,7 +107,7 @@ class FileHandle:
         """
         self.last_use = next(_uses)
         self._reads += 1
-        if self._reads > READS_AT_ONCE:
+        if self._reads * len(_open_files) > READS_AT_ONCE:
             self.let_go()
         opened = self._opened
         if opened is None or opened[0] != os.getpid() or not opened[1]:
@@ -142,12 +147,21 @@ class FileHandle:
         return _unpickled, (self.path, self.digest, self.whole)
 
 
+def names_in(rows: Rows) -> dict[str, set[str]]:
+    """Collect the names that can be chosen by (`Dataset.filter`), by column."""
+    columns = ("category", "subcategory", "split", "defect")
+    return {column: {str(row[column]) for _, row in rows} for column in columns}
+
+
 class _OpenFiles:
     """The handles of this process that are open; it lets those go that were used longest ago."""
 
     def __init__(self) -> None:
         self._handles: WeakSet[FileHandle] = WeakSet()
         self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._handles)
 
     def add(self, handle: FileHandle) -> None:
         with self._lock:

@@ -14,7 +14,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
 
-from intravariance.errors import InputError
+from intravariance.errors import InputError, IntegrityError, shortened
 
 _T = TypeVar("_T")
 _KEY = "shard"
@@ -74,9 +74,22 @@ def interleaved(parts: Sequence[Sequence[_T]]) -> list[_T]:
 
 
 def shard_of(metadata: Mapping[str, Any]) -> Shard | None:
-    """Say which shard a file is by its metadata; None for a whole dataset."""
+    """Say which shard a file is by its metadata; None for a whole dataset.
+
+    Raises IntegrityError where what the metadata say of it cannot be.
+    """
     found = metadata.get(_KEY)
-    return None if found is None else Shard(int(found["number"]), int(found["of"]))
+    if found is None:
+        return None
+    shard, fault = Shard(0, 0), ""
+    try:
+        shard = Shard(int(found["number"]), int(found["of"]))
+        _ = found["made_with"]
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        fault = str(error)
+    if fault or not 0 <= shard.number < shard.of <= MOST_SHARDS:
+        raise IntegrityError(f"the metadata say of a shard what cannot be: {shortened(str(found))}")
+    return shard
 
 
 def whole_metadata(shards: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from intravariance.dataset.schema import content_digest, version_of
-from intravariance.dataset.sharding.handles import FileHandle
+from intravariance.dataset.sharding.handles import FileHandle, Rows, names_in
 from intravariance.dataset.sharding.index import (
     INDEX_SUFFIX,
     Index,
@@ -32,14 +32,9 @@ from intravariance.files.urls import Url, has_pattern, matching, size_of
 DATASET_SUFFIXES = (".h5", ".hdf5")  # by which a dataset file is told from other files
 _SHARED_WHOLES = 8
 
-Rows = list[tuple[FileHandle, dict[str, Any]]]
-
 
 class Handle(Protocol):
-    """A dataset that can be opened: its files, and what they say.
-
-    rows : the file of each sample and what its table says of it, in the dataset's order.
-    """
+    """A dataset that can be opened: its files, and what they say; see `FileHandle`."""
 
     path: Path
     digest: str
@@ -54,6 +49,8 @@ class Handle(Protocol):
     def version(self) -> int: ...
 
     @property
+    def names(self) -> dict[str, set[str]]: ...
+
     def rows(self) -> Rows: ...
 
     def close(self) -> None: ...
@@ -115,16 +112,13 @@ def files_of(path: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class _Whole:
-    """What all shards say together. files : in their order."""
+    """What all shards say together. files : in their order; others as of `FileHandle`."""
 
     files: list[FileHandle]
     metadata: dict[str, Any]
-    rows: Rows
-
-    @cached_property
-    def digest(self) -> str:
-        digests = {row["id"]: row["digest"] for _, row in self.rows}
-        return content_digest(self.metadata["identity"], digests)
+    digest: str
+    version: int
+    names: dict[str, set[str]]
 
 
 class WholeHandle:
@@ -153,6 +147,7 @@ class WholeHandle:
         self.path = path
         self._named = None if files is None else tuple(files)
         self._expected = digest
+        self._rows: Rows | None = None  # from when they are read until they are asked for
         self.digest = digest or self._whole.digest
 
     @cached_property
@@ -162,11 +157,10 @@ class WholeHandle:
             _check_files(self.path, index)
         paths = files_of(self.path) if self._named is None else self._named
         found = [FileHandle(path, whole=self.path) for path in paths]
-        for file in found:
-            _ = file.table  # while it is open: more of them than stay open may come after it
+        tables = [file.rows() for file in found]
         if index is not None:
-            _check_shards(self.path, index, found)
-        whole = _joined(found)
+            _check_shards(self.path, index, [*zip(found, tables, strict=True)])
+        whole, self._rows = _joined(found, tables)
         if index is not None and whole.digest != index.content_digest:
             raise InputError(
                 f"{self.path}: says that the whole has the content digest "
@@ -189,12 +183,18 @@ class WholeHandle:
     @property
     def version(self) -> int:
         """The version of the format that the whole needs."""
-        return version_of(row for _, row in self.rows)
+        return self._whole.version
 
     @property
+    def names(self) -> dict[str, set[str]]:
+        """The categories, subcategories, splits and defects of all samples, by these words."""
+        return self._whole.names
+
     def rows(self) -> Rows:
-        """The shard of each sample, and what its table says of it, in the order of the plan."""
-        return self._whole.rows
+        """Return the shard of each sample, and what its table says of it, in the plan's order."""
+        files, rows = self._whole.files, self._rows
+        self._rows = None
+        return interleaved([file.rows() for file in files]) if rows is None else rows
 
     def close(self) -> None:
         """Close all shards in this process."""
@@ -211,16 +211,19 @@ def _unpickled(path: Path, digest: str, files: tuple[Path, ...] | None) -> Whole
     return WholeHandle(path, digest, files)
 
 
-def _joined(found: Sequence[FileHandle]) -> _Whole:
+def _joined(found: Sequence[FileHandle], tables: Sequence[Rows]) -> tuple[_Whole, Rows]:
     """Put shards, in any order, together. Raises InputError where they are not those of a build."""
     metadata = whole_metadata([(file.path, file.metadata) for file in found])
-    files = sorted(found, key=_number)
-    rows = interleaved([file.rows for file in files])
+    shards = sorted(zip(found, tables, strict=True), key=lambda shard: _number(shard[0]))
+    rows = interleaved([table for _, table in shards])
     counts = Counter(row["id"] for _, row in rows)
     if twice := [id for id, count in counts.items() if count > 1]:
         names = " and ".join(str(file.path) for file, row in rows if row["id"] == twice[0])
         raise InputError(f"{names}: both hold the sample {twice[0]}")
-    return _Whole(files, metadata, rows)
+    digests = {row["id"]: row["digest"] for _, row in rows}
+    digest = content_digest(metadata["identity"], digests)
+    version, files = version_of(row for _, row in rows), [file for file, _ in shards]
+    return _Whole(files, metadata, digest, version, names_in(rows)), rows
 
 
 def _number(file: FileHandle) -> int:
@@ -242,17 +245,17 @@ def _check_files(path: Path, index: Index) -> None:
             raise _lie(path, shard, f"{shard.bytes} bytes", f"{size}")
 
 
-def _check_shards(path: Path, index: Index, found: Sequence[FileHandle]) -> None:
+def _check_shards(path: Path, index: Index, found: Sequence[tuple[FileHandle, Rows]]) -> None:
     """Raise InputError where a shard is not what the index says of it."""
     if not index.shards:
         raise InputError(f"{path}: lists no shard; {again(path)}")
-    for place, (shard, file) in enumerate(zip(index.shards, found, strict=True)):
+    for place, (shard, (file, rows)) in enumerate(zip(index.shards, found, strict=True)):
         if file.digest != shard.content_digest:
             raise _lie(path, shard, f"the content digest {shard.content_digest}", file.digest)
         own = shard_of(file.metadata)
         if own is not None and own.number != place:
             raise _lie(path, shard, f"the place of shard {place}", f"that of shard {own.number}")
-        table = {row["id"]: row["digest"] for row in file.table}
+        table = {row["id"]: row["digest"] for _, row in rows}
         if len(table) != len(shard.digests):
             raise _lie(path, shard, f"{len(shard.digests)} samples", f"{len(table)}")
         for (id, digest), (listed, expected) in zip(

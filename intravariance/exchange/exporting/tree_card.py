@@ -14,8 +14,13 @@ from intravariance.exchange.layouts.side_file import SIDE_FILE
 README = "README.md"
 
 
-def tree_card(dataset: Dataset, layout: str, digest: str, terms: Terms) -> bytes:
-    """Write the file (Markdown, UTF-8). digest : of the content of the tree."""
+def tree_card(
+    dataset: Dataset, layout: str, digest: str, terms: Terms, described: str = SIDE_FILE
+) -> bytes:
+    """Write the file (Markdown, UTF-8).
+
+    digest : of the content of the tree. described : the file, or its ending, that describes clouds.
+    """
     specification = dataset.specification
     part = ""
     if digest != dataset.digest:
@@ -27,7 +32,7 @@ def tree_card(dataset: Dataset, layout: str, digest: str, terms: Terms) -> bytes
         f"# {specification.title or specification.name}\n\n"
         f"{len(dataset)} labelled 3D point clouds for anomaly detection, written by `iv export` in "
         f"the layout {layout}. Content digest `{digest}`.{part}\n\n"
-        f"`{EXPORT_RECORD}` says how the data was made, `{SIDE_FILE}` what each cloud is; "
+        f"`{EXPORT_RECORD}` says how the data was made, `{described}` what each cloud is; "
         "`sha256sum --check SHA256SUMS` checks the files.\n\n"
         f"## Licence\n\n{terms.licence}\n\n"
         f"## Citation\n\n{terms.citation}\n"

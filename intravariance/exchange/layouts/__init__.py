@@ -25,6 +25,7 @@ from intravariance.exchange.layouts.added import AddedLayout
 from intravariance.exchange.layouts.entries import (
     CONTENTS,
     PARQUET_LAYOUT,
+    WEBDATASET_LAYOUT,
     Entry,
     ExportOptions,
     LayoutWriter,
@@ -40,6 +41,7 @@ __all__ = [
     "CONTENTS",
     "PARQUET_LAYOUT",
     "READERS",
+    "WEBDATASET_LAYOUT",
     "WRITERS",
     "AddedLayout",
     "Entry",
@@ -73,7 +75,7 @@ WRITERS: dict[str, LayoutWriter] = {
     mvtec_like.LAYOUT_NAME: mvtec_like,
 }
 
-_OWN = ("auto", *READERS, *WRITERS, PARQUET_LAYOUT)
+_OWN = ("auto", *READERS, *WRITERS, PARQUET_LAYOUT, WEBDATASET_LAYOUT)
 
 _UNPACKERS = {
     ".rar": "unar (7z leaves files of 0 bytes where it does not know the method)",

@@ -18,6 +18,7 @@ from intravariance.dataset.store import Record, Sample
 # The record of an export's folder (`files.folders`): metadata, digest and order of the samples.
 EXPORT_RECORD = "iv_export.json"
 PARQUET_LAYOUT = "hf-parquet"  # no tree of clouds, see `exchange.parquet`
+WEBDATASET_LAYOUT = "webdataset"  # nor this one, see `exchange.webdataset`; it is not read
 
 # What a dataset file holds beside points, labels, split and defect.
 CONTENTS = ("subcategory", "pose", "parameters", "normals", "displacement", "mesh")

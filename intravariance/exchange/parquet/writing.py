@@ -126,7 +126,7 @@ def index_of(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def plan_files(records: Sequence[Record]) -> list[_File]:
+def plan_files(records: Sequence[Record], ending: str = "parquet") -> list[_File]:
     """Decide which sample goes where: by category and split, in order, cut by number of points."""
     files = []
     for category in dict.fromkeys(record.category for record in records):
@@ -135,7 +135,7 @@ def plan_files(records: Sequence[Record]) -> list[_File]:
             parts = _cut(own, FILE_BYTES)
             files += [
                 _File(
-                    f"data/{category}/{split}-{number:05d}-of-{len(parts):05d}.parquet",
+                    f"data/{category}/{split}-{number:05d}-of-{len(parts):05d}.{ending}",
                     _cut(part, ROW_GROUP_BYTES),
                 )
                 for number, part in enumerate(parts)

@@ -194,14 +194,13 @@ def test_a_file_of_other_settings_is_kept_without_force(
     out, swept = tmp_path / "other", {"noise_sigma": (0.002,)}
     other = replace(settings, samples=replace(settings.samples, seed=4))
     first, _ = build_sweep(other, swept, out, SerialExecutor())
-    with pytest.raises(InputError, match="was made with other settings or another version"):
+    with pytest.raises(InputError, match="damaged or was made with other settings"):
         build_sweep(settings, swept, out, SerialExecutor())
     assert digests(read_sweep(out)) == digests(first)
     second, _ = build_sweep(settings, swept, out, SerialExecutor(), force=True)
     assert digests(read_sweep(out)) == digests(second) != digests(first)
-    # the last of all: noise of another number of points
     (out / "pots-noise_sigma=0.002.h5").write_text("precious")
-    with pytest.raises(InputError, match="not an HDF5 file"):
+    with pytest.raises(InputError, match="damaged or was made with other settings"):
         build_sweep(settings, swept, out, SerialExecutor())
     assert (out / "pots-noise_sigma=0.002.h5").read_text() == "precious"
 
@@ -247,6 +246,8 @@ def call(*words: object) -> Result:
         (("--sweep", "noise_sigma=0,1", "--noise-sigma", 1), "give --sweep or --noise-sigma"),
         (("--sweep", "points=20,30", "--shard", "0/2"), "give --sweep or --shard, not both"),
         (("--sweep", "points=20,30", "--out", "a.h5"), "expected the name of a folder"),
+        (("--sweep", "points=20,30", "--out", "memory://a/b"), "is built on this machine"),
+        (("--sweep", "points=20,30", "--shards", 2), "give --sweep or --shards, not both"),
         (("--sweep", "points=20,30", "--out", "no/folder"), "--out no/folder: cannot be made"),
     ],
 )

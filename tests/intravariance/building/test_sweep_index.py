@@ -13,6 +13,7 @@ import pytest
 
 from intravariance.building.sweep_index import INDEX, Sweep, is_sweep, read_sweep
 from intravariance.errors import InputError
+from intravariance.files.urls import parse_place
 from tests.support.samples import make_sweep
 
 
@@ -30,6 +31,18 @@ def test_it_is_read_as_it_was_written_by_either_name(sweep: Sweep) -> None:
         with sweep.open(member) as dataset:
             assert dataset.digest == member.digest
     assert [member.title for member in sweep.members] == ["noise_sigma=0", "noise_sigma=0.02"]
+
+
+def test_a_sweep_that_lies_in_an_object_store_is_read_there(sweep: Sweep) -> None:
+    store = pytest.importorskip("fsspec", reason="pip install '.[scale]'").filesystem("memory")
+    for path in sweep.folder.iterdir():
+        store.pipe(f"/swept/{path.name}", path.read_bytes())
+    found = read_sweep(parse_place("memory://swept"))
+    assert found.members == sweep.members and is_sweep(found.folder)
+    with found.open(found.members[1]) as dataset:
+        assert dataset.digest == sweep.members[1].digest
+    with pytest.raises(InputError, match=f"memory://nothing/{INDEX}: cannot be read"):
+        read_sweep(parse_place(f"memory://nothing/{INDEX}"))
 
 
 def test_a_file_that_is_not_the_one_that_it_names_is_refused(sweep: Sweep, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ FILES = [f"small-noise_sigma={sigma:g}" for sigma in SIGMAS]
 
 
 def board(data: Path, out: Path, *more: object) -> Result:
-    words = ["leaderboard", data, "--methods", "constant", "--seeds", "0,1", "--jobs", "1"]
+    words = ["leaderboard", data, "--methods", "constant", "--seeds", "0", "--jobs", "1"]
     return CliRunner().invoke(main, [str(word) for word in (*words, "--out", out, *more)])
 
 
@@ -51,11 +51,11 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
 def made(sweep: Sweep, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     out = tmp_path_factory.mktemp("boards") / "board"
     planned = board(sweep.folder, out, "--dry-run")
-    assert planned.exit_code == 0 and planned.stdout.count("0/1") == 2 * 10, planned.output
+    assert planned.exit_code == 0 and planned.stdout.count("0/1") == 2 * 6, planned.output
     assert not out.exists()
     result = board(sweep.folder, out)
     assert result.exit_code == 0, result.output
-    assert "O-AUROC by setting" in result.stdout and "noise_sigma=0.1" in result.stdout
+    assert "O-AUROC by noise_sigma\nrow " in result.stdout
     yield out
 
 
@@ -67,18 +67,14 @@ def test_the_curves_are_made_of_the_scores_that_each_file_s_leaderboard_keeps(ma
     found = lines(made)
     for row in ("registered_distance", "random"):
         for sigma, file in zip(SIGMAS, FILES, strict=True):
-            values = [
-                read_results(made / file / f"runs/{row}/seed-{seed}/vase/evaluation")
-                .evaluation.metrics.p_auroc
-                for seed in (0, 1)
-            ]  # fmt: skip
+            results = read_results(made / file / f"runs/{row}/seed-0/vase/evaluation")
             (line,) = [
                 one
                 for one in found
                 if (float(one["noise_sigma"]), one["row"], one["metric"]) == (sigma, row, "P-AUROC")
             ]
-            assert float(line["mean"]) == pytest.approx(sum(v or 0 for v in values) / 2)
-            assert line["seeds"] == "2" and float(line["deviation"]) >= 0
+            assert float(line["mean"]) == results.evaluation.metrics.p_auroc
+            assert line["seeds"] == "1" and line["deviation"] == ""
     assert {one["row"] for one in found} == set(CONTROLS)
     record = json.loads((made / "curves.json").read_text())
     means = record["rows"]["registered_distance"]["P-AUROC"]
@@ -97,7 +93,7 @@ def test_the_leaderboard_of_each_file_is_an_ordinary_one(
     for member, file in zip(sweep.members, FILES, strict=True):
         alone = Path(shutil.copytree(made / file, tmp_path / file))
         result = board(sweep.folder / member.file, alone)
-        assert result.exit_code == 0 and "10 jobs, 0 of them to do" in result.stderr
+        assert result.exit_code == 0 and "6 jobs, 0 of them to do" in result.stderr
         for name in ("leaderboard.json", "leaderboard.csv", "leaderboard.html"):
             assert (alone / name).read_bytes() == (made / file / name).read_bytes()
 
@@ -110,7 +106,7 @@ def test_given_again_nothing_is_trained_and_the_same_is_written(
         (copied / name).unlink()
     result = board(sweep.folder / INDEX, copied, "--json")
     assert result.exit_code == 0, result.output
-    assert result.stderr.count("10 jobs, 0 of them to do") == 2
+    assert result.stderr.count("6 jobs, 0 of them to do") == 2
     assert json.loads(result.stdout) == json.loads((made / "curves.json").read_text())
     for path in made.glob("curves*"):
         assert (copied / path.name).read_bytes() == path.read_bytes()

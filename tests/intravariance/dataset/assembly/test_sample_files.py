@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,15 +17,34 @@ from intravariance.building.plan import make_plan
 from intravariance.dataset.assembly.sample_files import (
     Finished,
     assemble,
+    carried,
     finished,
     read_sample_file,
     write_sample_file,
 )
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError, IntegrityError
-from tests.support.samples import assert_same, make_sample, metadata, small_specification
+from tests.support.samples import (
+    assert_same,
+    make_dataset,
+    make_sample,
+    metadata,
+    small_specification,
+    split_dataset,
+)
 
 JOBS = make_plan(small_specification(), 0)
+
+
+def test_a_record_that_carries_its_content_needs_no_file(tmp_path: Path) -> None:
+    with open_dataset(split_dataset(make_dataset(tmp_path / "s.h5"), 2)) as dataset:
+        record, sample = dataset[5], dataset[5].load()
+        far = pickle.dumps(carried(record))
+    for path in tmp_path.glob("s*"):
+        path.unlink() if path.is_file() else shutil.rmtree(path)
+    again = pickle.loads(far)
+    assert_same(again.load(), sample)
+    assert (again.path, again.file.name) == (record.path, record.path.name)
 
 
 def test_what_there_is_to_know_of_a_finished_sample() -> None:

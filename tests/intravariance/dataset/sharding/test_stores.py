@@ -26,6 +26,7 @@ from intravariance.files import uploading, urls
 from intravariance.files.checksums import read_checksums
 from intravariance.verification.verify import verify
 from tests.conftest import run_iv
+from tests.support.hub import TOKEN, stand_in
 from tests.support.object_store import BUCKET, Server, s3_server
 from tests.support.samples import assert_same, make_dataset, split_dataset
 
@@ -105,6 +106,30 @@ def test_workers_read_from_a_store(
     for method in ("fork", "spawn"):
         with multiprocessing.get_context(method).Pool(2) as pool:
             assert pool.map(points, [far, far]) == [here, here]
+
+
+def test_the_hub_is_read_and_written(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("huggingface_hub")
+    with stand_in() as hub:
+        hub.created.append({"organization": "o", "name": "n"})
+        for path in folder.glob("s*"):
+            if path.is_file():
+                hub.files[path.name] = path.read_bytes()
+        environment = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path)}
+        digest = open_dataset(folder / "s.h5").digest
+        for name in ("s.h5", "s.index.json", "s-*-of-00003.h5"):
+            result = run_iv("info", f"hf://datasets/o/n/{name}", "--json", **environment)
+            assert result.returncode == 0, result.stderr
+            assert json.loads(result.stdout)["content_digest"] == digest
+        out = "hf://datasets/o/n/joined.h5"
+        words = ("merge", "hf://datasets/o/n/s.index.json", "--out", out)
+        result = run_iv(*words, folder=tmp_path, **environment)
+        assert result.returncode == 0, result.stderr
+        (tmp_path / "joined.h5").write_bytes(hub.files["joined.h5"])
+        assert open_dataset(tmp_path / "joined.h5").digest == digest
+        assert len(hub.messages) == 1  # one commit, and none to try the place
+        missing = run_iv("info", "hf://datasets/o/n/none.h5", **environment)
+        assert missing.returncode == 2 and missing.stderr.count("\n") == 1
 
 
 def test_a_process_ends_as_usual_while_a_file_of_a_store_is_open(folder: Path) -> None:
