@@ -163,7 +163,7 @@ def find(kind: str, name: str, own: Collection[str]) -> Extension | None:
     """
     found = _installed(kind).get(name, ())
     if found and (name in own or len(found) > 1):
-        others = " and ".join(map(str, found))
+        others = " and ".join(sorted(map(str, found)))
         also = "this package has one of that name" if name in own else "only one may have the name"
         raise ExtensionError(f"{others}: {also}; uninstall what you do not need, or rename it")
     return found[0] if found else None

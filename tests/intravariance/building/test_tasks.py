@@ -119,14 +119,16 @@ def test_a_worker_lost_and_one_that_joins_late_change_nothing(
              "--executor", "dask", "--scheduler", found.file, "--json"]
         )  # fmt: skip
         wait_for_samples(process, out, 3)
-        # with its tasks, so that the build cannot end before the third is there
-        found.workers["second"].send_signal(signal.SIGSTOP)
+        # so that the build cannot end before the third is there
+        for name in ("first", "second"):
+            found.workers[name].send_signal(signal.SIGSTOP)
         found.start_worker("late")
         said = []
         for line in process.stderr:
             said.append(line)
             if " joined" in line:
                 break
+        found.workers["first"].send_signal(signal.SIGCONT)
         found.kill("second")
         output, more = process.communicate(timeout=300)
     messages = "".join([*said, more])

@@ -90,7 +90,7 @@ def test_info_lists_the_samples(file: Path) -> None:
 
 def test_quiet_is_about_progress_alone(file: Path) -> None:
     loud, quiet = run_iv("verify", file), run_iv("verify", file, "--quiet")
-    assert "verify: 2/2" in loud.stderr and not quiet.stderr
+    assert "verify: 4/4" in loud.stderr and not quiet.stderr
     assert loud.stdout == quiet.stdout
     missing = run_iv("verify", "nosuch.h5", "--quiet")
     assert missing.returncode == 2 and "nosuch.h5" in missing.stderr

@@ -175,8 +175,8 @@ def test_the_build_is_the_default_one(tmp_path: Path, monkeypatch: pytest.Monkey
 
     made = []
     result = module.BuildResult(tmp_path, "", 0, {})
-    for place in (build_module, reproduction):
-        monkeypatch.setattr(place, "build", lambda settings, *_: made.append(settings) or result)
+    for place, name in ((build_module, "build_at"), (reproduction, "build")):
+        monkeypatch.setattr(place, name, lambda settings, *_: made.append(settings) or result)
     reproduction.build_dataset(2, tmp_path / "group2.h5", quiet=True)
     CliRunner().invoke(build_command, ["--group", "2", "--quiet"], catch_exceptions=False)
     assert made[0] == made[1]
