@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from intravariance.dataset.store import Dataset
-from intravariance.errors import IntegrityError
+from intravariance.errors import InputError, IntegrityError
 from intravariance.progress import track
 from intravariance.seeds import generator
 from mc4ad_model.evaluation.metrics import won_pairs
@@ -63,6 +63,12 @@ def compare_rows(
     working = [one for one in standings if not one.fault]
     if not working:
         return []
+    most = max(working, key=lambda one: len(one.categories)).categories
+    if gone := [one.row.name for one in working if one.categories != most]:
+        raise InputError(
+            f"results of {', '.join(gone)} are gone, removed while the leaderboard was made; the "
+            "same command makes them again"
+        )
     pairs = {
         one.row.name: _pairs(one, dataset) for one in track(working, len(working), "compare", quiet)
     }
