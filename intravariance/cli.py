@@ -30,7 +30,7 @@ from intravariance.version import own_version
 GROUPS = {
     "Datasets": {
         "build": "Build a dataset: base meshes, Blender defects, labelled clouds, one HDF5 file.",
-        "merge": "Join the shards of `iv build --shard I/N` into one file, or list them.",
+        "merge": "Join the shards of `iv build --shard I/N` into one file, or index them.",
         "import": "Read a folder in one of the community's layouts, or your own, into a file.",
         "export": "Write a dataset file as folders of the community's layouts, or as Parquet.",
         "verify": "Check a dataset file: whole, to specification, free of shortcuts.",

@@ -138,8 +138,8 @@ def make_family(family: FamilyTask) -> dict[int, tuple[bytes, Finished] | IVErro
     or why it could not be made.
     """
     tasks = family.tasks
-    blender: MakesDefects = blender_worker(next(iter(tasks.values())).blender)
-    blender = blender if len(tasks) == 1 else Remembering(blender)
+    worker = blender_worker(next(iter(tasks.values())).blender)
+    blender = worker if len(tasks) == 1 else Remembering(worker)
     made: dict[int, tuple[bytes, Finished] | IVError] = {}
     for number, task in tasks.items():
         try:

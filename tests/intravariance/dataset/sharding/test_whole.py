@@ -276,7 +276,7 @@ LIES: dict[str, tuple[Lie, str]] = {
     "fewer shards": (fewer_shards, "1 of 3 shards are missing: 2"),
     "no shards": (lambda c: c.update(shards=[], samples=0), "lists no shard"),
     "elsewhere": (put("file", "../one.h5"), r"'\.\./one\.h5', which does not lie beside"),
-    "absolute": (put("file", "/tmp/one.h5"), "does not lie beside the index; refused"),
+    "absolute": (put("file", "/elsewhere/one.h5"), "does not lie beside the index; refused"),
     "another": (put("file", "s-00000-of-00003.h5"), r"says that s-00000-of-00003\.h5 has \d+ byte"),
     "the folder": (put("file", ".."), "does not lie beside the index; refused"),
     "no number": (put("bytes", "7"), "shard 1 has no bytes"),
