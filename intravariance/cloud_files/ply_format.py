@@ -3,7 +3,7 @@
 
 trimesh 5.2 does not take binary files whose faces differ in their number of corners, and that is
 what Blender writes; Open3D 0.20 ends the process on damaged files. Meshes are read by
-`intravariance.sources.ply_meshes`, clouds by `intravariance.cloud_files.ply`.
+`intravariance.sources.formats.ply`, clouds by `intravariance.cloud_files.ply`.
 
 plyfile 1.1.5 was tried in place of this module and failed our tests of hostile files: it allocates
 what a header declares, 63 GiB for a mesh file of 543 bytes, before it reads a row. It passes over

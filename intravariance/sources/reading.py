@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intravariance.executors.limited import in_child
-from intravariance.sources.glb_format import read_glb
-from intravariance.sources.obj_format import read_obj
-from intravariance.sources.off_format import read_off
-from intravariance.sources.ply_meshes import read_ply
+from intravariance.sources.formats.glb import read_glb
+from intravariance.sources.formats.obj import read_obj
+from intravariance.sources.formats.off import read_off
+from intravariance.sources.formats.ply import read_ply
+from intravariance.sources.formats.stl import read_stl
 from intravariance.sources.repair import make_base_mesh
-from intravariance.sources.stl_format import read_stl
 
 READERS = {"glb": read_glb, "obj": read_obj, "off": read_off, "ply": read_ply, "stl": read_stl}
 

@@ -41,7 +41,7 @@ from intravariance.errors import InputError
 from intravariance.exchange.layouts.scan import Scan, check_problems, in_order, natural
 from intravariance.exchange.layouts.unread import Place, emptied
 from intravariance.files.trees import Tree
-from intravariance.sources.stl_format import read_stl
+from intravariance.sources.formats.stl import read_stl
 
 LAYOUT_NAME = "mulsen-ad"
 _PLACE = re.compile(

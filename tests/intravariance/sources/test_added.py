@@ -15,7 +15,7 @@ import pytest
 from intravariance.errors import InputError
 from intravariance.extensions import ExtensionError
 from intravariance.sources import choose, parse_source, prepare
-from intravariance.sources.ply_meshes import read_ply
+from intravariance.sources.formats.ply import read_ply
 from tests.intravariance.sources.test_preparing import CubeMaker
 from tests.support.extensions import package
 from tests.support.meshes_on_disk import CUBE_TRIANGLES, CUBE_VERTICES, off_text, specification

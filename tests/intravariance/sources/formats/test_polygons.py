@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intravariance.errors import InputError
-from intravariance.sources.polygons import triangulate
+from intravariance.sources.formats.polygons import triangulate
 
 L = [(2, 0), (2, 1), (1, 1), (1, 2), (0, 2), (0, 0)]
 COMB = [(0, 0), (7, 0), (7, 5), (6, 5), (6, 1), (5, 1), (5, 5), (4, 5), (4, 1), (3, 1), (3, 5),

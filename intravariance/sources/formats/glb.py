@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from blender_scripts.portable import dot
 from intravariance.errors import InputError
-from intravariance.sources.ply_meshes import strip_triangles
+from intravariance.sources.formats.ply import strip_triangles
 
 # Required extensions that change no triangle, or that are read: integer coordinates.
 _HARMLESS = ("KHR_materials_", "KHR_texture_", "EXT_texture_", "MSFT_texture_", "KHR_lights_")

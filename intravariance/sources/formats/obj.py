@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intravariance.errors import InputError
-from intravariance.sources.polygons import triangulate
+from intravariance.sources.formats.polygons import triangulate
 
 
 def read_obj(data: bytes) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

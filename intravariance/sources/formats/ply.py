@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from intravariance.cloud_files.ply_format import PLY_ERRORS, PlyBody, PlyElement, read_header
 from intravariance.errors import InputError
-from intravariance.sources.polygons import triangulate
+from intravariance.sources.formats.polygons import triangulate
 
 _CORNERS = ("vertex_indices", "vertex_index")
 

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Records time and memory of one large build of light samples, and of `iv verify` of its file.
+
+    python benchmarks/scaling.py --samples 100000 --out curves.csv --figure docs/scaling.png
+
+Every few seconds: samples made, memory of `iv`, of its workers and of Blender, and their processor
+time. The figure shows samples and memory over time: constant memory is a flat line, linear time a
+straight one. Needs the extras blender, inspect and dev.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+from load import IV, SPECIFICATION
+from matplotlib.figure import Figure
+
+EVERY = 5.0  # seconds between two looks
+
+
+class Look(NamedTuple):
+    """What was seen at one moment of a command."""
+
+    command: str
+    seconds: float  # since the command's start
+    samples: int  # that are made
+    own_mib: float  # of the process of `iv`
+    workers_mib: float  # of its worker processes together
+    blender_mib: float  # of Blender's processes together
+    processor_seconds: float  # of all these processes
+
+
+def main() -> None:
+    """Build, verify, write the curves and draw them."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--samples", type=int, default=100_000)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("curves.csv"))
+    parser.add_argument("--figure", type=Path)
+    parser.add_argument("--keep", type=Path, help="folder that the built file stays in")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = given.keep or Path(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        defects = max(1, given.samples // 25)
+        positives = given.samples - 2 - defects
+        text = SPECIFICATION.format(low=200, high=260, positives=positives, defects=defects)
+        (folder / "load.toml").write_text(text)
+        file = folder / "load.h5"
+        jobs = ["--jobs", str(given.jobs)]
+        build = [*IV, "build", "--spec", str(folder / "load.toml"), *jobs, "--quiet",
+                 "--cache", str(folder / "cache"), "--out", str(file)]  # fmt: skip
+        looks = list(watch("build", build, lambda: made(file, given.samples)))
+        looks += watch("verify", [*IV, "verify", str(file), *jobs], lambda: given.samples)
+        size = file.stat().st_size / 2**20
+    with given.out.open("w", newline="") as out:
+        writer = csv.writer(out)
+        writer.writerow(Look._fields)
+        writer.writerows([row[0], *(f"{value:.6g}" for value in row[1:])] for row in looks)
+    summarise(looks, given.samples)
+    print(f"the file: {size:.0f} MiB")
+    if given.figure:
+        draw(looks, given.figure)
+
+
+def watch(what: str, command: Sequence[str], count: Callable[[], int]) -> Iterator[Look]:
+    """Run a command and look at it until it ends."""
+    start = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            memory, processor = usage(process.pid)
+            if processor:
+                yield Look(what, time.perf_counter() - start, count(), *memory, processor)
+            time.sleep(EVERY)
+    if process.returncode:
+        raise SystemExit(f"iv {what}: exit code {process.returncode}")
+
+
+def made(file: Path, samples: int) -> int:
+    """Count the samples of the build that are finished."""
+    try:
+        return len(os.listdir(file.with_name(f"{file.name}.partial") / "samples"))
+    except OSError:  # not yet, or all are in the file
+        return samples if file.exists() else 0
+
+
+def usage(pid: int) -> tuple[tuple[float, float, float], float]:
+    """Return memory in MiB (own, workers, Blender), and processor seconds of a command's tree."""
+    found, seconds = [0.0, 0.0, 0.0], 0.0
+    try:
+        command = psutil.Process(pid)
+        for process in (command, *command.children(recursive=True)):
+            words = " ".join(process.cmdline())
+            kind = 2 if "worker.py" in words else 1 if "spawn_main" in words else 0
+            found[kind] += process.memory_info().rss / 2**20
+            times = process.cpu_times()
+            seconds += times.user + times.system
+    except psutil.Error:
+        pass
+    return (found[0], found[1], found[2]), seconds
+
+
+def summarise(looks: Sequence[Look], samples: int) -> None:
+    """Print rate, processor time and memory by tenths of the samples, and what all of it took."""
+    print("| made | seconds | samples/s | processor, ms a sample | iv, MiB | workers, MiB "
+          "| Blender, MiB |\n|--:|--:|--:|--:|--:|--:|--:|")  # fmt: skip
+    build = [look for look in looks if look.command == "build"]
+    growing = [look for look, then in pairwise(build) if look.samples < then.samples]
+    last, *rest = growing
+    for tenth in range(1, 11):
+        part = [look for look in rest if last.samples < look.samples <= tenth * samples / 10]
+        if not part:
+            continue
+        end = part[-1]
+        new, spent = end.samples - last.samples, end.processor_seconds - last.processor_seconds
+        peaks = (max(look[place] for look in part) for place in (3, 4, 5))
+        print(
+            f"| {end.samples:,} | {end.seconds:.0f} | {new / (end.seconds - last.seconds):.1f} "
+            f"| {1000 * spent / new:.2f} | " + " | ".join(f"{p:.0f}" for p in peaks),
+            "|",
+        )
+        last = end
+    for what in ("build", "verify"):
+        own = [look for look in looks if look.command == what]
+        most = max(look.own_mib + look.workers_mib for look in own)
+        print(f"iv {what}: {own[-1].seconds:.0f} s, {own[-1].processor_seconds:.0f} s of processor "
+              f"time, at most {most:.0f} MiB without Blender")  # fmt: skip
+
+
+def draw(looks: Sequence[Look], figure: Path) -> None:
+    """Draw samples and memory over the time of the build, and memory over that of `iv verify`."""
+    picture = Figure(figsize=(10.5, 3.4), layout="constrained")
+    built, memory, verified = picture.subplots(1, 3)
+    build = [look for look in looks if look.command == "build"]
+    verify = [look for look in looks if look.command == "verify"]
+    minutes = [look.seconds / 60 for look in build]
+    built.plot(minutes, [look.samples for look in build])
+    built.set_title("iv build")
+    built.set_ylabel("samples made")
+    for axes, part in ((memory, build), (verified, verify)):
+        times = [look.seconds / 60 for look in part]
+        axes.plot(times, [look.own_mib for look in part], label="iv")
+        axes.plot(times, [look.workers_mib for look in part], label="its workers")
+        if part is build:
+            axes.plot(times, [look.blender_mib for look in part], label="Blender")
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel("memory, MiB")
+        axes.set_title(f"iv {part[0].command}")
+        axes.legend()
+    for axes in (built, memory, verified):
+        axes.set_xlabel("minutes")
+    picture.savefig(figure, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
