@@ -27,12 +27,14 @@ from pathlib import Path
 
 import numpy as np
 
-# So many workers in one process: they only sleep, and each counts as one for the scheduler.
+# So many workers in one process: they only sleep, and each counts as one for the scheduler. The
+# lock by which a worker process does one task at a time has to go.
 WORKERS = """
 import asyncio, sys
-import dask
-dask.config.set({"distributed.worker.memory.terminate": False, "distributed.worker.daemon": False})
+from contextlib import nullcontext
 from distributed import Worker
+from intravariance.executors import dask_cluster
+dask_cluster._one_at_a_time = nullcontext()
 
 async def main():
     workers = [Worker(sys.argv[1], nthreads=1, memory_limit=0, dashboard=False)
@@ -93,7 +95,7 @@ def written(workers: int, seconds: float, size: int, count: int) -> float:
             time.sleep(0.5)
         for task, result in executor.run(partial(slept, seconds, size), range(count)):
             assert isinstance(result, bytes)
-            write_whole(Path(name, f"{task}.h5"), result)
+            write_whole(Path(name, f"{task}.h5"), result, flush=False)
             times.append(time.perf_counter())
     # the first and the last round of the workers are not the steady state
     middle = times[len(times) // 5 : -len(times) // 5]

@@ -277,7 +277,7 @@ def _make_samples(works: Sequence[_Work], executor: Executor) -> list[list[Finis
                 failed.append(f"{which}{job.id} ({job.subcategory}, {job.defect}): {one}")
                 continue
             content, known = one
-            write_whole(work.file(job), content)
+            write_whole(work.file(job), content, flush=False)  # `found_finished` checks it
             made[number].append(known)
     if failed:
         shown = "\n".join(f"  {failure}" for failure in failed[:20])

@@ -390,6 +390,6 @@ def _make_sample_files(
             bad[job.scan.id] = without_root(result.reason, root)
         else:
             content, sample = result
-            write_whole(files[job.id], content)
+            write_whole(files[job.id], content, flush=False)  # `found_finished` checks it
             made[job.id] = sample.n_points
     return made, bad

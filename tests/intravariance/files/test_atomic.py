@@ -26,6 +26,9 @@ def test_the_content_is_on_the_disk_before_it_has_its_name(
     write_whole(tmp_path / "a", memoryview(b"content"))
     assert (tmp_path / "a").read_bytes() == b"content"
     assert steps == ["fsync", "replace"]
+    write_whole(tmp_path / "a", b"made again if it is lost", flush=False)
+    assert (tmp_path / "a").read_bytes() == b"made again if it is lost"
+    assert steps == ["fsync", "replace", "replace"]
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
