@@ -16,6 +16,8 @@ from filelock import FileLock
 # One thread in this process and in those that tests start, before torch or NumPy is imported: there
 # are as many test processes as cores, and threads that wait for each other only burn time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Processes that tests start find compiled what the first of them compiled.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # No process of the tests may use a network (see no_network/sitecustomize.py): those that they start
 # find it in PYTHONPATH, and this one imports it.
