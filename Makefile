@@ -31,7 +31,7 @@ $(OUT): | $(VENV)/build.installed
 	$(BIN)/iv build --group 2 --out $(OUT)
 
 test: $(VENV)/dev.installed
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 10
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 10
 
 # The wheel is made from the source distribution, as installers make it.
 dist: $(VENV)/release.installed
