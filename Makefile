@@ -71,6 +71,8 @@ $(VENV)/build.installed: pyproject.toml | $(BIN)/python
 
 $(VENV)/dev.installed: pyproject.toml tools/system_libraries.sh | $(BIN)/python
 	PYTHON=$(PYTHON) tools/system_libraries.sh test
+	@# the pip that Python 3.11 brings takes twice as long for so many packages
+	-@$(BIN)/python $(PIP_INSTALL) --upgrade pip
 	@echo "installing into $(VENV): one to six minutes, silent unless something fails"
 	$(BIN)/python $(PIP_INSTALL) "$(TORCH)" --editable ".[blender,model,inspect,serve,layouts,hub,logging,scans,scale,dev,docs]"
 	@touch $@ $(VENV)/docs.installed
