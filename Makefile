@@ -16,6 +16,10 @@ OUT ?= group2.h5
 # put your index of CPU wheels first (PIP_INDEX_URL), or set TORCH to a wheel file.
 TORCH ?= torch==2.13.0
 BIN = $(VENV)/bin
+# What is installed is compiled when it is first imported, which most of it never is; and Python keeps
+# what it compiled, even where the caller's environment says otherwise.
+PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --no-compile
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: build test dist wheel-test lint parity bench docs notebooks clean
 
@@ -27,13 +31,13 @@ $(OUT): | $(VENV)/build.installed
 	$(BIN)/iv build --group 2 --out $(OUT)
 
 test: $(VENV)/dev.installed
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 10
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 10
 
 # The wheel is made from the source distribution, as installers make it.
 dist: $(VENV)/release.installed
 	rm -rf dist
-	$(BIN)/python -m build --outdir dist
-	$(BIN)/twine check --strict dist/*
+	$(VENV)/release/bin/python -m build --outdir dist
+	$(VENV)/release/bin/twine check --strict dist/*
 	@! ls dist | grep -q "+" || echo "not for upload: these are of no tag (CONTRIBUTING.md, Release)"
 
 wheel-test: dist
@@ -62,14 +66,16 @@ $(BIN)/python:
 # Editable, so that a changed source needs no new install; a changed pyproject.toml does.
 $(VENV)/build.installed: pyproject.toml | $(BIN)/python
 	@echo "installing into $(VENV): one to six minutes, silent unless something fails"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[blender]"
+	$(BIN)/python $(PIP_INSTALL) --editable ".[blender]"
 	@touch $@
 
 $(VENV)/dev.installed: pyproject.toml tools/system_libraries.sh | $(BIN)/python
 	PYTHON=$(PYTHON) tools/system_libraries.sh test
+	@# the pip that Python 3.11 brings takes twice as long for so many packages
+	-@$(BIN)/python $(PIP_INSTALL) --upgrade pip
 	@echo "installing into $(VENV): one to six minutes, silent unless something fails"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[blender,model,inspect,serve,layouts,hub,logging,scans,scale,dev]"
-	@touch $@
+	$(BIN)/python $(PIP_INSTALL) "$(TORCH)" --editable ".[blender,model,inspect,serve,layouts,hub,logging,scans,scale,dev,docs]"
+	@touch $@ $(VENV)/docs.installed
 
 # Laid out as in the repository, so that links are the same in both. A warning is an error.
 PAGES = README.md CONTRIBUTING.md SECURITY.md CHANGELOG.md CITATION.cff DATASET_CARD.md annotations/README.md $(wildcard docs/*)
@@ -85,11 +91,14 @@ notebooks: $(VENV)/dev.installed
 	$(BIN)/python -m tools.notebooks examples
 
 $(VENV)/docs.installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
+	$(BIN)/python $(PIP_INSTALL) --editable ".[docs]"
 	@touch $@
 
+# An environment of their own: .ci/run fills the other one meanwhile.
 $(VENV)/release.installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[release]"
+	$(PYTHON) -m venv $(VENV)/release
+	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["release"], sep="\n")' | \
+	  $(VENV)/release/bin/python $(PIP_INSTALL) --requirement /dev/stdin
 	@touch $@
 
 clean:

@@ -9,11 +9,11 @@ from pathlib import Path
 # Libraries by the name that is imported; pyproject.toml has the distributions.
 EXTRAS = {
     "bpy": "blender",
-    **dict.fromkeys(("torch", "safetensors", "sklearn"), "model"),
+    **dict.fromkeys(("torch", "safetensors"), "model"),
     "pyarrow": "layouts",
     "huggingface_hub": "hub",
     **dict.fromkeys(("tensorboard", "mlflow", "sqlalchemy", "alembic"), "logging"),
-    **dict.fromkeys(("open3d", "matplotlib", "k3d"), "inspect"),
+    **dict.fromkeys(("open3d", "matplotlib", "k3d", "sklearn"), "inspect"),
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "python_multipart"), "serve"),
     **dict.fromkeys(("laspy", "lazrs", "pye57"), "scans"),
     **dict.fromkeys(("cryptography", "dask", "distributed", "fsspec", "s3fs"), "scale"),

@@ -16,6 +16,8 @@ from filelock import FileLock
 # One thread in this process and in those that tests start, before torch or NumPy is imported: there
 # are as many test processes as cores, and threads that wait for each other only burn time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Processes that tests start find compiled what the first of them compiled.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # No process of the tests may use a network (see no_network/sitecustomize.py): those that they start
 # find it in PYTHONPATH, and this one imports it.
@@ -43,6 +45,32 @@ templates = 2
 positives = 2
 defects = { concavity = 1, missing = 1, broken = 1, bending = 1 }
 """
+
+# The files that take longest, half a minute and more: they are begun first, so that no process of
+# pytest-xdist is left with one while the others are done.
+LONGEST = (
+    "intravariance/building/test_group2.py",
+    "intravariance/building/test_run.py",
+    "test_documents.py",
+    "intravariance/building/test_tasks.py",
+    "test_notebooks.py",
+    "mc4ad_model/commands/test_torchrun.py",
+    "blender_scripts/test_designs.py",
+    "mc4ad_model/commands/test_inspect.py",
+    "intravariance/building/test_blender.py",
+    "intravariance/building/test_in_shards.py",
+    "mc4ad_model/commands/test_leaderboard.py",
+    "mc4ad_model/methods/test_add_a_method.py",
+    "mc4ad_model/commands/test_watch.py",
+    "intravariance/test_extending.py",
+    "test_gpu_benchmark.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first, in their order."""
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(LONGEST)))
 
 
 def run_iv(

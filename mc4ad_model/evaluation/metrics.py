@@ -4,7 +4,8 @@
 Conventions. A label is 0 (normal) or 1 (anomalous), a score is higher the more anomalous; arrays of
 one object after another, concatenated, give a pooled metric (the field's protocol: all points of
 all objects of a category, normal objects included). A metric that is undefined is an InputError,
-never a NaN. Average precision is scikit-learn's; AUROC is `intravariance.auroc`'s.
+never a NaN. AUROC is `intravariance.auroc`'s. Nothing here needs scikit-learn, whose import takes
+longer than most evaluations of a category; it is the referee of the tests.
 
 AU-PRO. A region is a connected component of an object's anomalous points, two of them being
 neighbours within `REGION_RADIUS`. At each threshold, the per-region overlap is the mean over all
@@ -62,9 +63,30 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
     InputError
         As `validate`.
     """
-    from sklearn.metrics import average_precision_score  # noqa: PLC0415 - weight
+    truth, values = validate(labels, scores)
+    hits, false = _found(truth, values, np.ones(len(values)))
+    added = np.diff(hits / hits[-1], prepend=0)  # to the recall
+    return float((added * hits / (hits + false)).sum())
 
-    return float(average_precision_score(*validate(labels, scores)))
+
+def _found(
+    truth: NDArray[np.bool_], values: NDArray[np.float64], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what is found at each threshold, which are the T distinct scores, highest first.
+
+    Parameters
+    ----------
+    truth, values, weights : (M,), weights of the anomalous ones
+
+    Returns
+    -------
+    hits, false : (T,) float64
+        The weight of the anomalous that are found, and the count of the normal.
+    """
+    order = np.argsort(-values, kind="stable")
+    last = np.append(np.diff(values[order]) != 0, True)  # of equal scores
+    found = truth[order]
+    return np.cumsum(found * weights[order])[last], np.cumsum(~found, dtype=np.float64)[last]
 
 
 def anomalous_regions(
@@ -109,15 +131,14 @@ def au_pro(regions: ArrayLike, scores: ArrayLike, limit: float = AU_PRO_LIMIT) -
     InputError
         As `validate`.
     """
-    from sklearn.metrics import roc_curve  # noqa: PLC0415 - weight
-
     numbers = np.asarray(regions)
     truth, values = validate(numbers > 0, scores)
     _, region, sizes = np.unique(numbers[truth], return_inverse=True, return_counts=True)
     # weighted by 1 / size, the true positive rate is the mean over regions of the share found
     weights = np.ones(len(values))
     weights[truth] = 1 / sizes[region]
-    rate, overlap, _ = roc_curve(truth, values, sample_weight=weights)
+    hits, false = _found(truth, values, weights)
+    rate, overlap = np.append(0, false / false[-1]), np.append(0, hits / hits[-1])
     inside = rate <= limit
     x = np.append(rate[inside], limit)
     y = np.append(overlap[inside], np.interp(limit, rate, overlap))

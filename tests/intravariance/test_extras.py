@@ -64,7 +64,7 @@ def test_the_command_is_of_a_clone_or_of_a_package(
 
 def test_only_libraries_of_extras_are_explained() -> None:
     found = missing_package(ModuleNotFoundError("No module", name="sklearn.metrics"))
-    assert found.startswith("sklearn is not installed; the extra model brings it")
+    assert found.startswith("sklearn is not installed; the extra inspect brings it")
     assert missing_package(ModuleNotFoundError("No module", name="nosuch")) == ""
     assert missing_package(ModuleNotFoundError("No module")) == ""
     assert missing_package(ValueError("torch")) == ""
@@ -79,7 +79,7 @@ def test_blender() -> None:
 @pytest.mark.parametrize(
     ("extra", "blocked", "words"),
     [
-        ("model", ["torch", "safetensors", "sklearn"], ["train", "small.h5"]),
+        ("model", ["torch", "safetensors"], ["train", "small.h5"]),
         ("layouts", ["pyarrow"], ["export", "small.h5", "--layout", "hf-parquet", "--out", "x"]),
         (
             "hub",

@@ -93,4 +93,4 @@ def test_nothing_and_too_much_are_refused():
         wrap(flat, VOXEL)
     cube = mesh_from_arrays(np.array(CUBE_VERTICES), np.array(CUBE_TRIANGLES))
     with pytest.raises(InputError, match="more than 200,000 voxels"):
-        wrap(cube, 0.004)
+        wrap(cube, 0.01)

@@ -15,7 +15,7 @@ from intravariance.errors import InputError
 from mc4ad_model.evaluation import metrics
 
 pytest.importorskip("sklearn")
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 Objects = tuple[list[NDArray[np.uint8]], list[NDArray[np.float32]]]
 
@@ -62,13 +62,15 @@ def obvious_average_precision(labels: NDArray[np.uint8], scores: NDArray[np.floa
 @pytest.mark.parametrize("ties", [True, False])
 @pytest.mark.parametrize("seed", range(5))
 def test_referees(seed: int, ties: bool) -> None:
-    """Scikit-learn computes both metrics here; SciPy and the definition judge them."""
+    """SciPy, scikit-learn and the definition judge both metrics."""
     labels, scores = pooled(seed, ties)
     anomalous, normal = scores[labels == 1], scores[labels == 0]
     won = mannwhitneyu(anomalous, normal).statistic / (len(anomalous) * len(normal))
     assert metrics.auroc(labels, scores) == pytest.approx(won, abs=1e-12)
     expected = obvious_average_precision(labels, scores)
     assert metrics.average_precision(labels, scores) == pytest.approx(expected, abs=1e-12)
+    known = average_precision_score(labels, scores)
+    assert metrics.average_precision(labels, scores) == pytest.approx(known, abs=1e-12)
 
 
 @pytest.mark.parametrize(
