@@ -180,11 +180,12 @@ def _finished(
     if work.there is not None:
         digest, made = work.there.digest, work.there.samples
     else:
-        rows = {one.id: one.row for one in made}
+        known = {one.id: one.row for one in made}
+        rows = [known[task.job.id] for task in work.tasks]
         digest = finish(
             work.partial, files, work.metadata, work.out,
             lambda path: failures(path, executor), force, quiet,
-            lambda *given: assemble(*given, [rows[task.job.id] for task in work.tasks]),
+            lambda path, files, metadata: assemble(path, files, metadata, rows),
         )  # fmt: skip
     return BuildResult(work.out, digest, len(files), _rejections(made))
 

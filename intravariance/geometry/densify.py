@@ -112,7 +112,7 @@ class _Edges:
         sides : (F, 3) lengths of the edges 0-1, 1-2 and 2-0 of all faces.
         """
         top = sides.max(axis=1) * (1 - 1e-9)
-        return (self.length >= top[self.side // 3]) | (self.length >= top[self.twin // 3])
+        return np.asarray(self.length >= np.minimum(top[self.side // 3], top[self.twin // 3]))
 
 
 def _places_among(faces: Indices, among: NDArray[np.bool_]) -> Indices:
