@@ -356,12 +356,13 @@ def closed_problem(vertices, faces):
         return "no faces"
     if not np.isfinite(vertices).all():
         return "vertices that are not finite"
-    directed = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
-    forward = np.sort(directed[:, 0] * len(vertices) + directed[:, 1])
-    backward = np.sort(directed[:, 1] * len(vertices) + directed[:, 0])
-    if (forward[1:] == forward[:-1]).any():
+    one, other = faces, faces[:, [1, 2, 0]]
+    # an edge, and 1 more where it goes to the smaller number: each comes once either way
+    edges = np.minimum(one, other) * len(vertices) + np.maximum(one, other)
+    codes = np.sort((2 * edges + (one > other)).reshape(-1))
+    if (codes[1:] == codes[:-1]).any():
         return "edges shared by more than two faces, or neighbouring faces of opposite orientation"
-    if not np.array_equal(forward, backward):
+    if len(codes) % 2 or (codes[::2] + 1 != codes[1::2]).any() or (codes[::2] % 2).any():
         return "open edges"
     if (areas(vertices, faces) <= 1e-14).any():
         return "faces without area"

@@ -264,8 +264,8 @@ def _sine_of(quarter, rest, low):
     cosine = kept + (
         (1 - kept) - half + (square * square * _polynomial(square, _COSINE) - rest * low)
     )
-    result = np.where(quarter % 2 == 0, sine, cosine)
-    return np.where(quarter % 4 >= 2, -result, result)[()]
+    result = np.where(quarter & 1, cosine, sine)
+    return np.where(quarter & 2, -result, result)[()]
 
 
 def _polynomial(x, coefficients):

@@ -4,7 +4,6 @@
 import gc
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import compress
 
 import bpy  # noqa: F401  first: with bpy as a module, mathutils can be imported only after it
 
@@ -24,7 +23,9 @@ from blender_scripts.portable import cos, cross, dot, norm, sin, sixfold_volumes
 
 # Rays start this far off the surface, so that they do not meet the face they leave.
 RAY_OFFSET = 1e-4
-# They go this far, which is beyond every product.
+# A seed has this share of the hemisphere over it free.
+OPEN = 0.5
+# Rays go this far, which is beyond every product.
 REACH = 4.0
 
 
@@ -197,12 +198,16 @@ class Surface:
                 break
         return hidden
 
-    def draw(self, rng, count):
-        """Draw `count` random places, uniform over the area: (points (N, 3), faces (N,))."""
+    def draw(self, rng, count, sets=1):
+        """Draw random places, uniform over the area: (points (N, 3), faces (N,)).
+
+        They are those that `sets` calls would draw, `count` each, N in all.
+        """
         cumulative = self.cumulative_areas
-        faces = np.searchsorted(cumulative, rng.random(count) * cumulative[-1])
+        numbers = rng.random((sets, 3, count)).swapaxes(0, 1).reshape(3, -1)
+        faces = np.searchsorted(cumulative, numbers[0] * cumulative[-1])
         faces = np.minimum(faces, len(self.faces) - 1)
-        u, v = np.sqrt(rng.random(count)), rng.random(count)
+        u, v = np.sqrt(numbers[1]), numbers[2]
         weights = np.stack([1 - u, u * (1 - v), u * v], axis=1)
         return (weights[:, :, None] * self.vertices[self.faces[faces]]).sum(axis=1), faces
 
@@ -218,20 +223,33 @@ class Surface:
         """Tell whether places (..., 3) belong to the underside: low, and facing down."""
         return (normal[..., 2] < -0.6) & (point[..., 2] < self.lowest + 0.3)
 
-    def seed(self, rng, open_share=0.5, tries=200):
+    def seed(self, rng, tries=200):
         """Draw a random place that is visible from outside and not underneath.
 
         Raises GeometryError when none of `tries` places is.
         """
-        points, faces = self.draw(rng, tries)
+        return self.seeds(rng, 1, tries)[0]
+
+    def seeds(self, rng, count, tries):
+        """Draw `count` places as that many calls of `seed` do, sooner."""
+        before = rng.bit_generator.state
+        points, faces = self.draw(rng, tries, count)
         normals = self.face_normals[faces]
-        rows = np.flatnonzero(~self.underneath(points, normals))
-        for begin in range(0, len(rows), 4):  # one of the first will do mostly
-            some = rows[begin : begin + 4]
-            free = self.is_open(points[some], normals[some], open_share)
-            for row in compress(some, free):
-                return Seed(points[row], int(faces[row]), normals[row])
-        raise GeometryError("no surface that is visible from outside")
+        fitting = ~self.underneath(points, normals).reshape(count, tries)
+        order = np.argsort(~fitting, axis=1, kind="stable") + tries * np.arange(count)[:, None]
+        chosen = np.full(count, -1)
+        for turn in range(int(fitting.sum(axis=1).max())):  # the first will do mostly
+            open_sets = np.flatnonzero((chosen < 0) & (fitting.sum(axis=1) > turn))
+            if len(open_sets) == 0:
+                break
+            rows = order[open_sets, turn]
+            free = np.array(list(self.is_open(points[rows], normals[rows], OPEN)))
+            chosen[open_sets[free]] = rows[free]
+        if (chosen < 0).any():  # nothing is drawn after the first that fails
+            rng.bit_generator.state = before
+            self.draw(rng, tries, int(np.argmax(chosen < 0)) + 1)
+            raise GeometryError("no surface that is visible from outside")
+        return [Seed(points[row], int(faces[row]), normals[row]) for row in chosen]
 
 
 def inside(points, low, high):

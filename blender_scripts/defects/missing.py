@@ -120,7 +120,7 @@ def prominent_place(surface, rng, reach=0.3):
     there (3,), the unit way from its surroundings (3,)).
     """
     others, _ = surface.draw(rng, 800)
-    seeds = [surface.seed(rng, tries=20) for _ in range(CANDIDATES)]
+    seeds = surface.seeds(rng, CANDIDATES, tries=20)
     points = np.array([seed.point for seed in seeds])
     normals = np.array([seed.normal for seed in seeds])
     offsets = points[:, None] - others[None]

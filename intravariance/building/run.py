@@ -26,7 +26,7 @@ from intravariance.building.tasks import (
     prepare_mesh,
 )
 from intravariance.dataset.added_defects import find_defect, load_defect, recorded
-from intravariance.dataset.assembly.sample_files import Finished
+from intravariance.dataset.assembly.sample_files import Finished, assemble
 from intravariance.dataset.assembly.work_folder import (
     FinishedDataset,
     claim,
@@ -173,16 +173,19 @@ def _begun(
 
 
 def _finished(
-    work: _Work, made: Iterable[Finished], executor: Executor, force: bool, quiet: bool
+    work: _Work, made: Sequence[Finished], executor: Executor, force: bool, quiet: bool
 ) -> BuildResult:
     """Write the dataset file of a build whose samples are made."""
     files = [work.file(task.job) for task in work.tasks]
     if work.there is not None:
         digest, made = work.there.digest, work.there.samples
     else:
+        known = {one.id: one.row for one in made}
+        rows = [known[task.job.id] for task in work.tasks]
         digest = finish(
             work.partial, files, work.metadata, work.out,
             lambda path: failures(path, executor), force, quiet,
+            lambda path, files, metadata: assemble(path, files, metadata, rows),
         )  # fmt: skip
     return BuildResult(work.out, digest, len(files), _rejections(made))
 

@@ -38,18 +38,25 @@ def subdivide_long_edges(mesh: Mesh, longest: float, max_faces: int = 2_000_000)
         codes, np.sort(end * len(vertices) + start)
     ):
         raise InputError("only the edges of a closed mesh can be split")
+    near = np.ones(len(vertices), dtype=bool)
     for creases in (True, False):
         while True:
-            faces = _turn_flat_edges(vertices, faces)
-            edges = _Edges.of(vertices, faces)
+            faces, near = _turn_flat_edges(vertices, faces, near)
+            sides = norm(vertices[np.roll(faces, -1, axis=1)] - vertices[faces])
             # float32 rounding of what was cut to length must not ask for another cut
+            too_long = sides > longest * (1 + 1e-6)
+            ends = np.zeros(len(vertices), dtype=bool)
+            ends[faces[too_long]] = ends[np.roll(faces, -1, axis=1)[too_long]] = True
+            edges = _Edges.of(vertices, faces, ends)
             long = edges.length > longest * (1 + 1e-6)
-            long &= ~edges.flat if creases else edges.longest_of_a_face()
+            long &= ~edges.flat if creases else edges.longest_of_a_face(sides)
             if not long.any():
                 break
             if len(faces) + 2 * long.sum() > max_faces:
                 raise InputError(f"splitting its long edges takes more than {max_faces:,} faces")
+            near[np.concatenate([corner[long] for corner in edges.corners])] = True
             vertices, faces = _cut(vertices, faces, edges, long, longest)
+            near = np.append(near, np.ones(len(vertices) - len(near), dtype=bool))
     return mesh_from_arrays(vertices, faces)
 
 
@@ -73,14 +80,12 @@ class _Edges:
     flat: NDArray[np.bool_]
 
     @classmethod
-    def of(
-        cls, vertices: Vectors, faces: Indices, among: NDArray[np.bool_] | None = None
-    ) -> _Edges:
-        """Find the edges of a closed mesh: vertices (V, 3) and faces (F, 3).
+    def of(cls, vertices: Vectors, faces: Indices, among: NDArray[np.bool_]) -> _Edges:
+        """Find the edges between some vertices, `among` (V,), of a closed mesh.
 
-        among : (V,) takes only the edges between these vertices.
+        vertices : (V, 3). faces : (F, 3).
         """
-        places = np.arange(faces.size) if among is None else _places_among(faces, among)
+        places = _places_among(faces, among)
         corners, first = faces.reshape(-1), places // 3 * 3
         start, end, apex = (corners[first + (places + turn) % 3] for turn in range(3))
         chosen = np.flatnonzero(start < end)
@@ -101,12 +106,13 @@ class _Edges:
         flat &= (dot(cross(ab, ac), normal) >= 0) & (dot(cross(ad, ab), normal) >= 0)
         return cls(side, twin, (a, b, c, d), ab, ac, ad, normal, length, size, flat)
 
-    def longest_of_a_face(self) -> NDArray[np.bool_]:
-        """Return (E,) whether the edge is the longest of one of its two faces."""
-        each = np.zeros(2 * len(self.side))
-        each[self.side] = each[self.twin] = self.length
-        top = np.repeat(each.reshape(-1, 3).max(axis=1), 3) * (1 - 1e-9)
-        return (self.length >= top[self.side]) | (self.length >= top[self.twin])
+    def longest_of_a_face(self, sides: Vectors) -> NDArray[np.bool_]:
+        """Return (E,) whether the edge is the longest of one of its two faces.
+
+        sides : (F, 3) lengths of the edges 0-1, 1-2 and 2-0 of all faces.
+        """
+        top = sides.max(axis=1) * (1 - 1e-9)
+        return np.asarray(self.length >= np.minimum(top[self.side // 3], top[self.twin // 3]))
 
 
 def _places_among(faces: Indices, among: NDArray[np.bool_]) -> Indices:
@@ -115,10 +121,15 @@ def _places_among(faces: Indices, among: NDArray[np.bool_]) -> Indices:
     return np.flatnonzero(chosen & chosen[:, [1, 2, 0]])
 
 
-def _turn_flat_edges(vertices: Vectors, faces: Indices) -> Indices:
-    """Turn the edges inside flat regions until they are locally Delaunay; return the faces."""
+def _turn_flat_edges(
+    vertices: Vectors, faces: Indices, among: NDArray[np.bool_]
+) -> tuple[Indices, NDArray[np.bool_]]:
+    """Turn the edges inside flat regions until they are locally Delaunay.
+
+    among : (V,) between which vertices edges may have to be turned. Returns the faces, and between
+    which vertices edges wait that cannot be turned.
+    """
     faces = faces.copy()
-    among = None
     for _ in range(_TURNS):
         edges = _Edges.of(vertices, faces, among)
         a, b, c, d = edges.corners
@@ -151,7 +162,7 @@ def _turn_flat_edges(vertices: Vectors, faces: Indices) -> Indices:
         turns = turns[np.unique(new[turns], return_index=True)[1]]
         faces[edges.side[turns] // 3] = np.stack([a[turns], d[turns], c[turns]], axis=1)
         faces[edges.twin[turns] // 3] = np.stack([d[turns], b[turns], c[turns]], axis=1)
-    return faces
+    return faces, among
 
 
 def _cut(

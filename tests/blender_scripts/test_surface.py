@@ -6,6 +6,7 @@ import pytest
 
 pytest.importorskip("bpy", reason="Blender is not installed: pip install '.[blender]'")
 
+from blender_scripts.meshes import GeometryError
 from blender_scripts.surface import HEMISPHERE, Surface, about, dot, tangents
 from tests.blender_scripts.test_defects import mesh_of
 
@@ -24,6 +25,25 @@ def test_frames_and_openness():
         place = vessel_surface.seed(np.random.default_rng(seed))
         assert all(vessel_surface.is_open(place.point[None], place.normal[None], 0.5))
         assert place.normal[2] > -0.6 or place.point[2] > bottom + 0.3
+
+
+@pytest.mark.parametrize("tries", [1, 20])
+def test_seeds_drawn_together_are_those_of_one_call_after_the_other(tries):
+    surface = Surface(*mesh_of("vessel"))
+    failed = 0
+    for start in range(20):
+        one, many = np.random.default_rng(start), np.random.default_rng(start)
+        try:
+            single = [surface.seed(one, tries) for _ in range(8)]
+        except GeometryError:
+            failed += 1
+            with pytest.raises(GeometryError, match="visible from outside"):
+                surface.seeds(many, 8, tries)
+        else:
+            for a, b in zip(single, surface.seeds(many, 8, tries), strict=True):
+                assert (a.point.tolist(), a.face) == (b.point.tolist(), b.face)
+        assert one.random() == many.random()
+    assert (failed > 0) == (tries == 1)
 
 
 @pytest.mark.parametrize("share", [1 / 6, 0.5, 0.75, 1.0])

@@ -43,19 +43,29 @@ SAMPLE_FORMAT = "iv-sample"
 class Finished:
     """Hold what a build or an import needs to know of a sample that is made.
 
-    rejections : how many draws of the defect's parameters were refused.
+    row : what the table of samples says of it. rejections : how many draws of the defect's
+    parameters were refused.
     """
 
-    id: str
-    defect: str
-    n_points: int
+    row: Mapping[str, Any]
     rejections: int
+
+    @property
+    def id(self) -> str:
+        return str(self.row["id"])
+
+    @property
+    def defect(self) -> str:
+        return str(self.row["defect"])
+
+    @property
+    def n_points(self) -> int:
+        return int(self.row["n_points"])
 
 
 def finished(sample: Sample) -> Finished:
     """Return what there is to know of a sample once it is stored."""
-    rejections = len(sample.parameters.get("rejections", ()))
-    return Finished(sample.id, sample.defect, len(sample.labels), rejections)
+    return Finished(table_row(sample), len(sample.parameters.get("rejections", ())))
 
 
 def sample_bytes(sample: Sample) -> bytes:
@@ -91,25 +101,35 @@ def carried(record: Record) -> Record:
     return replace(record, _handle=content)
 
 
-def assemble(path: Path, files: Sequence[Path], metadata: Mapping[str, Any]) -> str:
+def assemble(
+    path: Path,
+    files: Sequence[Path],
+    metadata: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]] | None = None,
+) -> str:
     """Write the dataset file from files, in their order; returns the content digest.
 
     metadata : JSON-able; "identity" is what determines the content (specification, source, seed,
-    noise_sigma, ...), "software" the versions that made it. Only one is in memory at a time.
+    noise_sigma, ...), "software" the versions that made it. rows : of the table of samples, one for
+    each file, where they are known: samples are copied then, not read, and only a later reader
+    sees that a file is damaged. Only one sample is in memory at a time.
     The file is written in place: the caller gives a temporary name and renames it.
     """
     if not files:
         raise InputError(f"{path}: no samples to put into it")
-    rows: dict[str, dict[str, Any]] = {}
+    written: dict[str, Mapping[str, Any]] = {}
     with new_file(path) as file:
-        for one in files:
+        for number, one in enumerate(files):
             with open_file(one, SAMPLE_FORMAT) as source:
-                sample = _read_sample_file(source)
-                if sample.id in rows:
-                    raise InputError(f"{one}: a second sample with the id {sample.id!r}")
-                source.copy(source[location(sample)], file, name=location(sample))
-            rows[sample.id] = table_row(sample)
-        return _write_rest(file, list(rows.values()), metadata)
+                row = rows[number] if rows else table_row(_read_sample_file(source))
+                if row["id"] in written:
+                    raise InputError(f"{one}: a second sample with the id {row['id']!r}")
+                place = "/".join(str(row[name]) for name in ("category", "split", "id"))
+                with reading(one):
+                    group = source[place]
+                source.copy(group, file, name=place)
+            written[row["id"]] = row
+        return _write_rest(file, list(written.values()), metadata)
 
 
 def assemble_again(

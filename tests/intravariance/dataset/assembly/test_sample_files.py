@@ -15,7 +15,6 @@ import pytest
 
 from intravariance.building.plan import make_plan
 from intravariance.dataset.assembly.sample_files import (
-    Finished,
     assemble,
     carried,
     finished,
@@ -49,7 +48,9 @@ def test_a_record_that_carries_its_content_needs_no_file(tmp_path: Path) -> None
 
 def test_what_there_is_to_know_of_a_finished_sample() -> None:
     sample = make_sample(JOBS[0])
-    assert finished(sample) == Finished(sample.id, "normal", len(sample.points), 0)
+    known = finished(sample)
+    assert (known.id, known.defect) == (sample.id, "normal")
+    assert (known.n_points, known.rejections) == (len(sample.points), 0)
     refused = replace(sample, parameters={"rejections": ["too small", "too large"]})
     assert finished(refused).rejections == 2
 
@@ -142,6 +143,11 @@ def test_the_file_is_the_same_bytes_again_and_keeps_the_order_given(tmp_path: Pa
     assert assemble(tmp_path / "4.h5", samples, other) != digests[0]
     newer = content | {"software": {"iv": "9.9"}}
     assert assemble(tmp_path / "5.h5", samples, newer) == digests[0]
+    rows = [finished(make_sample(job)).row for job in JOBS[:8]]
+    assemble(tmp_path / "known.h5", samples, content, rows)
+    assert (tmp_path / "known.h5").read_bytes() == files[0].read_bytes()
+    with pytest.raises(IntegrityError, match="damaged"):
+        assemble(tmp_path / "wrong.h5", samples[1:], content, rows)
     with pytest.raises(InputError, match="second sample"):
         assemble(tmp_path / "6.h5", [samples[0], samples[0]], content)
     with pytest.raises(InputError, match="no samples"):
