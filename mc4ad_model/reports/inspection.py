@@ -228,7 +228,7 @@ class ExamineTask(Portable):
 def examined_with() -> dict[str, str]:
     """Return what must be the same wherever clouds of one inspection are examined, by name."""
     code = {"mc4ad_model": code_digest("mc4ad_model")[:12]}
-    return made_with() | software("open3d", "scikit-learn") | code
+    return made_with() | software("open3d") | code
 
 
 def examine_task(task: ExamineTask) -> MeasuredDefect:

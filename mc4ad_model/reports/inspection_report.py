@@ -243,7 +243,7 @@ def record(
         "preset": preset,
         "changes": list(changes),
         "seed": seed,
-        "software": software("numpy", "open3d", "scikit-learn"),
+        "software": software("numpy", "open3d"),
     }
 
 
