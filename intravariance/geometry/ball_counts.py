@@ -23,8 +23,8 @@ class BallCounts:
 
     def __init__(self, tree: Any) -> None:
         points = np.asarray(tree.data)[tree.indices]
-        starts = np.linspace(0, len(points), max(1, len(points) // _BLOCK), endpoint=False)
-        starts = starts.astype(int)
+        number = max(1, len(points) // _BLOCK)
+        starts = np.arange(number) * len(points) // number
         squares = np.einsum("ij,ij->i", points, points)
         rows = np.column_stack([points, squares, np.ones(len(points))])
         self._blocks = [part.T for part in np.split(rows, starts[1:])]  # (5, M) each

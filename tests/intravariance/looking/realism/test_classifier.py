@@ -7,14 +7,14 @@ import pytest
 from intravariance.looking.realism.classifier import classified
 
 linear = pytest.importorskip("sklearn.linear_model")
+pipeline = pytest.importorskip("sklearn.pipeline")
+preprocessing = pytest.importorskip("sklearn.preprocessing")
 
 
 def by_scikit_learn(rows: np.ndarray, sides: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    model = make_pipeline(
-        StandardScaler(), linear.LogisticRegression(C=1.0, solver="newton-cholesky", tol=1e-12)
+    model = pipeline.make_pipeline(
+        preprocessing.StandardScaler(),
+        linear.LogisticRegression(C=1.0, solver="newton-cholesky", tol=1e-12),
     )
     used = weights > 0
     names = ("standardscaler", "logisticregression")
