@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotations.vocabulary import DISPLACEMENT_THRESHOLD, NORMAL, UNKNOWN_LABEL
+from blender_scripts.portable import norm
 from intravariance.dataset.schema import ARRAYS, Sample
 from intravariance.dataset.specification import Specification
 from intravariance.geometry.scanning import LEAST_COSINE, noise_factor
@@ -71,7 +72,7 @@ def finite(sample: Sample, expected: Expected) -> str:
     missing = np.isnan(sample.displacement)
     if np.isinf(sample.displacement).any():
         return "infinite displacement"
-    if (missing.any(axis=1) != missing.all(axis=1)).any():
+    if (missing != missing[:, :1]).any():
         return "displacement with only one or two NaN"
     if missing[sample.labels == 0].any():
         return "NaN displacement on points that are not labelled"
@@ -93,7 +94,7 @@ def ranges(sample: Sample, expected: Expected) -> str:
     wanted = round(expected.specification.scan.outliers * len(sample.labels))
     if strays != wanted:
         return f"{strays} points without a normal, which are stray, expected {wanted}"
-    worst = float(np.abs(np.linalg.norm(surface.normals, axis=1) - 1).max())
+    worst = float(np.abs(norm(surface.normals) - 1).max())
     return "" if worst < 1e-3 else f"a normal of length {1 + worst:.3f} or {1 - worst:.3f}"
 
 
@@ -111,7 +112,7 @@ def pose(sample: Sample, expected: Expected) -> str:
 def size(sample: Sample, expected: Expected) -> str:
     """Check that the product, with its pose undone, is of about unit radius."""
     points = on_surface(sample, expected).points
-    radius = float(np.linalg.norm(unposed(points, sample.pose), axis=1).max())
+    radius = float(norm(unposed(points, sample.pose)).max())
     largest = _LARGEST_RADIUS[NORMAL if sample.defect == NORMAL else "defective"]
     largest += expected.specification.tolerance + _ROUNDING
     largest += _NOISE_REACH * expected.noise_sigma * expected.noise_growth
@@ -141,7 +142,7 @@ def labels(sample: Sample, expected: Expected) -> str:
     if not sample.labelled:
         return "points without labels in a sample that was built"
     labelled = sample.labels == 1
-    size = np.linalg.norm(sample.displacement.astype(np.float64), axis=1)  # NaN where cut open
+    size = norm(sample.displacement.astype(np.float64))  # NaN where cut open
     share = float(labelled.mean())
     if sample.defect == NORMAL:
         return "" if not labelled.any() and not size.any() else "labels or displacement on a normal"

@@ -162,7 +162,13 @@ def _open_pool(jobs: int) -> ProcessPoolExecutor:
 
 
 def start_worker() -> None:
-    """Leave Ctrl-C to the parent, and end when the parent is gone, even if it was killed."""
+    """Leave Ctrl-C to the parent, and end when the parent is gone, even if it was killed.
+
+    Libraries that have not been loaded yet (Open3D, torch) find one thread for OpenMP, unless the
+    user or whoever starts the worker says otherwise: the threads of all workers would wait for each
+    other on the same cores.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None

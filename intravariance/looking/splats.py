@@ -206,6 +206,5 @@ def to_camera(vectors: Array, camera: Floats) -> Floats:
 
     Written out, because BLAS may round differently on other machines.
     """
-    x, y, z = np.asarray(vectors, dtype=np.float64).T[:, :, None]  # (N, 1) each
-    turned: Floats = x * camera[:, 0] + y * camera[:, 1] + z * camera[:, 2]
-    return turned
+    x, y, z = np.ascontiguousarray(np.asarray(vectors, dtype=np.float64).T)
+    return np.stack([x * a + y * b + z * c for a, b, c in camera], axis=1)

@@ -140,8 +140,8 @@ def _draw(
     picture = np.zeros((3, pixels * pixels))
     picture[0], picture[1] = -np.inf, _BACKGROUND
     facing = to_camera(part.normals, camera)
-    order = np.argsort(placed[:, 2], kind="stable")
-    order = order[facing[order, 2] > 0]  # from the farthest to the nearest
+    order = np.flatnonzero(facing[:, 2] > 0)
+    order = order[np.argsort(placed[order, 2], kind="stable")]  # from the farthest to the nearest
     steps = np.arange(2 * reach + 1)
     square = (steps[:, None] * pixels + steps).ravel()
     pixel = (corner[order] @ (1, pixels))[:, None] + square  # (K, S)
@@ -150,7 +150,7 @@ def _draw(
     seen = np.flatnonzero(front >= 0)
     point = front[seen]
     bright = light(facing[point])
-    counts = (part.weight * _crosswise(part.moved, camera))[point]
+    counts = part.weight[point] * _crosswise(part.moved[point], camera)
     picture[:, seen] = placed[point, 2], bright, counts * bright  # colours are lost in the dark
     return picture
 

@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 
 from annotations.vocabulary import NORMAL
+from blender_scripts.portable import norm
 from intravariance.dataset.sample_checks import unposed, viewpoints
 from intravariance.dataset.schema import Sample
 from intravariance.geometry.template_surface import Fit
@@ -128,7 +129,7 @@ def measure(
     normal = sample.labels == 0
     some = np.linspace(0, len(points) - 1, min(len(points), _LOOKED_UP)).astype(int)
     normal_some = normal[some]
-    tree = cKDTree(points)
+    tree = cKDTree(points, balanced_tree=False, compact_nodes=False)  # made in half of the time
     neighbours = tree.query(points[some], k=2)[0][:, 1]
     views = viewpoints(sample)
     coverage = density.coverage(points, sample.labels, tree) if density else Coverage()
@@ -141,7 +142,7 @@ def measure(
         "pose angle": float(np.arccos(cosine)),
         "pose offset": float(np.linalg.norm(sample.pose[:3, 3])),
         "stored centroid": float(np.linalg.norm(sample.points.mean(axis=0, dtype=np.float64))),
-        "stored radius": float(np.linalg.norm(sample.points, axis=1).max()),
+        "stored radius": float(norm(sample.points).max()),
         "frame shift": fitted.shift if fitted else np.nan,
         "scale": fitted.scale if fitted else np.nan,
         "noise": fitted.residual if fitted else np.nan,
@@ -151,7 +152,7 @@ def measure(
         "area": abs(float(np.log(len(points) / coverage.median))),
         "raw distance": float(to_training[normal_some].mean()) if normal_some.any() else np.nan,
         "spacing, relative": float(neighbours.mean() * np.sqrt(len(points))),
-        "radius": float(np.linalg.norm(points, axis=1).max()),
+        "radius": float(norm(points).max()),
         "centroid": float(np.linalg.norm(points.mean(axis=0))),
         "raw distance, all": float(to_training.mean()),
         "raw distance, max": float(to_training.max()),

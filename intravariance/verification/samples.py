@@ -188,7 +188,9 @@ def smallest_hashes(sample: Sample) -> NDArray[np.uint64]:
     )
     mixed ^= mixed >> np.uint64(29)
     hashes = (mixed * np.uint64(0xBF58476D1CE4E5B9)).sum(axis=1, dtype=np.uint64)
-    return np.asarray(np.unique(hashes)[:_HASHES])
+    few = min(4 * _HASHES, len(hashes))  # sorted alone, unless many of them are equal
+    smallest = np.unique(np.partition(hashes, few - 1)[:few] if few else hashes)
+    return np.asarray((smallest if len(smallest) >= _HASHES else np.unique(hashes))[:_HASHES])
 
 
 def twins(hashes: dict[str, NDArray[np.uint64]]) -> list[str]:

@@ -114,8 +114,11 @@ class Product:
 
 
 def _is_closed(mesh: Mesh) -> bool:
-    _, place = np.unique(mesh.vertices, axis=0, return_inverse=True)
-    start, end = directed_edges(place.reshape(-1)[mesh.faces])
+    order = np.lexsort(mesh.vertices.T)  # vertices in one place count as one
+    there = mesh.vertices[order]
+    place = np.zeros(len(order), dtype=np.int64)
+    place[order[1:]] = np.cumsum((there[1:] != there[:-1]).any(axis=1))
+    start, end = directed_edges(place[mesh.faces])
     forward, backward = start * len(mesh.vertices) + end, end * len(mesh.vertices) + start
     return np.array_equal(np.sort(forward), np.sort(backward))
 

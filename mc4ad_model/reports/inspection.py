@@ -211,10 +211,14 @@ def make(task: Task, name: str) -> LabelledCloud:
 
 @dataclass(frozen=True)
 class ExamineTask(Portable):
-    """A cloud to measure, and what `label` calls it. seed : of the inspection."""
+    """A sample or scan to measure: as it is, and as generators make it.
+
+    task : one of those that share its sample. generators : of each of them, and what `label` calls
+    it. seed : of the inspection.
+    """
 
     task: Task
-    label: str
+    generators: tuple[tuple[str | None, str], ...]
     seed: int
 
     @property
@@ -228,16 +232,36 @@ class ExamineTask(Portable):
 def examined_with() -> dict[str, str]:
     """Return what must be the same wherever clouds of one inspection are examined, by name."""
     code = {"mc4ad_model": code_digest("mc4ad_model")[:12]}
-    return made_with() | software("open3d", "scikit-learn") | code
+    return made_with() | software("open3d") | code
 
 
-def examine_task(task: ExamineTask) -> MeasuredDefect:
-    """Make and measure one cloud; what worker processes run."""
-    what = task.task
-    cloud = make(what, task.label)
+def to_examine(tasks: Tasks, seed: int) -> list[ExamineTask]:
+    """List what is to be measured, sample by sample: their clouds share a template and more."""
+    clouds: dict[int, list[tuple[Task, str]]] = {}
+    for task in (*tasks.real, *tasks.pseudo):
+        subject = task.record if isinstance(task, SampleTask) else task.scan
+        clouds.setdefault(id(subject), []).append((task, label(task, tasks)))
+    return [
+        ExamineTask(found[0][0], tuple((_generator(task), name) for task, name in found), seed)
+        for found in clouds.values()
+    ]
+
+
+def examine_task(task: ExamineTask) -> list[MeasuredDefect]:
+    """Make and measure the clouds of one sample; what worker processes run."""
+    return [_examined(task, generator, name) for generator, name in task.generators]
+
+
+def _examined(task: ExamineTask, name: str | None, called: str) -> MeasuredDefect:
+    what = replace(task.task, generator=name) if isinstance(task.task, SampleTask) else task.task
+    cloud = make(what, called)
     rng = generator(task.seed, "inspection", cloud.name, "descriptors")
-    counterpart_of = what.record.id if isinstance(what, SampleTask) and what.generator else ""
+    counterpart_of = what.record.id if isinstance(what, SampleTask) and name else ""
     return examine(cloud, what.pristine(), rng, counterpart_of=counterpart_of)
+
+
+def _generator(task: Task) -> str | None:
+    return task.generator if isinstance(task, SampleTask) else None
 
 
 def to_show(tasks: Sequence[Task], count: int) -> list[Task]:

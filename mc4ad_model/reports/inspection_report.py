@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from annotations.vocabulary import NORMAL
@@ -44,13 +46,13 @@ from intravariance.progress import say
 from intravariance.seeds import generator
 from intravariance.tables import csv_table
 from mc4ad_model.reports.inspection import (
-    ExamineTask,
     SampleTask,
     Task,
     Tasks,
     examine_task,
     label,
     make,
+    to_examine,
     to_show,
 )
 
@@ -122,23 +124,63 @@ def write(
     """
     write_member(folder, RECORD, (json.dumps(about, indent=1) + "\n").encode())
     objects = measure_all(tasks, about["seed"], executor, quiet)
+    comparison: Future[tuple[Realism, dict[str, bytes]]] = Future()
+    # while worker processes draw; a command that is interrupted does not wait for it
+    Thread(target=_compare_into, args=(comparison, objects, about), daemon=True).start()
+    shown = _draw_all(folder, dataset, tasks, drawing, executor, quiet)
     say("comparing", quiet)
-    result = compare_generators(objects, generator(about["seed"], "inspection", "realism"))
-    write_member(folder, FIGURE, figure(objects))
-    for name, content in tables(result, heading(about)).items():
+    result, figures = comparison.result()
+    for name, content in figures.items():
         write_member(folder, name, content)
-    panels = panel_tasks(tasks, drawing)
-    for panel_task, picture in run_all(executor, draw_panel, panels, "panels", quiet):
-        write_member(folder, f"{PANELS}/{panel_task.name}", picture)
+    title = f"{about['file']}: pseudo-anomalies and real defects"
+    write_member(folder, PAGE, page(title, shown, notes(result), display_points=drawing.points))
+    return result
+
+
+def compare(
+    objects: Sequence[MeasuredDefect], about: dict[str, Any]
+) -> tuple[Realism, dict[str, bytes]]:
+    """Return the comparison of what was measured, and the files that hold it, by name."""
+    result = compare_generators(objects, generator(about["seed"], "inspection", "realism"))
+    return result, {FIGURE: figure(objects), **tables(result, heading(about))}
+
+
+def _compare_into(
+    future: Future[tuple[Realism, dict[str, bytes]]],
+    objects: Sequence[MeasuredDefect],
+    about: dict[str, Any],
+) -> None:
+    try:
+        future.set_result(compare(objects, about))
+    except BaseException as error:  # whoever waits raises it
+        future.set_exception(error)
+
+
+def _draw_all(
+    folder: Path,
+    dataset: Dataset,
+    tasks: Tasks,
+    drawing: Drawing,
+    executor: Executor,
+    quiet: bool,
+) -> list[LabelledCloud]:
+    """Draw the sheets and panels into the folder; return the clouds of the sheets, for the page."""
     sheets = sheet_tasks(dataset, tasks, drawing)
     shown: dict[str, list[LabelledCloud]] = {sheet.category: [] for sheet in sheets}
-    for sheet, found in run_all(executor, draw_sheet, sheets, "contact sheets", quiet):
-        shown[sheet.category], picture = found
-        write_member(folder, f"{SHEETS}/{sheet.category}.png", picture)
-    title = f"{about['file']}: pseudo-anomalies and real defects"
-    clouds = [cloud for category in shown.values() for cloud in category]
-    write_member(folder, PAGE, page(title, clouds, notes(result), display_points=drawing.points))
-    return result
+    # a sheet takes the longest: begun first, the others are drawn meanwhile
+    work: list[SheetTask | PanelTask] = [*sheets, *panel_tasks(tasks, drawing)]
+    for task, (clouds, picture) in run_all(executor, draw, work, "drawing", quiet):
+        if isinstance(task, SheetTask):
+            shown[task.category] = clouds
+            write_member(folder, f"{SHEETS}/{task.category}.png", picture)
+        else:
+            write_member(folder, f"{PANELS}/{task.name}", picture)
+    return [cloud for category in shown.values() for cloud in category]
+
+
+def draw(task: SheetTask | PanelTask) -> tuple[list[LabelledCloud], bytes]:
+    """Return the picture of a task, with the clouds of a sheet; what worker processes run."""
+    return draw_sheet(task) if isinstance(task, SheetTask) else ([], draw_panel(task))
 
 
 def kinds(tasks: Tasks) -> dict[str, list[Task]]:
@@ -151,9 +193,9 @@ def kinds(tasks: Tasks) -> dict[str, list[Task]]:
 
 def measure_all(tasks: Tasks, seed: int, executor: Executor, quiet: bool) -> list[MeasuredDefect]:
     """Make and measure every cloud, in worker processes; sorted by name. Errors as of `write`."""
-    work = [ExamineTask(task, name, seed) for name, group in kinds(tasks).items() for task in group]
-    objects = [found for _, found in run_all(executor, examine_task, work, "measuring", quiet)]
-    return sorted(objects, key=lambda item: item.name)
+    work = to_examine(tasks, seed)
+    found = run_all(executor, examine_task, work, "measuring", quiet)
+    return sorted((one for _, some in found for one in some), key=lambda item: item.name)
 
 
 def sheet_tasks(dataset: Dataset, tasks: Tasks, drawing: Drawing) -> list[SheetTask]:
@@ -243,7 +285,7 @@ def record(
         "preset": preset,
         "changes": list(changes),
         "seed": seed,
-        "software": software("numpy", "open3d", "scikit-learn"),
+        "software": software("numpy", "open3d"),
     }
 
 

@@ -11,6 +11,7 @@ is in the upright unit-sphere frame.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from annotations.vocabulary import DISPLACEMENT_THRESHOLD, NORMAL
 from intravariance.dataset.store import Dataset, Record
 from intravariance.errors import InputError
+from intravariance.geometry.mesh import Mesh
 from intravariance.geometry.sampling import add_tolerance, sample_surface
 from intravariance.looking.cloud import LabelledCloud
 from intravariance.seeds import generator
@@ -63,16 +65,17 @@ def template_of(record: Record, dataset: Dataset) -> Record:
     return min(templates, key=unfit)
 
 
+@lru_cache(maxsize=1)
 def pristine_counterpart(
     record: Record, template: Record, noise_sigma: float, seed: int
 ) -> LabelledCloud:
     """Make the product of a sample without its defect: as many points, same noise, no tolerance.
 
     A template without a mesh gives its stored points, with the noise that they have, and no more
-    than there are.
+    than there are. It is made once for all that is compared with it in turn.
     """
     rng = generator(seed, "inspection", record.id, "pristine")
-    points, normals = _surface(template, record.n_points, 0.0, rng, rng)
+    points, normals = _surface(record, template, 0.0, seed, rng)
     points = points + rng.normal(scale=noise_sigma, size=points.shape)
     labels, displacement = np.zeros(len(points), dtype=bool), np.zeros_like(points)
     cloud = _labelled(record, NORMAL, points, normals, labels, displacement, noise_sigma)
@@ -114,8 +117,7 @@ def pseudo_counterpart(
         return mixture_counterpart(record, template, name, noise_sigma, tolerance, seed)
     config = replace(config, generator=name, deformed=1)
     rng = generator(seed, "inspection", record.id, "surface")
-    form = generator(seed, "inspection", record.id, "tolerance")
-    points, normals = _surface(template, record.n_points, tolerance, rng, form)
+    points, normals = _surface(record, template, tolerance, seed, rng)
     frozen = draw_frozen(config, generator(seed, "inspection", "frozen"))
     patch = generator(seed, "inspection", record.id, "patch")
     displacement = deform(points, normals, config, patch, frozen)
@@ -197,33 +199,39 @@ def _product(
     record: Record, template: Record, tolerance: float, seed: int, rng: np.random.Generator
 ) -> tuple[Product, int]:
     """Return the product of a sample, of this sample's form, and how many points it is to have."""
-    mesh = template.mesh
+    mesh = _form(record, template, tolerance, seed)
     if mesh is None:
         points, normals = template.points.astype(np.float64), template.normals.astype(np.float64)
         return Product.from_cloud(points, normals), min(record.n_points, template.n_points)
-    if tolerance > 0:
-        form = generator(seed, "inspection", record.id, "tolerance")
-        mesh = add_tolerance(mesh, tolerance, form)
     return Product.from_mesh(mesh, rng), record.n_points
 
 
 def _surface(
-    template: Record,
-    count: int,
-    tolerance: float,
-    rng: np.random.Generator,
-    form: np.random.Generator,
+    record: Record, template: Record, tolerance: float, seed: int, rng: np.random.Generator
 ) -> tuple[Vectors, Vectors]:
-    """Points and normals (N, 3) of a template: drawn from its mesh, varied by the tolerance with
-    the randomness of `form`; or from its stored points where it has no mesh."""
-    mesh = template.mesh
+    """Return points and normals (N, 3) of a sample's product without a defect.
+
+    They are drawn from the template's mesh, varied by the tolerance, or are some of its stored
+    points where it has no mesh.
+    """
+    mesh = _form(record, template, tolerance, seed)
     if mesh is not None:
-        if tolerance > 0:
-            mesh = add_tolerance(mesh, tolerance, form)
-        where = sample_surface(mesh, count, rng)
+        where = sample_surface(mesh, record.n_points, rng)
         return where.points, where.normals
-    chosen = rng.permutation(template.n_points)[:count]
+    chosen = rng.permutation(template.n_points)[: record.n_points]
     return template.points[chosen].astype(np.float64), template.normals[chosen].astype(np.float64)
+
+
+@lru_cache(maxsize=2)
+def _form(record: Record, template: Record, tolerance: float, seed: int) -> Mesh | None:
+    """Return the template's mesh in the form that a sample has; None where it has no mesh.
+
+    It is read once for all that is made beside the sample in turn.
+    """
+    mesh = template.mesh
+    if mesh is None or tolerance == 0:
+        return mesh
+    return add_tolerance(mesh, tolerance, generator(seed, "inspection", record.id, "tolerance"))
 
 
 def deformed_normals(points: Vectors, normals: Vectors, displacement: Vectors) -> Vectors:

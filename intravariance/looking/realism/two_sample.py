@@ -37,6 +37,7 @@ from scipy.spatial import cKDTree
 
 from intravariance.errors import BackendUnavailable
 from intravariance.looking.cloud import LabelledCloud
+from intravariance.looking.realism.classifier import classified
 from intravariance.looking.realism.distances import BOOTSTRAP_RESAMPLES, FEWEST_OBJECTS
 
 Floats = NDArray[np.float64]
@@ -46,6 +47,7 @@ Part = Literal["defect", "control"]
 DESCRIPTOR_RADIUS = 0.15
 
 _NORMAL_SHARE = 2 / 3  # of the descriptor's radius, for normals: they have to be finer
+_SEEN = 2 + _NORMAL_SHARE  # radii: neighbours of a query have neighbours, which have normals
 _DIMENSIONS = 33  # of an FPFH: three angles, 11 bins each
 _LEVEL = 0.95
 
@@ -115,7 +117,7 @@ def _far_patch(
     """Choose neighbouring points that cannot see a labelled one; fewer where few are left."""
     gap = np.full(len(points), np.inf)
     if len(labelled):
-        blind = (2 + _NORMAL_SHARE) * radius
+        blind = _SEEN * radius
         gap, _ = cKDTree(points[labelled]).query(points, distance_upper_bound=blind)
     far = np.flatnonzero(np.isinf(gap))
     if len(far) == 0:
@@ -149,9 +151,13 @@ def fpfh(
     """Compute (Q, 33) float32 FPFH at some points (Q, indices) of a cloud.
 
     points : (N, 3). normals : (N, 3) outward; they only orient those estimated from the points.
+    Points that no query can see are left out, which changes nothing.
     """
     if len(queries) == 0:
         return np.zeros((0, _DIMENSIONS), dtype=np.float32)
+    gap, _ = cKDTree(points[queries]).query(points, distance_upper_bound=1.001 * _SEEN * radius)
+    near = np.flatnonzero(np.isfinite(gap))
+    points, normals, queries = points[near], normals[near], np.searchsorted(near, queries)
     open3d = load_open3d()
     geometry, registration = open3d.geometry, open3d.pipelines.registration
     cloud = geometry.PointCloud(open3d.utility.Vector3dVector(points))
@@ -228,11 +234,12 @@ def two_sample_test(
     n_real, n_pseudo = (sum(item.side == side for item in sides) for side in (0, 1))
     if min(n_real, n_pseudo) < FEWEST_OBJECTS:
         return None
+    rows = np.concatenate([item.rows for item in sides]).astype(np.float64)
     wins, pairs = np.zeros((2, n_pseudo, n_real))
     for _ in range(repeats):
         fold = _deal(sides, min(folds, n_real, n_pseudo), rng)
         for number in range(int(fold.max()) + 1):
-            _play(sides, fold == number, wins, pairs)
+            _play(sides, rows, fold == number, wins, pairs)
     if pairs.sum() == 0:
         return None
     low, high = _interval(wins, pairs, rng, resamples)
@@ -298,20 +305,34 @@ def _deal(objects: list[_Object], folds: int, rng: np.random.Generator) -> NDArr
     return fold
 
 
-def _play(objects: list[_Object], held_out: NDArray[np.bool_], wins: Floats, pairs: Floats) -> None:
-    """Train on the others, and add the held-out pairs to the tables (pseudo, real)."""
-    train = [item for item, out in zip(objects, held_out, strict=True) if not out]
-    test = [item for item, out in zip(objects, held_out, strict=True) if out]
-    weights = _weights(train)
-    if {item.side for item, weight in zip(train, weights, strict=True) if weight > 0} != {0, 1}:
+def _play(
+    objects: list[_Object],
+    rows: Floats,
+    held_out: NDArray[np.bool_],
+    wins: Floats,
+    pairs: Floats,
+) -> None:
+    """Train on the others, and add the held-out pairs to the tables (pseudo, real).
+
+    rows : (M, 33) of all objects, one after the other. held_out : (objects,).
+    """
+    weights = np.zeros(len(objects))
+    train = np.flatnonzero(~held_out)
+    weights[train] = _weights([objects[number] for number in train])
+    if {item.side for item, weight in zip(objects, weights, strict=True) if weight > 0} != {0, 1}:
         return
-    classify = _fit(train, weights)
-    for category in {item.category for item in test}:
-        here = [item for item in test if item.category == category]
-        reals, pseudos = ([item for item in here if item.side == side] for side in (0, 1))
+    sizes = np.array([len(item.rows) for item in objects])
+    sides = np.repeat([item.side for item in objects], sizes)
+    scores = np.split(classified(rows, sides, np.repeat(weights / sizes, sizes)), sizes.cumsum())
+    test = np.flatnonzero(held_out)
+    for category in {objects[number].category for number in test}:
+        reals, pseudos = (
+            [n for n in test if (objects[n].category, objects[n].side) == (category, side)]
+            for side in (0, 1)
+        )
         if reals and pseudos:
-            cell = np.ix_([item.number for item in pseudos], [item.number for item in reals])
-            wins[cell] += _chances(*([classify(i.rows) for i in side] for side in (pseudos, reals)))
+            cell = np.ix_(*([objects[n].number for n in some] for some in (pseudos, reals)))
+            wins[cell] += _chances(*([scores[n] for n in some] for some in (pseudos, reals)))
             pairs[cell] += 1
 
 
@@ -327,24 +348,6 @@ def _weights(objects: list[_Object]) -> list[float]:
         else 0.0
         for item in objects
     ]
-
-
-def _fit(objects: list[_Object], weights: list[float]) -> Any:
-    """Train a function from descriptors (M, 33) to scores (M,), higher = pseudo."""
-    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - weight
-    from sklearn.pipeline import make_pipeline  # noqa: PLC0415 - weight
-    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415 - weight
-
-    rows = np.concatenate([item.rows for item in objects]).astype(np.float64)
-    sides = np.concatenate([np.full(len(item.rows), item.side) for item in objects])
-    weight = np.concatenate(
-        [np.full(len(o.rows), w / len(o.rows)) for o, w in zip(objects, weights, strict=True)]
-    )
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, solver="newton-cholesky"))
-    model.fit(
-        rows, sides, standardscaler__sample_weight=weight, logisticregression__sample_weight=weight
-    )
-    return model.decision_function
 
 
 def _chances(higher: list[Floats], lower: list[Floats]) -> Floats:

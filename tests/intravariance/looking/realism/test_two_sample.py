@@ -93,6 +93,15 @@ def test_descriptors_are_those_of_the_whole_cloud() -> None:
     np.testing.assert_allclose(found.reshape(-1, 3, 11).sum(axis=2), 200, rtol=1e-4)
 
 
+@pytest.mark.parametrize("radius", [0.1, 0.15, 0.3, 1.5])
+def test_descriptors_are_the_same_without_points_that_they_do_not_see(radius: float) -> None:
+    cloud = bumpy(3, sigma=0.03)
+    points, normals = cloud.points.astype(float), cloud.normals.astype(float)
+    queries = rng(1).choice(np.flatnonzero(points[:, 2] > 0.8), 40, replace=False)
+    everywhere = fpfh(points, normals, np.arange(len(points)), radius)  # nothing is left out
+    np.testing.assert_array_equal(fpfh(points, normals, queries, radius), everywhere[queries])
+
+
 def test_described_are_the_defect_and_a_patch_that_cannot_see_it() -> None:
     cloud = bumpy(1)
     made = describe_shape(cloud, rng(), radius=0.15, limit=30)
