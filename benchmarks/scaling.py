@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,13 +60,18 @@ def main() -> None:
         jobs = ["--jobs", str(given.jobs)]
         build = [*IV, "build", "--spec", str(folder / "load.toml"), *jobs, "--quiet",
                  "--cache", str(folder / "cache"), "--out", str(file)]  # fmt: skip
-        looks = list(watch("build", build, lambda: made(file, given.samples)))
-        looks += watch("verify", [*IV, "verify", str(file), *jobs], lambda: given.samples)
+        looks = []
+        with given.out.open("w", newline="") as out:
+            writer = csv.writer(out)
+            writer.writerow(Look._fields)
+            for look in chain(
+                watch("build", build, lambda: made(file, given.samples)),
+                watch("verify", [*IV, "verify", str(file), *jobs], lambda: given.samples),
+            ):
+                looks.append(look)
+                writer.writerow([look.command, *(f"{value:.6g}" for value in look[1:])])
+                out.flush()
         size = file.stat().st_size / 2**20
-    with given.out.open("w", newline="") as out:
-        writer = csv.writer(out)
-        writer.writerow(Look._fields)
-        writer.writerows([row[0], *(f"{value:.6g}" for value in row[1:])] for row in looks)
     summarise(looks, given.samples)
     print(f"the file: {size:.0f} MiB")
     if given.figure:

@@ -140,9 +140,13 @@ def _scanned(
         count = points_for_area(job.n_points, ratio, settings.points)
         scanned = scan_surface(defective, count, scan, scanner, seed, job.id)
         rejections += defective.rejections
-        if job.defect == NORMAL or scan == ALL_SIDES or shows_defect(seen, scanned):
+        if job.defect == NORMAL or shows_defect(seen, scanned, scan):
             return replace(defective, rejections=rejections), scanner, scanned
-        rejections.append(f"the viewpoints see {seen.shown:.0%} of it")
+        rejections.append(
+            "no point lies on it"
+            if scan == ALL_SIDES
+            else f"the viewpoints see {seen.shown:.0%} of it"
+        )
     raise ImpossibleDefect(
         f"{job.defect}: none of {_DRAWS} draws can be seen well enough in the scan; ask for more "
         "points or viewpoints"

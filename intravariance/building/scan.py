@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intravariance.building.blender import Defective
-from intravariance.dataset.scan import Scan
+from intravariance.dataset.scan import ALL_SIDES, Scan
 from intravariance.geometry.mesh import Mesh, triangle_areas
 from intravariance.geometry.sampling import (
     SurfacePoints,
@@ -123,8 +123,10 @@ def scan_surface(
     return Scanned(points, normals, labels, displacement, factor)
 
 
-def shows_defect(seen: Glance, scanned: Scanned) -> bool:
-    """Tell whether enough of a defect, and enough of the rest, is in a cloud."""
+def shows_defect(seen: Glance, scanned: Scanned, scan: Scan) -> bool:
+    """Tell whether a defect is in a cloud; of a scan from viewpoints, enough of it and the rest."""
+    if scan == ALL_SIDES:
+        return bool(scanned.labels.any())
     return (
         seen.shown >= _LEAST_OF_DEFECT
         and int(scanned.labels.sum()) >= _FEWEST_LABELLED

@@ -43,12 +43,14 @@ class Denter:
         return replace(dented(direction / np.linalg.norm(direction)), severity=severity)
 
 
-def sample(scan, defect="concavity", number=0, split="test", sigma=0.01, count=1500):
+def sample(
+    scan, defect="concavity", number=0, split="test", sigma=0.01, count=1500, points=(1000, 2000)
+):
     job = SampleJob(
         f"ball_{split}_{number:03d}", "ball", "round_ball", split, defect, count,
         None if defect == "normal" else 0.5,
     )  # fmt: skip
-    settings = SampleSettings(0, "so3", sigma, 0.0, (1000, 2000), scan)
+    settings = SampleSettings(0, "so3", sigma, 0.0, points, scan)
     return make_sample(job, BALL, "test", settings, Denter())
 
 
@@ -88,6 +90,13 @@ def test_a_defect_that_is_not_seen_is_drawn_again():
     refused = [sample(Scan(views=1), number=number).parameters["rejections"] for number in range(8)]
     assert any(refused)
     assert all("the viewpoints see" in text for texts in refused for text in texts)
+
+
+def test_a_defect_that_few_points_from_all_sides_miss_is_drawn_again():
+    made = [sample(ALL_SIDES, number=number, count=12, points=(10, 14)) for number in range(12)]
+    assert all(one.labels.any() for one in made)
+    refused = [text for one in made for text in one.parameters["rejections"]]
+    assert set(refused) == {"no point lies on it"}
 
 
 def test_training_samples_hold_all_sides():
