@@ -57,8 +57,8 @@ class Reading(Portable):
     def packed(self) -> Reading:
         return replace(self, contents={self.own: self.own.read_bytes()})
 
-    def shared(self) -> dict[Path, bytes]:
-        return {self.common: self.common.read_bytes()}
+    def shared(self) -> tuple[Path, ...]:
+        return (self.common,)
 
     def with_shared(self, files: dict[Path, bytes]) -> Reading:
         return replace(self, contents=self.contents | files)
