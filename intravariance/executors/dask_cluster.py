@@ -237,7 +237,9 @@ class DaskExecutor:
     def _look(self) -> None:
         """Count the workers, and say what has changed."""
         try:
-            found = self._client.scheduler_info(n_workers=-1)["workers"]
+            # not `scheduler_info`: a look of the client's own may put another answer in its place
+            identity = self._client.scheduler.identity
+            found = self._client.sync(identity, n_workers=-1)["workers"]
         except Exception:  # whatever Dask raises on a connection that is gone
             raise self._lost() from None
         before, self._workers = self._workers, dict(found)
