@@ -169,6 +169,12 @@ class DaskExecutor:
         for path in paths:
             try:
                 state = path, (stat := path.stat()).st_size, stat.st_mtime_ns
+                if stat.st_size > SHARED_BYTES:
+                    raise InputError(
+                        f"{path}: has {stat.st_size / 2**30:.1f} GiB, and no more than "
+                        f"{SHARED_BYTES / 2**30:.0f} GiB can be sent to workers; what is in an "
+                        "object store they read themselves"
+                    )
                 if state not in self._shared:
                     key = f"shared {path.name} {uuid.uuid4().hex}"
                     self._shared[state] = self._client.submit(bytes, path.read_bytes(), key=key)

@@ -172,9 +172,13 @@ def _run_away(job: Job, luggage: Luggage) -> Outcome:
         # as many at a time as there are cores, as other workers of the machine do the same
         with IsolatedExecutor(cores(), wanted) as executor:
             ((_, result),) = executor.run(run_job, [own])
-        files = own.sent_back()
+        files: dict[str, bytes] = {}
+        try:
+            files = own.sent_back()
+        except IVError as too_large:
+            result = too_large
     if not isinstance(result, IVError):
         return replace(result, files=files)
     said = str(result).replace(str(own.folder), str(job.folder))
     said = said.replace(str(own.data), str(job.data))
-    return Outcome(0.0, f"{said} (on {worker_name()})", files)
+    return Outcome(0.0, f"{said} ({', '.join(job.categories)}, on {worker_name()})", files)

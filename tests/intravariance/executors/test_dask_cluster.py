@@ -164,9 +164,13 @@ def test_a_file_that_tasks_share_is_sent_again_when_it_is_another(
         monkeypatch.setattr(dask_cluster, "SHARED", 1)
         assert len([*executor.run(contents_of, tasks)]) == 5
         assert len(executor._shared) == 1
-        (tmp_path / "b").unlink()
-        with pytest.raises(InputError, match=r"b: cannot be read \(No such file"):
+        monkeypatch.setattr(dask_cluster, "SHARED_BYTES", 0)
+        with pytest.raises(InputError, match=r"a: has .* GiB, and no more than"):
             list(executor.run(contents_of, tasks))
+        (tmp_path / "b").unlink()
+        monkeypatch.undo()
+        with pytest.raises(InputError, match=r"b: cannot be read \(No such file"):
+            list(executor.run(contents_of, tasks[2:3]))
 
 
 def test_what_may_pass_is_tried_again(one_worker: Cluster, tmp_path: Path) -> None:
