@@ -40,7 +40,7 @@ from intravariance.progress import say
 LOOK_AFTER = 2.0  # seconds, until workers are counted again
 RETRIES = 2  # of a task that fails for want of memory, disk or a file; a lost worker is Dask's
 # Of files that tasks share, so many, and so many bytes, are kept on the cluster for tasks to come.
-SHARED, SHARED_BYTES = 64, 2**31
+SHARED, SHARED_BYTES = 64, 2**30
 
 # Names and versions, "" for what is not there; importable.
 MadeWith = Callable[[], Mapping[str, str]]

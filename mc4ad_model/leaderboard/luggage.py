@@ -115,20 +115,24 @@ def unpacked(luggage: Luggage, kept: Mapping[Path, Path]) -> Iterator[tuple[Path
 def contents(folder: Path, parts: Iterable[str]) -> dict[str, bytes]:
     """Read the files of some files and folders of a folder, where they are there, by their names.
 
-    What was being written is left out. Raises IVError where they are too large to be sent.
+    What was being written is left out. Raises IVError where they are too large to be sent, or
+    cannot be read.
     """
-    paths = [
-        path
-        for part in parts
-        for path in (folder / part, *sorted((folder / part).rglob("*")))
-        if path.is_file() and not _unfinished(path.relative_to(folder))
-    ]
-    if (size := sum(path.stat().st_size for path in paths)) > LARGEST:
-        raise IVError(
-            f"{folder}: holds {size / 2**30:.1f} GiB, more than the {LARGEST / 2**30:.0f} GiB that "
-            "a job can take along; leave out --executor for this row"
-        )
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+    try:
+        paths = [
+            path
+            for part in parts
+            for path in (folder / part, *sorted((folder / part).rglob("*")))
+            if path.is_file() and not _unfinished(path.relative_to(folder))
+        ]
+        if (size := sum(path.stat().st_size for path in paths)) > LARGEST:
+            raise IVError(
+                f"{folder}: holds {size / 2**30:.1f} GiB, more than the {LARGEST / 2**30:.0f} GiB "
+                "that a job can take along; leave out --executor for this row"
+            )
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+    except OSError as error:
+        raise IVError(f"{folder}: cannot be read: {error}") from error
 
 
 def _unfinished(path: Path) -> bool:
