@@ -89,6 +89,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with cluster(tmp_path_factory.mktemp("cluster"), "first", "second") as found:
+        log = found.folder / "scheduler.log"
+        wait_until(lambda: all(name in log.read_bytes() for name in (b"first", b"second")), 300)
         yield found
 
 
@@ -263,7 +265,7 @@ def test_lost_commands_and_workers_and_rows_that_fail(
         words += ["leaderboard", data, "--methods", "waits,breaks,dies", "--category", "vase"]
         words += ["--seeds", "0", "--out", out, "--json", *dask(found)]
         command = subprocess.Popen([*map(str, words)], stdout=subprocess.DEVNULL)
-        wait_until((markers / "0").exists)
+        wait_until((markers / "0").exists, 300)
         command.kill()  # nobody waits for what its job does
         command.wait()
         number, _ = map(int, (markers / "0").read_text().split())
@@ -271,7 +273,7 @@ def test_lost_commands_and_workers_and_rows_that_fail(
         command = subprocess.Popen(
             [*map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-        wait_until((markers / "1").exists)
+        wait_until((markers / "1").exists, 300)
         number, parent = map(int, (markers / "1").read_text().split())
         (lost,) = [name for name, one in found.workers.items() if one.pid == parent]
         found.kill(lost)
