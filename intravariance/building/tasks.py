@@ -8,7 +8,7 @@ files the content of meshes comes with the task, and what is made goes back as b
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -69,8 +69,8 @@ class SampleTask(Portable):
     def needs(self) -> str:
         return "" if self.job.defect == NORMAL else BLENDER
 
-    def shared(self) -> Mapping[Path, bytes]:
-        return {path: path.read_bytes() for path in {self.base.path, *self.donors.values()}}
+    def shared(self) -> Collection[Path]:
+        return {self.base.path, *self.donors.values()}
 
     def with_shared(self, files: Mapping[Path, bytes]) -> SampleTask:
         return replace(self, meshes=files)
@@ -106,7 +106,7 @@ class FamilyTask(Portable):
     def needs(self) -> str:
         return self._first.needs
 
-    def shared(self) -> Mapping[Path, bytes]:
+    def shared(self) -> Collection[Path]:
         return self._first.shared()
 
     def with_shared(self, files: Mapping[Path, bytes]) -> FamilyTask:

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from click.decorators import FC
@@ -183,11 +183,14 @@ def uses_dask() -> bool:
     return meta[_EXECUTOR] == "dask" or meta[_SCHEDULER] is not None
 
 
+Local = TypeVar("Local", bound=Executor)
+
+
 def chosen_executor(
     jobs: int | None,
-    local: Callable[[int | None], Executor],
+    local: Callable[[int | None], Local],
     made_with: Callable[[], Mapping[str, str]] = made_with,
-) -> Executor:
+) -> Local | DaskExecutor:
     """Make the executor that the options of the command at hand ask for.
 
     local : makes that of this machine. made_with : as of `DaskExecutor`. Raises InputError for

@@ -44,12 +44,15 @@ class Portable:
         """Return the task with the content of the files that it alone reads."""
         return self
 
-    def shared(self) -> Mapping[Path, bytes]:
-        """Return the content of files that other tasks read too, which is sent once for all."""
-        return {}
+    def shared(self) -> Collection[Path]:
+        """List files that other tasks read too, so that their content is sent once for all."""
+        return ()
 
     def with_shared(self, files: Mapping[Path, bytes]) -> Self:
-        """Return the task with the content of these files, on the worker that does it."""
+        """Return the task with the content of these files, on the worker that does it.
+
+        files : what `shared` lists, by the path here.
+        """
         return self
 
 

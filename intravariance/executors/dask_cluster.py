@@ -2,8 +2,9 @@
 """Runs tasks on the workers of a Dask cluster: one that is there, or one of this machine's own.
 
 Workers need no files of this machine: tasks carry what they read (`Portable`), and results come
-back as they are returned, over Dask's connections. Content that many tasks share is a small task of
-its own, which Dask copies from worker to worker, and makes again where the last copy was lost.
+back as they are returned, over Dask's connections. The content of a file that many tasks share is a
+small task of its own, which Dask copies from worker to worker, and makes again where the last copy
+was lost.
 
 A few tasks for each worker are submitted, and more as results come. Workers are counted every few
 seconds, so that one that joins gets its share; a task whose worker is lost is done again by
@@ -14,12 +15,12 @@ asked at the start, and each compares again with every task, as it may have join
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import platform
 import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -38,9 +39,12 @@ from intravariance.progress import say
 
 LOOK_AFTER = 2.0  # seconds, until workers are counted again
 RETRIES = 2  # of a task that fails for want of memory, disk or a file; a lost worker is Dask's
-SHARED = 64  # contents that are kept on the cluster for tasks to come
+# Of files that tasks share, so many, and so many bytes, are kept on the cluster for tasks to come.
+SHARED, SHARED_BYTES = 64, 2**30
 
-MadeWith = Callable[[], Mapping[str, str]]  # names and versions; importable
+# Names and versions, "" for what is not there; importable.
+MadeWith = Callable[[], Mapping[str, str]]
+_State = tuple[Path, int, int]  # a file, its size, and when it was changed
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class DaskExecutor:
         self._quiet = quiet
         self._stack = ExitStack()
         self._client: Any = None
-        self._shared: OrderedDict[str, Any] = OrderedDict()  # futures, by the content's digest
+        self._shared: OrderedDict[_State, Any] = OrderedDict()  # futures
         self._fetching: set[Any] = set()  # results under way
         self._workers: dict[str, Any] = {}
         self._looked = -LOOK_AFTER
@@ -151,7 +155,7 @@ class DaskExecutor:
         needs, files = "", {}
         key = f"{_title(function, task)} {uuid.uuid4().hex}"
         if isinstance(task, Portable):
-            needs, files = task.needs, {p: self._sent(c) for p, c in task.shared().items()}
+            needs, files = task.needs, self._sent(task.shared())
             task = task.packed()
         tagged = any(needs in worker["resources"] for worker in self._workers.values())
         return self._client.submit(
@@ -159,16 +163,30 @@ class DaskExecutor:
             key=key, pure=False, retries=RETRIES, resources={needs: 1} if tagged else None,
         )  # fmt: skip
 
-    def _sent(self, content: bytes) -> Any:
-        """Return the future of a content that tasks share."""
-        digest = hashlib.sha256(content).hexdigest()
-        if digest not in self._shared:
-            key = f"shared {digest} {uuid.uuid4().hex}"
-            self._shared[digest] = self._client.submit(bytes, content, key=key)
-        self._shared.move_to_end(digest)
-        while len(self._shared) > SHARED:
+    def _sent(self, paths: Collection[Path]) -> dict[Path, Any]:
+        """Return the futures of the contents of files that tasks share, by their paths."""
+        found = {}
+        for path in paths:
+            try:
+                state = path, (stat := path.stat()).st_size, stat.st_mtime_ns
+                if stat.st_size > SHARED_BYTES:
+                    raise InputError(
+                        f"{path}: has {stat.st_size / 2**30:.1f} GiB, and no more than "
+                        f"{SHARED_BYTES / 2**30:.0f} GiB can be sent to workers; what is in an "
+                        "object store they read themselves"
+                    )
+                if state not in self._shared:
+                    key = f"shared {path.name} {uuid.uuid4().hex}"
+                    self._shared[state] = self._client.submit(bytes, path.read_bytes(), key=key)
+            except OSError as error:
+                raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+            self._shared.move_to_end(state)
+            found[path] = self._shared[state]
+        while len(self._shared) > len(found) and (
+            len(self._shared) > SHARED or sum(size for _, size, _ in self._shared) > SHARED_BYTES
+        ):
             self._shared.popitem(last=False)  # Dask keeps it while a task waits for it
-        return self._shared[digest]
+        return found
 
     def _fetch(self, fetched: SimpleQueue[tuple[str, Any]], future: Any) -> None:
         """Fetch a result meanwhile: a worker that was stopped must not hold up those of others."""
@@ -225,7 +243,9 @@ class DaskExecutor:
     def _look(self) -> None:
         """Count the workers, and say what has changed."""
         try:
-            found = self._client.scheduler_info(n_workers=-1)["workers"]
+            # not `scheduler_info`: a look of the client's own may put another answer in its place
+            identity = self._client.scheduler.identity
+            found = self._client.sync(identity, n_workers=-1)["workers"]
         except Exception:  # whatever Dask raises on a connection that is gone
             raise self._lost() from None
         before, self._workers = self._workers, dict(found)
@@ -277,9 +297,9 @@ def _other_versions(
 ) -> InputError:
     """Return the error that names places of other versions, with both."""
     lines = (
-        f"{_named(place)} has "
+        f"{_named(place)} "
         + ", ".join(
-            f"{name} {theirs} (here {ours})"
+            f"{'has' if theirs else 'lacks'} {' '.join(filter(None, (name, theirs)))} (here {ours})"
             for name, (theirs, ours) in _differing(own, wanted).items()
         )
         for place, own in found.items()
@@ -306,6 +326,30 @@ def _title(function: Callable[[Any], Any], task: Any) -> str:
 
 
 # The functions below run on the workers.
+
+
+def worker_folder() -> Path:
+    """Return the folder of the worker that does the task at hand, which ends with the worker."""
+    from distributed import get_worker  # noqa: PLC0415 - weight
+
+    return Path(get_worker().local_directory)
+
+
+def worker_name() -> str:
+    """Name the worker that does the task at hand, and its machine."""
+    from distributed import get_worker  # noqa: PLC0415 - weight
+
+    return f"the worker {get_worker().address} of {platform.node()}"
+
+
+def wanted() -> bool:
+    """Tell whether somebody waits for the task at hand: the process that gave it may have ended."""
+    from distributed import get_worker  # noqa: PLC0415 - weight
+
+    worker = get_worker()
+    task = worker.state.tasks.get(worker.get_current_task())
+    return task is not None and task.state == "executing"
+
 
 _one_at_a_time = threading.Lock()  # a process has one Blender, and limits that are of the whole
 

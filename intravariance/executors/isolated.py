@@ -11,6 +11,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -20,6 +21,7 @@ from intravariance.errors import IVError
 from intravariance.executors import Result, Task
 from intravariance.executors.processes import cores, start_worker
 
+LOOK_AFTER = 2.0  # seconds, until it is asked again whether the tasks are wanted
 _PATIENCE = 30.0  # seconds that a task has to stop in, when the others are given up
 
 
@@ -28,11 +30,12 @@ class IsolatedExecutor:
 
     jobs : None for one for each core at hand. Each process may use as many threads as there are
     cores for it, unless OMP_NUM_THREADS says otherwise. They end with this process, also when it is
-    killed.
+    killed. wanted : is asked now and then, and where it says no, the tasks are given up.
     """
 
-    def __init__(self, jobs: int | None = None) -> None:
+    def __init__(self, jobs: int | None = None, wanted: Callable[[], bool] = lambda: True) -> None:
         self.jobs = jobs or cores()
+        self._wanted = wanted
         self._running: dict[Connection, tuple[BaseProcess, Any]] = {}
 
     def __enter__(self) -> Self:
@@ -51,17 +54,26 @@ class IsolatedExecutor:
     def run(
         self, function: Callable[[Task], Result], tasks: Iterable[Task]
     ) -> Iterator[tuple[Task, Result | IVError]]:
-        """Yield (task, result); see `Executor`. A process that was killed is an IVError too."""
+        """Yield (task, result); see `Executor`. A process that was killed is an IVError too.
+
+        Raises IVError where the tasks are not wanted any more.
+        """
         source = iter(tasks)
         while True:
             for task in islice(source, self.jobs - len(self._running)):
                 self._start(function, task)
             if not self._running:
                 return
-            for connection in wait(list(self._running)):
+            if not self._wanted():
+                raise IVError("nobody waits for the result any more")
+            for connection in wait(list(self._running), LOOK_AFTER):
                 assert isinstance(connection, Connection)
                 process, task = self._running.pop(connection)
                 yield task, _received(connection, process)
+
+    def workers(self) -> int:
+        """Count the processes that may run at a time."""
+        return self.jobs
 
     def _start(self, function: Callable[[Task], Result], task: Task) -> None:
         threads = str(max(1, cores() // self.jobs))
@@ -69,10 +81,26 @@ class IsolatedExecutor:
             os.environ.setdefault(name, threads)
         context = multiprocessing.get_context("spawn")
         here, there = context.Pipe(duplex=False)
-        process = context.Process(target=_work, args=(there, function, task))
-        process.start()
+        process = context.Process(target=_work, args=(there, function, task), daemon=False)
+        with _not_daemonic():
+            process.start()
         there.close()  # so that the end of the process is the end of what it sends
         self._running[here] = process, task
+
+
+@contextmanager
+def _not_daemonic() -> Iterator[None]:
+    """Let this process start one although it is daemonic itself, as most of Dask's workers are.
+
+    A daemonic process may have none lest they outlive it, which `start_worker` sees to.
+    """
+    config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    before = config.get("daemon")
+    config["daemon"] = False
+    try:
+        yield
+    finally:
+        config["daemon"] = before
 
 
 def _work(connection: Connection, function: Callable[[Any], Any], task: Any) -> None:

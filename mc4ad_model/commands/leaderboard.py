@@ -14,10 +14,12 @@ from intravariance.building.sweep_index import Sweep, is_sweep, read_sweep
 from intravariance.commands import options as common
 from intravariance.commands.options import choose_categories
 from intravariance.dataset.store import Dataset, open_dataset
+from intravariance.executors.isolated import IsolatedExecutor
 from intravariance.progress import say
 from intravariance.tables import Cell, table_in
 from mc4ad_model.commands import options
 from mc4ad_model.leaderboard.documents import as_markdown, as_text
+from mc4ad_model.leaderboard.luggage import RanWith
 from mc4ad_model.leaderboard.making import examined, make_leaderboard
 from mc4ad_model.leaderboard.queue import plan_jobs
 from mc4ad_model.leaderboard.rows import Row, choose_rows
@@ -28,6 +30,7 @@ from mc4ad_model.leaderboard.sweeping import (
     sweep_text,
 )
 from mc4ad_model.machine.device import Machine
+from mc4ad_model.methods import method_extension
 from mc4ad_model.methods.templates import TRACKS, Track, track_of
 from mc4ad_model.runs.experiments import parse_seeds
 
@@ -49,12 +52,7 @@ from mc4ad_model.runs.experiments import parse_seeds
 @common.categories_option
 @options.seeds_option
 @common.path_option("--out", "Folder of the leaderboard.", required=True)
-@click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    help="Rows and seeds at a time, each in a process of its own.  [default: one for each core at "
-    "hand]",
-)
+@common.executor_options
 @click.option(
     "--track",
     type=click.Choice(TRACKS),
@@ -94,6 +92,7 @@ def leaderboard_command(
     if not (methods or encoder):
         say("rows with Point-MAE's features are left out: they need --encoder", machine.quiet)
     sweep = read_sweep(data) if is_sweep(data) else None
+    executor = common.chosen_executor(jobs, IsolatedExecutor, _ran_with(rows))
     if dry_run:
         planned = []
         for dataset, folder in _files(data, sweep, out):
@@ -104,17 +103,28 @@ def leaderboard_command(
     if sweep is not None:
         with sweep.open(sweep.members[0]) as dataset:
             chosen = choose_categories(dataset, categories)
-        curves = make_sweep_leaderboard(sweep, rows, chosen, numbers, out, jobs, machine, track)
+        with executor:
+            curves = make_sweep_leaderboard(
+                sweep, rows, chosen, numbers, out, executor, machine, track
+            )
         click.echo(json.dumps(sweep_dict(curves)) if as_json else sweep_text(curves, markdown))
         _end(context, out / "curves.html", curves.failed, machine)
         return
     with open_dataset(data) as dataset:
         chosen = choose_categories(dataset, categories)
-        board, tables = make_leaderboard(dataset, rows, chosen, numbers, out, jobs, machine, track)
+        with executor:
+            board, tables = make_leaderboard(
+                dataset, rows, chosen, numbers, out, executor, machine, track
+            )
     content = json.dumps(board.to_dict(), allow_nan=False)
     shown = as_markdown(board, tables).rstrip() if markdown else as_text(board, tables)
     click.echo(content if as_json else shown)
     _end(context, out / "leaderboard.html", [one.row.name for one in board.failed], machine)
+
+
+def _ran_with(rows: Sequence[Row]) -> RanWith:
+    methods = [extension for row in rows if (extension := method_extension(row.method))]
+    return RanWith.of([*methods, *(e for row in rows for e in row.settings.extensions)])
 
 
 def _end(context: click.Context, page: Path, failed: Sequence[str], machine: Machine) -> None:

@@ -13,6 +13,7 @@ Memory. The process's largest resident size so far, or what torch allocated at m
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -41,13 +42,15 @@ from mc4ad_model.methods.method import (
 
 @dataclass(frozen=True)
 class Cost:
-    """seconds over all objects; memory in bytes, of the "process" or on "cuda"."""
+    """seconds over all objects; memory in bytes, of the "process" or on "cuda"; machine : where
+    this was measured, "" where it is not known."""
 
     seconds: float
     objects_per_second: float
     parameters: int | None
     memory: int
     memory_of: str
+    machine: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,14 @@ def evaluate_category(
         rows=tuple(rows),
         point_scores=scores,
         metrics=category_metrics(records, rows, scores, seed, thresholds),
-        cost=Cost(seconds, len(rows) / max(seconds, 1e-9), scorer.parameters, memory, memory_of),
+        cost=Cost(
+            seconds,
+            len(rows) / max(seconds, 1e-9),
+            scorer.parameters,
+            memory,
+            memory_of,
+            platform.node(),
+        ),
     )
 
 

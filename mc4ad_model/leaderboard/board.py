@@ -61,6 +61,11 @@ class Board:
         """The rows that do not."""
         return [one for one in self.standings if one.fault]
 
+    @property
+    def machines(self) -> list[str]:
+        """The machines that times were measured on, as far as they are known."""
+        return sorted({name for one in self.standings for name in one.machines})
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
         return {
@@ -167,4 +172,5 @@ def _row(standing: Standing) -> dict[str, Any]:
         "fit_seconds": standing.fit_seconds,
         "parameters": standing.parameters,
         "memory_bytes": standing.memory,
+        "machines": standing.machines,
     }

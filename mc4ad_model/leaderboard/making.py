@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from intravariance.dataset.store import Dataset
-from intravariance.executors.isolated import IsolatedExecutor
 from intravariance.files.atomic import write_whole
 from intravariance.progress import say
 from mc4ad_model.evaluation.evaluate import check_labelled, check_records
@@ -16,9 +16,18 @@ from mc4ad_model.evaluation.results import describe
 from mc4ad_model.leaderboard.board import RECORD, Board, held, outcome_of
 from mc4ad_model.leaderboard.comparing import compare_rows
 from mc4ad_model.leaderboard.documents import as_csv, as_latex, as_markdown
+from mc4ad_model.leaderboard.jobs import Job
+from mc4ad_model.leaderboard.luggage import coming
 from mc4ad_model.leaderboard.page import leaderboard_page
 from mc4ad_model.leaderboard.published import published
-from mc4ad_model.leaderboard.queue import Job, Measured, finished, pending, plan_jobs, run_jobs
+from mc4ad_model.leaderboard.queue import (
+    Measured,
+    Workers,
+    finished,
+    pending,
+    plan_jobs,
+    run_jobs,
+)
 from mc4ad_model.leaderboard.rows import Row
 from mc4ad_model.leaderboard.tables import Table, all_tables
 from mc4ad_model.machine.device import Machine
@@ -35,7 +44,7 @@ def make_leaderboard(
     categories: Sequence[str],
     seeds: Sequence[int],
     out: Path,
-    jobs: int | None,
+    executor: Workers,
     machine: Machine,
     track: Track | None = None,
 ) -> tuple[Board, list[Table]]:
@@ -44,7 +53,7 @@ def make_leaderboard(
     Parameters
     ----------
     out : its folder, see `leaderboard.board`
-    jobs : how many rows and seeds run at a time; None for one for each core at hand
+    executor : runs rows and seeds; entered by the caller
 
     Raises
     ------
@@ -59,15 +68,16 @@ def make_leaderboard(
     track = track or track_of(dataset)
     with held(out, dataset, track):
         planned = plan_jobs(rows, seeds, categories, dataset, track, out, machine)
+        for job in planned:  # what a killed command left half-written
+            shutil.rmtree(coming(job.folder), ignore_errors=True)
         done = examined(planned, dataset)
         left = list(pending(planned, done))
         say(f"leaderboard: {len(planned)} jobs, {len(left)} of them to do", machine.quiet)
         if others := left_out(out, planned):
             say(f"leaderboard: {out} has other rows too, which were not asked for: {others}")
-        executor = IsolatedExecutor(jobs)
-        with executor:
-            faults = run_jobs(left, executor, executor.jobs, machine.quiet)
-        done |= examined([job for job in left if (job.row, job.seed) not in faults], dataset)
+        faults = run_jobs(left, executor, machine.quiet)
+        ran = {(job.row, job.seed) for job in left} - faults.keys()
+        done |= examined([job for job in planned if (job.row, job.seed) in ran], dataset)
         standings = tuple(outcome_of(row, seeds, done, faults) for row in rows)
         board = Board(
             dataset=describe(dataset),
@@ -78,7 +88,7 @@ def make_leaderboard(
             standings=standings,
             comparisons=tuple(compare_rows(standings, dataset, machine.quiet)),
             published=tuple(published(dataset.specification.name, list(rows))),
-            at_once=executor.jobs,
+            at_once=executor.workers(),
             folder=out,
         )
         tables = all_tables(board)

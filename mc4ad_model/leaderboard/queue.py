@@ -1,73 +1,54 @@
 # SPDX-License-Identifier: Apache-2.0
 """The queue of a leaderboard: each row with each seed is trained and evaluated, whatever is left.
 
-A job does what `iv train` and `iv evaluate` do, with the same functions (`runs.experiments`), in
-the folder `runs/ROW/seed-SEED`. What an earlier call finished is checked and kept: a job whose
-categories are all evaluated is not begun, and one that was killed goes on with the first category
-that is not.
+What an earlier call finished is checked and kept: a job whose categories are all evaluated is not
+begun, and one that was killed goes on with the first category that is not. Workers of a Dask
+cluster get a job for each category, where these are trained apart, so that little is lost with a
+worker.
 """
 
 from __future__ import annotations
 
 import json
-import time
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from intravariance.dataset.store import Dataset, open_dataset
+from intravariance.dataset.sharding.index import is_index
+from intravariance.dataset.store import Dataset
 from intravariance.errors import InputError, IntegrityError, IVError
-from intravariance.executors import Executor
+from intravariance.executors.dask_cluster import DaskExecutor
+from intravariance.executors.isolated import IsolatedExecutor
+from intravariance.files.urls import Url
 from intravariance.progress import say
 from mc4ad_model.evaluation.category_metrics import CategoryMetrics
 from mc4ad_model.evaluation.evaluate import Cost
 from mc4ad_model.evaluation.results import METRICS_FILE, check_results_folder, read_results
+from mc4ad_model.leaderboard.jobs import FAILURE, Job, Outcome, run_job
+from mc4ad_model.leaderboard.luggage import put
 from mc4ad_model.leaderboard.rows import Row
 from mc4ad_model.machine.device import Machine
-from mc4ad_model.methods import method_class
 from mc4ad_model.methods.saved_files import writing
 from mc4ad_model.methods.templates import Track
-from mc4ad_model.runs.experiments import evaluation_differs, read_timing, train_and_evaluate
+from mc4ad_model.runs.experiments import evaluation_differs, read_timing
 from mc4ad_model.runs.run_folder import EVALUATION, FIT, RUN, method_code, read_run
 
-FAILURE = "failure.txt"
-
-
-@dataclass(frozen=True)
-class Job:
-    """A row with a seed, as a process of its own gets it.
-
-    config : the settings as plain values. digest : of the data. folder : of the runs, one in it for
-    each category.
-    """
-
-    row: str
-    method: str
-    config: dict[str, Any]
-    seed: int
-    categories: tuple[str, ...]
-    data: Path
-    digest: str
-    track: Track
-    folder: Path
-    machine: Machine
-
-    @property
-    def title(self) -> str:
-        """What it is, for messages."""
-        return f"{self.row}, seed {self.seed}"
+Workers = IsolatedExecutor | DaskExecutor  # each task has a process of its own there
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What is kept of an evaluation. folder : of the run; fit_seconds : None where not known."""
+    """What is kept of an evaluation.
+
+    folder : of the run. fit_seconds : None where not known. machines : where times were measured.
+    """
 
     folder: Path
     metrics: CategoryMetrics
     cost: Cost
     fit_seconds: float | None
+    machines: frozenset[str] = frozenset()
 
     @property
     def evaluation(self) -> Path:
@@ -93,6 +74,7 @@ def plan_jobs(
             seed=seed,
             categories=tuple(categories),
             data=dataset.path,
+            files=_files(dataset),
             digest=dataset.digest,
             track=track,
             folder=out / "runs" / row.folder / f"seed-{seed}",
@@ -104,36 +86,11 @@ def plan_jobs(
     ]
 
 
-def run_job(job: Job) -> float:
-    """Train and evaluate what is not yet, and return the seconds that it took.
-
-    Raises
-    ------
-    IVError
-        It does not work, for whatever reason; a fault of the method's own code is told with its
-        trace in the file FAILURE of the job's folder.
-    """
-    start = time.perf_counter()
-    try:
-        with open_dataset(job.data) as dataset:
-            if dataset.digest != job.digest:
-                raise InputError(f"{job.data}: was replaced by another file while in use")
-            settings = method_class(job.method).Settings.from_mapping(job.config, job.row)
-            for _ in train_and_evaluate(
-                dataset, list(job.categories), job.method, settings, job.seed, job.folder,
-                job.machine, job.track,
-            ):  # fmt: skip
-                pass
-    except IVError:
-        raise
-    except Exception as error:  # of a method, which may be anybody's
-        path = job.folder / FAILURE
-        job.folder.mkdir(parents=True, exist_ok=True)
-        with writing(path):
-            path.write_text(traceback.format_exc(), encoding="utf-8")
-        raise IVError(f"{type(error).__name__}: {error} (see {path})") from error
-    (job.folder / FAILURE).unlink(missing_ok=True)
-    return time.perf_counter() - start
+def _files(dataset: Dataset) -> tuple[Path, ...]:
+    """List the files of a dataset, with its index; none where a store has them."""
+    if isinstance(dataset.path, Url):
+        return ()
+    return (*([dataset.path] if is_index(dataset.path) else []), *dataset.files)
 
 
 def finished(job: Job, dataset: Dataset) -> dict[str, Measured]:
@@ -181,9 +138,11 @@ def _checked(job: Job, folder: Path, dataset: Dataset) -> Measured | None:
         raise InputError(f"{error} ({again})") from error
     if why := evaluation_differs(results, run, dataset):
         raise InputError(f"{evaluation}: is not of this leaderboard: {why}; {again}")
-    seconds = read_timing(run, FIT).get("seconds")
+    fit, cost = read_timing(run, FIT), results.evaluation.cost
+    seconds = fit.get("seconds")
     known = float(seconds) if isinstance(seconds, int | float) else None
-    return Measured(folder, results.evaluation.metrics, results.evaluation.cost, known)
+    machines = frozenset(filter(None, (str(fit.get("machine", "")), cost.machine)))
+    return Measured(folder, results.evaluation.metrics, cost, known, machines)
 
 
 def _other_encoder(job: Job, folder: Path) -> bool:
@@ -200,37 +159,48 @@ def _other_encoder(job: Job, folder: Path) -> bool:
     return bool(own != there)
 
 
-def run_jobs(
-    jobs: Sequence[Job], executor: Executor, at_once: int, quiet: bool
-) -> dict[tuple[str, int], str]:
+def run_jobs(jobs: Sequence[Job], executor: Workers, quiet: bool) -> dict[tuple[str, int], str]:
     """Run jobs, saying after each how long the rest may take; return why those failed that did.
-
-    Parameters
-    ----------
-    at_once
-        How many jobs the executor runs at a time, for the estimate.
 
     Returns
     -------
     Reasons, by row and seed.
     """
+    if isinstance(executor, DaskExecutor):
+        jobs = [part for job in jobs for part in job.parts()]
+    for job in jobs:
+        with writing(job.folder):
+            (job.folder / FAILURE).unlink(missing_ok=True)
     faults: dict[tuple[str, int], str] = {}
     left = list(jobs)
     took: dict[str, float] = {}
     for job, result in executor.run(run_job, jobs):
         left.remove(job)
-        if isinstance(result, IVError):
-            faults[job.row, job.seed] = str(result)
-            how = f"not working: {result}"
+        if fault := _fault(job, result):
+            faults.setdefault((job.row, job.seed), fault)
+            how = f"not working: {fault}"
         else:
-            took[job.row] = result
-            how = f"{result:.0f} s"
+            assert isinstance(result, Outcome)
+            took[job.row] = result.seconds
+            how = f"{result.seconds:.0f} s"
         say(
             f"leaderboard: {len(jobs) - len(left)}/{len(jobs)}: {job.title}: {how}"
-            f"{_left(left, took, at_once)}",
+            f"{_left(left, took, executor)}",
             quiet,
         )
     return faults
+
+
+def _fault(job: Job, result: Outcome | IVError) -> str:
+    """Take what a job gave, and say why it does not work, "" where it does."""
+    if isinstance(result, IVError):
+        return str(result)
+    try:
+        if result.files:
+            put(job.folder, result.files)
+    except InputError as error:
+        return str(error)
+    return result.fault
 
 
 def seconds_left(left: Sequence[str], took: Mapping[str, float], at_once: int) -> float | None:
@@ -249,15 +219,16 @@ def seconds_left(left: Sequence[str], took: Mapping[str, float], at_once: int) -
     return sum(took.get(row, usual) for row in left) / max(1, min(at_once, len(left)))
 
 
-def _left(left: Sequence[Job], took: Mapping[str, float], at_once: int) -> str:
-    seconds = seconds_left([job.row for job in left], took, at_once)
-    return "" if seconds is None or not left else f"; about {seconds / 60:.0f} min left"
+def _left(left: Sequence[Job], took: Mapping[str, float], executor: Workers) -> str:
+    seconds = seconds_left([job.row for job in left], took, executor.workers()) if left else None
+    return "" if seconds is None else f"; about {seconds / 60:.0f} min left"
 
 
 def pending(
     jobs: Sequence[Job], done: Mapping[tuple[str, int], Mapping[str, Any]]
 ) -> Iterator[Job]:
-    """Yield the jobs of which a category is not evaluated."""
+    """Yield the jobs of which a category is not evaluated, with these categories alone."""
     for job in jobs:
-        if len(done[job.row, job.seed]) < len(job.categories):
-            yield job
+        found = done[job.row, job.seed]
+        if rest := tuple(name for name in job.categories if name not in found):
+            yield replace(job, categories=rest)

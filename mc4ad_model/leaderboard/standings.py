@@ -89,6 +89,11 @@ class Standing:
         return max((count for count in known if count is not None), default=None)
 
     @property
+    def machines(self) -> list[str]:
+        """The machines that fitted and scored, as far as they are known."""
+        return sorted({name for one in self.measured.values() for name in one.machines})
+
+    @property
     def memory(self) -> int:
         """Return the largest memory in bytes of a process that fitted or scored."""
         return max(one.cost.memory for one in self.measured.values())

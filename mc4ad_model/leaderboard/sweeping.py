@@ -22,6 +22,7 @@ from mc4ad_model.leaderboard.curves import SweepBoard, curve_pictures, curves_cs
 from mc4ad_model.leaderboard.documents import markdown_document, text_document
 from mc4ad_model.leaderboard.making import make_leaderboard
 from mc4ad_model.leaderboard.page import tables_page
+from mc4ad_model.leaderboard.queue import Workers
 from mc4ad_model.leaderboard.rows import Row
 from mc4ad_model.leaderboard.standings import MEASURES, RANKED
 from mc4ad_model.leaderboard.tables import Table, sweep_table
@@ -44,7 +45,7 @@ def make_sweep_leaderboard(
     categories: Sequence[str],
     seeds: Sequence[int],
     out: Path,
-    jobs: int | None,
+    executor: Workers,
     machine: Machine,
     track: Track | None = None,
 ) -> SweepBoard:
@@ -71,7 +72,7 @@ def make_sweep_leaderboard(
         with sweep.open(member) as dataset:
             folder = member_folder(out, member)
             made, _ = make_leaderboard(
-                dataset, rows, categories, seeds, folder, jobs, machine, track
+                dataset, rows, categories, seeds, folder, executor, machine, track
             )
         boards.append(made)
     board = SweepBoard(sweep, tuple(boards), out)

@@ -79,6 +79,8 @@ def main_table(board: Board) -> Table:
     columns += [Column(name, "" if name == "objects/s" else "higher") for name in MEASURES]
     columns += [Column(f"mean rank, {name}", "lower") for name in RANKED]
     columns += [Column("fit, s"), Column("parameters"), Column("peak, MiB")]
+    several = len(board.machines) > 1
+    columns += [Column("machine")] if several else []
     ranks = {one.measure: one.ranks for one in board.comparisons}
     rows = []
     for one in board.standings:
@@ -94,7 +96,9 @@ def main_table(board: Board) -> Table:
         ]
         cells += [_number(ranks.get(m, {}).get(one.row.name), 2) for m in RANKED]
         cells += [_number(one.fit_seconds, 1), _count(one.parameters)]
-        rows.append([*cells, _count(round(one.memory / 2**20))])
+        cells.append(_count(round(one.memory / 2**20)))
+        cells += [Cell(", ".join(one.machines) or "not known")] if several else []
+        rows.append(cells)
     return Table("rows", "All rows", tuple(columns), rows, _main_note(board))
 
 
@@ -104,12 +108,18 @@ def _main_note(board: Board) -> str:
         "± is the standard deviation over seeds of the means over categories. "
         if len(board.seeds) > 1 else ""
     )  # fmt: skip
+    machines = (
+        f" They were measured on {len(board.machines)} machines, and times of different machines "
+        'cannot be compared: see the column "machine".'
+        if len(board.machines) > 1 else ""
+    )  # fmt: skip
     return (
         f"Means over {count} categor{'ies' if count > 1 else 'y'}. {spread}Mean rank: of the rank "
         "among all rows in each category, 1 being best. objects/s, fit (all categories) and peak "
         f"memory are of one process for a row and seed, {board.at_once} at a time; the process "
-        "fits, scores and measures one category after another, and where it was interrupted they "
-        'are of what was left. A row that needs no seed ran once ("needs none").'
+        "fits, scores and measures one category after another (on a Dask cluster there is one for "
+        f"each category), and where it was interrupted they are of what was left.{machines} A row "
+        'that needs no seed ran once ("needs none").'
     )
 
 

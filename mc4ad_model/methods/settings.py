@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, fields
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -25,11 +27,14 @@ __all__ = [
     "Settings",
     "Share",
     "Weight",
+    "files_at",
     "parse_change",
+    "place_of",
     "read_section",
 ]
 
 Section = TypeVar("Section")
+_PLACES: dict[str, Path] = {}  # where files that settings name are, if elsewhere
 
 
 class Settings:
@@ -89,9 +94,40 @@ class Settings:
         return ()
 
     @property
+    def given_files(self) -> Mapping[str, list[Path]]:
+        """The files that are read of each file or folder that a setting names, by what it says.
+
+        They go along to another machine, where `place_of` tells the place. The settings `encoder`,
+        a folder, and `backbone`, a file, are such ones; a method that has others overrides this.
+        """
+        encoder, backbone = (str(getattr(self, name, "")) for name in ("encoder", "backbone"))
+        found = {encoder: sorted(Path(encoder).glob("encoder.*")), backbone: [Path(backbone)]}
+        return {
+            named: [path for path in paths if path.is_file()]
+            for named, paths in found.items()
+            if named
+        }
+
+    @property
     def label(self) -> str:
         """The name of these settings in folders and tables; "" where they need none."""
         return ""
+
+
+def place_of(named: str) -> Path:
+    """Return where a file or folder is that a setting names: there, unless in `files_at`."""
+    return _PLACES.get(named, Path(named))
+
+
+@contextmanager
+def files_at(places: Mapping[str, Path]) -> Iterator[None]:
+    """Let `place_of` find files elsewhere in this process, by what the settings say."""
+    _PLACES.update(places)
+    try:
+        yield
+    finally:
+        for named in places:
+            del _PLACES[named]
 
 
 def read_section(kind: type[Section], values: Any, where: str, separator: str = ": ") -> Section:

@@ -5,7 +5,8 @@
       vase/
         run.json          method, its code, settings, seed, data, environment; written first
         ...               what the method saves (`Method.files`), one of these files last
-        fit.json          seconds that `Method.fit` took in the process that finished
+        fit.json          seconds that `Method.fit` took in the process that finished, and its
+                          machine
         timing.json       more of these, where the method tells
         calibration.json  where `iv calibrate` made it, see `runs.calibration`
         tracking.json     where it is tracked, see `runs.tracking`
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import sys
 import time
@@ -174,7 +176,8 @@ class Run:
         start = time.perf_counter()
         method.fit(templates, generator(self.seed, "training", self.category), self.folder)
         if save:
-            write_json(self.folder / FIT, {"seconds": time.perf_counter() - start})
+            seconds = time.perf_counter() - start
+            write_json(self.folder / FIT, {"seconds": seconds, "machine": platform.node()})
             method.save(self.folder)
         return method
 

@@ -17,6 +17,7 @@ from mc4ad_model.methods.memory_banks.bank_method import BankMethod
 from mc4ad_model.methods.memory_banks.fpfh import Features
 from mc4ad_model.methods.memory_banks.frames import Floats
 from mc4ad_model.methods.saved_files import reading, writing
+from mc4ad_model.methods.settings import place_of
 from mc4ad_model.methods.templates import Templates
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def given_encoder(folder: str) -> Encoder:
             "--set encoder=FOLDER"
         )
     with reading():
-        return load_encoder(Path(folder))
+        return load_encoder(place_of(folder))
 
 
 def encoder_label(encoder: str) -> str:
@@ -124,5 +125,5 @@ def encoder_label(encoder: str) -> str:
         read_origin,
     )
 
-    origin = read_origin(Path(encoder)) if encoder else {}
+    origin = read_origin(place_of(encoder)) if encoder else {}
     return origin_label(origin) if origin else f"pointmae={Path(encoder).name or 'none'}"

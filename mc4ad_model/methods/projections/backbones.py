@@ -21,6 +21,7 @@ from mc4ad_model.methods.pretrained import (
 )
 from mc4ad_model.methods.projections.resnet import PUBLISHED, ResNet18, ResNetConfig
 from mc4ad_model.methods.published_tensors import file_sha256, published_tensors
+from mc4ad_model.methods.settings import place_of
 
 BACKBONE = "backbone"
 _PUBLIC = "f37072fd"
@@ -73,7 +74,7 @@ def backbone_label(file: str) -> str:
     """Say for folders and tables which backbone it is; a file's name where it cannot be read."""
     if not file:
         return f"{BACKBONE}=self-trained"
-    path = Path(file)
+    path = place_of(file)
     try:
         state = path.stat()
         return f"{BACKBONE}=file-{_known_sha256(path, state.st_size, state.st_mtime_ns)[:8]}"

@@ -25,6 +25,7 @@ from mc4ad_model.methods.projections.pretext import Draw, Training, train_backbo
 from mc4ad_model.methods.projections.rendering import View
 from mc4ad_model.methods.projections.resnet import colour_images
 from mc4ad_model.methods.saved_files import reading, writing
+from mc4ad_model.methods.settings import place_of
 
 _STAGES = 3  # of the four, whose maps points gather from
 _FOLD = 8  # images that go through the network at a time: bounds the memory
@@ -69,7 +70,7 @@ class FittedBackbone:
     def check(self) -> None:
         """Read the user's file, if there is one. Errors as of `read_published`."""
         if self._file:
-            self._take(read_published(Path(self._file)))
+            self._take(read_published(place_of(self._file)))
 
     def fit(self, draw: Draw, classes: int, training: Training) -> None:
         """Take the user's file, or train a network on images of classes."""

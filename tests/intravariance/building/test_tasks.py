@@ -96,7 +96,7 @@ def test_what_is_packed_needs_no_file(meshes: Path, tmp_path: Path, blender: Non
         for job in make_plan(specification, 0)
     ]  # fmt: skip
     families = [FamilyTask({0: task}) for task in samples]
-    files = [task.shared() for task in families]
+    files = [{path: path.read_bytes() for path in task.shared()} for task in families]
     expected = [make_family(task) for task in families]
     away(cache)
     assert [

@@ -16,7 +16,7 @@ import pytest
 
 from intravariance.dataset.provenance import made_with
 from intravariance.errors import BackendUnavailable, InputError, IVError
-from intravariance.executors import BLENDER, Executor, Portable
+from intravariance.executors import BLENDER, Executor, Portable, dask_cluster
 from intravariance.executors.dask_cluster import DaskExecutor
 from intravariance.executors.processes import WINDOW
 from tests import ROOT
@@ -57,8 +57,8 @@ class Reading(Portable):
     def packed(self) -> Reading:
         return replace(self, contents={self.own: self.own.read_bytes()})
 
-    def shared(self) -> dict[Path, bytes]:
-        return {self.common: self.common.read_bytes()}
+    def shared(self) -> tuple[Path, ...]:
+        return (self.common,)
 
     def with_shared(self, files: dict[Path, bytes]) -> Reading:
         return replace(self, contents=self.contents | files)
@@ -142,6 +142,35 @@ def test_workers_get_the_contents_of_files(one_worker: Cluster, tmp_path: Path) 
         found = [(task, result) for task, result in executor.run(contents_of, tasks)]
     assert {result for _, result in found} == {(b"%d" % n, b"for all") for n in range(5)}
     assert all(any(task is given for given in tasks) for task, _ in found)
+
+
+def test_a_file_that_tasks_share_is_sent_again_when_it_is_another(
+    one_worker: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[Path] = []
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: reads.append(path) or read(path))
+    tasks = [Reading(tmp_path / "own", tmp_path / name) for name in ("a", "a", "b", "a", "c")]
+    for path in {tmp_path / "own", *(task.common for task in tasks)}:
+        path.write_bytes(path.name.encode())
+    with executor_of(one_worker) as executor:
+        assert {r for _, r in executor.run(contents_of, tasks)} == {
+            (b"own", name) for name in (b"a", b"b", b"c")
+        }
+        shared = [path.name for path in reads if path.name in "abc"]
+        assert shared == ["a", "b", "c"]  # once for all
+        (tmp_path / "a").write_bytes(b"another")
+        assert [r for _, r in executor.run(contents_of, tasks[:1])] == [(b"own", b"another")]
+        monkeypatch.setattr(dask_cluster, "SHARED", 1)
+        assert len([*executor.run(contents_of, tasks)]) == 5
+        assert len(executor._shared) == 1
+        monkeypatch.setattr(dask_cluster, "SHARED_BYTES", 0)
+        with pytest.raises(InputError, match=r"a: has .* GiB, and no more than"):
+            list(executor.run(contents_of, tasks))
+        (tmp_path / "b").unlink()
+        monkeypatch.undo()
+        with pytest.raises(InputError, match=r"b: cannot be read \(No such file"):
+            list(executor.run(contents_of, tasks[2:3]))
 
 
 def test_what_may_pass_is_tried_again(one_worker: Cluster, tmp_path: Path) -> None:

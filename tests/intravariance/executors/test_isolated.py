@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from multiprocessing import current_process, get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from intravariance.errors import IVError
 from intravariance.executors import Executor
 from intravariance.executors.isolated import IsolatedExecutor
 from tests import ROOT
-from tests.intravariance.executors.test_processes import _is_zombie, _wait_until
+from tests.intravariance.executors.test_processes import _is_zombie, _wait_until, report_and_sleep
 from tests.intravariance.executors.test_serial import square
 
 
@@ -52,6 +53,30 @@ def test_a_bug_is_raised_and_tasks_are_taken_as_they_are_needed() -> None:
     with IsolatedExecutor(1) as executor, pytest.raises(ValueError, match="a bug"):
         list(executor.run(square, (taken.append(n) or n for n in (13, 1, 5))))
     assert taken == [13]
+
+
+def test_what_nobody_waits_for_is_given_up(tmp_path: Path) -> None:
+    report = tmp_path / "pid"
+    with (
+        IsolatedExecutor(1, lambda: not report.exists()) as executor,
+        pytest.raises(IVError, match="nobody waits"),
+    ):
+        list(executor.run(report_and_sleep, [str(report)]))
+    worker = int(report.read_text())
+    assert not Path(f"/proc/{worker}").exists() or _is_zombie(worker)
+
+
+def _isolated_square(number: int, sending: Connection) -> None:
+    with IsolatedExecutor(1) as executor:
+        sending.send((list(executor.run(square, [number])), current_process().daemon))
+
+
+def test_a_daemonic_process_may_run_tasks() -> None:
+    here, there = get_context("spawn").Pipe(duplex=False)
+    process = get_context("spawn").Process(target=_isolated_square, args=(5, there), daemon=True)
+    process.start()
+    assert here.recv() == ([(5, 25)], True)
+    process.join()
 
 
 SLEEPER = """
