@@ -56,6 +56,7 @@ _TABLE_STRINGS = ("id", "category", "subcategory", "split", "defect", "digest")
 _NAMES = ("id", "category", "subcategory", "defect")
 _TABLE_NUMBERS = ("n_points", "n_anomalous")
 _TABLE_DETAILS = {"difficulty": "S", "snr": "f", "unit_radius": "f"}  # see `described`
+TABLE_COLUMNS = (*_TABLE_STRINGS, *_TABLE_NUMBERS, *_TABLE_DETAILS)
 
 
 @dataclass(frozen=True, eq=False)

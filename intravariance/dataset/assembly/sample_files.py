@@ -19,6 +19,7 @@ from intravariance.dataset.opening import Content, File, new_file, open_file
 from intravariance.dataset.safety import attribute, child_group, reading
 from intravariance.dataset.schema import (
     DATASET_VERSION,
+    TABLE_COLUMNS,
     Sample,
     check_sample,
     content_digest,
@@ -39,16 +40,21 @@ from intravariance.files.atomic import write_whole
 SAMPLE_FORMAT = "iv-sample"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Finished:
     """Hold what a build or an import needs to know of a sample that is made.
 
-    row : what the table of samples says of it. rejections : how many draws of the defect's
+    values : what the table of samples says of it, in the order of its columns: of many samples,
+    their names would take more memory than they. rejections : how many draws of the defect's
     parameters were refused.
     """
 
-    row: Mapping[str, Any]
+    values: tuple[Any, ...]
     rejections: int
+
+    @property
+    def row(self) -> dict[str, Any]:
+        return dict(zip(TABLE_COLUMNS, self.values, strict=True))
 
     @property
     def id(self) -> str:
@@ -65,7 +71,8 @@ class Finished:
 
 def finished(sample: Sample) -> Finished:
     """Return what there is to know of a sample once it is stored."""
-    return Finished(table_row(sample), len(sample.parameters.get("rejections", ())))
+    rejections = len(sample.parameters.get("rejections", ()))
+    return Finished(tuple(table_row(sample).values()), rejections)
 
 
 def sample_bytes(sample: Sample) -> bytes:
