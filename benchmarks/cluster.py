@@ -55,11 +55,11 @@ def main() -> None:
     shards = kinds.add_parser("shards")
     shards.add_argument("--samples", type=int, default=10_000_000)
     shards.add_argument("--cores", type=int, default=1000)
-    shards.add_argument("--seconds", type=float, default=0.24, help="of a core for a sample")
-    shards.add_argument("--start", type=float, default=30.0, help="seconds until the first sample")
-    shards.add_argument("--finish", type=float, default=0.01, help="seconds a sample, at the end")
+    shards.add_argument("--seconds", type=float, default=0.15, help="of a core for a sample")
+    shards.add_argument("--start", type=float, default=10.0, help="seconds until the first sample")
+    shards.add_argument("--finish", type=float, default=0.0015, help="seconds a sample, at the end")
     shards.add_argument(
-        "--found", type=float, default=0.0005, help="seconds a sample, after a kill"
+        "--found", type=float, default=0.0045, help="seconds a sample, after a kill"
     )
     shards.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()

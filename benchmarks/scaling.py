@@ -92,11 +92,13 @@ def watch(what: str, command: Sequence[str], count: Callable[[], int]) -> Iterat
 
 
 def made(file: Path, samples: int) -> int:
-    """Count the samples of the build that are finished."""
+    """Count the samples of the build that are finished; all are once the file is there."""
+    if file.exists():
+        return samples
     try:
         return len(os.listdir(file.with_name(f"{file.name}.partial") / "samples"))
-    except OSError:  # not yet, or all are in the file
-        return samples if file.exists() else 0
+    except OSError:  # not yet
+        return 0
 
 
 def usage(pid: int) -> tuple[tuple[float, float, float], float]:
