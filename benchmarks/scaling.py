@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records time and memory of one large build of light samples, and of `iv verify` of its file.
+"""Records time and memory of one large build of light samples.
 
     python benchmarks/scaling.py --samples 100000 --out curves.csv --figure docs/scaling.png
 
 Every few seconds: samples made, memory of `iv`, of its workers and of Blender, and their processor
 time. The figure shows samples and memory over time: constant memory is a flat line, linear time a
-straight one. Needs the extras blender, inspect and dev.
+straight one. When all samples are made, `iv` writes the file, and its workers verify it. Needs the
+extras blender, inspect and dev.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,10 +30,9 @@ EVERY = 5.0  # seconds between two looks
 
 
 class Look(NamedTuple):
-    """What was seen at one moment of a command."""
+    """What was seen at one moment of the build."""
 
-    command: str
-    seconds: float  # since the command's start
+    seconds: float  # since its start
     samples: int  # that are made
     own_mib: float  # of the process of `iv`
     workers_mib: float  # of its worker processes together
@@ -41,7 +41,7 @@ class Look(NamedTuple):
 
 
 def main() -> None:
-    """Build, verify, write the curves and draw them."""
+    """Build, write the curves and draw them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--samples", type=int, default=100_000)
     parser.add_argument("--jobs", type=int, default=1)
@@ -57,19 +57,15 @@ def main() -> None:
         text = SPECIFICATION.format(low=200, high=260, positives=positives, defects=defects)
         (folder / "load.toml").write_text(text)
         file = folder / "load.h5"
-        jobs = ["--jobs", str(given.jobs)]
-        build = [*IV, "build", "--spec", str(folder / "load.toml"), *jobs, "--quiet",
-                 "--cache", str(folder / "cache"), "--out", str(file)]  # fmt: skip
+        build = [*IV, "build", "--spec", str(folder / "load.toml"), "--jobs", str(given.jobs),
+                 "--quiet", "--cache", str(folder / "cache"), "--out", str(file)]  # fmt: skip
         looks = []
         with given.out.open("w", newline="") as out:
             writer = csv.writer(out)
             writer.writerow(Look._fields)
-            for look in chain(
-                watch("build", build, lambda: made(file, given.samples)),
-                watch("verify", [*IV, "verify", str(file), *jobs], lambda: given.samples),
-            ):
+            for look in watch(build, lambda: made(file, given.samples)):
                 looks.append(look)
-                writer.writerow([look.command, *(f"{value:.6g}" for value in look[1:])])
+                writer.writerow([f"{value:.6g}" for value in look])
                 out.flush()
         size = file.stat().st_size / 2**20
     summarise(looks, given.samples)
@@ -78,17 +74,17 @@ def main() -> None:
         draw(looks, given.figure)
 
 
-def watch(what: str, command: Sequence[str], count: Callable[[], int]) -> Iterator[Look]:
+def watch(command: Sequence[str], count: Callable[[], int]) -> Iterator[Look]:
     """Run a command and look at it until it ends."""
     start = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
             memory, processor = usage(process.pid)
             if processor:
-                yield Look(what, time.perf_counter() - start, count(), *memory, processor)
+                yield Look(time.perf_counter() - start, count(), *memory, processor)
             time.sleep(EVERY)
     if process.returncode:
-        raise SystemExit(f"iv {what}: exit code {process.returncode}")
+        raise SystemExit(f"iv build: exit code {process.returncode}")
 
 
 def made(file: Path, samples: int) -> int:
@@ -121,50 +117,37 @@ def summarise(looks: Sequence[Look], samples: int) -> None:
     """Print rate, processor time and memory by tenths of the samples, and what all of it took."""
     print("| made | seconds | samples/s | processor, ms a sample | iv, MiB | workers, MiB "
           "| Blender, MiB |\n|--:|--:|--:|--:|--:|--:|--:|")  # fmt: skip
-    build = [look for look in looks if look.command == "build"]
-    growing = [look for look, then in pairwise(build) if look.samples < then.samples]
-    last, *rest = growing
+    last, *rest = [look for look, then in pairwise(looks) if look.samples < then.samples]
     for tenth in range(1, 11):
         part = [look for look in rest if last.samples < look.samples <= tenth * samples / 10]
         if not part:
             continue
         end = part[-1]
         new, spent = end.samples - last.samples, end.processor_seconds - last.processor_seconds
-        peaks = (max(look[place] for look in part) for place in (3, 4, 5))
-        print(
-            f"| {end.samples:,} | {end.seconds:.0f} | {new / (end.seconds - last.seconds):.1f} "
-            f"| {1000 * spent / new:.2f} | " + " | ".join(f"{p:.0f}" for p in peaks),
-            "|",
-        )
+        own, workers, blender = (max(look[place] for look in part) for place in (2, 3, 4))
+        rate = new / (end.seconds - last.seconds)
+        print(f"| {end.samples:,} | {end.seconds:.0f} | {rate:.1f} | {1000 * spent / new:.2f} "
+              f"| {own:.0f} | {workers:.0f} | {blender:.0f} |")  # fmt: skip
         last = end
-    for what in ("build", "verify"):
-        own = [look for look in looks if look.command == what]
-        most = max(look.own_mib + look.workers_mib for look in own)
-        print(f"iv {what}: {own[-1].seconds:.0f} s, {own[-1].processor_seconds:.0f} s of processor "
-              f"time, at most {most:.0f} MiB without Blender")  # fmt: skip
+    most = max(look.own_mib for look in looks)
+    print(f"in all {looks[-1].seconds:.0f} s, {looks[-1].processor_seconds:.0f} s of processor "
+          f"time, `iv` at most {most:.0f} MiB")  # fmt: skip
 
 
 def draw(looks: Sequence[Look], figure: Path) -> None:
-    """Draw samples and memory over the time of the build, and memory over that of `iv verify`."""
-    picture = Figure(figsize=(10.5, 3.4), layout="constrained")
-    built, memory, verified = picture.subplots(1, 3)
-    build = [look for look in looks if look.command == "build"]
-    verify = [look for look in looks if look.command == "verify"]
-    minutes = [look.seconds / 60 for look in build]
-    built.plot(minutes, [look.samples for look in build])
-    built.set_title("iv build")
+    """Draw samples and memory over the time of the build."""
+    picture = Figure(figsize=(8, 3.4), layout="constrained")
+    built, memory = picture.subplots(1, 2)
+    minutes = [look.seconds / 60 for look in looks]
+    built.plot(minutes, [look.samples for look in looks])
     built.set_ylabel("samples made")
-    for axes, part in ((memory, build), (verified, verify)):
-        times = [look.seconds / 60 for look in part]
-        axes.plot(times, [look.own_mib for look in part], label="iv")
-        axes.plot(times, [look.workers_mib for look in part], label="its workers")
-        if part is build:
-            axes.plot(times, [look.blender_mib for look in part], label="Blender")
-        axes.set_ylim(bottom=0)
-        axes.set_ylabel("memory, MiB")
-        axes.set_title(f"iv {part[0].command}")
-        axes.legend()
-    for axes in (built, memory, verified):
+    memory.plot(minutes, [look.own_mib for look in looks], label="iv")
+    memory.plot(minutes, [look.workers_mib for look in looks], label="its workers")
+    memory.plot(minutes, [look.blender_mib for look in looks], label="Blender")
+    memory.set_ylim(bottom=0)
+    memory.set_ylabel("memory, MiB")
+    memory.legend()
+    for axes in (built, memory):
         axes.set_xlabel("minutes")
     picture.savefig(figure, dpi=110)
 
