@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intravariance.geometry.ball_counts import BallCounts
+from intravariance.verification.ball_counts import BallCounts
 
 # Balls that hold some hundred points of a usual cloud, and together most of the surface.
 _RADIUS = 0.2

@@ -54,7 +54,8 @@ def test_a_scan_that_cannot_be_read_is_named_the_same(tmp_path: Path) -> None:
     expected = [make_sample_file(job) for job in jobs]
     packed = [job.packed() for job in jobs]
     (tmp_path / "scans").rename(tmp_path / "elsewhere")
-    assert [make_sample_file(job) for job in packed] == expected
+    again = [make_sample_file(job) for job in packed]
+    assert repr(again) == repr(expected)  # some numbers of the table are NaN
     assert sum(isinstance(found, BadScan) for found in expected) == 2
 
 

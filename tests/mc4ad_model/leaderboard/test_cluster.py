@@ -219,6 +219,7 @@ def test_a_store_is_read_by_the_workers_themselves(
     with s3_server() as server:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
+        s3fs.S3FileSystem.clear_instance_cache()  # of another test's server, which is gone
         s3fs.S3FileSystem().put_file(str(data), f"{BUCKET}/small.h5")
         out = tmp_path / "board"
         with cluster(tmp_path / "cluster", "first", "second") as found:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
-from intravariance.geometry.ball_counts import BallCounts
+from intravariance.verification.ball_counts import BallCounts
 
 
 @pytest.mark.parametrize("balanced", [True, False])
