@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures whether time and memory grow with the number of samples, and what one huge sample costs.
 
-    python benchmarks/load.py                         5,000 light samples, and one of 500,000 points
-    python benchmarks/load.py --samples 400 --points 50000
+    python benchmarks/scale/load.py                   5,000 light samples, and one of 500,000 points
+    python benchmarks/scale/load.py --samples 400 --points 50000
 
 Three builds, of a quarter, a half and all of the samples, one worker each: samples a second and
 memory while it runs, by quarters of its samples. Then `iv verify`, opening and random access of

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Records time and memory of one large build of light samples.
 
-    python benchmarks/scaling.py --samples 100000 --out curves.csv --figure docs/scaling.png
+    python benchmarks/scale/scaling.py --samples 100000 --out curves.csv --figure docs/scaling.png
 
 Every few seconds: samples made, memory of `iv`, of its workers and of Blender, and their processor
 time. The figure shows samples and memory over time: constant memory is a flat line, linear time a

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures how many results one command takes from a Dask cluster, and simulates a job array.
 
-    python benchmarks/cluster.py dask                       a minute
-    python benchmarks/cluster.py shards --cores 1000 --samples 10000000
+    python benchmarks/scale/cluster.py dask                       a minute
+    python benchmarks/scale/cluster.py shards --cores 1000 --samples 10000000
 
 "dask" runs a real scheduler, the executor of `iv build --executor dask`, and workers that sleep for
 as long as a sample would take and return as many bytes; results are written as a build writes them.
