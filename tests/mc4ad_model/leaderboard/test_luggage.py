@@ -70,7 +70,7 @@ def test_a_disk_that_refuses_leaves_no_folder_half_written(
     assert contents(folder, ["vase"]) == new and os.listdir(tmp_path) == ["seed-0"]
 
 
-@pytest.mark.parametrize("name", ["../vase/run.json", "/tmp/run.json", "vase/../../x", ""])
+@pytest.mark.parametrize("name", ["../vase/run.json", "/elsewhere/run.json", "vase/../../x", ""])
 def test_names_that_lead_out_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="a worker sent a file named"):
         put(tmp_path / "seed-0", {"vase/run.json": b"", name: b""})
