@@ -15,7 +15,7 @@ from intravariance.commands.options import (
     quiet_option,
 )
 from intravariance.errors import InputError
-from intravariance.executors.processes import local_executor
+from intravariance.executors.processes import ProcessExecutor
 from intravariance.verification.folder import verify_folder
 from intravariance.verification.verify import Report, verify
 
@@ -49,7 +49,8 @@ def verify_command(
             raise InputError(f"--against-published: {file} is a folder, expected a dataset file")
         report = verify_folder(file)
     else:
-        with local_executor(jobs) as executor:
+        # one job is a worker too: here NumPy would take all cores for its small matrix products
+        with ProcessExecutor(jobs) as executor:
             report = verify(
                 file, against_published=against_published, quiet=quiet, executor=executor
             )
