@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 class Features(NamedTuple):
-    """What a backbone makes of clouds.
+    """Features that a backbone computes from clouds.
 
     whole : [B, C], of a cloud. local : [B, N, C'], of each point; None where the task needs none.
     penalty : [], to be added to the loss.

@@ -33,7 +33,7 @@ class Kind:
     class_widths, part_widths
         Channels of the hidden layers, as published.
     smoothing
-        Of the labels of classes, in training, as published.
+        Smoothing of the labels of classes, in training, as published.
     """
 
     backbone: Callable[[Sizes, bool, bool], Any]

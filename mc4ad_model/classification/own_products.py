@@ -83,7 +83,7 @@ class OwnProducts:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What stands in the place of ModelNet40 and ShapeNetPart."""
+        """A remark on the data that take the place of ModelNet40 and ShapeNetPart."""
         tests = [r for r in self._dataset if r.split == "test"]
         defective = sum(r.defect != NORMAL for r in tests)
         sigma = float(self._dataset.metadata["identity"]["noise_sigma"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is trained for Table 5a, and how: a small preset for a CPU, and the papers'."""
+"""The trainings for Table 5a: a small preset for a CPU, and the papers'."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ TASKS: tuple[TaskName, ...] = get_args(TaskName)
 
 @dataclass(frozen=True)
 class Plan:
-    """What a training depends on, beside its data and seed.
+    """Settings that a training depends on, beside its data and seed.
 
     Parameters
     ----------
     preset
         Its name.
     points, part_points
-        Of a cloud, where classes and where parts are named.
+        Points of a cloud, where classes and where parts are named.
     width, attention, neighbours
         Shares of the published sizes; see `Sizes`.
     epochs, batch, rate
         Passes over the clouds that are learnt from; clouds of a step; the first learning rate of
         Adam, from which a cosine leads to 0.
     clouds
-        Of our own products: clouds of each that are learnt from.
+        Clouds of each of our own products that are learnt from.
     """
 
     preset: Preset

@@ -72,7 +72,7 @@ class ReleasedFiles:
 
     @cached_property
     def digest(self) -> str:
-        """Of the bytes of all files."""
+        """The SHA-256 of the bytes of all files."""
         found = hashlib.sha256()
         for release in filter(None, (self._clouds, self._parts)):
             for path in (*release.train, *release.test):
@@ -91,7 +91,7 @@ class ReleasedFiles:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is left out, and how the files are used."""
+        """Sentences on how the files are used, and on what is left out."""
         found = ["The data: the HDF5 releases of " + " and ".join(
             f"{name} ({release.folder})"
             for name, release in (("ModelNet40", self._clouds), ("ShapeNetPart", self._parts))

@@ -17,7 +17,7 @@ class Sizes:
     Parameters
     ----------
     points
-        Of a cloud; networks with centres choose a share of them, which is that of the papers.
+        Points of a cloud; networks with centres choose a share of them, the same as in the papers.
     normals
         Whether the input has normals beside coordinates.
     width, attention, neighbours

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a network learns and is tested on: clouds with a class each, or a part for each point."""
+"""Tasks that networks learn and are tested on: the class of a cloud, or the part of each point."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Task:
 
     @property
     def outputs(self) -> int:
-        """What a network has to tell apart."""
+        """Number of classes, or of parts, that a network has to tell apart."""
         return 1 + max(max(one) for one in self.parts) if self.parts else self.classes
 
 
@@ -61,7 +61,7 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """For a table."""
+        """The name of the data in a table."""
 
     @property
     def digest(self) -> str:
@@ -69,11 +69,11 @@ class Source(Protocol):
 
     @property
     def tasks(self) -> tuple[TaskName, ...]:
-        """Those that it has data for."""
+        """The tasks that it has data for."""
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What a reader of the results must know of the data, a sentence or two each."""
+        """Facts about the data that a reader of the results must know, a sentence or two each."""
 
     def load(self, name: TaskName, plan: Plan, seed: int) -> Task:
         """Make the clouds of a task.

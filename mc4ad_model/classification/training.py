@@ -53,7 +53,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a trained network does.
+    """Results of a training.
 
     scores : from 0 to 1: "accuracy", or "instance_iou", "class_iou" and, of defects, "point_auroc".
     losses : mean of each epoch. seconds : of the training.
