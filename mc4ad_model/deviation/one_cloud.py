@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What normal clouds have at each place of a template that is known by one noisy cloud only.
+"""Statistics of normal clouds at each place of a template that is known by one noisy cloud only.
 
 Clouds drawn from the stored cloud vary about its own statistics as the stored cloud varies about
 the product's. So what is usual is itself uncertain, by as much as a single cloud is. Where the

@@ -76,7 +76,7 @@ class Anchors:
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """What clouds without a defect have at each anchor.
+    """Statistics of clouds without a defect at each anchor.
 
     mean, spread : (A, 6), of the columns of `cylinder_statistics`; NaN where it cannot be known.
     """
