@@ -34,7 +34,7 @@ class AlarmMetrics:
     rate
         Share of false alarms that was asked for.
     threshold
-        Of the object's score.
+        Largest object score that is no alarm.
     detected, false_alarms
         Numbers of defective and of normal objects above it.
     normal
@@ -90,7 +90,7 @@ def alarm_threshold(normal: ArrayLike, rate: float) -> float:
     ----------
     normal : (K,) scores of normal products, at least one
     rate
-        Of false alarms, from 0 to 1.
+        Share of false alarms, from 0 to 1.
 
     Returns
     -------

@@ -73,7 +73,7 @@ def score_normal_clouds(
     total
         How many there are, at least one.
     label, quiet
-        Of the progress on stderr.
+        Name of the progress on stderr, and whether there is none.
 
     Raises
     ------

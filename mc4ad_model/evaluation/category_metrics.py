@@ -46,7 +46,7 @@ class SampleRow:
     seconds
         Time it took, as `mc4ad_model.evaluation.evaluate` defines it.
     p_value
-        Of its object score among those of normal products (`mc4ad_model.evaluation.alarms`); None
+        Its object score's p-value among normal products (`mc4ad_model.evaluation.alarms`); None
         where it was evaluated without a calibration.
     note
         What the method says of its scores, see `Prediction`.

@@ -55,7 +55,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class CategoryEvaluation:
-    """What `evaluate_category` finds; point_scores : (N,) float32 for each sample's id."""
+    """Findings of `evaluate_category`; point_scores : (N,) float32 for each sample's id."""
 
     category: str
     rows: tuple[SampleRow, ...]

@@ -64,7 +64,7 @@ def rank(rows: Sequence[SampleRow], count: int) -> list[Placed]:
     Parameters
     ----------
     rows
-        Of one category, normal and defective ones.
+        Samples of one category, normal and defective ones.
     """
     normal = [row for row in rows if not row.anomalous]
     defective = [row for row in rows if row.anomalous]
@@ -109,7 +109,7 @@ class Judged:
     Parameters
     ----------
     verdict
-        Of a defective object "missed" or "detected", of a normal one "false alarm" or "no alarm".
+        "missed" or "detected" for a defective object, "false alarm" or "no alarm" for a normal one.
     wrong
         Share of the objects of the other kind that are on the wrong side of it, ties counted half:
         normal ones above a defective one, defective ones below a normal one. Its mean over the

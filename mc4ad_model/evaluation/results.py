@@ -60,7 +60,7 @@ class Results:
     dataset
         File name, specification's name and content digest of what was evaluated on.
     seed
-        Of the bootstrap intervals.
+        Seed of the bootstrap intervals.
     origin
         What the caller told of the detector: run, configuration, scoring, versions.
     """
@@ -104,9 +104,9 @@ def write_results(
     folder
         Made, or replaced; its parents are made.
     dataset
-        What was evaluated on.
+        The dataset that was evaluated on.
     seed
-        Of the bootstrap intervals.
+        Seed of the bootstrap intervals.
     origin
         Plain values: where the detector comes from and how its forces became scores.
     force
