@@ -34,7 +34,7 @@ RECORD, LOCK = "leaderboard.json", "leaderboard.lock"
 
 @dataclass(frozen=True)
 class Board:
-    """What a leaderboard says.
+    """The content of a leaderboard.
 
     dataset : see `describe`. noise_sigma : of the file. at_once : jobs that ran side by side.
     published : of the paper, on another file.

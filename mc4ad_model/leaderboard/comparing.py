@@ -53,7 +53,7 @@ def compare_rows(
     Parameters
     ----------
     standings
-        Of the same categories; those that are not working are left out.
+        Rows over the same categories; those that are not working are left out.
 
     Raises
     ------

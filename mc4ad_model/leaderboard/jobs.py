@@ -44,7 +44,7 @@ class Job(Portable):
         The dataset as the user named it, its files, none where a store has it, and its content
         digest.
     folder
-        Of the runs, one in it for each category.
+        Folder of the runs; each category has its own in it.
     places
         Where files are that the settings name, if elsewhere; see `files_at`.
     luggage, kept
@@ -68,7 +68,7 @@ class Job(Portable):
 
     @property
     def title(self) -> str:
-        """What it is, for messages."""
+        """The name of the job in messages."""
         only = f", {self.categories[0]}" if len(self.categories) == 1 else ""
         return f"{self.row}, seed {self.seed}{only}"
 
@@ -115,7 +115,7 @@ class Job(Portable):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a job came to.
+    """The outcome of a job.
 
     seconds : that it took. fault : why it does not work, "" where it does. files : that it made on
     another machine, by their names in its folder.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes with a job of a leaderboard to another machine, and how its files come back.
+"""Files that go with a job of a leaderboard to another machine, and files that come back.
 
 Files that many jobs read, the dataset's and an encoder's, are sent once to a worker, which keeps
 them in its own folder under their SHA-256; a job's folder has links to them. The rest are the files
@@ -26,7 +26,7 @@ from intravariance.files.atomic import write_whole
 from intravariance.files.folders import write_member
 from mc4ad_model.methods.saved_files import writing
 
-# Of a job's folder, which is in the memory of two machines as a whole.
+# Most bytes of a job's files, since two machines hold all of them in memory.
 LARGEST = 2 * 2**30
 _LIBRARIES = ("torch", "open3d", "scikit-learn", "safetensors")
 
@@ -115,8 +115,8 @@ def unpacked(luggage: Luggage, kept: Mapping[Path, Path]) -> Iterator[tuple[Path
 def contents(folder: Path, parts: Iterable[str]) -> dict[str, bytes]:
     """Read the files of some files and folders of a folder, where they are there, by their names.
 
-    What was being written is left out. Raises IVError where they are too large to be sent, or
-    cannot be read.
+    Files that were still being written are left out. Raises IVError where the files are too large
+    to be sent, or cannot be read.
     """
     try:
         paths = [
@@ -141,7 +141,7 @@ def _unfinished(path: Path) -> bool:
 
 def put(folder: Path, files: Mapping[str, bytes]) -> None:
     """Put files into a folder, which is made: each of its own folders as a whole, in place of one
-    that is there. What is on its way is in the folder `coming`.
+    that is there. Files on their way are in the folder `coming`.
 
     Raises InputError where they cannot be written, or a name leads out of the folder.
     """
@@ -179,7 +179,7 @@ class RanWith:
 
     @classmethod
     def of(cls, extensions: Iterable[Extension]) -> RanWith:
-        """Of what the rows use."""
+        """Make one from the extensions that the rows use."""
         return cls(tuple(sorted({(e.kind, e.name, e.package) for e in extensions})))
 
     def __call__(self) -> dict[str, str]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the paper prints for the methods of a leaderboard (Table 19), beside what was measured here.
+"""The paper's figures for the methods of a leaderboard (Table 19), beside those measured here.
 
 The paper's figures are of the authors' file, which is not public, and of other products: a
 difference between the two columns says nothing about a method.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The queue of a leaderboard: each row with each seed is trained and evaluated, whatever is left.
 
-What an earlier call finished is checked and kept: a job whose categories are all evaluated is not
+Results of an earlier call are checked and kept: a job whose categories are all evaluated is not
 begun, and one that was killed goes on with the first category that is not. Workers of a Dask
 cluster get a job for each category, where these are trained apart, so that little is lost with a
 worker.
@@ -39,7 +39,7 @@ Workers = IsolatedExecutor | DaskExecutor  # each task has a process of its own 
 
 @dataclass(frozen=True)
 class Measured:
-    """What is kept of an evaluation.
+    """The part of an evaluation that a leaderboard uses.
 
     folder : of the run. fit_seconds : None where not known. machines : where times were measured.
     """

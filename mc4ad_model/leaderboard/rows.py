@@ -23,7 +23,7 @@ from mc4ad_model.methods import METHODS, method_class, method_names
 from mc4ad_model.methods.method import is_seeded
 from mc4ad_model.methods.settings import Settings
 
-# What knows nothing of defects, and registration alone: in every leaderboard.
+# Every leaderboard has these rows: scores that know nothing of defects, and registration alone.
 CONTROLS = (
     "constant",
     "random",

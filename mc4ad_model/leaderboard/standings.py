@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the rows of a leaderboard reached: means over categories, spreads over seeds, ranks.
+"""Results of the rows of a leaderboard: means over categories, spreads over seeds, ranks.
 
 A figure of a row is the mean over categories for each seed, then the mean over seeds; its spread is
 the standard deviation over seeds (divisor: seeds - 1). Mean rank is the paper's: the rank among all
