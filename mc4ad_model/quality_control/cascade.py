@@ -9,13 +9,13 @@ V_P's scores of normal products (`evaluation.alarms.alarm_threshold`), which are
 templates (`evaluation.normal_products`), never taken from test data. It accepts a share b of normal
 products at least, in the mean over calibrations.
 
-What the two stages say together, on which the paper is silent, is our choice. Objects: accepted
-ones are ranked below all others, in V_P's order; the others in V_O's. Points: an accepted object
-has V_P's map, another V_O's. The two networks' point scores are not on one scale, so V_P's are
-brought to V_O's by matching their quantiles on points that both have scored: those of the objects
-that were not accepted, or with a threshold those of the normal products. No label is used.
+The paper does not say how to join the scores of the two stages; this is our choice. Objects:
+accepted ones are ranked below all others, in V_P's order; the others in V_O's. Points: an accepted
+object has V_P's map, another V_O's. The two networks' point scores are not on one scale, so V_P's
+are brought to V_O's by matching their quantiles on points that both have scored: those of the
+objects that were not accepted, or with a threshold those of the normal products. No label is used.
 
-What it is worth, in AUROC and in time: `mc4ad_model.quality_control.gain`.
+`mc4ad_model.quality_control.gain` says what it is worth, in AUROC and in time.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Floats = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What a scorer says of B objects, higher being more anomalous.
+    """A scorer's scores of B objects, higher being more anomalous.
 
     objects : (B,) float64; points : (N_b,) for each object; seconds : (B,) that it took.
     """
@@ -97,7 +97,7 @@ def score_objects(
     total
         How many there are.
     label, quiet
-        Of the progress on stderr.
+        Name of the progress on stderr, and whether there is none.
 
     Raises
     ------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What hierarchical quality control is worth: V_P alone, V_O alone, and both in two stages.
+"""The worth of hierarchical quality control: V_P alone, V_O alone, and both in two stages.
 
 Time. Each scorer is timed alone on each object, from the points in memory to its object score. Two
 stages take V_P's time of all objects and V_O's of those not accepted; what they do besides, a
@@ -133,7 +133,7 @@ def compare_stages(
     share : b, of the batch or of normal products
     calibration : their scores of normal products; None accepts the lowest of the batch
     remainder
-        What is left to do after V_P where V_O goes on from what V_P found; None where it does not.
+        Work left after V_P where V_O goes on from what V_P found; None where it does not.
     """
     truth = np.asarray(anomalous).astype(bool)
     accepted, threshold = _accepted(first, share, calibration)

@@ -37,7 +37,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Remainder:
-    """What is left to do after V_P's object scores, in seconds of each object, (B,).
+    """Work that is left after V_P's object scores, in seconds for each object, (B,).
 
     points : V_P's scores of points. verdicts : all that V_O does with the description.
     """
@@ -71,7 +71,7 @@ def score_in_stages(
     total
         How many there are.
     label, quiet
-        Of the progress on stderr.
+        Name of the progress on stderr, and whether there is none.
 
     Returns
     -------
