@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Registration as most papers do it: FPFH features matched by RANSAC, then ICP, by Open3D.
 
-Of a category's templates, the one is taken from whose points those of the cloud are nearest. It is
-here for methods that are run as published, and as a rival of `mc4ad_model.registration.poses`.
+A cloud is registered to each template of its category, and the template that its points come
+nearest to is chosen. This registration is here for methods that are run as published, and as a
+rival of `mc4ad_model.registration.poses`.
 """
 
 from __future__ import annotations

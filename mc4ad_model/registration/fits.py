@@ -68,7 +68,7 @@ def simulate_fits(
     counts
         Range of their number of points, both included.
     clouds
-        Of each template.
+        Their number for each template.
     """
     found = np.zeros((len(registration.templates), clouds))
     drawn_from = registration.templates if surfaces is None else surfaces

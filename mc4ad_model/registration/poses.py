@@ -97,7 +97,7 @@ class Registration:
     def register(self, points: NDArray[Any]) -> Pose:
         """Find the pose of a cloud (N, 3), any rotation and shift, in the templates' scale.
 
-        Of more than 12,000 points as many are drawn, always the same.
+        The search draws 12,000 points from a larger cloud, always the same ones.
 
         Raises
         ------
