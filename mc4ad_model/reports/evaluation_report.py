@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an evaluation got right and wrong, as a folder of pictures and one page.
+"""An evaluation's successes and errors, as a folder of pictures and one page.
 
     comparison.json            which evaluations; written first
     <category>_detected.png, _missed.png, _false_alarm.png, _located.png, _mislocated.png

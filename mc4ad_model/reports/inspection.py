@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `iv inspect` looks at: real defects, and pseudo-anomalies made beside them.
+"""The clouds that `iv inspect` looks at: real defects, and pseudo-anomalies made beside them.
 
 Every defective sample of the file has a counterpart by each generator, on the same product
 (`methods.mc4ad.pseudo_samples`). Each is a task that is made, measured and forgotten in a worker
@@ -48,9 +48,9 @@ class SampleTask:
     generator
         Who makes a defect instead; None for the sample itself.
     config
-        Of the generators that displace patches.
+        Settings of the generators that displace patches.
     noise_sigma, tolerance
-        Of the file.
+        Values of the file.
     origin
         Name of the file where it is another one, which may have samples of the same names.
     """
@@ -66,12 +66,12 @@ class SampleTask:
 
     @property
     def category(self) -> str:
-        """Of the sample."""
+        """The category of the sample."""
         return self.record.category
 
     @property
     def defect(self) -> str:
-        """Of the sample, also for its counterpart."""
+        """The defect of the sample, also for its counterpart."""
         return self.record.defect
 
     def cloud(self) -> LabelledCloud:
@@ -165,7 +165,7 @@ def plan(
     Parameters
     ----------
     categories
-        Of the dataset file.
+        Categories of the dataset file.
     real
         Another dataset file or a folder of scans, with the defects that count as real; None: the
         file's own.

@@ -100,13 +100,13 @@ def pseudo_counterpart(
     template
         From `template_of`; without a mesh as in `pristine_counterpart`.
     config
-        Of the generators that displace patches. `generator` and `deformed` are not used: `name`
-        deforms one patch.
+        Settings of the generators that displace patches. `generator` and `deformed` are not used:
+        `name` deforms one patch.
     name
         One of PSEUDO_NAMES, or what an installed package adds. For kinds of the mixture see
         `mixture_counterpart`.
     noise_sigma, tolerance
-        Of the dataset file, in radii.
+        Values of the dataset file, in radii.
 
     Returns
     -------
