@@ -86,7 +86,7 @@ def calibrate_run(
     count
         Number of products; the templates take turns.
     seed
-        Of the products.
+        Seed of the products.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def check_calibrated(folder: Path, data: Path) -> None:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What is kept of a calibration.
+    """The content of a calibration's file.
 
     path : the file. conditions : how the clouds were made (`Conditions`, as JSON gives it back).
     dataset : what `describe` says of the file whose templates were sampled.
@@ -141,7 +141,7 @@ def stored_calibration(run: Run, rates: Sequence[float] = (), data: str = "FILE.
     Parameters
     ----------
     rates
-        Of false alarms, for which there have to be enough products.
+        Shares of false alarms, for which there have to be enough products.
     data
         The dataset file, for the advice of a message.
 
@@ -177,7 +177,7 @@ def read_calibration(
     Parameters
     ----------
     rates
-        Of false alarms, for which there have to be enough products.
+        Shares of false alarms, for which there have to be enough products.
     quiet
         Whether to leave out that it is of another build.
 

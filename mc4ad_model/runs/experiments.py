@@ -57,7 +57,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Of a value for each seed, at least one."""
+        """Compute the spread of at least one value, one for each seed."""
         return cls(fmean(values), stdev(values) if len(values) > 1 else None)
 
     def __str__(self) -> str:
@@ -156,14 +156,14 @@ def outcome(run: Run, results: Results) -> CategoryOutcome:
 
 
 def average(outcomes: Sequence[CategoryOutcome], name: str) -> Spread:
-    """Mean over categories for each seed, then mean and deviation over seeds.
+    """Average over categories for each seed, then take mean and deviation over seeds.
 
     Parameters
     ----------
     outcomes
         Each category with each seed, at least one.
     name
-        Of a field.
+        Name of a field.
     """
     seeds: dict[int, list[float]] = {}
     for one in outcomes:

@@ -78,7 +78,7 @@ State = Literal["new", "carries on", "starts anew", "is trained already"]
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """What `train_runs` would do for a category: templates is their number, state what is there."""
+    """Plan of `train_runs` for a category: templates is their number, state what is there."""
 
     category: str
     templates: int
@@ -205,7 +205,7 @@ def evaluate_into(
     rule
         How point scores become object scores, instead of the method's own way.
     seed
-        Of the bootstrap intervals.
+        Seed of the bootstrap intervals.
     false_alarms
         Rates of false alarms to evaluate at, by the run's calibration.
 

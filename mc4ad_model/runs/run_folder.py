@@ -126,7 +126,7 @@ class Run:
         """Remove the files of an earlier run if `force` is given; write run.json if there is none.
 
         An evaluation and a calibration of the earlier run go too: they would not be this network's.
-        What is no run's stays.
+        Files that are not a run's stay.
         """
         for path in filter(Path.is_file, self.folder.glob("*.partial")):  # not evaluation.partial/
             path.unlink()

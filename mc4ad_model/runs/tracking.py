@@ -120,7 +120,7 @@ class Tracking:
         self._each(lambda store: store.close(self._finished))
         if self._failed:
             raise IVError(
-                f"not all was tracked: {'; '.join(self._failed)}. What is in the folders is whole; "
+                f"not all was tracked: {'; '.join(self._failed)}. The run folders are whole; "
                 "the same command tracks what is missing"
             )
 
