@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the service answers to one cloud: bytes go in, a status and bytes come out.
+"""The service's answer to one cloud: bytes go in, a status and bytes come out.
 
 Nothing is opened: a cloud is parsed from the bytes that came, by a suffix of a list of ours.
 """

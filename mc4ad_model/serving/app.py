@@ -6,8 +6,8 @@
     GET  /metrics    for Prometheus
     GET  /           a page to drop scans on
 
-Of a file's name that a client sends, the suffix alone is used, against a list of ours. There is no
-authentication.
+The service uses only the suffix of a file's name that a client sends, and compares it with its own
+list. There is no authentication.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class Histogram:
 
 
 class Metrics:
-    """What a service did. Changed in its event loop alone."""
+    """Counts of a service's work, which only its event loop changes."""
 
     def __init__(self) -> None:
         self.answers: Counter[int] = Counter()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A process that holds the detector and answers one job after the other.
 
-What a cloud does to it stays its own: one that takes too long, or too much memory, or ends the
+A cloud can harm only its own job: one that takes too long, or too much memory, or ends the
 process, costs its sender an answer, and the next job gets a new process. The service itself only
 moves bytes, so that it answers at once whether it is well.
 """
@@ -32,7 +32,7 @@ _MEMORY = 4 * 2**30  # bytes that scoring may take, beside what is there before
 
 @dataclass(frozen=True)
 class Opening:
-    """What a worker opens: see `open_detector`."""
+    """The detector that a worker opens: see `open_detector`."""
 
     run: Path
     category: str | None = None
@@ -47,7 +47,7 @@ class Worker:
     Parameters
     ----------
     opening
-        What it opens.
+        The detector that it opens.
     jobs
         Number of workers that share the cores.
 
