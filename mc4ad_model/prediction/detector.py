@@ -4,8 +4,8 @@
 Frame. Methods expect clouds in the frame and unit that the templates had. A run that was trained on
 imported clouds knows the length that `iv import` divided them by, and scans are treated alike: each
 is thinned, where these were, moved so that its centroid is 0, and divided by that length. Samples
-of a dataset file are in that frame already. What is given out is of all points of the cloud, and
-force in its unit again.
+of a dataset file are in that frame already. Results are for all points of the cloud, and force
+is in its unit again.
 
 Time. The seconds of a cloud run from its file to its scores on the CPU.
 """
@@ -46,7 +46,7 @@ _FAR_AWAY = 1e4
 
 @dataclass(frozen=True, eq=False)
 class ScanPrediction:
-    """What a run says of one cloud of N points, in their order.
+    """A run's results for one cloud of N points, in their order.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class ScanPrediction:
         What displaced each point from the pristine surface, in the unit of the points; None for a
         method that does not predict it.
     object_score
-        Of the whole cloud; None where there is an error.
+        Score of the whole cloud; None where there is an error.
     p_value
         Share of normal products that score as high, see `mc4ad_model.evaluation.alarms`; None
         without a calibration for such clouds.
@@ -70,7 +70,7 @@ class ScanPrediction:
         Whether the score is above the threshold; None where no rate of false alarms was asked for,
         and without a p-value.
     notes
-        What else is to be known.
+        Anything else that a person should know.
     error
         Why the cloud could not be scored; "" where it was.
     """
@@ -89,10 +89,11 @@ class ScanPrediction:
 
 @dataclass(frozen=True)
 class Judge:
-    """What decides: scores of normal products; None without a calibration for the clouds.
+    """Decides by the scores of normal products.
 
-    unusable : why one that is there cannot be used. conditions : how these products were made, for
-    scans of which that is not known; else empty.
+    normal : these scores; None without a calibration for the clouds. unusable : why a calibration
+    that is there cannot be used. conditions : how these products were made, for scans whose making
+    is not known; else empty.
     """
 
     normal: NormalScores | None
@@ -118,9 +119,9 @@ class Detector:
     Parameters
     ----------
     run
-        Of one category, trained.
+        A trained run of one category.
     rate
-        Of false alarms; None decides nothing.
+        Share of false alarms; None decides nothing.
     length
         What scans are divided by once they are centred, instead of the run's own; 0 keeps them.
 

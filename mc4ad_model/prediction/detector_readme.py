@@ -13,7 +13,8 @@ from mc4ad_model.prediction.treatment import training_length
 from mc4ad_model.runs.run_folder import CALIBRATION, Run
 
 README = "README.md"
-# What methods start from and keep a copy of: `point_mae.encoders`, `projections.backbones`.
+# Networks that methods start from and keep a copy of: `point_mae.encoders`,
+# `projections.backbones`.
 _STARTED_FROM = {
     "encoder": ("an encoder of Point-MAE", "Point-MAE's release is under the MIT licence"),
     "backbone": ("a ResNet18", "torchvision's weights are under the BSD 3-clause licence"),

@@ -2,7 +2,7 @@
 """One self-contained page of a prediction: a table with the worst first, whose rows open the scan.
 
 How large it gets is bounded: the table by `MOST_ROWS`, the clouds by `MOST_POINTS` all together.
-What is left out is said above the table.
+A line above the table says what is left out.
 """
 
 from __future__ import annotations

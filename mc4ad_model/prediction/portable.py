@@ -9,9 +9,9 @@
       provenance.json    see `intravariance.files.provenance`
       SHA256SUMS         of all these; each file is checked before it is read
 
-It is a run's folder, so that whatever takes --run takes it. What only training needs is left out:
-checkpoints, the shared network's folder (each category has the network), evaluations. It holds no
-pickles: nothing in it is run as code.
+It is a run's folder, so that whatever takes --run takes it. It lacks the files that only training
+needs: checkpoints, the shared network's folder (each category has the network), evaluations. It
+holds no pickles: nothing in it is run as code.
 """
 
 from __future__ import annotations

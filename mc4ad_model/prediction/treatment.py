@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `iv import` did to a run's training clouds, for new scans, which are treated alike."""
+"""Treatment of new scans: the same as `iv import` gave to a run's training clouds."""
 
 from __future__ import annotations
 
