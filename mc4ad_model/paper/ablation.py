@@ -122,7 +122,7 @@ class Ablation:
     published: AblationTable | None
 
     def mean_ranks(self) -> list[float]:
-        """Of each line, over categories, by O-AUROC (its mean over seeds); 1 is best."""
+        """Return each line's mean rank over categories by O-AUROC (mean over seeds); 1 is best."""
         table = [
             [
                 fmean(one.o_auroc for one in line.outcomes if one.category == category)

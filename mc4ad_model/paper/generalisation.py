@@ -50,7 +50,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Table5a:
-    """What our trainings gave.
+    """Results of our trainings.
 
     usual : scores of the commonest answer, by column. remarks : what is not as in the paper.
     """

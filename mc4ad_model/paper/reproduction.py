@@ -42,7 +42,7 @@ from mc4ad_model.runs.jobs import plan_runs
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What our runs gave.
+    """Results of our runs.
 
     categories : in the file's order; differences : what is not as in the paper, a sentence each.
     """
@@ -57,7 +57,8 @@ class Reproduction:
     differences: tuple[str, ...]
 
     def spread(self, metric: Metric, category: str | None = None) -> Spread:
-        """Of a category over the seeds; of the means over all categories if none is named."""
+        """Return the spread over the seeds of a category; if none is named, of the means over all
+        categories."""
         chosen = [one for one in self.outcomes if category in (None, one.category)]
         return average(chosen, metric)
 
