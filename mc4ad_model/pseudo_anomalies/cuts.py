@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Defects that remove material at once: a ball bitten off, an end cut off.
 
-Points are a sample (N, 3) of the product's surface. What is inside of the cutter goes; where the
+Points are a sample (N, 3) of the product's surface. Material inside of the cutter goes; where the
 cutter's surface is inside of the product, a new surface is exposed and is sampled with the same
 density. An open sheet has no inside: material goes, and nothing is exposed. Sizes are drawn
 log-uniformly from (low, high), in the unit of the points.
@@ -26,7 +26,7 @@ _SECTION = 0.05  # surface points this near to a plane outline the section of th
 
 @dataclass(frozen=True, eq=False)
 class Cut:
-    """What a cut does to a sample of a surface.
+    """Effects of a cut on a sample of a surface.
 
     gone : (N,) bool, the points that went with the material. exposed : (M, 3) float64, points on
     the new surface. normals : (M, 3) float64, outward unit normals there.
@@ -40,7 +40,7 @@ class Cut:
 def bite(product: Product, points: Vectors, rng: np.random.Generator, radius: Range) -> Cut:
     """Bite a ball off, rather at an edge or a thin place than in the middle of a plain surface.
 
-    Of some random places one is taken, the likelier the more the normals within a radius of it
+    One of some random places is taken, the likelier the more the normals within a radius of it
     differ. The ball's centre lies up to 0.5 radii under the surface or up to 0.4 above it. The
     bitten surface is rough. radius : of the ball.
     """

@@ -2,7 +2,7 @@
 """A defect that removes a narrow strip of material: a wandering, branching groove, as a crack is.
 
 A groove follows a path on the surface. It is a wedge: as wide as it says at the surface, and closed
-at its depth. What is inside of the wedge goes, on the far side of a thin wall too; its two flanks
+at its depth. Material inside of the wedge goes, on the far side of a thin wall too. Its two flanks
 are exposed where they are inside of the product, and sampled with the density of the rest.
 """
 

@@ -38,11 +38,11 @@ class MixtureConfig:
     turn_distance
         How far the points of a turned part move that move farthest.
     bite_radius
-        Of the ball that is bitten off.
+        Radius of the ball that is bitten off.
     cut_depth
-        Of an end that is cut off, as a share of the product's extent; below 1.
+        Depth of an end that is cut off, as a share of the product's extent; below 1.
     groove_length, groove_width, groove_depth
-        Of a groove, the last two where it is largest.
+        Sizes of a groove, the last two where it is largest.
     added
         Pseudo-anomalies that installed packages add.
     added_weight
@@ -88,7 +88,7 @@ class MixtureConfig:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """What is made: KINDS, and what installed packages add."""
+        """The kinds of defects that are made: KINDS, and those that installed packages add."""
         return (*KINDS, *self.added)
 
     @property
