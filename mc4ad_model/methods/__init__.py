@@ -43,7 +43,7 @@ METHODS: dict[str, str] = {
 }
 
 
-# What a class needs to be a method; `Method` says what each is.
+# A class needs these attributes to be a method; `Method` says what each is.
 _PARTS = ("title", "Settings", "files", "check", "fit", "score", "save", "load")
 # MODULE:CLASS that this process's command line names: nothing else of that form is imported.
 _NAMED: dict[str, Extension] = {}

@@ -47,7 +47,7 @@ class Aggregation:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a method says of a cloud of N points, in the order of the points.
+    """A method's scores of a cloud of N points, in the order of the points.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class FittedOn:
-    """What a method was fitted on: `data_digest` is the content digest of the dataset file."""
+    """The data that a method was fitted on; `data_digest` is the dataset file's content digest."""
 
     category: str
     seed: int
@@ -94,7 +94,7 @@ class FittedOn:
 
 
 class Scorer(Protocol):
-    """What is evaluated: a method that was fitted, or anything that scores clouds."""
+    """Anything that scores clouds and so can be evaluated, such as a method that was fitted."""
 
     @property
     def aggregation(self) -> Aggregation:
@@ -118,8 +118,8 @@ class Scorer(Protocol):
 
 @runtime_checkable
 class Transductive(Protocol):
-    """What a scorer has besides `score` if its scores may depend on the test set as a whole, as
-    those of some published methods do. Evaluation calls it once before the first score."""
+    """A scorer whose scores may depend on the test set as a whole, as those of some published
+    methods do. Evaluation calls `look_at` once before the first score."""
 
     def look_at(self, clouds: Iterable[NDArray[np.float32]], /) -> None:
         """Look at all test clouds of the category, (N, 3) each; their labels are not shown.

@@ -31,7 +31,7 @@ _REMEDY = "Bring the data to this scale; `iv import` does, unless told --normali
 
 @validated(frozen=True, config=STRICT)
 class DistanceSettings(Settings):
-    """What the score is made of.
+    """Settings of the score.
 
     Parameters
     ----------

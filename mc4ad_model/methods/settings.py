@@ -90,7 +90,7 @@ class Settings:
 
     @property
     def extensions(self) -> tuple[Extension, ...]:
-        """What installed packages add, besides the method, of what these settings use."""
+        """Extensions from installed packages, besides the method, that these settings use."""
         return ()
 
     @property

@@ -27,7 +27,7 @@ CHECKPOINT = "checkpoint"
 
 @dataclass(frozen=True)
 class StepTraining:
-    """What is done at each step, counted from 0, and what a checkpoint belongs to.
+    """The steps of a training, counted from 0, and the identity that its checkpoints carry.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ from mc4ad_model.surfaces.estimated import (
     estimate_surface,
 )
 
-# What is known of the templates: their meshes and the noise of the file, or only stored clouds.
+# A method knows the templates' meshes and the noise of the file, or only the stored clouds.
 Track = Literal["meshes", "clouds"]
 TRACKS: tuple[Track, ...] = get_args(Track)
 
@@ -56,7 +56,7 @@ class Template:
 
 @dataclass(frozen=True)
 class Templates:
-    """What a method may learn from: the normal products of one category.
+    """The normal products of one category, from which a method may learn.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class Templates:
         Standard deviation of the file's noise on each coordinate, in its units; in the track
         "clouds" as `surfaces.estimated.estimate_noise` finds it.
     track
-        What is known.
+        See `Track`.
     data_digest
         Content digest of the file.
     learn_from

@@ -35,7 +35,7 @@ _ROUNDING = 4e-6
 
 @dataclass(frozen=True)
 class FrozenDraw:
-    """What the released code draws once for a run, as default arguments of a method.
+    """Values that the released code draws once for a run, as default arguments of a method.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ INPUT_CHANNELS = {"coordinates": 3, "deviation": 28}
 
 @validated(frozen=True, config=STRICT)
 class NetworkConfig:
-    """What CFP-Net is built from; the defaults are the released code's MinkUNet14C with MC-Skip.
+    """The parts of CFP-Net; the defaults are the released code's MinkUNet14C with MC-Skip.
 
     Level 0 is the stem at stride 1; the encoder's entry i works at stride 2^(i+1), the decoder's
     entries come back from the coarsest level to stride 1.

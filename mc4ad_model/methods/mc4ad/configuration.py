@@ -108,7 +108,7 @@ class AnomalyConfig:
 
 @validated(frozen=True, config=STRICT)
 class DataConfig:
-    """What a training sample is made from.
+    """Settings of how a training sample is made.
 
     Parameters
     ----------
@@ -194,7 +194,7 @@ class TrainingConfig:
     repeats
         Samples of each template in an epoch (released code: 100).
     batch
-        Point clouds in a batch (paper: 32). What is left over at the end of an epoch is dropped.
+        Point clouds in a batch (paper: 32). An epoch drops the samples that do not fill a batch.
     learning_rate, final_learning_rate
         Constant for `constant_epochs`, then one cosine down to the final one (1e-3, 1e-6; the
         released code counts epochs from 1 and holds the rate while that is below 10).

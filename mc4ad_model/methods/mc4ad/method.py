@@ -82,7 +82,7 @@ class MC4AD:
 
     @property
     def detector(self) -> DeviationDetector | None:
-        """What scores clouds by their deviations; None where the network takes the points."""
+        """The scorer of clouds by their deviations; None where the network takes the points."""
         return self._detector
 
     def check(self, templates: Templates) -> None:

@@ -2,7 +2,7 @@
 """CFP-Net: from a point cloud to an internal and an external corrective force for each point.
 
 A sparse U-Net on voxels (MinkUNet) whose skip connections weigh encoder against decoder (MC-Skip),
-then a small perceptron on points. What is built is said by `architectures.NetworkConfig`.
+then a small perceptron on points. `architectures.NetworkConfig` says which parts it has.
 
 `python -m mc4ad_model.methods.mc4ad.network` prints the layers with their parameter counts.
 """
@@ -41,7 +41,7 @@ LARGEST_COORDINATE = 2.0  # a defect may stick out of the unit ball, but not as 
 
 @dataclass(frozen=True)
 class Forces:
-    """What CFP-Net predicts for N points, in the frame of the cloud it was given.
+    """Predictions of CFP-Net for N points, in the frame of the cloud it was given.
 
     That cloud is normalised to the unit ball, so lengths are in radii.
 
@@ -72,7 +72,7 @@ class CFPNet(nn.Module):
     Parameters
     ----------
     config
-        What to build, e.g. `ARCHITECTURES["released"]`.
+        The parts to build, e.g. `ARCHITECTURES["released"]`.
     backend
         What computes the convolutions: "torch" or "minkowski"; parameters are the same.
     generator

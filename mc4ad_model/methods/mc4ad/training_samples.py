@@ -148,7 +148,7 @@ def load_batches(
     Parameters
     ----------
     steps_per_epoch
-        What is left over of an epoch's samples is left out.
+        Steps of an epoch; samples that are left over after them are not used.
     rank, ranks
         This process takes every `ranks`-th sample of a batch, from number `rank` on.
     """

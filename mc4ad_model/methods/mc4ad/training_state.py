@@ -77,7 +77,7 @@ class Progress:
 
 
 def learning_rate(epoch: int, config: TrainingConfig) -> float:
-    """Of an epoch, counted from 0: constant, then one cosine (released code)."""
+    """Return the rate of an epoch, counted from 0: constant, then one cosine (released code)."""
     length = config.epochs - config.constant_epochs
     if epoch < config.constant_epochs or length <= 0:
         return config.learning_rate

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the methods with a memory bank share: checks, the frame, and the files that they are in."""
+"""Common parts of the methods with a memory bank: checks, the frame, and their files."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ _UNITS = 17.7  # of Real3D-AD's clouds in a radius of the product
 
 @validated(frozen=True, config=STRICT)
 class BTFSettings(Settings):
-    """What is put into the bank.
+    """Settings of BTF: which features of which points are compared.
 
     Parameters
     ----------

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 
 @validated(frozen=True, config=STRICT)
 class CPMFSettings(Settings):
-    """What is drawn, what describes it, and what is put into the bank.
+    """Settings of CPMF: the images, the features, and the bank.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class CPMFSettings(Settings):
     bank_share
         Share of the centres that the coreset keeps.
     width, steps
-        Of a network that is trained: channels of its first stage, steps of 32 images.
+        Channels of the first stage of a network that is trained, and its steps of 32 images.
     """
 
     backbone: str = ""
@@ -137,7 +137,7 @@ class CPMF(BankMethod):
 
     @property
     def widths(self) -> Mapping[str, int]:
-        """What the images say, and FPFH."""
+        """The features from the images and those of FPFH, side by side."""
         return {"features": self.backbone.point_channels + DIMENSIONS}
 
     def check(self, templates: Templates) -> None:

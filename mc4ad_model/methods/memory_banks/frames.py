@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 
 
 class Frames:
-    """What brings the clouds of a category into the frame in which they are compared.
+    """Brings the clouds of a category into the frame in which they are compared.
 
     Parameters
     ----------

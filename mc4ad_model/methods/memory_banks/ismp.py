@@ -56,7 +56,7 @@ _PLANES = 4
 
 @validated(frozen=True, config=STRICT)
 class ISMPSettings(Settings):
-    """What is put into the banks.
+    """Settings of ISMP: the networks, the features, and the banks.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class ISMPSettings(Settings):
     image_size
         Pixels of a side of an image.
     width, steps
-        Of a network that is trained: channels of its first stage, steps of 32 images.
+        Channels of the first stage of a network that is trained, and its steps of 32 images.
     """
 
     encoder: str = ""

@@ -47,7 +47,7 @@ _CONSTANT = 1e-5
 
 @validated(frozen=True, config=STRICT)
 class M3DMSettings(Settings):
-    """What is put into the bank.
+    """Settings of M3DM: the encoder, its groups, and the bank.
 
     Parameters
     ----------

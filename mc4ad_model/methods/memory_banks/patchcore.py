@@ -59,7 +59,7 @@ RANGE = "/range"
 
 @validated(frozen=True, config=STRICT)
 class PatchCoreSettings(Settings):
-    """What is put into the bank.
+    """Settings of PatchCore: the features, how scores are combined, and the bank.
 
     Parameters
     ----------
@@ -111,8 +111,8 @@ class PatchCoreSettings(Settings):
 
 @dataclass(frozen=True)
 class Described:
-    """What a branch knows of a cloud. features : (M, C); centres : (M, 3) what they are of, None
-    for the cloud's points."""
+    """Features of a cloud by one branch. features : (M, C); centres : (M, 3) places that they
+    describe, None for the cloud's points."""
 
     features: Features
     centres: Floats | None = None

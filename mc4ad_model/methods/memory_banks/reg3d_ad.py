@@ -33,7 +33,7 @@ from mc4ad_model.methods.settings import STRICT, Count, Settings
 
 @validated(frozen=True, config=STRICT)
 class Reg3DADSettings(Settings):
-    """What is put into the banks.
+    """Settings of Reg3D-AD: the encoder, its groups, and the banks.
 
     Parameters
     ----------

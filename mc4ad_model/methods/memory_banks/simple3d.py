@@ -45,7 +45,7 @@ Counts = Annotated[tuple[Count, ...], Field(min_length=1)]
 
 @validated(frozen=True, config=STRICT)
 class Simple3DSettings(Settings):
-    """What is put into the bank, and how scores reach the points.
+    """Settings of Simple3D: the features, the bank, and how scores reach the points.
 
     Parameters
     ----------

@@ -81,7 +81,7 @@ SMALL = NetworkConfig(
 
 @dataclass(frozen=True)
 class Masked:
-    """What is hidden of B clouds. shown : (B, V), hidden : (B, H) indices of groups; kept : (depth,
+    """Hidden groups of B clouds. shown : (B, V), hidden : (B, H) indices of groups; kept : (depth,
     2, B) factors of the encoder's blocks, 0 where one is left out; None to leave none out."""
 
     shown: Tensor
@@ -112,7 +112,7 @@ class _Embedding(nn.Module):
 
 
 class _Position(nn.Sequential):
-    """What is added to a token for the place (..., 3) of its centre."""
+    """The term that is added to a token for the place (..., 3) of its centre."""
 
     def __init__(self, width: int) -> None:
         super().__init__(nn.Linear(3, _POSITION), nn.GELU(), nn.Linear(_POSITION, width))

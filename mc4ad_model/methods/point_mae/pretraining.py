@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training of Point-MAE by masked reconstruction, on clouds of the templates of a dataset file.
 
-Followed. Of a cloud's 64 groups of 32 points, 60 % are hidden at random; AdamW with a weight decay
-of 0.05 and a rate of 0.001 that rises and then falls as a cosine; clouds are scaled by 2/3 to 3/2
-and shifted by up to 0.2.
+Followed. A cloud has 64 groups of 32 points, and 60 % of these are hidden at random; AdamW with a
+weight decay of 0.05 and a rate of 0.001 that rises and then falls as a cosine; clouds are scaled by
+2/3 to 3/2 and shifted by up to 0.2.
 
 Different. Clouds are drawn from the templates' surfaces, with the file's noise (from the stored
 clouds where there are no meshes), instead of ShapeNet's. They are also turned at random, and scaled
@@ -11,7 +11,7 @@ alike along all axes. The network's output is in tenths of a radius, and the dec
 places are larger at first: in so few steps it learns little of where a group is without that.
 
 A run may end at any moment: the same call carries on from its last checkpoint and ends with the
-same bytes, on a CPU with as many threads. What a step sees depends on seed and step alone.
+same bytes, on a CPU with as many threads. The clouds of a step depend on seed and step alone.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ def _masked(
 def initialise(network: PointMAE, rng: torch.Generator) -> None:
     """Draw the weights: the encoder's from a narrow normal distribution, the rest by Xavier.
 
-    What the decoder sees of places is wider, so that it tells near ones apart from the start.
+    The decoder's weights of places are larger, so that it tells near ones apart from the start.
     """
     inside = set(network.encoder.modules())
     for module in network.modules():

@@ -37,7 +37,7 @@ class FittedBackbone:
     Parameters
     ----------
     file
-        Of torchvision's ResNet18; "" to train one.
+        File of torchvision's ResNet18; "" to train one.
     machine
         Where it runs.
     """
@@ -48,7 +48,7 @@ class FittedBackbone:
 
     @property
     def backbone(self) -> Backbone:
-        """What was taken, trained or loaded."""
+        """The network that was taken, trained or loaded."""
         assert self._backbone is not None
         return self._backbone
 
@@ -96,8 +96,8 @@ class FittedBackbone:
     def of_points(self, views: Sequence[View]) -> NDArray[np.float32]:
         """Describe the points of a cloud: (N, C) float32, the mean over the views that see them.
 
-        Of each view a point has the maps of three stages at its place, interpolated. One that no
-        view sees has the mean over all views.
+        In each view a point has the values of three stages' maps at its place, interpolated. Points
+        that no view sees have the mean over all views.
         """
         images = torch.from_numpy(np.stack([view.shades for view in views])).to(self._device)
         places = np.stack([view.places for view in views])

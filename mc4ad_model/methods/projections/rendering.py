@@ -2,8 +2,8 @@
 """Images of a cloud: shaded ones from directions all around, and ones of depth on planes inside.
 
 Every image is square and is seen straight on, without perspective. In a view's frame x points to
-the right, y up and z to the eye. What hides what is decided by a z-buffer; no two points tie, since
-the earlier one of a cloud counts as nearer. Nothing is drawn at random.
+the right, y up and z to the eye. A z-buffer decides which point hides which; no two points tie,
+since the earlier one of a cloud counts as nearer. Nothing is drawn at random.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BEHIND = 2.0  # radii of a disc by which a point may lie behind what is in fron
 
 @dataclass(frozen=True)
 class View:
-    """What is seen from one direction.
+    """A cloud as it is seen from one direction.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mc4ad_model.methods.settings import STRICT, Count
 
-# Of colours from 0 to 1: their mean and spread in ImageNet, which published weights expect.
+# Mean and spread of ImageNet's colours (0 to 1 each), as published weights expect them.
 _MEAN, _SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 

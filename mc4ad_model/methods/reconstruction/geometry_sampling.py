@@ -35,7 +35,7 @@ def geometry_aware_sample(points: Floats, count: int, neighbours: int, key_share
     Parameters
     ----------
     neighbours
-        Of a point, for its normal and its change.
+        Their number around a point, for its normal and its change.
     key_share
         Share of the points that are taken for key points, those with the largest changes.
 

@@ -226,9 +226,9 @@ class IMRNet(ReconstructionMethod):
     def reconstructed(self, sampled: Floats, rng: np.random.Generator) -> Floats:
         """Hide and reconstruct patches of a sampled cloud (points, 3), round for round.
 
-        Of each round's cloud, patches that were not reconstructed before are hidden first, else at
-        random; what is reconstructed replaces all points of theirs. As many points as there were
-        are kept, at random.
+        Each round first hides the patches that have the fewest points from earlier rounds, and
+        chooses at random among equals. Their reconstruction replaces all their points. Before each
+        round, as many points as the cloud had at first are kept at random.
         """
         import torch  # noqa: PLC0415 - weight
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What methods that reconstruct clouds share: checks, the frame, training, and their files.
+"""Common parts of methods that reconstruct clouds: checks, the frame, training, and their files.
 
     network.safetensors|json     the network, and the points that clouds are registered to
     checkpoint-00000100.*        to resume a training from; only the last, and none at its end

@@ -2,9 +2,9 @@
 """A network that learns the signed distance from one surface, as DeepSDF and PASDF do.
 
 A place goes through a positional encoding (sines and cosines of rising frequencies) and a
-perceptron, which gives its distance from the surface, negative inside. What is learnt is the
-distance of places near the surface and, for the rest, that it is far: L1 of distances that are cut
-off at `clamp`.
+perceptron, which gives its distance from the surface, negative inside. The network learns the
+distances of places near the surface; of others it learns only that they are far. Its loss is the L1
+norm of distances that are cut off at `clamp`.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a network on deviations is given: the voxels of a template, and the cloud's deviation there.
+"""Input of a network on deviations: the voxels of a template, and the cloud's deviation there.
 
 A voxel has the means over the template's places (anchors) in it. Its channels:
 

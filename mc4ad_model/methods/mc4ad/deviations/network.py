@@ -27,7 +27,7 @@ _FORCE_UNIT = 0.1  # what the head calls 1, in radii: forces are small
 
 @dataclass(frozen=True)
 class Findings:
-    """What the network says of B clouds with V voxels together.
+    """Answers of the network for B clouds with V voxels together.
 
     forces : (V, 3) each, template's frame. evidence : (V,), objects : (B,), log-odds of a defect.
     """
