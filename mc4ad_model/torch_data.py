@@ -43,7 +43,7 @@ class CloudDataset(torch.utils.data.Dataset[dict[str, Any]]):
         Draw so many points of each cloud at random: without replacement, or, of a cloud that has
         fewer, each at least once. None for all, in the order of the file.
     seed
-        Of that draw, which depends on it, the sample and `epoch` alone. Change `epoch` between
+        Seed of that draw, which depends on it, the sample and `epoch` alone. Change `epoch` between
         epochs for other points; worker processes that a loader keeps do not notice.
 
     Raises

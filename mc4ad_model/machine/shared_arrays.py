@@ -20,7 +20,7 @@ Spans = tuple[tuple[int, int], ...]  # first byte and one past the last of each 
 
 
 class Dataset(Protocol):
-    """What `training_samples.load_batches` needs of samples."""
+    """Samples as `training_samples.load_batches` needs them."""
 
     per_epoch: int
     batch: Any

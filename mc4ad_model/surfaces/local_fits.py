@@ -62,7 +62,7 @@ def fit_quadrics(
     Parameters
     ----------
     tree
-        Of the points.
+        A k-d tree of the points.
     where : (P,) rows of the points at which to fit
     width : (P,) smallest radius, and half height, of their cylinders
     along : (P, 3) unit axes of these; None for the normals of the planes through the neighbours
