@@ -78,7 +78,7 @@ def noise_of(identity: Mapping[str, Any], product: str) -> float:
 
 
 class _Row(Protocol):
-    """What is needed of a sample of a file."""
+    """The attributes of a file's sample that are needed here."""
 
     @property
     def category(self) -> str: ...

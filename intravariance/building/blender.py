@@ -44,7 +44,7 @@ PATIENCE = 20  # wall time for each second of these, for a Blender that only wai
 MEMORY = 4 * 2**30  # bytes of address space beside what it has when it starts
 LARGEST_ANSWER = 2**30  # bytes; a mesh of a million faces takes 60 MB
 TRIES = 3
-# What is raised about an answer that is none of ours.
+# Errors in reading an answer that is none of ours.
 _GARBAGE = (
     ValueError, LookupError, TypeError, AttributeError, EOFError, OSError, zipfile.BadZipFile,
     zlib.error,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a long build would stumble over, told before it: each base mesh and the defects it can have.
+"""Checks of each base mesh, and of the defects it can have, before a long build stumbles over them.
 
 Each mesh is read and repaired as the build does it, and each defect type of its category is tried
 once at a middle severity, in Blender.
@@ -35,7 +35,7 @@ _RAYS = 1000  # for the thickness
 
 @dataclass(frozen=True)
 class MeshCheck:
-    """What is known of a product's base mesh.
+    """Findings about a product's base mesh.
 
     problem : why it cannot be used; all else is empty then. repair : "kept", or what closed it.
     size : extents along x, y, z, and thickness : how far the middle and the thinnest 5 % of the

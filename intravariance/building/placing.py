@@ -20,8 +20,8 @@ def build_at(
 ) -> BuildResult:
     """Build `out`, or so many shards beside it and their index.
 
-    What is for a store is built on this machine, verified, and sent; the index comes last. Where
-    something stops it, the same call carries on. Raises as `build` and `build_shards`, and
+    Files for a store are built on this machine, verified, and sent; the index comes last. Where
+    something stops the build, the same call carries on. Raises as `build` and `build_shards`, and
     InputError where the store does not let us write.
     """
     check_destination(out if shards is None else index_path(out), force)

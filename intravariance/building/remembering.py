@@ -26,7 +26,7 @@ class Remembering:
         size: float | None = None,
         donor: Mesh | None = None,
     ) -> Defective:
-        """Return what `BlenderWorker.defect` does. What it raises is raised each time."""
+        """Return what `BlenderWorker.defect` returns. Its errors are not remembered."""
         other = None if donor is None else _digest(donor)
         key = kind, _digest(mesh), tuple(entropy), severity, size, other
         if key not in self._made:

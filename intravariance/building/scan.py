@@ -60,7 +60,7 @@ class Scanned:
 
 @dataclass(frozen=True)
 class Glance:
-    """What a scanner makes of a surface as a whole.
+    """A scanner's coverage of a whole surface.
 
     area : covered, weighted by how densely. shown : share of the labelled surface that is seen.
     """

@@ -49,10 +49,10 @@ class BuildSettings:
     ) -> dict[str, Any]:
         """Return what decides the content, as JSON-able data.
 
-        products : settings of each (category, subcategory). It is stored in the file, and part of
-        its digest. The base meshes themselves are named, with their hashes, by the samples'
-        parameters. Of lengths that differ from product to product, as they are given in a unit of
-        measure, it has the largest number of radii ("noise_sigmas" has the noise of each).
+        products : settings of each (category, subcategory). The file stores this identity, and its
+        digest covers it. The base meshes themselves are named, with their hashes, by the samples'
+        parameters. A length given in a unit of measure is another number of radii for each product:
+        the identity has the largest number ("noise_sigmas" has the noise of each).
         """
         tolerance = max(product.tolerance for product in products.values())
         given = {} if self.noise is None else {"noise_sigma": str(self.noise)}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What workers do in a build: prepare a base mesh, make a sample. And how such tasks travel.
+"""The tasks of workers in a build (prepare a base mesh, make a sample), and how they travel.
 
 Each worker keeps one Blender process, and the meshes that it used last. On a machine without our
 files the content of meshes comes with the task, and what is made goes back as bytes.

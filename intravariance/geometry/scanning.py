@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a scanner makes of a surface: viewpoints, uneven density, noise, stray points.
+"""Scanning of a surface: viewpoints, uneven density, noise, stray points.
 
-Everything is in the unit-sphere frame of the pristine product. A specification asks for it by its
-table `[scan]`; without one the surface is sampled evenly from all sides.
+Everything is in the unit-sphere frame of the pristine product. A specification asks for scanning
+by its table `[scan]`; without one the surface is sampled evenly from all sides.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ def viewpoints(count: int, rng: np.random.Generator) -> Floats:
 def incidence(mesh: Mesh, where: SurfacePoints, views: Floats) -> Floats:
     """Return (N,) cosine of the angle of incidence at which points of a closed mesh are seen.
 
-    views : (K, 3) viewpoints. Of those that see a point, the one that sees it most squarely counts.
-    0 where none does: the surface faces away, is seen at more than 80 degrees, or something of the
-    mesh is in between.
+    views : (K, 3) viewpoints. The one that sees a point most squarely counts. The cosine is 0 where
+    none sees it: the surface faces away, is seen at more than 80 degrees, or something of the mesh
+    is in between.
     """
     corners = mesh.vertices.astype(np.float64)[mesh.faces]  # (F, 3, 3)
     best = np.zeros(len(where.points))
@@ -101,10 +101,10 @@ def density_field(variation: float, rng: np.random.Generator) -> DensityField:
 
 @dataclass(frozen=True)
 class Scanner:
-    """What decides how densely a scanner covers a place.
+    """The viewpoints and the density by which a scanner covers a surface.
 
     views : (K, 3) viewpoints, none for a scanner that covers all of the surface, also inside.
-    density : how densely, besides; None for evenly.
+    density : an uneven density besides; None for an even one.
     """
 
     views: Floats

@@ -2,7 +2,7 @@
 """Base meshes that a function of an installed package makes.
 
 The function is called with the names of a category and a product and returns (vertices, faces);
-docs/extending.md shows one. What it returns is read and repaired as a file is, in the same process
+docs/extending.md shows one. Its result is read and repaired as a file is, in the same process
 with the same limits, and the digest of the mesh tells one build from another.
 """
 

@@ -35,7 +35,7 @@ from intravariance.sources.synsets import similar_names, synsets
 Up = Literal["y", "z"]
 FORMATS = ("off", "obj", "ply", "stl", "glb")
 
-# What lies beside meshes and is none: it is left out without a word.
+# Kinds of files that lie beside meshes and are no meshes: they are left out without a word.
 COMPANIONS = {
     *("mtl", "png", "jpg", "jpeg", "bmp", "tga", "tif", "tiff", "gif", "webp", "dds", "hdr", "exr"),
     *("txt", "md", "json", "csv", "tsv", "xml", "yaml", "yml", "toml", "html", "pdf", "license"),

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from intravariance.sources.finding import FORMATS
 
 MESH_SUFFIXES = tuple(f".{name}" for name in FORMATS)
-# What makes a mesh of a file that may also be a cloud: a count of faces, a line of a face.
+# Marks of a mesh in a file that may also be a cloud: a count of faces, a line of a face.
 _FACES = {
     ".ply": re.compile(rb"\Aply[\s\S]{0,20000}?\nelement\s+(face|tristrips)\s+0*[1-9]"),
     ".obj": re.compile(rb"^\s*f\s", re.MULTILINE),

@@ -27,7 +27,7 @@ from intravariance.sources.finding import Candidate, Source
 from intravariance.sources.isolation import read_and_repair
 from intravariance.sources.repair import KEPT, LARGEST_ERROR, Repaired
 
-# What reading a damaged .npz file raises; zipfile takes some damage for encryption (RuntimeError).
+# Errors in reading a damaged .npz file; zipfile takes some damage for encryption (RuntimeError).
 _DAMAGE = (
     *(OSError, EOFError, KeyError, ValueError, RuntimeError),
     *(zipfile.BadZipFile, zlib.error, InputError),
@@ -66,7 +66,7 @@ class BaseMesh:
 
 
 class DesignMaker(Protocol):
-    """What is needed of the Blender worker."""
+    """The methods of the Blender worker that are needed here."""
 
     def versions(self) -> dict[str, str]: ...
 

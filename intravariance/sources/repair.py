@@ -6,8 +6,8 @@ A mesh that is a solid already is kept as it is, unless much of it is hidden ins
 hardly a closed one) is rebuilt as the outer surface of what it encloses, with
 `make_mesh_watertight` of point-cloud-utils: J. Huang, H. Su, L. Guibas, "Robust Watertight
 Manifold Surface Generation Method for ShapeNet Models", 2018. Where that leaves no solid, or one
-far from the surface in the file, the mesh is wrapped (`wrapping`). What was done is told with the
-mesh (`Repaired.repair`).
+far from the surface in the file, the mesh is wrapped (`wrapping`). `Repaired.repair` tells what
+was done.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def _scale(mesh: Mesh, scaled: Mesh) -> float:
 def clean(vertices: NDArray[Any], faces: NDArray[Any]) -> Mesh:
     """Scale to unit extent; drop repeated vertices, degenerate faces and repeated faces.
 
-    Of faces with the same three corners one is kept, also when they lie back to back.
+    One of the faces with the same three corners is kept, also when they lie back to back.
     Raises InputError for NaN or infinite coordinates, bad indices or when no face is left.
     """
     vertices = np.asarray(vertices, dtype=np.float64)
