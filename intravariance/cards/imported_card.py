@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the card of an imported file says besides the counts: nothing that is not known.
+"""The text of an imported file's card besides the counts: it says nothing that is not known.
 
 The prose is `templates/imported_card.md`. Licences and citations are those that an export stated
 (see `exported_from`), or else those of the public data sets whose layouts we read; data in such a
@@ -139,7 +139,7 @@ def _made(identity: Mapping[str, Any]) -> str:
         noise = known_noise(identity["imported"])
         if noise is None:
             return (
-                "`iv` added no noise, drew no points and turned nothing. What noise the clouds "
+                "`iv` added no noise, drew no points and turned nothing. The noise that the clouds "
                 "have is unknown."
             )
         return (
@@ -153,7 +153,7 @@ def _made(identity: Mapping[str, Any]) -> str:
         f"subset of {low} to {high} points was taken of each cloud that has more. Then Gaussian "
         f"noise of standard deviation {float(identity['noise_sigma']):.4g} was added to each "
         f"stored coordinate (test samples posed first: {identity['pose']}), with seed "
-        f"{identity['seed']}. What noise the clouds had before is unknown."
+        f"{identity['seed']}. The noise that the clouds had before is unknown."
     )
     if collated["up"] == "y":
         text += " The files' y axis points up: clouds were turned by a quarter, so that it is z."
@@ -162,7 +162,7 @@ def _made(identity: Mapping[str, Any]) -> str:
     text += f"\n\nTemplates taken of each class: {', '.join(collated['templates'])}."
     if collated["differences"]:
         lines = "\n".join(f"- {line}" for line in collated["differences"])
-        text += f"\n\nWhat differs from the specification:\n\n{lines}"
+        text += f"\n\nDifferences from the specification:\n\n{lines}"
     return text
 
 
@@ -202,9 +202,9 @@ def _unlabelled(records: Sequence[Record]) -> str:
     if not count:
         return ""
     objects = sum(not record.object_known for record in records)
-    also = f", and of {objects} not whether they have a defect" if objects else ""
+    also = f", nor whether there is a defect in {objects} of them" if objects else ""
     return (
-        f"\n\n**Without labels.** Of {count} test samples nobody says which points are anomalous"
+        f"\n\n**Without labels.** Nobody says which points of {count} test samples are anomalous"
         f"{also}. All their labels are {UNKNOWN_LABEL}, their displacement is NaN; `iv evaluate` "
         "leaves them out of figures of points, or altogether, and says so."
     )

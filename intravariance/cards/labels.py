@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a dataset file says of its labels, in words: for its card and for `iv info`."""
+"""Sentences about the labels of a dataset file, for its card and for `iv info`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from annotations.merging import Rule
 
-# What makes a point anomalous that a hand's file has, after "a point is anomalous when".
+# The rules for hand labels, in words that follow "a point is anomalous when".
 _RULES: dict[Rule, str] = {
     "hand": "the person says so",
     "union": "the person or the earlier label says so",

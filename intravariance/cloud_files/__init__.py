@@ -5,8 +5,8 @@
 bytes of a file. Parsers are our own and work in NumPy: Open3D's PLY reader ends the process on
 damaged files, and its other readers return empty clouds. LAS and E57 are read by libraries, in a
 child process. Damaged, cut-off and hostile files end in an `InputError` that names the file and the
-place. What is allocated follows from what the file holds, not from what it declares; more points
-than the store's MAX_ROWS, or more compressed content than `lzf.LARGEST_CONTENT`, are refused before
+place. Reading allocates memory for what the file holds, not for what it declares. It refuses more
+points than the store's MAX_ROWS, and more compressed content than `lzf.LARGEST_CONTENT`, before
 they are unpacked.
 """
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the user says of clouds that their files do not: which numbers are labels, what is no point.
+"""The user's choices where cloud files do not tell: which numbers are labels, what is no point.
 
 By default a file means what it says: every row is a point, and labels are 0 or 1.
 """

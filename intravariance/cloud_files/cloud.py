@@ -35,7 +35,7 @@ LABEL_NAMES = (
     "label", "labels", "anomaly", "anomalous", "is_anomaly", "gt", "ground_truth", "groundtruth",
     "mask",
 )  # fmt: skip
-# What CloudCompare calls the fourth column of a table without names. It may be anything.
+# CloudCompare's name for the fourth column of a table without names. It may be anything.
 _UNNAMED_SCALAR = "scalar_field"
 
 

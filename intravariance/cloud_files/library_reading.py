@@ -4,8 +4,8 @@
     python -m intravariance.cloud_files.library_reading FORMAT MEMORY SECONDS  < file  > arrays.npz
 
 The libraries are compiled code and trust what a file declares, so their limits and exit codes are
-those of `executors.limited`. Of las, stdin is the file; of e57, whose library opens files by name,
-it is the path of a copy.
+those of `executors.limited`. Stdin is the file itself for las; it is the path of a copy for e57,
+whose library opens files by name.
 """
 
 from __future__ import annotations

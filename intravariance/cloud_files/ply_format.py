@@ -38,7 +38,7 @@ _TYPES = {
 _LONGEST_HEADER = 2**20  # bytes
 _ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 
-# What damaged files raise below.
+# Errors that damaged files raise below.
 PLY_ERRORS = (ValueError, KeyError, IndexError, StopIteration, OverflowError, struct.error)
 
 
@@ -91,7 +91,7 @@ def read_header(data: bytes) -> PlyHeader:
 
 
 class PlyBody:
-    """What follows the header, read from its beginning to its end."""
+    """The content after the header, read from its beginning to its end."""
 
     def __init__(self, data: bytes, order: str) -> None:
         self.order = order

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scanner's files that optional libraries read: LAS and LAZ by laspy, E57 by pye57.
 
-What a header declares is compared with the file before a library is asked, which works in a child
-process of limited memory and time (`library_reading`). Coordinates stay float64: those of LAS are
-whole numbers times a scale plus an offset, often hundreds of kilometres from 0.
+The claims of a header are compared with the file before a library is asked. The library works in a
+child process of limited memory and time (`library_reading`). Coordinates stay float64: those of LAS
+are whole numbers times a scale plus an offset, often hundreds of kilometres from 0.
 """
 
 from __future__ import annotations

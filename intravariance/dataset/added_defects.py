@@ -28,7 +28,7 @@ class AddedDefect:
     kind
         "deformation" moves surface, "cut" removes material.
     description
-        What it is, for people, in a line.
+        One line that tells people what the defect is.
     function
         "module:function", called with the product's `Surface`, a random generator and a severity
         from 0 to 1.
@@ -36,13 +36,13 @@ class AddedDefect:
         Labelled share of the whole area: a defect outside is refused and drawn again, as with all
         that follow.
     departure
-        Of a deformation, what a quarter of the labelled area departs by at least; of a cut, its
-        depth; in unit-sphere radii.
+        Least departure from the pristine surface, in unit-sphere radii: a quarter of the labelled
+        area of a deformation moves at least so far, and a cut is at least so deep.
     visible
         Share of the labelled area that can be seen.
     stretch, slope
-        Of a deformation: greatest principal stretch of a triangle (and its inverse), and greatest
-        difference of the displacement along an edge, as a share of its length.
+        Limits of a deformation: the greatest principal stretch of a triangle (and its inverse), and
+        the greatest difference of the displacement along an edge, as a share of its length.
     """
 
     kind: Literal["deformation", "cut"]
@@ -75,14 +75,14 @@ class AddedDefect:
 
 @dataclass(frozen=True)
 class RecordedDefect(DefectType):
-    """What a specification records of a defect that a package adds."""
+    """A defect that a package adds, as a specification records it."""
 
     package: str
     version: str
 
     @property
     def identity(self) -> dict[str, str]:
-        """What `Extension.identity` says of it."""
+        """Return what `Extension.identity` says of the defect."""
         return {
             "kind": "defect",
             "name": self.name,

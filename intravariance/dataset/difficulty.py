@@ -18,7 +18,7 @@ BANDS: Mapping[str, tuple[float, float]] = {
     "easy": (2 / 3, 1.0),
 }
 MIXED = "mixed"
-# What a specification may ask for, as a range of severity.
+# Ranges of severity that a specification may ask for.
 RANGES: Mapping[str, tuple[float, float]] = {**BANDS, MIXED: (0.0, 1.0)}
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from intravariance.dataset.schema import canonical_json
 
-# What a build's bytes can depend on besides our own code, by its name in a file's metadata.
+# Software that a build's bytes can depend on besides our own, by its name in a file's metadata.
 DECISIVE = ("blender", "numpy", "scipy", "point-cloud-utils")
 
 

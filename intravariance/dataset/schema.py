@@ -33,11 +33,11 @@ from intravariance.names import LONGEST_ID, LONGEST_NAME, name_problem
 
 DATASET_FORMAT = "iv"
 DATASET_VERSION = 2
-# Of files with samples whose points have no labels, which earlier readers would misread.
+# For files with samples whose points have no labels, which earlier readers would misread.
 UNLABELLED_VERSION = 3
 # Files of version 1 have no _TABLE_DETAILS, which say nothing of their samples then.
 READ_VERSIONS = (1, DATASET_VERSION, UNLABELLED_VERSION)
-# Of what a content digest counts: the same in all versions of the file.
+# The version of what a content digest counts: the same in all versions of the file.
 _CONTENT_VERSION = 1
 MAX_SAMPLES = 1_000_000
 MAX_ROWS = 10_000_000  # points, mesh vertices or faces of one sample

@@ -82,7 +82,7 @@ def _holds_samples(partial: Path) -> bool:
 
 def kept(partial: Path) -> str:
     """Return how a refusal ends: where the finished samples are, "" where there are none."""
-    return f"\nWhat is finished is kept in {partial}" if _holds_samples(partial) else ""
+    return f"\nThe finished samples are kept in {partial}" if _holds_samples(partial) else ""
 
 
 def clear_samples(partial: Path) -> None:

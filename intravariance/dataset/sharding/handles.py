@@ -65,12 +65,12 @@ class FileHandle:
 
     @property
     def files(self) -> list[FileHandle]:
-        """Itself: a dataset of one file."""
+        """Return this file alone."""
         return [self]
 
     @cached_property
     def metadata(self) -> dict[str, Any]:
-        """What the file says of how it was made."""
+        """Return the file's record of how it was made."""
         file = self.file()
         metadata = read_json(file, "metadata")
         with reading(f"{self.path}: metadata"):

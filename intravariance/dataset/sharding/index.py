@@ -11,7 +11,7 @@
                  "digests": {"bowl_train_000": "...", ...}},  by id, in the shard's order
                 ...]}
 
-What it says is compared with the shards whenever it is opened: see `sharding.whole`.
+The index is compared with the shards whenever it is opened: see `sharding.whole`.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ INDEX_SUFFIX = ".index.json"
 _FORMAT, _VERSION = "iv-index", 1
 _SHARD = {"file": str, "bytes": int, "content_digest": str, "samples": int, "digests": dict}
 _WHOLE = {"format_version": int, "content_digest": str, "samples": int, "shards": list}
-# Of JSON, a digest and an id take some 120 bytes; names may be longer.
+# A digest and an id take some 120 bytes of JSON; names may be longer.
 _MOST_BYTES = 600 * MAX_SAMPLES
 
 
 @dataclass(frozen=True)
 class IndexedShard:
-    """What an index says of a shard: name and size of its file, its digest, its samples' by id."""
+    """An index's entry for a shard: name and size of its file, its digest, its samples' by id."""
 
     file: str
     bytes: int
@@ -46,7 +46,7 @@ class IndexedShard:
 
 @dataclass(frozen=True)
 class Index:
-    """What an index says: the content digest of the whole, and its shards in their order."""
+    """The content of an index: the content digest of the whole, and its shards in their order."""
 
     content_digest: str
     shards: tuple[IndexedShard, ...]

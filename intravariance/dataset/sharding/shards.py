@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Shards: dataset files that each hold a part of a build, made by processes that need no other.
 
-Of N shards, numbered from 0, shard I holds the samples I, I + N, I + 2 N, ... of the plan. Its
-metadata say which it is, and what its samples were made with.
+Shard I of N, numbered from 0, holds the samples I, I + N, I + 2 N, ... of the plan. Its metadata
+say which it is, and what its samples were made with.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ def files_of(path: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class _Whole:
-    """What all shards say together. files : in their order; others as of `FileHandle`."""
+    """The joint record of all shards. files : in their order; others as of `FileHandle`."""
 
     files: list[FileHandle]
     metadata: dict[str, Any]
@@ -172,22 +172,22 @@ class WholeHandle:
 
     @property
     def files(self) -> list[FileHandle]:
-        """The shards, in their order."""
+        """Return the shards, in their order."""
         return self._whole.files
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What a build in one go would say of how it was made."""
+        """Return the metadata that a build in one go would have."""
         return self._whole.metadata
 
     @property
     def version(self) -> int:
-        """The version of the format that the whole needs."""
+        """Return the version of the format that the whole needs."""
         return self._whole.version
 
     @property
     def names(self) -> dict[str, set[str]]:
-        """The categories, subcategories, splits and defects of all samples, by these words."""
+        """Return categories, subcategories, splits and defects of all samples, by these words."""
         return self._whole.names
 
     def rows(self) -> Rows:

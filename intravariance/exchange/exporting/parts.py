@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an export says of its content: of a whole dataset file, or of some categories of it."""
+"""Digest and metadata of an export's content: a whole dataset file, or some categories of it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the user's choices of reading (`cloud_files.ReadingChoices`) mean for an import.
+"""Effects of the user's choices of reading (`cloud_files.ReadingChoices`) on an import.
 
-They are part of the file's identity. An unfinished import carries on with other choices: it was
-perhaps refused for the want of them, and each finished sample tells which it was made with.
+The choices are part of the file's identity. An unfinished import carries on with other choices: it
+was perhaps refused for the want of them, and each finished sample tells which it was made with.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 """Group 1 collated from the public Anomaly-ShapeNet, instead of made from base meshes.
 
 The specification names classes of Anomaly-ShapeNet as subcategories. All test clouds of a class are
-taken, and its first templates, evenly over the classes of a category. Of a cloud that has more
-points than the number drawn for it, a random subset is taken, so that each point keeps its own
-label; one that has fewer is kept whole, and the file says how many have fewer than the
-specification's smallest number. Frame as in `run`, for each class. Pose and noise are
-those of `sample.make_sample`. The result is an imported file: no meshes, displacement unknown.
+taken, and its first templates, evenly over the classes of a category. A cloud that has more points
+than the number drawn for it gives a random subset, so that each point keeps its own label; one that
+has fewer is kept whole, and the file says how many have fewer than the specification's smallest
+number. Each class has a frame, as in `run`. Pose and noise are those of `sample.make_sample`. The
+result is an imported file: no meshes, displacement unknown.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a tree that `iv export` wrote comes from, for the file that is imported from it.
 
-The tree's `iv_export.json` has the identity of the exported dataset file. Of it the imported file
-keeps, as identity["imported"]["exported_from"]:
+The tree's `iv_export.json` has the identity of the exported dataset file. The imported file keeps
+these parts of it, as identity["imported"]["exported_from"]:
 
     content_digest, source, layout    of the exported file, and the layout it was written in
     origin     source, seed, pose, noise_sigma of the file at the beginning, where data was exported

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an import found: its specification, and what there is to say of its clouds."""
+"""Findings of an import: its specification, and what there is to say of its clouds."""
 
 from __future__ import annotations
 

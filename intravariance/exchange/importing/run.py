@@ -136,8 +136,8 @@ class ImportResult:
 
 @dataclass(frozen=True)
 class ImportPlan:
-    """What is to be made: jobs in the order of the file; identity without what is found on the way
-    (the specification and the frames); skipped : what the layout's listing left out.
+    """An import before it starts. jobs : in the order of the file. identity : without what is found
+    on the way (the specification and the frames). skipped : what the layout's listing left out.
     fewest_points : that a cloud of a collation should have. left_out : files that are not read."""
 
     name: str

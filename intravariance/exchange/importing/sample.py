@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One foreign cloud to one sample. What runs in the worker processes of an import.
+"""Samples of foreign clouds, one of each: the part of an import that its worker processes do.
 
 Coordinates are kept as they are, or a cloud is moved so that its centroid is 0 and divided by a
 length that all clouds of its group share (`ImportFrame`). Labels are those of the cloud. Unless its
@@ -64,7 +64,7 @@ class ImportFrame:
 
 @dataclass(frozen=True)
 class Treatment:
-    """What is done with a cloud besides reading it; by default nothing.
+    """Changes to a cloud besides those of its frame; by default none.
 
     n_points : how many are drawn where it has more, None keeps all. up : the axis that points up in
     the file; "y" turns the cloud so that it is z. pose, noise_sigma : as in `SampleSettings`.

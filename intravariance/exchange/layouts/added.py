@@ -2,7 +2,8 @@
 """Layouts that installed packages add; docs/extending.md shows one.
 
 An entry point names a module (or another object) with `find` to be read, `plan` and `content` to be
-written, or all of them, as the layouts of this package have them. What they return is checked.
+written, or all of them, as the layouts of this package have them. The results of these functions
+are checked.
 """
 
 from __future__ import annotations

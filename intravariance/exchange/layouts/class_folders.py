@@ -4,7 +4,7 @@
 Ground truth is a table `x y z label` for each defective cloud, with the cloud's stem. Its order is
 not the cloud's, and some have a row more, so rows are matched by coordinates. Points are always the
 cloud's: both benchmarks' own loaders take those of defective clouds from the ground truth, so that
-digits and order tell them from normal ones. What is written has the order of the cloud.
+digits and order tell them from normal ones. An export keeps the order of the cloud.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ class ClassFolder:
 def class_folders(names: list[str], train: str = "train") -> list[ClassFolder]:
     """Return the class folders among the files of a tree; files of other kinds are left out.
 
-    train : the folder of the training clouds. Of files of one stem in a folder the first kind of
-    CLOUD_SUFFIXES is taken.
+    train : the folder of the training clouds. Where clouds in a folder share their stem, the one of
+    the first kind in CLOUD_SUFFIXES is taken.
     """
     folders: dict[tuple[str, str], ClassFolder] = {}
     for name in sorted(names, key=lambda name: (kind_rank(name), name)):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all exported layouts share: a plan of files by sample, made before anything is written.
+"""The part that exported layouts share: a plan of files by sample, made before any is written.
 
 Every layout that is written is a `LayoutWriter`, one module of this package.
 """
@@ -20,7 +20,7 @@ EXPORT_RECORD = "iv_export.json"
 PARQUET_LAYOUT = "hf-parquet"  # no tree of clouds, see `exchange.parquet`
 WEBDATASET_LAYOUT = "webdataset"  # nor this one, see `exchange.webdataset`; it is not read
 
-# What a dataset file holds beside points, labels, split and defect.
+# Content of a dataset file beside points, labels, split and defect.
 CONTENTS = ("subcategory", "pose", "parameters", "normals", "displacement", "mesh")
 
 

@@ -15,12 +15,12 @@ Data CC BY-NC-SA 4.0: https://www.mvtec.com/company/research/datasets/mvtec-3d-a
 Traps. The cloud shows the table under the product as well: it is removed as the published methods
 (BTF, M3DM) do, with their parameters but deterministically. A plane is fitted by RANSAC to the
 pixels of the image's border, PLANE_DISTANCE m thick and in PLANE_TRIALS trials, and everything
-within REMOVAL_DISTANCE m of it goes. Of the rest the connected parts stay that have at least
+within REMOVAL_DISTANCE m of it goes. Those connected parts of the rest stay that have at least
 PART_SHARE of the points of the largest; points within LINK_DISTANCE m are connected. (The published
 methods keep the largest cluster of DBSCAN alone, at the same distance and with 30 points: of a
 product broken in two they keep one half.) Ground truth on removed pixels is lost; a note says how
-much. There are no normals. Of the 4,147 scans 948 are anomalous, as the paper of the data set and
-other users count; the paper of MC4AD says 894, presumably the same digits mixed up.
+much. There are no normals. The paper of the data set and other users count 948 anomalous scans
+among the 4,147; the paper of MC4AD says 894, presumably the same digits mixed up.
 """
 
 from __future__ import annotations

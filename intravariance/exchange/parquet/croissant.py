@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Croissant 1.1 metadata (JSON-LD, http://mlcommons.org/croissant/1.1) of a dataset.
 
-Of Parquet files: Croissant has no way to say what is inside an HDF5 file. Licence and citation are
-the dataset card's. Nothing depends on the time: page, creator and date of publication, which only
-a publisher knows, are left out; validators note the date as recommended.
+It describes Parquet files: Croissant has no way to say what is inside an HDF5 file. Licence and
+citation are the dataset card's. Nothing depends on the time: page, creator and date of publication,
+which only a publisher knows, are left out; validators note the date as recommended.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 """A folder of `iv export --layout hf-parquet` to the Hugging Face Hub, by its own client.
 
 The token is the one that the client finds: HF_TOKEN, or that of `hf auth login`. HF_ENDPOINT names
-another server than huggingface.co. What fails on the way is tried again by the client.
+another server than huggingface.co. The client tries again whatever fails on the way.
 """
 
 from __future__ import annotations

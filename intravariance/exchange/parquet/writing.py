@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 PARQUET_VERSION = 1
-# Of exports with samples whose points have no labels, which earlier readers would misread.
+# For exports with samples whose points have no labels, which earlier readers would misread.
 UNLABELLED_PARQUET_VERSION = 2
 # Where the tree has each of `CONTENTS`: columns.
 HOLDS = {

@@ -259,7 +259,7 @@ def test_bad_clouds(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"2 of 18 clouds cannot be used; --skip-bad") as caught:
         import_tree(root, out)
     assert "airplane/test/3_good.pcd" in str(caught.value)
-    assert str(caught.value).endswith(f"What is finished is kept in {out}.partial")
+    assert str(caught.value).endswith(f"The finished samples are kept in {out}.partial")
     with pytest.raises(InputError, match=r"unfinished import of f\.h5 with other settings"):
         import_tree(root, out, normalise="none")
     assert not out.exists() and len(list(tmp_path.glob("f.h5.partial/samples/*"))) == 16

@@ -123,7 +123,10 @@ def test_layouts_that_want_ground_truth_refuse_it(dataset: Dataset, layout: str)
 
 def test_the_card_says_so(dataset: Dataset, tmp_path: Path) -> None:
     card = dataset_card(dataset.path)
-    assert "Of 4 test samples nobody says which points are anomalous, and of 2 not whether" in card
+    assert (
+        "Nobody says which points of 4 test samples are anomalous, nor whether there is a defect "
+        "in 2 of them." in card
+    )
     assert "| dent | 2 | not labelled |" in card
     assert "(2 normal,\n  3 defective)" in card
     assert "Without labels" not in dataset_card(
