@@ -25,8 +25,8 @@ from intravariance.extensions import blamed, entries
 from intravariance.extras import missing_package
 from intravariance.version import own_version
 
-# What commands are for, and one line each, so that `iv --help` need not import them; those that
-# other packages add come last, without a line.
+# Commands by what they are for, with one line each, so that `iv --help` need not import them.
+# Those that other packages add come last, without a line.
 GROUPS = {
     "Datasets": {
         "build": "Build a dataset: base meshes, Blender defects, labelled clouds, one HDF5 file.",

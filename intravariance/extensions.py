@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What installed packages add: methods, sources, layouts, pseudo-anomalies and defects.
+"""Extensions that installed packages add: methods, sources, layouts, pseudo-anomalies and defects.
 
 Each kind is an entry-point group. Names are read from the metadata of installed packages, and a
 package is imported when its extension is used and not before, so that a broken one disturbs nothing
@@ -33,7 +33,7 @@ _VALUE = re.compile(r"\w+(\.\w+)*(:\w+(\.\w+)*)?( *\[.*\])?")  # in brackets: ex
 
 
 class ExtensionError(InputError):
-    """What an installed package adds cannot be used; the message names it."""
+    """An extension of an installed package cannot be used; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Extension:
 
     @property
     def name(self) -> str:
-        """The name that users write."""
+        """Return the name that users write."""
         return self.entry.name
 
     def __str__(self) -> str:
@@ -64,7 +64,7 @@ class Extension:
 
     @property
     def identity(self) -> dict[str, str]:
-        """What a file records of it, for JSON."""
+        """Return what a file records of the extension, as JSON-able data."""
         return {
             "kind": self.kind,
             "name": self.name,

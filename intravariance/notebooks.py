@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a notebook shows: a sample as its picture, a dataset as a table of its samples.
+"""Display in notebooks: a sample as its picture, a dataset as a table of its samples.
 
 `import intravariance` registers both with IPython where that runs; nothing is imported before
 something is shown.

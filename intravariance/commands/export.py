@@ -95,9 +95,9 @@ def export_command(
 ) -> None:
     """Write a dataset file as folders that other methods' readers take as they are.
 
-    What a layout has no place for is named at the end. The same file and options give the same
-    bytes, and the folder appears only when it is complete. With --push it is uploaded then, with
-    the token of HF_TOKEN or of `hf auth login`.
+    The command names at the end what the layout has no place for. The same file and options give
+    the same bytes, and the folder appears only when it is complete. With --push it is uploaded
+    then, with the token of HF_TOKEN or of `hf auth login`.
     """
     hub = _hub(layout, repository, private)
     _check_store(out, hub, dry_run)

@@ -41,8 +41,8 @@ def verify_command(
 ) -> None:
     """Check a dataset file: whole, to specification, true to its geometry, free of shortcuts.
 
-    Of a folder that `iv` wrote, FILE, it checks each file against SHA256SUMS and provenance.json.
-    Ends with exit code 1 when a check fails.
+    If FILE is a folder that `iv` wrote, the command checks each file in it against SHA256SUMS and
+    provenance.json. It ends with exit code 1 when a check fails.
     """
     if file.is_dir():
         if against_published:

@@ -44,7 +44,7 @@ _PICTURE_POINTS = 200_000
 
 @dataclass(frozen=True)
 class _Sight:
-    """What is to be seen: a cloud, a template to compare with, the noise, remarks, a camera."""
+    """All that is to be seen: a cloud, a template to compare with, the noise, remarks, a camera."""
 
     cloud: LabelledCloud
     template: LabelledCloud | None

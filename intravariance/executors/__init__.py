@@ -32,12 +32,12 @@ class Portable:
 
     @property
     def title(self) -> str:
-        """What it is, for messages."""
+        """Return the name of the task in messages."""
         return type(self).__name__
 
     @property
     def needs(self) -> str:
-        """The resource that its worker must have where some workers have it; "" for none."""
+        """Return the resource that its worker must have where some workers have it; "" for none."""
         return ""
 
     def packed(self) -> Self:

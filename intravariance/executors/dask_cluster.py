@@ -39,7 +39,7 @@ from intravariance.progress import say
 
 LOOK_AFTER = 2.0  # seconds, until workers are counted again
 RETRIES = 2  # of a task that fails for want of memory, disk or a file; a lost worker is Dask's
-# Of files that tasks share, so many, and so many bytes, are kept on the cluster for tasks to come.
+# So many files that tasks share, and so many bytes, are kept on the cluster for tasks to come.
 SHARED, SHARED_BYTES = 64, 2**30
 
 # Names and versions, "" for what is not there; importable.
@@ -305,7 +305,7 @@ def _other_versions(
         for place, own in found.items()
     )
     return InputError(
-        f"{first_of(lines, 5, '; ')}. What other software makes may differ: install the "
+        f"{first_of(lines, 5, '; ')}. The results of other software may differ: install the "
         "same there, or end these workers; what is finished is kept"
     )
 

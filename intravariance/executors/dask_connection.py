@@ -15,7 +15,7 @@ from typing import Any
 from intravariance.errors import InputError
 
 CONNECT_WITHIN = 6.0  # seconds, for a scheduler to answer
-# What is wrong is said in words of ours; Dask's own remarks would stand between them.
+# Messages say in words of ours what is wrong; Dask's own remarks would stand between them.
 _SETTINGS = {
     "logging": dict.fromkeys(("distributed", "distributed.client"), "critical"),
     "distributed.admin.large-graph-warning-threshold": "2 GiB",

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs each task in a process of its own, which ends with the task.
 
-What a task leaves in memory does not count for the next, so that a task can tell how much it took;
-and one whose process is killed, because memory is short say, fails alone. A process takes about a
-second to start: this is for few long tasks, `processes` for many short ones.
+Memory that a task leaves in use does not count for the next, so that a task can tell how much it
+took. A task whose process is killed, say because memory is short, fails alone. A process takes
+about a second to start: this is for few long tasks, `processes` for many short ones.
 """
 
 from __future__ import annotations

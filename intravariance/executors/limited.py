@@ -28,7 +28,7 @@ except ImportError:  # Windows: only the parent's patience limits the child ther
 
 MEMORY_LIMIT = 4 * 2**30  # bytes of address space; a mesh of a million faces takes about 1 GiB
 TIME_LIMIT = 300  # seconds of processor time; the slowest of 62 meshes took 20
-# Of wall time for each second of processor time. Only a child that waits for ever meets this one:
+# Wall time for each second of processor time. Only a child that waits for ever meets this limit:
 # a busy machine must not refuse what a free one takes.
 PATIENCE = 20
 

@@ -37,9 +37,9 @@ _OURS = "urn:intravariance"
 
 @dataclass(frozen=True)
 class Material:
-    """What a folder was made from.
+    """A file that a folder was made from.
 
-    name : of a file, without its folder. sha256 : of its bytes, None where the file is not at hand.
+    name : of the file, without its folder. sha256 : of its bytes, None where it is not at hand.
     content_digest : of a dataset file's content, "" of other files. made_by : the command that
     makes it, "" where that is not known.
     """

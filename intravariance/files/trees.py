@@ -22,7 +22,7 @@ from intravariance.errors import InputError
 
 LARGEST_FILE = 512 * 2**20
 MOST_MEMBERS = 1_000_000
-# What the standard library raises about archives: names that are empty or not text are among it.
+# Errors that the standard library raises about archives, also where names are empty or not text.
 ZIP_FAULTS = (
     OSError, EOFError, IndexError, RuntimeError, ValueError, struct.error, zipfile.BadZipFile,
     zlib.error,

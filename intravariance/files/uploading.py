@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Finished files, sent to an object store: each appears under its name when it is all there.
 
-What is made for a store is made on this machine first, in the folder `NAME.upload` of the current
-one: a command that was killed, or could not send, carries on from there.
+Files for a store are made on this machine first, in the folder `NAME.upload` of the current
+folder: a command that was killed, or could not send, carries on from there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from intravariance.files.checksums import NAME, files_in
 from intravariance.files.urls import Url, asking, size_of
 from intravariance.progress import say
 
-# Of these an object appears when all of it has arrived, so it need not be renamed after.
+# An object in these stores appears when all of it has arrived, so it need not be renamed after.
 _WHOLE_OR_NOT = {"abfs", "az", "gcs", "gs", "hf", "memory", "oss", "s3", "s3a"}
 
 

@@ -39,7 +39,7 @@ class GivenCloud:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a folder holds; clouds by sample id, in the dataset's order."""
+    """The content of a folder that is given out. clouds : by sample id, in the dataset's order."""
 
     dataset: str
     frame: CloudFrame

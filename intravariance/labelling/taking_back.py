@@ -23,7 +23,7 @@ from intravariance.labelling.manifest import MANIFEST, Manifest, read_manifest
 
 @dataclass(frozen=True, eq=False)
 class HandLabels:
-    """What a hand says of one sample.
+    """Labels that a hand gave one sample.
 
     labels : (N,) uint8 in the order of the sample's points, 0 where the file has no row.
     """

@@ -39,7 +39,7 @@ _AWAY = 0.12
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """What a defect changed, all without noise.
+    """A sample's surface, and what was there before its defect, both without noise.
 
     points, normals : (N, 3) float64 of the sample as it is. before, normals_before : (M, 3) of the
     product as it was, where that differs: unmoved points are not repeated.
@@ -76,8 +76,8 @@ def surface_of(template: Record | None) -> PristineSurface | None:
 def change(cloud: LabelledCloud) -> Change:
     """Find the noise-free surface of a sample, and what it was before the defect.
 
-    Of a cloud without its pristine surface it is unknown what a cut took away, and `before` has the
-    moved points alone.
+    It is unknown what a cut took away from a cloud without its pristine surface: `before` then has
+    the moved points alone.
     """
     surface = cloud.pristine
     points, normals = cloud.points.astype(np.float64), cloud.normals.astype(np.float64)

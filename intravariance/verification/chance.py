@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What chance makes of AUROCs: labels shuffled, and samples redrawn, for several numbers at once.
+"""AUROCs under chance: labels shuffled, and samples redrawn, for several numbers at once.
 
 Memory is bounded whatever the number of samples is, and time grows with it alone.
 """

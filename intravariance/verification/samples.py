@@ -53,7 +53,7 @@ class ProductTask:
 
 @dataclass
 class Found:
-    """What checks found of samples.
+    """Findings of the checks of some samples.
 
     problems : check -> what is wrong. digests : by id. hashes : the smallest of each sample's
     points, (at most 64,) uint64, by id.
@@ -148,8 +148,8 @@ def check_sample(record: Record, expected: Expected, imported: bool, found: Foun
 
 
 def _geometry(task: ProductTask) -> ProductGeometry:
-    """Learn the product of a task. What is wrong with the samples that it is learnt from is said
-    where they are checked; here such a sample is left out."""
+    """Learn the product of a task from its sound samples. A faulty one is left out here: its own
+    check says what is wrong with it."""
     template = None
     # where the surface of a scan lies under a template's mesh, nobody says
     if not task.imported:

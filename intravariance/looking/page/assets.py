@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What pages are made of: the files of page_assets/, and templates that are filled in."""
+"""Parts of pages: the files of page_assets/, and templates that are filled in."""
 
 from __future__ import annotations
 

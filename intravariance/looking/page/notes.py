@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a page says beside its clouds: numbers above the viewer, and notes below it.
+"""Text of a page beside its clouds: numbers above the viewer, and notes below it.
 
 All text is escaped.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a page carries of a cloud: some of its points, quantised, and how they are to be drawn."""
+"""Data of a cloud in a page: some of its points, quantised, and how they are to be drawn."""
 
 from __future__ import annotations
 
