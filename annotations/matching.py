@@ -10,8 +10,8 @@ of a small cloud far from 0 a share of the coordinates is larger than that, and 
 digits does not tell its points apart. It must exceed what writing a file does: the
 coarsest is text of six significant digits, as CloudCompare writes ASCII PLY, 0.5e-5 of a coordinate
 just above 1. It must be far below the distance of neighbours: 0.005 to 0.03 radii in clouds of
-7,000 to 25,000 points. Of a random sample with 10,000 points on the area 6 a point has another
-within 1e-5 once in two million (pi r^2 x density); `Matching.ambiguous` counts these.
+7,000 to 25,000 points. One point in two million has another within 1e-5 in a random sample of
+10,000 points on an area of 6 (pi r^2 x density); `Matching.ambiguous` counts these.
 """
 
 from __future__ import annotations
@@ -126,7 +126,8 @@ def same_place(points: Floats, relative: float) -> float:
 def neighbour_distance(points: Floats) -> float:
     """Return the median distance of points, (N, 3), to their nearest; 0 for a single place.
 
-    Of at most _ASKED points. Where most share their place with another, these count once.
+    At most _ASKED points are looked at. Where most points share their place with another, each
+    place counts once.
     """
     from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
 

@@ -70,7 +70,7 @@ DEFECT_TYPES: dict[str, DefectType] = {
     )
 }
 
-# What is known of the defects of other data sets, besides those that share a name with ours.
+# The defect types of other data sets, without those that share a name with ours.
 # Real3D-AD marked its points by hand, sticking material on toys or taking it off; MVTec 3D-AD
 # marked the pixels of its scans by hand, of colour too, which the geometry does not show.
 FOREIGN_DEFECT_TYPES: dict[str, DefectType] = {

@@ -49,11 +49,11 @@ HEADING = ["", "clouds", "template", "pose", "degrees", "shift", "undecided", "m
 
 @dataclass(frozen=True)
 class Trial:
-    """What a way found of a cloud.
+    """The registration of one cloud by one of the ways.
 
     degrees, shift : from the nearest pose in which the product looks as in the true one; None for a
     wrong template. nats : log-likelihood of all points there, less that in the true pose. seconds,
-    processor : that it took.
+    processor : time that it took, by the clock and of the processor.
     """
 
     id: str

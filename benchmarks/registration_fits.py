@@ -3,10 +3,10 @@
 
     OMP_NUM_THREADS=1 python benchmarks/registration_fits.py group2.h5
 
-Of each category, 30 of its own test clouds and 15 of other categories are registered to its
-templates. A deficit is by how many nats a point a cloud is less likely than simulated clouds
-without a defect (`mc4ad_model.registration.fits`); a scale is the size of a cloud over that of the
-template nearest in size.
+Thirty of a category's own test clouds and 15 of other categories are registered to its templates.
+A deficit says by how many nats a point a cloud is less likely than simulated clouds without a
+defect (`mc4ad_model.registration.fits`); a scale is the size of a cloud over that of the template
+nearest in size.
 """
 
 from __future__ import annotations

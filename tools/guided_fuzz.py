@@ -5,8 +5,9 @@
     python -m tools.guided_fuzz "ply cloud" -max_total_time=60
 
 The formats, and what counts as a failure, are those of `hostile_campaign`: the search stops at the
-first exception that is not ours, and leaves the file in the current folder (crash-...). What comes
-behind the format are options of libFuzzer. atheris has wheels for Linux, and is no dependency.
+first exception that is not ours, and leaves the file in the current folder (crash-...). All
+arguments behind the format are options of libFuzzer. atheris has wheels for Linux, and is no
+dependency.
 """
 
 from __future__ import annotations

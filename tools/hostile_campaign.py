@@ -114,7 +114,7 @@ Work = Callable[[Connection, str, list[bytes], range, int], None]
 
 @dataclass
 class Outcome:
-    """What became of the mutants of a format. failures : number of the mutant -> what happened."""
+    """Results of the mutants of a format. failures : number of the mutant -> what happened."""
 
     tried: int = 0
     counts: Counter[str] = field(default_factory=Counter)

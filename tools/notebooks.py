@@ -4,9 +4,9 @@
     python -m tools.notebooks examples
 
 They run in the folder, in the order of their names, each in a kernel of its own, and are written
-back with their outputs. What differs from run to run (counts, times) is left out, so that notebooks
-that show the same are the same files. Ends with status 1 where a cell raises or a command of a cell
-`%%sh` fails; such a notebook stays as it was.
+back with their outputs. Values that differ from run to run (counts, times) are left out, so that
+notebooks that show the same are the same files. The tool ends with status 1 where a cell raises or
+a command of a cell `%%sh` fails; such a notebook stays as it was.
 """
 
 from __future__ import annotations

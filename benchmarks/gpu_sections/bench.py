@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the sections of `benchmarks/gpu.py` share: the device, the time that is left, the data."""
+"""The device, the time left and the data that the sections of `benchmarks/gpu.py` share."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ EVERY = 5.0  # seconds between two looks
 
 
 class Look(NamedTuple):
-    """What was seen at one moment of the build."""
+    """The progress and the memory of the build at one moment."""
 
     seconds: float  # since its start
     samples: int  # that are made

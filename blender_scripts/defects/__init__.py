@@ -44,7 +44,7 @@ DEFECTS = {
 
 
 WRONG_PART = "wrong_part"  # the kind that needs a donor
-# Of a size asked for: the share within which it is met, how far the severity moves for a departure
+# For a size asked for: the share within which it is met, how far the severity moves for a departure
 # that is too small by a factor e, and how often in a row it may want to leave 0 .. 1.
 ALMOST, PACE, BEYOND = 0.1, 0.4, 8
 

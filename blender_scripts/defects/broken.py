@@ -8,14 +8,16 @@ five rough sides that open upwards: a splinter of a rim, the tip of a handle, a 
 is angular, where that of a bite is round. Fractures have the self-affine roughness of real ones:
 amplitude ~ wavelength ** 0.8, over four octaves.
 
-What makes it broken (`no_break`): of each part that the break goes through, one connected piece of
-surface went, so that a wall has no window; no handle was added; what went is an end and no whole
-part: no solid of its own, nothing with handles of its own, as the crown of a cap with its eyelets
-is, and no more than the share MOST_GONE of the area; and the break runs across the material, not
-along a wall as a shaving would: the mean |cos| of the angles between the direction and the surface
-at the break's border is at most MOST_ALONG, and the piece is at least LEAST_DEEP, a shard
-LEAST_DEEP_SHARD, times as deep as the break is wide. Of an end, the product has lost the outermost
-place in its direction.
+These properties make it broken (`no_break`):
+
+- each part that the break goes through lost one connected piece of surface, so that a wall has no
+  window, and no handle was added;
+- the lost piece is an end and no whole part: no solid of its own, nothing with handles of its own,
+  as the crown of a cap with its eyelets is, and no more than the share MOST_GONE of the area;
+- the break runs across the material, not along a wall as a shaving would: the mean |cos| of the
+  angles between the direction and the normals at the break's border is at most MOST_ALONG, and the
+  piece is at least LEAST_DEEP, a shard LEAST_DEEP_SHARD, times as deep as the break is wide;
+- an end that broke off took along the outermost place of the product in its direction.
 
 Severity 0 .. 1 sets the share of the extent along the direction that goes with an end, EXTENT, and
 the depth of a shard, DEPTH. Every end that breaks off is large, so severities up to FIRST_END give
@@ -138,8 +140,8 @@ def no_break(surface, result, direction, top=None):
 class Shard:
     """A shard around a place (3,): it reaches `depth` down along -direction (3,).
 
-    Of each of its sides: facing (S,) radians about the direction, wide (S,) distance from the
-    middle at the bottom, spread (S,) further out for each unit up.
+    Its S sides have a value each: facing (S,) radians about the direction, wide (S,) distance from
+    the middle at the bottom, spread (S,) by how much it is further out for each unit up.
     """
 
     place: np.ndarray

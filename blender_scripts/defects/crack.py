@@ -5,14 +5,14 @@ A wedge that narrows downwards is cut along a jagged line on the surface. Both f
 themselves, the mouth narrows towards the ends, except where the crack reaches an edge of the
 product. The crack goes through thin material and stays open below.
 
-What makes it a crack (`no_crack`): it is thin and long, its length at least THIN times the mean
-width of its mouth (what went of the surface, over twice the length where the crack goes through);
-it is jagged, the line along its middle at least JAGGED times as long as the smooth line that it
-follows; it is one: the share WHOLE of what it exposes is connected, so that it does not jump from
-slat to slat; it eats up nothing: along at most the share EATEN of its line does it take more than
-the share MUCH of the material around it, within ABOUT widths in the section across the line, as it
-would along a tube no wider than itself; and the product stays in one piece: what the cut leaves
-loose is a crumb.
+These properties make it a crack (`no_crack`): it is thin and long, its length at least THIN times
+the mean width of its mouth (the area of the surface that went, over the length, or over twice the
+length where the crack goes through); it is jagged, the line along its middle at least JAGGED times
+as long as the smooth line that it follows; it is one: the share WHOLE of what it exposes is
+connected, so that it does not jump from slat to slat; it eats up nothing: along at most the share
+EATEN of its line does it take more than the share MUCH of the material around it, within ABOUT
+widths in the section across the line, as it would along a tube no wider than itself; and the
+product stays in one piece: what the cut leaves loose is a crumb.
 
 Severity 0 .. 1 sets the length LENGTH (at least SHORTEST where the surface is small), the width of
 the mouth, WIDTH, and the depth in solids, DEPTH; one to three branches of 0.25 .. 0.45 of the
@@ -37,7 +37,7 @@ DEPTH = (0.04, 0.26)
 SHORTEST = 0.25
 THIN, JAGGED, WHOLE = 5.0, 1.05, 0.9
 EATEN, MUCH, ABOUT = 0.25, 0.4, 3.5
-# Of the section: places in half of a disc of radius 1, (across, down); lines have so many sections.
+# A section has places in half of a disc of radius 1, (across, down); lines have so many sections.
 SECTIONS = 16
 _TURNS = np.pi * (3 - np.sqrt(5)) * np.arange(160)
 _DISC = np.sqrt((np.arange(160) + 0.5) / 160)[:, None] * np.stack([cos(_TURNS), sin(_TURNS)], 1)
@@ -101,7 +101,7 @@ def crack(surface, rng, severity):
 def lost(surface, after, path, reach):
     """Return the share of the material that went in sections across a path, SECTIONS at most.
 
-    Of each section what lies within `reach` of the line counts, and not above it.
+    The material of a section counts within `reach` of the line, and not above it.
     """
     nodes = np.unique(np.linspace(0, len(path.points) - 1, SECTIONS).round().astype(int))
     across, down = reach * _PLACES.T

@@ -4,11 +4,11 @@
 Where the material under the drill is thinner than THROUGH the hole goes through that wall, and no
 further; elsewhere it is a pit with a flat bottom.
 
-What makes it a hole (`no_hole`): its rim is intact. The exposed surface is one piece, bounded by
-one closed curve, with the number of handles unchanged (a pit), or by two, with one handle more (a
-hole through). All but a twentieth of the curves' length lies in surface at most 60 degrees off
-square to the drill: no edge or lip is cut. Around the mouth, a margin beyond the radius, there is
-surface on every side, all of it near the same height.
+An intact rim makes it a hole (`no_hole`). The exposed surface is one piece, bounded by one closed
+curve, with the number of handles unchanged (a pit), or by two, with one handle more (a hole
+through). All but a twentieth of the curves' length lies in surface at most 60 degrees off square to
+the drill: no edge or lip is cut. Around the mouth, a margin beyond the radius, there is surface on
+every side, all of it near the same height.
 
 Severity 0 .. 1 sets the radius, RADIUS, and the depth of a pit, DEPTH (at most 0.7 of the
 thickness). Where a place has no room for the radius it is made smaller, in steps, but not below

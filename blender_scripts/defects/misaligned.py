@@ -6,9 +6,10 @@ of a main axis: see `shaping.pieces`. A product without such a part is refused.
 
 The part moves as a rigid body: along the section, or about the axis across it, and a hair into the
 rest, so that they stay one; a solid of its own moves in any direction and turns about its middle.
-What makes it misaligned: it departs visibly, it still touches what it touched (the number of
-solids stays), and it does not pass into the rest: the overlap of a joined part stays below DEEP
-times that of the hair, and of a solid of its own at most INSIDE more of its surface goes in.
+These properties make it misaligned: it departs visibly, it still touches what it touched (the
+number of solids stays), and it does not pass into the rest: the overlap of a joined part stays
+below DEEP times that of the hair, and of a solid of its own at most INSIDE more of its surface goes
+in.
 
 Severity 0 .. 1 sets the shift, SHIFT, and the turn, TURN; each is used alone, one time in two.
 Labelled are the whole part, whose points have the displacement of its motion, the surface that the

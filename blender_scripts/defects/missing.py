@@ -4,13 +4,13 @@
 The bite is a lumpy ball with a rough surface, centred a little under the surface. Candidate places
 are visible from outside; those that stick out of their surroundings are likelier.
 
-What makes it missing, and no hole (`no_bite`): the bite reaches over an edge. What went of the
-surface is one connected piece of each part that the bite touches (a hole through a wall takes two),
-no handle was added, and the untouched surface beside the bite's border looks to several sides:
-the mean of its normals, over the length of the border, is at most ONE_SIDED long (it is 1 around a
-pit in a plane, 0.7 around a bite in a square edge, less at corners, rims and handles). At most the
-share FILLED of the bite is material: more than half of a bite in the middle of a side would be,
-whatever relief that side has.
+The bite reaches over an edge, which makes it missing and no hole (`no_bite`). Each part that it
+touches lost one connected piece of surface (a hole through a wall takes two), no handle was added,
+and the untouched surface beside the bite's border looks to several sides: the mean of its normals,
+over the length of the border, is at most ONE_SIDED long (it is 1 around a pit in a plane, 0.7
+around a bite in a square edge, less at corners, rims and handles). At most the share FILLED of the
+bite is material: more than half of a bite in the middle of a side would be, whatever relief that
+side has.
 
 Severity 0 .. 1 sets the radius of the bite, RADIUS. Between LEAST and MOST of the volume goes.
 Labelled are the cut faces and the rim.
@@ -77,7 +77,8 @@ def opens_window(surface, near, depth):
     """Tell whether a bite surely takes two pieces of the surface of one part, before it is cut.
 
     near : rows of the vertices around the bite; depth (N,) : how far out they are, 1 at its border.
-    Of two pieces that are apart even a little beyond the border, each reaches well inside it.
+    Two pieces count where they are apart even a little beyond the border, and each reaches well
+    inside it.
     """
     reach = np.full(len(surface.vertices), np.inf)
     reach[near] = depth

@@ -13,8 +13,8 @@
 4. the moved region is continuous: across no edge does the displacement differ by more than the
    `slope` of `STRAINS` times the length of the edge, and the labelled surface is one piece: it
    hangs together over labelled faces and those next to them (the edge of a groove hardly moves), or
-   is the other side of the same wall. Of a product that is bent or wrung, whose parts at one place
-   of the axis all move alike, the largest piece is MAIN of the labelled surface at least.
+   is the other side of the same wall. Where a product is bent or wrung, all that lies at one place
+   of the axis moves alike, so the largest piece need only be MAIN of the labelled surface.
 
 Slivers, triangles less than SLIVER high, are left out of tests 1 and 3: meshes from booleans are
 full of them, nobody sees them, and the direction of their normal means nothing.

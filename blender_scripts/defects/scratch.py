@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Scratch: a long, shallow, slightly curved groove with raised edges, as a hard point leaves.
 
-The mesh is refined along the line, the surface within half a width of it pressed in, and what is
-next to the groove raised a little. What is less than HEIGHT above or below the line moves fully,
-so the far side of a thin wall does too, and what is FAR from it stays.
+The mesh is refined along the line, the surface within half a width of it is pressed in, and what is
+next to the groove is raised a little. Places less than HEIGHT above or below the line move fully,
+so the far side of a thin wall does too, and places FAR from it stay.
 
 A sample that is called scratch has passed `no_scratch`: it lies on one side of the product, so
 that it neither wrings nor girds it: no two places of its line look more than AROUND degrees apart,

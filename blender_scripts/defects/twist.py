@@ -5,8 +5,8 @@ The portion is an end along a main axis. Its turn grows smoothly over most of it
 constant beyond, about an axis through the portion's middle. Everything at one place along the axis
 turns alike, so that handles and thin shells follow and the product stays whole.
 
-What is to be seen is how far the turned surface departs from the pristine surface: the root mean
-square of that distance over the labelled surface. The turn is made as large as the wanted departure
+An observer sees how far the turned surface departs from the pristine surface: the root mean square
+of that distance over the labelled surface. The turn is made as large as the wanted departure
 takes, within TURN and GENTLE. Where that is not enough, most of all on a solid of revolution, whose
 turn about its own axis nobody sees, the portion moves off the axis as well, as far as is missing
 and no further: the smallest change that can be seen.
@@ -40,7 +40,7 @@ MOST_SHIFT = 0.12
 
 @dataclass(frozen=True)
 class Wringing:
-    """What turns and how: the unit axis, a point on it, where the ramp starts and its length."""
+    """A turn of a portion: the unit axis, a point on it, where the ramp starts and its length."""
 
     along: np.ndarray
     centre: np.ndarray

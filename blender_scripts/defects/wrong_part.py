@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Wrong part: a part of another product of the class in the place of the product's own.
 
-What a part is, `shaping.pieces` says. The donor, the other product, gives one of the same kind:
+`shaping.pieces` says what a part is. The donor, the other product, gives one of the same kind:
 
 - a solid of its own: that one of the donor's whose middle is nearest to the own one's in the unit
   spheres of both. It is scaled to the diagonal of the own one's box, and has the side at which the
@@ -11,10 +11,10 @@ What a part is, `shaping.pieces` says. The donor, the other product, gives one o
   scaled so that its section fills the box of the own one, along each side of it by FIT at most
   either way, and put in the place of the own one, a hair deeper, so that it is one with the rest.
 
-What makes it a wrong part: it meets the rest where the own part did (of the own section, the share
-MEETS is covered, and the number of solids stays), does not pass into the rest (the overlap stays
-below DEEP times that of the hair; of a solid, INSIDE more of its surface than of the own one goes
-in), and departs visibly from the right part.
+These properties make it a wrong part: it meets the rest where the own part did (the share MEETS of
+the own section is covered, and the number of solids stays), does not pass into the rest (the
+overlap stays below DEEP times that of the hair; at most INSIDE more of a solid's surface goes in
+than of the own one's), and departs visibly from the right part.
 
 Severity 0 .. 1 sets how far a piece reaches: at 0 as far as the own one, at 1 as its own
 proportions make it. Labelled are the surface of the wrong part where it is more than

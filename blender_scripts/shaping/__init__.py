@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the defects are made with: cuts, fields of displacement, lines, portions, topology."""
+"""Building blocks of the defects: cuts, fields of displacement, lines, portions, topology."""

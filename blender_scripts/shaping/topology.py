@@ -23,7 +23,7 @@ from blender_scripts.surface import Surface
 
 @dataclass(frozen=True)
 class Change:
-    """What a cut did to a closed surface.
+    """The changes that a cut made to a closed surface.
 
     loops : closed curves along which the exposed meets the untouched surface. simple : whether
     none of them touches itself or another. exposed, removed : connected pieces of the exposed

@@ -142,7 +142,7 @@ def test_normal_numbers_are_numpys_but_for_their_last_bits():
     assert (np.ldexp(drawn, 30) % 1 == 0).all()
 
 
-# What makes data takes nothing from NumPy, Python or BLAS whose last bit a processor decides.
+# Code that makes data takes nothing from NumPy, Python or BLAS whose last bit a processor decides.
 # Elsewhere anything goes: reading, verifying, drawing and training make no data.
 ROOMS = ("building", "sources", "geometry")
 NO_DATA = {"portable.py", "normals.py", "template_surface.py"}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of installed extensions, from metadata alone, and whose fault an exception is."""
+"""Installed extensions as metadata alone tells of them, and whose fault an exception is."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is said where a library of an extra is missing: by every extra, in a clone and elsewhere."""
+"""Messages where a library of an extra is missing: for every extra, in a clone and elsewhere."""
 
 from __future__ import annotations
 

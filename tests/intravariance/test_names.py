@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What may be a name, and when two are the same."""
+"""Texts that may be names, and names that are the same."""
 
 import unicodedata
 

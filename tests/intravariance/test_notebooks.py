@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a notebook shows of a dataset and of its samples."""
+"""Views of a dataset and of its samples in a notebook."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ use one.
 import sys
 
 _HERE = ("127.", "::1", "localhost")
-# What is passed to each: the socket first, or the host.
+# Arguments of each: the socket first, or the host.
 _PLACES = {"socket.connect": 1, "socket.sendto": 1, "socket.getaddrinfo": 0}
 
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several tests share: small datasets, scans, runs, referees."""
+"""Small datasets, scans, runs and referees that several tests share."""

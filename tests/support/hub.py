@@ -3,7 +3,7 @@
 
 It keeps what its client (huggingface_hub) sends, by the Hub's API: repos/create, validate-yaml,
 tree, paths-info, preupload, the LFS batch with uploads and verification, and commits (NDJSON), and
-gives the bytes of files that are asked for. What it does not know is not found.
+gives the bytes of files that are asked for. It answers all else with status 404.
 """
 
 from __future__ import annotations

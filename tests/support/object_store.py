@@ -22,7 +22,7 @@ class Server:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a process needs to know of it, as the clients of AWS take it."""
+        """The variables that tell a process of it, as the clients of AWS take them."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": "nobody",

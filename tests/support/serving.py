@@ -19,7 +19,7 @@ _CODE = "from mc4ad_model.commands.serve import serve_command as run; run(prog_n
 
 @dataclass(frozen=True)
 class Response:
-    """What came back."""
+    """The answer to a request."""
 
     status: int
     headers: Mapping[str, str]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of `mc4ad_model.sparse` compare with: dictionaries and dense grids.
+"""Referees for the tests of `mc4ad_model.sparse`: dictionaries and dense grids.
 
 A test module that imports this one calls `pytest.importorskip("torch")` first.
 """

@@ -30,7 +30,7 @@ from intravariance.geometry.mesh import Mesh, mesh_from_arrays, to_unit_sphere
 from tests import ROOT
 from tests.support.extensions import files_of, package
 
-# What a function does instead, by its name, and what is then said.
+# Bodies of faulty functions, by name, each with the message that it causes.
 FAILING = {
     "odd_cut": (
         "from blender_scripts.shaping.result import Defective as D; "

@@ -60,7 +60,7 @@ def test_another_environment_makes_the_same_samples(
 
 
 def test_the_noise_is_there(environments):
-    """What the build does not notice, another program does."""
+    """Another program notices the noise that the build does not."""
     code = "import math, numpy as np\nfor _ in range(40): print(repr(np.sin(1.0)), math.exp(1.0))"
     result = subprocess.run(
         [sys.executable, "-c", code],

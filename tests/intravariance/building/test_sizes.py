@@ -21,7 +21,7 @@ from intravariance.verification.verify import verify
 from tests.conftest import run_iv
 from tests.intravariance.building.test_units import meshes, settings
 
-# Of the cubes, which have radii of 10 and 40 mm; a bulge departs by 0.017 to 0.05 radii.
+# The cubes have radii of 10 and 40 mm; a bulge departs by 0.017 to 0.05 radii.
 SPECIFICATION = """
 name = "sizes"
 points = [1500, 1600]

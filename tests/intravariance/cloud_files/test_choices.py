@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the user says of files: which rows are points, and which numbers are anomalous."""
+"""Choices of the user for files: which rows are points, and which numbers are anomalous."""
 
 from __future__ import annotations
 

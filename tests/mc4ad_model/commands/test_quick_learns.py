@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The preset `quick` learns: after a short training it detects defects that it has never seen.
 
-Shorter than the preset in everything that takes time, on small clouds with little noise. What the
-training gives here, and what it gives when it is broken by hand:
+It is shorter than the preset in everything that takes time, on small clouds with little noise. The
+table has what the training gives here, and what it gives when it is broken by hand:
 
     | training                                | O-AUROC | P-AUROC | cosine | EPE / zero-EPE |
     |-----------------------------------------|--------:|--------:|-------:|---------------:|

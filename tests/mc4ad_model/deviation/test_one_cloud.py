@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is usual, known from one cloud, against what it is when the surface is known."""
+"""Usual deviations as known from one cloud, against those that the known surface gives."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes with a job, and how its files come back, whatever happens meanwhile."""
+"""The luggage of a job, and how its files come back, whatever happens meanwhile."""
 
 from __future__ import annotations
 

@@ -219,7 +219,7 @@ def test_a_product_for_pseudo_anomalies_is_made_of_the_mesh_or_of_the_estimated_
 
 
 def test_clouds_alone_tell_a_dent_from_chance():
-    """What is usual is known from one cloud of 2,500 points: a fresh one differs as that does."""
+    """One cloud of 2,500 points tells what is usual: a fresh one differs by as much."""
     found = toy_deviations("clouds")
     assert found.track == "clouds"
     own = found.each[BRICK]

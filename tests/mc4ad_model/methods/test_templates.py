@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What methods take from a dataset file."""
+"""Data that methods take from a dataset file."""
 
 from dataclasses import replace
 

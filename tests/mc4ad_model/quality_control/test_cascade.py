@@ -69,7 +69,7 @@ def test_no_accepted_object_is_above_another(objects: np.ndarray, share: float) 
         assert objects[accepted].max() <= objects[~accepted].min()
 
 
-# What both stages say together
+# Scores of both stages together
 
 
 @given(OBJECT_SCORES, SHARES, st.integers(0, 5))

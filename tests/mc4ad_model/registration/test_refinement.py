@@ -85,7 +85,7 @@ def test_a_moved_part_pulls_less_by_regions(field):
 
 
 def test_points_of_the_model_have_no_mean_offset_by_regions(field):
-    """What the weights are measured from: with many points of the model nothing is left."""
+    """Weights are measured from these offsets: with many points of the model none is left."""
     edge = 5
     cloud = scan(1, 3, 60_000)
     moved = cloud.T[None].astype(np.float32)

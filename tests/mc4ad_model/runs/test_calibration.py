@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a calibration in a run's folder depends on, and that it is noticed when that changed."""
+"""Calibrations in a run's folder, and changes of what they depend on, which are noticed."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def test_a_run_is_read_as_it_was_written(tmp_path):
 
 
 def test_run_json_is_written_once(tmp_path):
-    """What resumes a run on another machine does not rewrite where it began."""
+    """A run that is resumed on another machine keeps the record of where it began."""
     make_run(tmp_path, CONFIG, environment={"device": "cpu"})
     make_run(tmp_path, CONFIG, environment={"device": "cuda"})
     assert read_run(tmp_path).environment == {"device": "cpu"}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`iv train` and `iv evaluate` with --tensorboard and --mlflow, read back by these libraries.
 
-What TensorBoard and MLflow show is what metrics.jsonl and the evaluation's metrics.json hold.
+TensorBoard and MLflow show what metrics.jsonl and the evaluation's metrics.json hold.
 """
 
 from __future__ import annotations

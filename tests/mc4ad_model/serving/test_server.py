@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the server does with connections, and where it listens."""
+"""Connections of the server, and the places where it listens."""
 
 from __future__ import annotations
 

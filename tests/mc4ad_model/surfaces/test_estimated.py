@@ -42,7 +42,7 @@ def test_the_noise_is_found(shape, noise):
 
 
 def test_a_cloud_with_thin_walls_does_not_hide_the_noise_of_the_others():
-    """Of a quarter of all places the quietest decide."""
+    """The quietest quarter of all places decides."""
     clouds = [ball(0.03), ball(0.03, 1), ball(0.03, 2, inner=0.74)]
     assert estimate_noise(clouds, np.random.default_rng(0)) == pytest.approx(0.03, rel=0.12)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What other projects' readers expect of the folders, in our own words; Open3D reads the clouds.
+"""Expectations of other projects' readers, in our own words; Open3D reads the clouds.
 
 Each function below says how a project finds its clouds and labels: which names it looks for, where,
 and with which delimiter. None of their code is here. Where a project reads relative to its own

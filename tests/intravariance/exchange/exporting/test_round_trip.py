@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is exported comes back through our own readers, points and labels bit for bit."""
+"""An exported dataset comes back through our own readers, points and labels bit for bit."""
 
 from __future__ import annotations
 

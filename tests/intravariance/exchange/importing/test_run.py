@@ -117,7 +117,7 @@ def test_ground_truth_is_labels_and_unknown_displacement(real3d: Dataset) -> Non
 
 
 def test_estimated_normals_point_outwards(real3d: Dataset) -> None:
-    """Of an ellipsoid they are known: of the gradient of x²/a² + y²/b² + z²/c²."""
+    """The normals of an ellipsoid are known: the gradient of x²/a² + y²/b² + z²/c²."""
     record = next(r for r in real3d if r.category == "airplane" and r.split == "train")
     true = record.points / np.array([1.0, 0.6, 0.4]) ** 2
     true /= np.linalg.norm(true, axis=1, keepdims=True)

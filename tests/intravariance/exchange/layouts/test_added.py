@@ -37,7 +37,7 @@ def read(scan): return PointCloud(1 / 0)
 def plan(records, options): return [Entry(r.id, r.id + ".cloud") for r in records]
 def content(sample, entry, options): return {entry.cloud: b"x"}
 """
-# What replaces a function, by the function's name, and what the error then says.
+# Faulty bodies, by the name of the function that they replace, each with the error's text.
 FAULTS = {
     "find": (
         ("return None", "expected a list of Scans from find, found None"),

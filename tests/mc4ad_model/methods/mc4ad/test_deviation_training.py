@@ -190,7 +190,7 @@ def test_another_way_of_scoring_is_no_other_network(joint):
 
 
 def test_without_a_folder_nothing_is_left(tmp_path, monkeypatch):
-    """What several categories share is kept beside a run's folder."""
+    """Files that several categories share are kept beside a run's folder, where there is one."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     method = MC4AD(TOGETHER, cpu())
     method.fit(replace(BRICK, learn_from=(BALL, BRICK)), generator(0, "x"))

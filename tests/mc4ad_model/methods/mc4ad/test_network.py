@@ -240,7 +240,7 @@ def test_mean_features_and_forces_do_not_depend_on_the_order_of_points():
 
 
 def test_mean_features_take_noise_out():
-    """Of n points the mean has noise that is smaller by the root of n."""
+    """The mean of n points has noise that is smaller by the root of n."""
     config = replace(SMALL, voxel_feature="mean", voxel_size=0.5)
     centres = (voxelise([sphere(30)], 0.5).coordinates[:, 1:] + 0.5) * 0.5
     noise = 0.02 * torch.randn(len(centres), 25, 3, generator=generator())

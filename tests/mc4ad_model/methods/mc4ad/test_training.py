@@ -286,7 +286,7 @@ def test_the_checkpoint_before_a_loss_that_is_not_finite_is_intact(tmp_path, who
     [(1, None), (2, None), (4, None), (5, None), (6, 2), (9, 2), (10, 4), (12, 4)],
 )
 def test_a_full_disk_leaves_the_checkpoint_before_it(tmp_path, whole, monkeypatch, number, left):
-    """Of the run's 12 files one finds no room: run.json, a checkpoint (2 pairs) for each epoch,
+    """One of the run's 12 files finds no room: run.json, a checkpoint (2 pairs) for each epoch,
     timing.json or the network (2)."""
     count = []
 

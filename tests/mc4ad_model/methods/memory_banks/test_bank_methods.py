@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the methods with a memory bank share, on a scanned torus."""
+"""Behaviour that all methods with a memory bank share, on a scanned torus."""
 
 from __future__ import annotations
 

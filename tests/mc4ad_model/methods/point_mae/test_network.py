@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What does not change Point-MAE's features, what is hidden, and the loss against SciPy."""
+"""Invariances of Point-MAE's features, its hidden groups, and its loss against SciPy."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a network says of points and of images: gathered where a point is seen, and nowhere else."""
+"""A network's features of points and images: gathered where a point is seen, and nowhere else."""
 
 from __future__ import annotations
 

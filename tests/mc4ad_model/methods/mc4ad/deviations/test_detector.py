@@ -105,7 +105,7 @@ def test_calibration_depends_on_the_seed_alone(detector):
 
 
 def test_clouds_do_not_depend_on_those_scored_before(detector):
-    """What is kept of a template's voxels is the same for every cloud."""
+    """The data kept of a template's voxels are the same for every cloud."""
     clouds = [turned(normal_cloud(7, name)) for name in toy_deviations().ids]
     fresh = DeviationDetector(detector.network, toy_deviations(), detector.normal_evidence)
     alone = fresh.score(clouds[1])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a network on deviations is given."""
+"""The input of a network on deviations."""
 
 from __future__ import annotations
 

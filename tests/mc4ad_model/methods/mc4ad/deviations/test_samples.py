@@ -163,6 +163,6 @@ def test_a_batch_holds_its_samples_one_after_the_other(drawn):
 
 
 def test_processes_make_the_same_batches(samples, drawn):
-    """What the loader's processes are handed can be pickled, and they make what we make."""
+    """The loader's processes are handed what can be pickled, and they make what we make."""
     batch = next(load_batches(samples, range(1), 4, 3, workers=1))
     assert torch.equal(batch.features, DeviationBatch(drawn[:3]).features)
