@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Builds MinkowskiEngine 0.5.4 against the torch of one virtual environment and installs it there.
-# Nobody needs it: the torch backend is the default. What it patches and why: docs/minkowski.md.
+# Nobody needs it: the torch backend is the default. docs/minkowski.md says what it patches and why.
 set -euo pipefail
 
 version=0.5.4

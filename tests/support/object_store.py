@@ -22,7 +22,7 @@ class Server:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that tell a process of it, as the clients of AWS take them."""
+        """The environment variables by which a process with AWS's clients reaches it."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": "nobody",

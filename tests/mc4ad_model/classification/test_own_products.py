@@ -52,7 +52,7 @@ def test_shapes_and_counts(dataset: Dataset) -> None:
 
 
 def test_clouds_lie_on_their_product_in_its_own_pose(dataset: Dataset) -> None:
-    """Training and test clouds both do: a test cloud's pose is undone, for its normals too."""
+    """This holds for both splits: the pose of a test cloud is undone, for its normals too."""
     task = OwnProducts(dataset).load("recognition-normals", PLAN, 0)
     normal = [r.defect == "normal" for r in dataset if r.split == "test"]
     for clouds, chosen in ((task.train, None), (task.test, np.array(normal))):

@@ -20,7 +20,7 @@ def test_printed_methods_stand_beside_the_rows_that_are_these_methods() -> None:
 
 
 def test_averages_are_the_means_of_their_rows() -> None:
-    """The paper prints some for Group 1 that are not."""
+    """The paper prints some averages for Group 1 that are not."""
     for group in (1, 2):
         for one in published(f"group{group}", []):
             for metric, title in (("o_auroc", "O-AUROC"), ("p_auroc", "P-AUROC")):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calibrations in a run's folder, and changes of what they depend on, which are noticed."""
+"""Calibrations in a run's folder: a change of anything that they depend on is noticed."""
 
 from __future__ import annotations
 
