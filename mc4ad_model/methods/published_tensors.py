@@ -29,7 +29,7 @@ _NUMBERS: list[Any] = [
     (_SCALAR, "numpy.core.multiarray.scalar"),
     (_SCALAR, "numpy._core.multiarray.scalar"),
 ]
-# What a download may leave in the checkpoint's place, by its first bytes.
+# First bytes of files that a download may leave in the checkpoint's place.
 _NO_CHECKPOINT = {
     b"version https://git-lfs": "a Git LFS pointer: fetch the file itself with `git lfs pull`",
     b"<!doctype": "a web page: download the file itself",

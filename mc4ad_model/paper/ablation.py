@@ -53,7 +53,7 @@ GRIDS: dict[str, Grid] = {
         resources.files(__package__).joinpath("grids.toml").read_text(encoding="utf-8")
     ).items()
 }
-# What V_P is, in the grids "architecture" and "accept".
+# Changes of the settings that make V_P, in the grids "architecture" and "accept".
 _PRUNED = GRIDS["accept"]["V_P"]
 
 SHARES = {"b = 0.15": 0.15, "b = 0.20": 0.2, "b = 0.25": 0.25, "b = 0.30": 0.3, "b = 0.35": 0.35}

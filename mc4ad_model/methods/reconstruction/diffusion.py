@@ -128,9 +128,9 @@ class Diffusion(nn.Module):
         Parameters
         ----------
         clouds : (B, N, 3)
-            What is to be reconstructed.
+            Clouds to be reconstructed.
         shown : (B, M, 3)
-            What is encoded.
+            Points of the same clouds that the encoder sees.
         steps : (B, P)
             1 to T, for each of P parts of a cloud, N / P points each.
         noise : (B, N, 3)
