@@ -44,14 +44,14 @@ def late_subjects(piece: str) -> list[str]:
     return [" ".join(sentence.split()) for sentence in found if not sentence.endswith("?")]
 
 
-def test_it_finds_such_sentences_and_lets_questions_be():
+def test_it_finds_such_sentences_and_lets_questions_be() -> None:
     assert late_subjects("It is so. Of two, one\n    stays. More.") == ["Of two, one stays."]
     assert late_subjects("What is `a.b`? Of course") == ["Of course"]
     assert late_subjects("One of what is left. The rest.") == []
     assert pieces("a.py", '"""What it is."""\n# Of it.\n') == ["Of it.\n", "What it is."]
 
 
-def test_sentences_begin_with_their_subject():
+def test_sentences_begin_with_their_subject() -> None:
     files = list(ROOT.glob("*.md"))
     for folder in FOLDERS:
         files += [path for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".md")]
