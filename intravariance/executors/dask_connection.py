@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import signal
@@ -61,17 +62,53 @@ def connected(scheduler: str | None, jobs: int) -> Iterator[Any]:
 def _client(distributed: Any, scheduler: str) -> Any:
     address = scheduler if "://" in scheduler else _address_in(Path(scheduler))
     try:
-        distributed.comm.get_address_host_port(address)  # a client of a wrong one ends in vain
+        distributed.comm.get_address_host_port(address)
+        # a client of what is no scheduler ends in vain, or waits for ever
+        security = _security(distributed, address)
+        distributed.utils.LoopRunner().run_sync(_check_scheduler, distributed, address, security)
         with warnings.catch_warnings():
             # of versions: those that matter are refused, with words of ours
             warnings.simplefilter("ignore", distributed.versions.VersionMismatchWarning)
-            return distributed.Client(address, timeout=CONNECT_WITHIN, set_as_default=False)
+            return distributed.Client(
+                address, timeout=CONNECT_WITHIN, security=security, set_as_default=False
+            )
     except Exception as error:  # of sockets, names, protocols, whatever a transport raises
         raise InputError(
             f"--scheduler {scheduler}: no scheduler answers"
             + ("" if address == scheduler else f" at {address}")
             + f" ({error}). Start one with `dask scheduler`, and say its address"
         ) from error
+
+
+async def _check_scheduler(distributed: Any, address: str, security: Any) -> None:
+    """Raise what a transport raises, or OSError, where no scheduler answers in time."""
+    arguments = security.get_connection_args("client")
+    limit = CONNECT_WITHIN + 1  # after a refused connection, which says more
+    connection = None
+    try:
+        async with asyncio.timeout(limit):  # what takes a connection may be silent for ever
+            connection = await distributed.comm.connect(address, CONNECT_WITHIN, **arguments)
+            found = await distributed.core.send_recv(connection, op="identity")
+    except TimeoutError as error:
+        raise OSError(
+            f"what listens there has said nothing for {limit:.0f} s; it may be another program, "
+            "as the scheduler's dashboard has a port of its own, or a scheduler that is stopped"
+        ) from error
+    finally:
+        if connection is not None:
+            connection.abort()
+    if (kind := found.get("type")) != "Scheduler":
+        raise OSError(f"it is the address of a {kind}")
+
+
+def _security(distributed: Any, address: str) -> Any:
+    """Return the certificates of Dask's configuration, as its client finds them."""
+    import dask  # noqa: PLC0415 - weight
+
+    loader = dask.config.get("distributed.client.security-loader", None)
+    if loader:
+        return distributed.utils.import_term(loader)({"address": address})
+    return distributed.Security()
 
 
 def _address_in(file: Path) -> str:

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -43,6 +45,12 @@ def worker_name(_: object) -> str:
 
     time.sleep(0.2)
     return str(get_worker().name)
+
+
+def worker_address(_: object) -> str:
+    from distributed import get_worker  # noqa: PLC0415 - not everywhere
+
+    return str(get_worker().address)
 
 
 @dataclass(frozen=True)
@@ -287,6 +295,27 @@ def test_without_a_scheduler(tmp_path: Path) -> None:
     for scheduler, said in wrong.items():
         with pytest.raises(InputError, match=said), DaskExecutor(made_with, scheduler):
             pass
+
+
+def test_what_is_no_scheduler_is_told_soon(
+    one_worker: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with executor_of(one_worker) as executor:
+        ((_, worker),) = executor.run(worker_address, [0])
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # as the dashboard's port is
+        nobody = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        wrong = {nobody: "has said nothing for 7 s", worker: "address of a Worker"}
+        wrong[worker.replace("tcp", "tls")] = "check your TLS configuration"
+        for scheduler, said in wrong.items():
+            start = time.monotonic()
+            with (
+                pytest.raises(InputError, match=f"{scheduler}: no scheduler answers .*{said}"),
+                DaskExecutor(made_with, scheduler),
+            ):
+                pass
+            assert time.monotonic() - start < 10
+    gc.collect()  # a client that is given up must not say so
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_a_scheduler_that_is_lost(tmp_path: Path) -> None:
