@@ -218,7 +218,8 @@ class DaskExecutor:
         except (OSError, MemoryError) as error:
             if self._client.status != "running":
                 raise self._lost() from None
-            return IVError(f"{title}: {error!r}, {RETRIES + 1} times")
+            where = "".join(f", the last on {name}" for name in getattr(error, "__notes__", ()))
+            return IVError(f"{title}: {error!r}, {RETRIES + 1} times{where}")
         except Exception:
             self._check_versions()  # other code gives errors of any kind
             raise
@@ -382,3 +383,6 @@ def _work(
         )
     except IVError as error:
         return error
+    except (OSError, MemoryError) as error:  # which Dask has tried again
+        error.add_note(worker_name())
+        raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 import os
+import platform
 import signal
 import socket
 import subprocess
@@ -185,8 +186,10 @@ def test_what_may_pass_is_tried_again(one_worker: Cluster, tmp_path: Path) -> No
     with executor_of(one_worker) as executor:
         assert dict(executor.run(fail_twice, [tmp_path / "x"])) == {tmp_path / "x": "worked"}
         ((_, failure),) = executor.run(fail_always, [0])
+        ((_, worker),) = executor.run(worker_address, [0])
     assert isinstance(failure, IVError)
-    assert str(failure) == "fail_always: MemoryError('too large'), 3 times"
+    said = "fail_always: MemoryError('too large'), 3 times, the last on the worker"
+    assert str(failure) == f"{said} {worker} of {platform.node()}"
 
 
 def test_no_task_is_lost_with_a_worker(tmp_path: Path) -> None:
