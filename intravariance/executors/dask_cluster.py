@@ -10,6 +10,9 @@ A few tasks for each worker are submitted, and more as results come. Workers are
 seconds, so that one that joins gets its share; a task whose worker is lost is done again by
 another. Workers must have the same software as this process, or results could differ: they are
 asked at the start, and each compares again with every task, as it may have joined since.
+
+A task that fails for want of memory or disk is done again by another worker, where there is one: a
+worker whose disk is full fails at once, is idle, and would be given one task after another.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ from intravariance.executors.processes import WINDOW, cores
 from intravariance.progress import say
 
 LOOK_AFTER = 2.0  # seconds, until workers are counted again
-RETRIES = 2  # of a task that fails for want of memory, disk or a file; a lost worker is Dask's
+RETRIES = 2  # of a task that fails for want of memory, disk or a file
 # So many files that tasks share, and so many bytes, are kept on the cluster for tasks to come.
 SHARED, SHARED_BYTES = 64, 2**30
 
@@ -53,6 +56,25 @@ class _Refused:
 
     worker: str
     versions: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """A worker that lacks memory or disk for a task, or does not find a file."""
+
+    worker: str
+    name: str
+    error: str
+
+
+@dataclass(frozen=True)
+class _Flight:
+    """A task that is under way. only : the workers that may do it; none means any."""
+
+    task: Any
+    future: Any
+    failures: tuple[_Failed, ...]
+    only: frozenset[str]
 
 
 class DaskExecutor:
@@ -89,6 +111,7 @@ class DaskExecutor:
         self._shared: OrderedDict[_State, Any] = OrderedDict()  # futures
         self._fetching: set[Any] = set()  # results under way
         self._workers: dict[str, Any] = {}
+        self._short: set[str] = set()  # workers that lacked memory or disk
         self._looked = -LOOK_AFTER
 
     def __enter__(self) -> Self:
@@ -121,27 +144,46 @@ class DaskExecutor:
         its task needs, IVError where the scheduler is lost.
         """
         source = iter(tasks)
-        flying: dict[str, tuple[Task, Any]] = {}
+        flying: dict[str, _Flight] = {}
         fetched: SimpleQueue[tuple[str, Any]] = SimpleQueue()
+
+        def fly(task: Task, failures: tuple[_Failed, ...] = ()) -> None:
+            flight = self._submit(function, task, failures)
+            flying[flight.future.key] = flight
+            flight.future.add_done_callback(partial(self._fetch, fetched))
+
         try:
             while True:
-                for task in islice(source, max(0, self._window() - len(flying))):
-                    future = self._submit(function, task)
-                    flying[future.key] = task, future
-                    future.add_done_callback(partial(self._fetch, fetched))
+                window = self._window()
+                for key, flight in [*flying.items()]:
+                    if flight.only and flight.only.isdisjoint(self._workers):  # they are gone
+                        flying.pop(key).future.release()
+                        fly(flight.task, flight.failures)
+                for task in islice(source, max(0, window - len(flying))):
+                    fly(task)
                 if not flying:
                     return
                 try:
                     key, found = fetched.get(timeout=LOOK_AFTER)
                 except Empty:
                     continue  # and see who has joined
-                task, future = flying.pop(key)
-                result = self._result(found, _title(function, task))
-                future.release()
-                yield task, result
+                if key not in flying:  # it was given to another worker
+                    continue
+                flight = flying.pop(key)
+                title = _title(function, flight.task)
+                result = self._result(found, title)
+                flight.future.release()
+                if isinstance(result, _Failed):
+                    self._tell(title, result)
+                    failures = (*flight.failures, result)
+                    if len(failures) <= RETRIES:
+                        fly(flight.task, failures)
+                        continue
+                    result = _given_up(title, failures)
+                yield flight.task, result
         finally:
-            for _, future in flying.values():
-                future.release()
+            for flight in flying.values():
+                flight.future.release()
             for fetching in [*self._fetching]:
                 fetching.cancel()
 
@@ -150,18 +192,25 @@ class DaskExecutor:
         self._look()
         return len(self._workers)
 
-    def _submit(self, function: Callable[[Any], Any], task: Any) -> Any:
-        """Submit a task, with the content of the files that it names."""
+    def _submit(
+        self, function: Callable[[Any], Any], task: Any, failures: tuple[_Failed, ...]
+    ) -> _Flight:
+        """Submit a task, with the content of the files that it names, to no worker that failed."""
+        given = task
         needs, files = "", {}
         key = f"{_title(function, task)} {uuid.uuid4().hex}"
         if isinstance(task, Portable):
             needs, files = task.needs, self._sent(task.shared())
             task = task.packed()
         tagged = any(needs in worker["resources"] for worker in self._workers.values())
-        return self._client.submit(
+        able = {w for w, own in self._workers.items() if not tagged or needs in own["resources"]}
+        only = able - {failed.worker for failed in failures} if failures else set()
+        future = self._client.submit(
             _work, function, task, files, self._made_with, self._versions,
             key=key, pure=False, retries=RETRIES, resources={needs: 1} if tagged else None,
+            workers=sorted(only) or None,
         )  # fmt: skip
+        return _Flight(given, future, failures, frozenset(only))
 
     def _sent(self, paths: Collection[Path]) -> dict[Path, Any]:
         """Return the futures of the contents of files that tasks share, by their paths."""
@@ -218,8 +267,7 @@ class DaskExecutor:
         except (OSError, MemoryError) as error:
             if self._client.status != "running":
                 raise self._lost() from None
-            where = "".join(f", the last on {name}" for name in getattr(error, "__notes__", ()))
-            return IVError(f"{title}: {error!r}, {RETRIES + 1} times{where}")
+            return IVError(f"{title}: {error!r}, {RETRIES + 1} times")
         except Exception:
             self._check_versions()  # other code gives errors of any kind
             raise
@@ -228,6 +276,12 @@ class DaskExecutor:
         if isinstance(result, _Refused):
             raise _other_versions({result.worker: result.versions}, self._versions)
         return result
+
+    def _tell(self, title: str, failed: _Failed) -> None:
+        """Say once of a worker what it failed with, as others may hide it."""
+        if failed.worker not in self._short:
+            self._short.add(failed.worker)
+            say(f"dask: {failed.name}: {title}: {failed.error}; tried again", self._quiet)
 
     def _lost(self) -> IVError:
         return IVError(
@@ -277,6 +331,11 @@ class DaskExecutor:
         other = {place: own for place, own in told.items() if _differing(own, self._versions)}
         if other:
             raise _other_versions(other, self._versions)
+
+
+def _given_up(title: str, failures: tuple[_Failed, ...]) -> IVError:
+    last = failures[-1]
+    return IVError(f"{title}: {last.error}, {len(failures)} times, the last on {last.name}")
 
 
 def _named(place: str) -> str:
@@ -383,6 +442,5 @@ def _work(
         )
     except IVError as error:
         return error
-    except (OSError, MemoryError) as error:  # which Dask has tried again
-        error.add_note(worker_name())
-        raise
+    except (OSError, MemoryError) as error:
+        return _Failed(here, worker_name(), repr(error))

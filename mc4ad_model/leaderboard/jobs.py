@@ -8,6 +8,7 @@ process of its own as here, and sends the files back.
 
 from __future__ import annotations
 
+import errno
 import time
 import traceback
 from collections.abc import Collection, Iterator, Mapping
@@ -158,6 +159,17 @@ def run_job(job: Job) -> Outcome:
     return Outcome(time.perf_counter() - start)
 
 
+def _run_with_room(job: Job) -> Outcome:
+    """Run a job; a full disk is an OSError, so that a worker of another machine tries it."""
+    try:
+        return run_job(job)
+    except IVError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise cause from None
+        raise
+
+
 def _run_away(job: Job, luggage: Luggage) -> Outcome:
     """Do a job on a worker that has none of the sender's files."""
     with unpacked(luggage, job.kept) as (root, folder):
@@ -171,7 +183,7 @@ def _run_away(job: Job, luggage: Luggage) -> Outcome:
         )
         # as many at a time as there are cores, as other workers of the machine do the same
         with IsolatedExecutor(cores(), wanted) as executor:
-            ((_, result),) = executor.run(run_job, [own])
+            ((_, result),) = executor.run(_run_with_room, [own])
         files: dict[str, bytes] = {}
         try:
             files = own.sent_back()

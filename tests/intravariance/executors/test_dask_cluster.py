@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import platform
@@ -190,6 +191,29 @@ def test_what_may_pass_is_tried_again(one_worker: Cluster, tmp_path: Path) -> No
     assert isinstance(failure, IVError)
     said = "fail_always: MemoryError('too large'), 3 times, the last on the worker"
     assert str(failure) == f"{said} {worker} of {platform.node()}"
+
+
+def full_on_first(_: object) -> str:
+    if worker_name(0) == "first":
+        raise OSError(errno.ENOSPC, "No space left on device")
+    time.sleep(0.3)
+    return worker_name(0)
+
+
+def test_a_worker_whose_disk_is_full_does_not_fail_what_others_can_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with cluster(tmp_path / "cluster", "first", "second") as found, executor_of(found) as executor:
+        wait_until(lambda: executor.workers() == 2)
+        tasks = executor.run(full_on_first, range(12))
+        results = [next(tasks) for _ in range(6)]
+        found.start_worker("third")
+        wait_until(lambda: executor.workers() == 3)
+        found.kill("second")  # which alone may do what is under way
+        results += tasks
+    assert sorted(number for number, _ in results) == list(range(12))
+    assert {str(result) for _, result in results} == {"second", "third"}
+    assert capsys.readouterr().err.count("No space left on device'); tried again") == 1
 
 
 def test_no_task_is_lost_with_a_worker(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ SPECIFICATION = Specification(
 )
 LEARNT = "calibrated_deviation"
 PLUGIN = '''
-import os, signal, time
+import errno, os, signal, time
 from pathlib import Path
 from mc4ad_model.methods.controls import Constant
 
@@ -49,6 +49,16 @@ class Dies(Constant):
     title = "dies"
     def score(self, points):
         os.kill(os.getpid(), signal.SIGKILL)
+
+class Full(Constant):
+    """Finds its disk full, the first time that it is fitted."""
+    title = "full"
+    def fit(self, templates, rng, folder=None):
+        marker = Path(os.environ["WAITS_IN"]).with_name("full")
+        if not marker.exists():
+            marker.touch()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().fit(templates, rng, folder)
 
 class Waits(Constant):
     """Waits for ever, the first two times that it is fitted."""
@@ -253,7 +263,7 @@ def test_a_sweep(two_workers: Cluster, tmp_path: Path) -> None:
 def test_lost_commands_and_workers_and_rows_that_fail(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = ("Breaks", "Dies", "Waits")
+    names = ("Breaks", "Dies", "Full", "Waits")
     entries = {name.lower(): f"bad:{name}" for name in names}
     site = package(tmp_path / "site", "intravariance.methods", entries, bad=PLUGIN)
     markers = tmp_path / "markers"
@@ -263,7 +273,7 @@ def test_lost_commands_and_workers_and_rows_that_fail(
     out = tmp_path / "board"
     with cluster(tmp_path / "cluster", "first", "second") as found:
         words = [sys.executable, "-c", "from intravariance.cli import main; main()"]
-        words += ["leaderboard", data, "--methods", "waits,breaks,dies", "--category", "vase"]
+        words += ["leaderboard", data, "--methods", "waits,breaks,dies,full", "--category", "vase"]
         words += ["--seeds", "0", "--out", out, "--json", *dask(found)]
         command = subprocess.Popen([*map(str, words)], stdout=subprocess.DEVNULL)
         wait_until((markers / "0").exists, 300)
@@ -284,6 +294,7 @@ def test_lost_commands_and_workers_and_rows_that_fail(
     assert (markers / "2").exists() and not (markers / "3").exists()
     made = json.loads(stdout)["rows"]
     assert made["waits"]["means"]["O-AUROC"]["mean"] == 0.5
+    assert made["full"]["means"]["O-AUROC"]["mean"] == 0.5
     assert "ValueError: a fault of its own" in made["breaks"]["not_working"]
     assert "the worker tcp://127.0.0.1:" in made["breaks"]["not_working"]
     assert str(out / "runs/breaks/seed-0/failure.txt") in made["breaks"]["not_working"]
