@@ -366,7 +366,7 @@ def _other_versions(
     )
     return InputError(
         f"{first_of(lines, 5, '; ')}. The results of other software may differ: install the "
-        "same there, or end these workers; what is finished is kept"
+        "same there and start them again, or end these workers; what is finished is kept"
     )
 
 

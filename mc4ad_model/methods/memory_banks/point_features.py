@@ -112,7 +112,7 @@ def given_encoder(folder: str) -> Encoder:
         raise InputError(
             "encoder: Point-MAE's features need an encoder. Make one with `iv pretrain FILE "
             "--out FOLDER` (or with --checkpoint, from the published weights), and give it with "
-            "--set encoder=FOLDER"
+            "--set encoder=FOLDER, or in a row of a leaderboard: m3dm[encoder=FOLDER]"
         )
     with reading():
         return load_encoder(place_of(folder))
