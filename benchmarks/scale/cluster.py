@@ -33,8 +33,8 @@ WORKERS = """
 import asyncio, sys
 from contextlib import nullcontext
 from distributed import Worker
-from intravariance.executors import dask_cluster
-dask_cluster._one_at_a_time = nullcontext()
+from intravariance.executors import dask_worker
+dask_worker._one_at_a_time = nullcontext()
 
 async def main():
     workers = [Worker(sys.argv[1], nthreads=1, memory_limit=0, dashboard=False)

@@ -18,8 +18,6 @@ worker whose disk is full fails at once, is idle, and would be given one task af
 from __future__ import annotations
 
 import asyncio
-import platform
-import threading
 import time
 import uuid
 from collections import OrderedDict
@@ -27,8 +25,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from importlib.metadata import version
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -37,6 +34,14 @@ from typing import Any, Self
 from intravariance.errors import BackendUnavailable, InputError, IVError, first_of
 from intravariance.executors import BLENDER, Portable, Result, Task
 from intravariance.executors.dask_connection import connected
+from intravariance.executors.dask_worker import (
+    Failed,
+    MadeWith,
+    Refused,
+    differing,
+    versions_here,
+    work,
+)
 from intravariance.executors.processes import WINDOW, cores
 from intravariance.progress import say
 
@@ -45,26 +50,7 @@ RETRIES = 2  # of a task that fails for want of memory, disk or a file
 # So many files that tasks share, and so many bytes, are kept on the cluster for tasks to come.
 SHARED, SHARED_BYTES = 64, 2**30
 
-# Names and versions, "" for what is not there; importable.
-MadeWith = Callable[[], Mapping[str, str]]
 _State = tuple[Path, int, int]  # a file, its size, and when it was changed
-
-
-@dataclass(frozen=True)
-class _Refused:
-    """A worker of other versions, which has not done the task."""
-
-    worker: str
-    versions: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class _Failed:
-    """A worker that lacks memory or disk for a task, or does not find a file."""
-
-    worker: str
-    name: str
-    error: str
 
 
 @dataclass(frozen=True)
@@ -73,7 +59,7 @@ class _Flight:
 
     task: Any
     future: Any
-    failures: tuple[_Failed, ...]
+    failures: tuple[Failed, ...]
     only: frozenset[str]
 
 
@@ -124,7 +110,7 @@ class DaskExecutor:
         """
         with ExitStack() as stack:
             self._client = stack.enter_context(connected(self._scheduler, self._jobs))
-            self._versions = _versions_here(self._made_with)
+            self._versions = versions_here(self._made_with)
             self._check_versions()
             self._stack = stack.pop_all()
         return self
@@ -147,7 +133,7 @@ class DaskExecutor:
         flying: dict[str, _Flight] = {}
         fetched: SimpleQueue[tuple[str, Any]] = SimpleQueue()
 
-        def fly(task: Task, failures: tuple[_Failed, ...] = ()) -> None:
+        def fly(task: Task, failures: tuple[Failed, ...] = ()) -> None:
             flight = self._submit(function, task, failures)
             flying[flight.future.key] = flight
             flight.future.add_done_callback(partial(self._fetch, fetched))
@@ -173,7 +159,7 @@ class DaskExecutor:
                 title = _title(function, flight.task)
                 result = self._result(found, title)
                 flight.future.release()
-                if isinstance(result, _Failed):
+                if isinstance(result, Failed):
                     self._tell(title, result)
                     failures = (*flight.failures, result)
                     if len(failures) <= RETRIES:
@@ -193,7 +179,7 @@ class DaskExecutor:
         return len(self._workers)
 
     def _submit(
-        self, function: Callable[[Any], Any], task: Any, failures: tuple[_Failed, ...]
+        self, function: Callable[[Any], Any], task: Any, failures: tuple[Failed, ...]
     ) -> _Flight:
         """Submit a task, with the content of the files that it names, to no worker that failed."""
         given = task
@@ -206,7 +192,7 @@ class DaskExecutor:
         able = {w for w, own in self._workers.items() if not tagged or needs in own["resources"]}
         only = able - {failed.worker for failed in failures} if failures else set()
         future = self._client.submit(
-            _work, function, task, files, self._made_with, self._versions,
+            work, function, task, files, self._made_with, self._versions,
             key=key, pure=False, retries=RETRIES, resources={needs: 1} if tagged else None,
             workers=sorted(only) or None,
         )  # fmt: skip
@@ -273,11 +259,11 @@ class DaskExecutor:
             raise
         if isinstance(result, BackendUnavailable):
             raise result  # that worker would have all tasks, as it is done with each at once
-        if isinstance(result, _Refused):
+        if isinstance(result, Refused):
             raise _other_versions({result.worker: result.versions}, self._versions)
         return result
 
-    def _tell(self, title: str, failed: _Failed) -> None:
+    def _tell(self, title: str, failed: Failed) -> None:
         """Say once of a worker what it failed with, as others may hide it."""
         if failed.worker not in self._short:
             self._short.add(failed.worker)
@@ -316,9 +302,9 @@ class DaskExecutor:
 
     def _check_versions(self) -> None:
         """Raise InputError where the scheduler or a worker has other software."""
-        found = self._client.run(_versions_here, self._made_with, on_error="return")
+        found = self._client.run(versions_here, self._made_with, on_error="return")
         try:
-            found["the scheduler"] = self._client.run_on_scheduler(_versions_here, self._made_with)
+            found["the scheduler"] = self._client.run_on_scheduler(versions_here, self._made_with)
         except Exception as error:  # whatever it raised there
             found["the scheduler"] = error
         for place, own in found.items():
@@ -328,12 +314,12 @@ class DaskExecutor:
                     f"same there as here: {_shown(self._versions)}"
                 )
         told = {place: own for place, own in found.items() if not isinstance(own, Exception)}
-        other = {place: own for place, own in told.items() if _differing(own, self._versions)}
+        other = {place: own for place, own in told.items() if differing(own, self._versions)}
         if other:
             raise _other_versions(other, self._versions)
 
 
-def _given_up(title: str, failures: tuple[_Failed, ...]) -> IVError:
+def _given_up(title: str, failures: tuple[Failed, ...]) -> IVError:
     last = failures[-1]
     return IVError(f"{title}: {last.error}, {len(failures)} times, the last on {last.name}")
 
@@ -346,12 +332,6 @@ def _shown(versions: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
-def _differing(own: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Return, by name, what is another version: that of a worker, and ours."""
-    both = [name for name in own if name in wanted]
-    return {name: (own[name], wanted[name]) for name in both if own[name] != wanted[name]}
-
-
 def _other_versions(
     found: Mapping[str, Mapping[str, str]], wanted: Mapping[str, str]
 ) -> InputError:
@@ -360,7 +340,7 @@ def _other_versions(
         f"{_named(place)} "
         + ", ".join(
             f"{'has' if theirs else 'lacks'} {' '.join(filter(None, (name, theirs)))} (here {ours})"
-            for name, (theirs, ours) in _differing(own, wanted).items()
+            for name, (theirs, ours) in differing(own, wanted).items()
         )
         for place, own in found.items()
     )
@@ -383,64 +363,3 @@ def _counted(workers: Mapping[str, Any]) -> str:
 
 def _title(function: Callable[[Any], Any], task: Any) -> str:
     return task.title if isinstance(task, Portable) else getattr(function, "__name__", "task")
-
-
-# The functions below run on the workers.
-
-
-def worker_folder() -> Path:
-    """Return the folder of the worker that does the task at hand, which ends with the worker."""
-    from distributed import get_worker  # noqa: PLC0415 - weight
-
-    return Path(get_worker().local_directory)
-
-
-def worker_name() -> str:
-    """Name the worker that does the task at hand, and its machine."""
-    from distributed import get_worker  # noqa: PLC0415 - weight
-
-    return f"the worker {get_worker().address} of {platform.node()}"
-
-
-def wanted() -> bool:
-    """Tell whether somebody waits for the task at hand: the process that gave it may have ended."""
-    from distributed import get_worker  # noqa: PLC0415 - weight
-
-    worker = get_worker()
-    task = worker.state.tasks.get(worker.get_current_task())
-    return task is not None and task.state == "executing"
-
-
-_one_at_a_time = threading.Lock()  # a process has one Blender, and limits that are of the whole
-
-
-@lru_cache(maxsize=4)
-def _versions_here(made_with: MadeWith) -> Mapping[str, str]:
-    return {**made_with(), **{library: version(library) for library in ("dask", "distributed")}}
-
-
-def _work(
-    function: Callable[[Any], Any],
-    task: Any,
-    files: Mapping[Path, bytes],
-    made_with: MadeWith,
-    versions: Mapping[str, str],
-) -> Any:
-    """Do a task; return its result or IVError, or `_Refused` where the software is other."""
-    from distributed import get_worker  # noqa: PLC0415 - weight
-
-    own, here = _versions_here(made_with), get_worker().address
-    if _differing(own, versions):
-        return _Refused(here, own)
-    try:
-        with _one_at_a_time:
-            return function(task.with_shared(files) if isinstance(task, Portable) else task)
-    except BackendUnavailable as error:
-        return BackendUnavailable(
-            f"the worker {here}: {error}\nWhere some workers have Blender, start these with "
-            f"--resources {BLENDER}=1, and the others get no task that needs it"
-        )
-    except IVError as error:
-        return error
-    except (OSError, MemoryError) as error:
-        return _Failed(here, worker_name(), repr(error))

@@ -19,7 +19,7 @@ from typing import Any
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError, IVError
 from intravariance.executors import Portable
-from intravariance.executors.dask_cluster import wanted, worker_name
+from intravariance.executors.dask_worker import wanted, worker_name
 from intravariance.executors.isolated import IsolatedExecutor
 from intravariance.executors.processes import cores
 from mc4ad_model.leaderboard.luggage import Luggage, contents, keep, pack, unpacked

@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 
 from intravariance.dataset.provenance import code_digest, made_with, software
 from intravariance.errors import InputError, IVError
-from intravariance.executors.dask_cluster import worker_folder
+from intravariance.executors.dask_worker import worker_folder
 from intravariance.extensions import Extension, find
 from intravariance.files.atomic import write_whole
 from intravariance.files.folders import write_member

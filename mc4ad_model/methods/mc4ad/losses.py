@@ -52,7 +52,7 @@ def combined_loss(forces: Forces, displacement: Tensor, config: LossConfig) -> L
     forces
         Predicted for N points. A network with one force (three channels) has no L_sym.
     displacement : (N, 3)
-        The force that deformed each point, F_D, in the same frame; 0 on points that were not deformed.
+        The force that deformed each point, F_D, in the same frame; 0 on other points.
 
     Raises
     ------
@@ -94,7 +94,8 @@ def deviation_loss(
     Parameters
     ----------
     force, evidence : (V, 3), (V,)
-        The force that made the defect in each voxel, and the share of its points that belong to one.
+        The force that made the defect in each voxel, and the share of its points that a defect
+        holds.
     defective : (B,)
         1 for objects with a defect.
     """
