@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The largest amount of memory that was in use."""
+"""The largest amount of memory that was in use, and freed memory given back."""
 
 from __future__ import annotations
 
+import ctypes
 import resource
 import sys
 from typing import Any
@@ -29,3 +30,15 @@ def peak_memory() -> tuple[int, str]:
         return int(cuda.max_memory_allocated()), "cuda"
     size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return size * (1 if sys.platform == "darwin" else 1024), "process"
+
+
+def give_back_memory() -> None:
+    """Give memory that was freed back to the system, where the C library can do it (glibc).
+
+    A network allocates large aligned blocks between small ones that stay. glibc before 2.38 hardly
+    uses such blocks again once they are freed: a process that encoded clouds by Point-MAE grew by
+    some 2 MB with each.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

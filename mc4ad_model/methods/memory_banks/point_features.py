@@ -13,6 +13,7 @@ import numpy as np
 
 from intravariance.errors import InputError
 from mc4ad_model.machine.device import Machine
+from mc4ad_model.machine.memory import give_back_memory
 from mc4ad_model.methods.memory_banks.bank_method import BankMethod
 from mc4ad_model.methods.memory_banks.fpfh import Features
 from mc4ad_model.methods.memory_banks.frames import Floats
@@ -91,7 +92,9 @@ class PointMAEBank(BankMethod):
         found = self.encoder.network.features(
             torch.from_numpy(groups).to(device), torch.from_numpy(centres).to(device)
         )
-        return centres.astype(np.float64), found.cpu().numpy()
+        features = found.cpu().numpy()
+        give_back_memory()
+        return centres.astype(np.float64), features
 
     def _take(self, encoder: Encoder) -> None:
         encoder.network.to(self._machine.torch_device())
