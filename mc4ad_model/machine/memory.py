@@ -35,9 +35,9 @@ def peak_memory() -> tuple[int, str]:
 def give_back_memory() -> None:
     """Give memory that was freed back to the system, where the C library can do it (glibc).
 
-    A network allocates large aligned blocks between small ones that stay. glibc before 2.38 hardly
-    uses such blocks again once they are freed: a process that encoded clouds by Point-MAE grew by
-    some 2 MB with each.
+    A network allocates large blocks between small ones that stay, and the C library keeps them when
+    they are freed: with glibc 2.36 a process that encoded clouds by Point-MAE grew by some 2 MB with
+    each.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
