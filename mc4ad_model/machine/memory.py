@@ -36,8 +36,8 @@ def give_back_memory() -> None:
     """Give memory that was freed back to the system, where the C library can do it (glibc).
 
     A network allocates large blocks between small ones that stay, and the C library keeps them when
-    they are freed: with glibc 2.36 a process that encoded clouds by Point-MAE grew by some 2 MB with
-    each.
+    they are freed: with glibc 2.36 a process that encoded clouds by Point-MAE grew by some 2 MB
+    with each.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
