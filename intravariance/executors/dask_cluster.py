@@ -160,9 +160,9 @@ class DaskExecutor:
                 result = self._result(found, title)
                 flight.future.release()
                 if isinstance(result, Failed):
-                    self._tell(title, result)
                     failures = (*flight.failures, result)
                     if len(failures) <= RETRIES:
+                        self._tell(title, result)
                         fly(flight.task, failures)
                         continue
                     result = _given_up(title, failures)
@@ -293,7 +293,8 @@ class DaskExecutor:
         first, self._looked = self._looked < 0, time.monotonic()
         if first or found.keys() != before.keys():
             joined = [] if first else [f"{w} joined" for w in found if w not in before]
-            left = [f"{w} is gone, others do its tasks" for w in before if w not in found]
+            rest = ", others do its tasks" if found else ""
+            left = [f"{w} is gone{rest}" for w in before if w not in found]
             say(
                 f"dask: {first_of([*joined, *left, _counted(found)], 20, '; ')}"
                 + ("" if found else "; waiting for one"),
