@@ -52,6 +52,11 @@ class Board:
     folder: Path
 
     @property
+    def rows(self) -> list[Row]:
+        """All rows."""
+        return [one.row for one in self.standings]
+
+    @property
     def working(self) -> list[Standing]:
         """The rows that work."""
         return [one for one in self.standings if not one.fault]
@@ -162,6 +167,7 @@ def _row(standing: Standing) -> dict[str, Any]:
         "baseline": row.baseline,
         "seeds": standing.seeds,
         "seeded": row.seeded,
+        "frame": row.frame or None,
     }
     if standing.fault:
         return {**content, "not_working": standing.fault}
@@ -173,4 +179,6 @@ def _row(standing: Standing) -> dict[str, Any]:
         "parameters": standing.parameters,
         "memory_bytes": standing.memory,
         "machines": standing.machines,
+        "label": standing.label or None,
+        "in_doubt": standing.in_doubt,
     }

@@ -19,7 +19,12 @@ PRINTED = {
     "btf": "BTF (FPFH)",
     "patchcore": "PatchCore (FPFH)",
 }
-PRINTED_METHODS = {"m3dm": "M3DM (PointMAE)", "reg3d_ad": "Reg3D-AD", "mc4ad": "MC4AD"}
+PRINTED_METHODS = {
+    "m3dm": "M3DM (PointMAE)",
+    "reg3d_ad": "Reg3D-AD",
+    "po3ad": "PO3AD",
+    "mc4ad": "MC4AD",
+}
 _GROUPS = {"group1": 1, "group2": 2}
 
 

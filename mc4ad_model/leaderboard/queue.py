@@ -42,6 +42,8 @@ class Measured:
     """The part of an evaluation that a leaderboard uses.
 
     folder : of the run. fit_seconds : None where not known. machines : where times were measured.
+    label : of the settings that ran, with the networks that were given. in_doubt : objects whose
+    scores have a note, such as a cloud that fits no template.
     """
 
     folder: Path
@@ -49,6 +51,8 @@ class Measured:
     cost: Cost
     fit_seconds: float | None
     machines: frozenset[str] = frozenset()
+    label: str = ""
+    in_doubt: int = 0
 
     @property
     def evaluation(self) -> Path:
@@ -142,7 +146,9 @@ def _checked(job: Job, folder: Path, dataset: Dataset) -> Measured | None:
     seconds = fit.get("seconds")
     known = float(seconds) if isinstance(seconds, int | float) else None
     machines = frozenset(filter(None, (str(fit.get("machine", "")), cost.machine)))
-    return Measured(folder, results.evaluation.metrics, cost, known, machines)
+    label = str(results.origin.get("preset") or "")
+    noted = sum(bool(row.note) for row in results.evaluation.rows)
+    return Measured(folder, results.evaluation.metrics, cost, known, machines, label, noted)
 
 
 def _other_encoder(job: Job, folder: Path) -> bool:

@@ -100,6 +100,20 @@ class Row:
         return is_seeded(method_class(self.method)(self.settings, None))
 
     @property
+    def title(self) -> str:
+        """The method's name."""
+        return method_class(self.method).title
+
+    @property
+    def frame(self) -> str:
+        """The frame in which clouds are compared, a setting's or the method's own; "" for none."""
+        settings = self.settings
+        for holder in (settings, getattr(settings, "data", None), method_class(self.method)):
+            if isinstance(found := getattr(holder, "frame", None), str):
+                return found
+        return ""
+
+    @property
     def baseline(self) -> bool:
         """Whether others are compared with it: no paper proposes it."""
         return self.method in BASELINES or self.name in BASELINES
@@ -118,6 +132,15 @@ def default_rows(encoder: Path | None = None) -> list[str]:
     own = [name for name in others if name in METHODS]
     added = [name for name in others if name not in METHODS]
     return [*DEFAULT_ROWS, *encoded, *own, *added]
+
+
+def unencoded_rows(rows: Sequence[Row]) -> list[str]:
+    """Return the default rows that a leaderboard of all methods lacks for want of an encoder."""
+    there = {row.name for row in rows}
+    encoded = any(getattr(row.settings, "encoder", "") for row in rows)
+    if encoded or not there.issuperset(DEFAULT_ROWS):
+        return []
+    return [name.format("FOLDER") for name in ENCODED_ROWS]
 
 
 def choose_rows(given: Sequence[str], encoder: Path | None = None) -> list[Row]:

@@ -94,6 +94,16 @@ class Standing:
         return sorted({name for one in self.measured.values() for name in one.machines})
 
     @property
+    def label(self) -> str:
+        """What ran: the settings' label with the preset and the networks; "" where it has none."""
+        return next((one.label for one in self.measured.values()), "")
+
+    @property
+    def in_doubt(self) -> float:
+        """Return the objects whose scores have a note, of all categories, mean over seeds."""
+        return sum(one.in_doubt for one in self.measured.values()) / max(len(self.seeds), 1)
+
+    @property
     def memory(self) -> int:
         """Return the largest memory in bytes of a process that fitted or scored."""
         return max(one.cost.memory for one in self.measured.values())

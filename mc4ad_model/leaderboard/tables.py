@@ -12,6 +12,7 @@ from mc4ad_model.evaluation.metrics import LEVEL
 from mc4ad_model.evaluation.results import SAMPLES_FILE
 from mc4ad_model.leaderboard.board import Board
 from mc4ad_model.leaderboard.comparing import Comparison
+from mc4ad_model.leaderboard.rows import unencoded_rows
 from mc4ad_model.leaderboard.significance import Difference
 from mc4ad_model.leaderboard.standings import (
     MEASURES,
@@ -57,6 +58,7 @@ class Table:
 
 
 NOTHING = Cell("-")
+_NO_ENCODER = "not run: it needs an encoder of `iv pretrain` (--encoder FOLDER)"
 
 
 def all_tables(board: Board) -> list[Table]:
@@ -69,27 +71,29 @@ def all_tables(board: Board) -> list[Table]:
         ("defects", "defect type"), ("difficulties", "difficulty"),
     )  # fmt: skip
     tables += [kind_table(board, k, word, measure) for k, word in kinds for measure in RANKED]
-    tables += [published_table(board), failure_table(board)]
+    tables += [variant_table(board), published_table(board), failure_table(board)]
     return [_marked(table) for table in tables if table.rows]
 
 
 def main_table(board: Board) -> Table:
     """Return the table of all rows: means over categories, ranks and costs."""
-    columns = [Column("row"), Column("seeds")]
+    columns = [Column("row"), Column("frame"), Column("seeds")]
     columns += [Column(name, "" if name == "objects/s" else "higher") for name in MEASURES]
     columns += [Column(f"mean rank, {name}", "lower") for name in RANKED]
     columns += [Column("fit, s"), Column("parameters"), Column("peak, MiB")]
-    several = len(board.machines) > 1
+    several, doubted = len(board.machines) > 1, any(one.in_doubt for one in board.working)
+    columns += [Column("in doubt")] if doubted else []
     columns += [Column("machine")] if several else []
     ranks = {one.measure: one.ranks for one in board.comparisons}
     rows = []
     for one in board.standings:
-        name = Cell(one.row.name, link=_pictures(board, one))
+        cells = [Cell(one.row.name, link=_pictures(board, one)), _word(one.row.frame)]
         if one.fault:
-            rows.append([name, Cell("not working"), *[NOTHING] * (len(columns) - 2)])
+            missing = [NOTHING] * (len(columns) - len(cells) - 1)
+            rows.append([*cells, Cell("not working"), *missing])
             continue
         count = f"{len(one.seeds)}" if one.row.seeded else "needs none"
-        cells = [name, Cell(count, len(one.seeds))]
+        cells.append(Cell(count, len(one.seeds)))
         cells += [
             _spread(one.spread(value), 1 if measure == "objects/s" else 3)
             for measure, value in MEASURES.items()
@@ -97,6 +101,7 @@ def main_table(board: Board) -> Table:
         cells += [_number(ranks.get(m, {}).get(one.row.name), 2) for m in RANKED]
         cells += [_number(one.fit_seconds, 1), _count(one.parameters)]
         cells.append(_count(round(one.memory / 2**20)))
+        cells += [_number(one.in_doubt, 1)] if doubted else []
         cells += [Cell(", ".join(one.machines) or "not known")] if several else []
         rows.append(cells)
     return Table("rows", "All rows", tuple(columns), rows, _main_note(board))
@@ -120,6 +125,22 @@ def _main_note(board: Board) -> str:
         "fits, scores and measures one category after another (on a Dask cluster there is one for "
         f"each category), and where it was interrupted they are of what was left.{machines} A row "
         'that needs no seed ran once ("needs none").'
+    )
+
+
+def variant_table(board: Board) -> Table:
+    """Return which paper's method each row is, and its preset and networks."""
+    rows = [
+        [Cell(one.row.name), Cell(one.row.title), _word(one.label or one.row.settings.label)]
+        for one in board.standings
+    ]
+    return Table(
+        "variants",
+        "Variants that ran",
+        (Column("row"), Column("method"), Column("variant")),
+        rows,
+        "The variant says the preset, and where the networks that a method takes over come from: "
+        "self-trained here, or a published file by the start of its SHA-256.",
     )
 
 
@@ -261,9 +282,10 @@ def published_table(board: Board) -> Table:
 
 
 def failure_table(board: Board) -> Table:
-    """Return the rows that are not working, and why."""
+    """Return the rows that are not working, and those that lack an encoder."""
     rows = [[Cell(one.row.name), Cell(f"not working: {one.fault}")] for one in board.failed]
-    return Table("failures", "Not working", (Column("row"), Column("reason")), rows)
+    rows += [[Cell(name), Cell(_NO_ENCODER)] for name in unencoded_rows(board.rows)]
+    return Table("failures", "Not working or not run", (Column("row"), Column("reason")), rows)
 
 
 def _marked(table: Table) -> Table:
@@ -295,6 +317,10 @@ def _number(value: float | None, digits: int, signed: bool = False) -> Cell:
 
 def _count(value: int | None) -> Cell:
     return NOTHING if value is None else Cell(f"{value:,}", value)
+
+
+def _word(text: str) -> Cell:
+    return Cell(text) if text else NOTHING
 
 
 def _relative(board: Board, path: Path) -> str:

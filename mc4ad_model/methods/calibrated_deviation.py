@@ -66,6 +66,7 @@ class CalibratedDeviation:
     """Score places of a template by how unusual a cloud is there."""
 
     title: ClassVar[str] = "calibrated deviation"
+    frame: ClassVar[str] = "registered"
     Settings: ClassVar[type[Settings]] = DeviationSettings
     files: ClassVar[tuple[str, ...]] = (f"{_SAVED}.json", f"{_SAVED}.*")
     parameters: int | None = None

@@ -148,8 +148,9 @@ class Method(Scorer, Protocol):
     fitted_on
         Set by `fit` and `load`; None before.
 
-    A method may have two more, which `is_seeded` and training read: `seeded`, False where the seed
-    of `fit` changes no score, so that one run says all; and `shared`, see `IDENTITY`.
+    A method may have three more, which `is_seeded`, leaderboards and training read: `seeded`, False
+    where the seed of `fit` changes no score, so that one run says all; `frame`, a word for where
+    clouds are compared, unless it is a setting; and `shared`, see `IDENTITY`.
     """
 
     title: ClassVar[str]

@@ -51,6 +51,7 @@ class RegisteredDistance:
     """Score points by their smoothed distance from the best template."""
 
     title: ClassVar[str] = "registered distance"
+    frame: ClassVar[str] = "registered"
     Settings: ClassVar[type[Settings]] = DistanceSettings
     files: ClassVar[tuple[str, ...]] = (f"{_TEMPLATES}.json", f"{_TEMPLATES}.*")
     parameters: int | None = None

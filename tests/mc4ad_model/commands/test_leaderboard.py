@@ -45,13 +45,18 @@ SPECIFICATION = Specification(
     ),
 )
 PLUGIN = '''
-import os, signal
+import dataclasses, os, signal
 from mc4ad_model.methods.controls import Constant
 
 class Breaks(Constant):
     title = "breaks"
     def score(self, points):
         raise ValueError("a <fault> of its own")
+
+class Doubts(Constant):
+    title, frame = "doubts", "elsewhere"
+    def score(self, points):
+        return dataclasses.replace(super().score(points), note="in doubt")
 
 class Dies(Constant):
     title = "dies"
@@ -147,10 +152,12 @@ def test_the_tables_hold_the_rows_and_say_what_ran_once(board: Path) -> None:
     best = record["comparisons"][0]["baseline"]
     assert set(record["comparisons"][0]["differences"]) == set(CONTROLS) - {best}
     text = (board / "leaderboard.md").read_text()
-    assert "| constant | needs none | 0.500 |" in text
+    assert "| constant | - | needs none | 0.500 |" in text
     assert "BTF (Raw) | 0.036 | 0.339 | not here" in text  # the published table
     tex = (board / "leaderboard.tex").read_text()
-    assert r"point\_count & needs none" in tex and tex.count(r"\begin{tabular}") == tex.count(
+    assert r"| registered\_distance | registered | 2 |" in text
+    assert r"| registered\_distance | registered distance |" in text  # the variants
+    assert r"point\_count & - & needs none" in tex and tex.count(r"\begin{tabular}") == tex.count(
         r"\bottomrule"
     )
     rank = [v["mean"] for v in (r["means"]["O-AUROC"] for r in record["rows"].values())]
@@ -204,10 +211,10 @@ def test_a_row_that_does_not_work_is_told_and_the_rest_goes_on(
     (folder / "bad.py").write_text(PLUGIN)
     (folder / "bad-1.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: bad\nVersion: 1")
     (folder / "bad-1.dist-info/entry_points.txt").write_text(
-        "[intravariance.methods]\nbreaks = bad:Breaks\ndies = bad:Dies\n"
+        "[intravariance.methods]\nbreaks = bad:Breaks\ndies = bad:Dies\ndoubts = bad:Doubts\n"
     )
     monkeypatch.syspath_prepend(folder)
-    result = again(data, copied, "--methods", "breaks,dies", "--jobs", "2")
+    result = again(data, copied, "--methods", "breaks,dies,doubts", "--jobs", "2")
     assert result.exit_code == 1, result.output
     assert "not working: breaks, dies" in result.stderr
     rows = json.loads((copied / "leaderboard.json").read_text())["rows"]
@@ -215,6 +222,9 @@ def test_a_row_that_does_not_work_is_told_and_the_rest_goes_on(
     assert "killed by signal 9" in rows["dies"]["not_working"]
     assert "Traceback" in (copied / "runs/breaks/seed-0/failure.txt").read_text()
     assert rows["constant"]["means"]["O-AUROC"]["mean"] == 0.5
+    assert rows["doubts"]["in_doubt"] == 12 and rows["doubts"]["frame"] == "elsewhere"
+    assert rows["random"]["in_doubt"] == 0 and rows["random"]["frame"] is None
+    assert "| in doubt |" in (copied / "leaderboard.md").read_text()
     page = (copied / "leaderboard.html").read_text()
     assert "a &lt;fault&gt; of its own" in page and "<fault>" not in page
     assert "not working: ValueError" in result.stdout
@@ -318,11 +328,11 @@ def test_the_page_is_sorted_by_its_headings_from_the_keyboard(board: Path) -> No
         heading = page.locator("#rows thead button", has_text="O-AUROC").first
         heading.focus()
         page.keyboard.press("Enter")
-        first = [float(text.split()[0]) for text in page.evaluate(column.format(2))]
+        first = [float(text.split()[0]) for text in page.evaluate(column.format(3))]
         assert first == sorted(first, reverse=True) and len(set(first)) > 2
         assert page.locator("#rows th[aria-sort]").get_attribute("aria-sort") == "descending"
         page.keyboard.press("Space")
-        second = [float(text.split()[0]) for text in page.evaluate(column.format(2))]
+        second = [float(text.split()[0]) for text in page.evaluate(column.format(3))]
         assert second == sorted(second)
         page.keyboard.press("Enter")
         assert page.evaluate(column.format(0)) == list(CONTROLS)

@@ -8,6 +8,7 @@ from mc4ad_model.leaderboard.rows import read_row
 from mc4ad_model.paper.printed_tables import table19
 
 ROWS = [read_row(name) for name in ("btf", "mc4ad[preset=quick]", "mc4ad", "btf[features=raw]")]
+ROWS.append(read_row("po3ad"))
 
 
 def test_printed_methods_stand_beside_the_rows_that_are_these_methods() -> None:
@@ -15,7 +16,7 @@ def test_printed_methods_stand_beside_the_rows_that_are_these_methods() -> None:
     assert list(found) == [row.method for row in table19(2, "o_auroc").rows]
     assert found["BTF (FPFH)"].row == "btf" and found["BTF (Raw)"].row == "btf[features=raw]"
     assert found["MC4AD"].row == "mc4ad[preset=quick]"  # the first of the method
-    assert found["PO3AD"].row == ""
+    assert found["PO3AD"].row == "po3ad" and found["Reg3D-AD"].row == ""
     assert found["MC4AD"].averages == {"O-AUROC": 0.625, "P-AUROC": 0.678}
 
 

@@ -17,6 +17,7 @@ from mc4ad_model.leaderboard.rows import (
     default_rows,
     read_row,
     split_rows,
+    unencoded_rows,
 )
 from mc4ad_model.methods import METHODS
 from mc4ad_model.methods.point_mae.encoders import save_encoder
@@ -48,6 +49,33 @@ def test_settings_of_a_row_are_those_that_set_takes() -> None:
     assert row.settings.to_mapping()["features"] == "raw"
     assert row.settings.label == "btf-raw-registered"
     assert row.folder == "btf,features=raw,frame=registered"
+
+
+@pytest.mark.parametrize(
+    ("text", "frame"),
+    [
+        ("btf", "own"),
+        ("btf[frame=registered]", "registered"),
+        ("signed_distance", "ransac"),
+        ("reg3d_ad", "registered"),
+        ("mc4ad", "registered"),
+        ("po3ad[data.frame=own]", "own"),
+        ("calibrated_deviation", "registered"),
+        ("area", "registered"),
+        ("random", ""),
+    ],
+)
+def test_the_frame_is_a_setting_of_a_method_or_its_own(text: str, frame: str) -> None:
+    assert read_row(text).frame == frame
+
+
+def test_rows_that_lack_an_encoder_are_told_where_all_methods_were_asked_for(
+    tmp_path: Path,
+) -> None:
+    assert "m3dm[encoder=FOLDER]" in unencoded_rows(choose_rows(()))
+    assert unencoded_rows(choose_rows(["btf"])) == []
+    save_encoder(tmp_path, untrained())
+    assert unencoded_rows(choose_rows((), tmp_path)) == []
 
 
 def test_folders_are_plain_and_differ() -> None:
