@@ -105,10 +105,13 @@ class _Embedding(nn.Module):
     def forward(self, groups: Tensor) -> Tensor:
         *shape, size, _ = groups.shape  # (..., K, 3)
         points = self.point(groups.reshape(-1, 3)).reshape(-1, size, self.point[-1].out_features)
-        whole = points.amax(dim=1, keepdim=True).expand_as(points)
-        both = torch.cat([whole, points], dim=2).flatten(0, 1)  # (... K, 2 C)
-        tokens: Tensor = self.group(both).reshape(-1, size, self.group[-1].out_features)
-        return tokens.amax(dim=1).reshape(*shape, -1)  # (..., width)
+        whole = points.amax(dim=1, keepdim=True)
+        # the first layer sees both side by side; the group's part is the same for all its points
+        first: nn.Linear = self.group[0]
+        of_whole, of_point = first.weight.chunk(2, dim=1)
+        both = functional.linear(whole, of_whole, first.bias) + functional.linear(points, of_point)
+        tokens: Tensor = self.group[1:](both.flatten(0, 1))  # (... K, width)
+        return tokens.reshape(-1, size, tokens.shape[1]).amax(dim=1).reshape(*shape, -1)
 
 
 class _Position(nn.Sequential):
