@@ -107,7 +107,8 @@ class _Embedding(nn.Module):
         points = self.point(groups.reshape(-1, 3)).reshape(-1, size, self.point[-1].out_features)
         whole = points.amax(dim=1, keepdim=True)
         # the first layer sees both side by side; the group's part is the same for all its points
-        first: nn.Linear = self.group[0]
+        first = self.group[0]
+        assert isinstance(first, nn.Linear)
         of_whole, of_point = first.weight.chunk(2, dim=1)
         both = functional.linear(whole, of_whole, first.bias) + functional.linear(points, of_point)
         tokens: Tensor = self.group[1:](both.flatten(0, 1))  # (... K, width)
