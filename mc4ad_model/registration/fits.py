@@ -93,7 +93,7 @@ def expected_fits(templates: Sequence[NDArray[Any]], noise_sigma: float) -> Norm
     within 0.04 of `simulate_fits`. Of stored clouds with noise 0.0447 (noise_sigma is 0 then) it
     was too low by up to 0.07 with 10,000 points and 0.3 with 2,500, since poses follow the
     template's chance there; `simulate_fits`, as `template_deviations` calls it without meshes, by
-    0.09 and 0.41. So doubt comes late there, and no normal cloud is in doubt by chance.
+    0.09 and 0.41. So doubt comes late there.
 
     Parameters
     ----------
