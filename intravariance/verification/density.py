@@ -19,7 +19,7 @@ from intravariance.verification.ball_counts import BallCounts
 # Balls that hold some hundred points of a usual cloud, and together most of the surface.
 _RADIUS = 0.2
 _CENTRES = 400
-_FEWEST_CENTRES = 20
+FEWEST_CENTRES = 20  # and points of a cloud
 _NOISE_REACH = 3.0  # standard deviations by which noise moves a point, practically always
 
 
@@ -74,7 +74,7 @@ class TemplateDensity:
         if labels.any():
             near = cKDTree(points[labels == 1]).query(centres, distance_upper_bound=self._clear)[0]
             far = np.isinf(near)
-        enough, enough_far = len(centres) >= _FEWEST_CENTRES, far.sum() >= _FEWEST_CENTRES
+        enough, enough_far = len(centres) >= FEWEST_CENTRES, far.sum() >= FEWEST_CENTRES
         return Coverage(
             far=self._count * float(here[far].sum() / there[far].sum()) if enough_far else np.nan,
             median=self._count * float(np.median(here / there)) or np.nan if enough else np.nan,

@@ -15,7 +15,7 @@ from annotations.agreement import mean
 from intravariance.commands import options as common
 from intravariance.commands.options import choose_categories
 from intravariance.dataset.store import Dataset, open_dataset
-from intravariance.errors import InputError
+from intravariance.errors import InputError, first_of
 from intravariance.progress import say
 from intravariance.tables import Cell, TableForm, show, table_in
 from mc4ad_model.commands import options
@@ -53,6 +53,7 @@ _COLUMNS: dict[str, Callable[[CategoryEvaluation], float | None]] = {
 }
 
 
+_NOTES = 20  # that are printed; samples.csv has all
 _ORDER = {"easy": 1, "medium": 2, "hard": 3}
 
 
@@ -301,7 +302,8 @@ def _track(groups: Iterable[_Group]) -> str:
 def _notes(one: CategoryEvaluation) -> str:
     """Say what the method says of its scores, if it does."""
     noted = [f"{row.id} {row.note}" for row in one.rows if row.note]
-    return f"{one.category}: " + "; ".join(noted) if noted else ""
+    said = f"{one.category}: notes on {len(noted)} of {len(one.rows)} objects: "
+    return said + first_of(noted, _NOTES, "; ") if noted else ""
 
 
 def _unlabelled(one: CategoryEvaluation) -> str:

@@ -19,10 +19,12 @@ from pydantic.dataclasses import dataclass as validated
 from intravariance.errors import InputError
 from intravariance.seeds import seed_of
 from mc4ad_model.machine.device import Machine
+from mc4ad_model.methods.memory_banks.frames import check_cloud
 from mc4ad_model.methods.method import Aggregation, FittedOn, ObjectRule, Prediction
 from mc4ad_model.methods.saved_files import load_arrays, reading, save_arrays, writing
 from mc4ad_model.methods.settings import STRICT, Count, Settings, Share
 from mc4ad_model.methods.templates import Templates, check_scale, registration_points
+from mc4ad_model.registration.placing import Placing
 from mc4ad_model.registration.poses import DEFAULT_NOISE, Registration, saved_noise
 
 _TEMPLATES = "templates"
@@ -63,6 +65,7 @@ class RegisteredDistance:
         self._templates: dict[str, NDArray[np.float32]] = {}
         self._noise_sigma = DEFAULT_NOISE
         self._registration: Registration | None = None
+        self._placing: Placing | None = None
 
     def check(self, templates: Templates) -> None:
         """Check that the products have the scale that registration expects."""
@@ -79,19 +82,30 @@ class RegisteredDistance:
     def _adopt(self, points: dict[str, NDArray[np.float32]], noise_sigma: float) -> None:
         self._templates, self._noise_sigma = points, noise_sigma
         self._registration = Registration([points[name] for name in sorted(points)], noise_sigma)
+        self._placing = Placing(self._registration, noise_sigma)
 
     def score(self, points: NDArray[np.float32]) -> Prediction:
-        """Register the cloud and measure; `force` is the mean offset in the stored frame."""
+        """Register the cloud and measure; `force` is the mean offset in the stored frame.
+
+        Raises
+        ------
+        InputError
+            It has fewer points than a neighbourhood, or as `Placing.place`.
+        """
         from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
 
-        assert self._registration is not None
-        pose = self._registration.register(points)
+        assert self._registration is not None and self._placing is not None
+        count = self.settings.neighbours
+        check_cloud(points, count)
+        placed = self._placing.place(points)
+        pose = placed.pose
         offsets = self._registration.offsets(points, pose)  # (N, 3), template's frame
-        count = min(self.settings.neighbours, len(points))
         _, neighbours = cKDTree(points).query(points, count)  # (N, K), or (N,) for one
         force = offsets[neighbours.reshape(len(points), count)].mean(axis=1) @ pose.rotation.T
         scores = np.linalg.norm(force, axis=1)
-        return Prediction(scores.astype(np.float32), force=force.astype(np.float32))
+        return Prediction(
+            scores.astype(np.float32), force=force.astype(np.float32), note=placed.note
+        )
 
     def save(self, folder: Path) -> None:
         """Write the templates' points."""

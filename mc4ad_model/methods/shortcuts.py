@@ -13,8 +13,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from intravariance.errors import InputError
 from intravariance.seeds import generator
-from intravariance.verification.density import TemplateDensity
+from intravariance.verification.density import FEWEST_CENTRES, TemplateDensity
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods.controls import Constant, NoSettings
 from mc4ad_model.methods.method import Prediction
@@ -37,8 +38,8 @@ class Area(RegisteredDistance):
 
     A cloud is registered to the best of its category's templates. Its number of points over that
     of a pristine product with the cloud's median density is the change of area; the score is the
-    absolute value of its logarithm, 0 where too little of the cloud lies on the template. `iv
-    verify` takes the true template and pose.
+    absolute value of its logarithm, 0 with a note where too little of the cloud lies on the
+    template. `iv verify` takes the true template and pose.
     """
 
     title: ClassVar[str] = "area, template known"
@@ -60,15 +61,27 @@ class Area(RegisteredDistance):
         ]
 
     def score(self, points: NDArray[np.float32]) -> Prediction:
-        """Register the cloud and compare its number of points with its density."""
+        """Register the cloud and compare its number of points with its density.
+
+        Raises
+        ------
+        InputError
+            It has fewer than 20 points, or as `Placing.place`.
+        """
         from scipy.spatial import cKDTree  # noqa: PLC0415 - weight
 
-        assert self._registration is not None
-        pose = self._registration.register(points)
-        placed = points.astype(np.float64) @ pose.rotation + pose.shift
+        assert self._placing is not None
+        if len(points) < FEWEST_CENTRES:
+            raise InputError(
+                f"point cloud: expected at least {FEWEST_CENTRES} points to measure a density at, "
+                f"found {len(points)}; leave the cloud out"
+            )
+        placed = self._placing.place(points)
         no_labels = np.zeros(len(points), dtype=np.uint8)
-        density = self._densities[pose.template]
-        expected = density.coverage(placed, no_labels, cKDTree(placed)).median
+        density = self._densities[placed.pose.template]
+        expected = density.coverage(placed.points, no_labels, cKDTree(placed.points)).median
         known = np.isfinite(expected) and expected > 0
         change = abs(float(np.log(len(points) / expected))) if known else 0.0
-        return Prediction(np.zeros(len(points), dtype=np.float32), object=change)
+        blank = np.zeros(len(points), dtype=np.float32)
+        note = None if known else "its area is not known: too little of it lies on the template"
+        return Prediction(blank, object=change, note=placed.note or note)

@@ -42,12 +42,8 @@ from mc4ad_model.methods.templates import (
     surface_points,
 )
 from mc4ad_model.pseudo_anomalies.product import Product
-from mc4ad_model.registration.fits import (
-    NormalFits,
-    check_cloud_scale,
-    simulate_fits,
-    size_of,
-)
+from mc4ad_model.registration.fits import NormalFits, simulate_fits
+from mc4ad_model.registration.placing import Placing
 from mc4ad_model.registration.poses import Pose, Registration, saved_noise
 from mc4ad_model.surfaces.estimated import check_cloud
 
@@ -125,7 +121,8 @@ class TemplateDeviations:
     track
         "meshes": the points are without noise. "clouds": they have it.
     fits
-        How likely normal clouds are on their template; None of runs that were saved without it.
+        How likely normal clouds are on their template; None of runs that were saved without it,
+        see `Placing`.
     """
 
     def __init__(
@@ -136,13 +133,12 @@ class TemplateDeviations:
         track: Track = "meshes",
         fits: NormalFits | None = None,
     ) -> None:
-        self.ids, self.fits = sorted(points), fits
+        self.ids = sorted(points)
         self.points, self.noise_sigma, self.track = dict(points), noise_sigma, track
-        self.registration = Registration(
-            [points[name] for name in self.ids], registration_noise(noise_sigma, track)
-        )
+        noise = registration_noise(noise_sigma, track)
+        self.registration = Registration([points[name] for name in self.ids], noise)
+        self.placing = Placing(self.registration, noise, fits)
         self.each = list(each)
-        self._sizes = [size_of(template) for template in self.registration.templates]
 
     @classmethod
     def fit(cls, templates: Templates, seed: int) -> TemplateDeviations:
@@ -156,7 +152,7 @@ class TemplateDeviations:
         check_templates(templates)
         points = registration_points(templates, seed)
         found = cls(points, [], templates.noise_sigma, templates.track)
-        found.fits = _normal_fits(found, templates, seed)
+        found.placing.fits = _normal_fits(found, templates, seed)
         by_id = {template.id: template for template in templates.templates}
         for index, name in enumerate(found.ids):
             rng = generator(seed, "deviation", name)
@@ -169,21 +165,17 @@ class TemplateDeviations:
         Raises
         ------
         InputError
-            It is much smaller or larger than the templates, by the factor named; or a coordinate is
-            not finite.
+            As `Placing.place`.
         """
-        pose = self.registration.register(points)
-        check_cloud_scale(points, self._sizes)
-        return pose, np.asarray(points, dtype=np.float64) @ pose.rotation + pose.shift
+        placed = self.placing.place(points)
+        return placed.pose, placed.points
 
     def describe(self, points: NDArray[Any]) -> Description:
         """Register a cloud (N, 3) and compare it with normal ones. Errors as of `register`."""
-        pose, cloud = self.register(points)
+        placed = self.placing.place(points)
+        pose, cloud = placed.pose, placed.points
         deviation = self.each[pose.template]
-        note = None
-        if self.fits is not None and not self.fits.fits(pose):
-            note = f"fits no template: {self.fits.deficit(pose):.2f} nats a point less likely"
-        return Description(pose, cloud, deviation, deviation.narrow_scores(cloud), note)
+        return Description(pose, cloud, deviation, deviation.narrow_scores(cloud), placed.note)
 
     def normal_clouds(
         self, index: int, templates: Templates, count: int, rng: np.random.Generator
@@ -199,9 +191,8 @@ class TemplateDeviations:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return all that `from_arrays` needs besides the description."""
-        arrays: dict[str, NDArray[Any]] = {}
-        if self.fits is not None:
-            arrays[_FITS] = np.stack([self.fits.mean, self.fits.spread])
+        fits = self.placing.fits
+        arrays: dict[str, NDArray[Any]] = {_FITS: np.stack([fits.mean, fits.spread])}
         for name, one in zip(self.ids, self.each, strict=True):
             own = (
                 one.anchors.points, one.anchors.normals, one.narrow.mean, one.narrow.spread,

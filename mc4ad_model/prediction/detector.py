@@ -182,6 +182,8 @@ class Detector:
         problem = judge.problem(len(keep))
         normal = None if problem else judge.normal
         limit = None if problem else self.threshold(judge)
+        if prediction.note:
+            notes = (*notes, prediction.note)
         if cloud.dataset is None:
             notes = (*notes, *self._far(points))
         if len(keep) < len(points):

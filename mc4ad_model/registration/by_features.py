@@ -15,9 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from intravariance.errors import InputError
 from intravariance.looking.realism.two_sample import load_open3d
-from mc4ad_model.registration.poses import Pose
+from mc4ad_model.registration.poses import Pose, check_points
 
 _TRIALS, _CONFIDENCE = 100_000, 0.999
 _NORMAL_NEIGHBOURS, _FEATURE_NEIGHBOURS = 30, 100
@@ -63,6 +62,7 @@ class FeatureRegistration:
     def __init__(self, templates: Sequence[NDArray[Any]], matching: FeatureMatching) -> None:
         self._open3d, self._matching = load_open3d(), matching
         self._open3d.utility.set_verbosity_level(self._open3d.utility.VerbosityLevel.Error)
+        self.templates = [np.asarray(template, dtype=np.float64) for template in templates]
         self._known = [self._described(template) for template in templates]
 
     def register(self, points: NDArray[Any]) -> Pose:
@@ -75,12 +75,9 @@ class FeatureRegistration:
         Raises
         ------
         InputError
-            There is no point, or a coordinate is not finite.
+            As `check_points`.
         """
-        if len(points) == 0:
-            raise InputError("point cloud: expected at least one point, found none")
-        if not np.isfinite(points).all():
-            raise InputError("point cloud: expected finite coordinates, found NaN or infinity")
+        check_points(points)
         self._open3d.utility.random.seed(0)
         reach = self._matching.icp * self._matching.voxel
         cloud, best = self._described(points), None

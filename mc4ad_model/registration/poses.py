@@ -82,8 +82,7 @@ class Registration:
         self.templates = [np.asarray(template, dtype=np.float64) for template in templates]
         self._trees = dict[int, cKDTree]()
         self._middles = np.array([template.mean(axis=0) for template in self.templates])
-        blur = max(noise_sigma, _SMALLEST_BLUR)
-        self._fine = Field(self.templates, blur, _CELL)
+        self._fine = fine_field(self.templates, noise_sigma)
         self._coarse = Field(self.templates, _COARSE_BLUR, _COARSE_CELL)
         # of templates with their middles on 0: one row for a point, a column for each template
         centred = Field(
@@ -102,10 +101,9 @@ class Registration:
         Raises
         ------
         InputError
-            A coordinate is not finite.
+            As `check_points`.
         """
-        if not np.isfinite(points).all():
-            raise InputError("point cloud: expected finite coordinates, found NaN or infinity")
+        check_points(points)
         # A part of the cloud stands for all of it, so the points' order must mean nothing.
         chosen = np.random.default_rng(0).permutation(len(points))[:_LAST_POINTS]
         drawn = np.asarray(points)[chosen].astype(np.float64)
@@ -135,15 +133,8 @@ class Registration:
         return np.asarray(moved - tree.data[tree.query(moved)[1]])
 
     def log_likelihood(self, points: NDArray[Any], pose: Pose) -> float:
-        """Return the mean log-likelihood of points (N, 3) in a pose, whatever the pose says of it;
-        10 million points a few seconds, in pieces."""
-        template = np.array([pose.template])
-        total = 0.0
-        for piece in np.array_split(points, len(points) // 100_000 + 1):
-            moved = piece.astype(np.float64) @ pose.rotation + pose.shift
-            found = self._fine.interpolated(template, moved.T[None].astype(np.float32))
-            total += float(found[..., 0].sum(dtype=np.float64))
-        return total / len(points)
+        """Return the mean log-likelihood of points (N, 3) in a pose, whatever the pose says."""
+        return log_likelihood(self._fine, points, pose)
 
     def _candidates(self, cloud: Floats) -> Poses:
         """Return the best poses on the grid of rotations, with middle on middle.
@@ -202,6 +193,37 @@ class Registration:
         shift = pose.shift[0] @ alike.rotation + alike.shift
         count = len(shift)
         return Poses(np.full(count, template), rotation, shift, np.zeros(count))
+
+
+def check_points(points: NDArray[Any]) -> None:
+    """Check that a cloud (N, 3) can be registered at all.
+
+    Raises
+    ------
+    InputError
+        It has no point, or a coordinate is not finite.
+    """
+    if len(points) == 0:
+        raise InputError("point cloud: expected at least one point, found none")
+    if not np.isfinite(points).all():
+        raise InputError("point cloud: expected finite coordinates, found NaN or infinity")
+
+
+def fine_field(templates: Sequence[NDArray[Any]], noise_sigma: float) -> Field:
+    """Make the field in which a pose's likelihood is found, of templates (S, 3)."""
+    return Field(templates, max(noise_sigma, _SMALLEST_BLUR), _CELL)
+
+
+def log_likelihood(field: Field, points: NDArray[Any], pose: Pose) -> float:
+    """Return the mean log-likelihood of points (N, 3) in a pose, whatever the pose says of it;
+    10 million points a few seconds, in pieces."""
+    template = np.array([pose.template])
+    total = 0.0
+    for piece in np.array_split(points, len(points) // 100_000 + 1):
+        moved = piece.astype(np.float64) @ pose.rotation + pose.shift
+        found = field.interpolated(template, moved.T[None].astype(np.float32))
+        total += float(found[..., 0].sum(dtype=np.float64))
+    return total / len(points)
 
 
 def _part(cloud: Floats, count: int) -> Floats:

@@ -34,6 +34,7 @@ from mc4ad_model.methods.settings import Settings
 from mc4ad_model.methods.template_deviations import check_templates
 from mc4ad_model.methods.templates import Templates, check_scale, registration_points
 from mc4ad_model.pseudo_anomalies.added import check_added
+from mc4ad_model.registration.placing import Placing
 from mc4ad_model.registration.poses import DEFAULT_NOISE, Registration, saved_noise
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class MC4AD:
         self._network: CFPNet | None = None
         self._templates: dict[str, NDArray[np.float32]] = {}
         self._noise_sigma = DEFAULT_NOISE
-        self._registration: Registration | None = None
+        self._placing: Placing | None = None
         self._detector: DeviationDetector | None = None
         self._steps = 0
         self._timing: dict[str, Any] | None = None
@@ -170,7 +171,8 @@ class MC4AD:
 
     def _register(self, points: dict[str, NDArray[np.float32]], noise_sigma: float) -> None:
         self._templates, self._noise_sigma = points, noise_sigma
-        self._registration = Registration([points[name] for name in sorted(points)], noise_sigma)
+        registration = Registration([points[name] for name in sorted(points)], noise_sigma)
+        self._placing = Placing(registration, noise_sigma)
 
     def score(self, points: NDArray[np.float32]) -> Prediction:
         """Predict the force on each point; its norm is the point's score.
@@ -181,8 +183,12 @@ class MC4AD:
             return self._detector.score(points)
         from mc4ad_model.methods.mc4ad.scoring import point_scores, predict_force  # noqa: PLC0415
 
-        force = predict_force(self.network, points, self._registration)
-        return Prediction(point_scores(force, self.settings.scoring), force=force)
+        pose, note = None, None
+        if self._placing is not None:
+            placed = self._placing.place(points)
+            pose, note = placed.pose, placed.note
+        force = predict_force(self.network, points, pose)
+        return Prediction(point_scores(force, self.settings.scoring), force=force, note=note)
 
     def save(self, folder: Path) -> None:
         """Write the network; its checkpoints are no longer needed, and are removed."""

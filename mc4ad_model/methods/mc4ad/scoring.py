@@ -16,30 +16,29 @@ from numpy.typing import NDArray
 from mc4ad_model.methods.mc4ad.configuration import ScoringConfig
 from mc4ad_model.methods.mc4ad.network import CFPNet
 from mc4ad_model.methods.mc4ad.training_samples import centre_and_scale
-from mc4ad_model.registration.poses import Registration
+from mc4ad_model.registration.poses import Pose
 
 
 def predict_force(
-    network: CFPNet, points: NDArray[np.float32], registration: Registration | None
+    network: CFPNet, points: NDArray[np.float32], pose: Pose | None
 ) -> NDArray[np.float32]:
     """Predict the force on each point of a cloud.
 
     Parameters
     ----------
     points : (N, 3) stored frame
-    registration
-        Brings the cloud into the templates' frame (data.frame = "registered"); None centres and
+    pose
+        What brings the cloud into a template's frame (data.frame = "registered"); None centres and
         scales it by itself ("own").
 
     Returns
     -------
     (N, 3) float32, stored frame and its units
     """
-    if registration is None:
+    if pose is None:
         shift, scale = centre_and_scale(points)
         turn = np.eye(3)
     else:
-        pose = registration.register(points)
         turn, scale = pose.rotation, 1.0
         shift = -pose.shift @ turn.T
     moved = ((points - shift) @ turn * scale).astype(np.float32)

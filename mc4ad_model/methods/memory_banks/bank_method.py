@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -96,10 +97,11 @@ class BankMethod(ABC):
 
     def score(self, points: NDArray[np.float32]) -> Prediction:
         """Bring the cloud into the frame and compare it with the bank."""
-        return self.compare(self.placed(points))
+        cloud, note = self.placed(points)
+        return replace(self.compare(cloud), note=note)
 
-    def placed(self, points: NDArray[np.float32]) -> Floats:
-        """Bring a cloud (N, 3) into the frame of the bank.
+    def placed(self, points: NDArray[np.float32]) -> tuple[Floats, str | None]:
+        """Bring a cloud (N, 3) into the frame of the bank; with a note where its pose is in doubt.
 
         Raises
         ------

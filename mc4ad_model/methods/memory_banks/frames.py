@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from intravariance.errors import InputError
 from mc4ad_model.methods.templates import Templates, registration_points
 from mc4ad_model.registration.fits import check_cloud_scale, size_of
+from mc4ad_model.registration.placing import Placing
 from mc4ad_model.registration.poses import Registration
 
 Frame = Literal["own", "registered"]
@@ -44,7 +45,9 @@ class Frames:
     ) -> None:
         self.frame, self.templates, self.noise_sigma = frame, dict(templates), noise_sigma
         points = [self.templates[name] for name in sorted(self.templates)]
-        self._registration = Registration(points, noise_sigma) if frame == "registered" else None
+        self._placing: Placing | None = None
+        if frame == "registered":
+            self._placing = Placing(Registration(points, noise_sigma), noise_sigma)
         self._sizes = [size_of(template) for template in points]
 
     @classmethod
@@ -59,21 +62,21 @@ class Frames:
     def training_clouds(self, templates: Templates) -> list[Floats]:
         """Give the stored cloud (N, 3) of each template in the frame; its own is the template's."""
         clouds = [template.points.astype(np.float64) for template in templates.templates]
-        return clouds if self._registration else [_centred(cloud) for cloud in clouds]
+        return clouds if self._placing else [_centred(cloud) for cloud in clouds]
 
-    def place(self, points: NDArray[Any]) -> Floats:
-        """Bring a cloud (N, 3), finite, into the frame.
+    def place(self, points: NDArray[Any]) -> tuple[Floats, str | None]:
+        """Bring a cloud (N, 3), finite, into the frame; with a note where its pose is in doubt.
 
         Raises
         ------
         InputError
             It is much smaller or larger than the templates; the factor is named.
         """
+        if self._placing is not None:
+            placed = self._placing.place(points)
+            return placed.points, placed.note
         check_cloud_scale(points, self._sizes)
-        if self._registration is None:
-            return _centred(points.astype(np.float64))
-        pose = self._registration.register(points)
-        return points.astype(np.float64) @ pose.rotation + pose.shift
+        return _centred(points.astype(np.float64)), None
 
 
 def check_cloud(points: NDArray[Any], fewest: int, what: str = "point cloud") -> None:

@@ -176,7 +176,7 @@ class PatchCore(PointMAEBank):
         points: dict[str, list[Floats]] = {branch: [] for branch in self.branches}
         objects: dict[str, list[float]] = {branch: [] for branch in self.branches}
         for cloud in clouds:
-            for branch, scores in self._scores(self.placed(cloud)).items():
+            for branch, scores in self._scores(self.placed(cloud)[0]).items():
                 points[branch].append(_range(scores))
                 objects[branch].append(float(scores.max()))
         self._seen = {

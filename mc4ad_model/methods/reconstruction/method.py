@@ -155,7 +155,8 @@ class ReconstructionMethod(ABC):
         """Bring the cloud into the frame, reconstruct it and compare."""
         assert self._frames is not None
         _check_points(points, self.fewest)
-        return self.compare(self._frames.place(points))
+        cloud, note = self._frames.place(points)
+        return replace(self.compare(cloud), note=note)
 
     def scoring_rng(self) -> np.random.Generator:
         """Return the generator of what is drawn to score a cloud: the same for each."""

@@ -50,7 +50,7 @@ from mc4ad_model.methods.signed_distance.field import (
 )
 from mc4ad_model.methods.templates import Templates, check_scale, registration_points
 from mc4ad_model.registration.by_features import FeatureMatching, FeatureRegistration
-from mc4ad_model.registration.fits import check_cloud_scale, size_of
+from mc4ad_model.registration.placing import Placing
 from mc4ad_model.registration.poses import Registration, saved_noise
 
 _SAVED = "fields"
@@ -114,8 +114,7 @@ class SignedDistance:
         self._noise_sigma = 0.0
         self._points: dict[str, NDArray[np.float32]] = {}
         self._fields: list[DistanceField | Mesh] = []
-        self._registration: Registration | FeatureRegistration | None = None
-        self._sizes: list[float] = []
+        self._placing: Placing | None = None
 
     @property
     def parameters(self) -> int | None:
@@ -161,23 +160,20 @@ class SignedDistance:
     def _adopt(self, points: dict[str, NDArray[np.float32]], noise_sigma: float) -> None:
         self._points, self._noise_sigma = points, noise_sigma
         ordered = [points[name] for name in sorted(points)]
-        self._sizes = [size_of(one) for one in ordered]
-        self._registration = (
+        registration = (
             Registration(ordered, noise_sigma)
             if self.settings.frame == "registered"
             else FeatureRegistration(ordered, _MATCHING)
         )
+        self._placing = Placing(registration, noise_sigma)
 
     def score(self, points: NDArray[np.float32]) -> Prediction:
         """Register the cloud and look its points up."""
-        assert self._registration is not None
-        if len(points) and np.isfinite(points).all():  # else registration says so
-            check_cloud_scale(points, self._sizes)
-        pose = self._registration.register(points)
-        cloud = points.astype(np.float64) @ pose.rotation + pose.shift
-        field = self._fields[pose.template]
+        assert self._placing is not None
+        placed = self._placing.place(points)
+        cloud, field = placed.points, self._fields[placed.pose.template]
         distances = signed_distance(field, cloud) if isinstance(field, Mesh) else field.at(cloud)
-        return Prediction(np.abs(distances).astype(np.float32))
+        return Prediction(np.abs(distances).astype(np.float32), note=placed.note)
 
     def save(self, folder: Path) -> None:
         """Write the fields, and what clouds are registered to."""

@@ -376,6 +376,10 @@ def test_scans_are_treated_as_the_import_treated_the_training_clouds(tmp_path: P
     assert kept.object_score != scan.object_score
     assert "float32" in next(predict(run, [file], length=1e-300)).error
     assert not scan.notes
+    rod = tmp_path / "rod.xyz"
+    np.savetxt(rod, scan.points * (0.3, 0.3, 1.4))
+    (note,) = next(predict(run, [rod])).notes
+    assert note.startswith("fits no template")
     # clouds as templates never have a calibration: that is said, and how one is come by
     mistake(run_iv(*words(run, file, category="duck"), *RATE, "--out", tmp_path / "x"), *NEEDED)
     said = run_iv(*words(run, file, category="duck"), "--out", tmp_path / "x").stdout

@@ -149,6 +149,34 @@ def test_the_seed_of_a_generator_is_the_users(seed: int) -> None:
     assert seed_of(np.random.default_rng(seed)) == seed
 
 
+# --- those that register
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("registered_distance", ()),
+        ("area", ()),
+        ("btf", ("features=raw", "frame=registered")),
+        ("signed_distance", ("field=exact", "frame=registered")),
+        ("r3d_ad", ("frame=registered", *SHORT, "width=8", "code=4", "diffusion_steps=4")),
+        ("po3ad", ("data.frame=registered", "data.rotation=none")),
+    ],
+)
+def test_a_cloud_that_fits_no_template_is_noted_and_another_unit_refused(name, changes) -> None:
+    if name in NEED_OPEN3D:
+        pytest.importorskip("open3d")
+    kind = method_class(name)
+    method = kind(tiny(*changes) if name in TRAINED else kind.Settings.load(None, changes), cpu())
+    method.fit(toys(noise=0.03), generator(0, "x"))
+    rod = cloud(noise=0.03) * np.float32([1.3, 0.3, 0.7])
+    note = method.score(rod).note
+    assert note is not None and note.startswith("fits no template: ")
+    assert method.score(cloud(noise=0.03)).note is None
+    with pytest.raises(InputError, match="expected the size of a template"):
+        method.score(10 * cloud())
+
+
 # --- the controls
 
 
@@ -197,6 +225,12 @@ def test_the_score_is_the_distance_from_the_surface_and_the_force_points_along_i
     assert found.force is not None
     assert np.allclose(found.force[raised], (0, 0, 0.1) @ turn, atol=0.03)
     assert np.linalg.norm(found.force, axis=1) == pytest.approx(found.points, abs=1e-6)
+
+
+@pytest.mark.parametrize("count", [0, 1, 39])
+def test_clouds_smaller_than_a_neighbourhood_are_refused(count: int) -> None:
+    with pytest.raises(InputError, match=f"at least 40 points.*found {count}"):
+        registered().score(cloud()[:count])
 
 
 def test_the_force_is_the_mean_over_neighbours() -> None:

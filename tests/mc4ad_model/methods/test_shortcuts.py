@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from intravariance.errors import InputError
 from intravariance.geometry.sampling import sample_surface
 from intravariance.seeds import generator
 from mc4ad_model.methods.controls import NoSettings
@@ -50,5 +51,15 @@ def test_missing_area_is_seen_however_many_points_there_are(area: Area) -> None:
         assert area.score(cloud(0.75, count)).object == pytest.approx(-np.log(0.75), abs=0.08)
 
 
-def test_a_cloud_off_the_template_has_no_change(area: Area) -> None:
-    assert area.score(np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)).object == 0
+def test_a_cloud_off_the_template_has_no_change_and_a_note(area: Area) -> None:
+    directions = np.random.default_rng(0).normal(size=(25, 3))
+    around = 1.1 * directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    found = area.score(around.astype(np.float32))
+    assert found.object == 0 and found.note is not None
+    assert area.score(cloud(1, 4000)).note is None
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 10])
+def test_clouds_that_have_no_density_are_refused(area: Area, count: int) -> None:
+    with pytest.raises(InputError, match=f"at least 20 points.*found {count}"):
+        area.score(cloud(1)[:count])

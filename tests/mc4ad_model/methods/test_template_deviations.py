@@ -174,12 +174,15 @@ def test_a_foreign_cloud_is_named_and_a_normal_or_a_dented_one_is_not(track):
     assert again.describe(turned(rod)).note == note
 
 
-def test_a_run_that_was_saved_without_fits_says_nothing_of_them():
+def test_a_run_that_was_saved_without_fits_finds_them():
     arrays = toy_deviations().arrays()
     fits = arrays.pop("fits")
     old = TemplateDeviations.from_arrays(arrays, {"noise_sigma": NOISE}, Path("a"))
     assert old.track == "meshes"
-    assert old.describe(turned(normal_cloud(32) * (0.4, 0.4, 1.3))).note is None
+    assert old.describe(turned(normal_cloud(30))).note is None
+    note = old.describe(turned(normal_cloud(32) * (0.4, 0.4, 1.3))).note
+    assert note is not None and note.startswith("fits no template")
+    assert np.abs(old.arrays()["fits"][0] - fits[0]).max() < 0.05
     with pytest.raises(InputError, match=r"a\.json: expected the fits of 2 templates"):
         TemplateDeviations.from_arrays({**arrays, "fits": fits[:, :1]}, {}, Path("a"))
 

@@ -3,9 +3,17 @@ import numpy as np
 import pytest
 
 from intravariance.errors import InputError
-from mc4ad_model.registration.fits import check_cloud_scale, scale_factor, simulate_fits, size_of
-from mc4ad_model.registration.poses import Registration
-from tests.mc4ad_model.registration.test_poses import NOISE, TEMPLATES, posed, scan
+from intravariance.geometry.sampling import sample_surface
+from mc4ad_model.registration.even_points import even_points
+from mc4ad_model.registration.fits import (
+    check_cloud_scale,
+    expected_fits,
+    scale_factor,
+    simulate_fits,
+    size_of,
+)
+from mc4ad_model.registration.poses import Pose, Registration
+from tests.mc4ad_model.registration.test_poses import BRACKETS, NOISE, TEMPLATES, posed, scan
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +42,38 @@ def test_the_same_seed_simulates_the_same(registration):
     )
     assert np.array_equal(first.mean, second.mean)
     assert np.array_equal(first.spread, second.spread)
+
+
+@pytest.mark.parametrize("noise", [NOISE, 0.002, 0.0])
+def test_without_registering_the_same_is_expected_of_a_mesh(noise):
+    surface = even_points(BRACKETS[0], 40_000, np.random.default_rng(1))
+    simulated = simulate_fits(
+        Registration([surface], noise), noise, (4000, 4000), np.random.default_rng(0), clouds=2
+    )
+    found = expected_fits([surface], noise)
+    assert np.abs(found.mean - simulated.mean).max() < 0.05
+    assert np.array_equal(found.mean, expected_fits([surface], noise).mean)
+
+
+@pytest.mark.parametrize(("noise", "likelier"), [(NOISE, 0.2), (0.002, 0.05)])
+def test_a_stored_cloud_is_not_compared_with_its_own_points(noise, likelier):
+    """As a fresh cloud in its true pose; drawn from the stored one it would be likelier."""
+    rng = np.random.default_rng(4)
+    stored, fresh = (
+        sample_surface(BRACKETS[0], 4000, rng).points + rng.normal(scale=noise, size=(4000, 3))
+        for _ in range(2)
+    )
+    registration = Registration([stored], 0.0)
+    true = [
+        registration.log_likelihood(cloud, Pose(0, np.eye(3), np.zeros(3), 0.0))
+        for cloud in (fresh, stored)
+    ]
+    assert abs(expected_fits([stored], 0.0).mean[0] - true[0]) < 0.1
+    assert true[1] > true[0] + likelier
+
+
+def test_a_template_of_one_point_has_a_likelihood():
+    assert np.isfinite(expected_fits([np.zeros((1, 3))], 0.0).mean).all()
 
 
 @pytest.mark.parametrize("factor", [0.1, 0.8, 1.0, 25.4])

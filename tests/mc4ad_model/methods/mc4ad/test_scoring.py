@@ -56,7 +56,12 @@ def predictor(
     field: Field, registration: Any = None
 ) -> tuple[Callable[[np.ndarray], np.ndarray], Known]:
     network = Known(field)
-    return lambda points: predict_force(network, points, registration), network  # type: ignore[arg-type]
+
+    def predicted(points: np.ndarray) -> np.ndarray:
+        pose = None if registration is None else registration.register(points)
+        return predict_force(network, points, pose)  # type: ignore[arg-type]
+
+    return predicted, network
 
 
 def cloud(seed: int = 0, points: int = 60) -> np.ndarray:

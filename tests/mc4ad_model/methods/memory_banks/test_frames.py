@@ -17,7 +17,8 @@ from tests.support.deviations import normal_cloud, turned, two_toys
 def test_the_own_frame_is_the_stored_one_around_the_centroid() -> None:
     frames = Frames.fit("own", two_toys(), 0)
     cloud = turned(normal_cloud(0))
-    placed = frames.place(cloud)
+    placed, note = frames.place(cloud)
+    assert note is None
     assert np.abs(placed.mean(axis=0)).max() < 1e-6
     assert np.allclose(placed - placed[0], cloud - cloud[0], atol=1e-6)
     for stored, template in zip(
@@ -31,7 +32,8 @@ def test_a_turned_cloud_is_registered_to_its_template() -> None:
     brick = next(t for t in two_toys().templates if t.id == "tall_brick")
     clouds = frames.training_clouds(two_toys())
     assert any(np.array_equal(cloud, brick.points.astype(float)) for cloud in clouds)
-    placed = frames.place(turned(normal_cloud(0)))
+    placed, note = frames.place(turned(normal_cloud(0)))
+    assert note is None
     assert np.median(cKDTree(brick.points).query(placed)[0]) < 0.06
     away = cKDTree(brick.points).query(turned(normal_cloud(0)))[0]
     assert np.quantile(away, 0.9) > 1.5 * np.quantile(cKDTree(brick.points).query(placed)[0], 0.9)

@@ -70,7 +70,7 @@ def test_a_centre_has_the_whole_clouds_description_its_histogram_and_its_groups(
 
 def test_scores_are_the_mean_of_squared_distances_brought_to_their_ranges(trained: ISMP) -> None:
     cloud = torus(4)
-    placed, objects = trained.placed(cloud), []
+    placed, objects = trained.placed(cloud)[0], []
     for name, branch in trained.described(placed).items():
         bank = trained.bank[name].astype(float)
         squares = ((branch.features[:, None].astype(float) - bank) ** 2).sum(axis=2).min(axis=1)

@@ -33,7 +33,7 @@ def test_scores_are_squared_distances_and_the_largest_is_the_objects() -> None:
     found, full = method.score(cloud), whole.score(cloud)
     assert found.object == pytest.approx(found.points.max())
     assert (full.points <= found.points * 1.0001).all()
-    described = method.described(method.placed(cloud))["fpfh"].features
+    described = method.described(method.placed(cloud)[0])["fpfh"].features
     distances, _ = nearest(described, method.bank["fpfh"])
     assert found.points == pytest.approx(distances**2, rel=1e-5)
     # the templates' own points are in a bank that is large enough

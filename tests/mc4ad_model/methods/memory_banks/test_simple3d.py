@@ -27,7 +27,7 @@ def fitted(**changes) -> Simple3D:
 
 def test_a_descriptor_is_the_mean_around_its_centre_of_scales_side_by_side() -> None:
     method = fitted()
-    cloud = method.placed(torus(1))
+    cloud = method.placed(torus(1))[0]
     centres, found = method._described(cloud)
     assert centres.shape == (300, 3) and found.shape == (300, 99)
     assert np.array_equal(found[:, 33:66], found[:, 66:])
