@@ -16,6 +16,9 @@ from typing import Any
 from intravariance.errors import InputError
 
 CONNECT_WITHIN = 6.0  # seconds, for a scheduler to answer
+_EXPECTED = (
+    "expected an address, as tcp://HOST:PORT, or the file of `dask scheduler --scheduler-file FILE`"
+)
 # Messages say in words of ours what is wrong; Dask's own remarks would stand between them.
 _SETTINGS = {
     "logging": dict.fromkeys(("distributed", "distributed.client"), "critical"),
@@ -60,6 +63,8 @@ def connected(scheduler: str | None, jobs: int) -> Iterator[Any]:
 
 
 def _client(distributed: Any, scheduler: str) -> Any:
+    if not scheduler.strip():
+        raise InputError(f"--scheduler: is empty; {_EXPECTED}")
     address = scheduler if "://" in scheduler else _address_in(Path(scheduler))
     try:
         distributed.comm.get_address_host_port(address)
@@ -117,8 +122,7 @@ def _address_in(file: Path) -> str:
         address = json.loads(file.read_bytes())["address"]
     except OSError as error:
         raise InputError(
-            f"--scheduler {file}: cannot be read ({error.strerror}); expected an address, as "
-            "tcp://HOST:PORT, or the file of `dask scheduler --scheduler-file FILE`"
+            f"--scheduler {file}: cannot be read ({error.strerror}); {_EXPECTED}"
         ) from error
     except (ValueError, RecursionError, LookupError, TypeError):
         address = None

@@ -20,7 +20,7 @@ from intravariance.tables import Cell, table_in
 from mc4ad_model.commands import options
 from mc4ad_model.leaderboard.documents import as_markdown, as_text
 from mc4ad_model.leaderboard.luggage import RanWith
-from mc4ad_model.leaderboard.making import examined, make_leaderboard
+from mc4ad_model.leaderboard.making import check_dataset, examined, make_leaderboard
 from mc4ad_model.leaderboard.queue import plan_jobs
 from mc4ad_model.leaderboard.rows import Row, choose_rows
 from mc4ad_model.leaderboard.sweeping import (
@@ -157,6 +157,7 @@ def _planned(
 ) -> list[dict[str, Any]]:
     """Return the jobs, and how many categories of each are evaluated already, for JSON."""
     track = track or track_of(dataset)
+    check_dataset(dataset, categories, track)
     jobs = plan_jobs(rows, seeds, categories, dataset, track, out, machine)
     done = examined(jobs, dataset)
     return [

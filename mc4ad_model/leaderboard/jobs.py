@@ -145,7 +145,7 @@ def run_job(job: Job) -> Outcome:
                 raise InputError(f"{job.data}: was replaced by another file while in use")
             for _ in train_and_evaluate(
                 dataset, list(job.categories), job.method, job.settings, job.seed, job.folder,
-                job.machine, job.track,
+                job.machine, job.track, all_labelled=False,
             ):  # fmt: skip
                 pass
     except IVError:

@@ -32,7 +32,7 @@ from mc4ad_model.leaderboard.rows import Row
 from mc4ad_model.leaderboard.tables import Table, all_tables
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods.saved_files import writing
-from mc4ad_model.methods.templates import Track, track_of
+from mc4ad_model.methods.templates import Track, template_records, track_of
 from mc4ad_model.runs.jobs import evaluated_records
 
 Done = dict[tuple[str, int], dict[str, Measured]]
@@ -58,14 +58,12 @@ def make_leaderboard(
     Raises
     ------
     InputError
-        The file cannot be evaluated on, or the folder cannot be used (`held`, `finished`); found
-        before anything is trained.
+        The file cannot be trained or evaluated on (`check_dataset`), or the folder cannot be used
+        (`held`, `finished`); found before anything is trained.
     """
-    for category in categories:
-        records = evaluated_records(dataset, category)
-        check_records(records)
-        check_labelled(records)
     track = track or track_of(dataset)
+    check_dataset(dataset, categories, track)
+    _say_unlabelled(dataset, categories, machine.quiet)
     with held(out, dataset, track):
         planned = plan_jobs(rows, seeds, categories, dataset, track, out, machine)
         for job in planned:  # what a killed command left half-written
@@ -94,6 +92,33 @@ def make_leaderboard(
         tables = all_tables(board)
         _write(board, tables)
     return board, tables
+
+
+def check_dataset(dataset: Dataset, categories: Sequence[str], track: Track) -> None:
+    """Find what keeps every row from being trained or evaluated on a file; clouds are not read.
+
+    Raises
+    ------
+    InputError
+        A category has no templates, no test samples of both kinds, or no defective one with labels
+        of its points; or a template lacks its mesh, in the track "meshes".
+    """
+    for category in categories:
+        template_records(dataset, category, track)
+        records = evaluated_records(dataset, category)
+        check_records(records)
+        check_labelled(records)
+
+
+def _say_unlabelled(dataset: Dataset, categories: Sequence[str], quiet: bool) -> None:
+    for category in categories:
+        records = evaluated_records(dataset, category)
+        if bare := sum(not record.labelled for record in records):
+            say(
+                f"{category}: {bare} of {len(records)} test samples have no labels of their "
+                "points; figures of points leave them out",
+                quiet,
+            )
 
 
 def left_out(out: Path, planned: Sequence[Job]) -> str:

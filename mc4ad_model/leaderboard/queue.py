@@ -20,6 +20,7 @@ from intravariance.dataset.store import Dataset
 from intravariance.errors import InputError, IntegrityError, IVError
 from intravariance.executors.dask_cluster import DaskExecutor
 from intravariance.executors.isolated import IsolatedExecutor
+from intravariance.files.checksums import sha256_of
 from intravariance.files.urls import Url
 from intravariance.progress import say
 from mc4ad_model.evaluation.category_metrics import CategoryMetrics
@@ -130,8 +131,8 @@ def _checked(job: Job, folder: Path, dataset: Dataset) -> Measured | None:
     }
     if wrong := [name for name, value in own.items() if run.described.get(name) != value]:
         raise InputError(f"{folder}: is a run with another {', '.join(wrong)}; {again}")
-    if _other_encoder(job, folder):
-        raise InputError(f"{folder}: is a run with another encoder than is there now; {again}")
+    if other := _other_network(job, folder):
+        raise InputError(f"{folder}: is a run with another {other} than is there now; {again}")
     evaluation = folder / EVALUATION
     if not (evaluation / METRICS_FILE).is_file() or not run.finished:
         return None
@@ -151,18 +152,22 @@ def _checked(job: Job, folder: Path, dataset: Dataset) -> Measured | None:
     return Measured(folder, results.evaluation.metrics, cost, known, machines, label, noted)
 
 
-def _other_encoder(job: Job, folder: Path) -> bool:
-    """Say whether a run has its own copy of an encoder whose folder holds another one by now."""
-    if not (named := job.config.get("encoder")):
-        return False
-    try:
-        own, there = (
-            json.loads((place / "encoder.json").read_bytes())["sha256"]
-            for place in (folder, Path(named))
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return bool(own != there)
+def _other_network(job: Job, folder: Path) -> str:
+    """Name the network of which a run has a copy, where the settings name another by now; or ""."""
+    for name in ("encoder", "backbone"):
+        if not (named := job.config.get(name)):
+            continue
+        try:
+            own, place = json.loads((folder / f"{name}.json").read_bytes()), Path(named)
+            if place.is_file():  # as others publish it
+                same = own["origin"]["sha256"] == sha256_of(place)
+            else:
+                same = own["sha256"] == json.loads((place / f"{name}.json").read_bytes())["sha256"]
+        except (OSError, ValueError, KeyError, TypeError):  # none is kept, or there now
+            continue
+        if not same:
+            return name
+    return ""
 
 
 def run_jobs(jobs: Sequence[Job], executor: Workers, quiet: bool) -> dict[tuple[str, int], str]:

@@ -96,8 +96,11 @@ class Row:
 
     @property
     def seeded(self) -> bool:
-        """Whether its scores may depend on the seed."""
-        return is_seeded(method_class(self.method)(self.settings, None))
+        """Whether its scores may depend on the seed, as far as is known."""
+        try:
+            return is_seeded(method_class(self.method)(self.settings, None))
+        except Exception:  # of a method, which may be anybody's; its job says what it is
+            return True
 
     @property
     def title(self) -> str:

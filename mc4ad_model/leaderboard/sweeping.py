@@ -20,7 +20,7 @@ from intravariance.files.atomic import write_whole
 from intravariance.progress import say
 from mc4ad_model.leaderboard.curves import SweepBoard, curve_pictures, curves_csv
 from mc4ad_model.leaderboard.documents import markdown_document, text_document
-from mc4ad_model.leaderboard.making import make_leaderboard
+from mc4ad_model.leaderboard.making import check_dataset, make_leaderboard
 from mc4ad_model.leaderboard.page import tables_page
 from mc4ad_model.leaderboard.queue import Workers
 from mc4ad_model.leaderboard.rows import Row
@@ -28,7 +28,7 @@ from mc4ad_model.leaderboard.standings import MEASURES, RANKED
 from mc4ad_model.leaderboard.tables import Table, sweep_table
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods.saved_files import read_json, reading, write_json, writing
-from mc4ad_model.methods.templates import Track
+from mc4ad_model.methods.templates import Track, track_of
 
 CURVES_FORMAT = "intravariance-curves"
 RECORD = "curves.json"
@@ -64,7 +64,8 @@ def make_sweep_leaderboard(
     import matplotlib  # noqa: F401, PLC0415 - weight; missing, it is said now
 
     for member in sweep.members:
-        sweep.open(member).close()
+        with sweep.open(member) as dataset:
+            check_dataset(dataset, categories, track or track_of(dataset))
     _claim(out, sweep)
     boards = []
     for member in sweep.members:
@@ -146,14 +147,20 @@ def _record(sweep: Sweep) -> dict[str, Any]:
 
 
 def _claim(out: Path, sweep: Sweep) -> None:
-    """Make the folder, or check that it is of a sweep."""
+    """Make the folder, or check that it is of this sweep, to which files may have been added."""
     record = out / RECORD
     with writing(record):
         out.mkdir(parents=True, exist_ok=True)
         others = [path.name for path in out.iterdir() if path.suffix != ".partial"]
     if record.is_file():
         with reading():
-            read_json(record, CURVES_FORMAT)
+            found = read_json(record, CURVES_FORMAT).get("files")
+        own = _record(sweep)["files"]
+        if not isinstance(found, list) or any(one not in own for one in found):
+            raise InputError(
+                f"--out {out}: holds the leaderboard of another sweep than {sweep.folder} (its "
+                f"files are in {record}); choose another folder"
+            )
     elif others:
         raise InputError(
             f"--out {out}: holds other files ({', '.join(sorted(others)[:3])}), and no leaderboard "

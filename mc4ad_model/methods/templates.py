@@ -15,7 +15,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from intravariance.dataset.store import Dataset
+from intravariance.dataset.store import Dataset, Record
 from intravariance.errors import InputError
 from intravariance.geometry.mesh import Mesh
 from intravariance.geometry.sampling import sample_surface
@@ -138,6 +138,28 @@ def track_of(dataset: Dataset) -> Track:
     return "meshes" if all(record.has_mesh for record in templates) else "clouds"
 
 
+def template_records(dataset: Dataset, category: str, track: Track) -> list[Record]:
+    """List the templates of a category; their clouds are not read.
+
+    Raises
+    ------
+    InputError
+        The file has no such category, or no template of it; or one lacks its mesh, in the track
+        "meshes".
+    """
+    chosen = [r for r in dataset.filter(category=category) if r.split == "train"]
+    if not chosen:
+        raise InputError(
+            f"{dataset.path}: category {category} has no templates (samples of the split train), "
+            "and training needs at least one"
+        )
+    if track == "meshes" and (bare := [r.id for r in chosen if not r.has_mesh]):
+        raise InputError(
+            f"{dataset.path}: --track meshes: template {bare[0]} has no mesh; take --track clouds"
+        )
+    return chosen
+
+
 def read_templates(
     dataset: Dataset, category: str, learn_from: Sequence[str] = (), track: Track | None = None
 ) -> Templates:
@@ -153,8 +175,7 @@ def read_templates(
     Raises
     ------
     InputError
-        The file has no such category, or no template of it; or one lacks its mesh, in the track
-        "meshes".
+        As `template_records`, or the file has no category that `learn_from` names.
     """
     track = track or track_of(dataset)
     names = sorted(dataset.categories) if "all" in learn_from else sorted(set(learn_from))
@@ -163,24 +184,14 @@ def read_templates(
             f"data.learn_from: {dataset.path} has no category {', '.join(unknown)}; expected some "
             f"of {', '.join(dataset.categories)}, or all"
         )
-    chosen = [r for r in dataset.filter(category=category) if r.split == "train"]
-    if not chosen:
-        raise InputError(
-            f"{dataset.path}: category {category} has no templates (samples of the split train), "
-            "and training needs at least one"
-        )
-    meshes = [record.mesh if track == "meshes" else None for record in chosen]
-    if track == "meshes" and (bare := [r.id for r, m in zip(chosen, meshes, strict=True) if not m]):
-        raise InputError(
-            f"{dataset.path}: --track meshes: template {bare[0]} has no mesh; take --track clouds"
-        )
+    chosen = template_records(dataset, category, track)
     said = scan_noise(dataset, category)
     known = float(dataset.metadata["identity"]["noise_sigma"]) if said is None else said
     return Templates(
         category=category,
         templates=tuple(
-            Template(r.id, r.points, r.normals, mesh)
-            for r, mesh in zip(chosen, meshes, strict=True)
+            Template(r.id, r.points, r.normals, r.mesh if track == "meshes" else None)
+            for r in chosen
         ),
         points=dataset.specification.points,
         noise_sigma=known if track == "meshes" else _estimated_noise(dataset),

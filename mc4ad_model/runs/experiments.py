@@ -74,6 +74,7 @@ def train_and_evaluate(
     out: Path,
     machine: Machine,
     track: Track | None = None,
+    all_labelled: bool = True,
 ) -> Iterator[tuple[Run, Results]]:
     """Train what is not trained yet, then evaluate what is not evaluated yet, one by one.
 
@@ -83,6 +84,8 @@ def train_and_evaluate(
         Folder of the run, one in it for each category, with its evaluation.
     track
         What may be known of the templates; None for all that the file has.
+    all_labelled
+        Whether all test samples need labels of their points, or one defective one of each category.
 
     Raises
     ------
@@ -95,7 +98,7 @@ def train_and_evaluate(
     for category in categories:
         records = evaluated_records(dataset, category)
         check_records(records)
-        check_labelled(records, all_of_them=True)
+        check_labelled(records, all_of_them=all_labelled)
     folders = train_runs(dataset, categories, method, settings, seed, out, machine, track=track)
     for folder in folders.values():
         run = read_run(folder)

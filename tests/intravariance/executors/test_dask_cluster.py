@@ -314,6 +314,8 @@ def test_without_a_scheduler(tmp_path: Path) -> None:
         "tcp://127.0.0.1": "missing port",
         "other://127.0.0.1:8786": "unknown address scheme 'other'",
         str(tmp_path / "missing.json"): "No such file or directory",
+        "": "--scheduler: is empty; expected an address, as tcp://HOST:PORT, or the file of",
+        " ": "--scheduler: is empty",
     }
     for number, content in enumerate((b"", b"{}", b"[1]", b"\xff", b'{"address": 1}', b"[" * 9999)):
         file = tmp_path / f"{number}.json"

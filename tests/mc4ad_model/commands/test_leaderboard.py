@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +29,13 @@ pytest.importorskip("pydantic")
 from intravariance.auroc import auroc
 from intravariance.cli import main
 from intravariance.dataset.specification import Category, Specification
-from intravariance.dataset.store import open_dataset
+from intravariance.dataset.store import Sample, open_dataset
 from mc4ad_model.evaluation.results import evaluated_samples, read_results
+from mc4ad_model.leaderboard import rows
 from mc4ad_model.leaderboard.rows import CONTROLS
 from tests.support.browser import Visit, chromium
 from tests.support.samples import make_dataset
+from tests.support.unlabelled_trees import partly_labelled
 
 COUNTS = {"bulge": 2, "missing": 1}
 SPECIFICATION = Specification(
@@ -58,11 +61,21 @@ class Doubts(Constant):
     def score(self, points):
         return dataclasses.replace(super().score(points), note="in doubt")
 
+class Unmade(Constant):
+    title = "unmade"
+    def __init__(self, settings, machine=None):
+        raise RuntimeError("made by nobody")
+
 class Dies(Constant):
     title = "dies"
     def score(self, points):
         os.kill(os.getpid(), signal.SIGKILL)
 '''  # fmt: skip
+
+
+def without_templates(sample: Sample, _: object) -> Sample:
+    """Make test samples of the templates of one category."""
+    return replace(sample, split="test", mesh=None) if sample.category == "vase" else sample
 
 
 def iv(*arguments: object) -> Result:
@@ -211,15 +224,17 @@ def test_a_row_that_does_not_work_is_told_and_the_rest_goes_on(
     (folder / "bad.py").write_text(PLUGIN)
     (folder / "bad-1.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: bad\nVersion: 1")
     (folder / "bad-1.dist-info/entry_points.txt").write_text(
-        "[intravariance.methods]\nbreaks = bad:Breaks\ndies = bad:Dies\ndoubts = bad:Doubts\n"
+        "[intravariance.methods]\n"
+        "breaks = bad:Breaks\ndies = bad:Dies\nunmade = bad:Unmade\ndoubts = bad:Doubts\n"
     )
     monkeypatch.syspath_prepend(folder)
-    result = again(data, copied, "--methods", "breaks,dies,doubts", "--jobs", "2")
+    result = again(data, copied, "--methods", "breaks,dies,unmade,doubts", "--jobs", "2")
     assert result.exit_code == 1, result.output
-    assert "not working: breaks, dies" in result.stderr
+    assert "not working: breaks, dies, unmade" in result.stderr
     rows = json.loads((copied / "leaderboard.json").read_text())["rows"]
     assert "ValueError: a <fault> of its own" in rows["breaks"]["not_working"]
     assert "killed by signal 9" in rows["dies"]["not_working"]
+    assert "RuntimeError: made by nobody" in rows["unmade"]["not_working"]
     assert "Traceback" in (copied / "runs/breaks/seed-0/failure.txt").read_text()
     assert rows["constant"]["means"]["O-AUROC"]["mean"] == 0.5
     assert rows["doubts"]["in_doubt"] == 12 and rows["doubts"]["frame"] == "elsewhere"
@@ -229,6 +244,34 @@ def test_a_row_that_does_not_work_is_told_and_the_rest_goes_on(
     assert "a &lt;fault&gt; of its own" in page and "<fault>" not in page
     assert "not working: ValueError" in result.stdout
     assert not {line["row"] for line in lines(copied)} & {"breaks", "dies"}
+
+
+def test_objects_without_labels_are_left_out_of_figures_of_points(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "CONTROLS", ("constant",))
+    out, row = tmp_path / "board", "registered_distance[neighbours=1]"
+    options = ("--methods", row, "--seeds", "0", "--jobs", "1", "--out", out)
+    with partly_labelled(tmp_path / "scans.h5") as dataset:
+        result = iv("leaderboard", dataset.path, *options)
+        assert result.exit_code == 0, result.output
+        assert "ball: 3 of 12 test samples have no labels of their points" in result.stderr
+        results = read_results(out / "runs/registered_distance,neighbours=1/seed-0/ball/evaluation")
+        known = [r for r in evaluated_samples(results, dataset) if r.labelled]
+        labels = np.concatenate([record.labels for record in known])
+        scores = np.concatenate([results.evaluation.point_scores[r.id] for r in known])
+    found = {
+        line["metric"]: line["value"]
+        for line in lines(out)
+        if (line["row"], line["category"]) == (row, "ball")
+    }
+    assert float(found["P-AUROC"]) == auroc(labels, scores)
+    assert results.evaluation.metrics.unlabelled == 3 and found["P-AUROC, bulge"] == ""
+    record = json.loads((out / "leaderboard.json").read_text())
+    assert [set(c["differences"]) for c in record["comparisons"]] == [{"constant"}] * 2
+    with partly_labelled(tmp_path / "none.h5", keep="") as dataset:
+        result = iv("leaderboard", dataset.path, *options)
+    assert result.exit_code == 2 and "have no labels of their points" in result.stderr
 
 
 def test_an_evaluation_that_was_changed_is_refused(data: Path, copied: Path) -> None:
@@ -279,6 +322,9 @@ def test_bad_input_is_the_users(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     none = Specification("s", "S", (300, 400), (Category("vase", ("long_ball",), 1, 3, {}),))
     unlabelled = make_dataset(tmp_path / "unlabelled.h5", none)
+    bare = make_dataset(tmp_path / "bare.h5", SPECIFICATION, change=without_templates)
+    bowls = ("--category", "bowl", "--methods", "constant", "--dry-run")
+    assert iv("leaderboard", "--data", bare, "--out", out, *bowls).exit_code == 0
     empty = tmp_path / "empty.h5"
     empty.touch()
     cases = [
@@ -287,6 +333,8 @@ def test_bad_input_is_the_users(data: Path, tmp_path: Path) -> None:
         ((data, "--seeds", "0,0"), "--seeds"),
         ((data, "--category", "cup"), "--category cup"),
         ((unlabelled,), "is defective"),
+        ((bare,), "bare.h5: category vase has no templates"),
+        ((bare, "--dry-run"), "bare.h5: category vase has no templates"),
         ((empty,), "empty.h5"),
         ((tmp_path / "none.h5",), "none.h5"),
     ]

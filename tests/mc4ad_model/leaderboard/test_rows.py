@@ -19,9 +19,13 @@ from mc4ad_model.leaderboard.rows import (
     split_rows,
     unencoded_rows,
 )
+from mc4ad_model.machine.device import Machine
 from mc4ad_model.methods import METHODS
+from mc4ad_model.methods.controls import Constant
 from mc4ad_model.methods.point_mae.encoders import save_encoder
+from mc4ad_model.methods.settings import Settings
 from tests.support.encoders import untrained
+from tests.support.extensions import package
 
 
 @pytest.mark.parametrize(
@@ -149,3 +153,18 @@ def test_an_encoder_adds_the_rows_that_need_one(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_a_row_says_whether_its_scores_depend_on_the_seed(name: str, seeded: bool) -> None:
     assert read_row(name).seeded is seeded
+
+
+class Unmade(Constant):
+    title = "unmade"
+
+    def __init__(self, settings: Settings, machine: Machine | None = None) -> None:
+        raise RuntimeError("made by nobody")
+
+
+def test_a_method_that_cannot_be_made_is_taken_as_seeded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = {"unmade": f"{__name__}:Unmade"}
+    monkeypatch.syspath_prepend(package(tmp_path, "intravariance.methods", entries))
+    assert read_row("unmade").seeded is True

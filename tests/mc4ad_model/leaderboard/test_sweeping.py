@@ -8,6 +8,7 @@ import io
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -24,6 +25,7 @@ from intravariance.building.sweep_index import INDEX, Member, Sweep
 from intravariance.cli import main
 from intravariance.dataset.specification import Category, Specification
 from mc4ad_model.evaluation.results import read_results
+from mc4ad_model.leaderboard import rows
 from mc4ad_model.leaderboard.curves import SweepBoard, curve_pictures
 from mc4ad_model.leaderboard.rows import CONTROLS
 from tests.mc4ad_model.leaderboard.test_documents import BOARD
@@ -162,6 +164,13 @@ def test_bad_input_is_named_before_anything_is_trained(
     assert result.exit_code == 2 and "letter.txt" in result.stderr
     result = board(sweep.folder, made / FILES[0])
     assert result.exit_code == 2 and "no leaderboard of a sweep" in result.stderr
+    before = {path: path.read_bytes() for path in made.glob("curves*")}
+    (tmp_path / "other").mkdir()
+    other = make_sweep(tmp_path / "other", SPECIFICATION, sigmas=SIGMAS[1:])
+    result = board(other.folder, made)
+    assert result.exit_code == 2 and f"{made}: holds the leaderboard of another" in result.stderr
+    assert "choose another folder" in result.stderr
+    assert {path: path.read_bytes() for path in made.glob("curves*")} == before
     result = board(sweep.folder, tmp_path / "out", "--category", "cup")
     assert result.exit_code == 2 and "--category cup" in result.stderr
     assert not (tmp_path / "out").exists()
@@ -170,3 +179,17 @@ def test_bad_input_is_named_before_anything_is_trained(
     assert result.exit_code == 2 and f"{INDEX}: is not valid JSON" in result.stderr
     result = board(tmp_path, tmp_path / "out")  # a folder without an index
     assert result.exit_code == 2 and str(tmp_path) in result.stderr
+
+
+def test_files_that_were_added_to_a_sweep_are_added_to_its_leaderboard(
+    sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "CONTROLS", ("constant",))
+    first = replace(sweep, swept={"noise_sigma": SIGMAS[:1]}, members=sweep.members[:1])
+    out, folder = tmp_path / "out", Path(shutil.copytree(sweep.folder, tmp_path / "sweep"))
+    for grown, number in ((replace(first, folder=folder), 1), (replace(sweep, folder=folder), 2)):
+        grown.write()
+        result = board(folder, out)
+        assert result.exit_code == 0, result.output
+        assert len(json.loads((out / "curves.json").read_text())["files"]) == number
+    assert "1 jobs, 0 of them to do" in result.stderr  # of the first file

@@ -20,6 +20,7 @@ from mc4ad_model.methods.templates import (
     TRACKS,
     read_templates,
     registration_points,
+    template_records,
 )
 from tests.mc4ad_model.methods.mc4ad.test_training_samples import STORED, arrays, distance_to
 from tests.support.runs import cpu, tiny, toys
@@ -53,6 +54,18 @@ def test_templates_of_the_categories_that_are_learnt_from(tmp_path):
             assert [t.id for t in found.learn_from[0].templates] == ids
         with pytest.raises(InputError, match=r"data\.learn_from: .*small\.h5 has no category vase"):
             read_templates(dataset, "brick", ["vase", "ball"])
+
+
+def test_a_category_without_templates_is_named_before_any_cloud_is_read(tmp_path):
+    def change(sample, rng):
+        return replace(sample, split="test", mesh=None) if sample.category == "ball" else sample
+
+    with open_dataset(make_dataset(tmp_path / "bare.h5", change=change)) as dataset:
+        for find in (template_records, read_templates):
+            with pytest.raises(InputError, match=r"bare\.h5: category ball has no templates"):
+                find(dataset, "ball", track="meshes")
+        found = template_records(dataset, "brick", "meshes")
+        assert [r.id for r in found] == [t.id for t in read_templates(dataset, "brick").templates]
 
 
 def test_a_template_without_a_mesh(tmp_path):

@@ -35,6 +35,47 @@ def test_it_is_what_brute_force_finds(dimensions: int, scale: float) -> None:
     assert (nearest(queries, bank)[0][:50] == 0).all()
 
 
+def clouds(kind: str, dimensions: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw queries and a bank, float32."""
+    rng, shape = np.random.default_rng(dimensions), (300, dimensions)
+    bank, queries = rng.normal(20, size=shape), rng.normal(20, size=(200, dimensions))
+    if kind == "lattice":  # many entries are equally near
+        bank, queries = rng.integers(0, 3, size=shape), rng.integers(0, 3, size=shape)
+    elif kind == "twins":
+        bank, queries = np.tile(bank[:100], (3, 1)), bank[:100]
+    elif kind == "one place":
+        bank = np.full(shape, 0.1)
+    elif kind == "outliers":
+        bank[::10] += 100
+    return queries.astype(np.float32), bank.astype(np.float32)
+
+
+@pytest.mark.parametrize("dimensions", [3, 8, 9, 33])
+@pytest.mark.parametrize("kind", ["random", "lattice", "twins", "one place", "outliers"])
+def test_it_is_what_scikit_learn_finds(kind: str, dimensions: int) -> None:
+    neighbors = pytest.importorskip("sklearn.neighbors")
+    queries, bank = clouds(kind, dimensions)
+    exact = bank.astype(float)
+    twin = neighbors.NearestNeighbors(n_neighbors=1, algorithm="brute").fit(exact)
+    others = np.arange(len(bank))  # each entry's nearest but itself
+    for given, skipped, theirs in (
+        (queries, None, twin.kneighbors(queries.astype(float), return_distance=False)),
+        (bank, others, twin.kneighbors(return_distance=False)),
+    ):
+        distances, found = nearest(given, bank, skipped)
+        own, expected = (
+            ((given.astype(float) - exact[entry]) ** 2).sum(axis=1)
+            for entry in (found, theirs[:, 0])
+        )
+        assert np.array_equal(distances, np.sqrt(own))
+        assert skipped is None or (found != skipped).all()
+        if kind == "outliers" and dimensions > 8:  # as the module says
+            largest = ((exact - exact.mean(axis=0)) ** 2).sum(axis=1).max()
+            assert np.abs(own - expected).max() < 1e-6 * largest
+        else:
+            assert np.array_equal(own, expected)
+
+
 @pytest.mark.parametrize("dimensions", [3, 33])
 def test_the_only_entry_skipped_leaves_none(dimensions: int) -> None:
     one = np.ones((1, dimensions), dtype=np.float32)
