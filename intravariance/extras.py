@@ -10,6 +10,7 @@ from pathlib import Path
 EXTRAS = {
     "bpy": "blender",
     **dict.fromkeys(("torch", "safetensors"), "model"),
+    "triton": "triton",
     "pyarrow": "layouts",
     "huggingface_hub": "hub",
     **dict.fromkeys(("tensorboard", "mlflow", "sqlalchemy", "alembic"), "logging"),

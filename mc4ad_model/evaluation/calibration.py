@@ -18,6 +18,7 @@ from intravariance.progress import track
 from mc4ad_model.evaluation.alarms import alarm_threshold, p_value
 from mc4ad_model.evaluation.evaluate import checked_prediction
 from mc4ad_model.evaluation.scoring import predicted_object_score
+from mc4ad_model.machine.memory import enough_device_memory
 from mc4ad_model.methods.method import OBJECT_RULES, ObjectRule, Scorer
 
 # Shares of the normal products' points that are below a quantile that is kept.
@@ -83,7 +84,8 @@ def score_normal_clouds(
     objects: dict[str, list[float]] = {name: [] for name in (OWN, *OBJECT_RULES)}
     points: list[NDArray[np.floating[Any]]] = []
     for number, cloud in enumerate(track(clouds, total, label, quiet)):
-        found = checked_prediction(scorer.score(cloud), len(cloud), f"normal product {number}")
+        with enough_device_memory(f"scoring {len(cloud):,} points"):
+            found = checked_prediction(scorer.score(cloud), len(cloud), f"normal product {number}")
         objects[OWN].append(predicted_object_score(found, scorer.aggregation))
         for rule in OBJECT_RULES:
             objects[rule].append(predicted_object_score(found, scorer.aggregation, rule))

@@ -30,7 +30,7 @@ from mc4ad_model.evaluation import metrics
 from mc4ad_model.evaluation.alarms import alarm_threshold, check_clouds, p_value
 from mc4ad_model.evaluation.category_metrics import CategoryMetrics, SampleRow, category_metrics
 from mc4ad_model.evaluation.scoring import predicted_object_score
-from mc4ad_model.machine.memory import peak_memory, reset_peak_memory
+from mc4ad_model.machine.memory import enough_device_memory, peak_memory, reset_peak_memory
 from mc4ad_model.methods.method import (
     OBJECT_RULES,
     ObjectRule,
@@ -185,7 +185,8 @@ def checked_prediction(prediction: Prediction, count: int, name: str) -> Predict
 def _scored(name: str, points: NDArray[np.float32], scorer: Scorer) -> Prediction:
     """Score a cloud; an error about the cloud names it."""
     try:
-        return scorer.score(points)
+        with enough_device_memory(f"scoring {len(points):,} points"):
+            return scorer.score(points)
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
 

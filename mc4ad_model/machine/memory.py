@@ -1,12 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The largest amount of memory that was in use, and freed memory given back."""
+"""The largest amount of memory that was in use, freed memory given back, and too little of it."""
 
 from __future__ import annotations
 
 import ctypes
+import re
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+from intravariance.errors import InputError
+
+# of torch's error, as it words them
+_SIZES = {
+    "asked for": "Tried to allocate",
+    "free": "of which",
+    "in total": "has a total capacity of",
+}
 
 
 def _cuda() -> Any:
@@ -42,3 +54,29 @@ def give_back_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+@contextmanager
+def enough_device_memory(what: str) -> Iterator[None]:
+    """Turn torch's error of a device that has no memory left into an InputError.
+
+    what : what needs it, the beginning of the message
+
+    Raises
+    ------
+    InputError
+        The device has not enough memory; said with what was asked for, free and there in total.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        torch = sys.modules.get("torch")
+        if torch is None or not isinstance(error, torch.cuda.OutOfMemoryError):
+            raise
+        sizes = [re.search(rf"{words} ([\d.]+ \w+)", str(error)) for words in _SIZES.values()]
+        found = [f"{found[1]} {name}" for name, found in zip(_SIZES, sizes, strict=True) if found]
+        raise InputError(
+            f"{what}: the GPU has not enough memory ({', '.join(found) or error}). Take a smaller "
+            "batch (--set, in training) or clouds of fewer points, end what else uses the GPU, or "
+            "take --device cpu"
+        ) from error

@@ -29,6 +29,7 @@ from mc4ad_model.evaluation.calibration import NormalScores
 from mc4ad_model.evaluation.evaluate import checked_prediction
 from mc4ad_model.evaluation.scoring import predicted_object_score
 from mc4ad_model.machine.device import Machine
+from mc4ad_model.machine.memory import enough_device_memory
 from mc4ad_model.methods.method import Method
 from mc4ad_model.prediction.clouds import NamedCloud, Points, checked, find_clouds
 from mc4ad_model.prediction.treatment import (
@@ -242,7 +243,8 @@ class Detector:
                 f"its coordinates reach {np.abs(points).max():.3g}, divided by the length "
                 f"{self.length or 1:g}, which float32 cannot hold; see --length"
             )
-        return checked_prediction(self.method.score(plain), len(plain), "scores")
+        with enough_device_memory(f"scoring {len(plain):,} points"):
+            return checked_prediction(self.method.score(plain), len(plain), "scores")
 
     def _far(self, points: Points) -> tuple[str, ...]:
         if self.length is not None:  # centred in float64

@@ -33,6 +33,7 @@ from intravariance.errors import InputError, IVError
 from intravariance.seeds import generator
 from mc4ad_model.evaluation.results import check_results_folder
 from mc4ad_model.machine.device import Machine
+from mc4ad_model.machine.memory import enough_device_memory
 from mc4ad_model.methods import DEFAULT_METHOD, method_class
 from mc4ad_model.methods.method import FittedOn, Method
 from mc4ad_model.methods.saved_files import read_json, reading, write_json
@@ -174,7 +175,8 @@ class Run:
         """
         method = self.new_method(machine)
         start = time.perf_counter()
-        method.fit(templates, generator(self.seed, "training", self.category), self.folder)
+        with enough_device_memory(f"{self.category}: training {self.method}"):
+            method.fit(templates, generator(self.seed, "training", self.category), self.folder)
         if save:
             seconds = time.perf_counter() - start
             write_json(self.folder / FIT, {"seconds": seconds, "machine": platform.node()})
@@ -195,7 +197,7 @@ class Run:
             raise InputError(
                 f"{self.folder}: training is unfinished; the same `iv train` command carries on"
             )
-        with reading():
+        with reading(), enough_device_memory(f"{self.folder}: reading {self.method}"):
             method.load(self.folder)
         found, own = method.fitted_on, FittedOn(self.category, self.seed, self.data_digest)
         if found is None:

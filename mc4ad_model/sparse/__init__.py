@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sparse 3-D convolution on voxelised point clouds, in plain torch or by MinkowskiEngine."""
+"""Sparse 3-D convolution on voxelised point clouds, in plain torch, Triton or MinkowskiEngine."""
 
 from mc4ad_model.sparse.backends import BACKENDS, Backend, TorchBackend, get_backend
 from mc4ad_model.sparse.convolution import sparse_convolution, sparse_convolution_reference
@@ -11,6 +11,7 @@ from mc4ad_model.sparse.coordinates import (
     unique_coordinates,
     voxelise,
 )
+from mc4ad_model.sparse.gathering import gather_rows, reduce_rows
 from mc4ad_model.sparse.kernel_maps import Geometry, KernelMap
 from mc4ad_model.sparse.layers import SparseConvolution
 
@@ -25,7 +26,9 @@ __all__ = [
     "SparseConvolution",
     "TorchBackend",
     "Voxels",
+    "gather_rows",
     "get_backend",
+    "reduce_rows",
     "sparse_convolution",
     "sparse_convolution_reference",
     "unique_coordinates",

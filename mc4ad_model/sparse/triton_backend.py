@@ -7,14 +7,19 @@ already, and float64 is for referees: plain torch computes these.
 
 from __future__ import annotations
 
+import functools
 import os
+import re
+from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from intravariance.errors import BackendUnavailable
+from intravariance.errors import BackendUnavailable, shortened
+from intravariance.extras import how_to_install
 from intravariance.progress import say
 from mc4ad_model.sparse.convolution import (
     check_operands,
@@ -25,6 +30,7 @@ from mc4ad_model.sparse.coordinates import CoordinatePyramid
 from mc4ad_model.sparse.kernel_maps import Geometry
 
 OLDEST = (8, 0)  # compute capability: the first with TF32 and bfloat16
+OLDEST_TRITON = (3, 2)  # of torch 2.6
 KERNEL_SIZES = (2, 3)
 # Largest difference from the referee at the start, as a share of the largest value.
 TOLERANCE = 1e-2  # TF32 has 10 bits
@@ -35,25 +41,21 @@ _INSTEAD = "--backend torch computes the same without it"
 class TritonBackend:
     """The backend of the Triton kernels, checked against plain torch when it is made.
 
+    Where the kernels cannot be compiled or run, or differ, it says so once for each device, and
+    plain torch computes.
+
     Raises
     ------
     BackendUnavailable
-        Triton is not installed, or there is no CUDA device that is new enough.
+        Triton is not installed or too old, there is no CUDA device that is new enough, or it does
+        not answer any more after the kernels ran.
     """
 
     name = "triton"
 
     def __init__(self) -> None:
         self._device = _device()
-        self.works = True
-        difference = self._self_test()
-        if not difference <= TOLERANCE:
-            self.works = False
-            say(
-                f"backend triton: its kernels differ from plain torch by {difference:.1e} of the "
-                "largest value on this device; plain torch computes instead",
-                quiet=False,
-            )
+        self.works = not _fault(self._device, torch.get_float32_matmul_precision())
 
     def convolve(
         self, features: Tensor, kernel: Tensor, pyramid: CoordinatePyramid, geometry: Geometry
@@ -71,25 +73,69 @@ class TritonBackend:
         output: Tensor = _engine().triton_convolution(features, kernel, kernel_map)
         return output
 
-    def _self_test(self) -> float:
-        """Return the largest difference from the referee, over outputs and gradients."""
-        generator = torch.Generator().manual_seed(0)
-        corners = torch.cartesian_prod(*[torch.arange(n) for n in (1, 5, 4, 3)])
-        pyramid = CoordinatePyramid(corners[::2].contiguous().to(self._device))
-        largest = 0.0
+
+@functools.cache
+def _fault(device: torch.device, precision: str) -> str:
+    """Return what keeps the kernels from being used on a device, "" for nothing, and say it.
+
+    precision : torch's float32 matmul precision, with which they are tested
+    """
+    try:
+        # networks may be made under another default device, such as "meta", or without gradients
+        with torch.device("cpu"), torch.inference_mode(False):
+            difference = max(_differences(device))
+        fault = f"differ from plain torch by {difference:.1e} of the largest value on this device"
+        fault = "" if difference <= TOLERANCE else fault
+    except Exception as error:  # of Triton's import or compiler, a C compiler, the driver
+        _check_device(device, error)
+        fault = f"cannot be used here ({_described(error)})"
+    if fault:
+        say(f"backend triton: its kernels {fault}; plain torch computes instead", quiet=False)
+    return fault
+
+
+def _check_device(device: torch.device, error: Exception) -> None:
+    """Raise BackendUnavailable where a fault left the device unusable, for plain torch too."""
+    try:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+    except RuntimeError:
+        raise BackendUnavailable(
+            f"backend triton: the device does not answer any more ({_described(error)}). Start "
+            f"again; {_INSTEAD}"
+        ) from error
+
+
+def _described(error: Exception) -> str:
+    return f"{type(error).__name__}: {shortened(' '.join(str(error).split()))}"
+
+
+def _differences(device: torch.device) -> Iterator[float]:
+    """Yield largest differences from the referee, over outputs and gradients, for each kernel."""
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.cartesian_prod(*[torch.arange(n) for n in (1, 5, 4, 3)])
+    pyramid = CoordinatePyramid(corners[::2].contiguous().to(device))
+    for dtype, channels in _cases(device):
         for geometry in (Geometry(3, 1, 1), Geometry(2, 1, 2), Geometry(2, 2, 1)):
+            sizes = (pyramid.size(geometry.source_stride), pyramid.size(geometry.target_stride))
             shapes = (
-                (pyramid.size(geometry.source_stride), 16), (geometry.offsets, 16, 16),
-                (pyramid.size(geometry.target_stride), 16),
+                (sizes[0], channels), (geometry.offsets, channels, channels), (sizes[1], channels)
             )  # fmt: skip
-            operands = [torch.randn(s, generator=generator).to(self._device) for s in shapes]
+            operands = [torch.randn(s, generator=generator).to(device, dtype) for s in shapes]
             kernel_map = pyramid.kernel_map(geometry)
             found = _with_gradients(_engine().triton_convolution, operands, kernel_map)
-            expected = _with_gradients(sparse_convolution_reference, operands, kernel_map)
+            exact = [operand.float() for operand in operands]
+            expected = _with_gradients(sparse_convolution_reference, exact, kernel_map)
             for a, b in zip(found, expected, strict=True):
                 difference = float((a - b).abs().max() / b.abs().max())
-                largest = max(largest, difference if difference == difference else float("inf"))
-        return largest
+                yield difference if difference == difference else float("inf")
+
+
+def _cases(device: torch.device) -> list[tuple[torch.dtype, int]]:
+    """List dtypes and channels, one for each width of the tiles."""
+    if device.type == "cpu":  # the interpreter: one width, and it multiplies bfloat16 wrongly
+        return [(torch.float32, 16)]
+    return [(dtype, c) for dtype in (torch.float32, torch.bfloat16) for c in (16, 64, 128)]
 
 
 def _with_gradients(convolve: Any, operands: list[Tensor], kernel_map: Any) -> list[Tensor]:
@@ -101,17 +147,26 @@ def _with_gradients(convolve: Any, operands: list[Tensor], kernel_map: Any) -> l
 
 
 def _device() -> torch.device:
-    """Return the type of device that the kernels run on.
+    """Return the device that the kernels run on.
 
     Raises
     ------
     BackendUnavailable
-        There is none, or it is too old, or Triton is missing; said with what was found.
+        There is none, or it or Triton is too old or missing; said with what was found.
     """
-    if find_spec("triton") is None:
+    spec = find_spec("triton")
+    if spec is None:
         raise BackendUnavailable(
             "backend triton: Triton is not installed; a torch with CUDA brings it, or "
-            f"pip install triton. {_INSTEAD}"
+            f"{how_to_install('triton')}. {_INSTEAD}"
+        )
+    text = Path(spec.origin).read_text(encoding="utf-8") if spec.origin else ""
+    version = re.search(r"^__version__ = .(\d+)\.(\d+)", text, re.MULTILINE)  # nothing is imported
+    if version and tuple(map(int, version.groups())) < OLDEST_TRITON:
+        raise BackendUnavailable(
+            f"backend triton: found Triton {'.'.join(version.groups())}; expected "
+            f"{OLDEST_TRITON[0]}.{OLDEST_TRITON[1]} or later, as torch 2.6 and later bring. "
+            f"{_INSTEAD}"
         )
     if os.environ.get("TRITON_INTERPRET") == "1":
         return torch.device("cpu")
@@ -125,7 +180,7 @@ def _device() -> torch.device:
             f"backend triton: {torch.cuda.get_device_name()} has compute capability "
             f"{found[0]}.{found[1]}; expected {OLDEST[0]}.{OLDEST[1]} or later. {_INSTEAD}"
         )
-    return torch.device("cuda")
+    return torch.device("cuda", torch.cuda.current_device())
 
 
 def _engine() -> Any:

@@ -24,6 +24,8 @@ from mc4ad_model.sparse.triton_kernels import convolve_tiles, kernel_gradient
 WORDS = 2  # of a kernel with more offsets than SINGLE_WORD
 SINGLE_WORD = 8
 SPLITS = 16  # runs of an offset's pairs in the kernel's gradient
+# of the compiler; Triton 3.9 warns where this one, which was the default, is not said
+OPTIONS = {"enable_fp_fusion": True}
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,15 @@ class TileShape:
     stages: int
 
 
-def tile_shape(channels: int, device: torch.device) -> TileShape:
-    """Return the shape for so many output channels, by the class of the device."""
-    if device.type == "cpu":  # the interpreter: what is small is fast
+def tile_shape(channels: int, capability: tuple[int, int] | None) -> TileShape:
+    """Return the shape for so many output channels, by the class of the device.
+
+    capability : the device's compute capability; None for Triton's interpreter
+    """
+    if capability is None:  # what is small is fast
         return TileShape(16, 16, 16, 1, 1)
     columns = 32 if channels <= 32 else 64 if channels <= 64 else 128
-    large = torch.cuda.get_device_capability(device) >= (9, 0)
-    return TileShape(64, columns, 32, 4, 4 if large else 3)
+    return TileShape(64, columns, 32, 4, 4 if capability >= (9, 0) else 3)
 
 
 def triton_convolution(features: Tensor, kernel: Tensor, kernel_map: KernelMap) -> Tensor:
@@ -56,6 +60,12 @@ def triton_convolution(features: Tensor, kernel: Tensor, kernel_map: KernelMap) 
     follow torch's float32 matmul precision: "highest" is IEEE, anything else TF32.
     """
     return _apply(features, kernel, kernel_map)
+
+
+def _shape(channels: int, device: torch.device) -> TileShape:
+    if device.type == "cpu":
+        return tile_shape(channels, None)
+    return tile_shape(channels, torch.cuda.get_device_capability(device))
 
 
 def _precision() -> str:
@@ -98,20 +108,23 @@ def _tiles(table: NeighbourTable, rows: int) -> list[Tiles]:
 def _convolve(features: Tensor, kernel: Tensor, table: NeighbourTable, reverse: bool) -> Tensor:
     """Convolve by the offsets of a table; `reverse` reads the kernel's matrices backwards."""
     offsets, inside, outside = kernel.shape
-    shape = tile_shape(outside, features.device)
+    shape = _shape(outside, features.device)
     output = features.new_zeros(table.targets, outside)
     if not table.targets:
         return output
-    source_rows = table.table
-    for number, tiles in enumerate(_tiles(table, shape.rows)):
+    words, source_rows = _tiles(table, shape.rows), table.table
+    # words add to float32 sums: those of bfloat16 are rounded once, by the last word
+    partial = output if len(words) == 1 else output.float()
+    for number, tiles in enumerate(words):
         grid = (len(tiles.counts), triton.cdiv(outside, shape.columns))
         convolve_tiles[grid](
-            features, kernel, output, source_rows, tiles.order, tiles.live, tiles.counts,
-            table.sources, table.targets, source_rows.stride(0),
-            offsets - 1 if reverse else 0, -1 if reverse else 1, *kernel.stride(),
-            C_IN=inside, C_OUT=outside, WIDTH=tiles.live.shape[1], ADD=number > 0,
-            ROWS=shape.rows, COLUMNS=shape.columns, DEPTH=shape.depth, PRECISION=_precision(),
-            num_warps=shape.warps, num_stages=shape.stages,
+            features, kernel, partial, output if number + 1 == len(words) else partial,
+            source_rows, tiles.order, tiles.live, tiles.counts,
+            tiles.live.shape[1], table.sources, table.targets, source_rows.stride(0),
+            offsets - 1 if reverse else 0, -1 if reverse else 1,
+            inside, outside, *kernel.stride(),
+            ADD=number > 0, ROWS=shape.rows, COLUMNS=shape.columns, DEPTH=shape.depth,
+            PRECISION=_precision(), num_warps=shape.warps, num_stages=shape.stages, **OPTIONS,
         )  # fmt: skip
     return output
 
@@ -123,7 +136,7 @@ def _gradient_of_kernel(
     offsets, inside, outside = kernel.shape
     if not table.targets:
         return torch.zeros_like(kernel)
-    shape = tile_shape(outside, features.device)
+    shape = _shape(outside, features.device)
     pairs: OffsetPairs = table.kept("pairs", lambda: make_pairs(table))
     splits = 2 if features.device.type == "cpu" else SPLITS
     partial = features.new_zeros((splits, offsets, inside, outside), dtype=torch.float32)
@@ -131,8 +144,8 @@ def _gradient_of_kernel(
     grid = (offsets * splits, triton.cdiv(inside, depth), triton.cdiv(outside, shape.columns))
     kernel_gradient[grid](
         features, gradient, partial, table.table, pairs.targets, pairs.counts,
-        table.table.stride(0), pairs.targets.stride(0), offsets,
-        C_IN=inside, C_OUT=outside, SPLITS=splits, ROWS=shape.depth, COLUMNS=shape.columns,
-        DEPTH=depth, PRECISION=_precision(), num_warps=shape.warps, num_stages=shape.stages,
+        table.table.stride(0), pairs.targets.stride(0), offsets, splits, inside, outside,
+        ROWS=shape.depth, COLUMNS=shape.columns, DEPTH=depth, PRECISION=_precision(),
+        num_warps=shape.warps, num_stages=shape.stages, **OPTIONS,
     )  # fmt: skip
     return partial.sum(0).to(kernel.dtype)

@@ -7,24 +7,28 @@ environment they run in Triton's interpreter on the CPU.
 
 from __future__ import annotations
 
-from typing import Any
-
 import triton
 import triton.language as tl
 
+# Numbers that change with the clouds. Triton would compile anew for 1 and for multiples of 16.
+_COUNTS = ["width", "sources", "targets", "table_stride", "first", "step"]
+_PAIR_COUNTS = ["table_stride", "pairs_stride", "offsets", "splits"]
 
-@triton.jit  # type: ignore[untyped-decorator]
-def convolve_tiles(
-    features: Any, kernel: Any, output: Any, table: Any, order: Any, live: Any, counts: Any,
-    sources: Any, targets: Any, table_stride: Any, first: Any, step: Any,
-    kernel_stride: Any, in_stride: Any, out_stride: Any,
-    C_IN: tl.constexpr, C_OUT: tl.constexpr, WIDTH: tl.constexpr, ADD: tl.constexpr,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr, PRECISION: tl.constexpr,
-) -> None:  # fmt: skip
+
+# No annotation but constexpr: the compiler reads them, and knows no other name of this module.
+@triton.jit(do_not_specialize=_COUNTS)  # type: ignore[untyped-decorator]
+def convolve_tiles(  # type: ignore[no-untyped-def]
+    features, kernel, partial, output, table, order, live, counts,
+    width, sources, targets, table_stride, first, step,
+    inside, outside, kernel_stride, in_stride, out_stride,
+    ADD: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr,
+    PRECISION: tl.constexpr,
+):  # fmt: skip
     """Compute one tile of rows by COLUMNS output channels.
 
-    output[row] (+)= sum over live offsets k of features[table[k, row]] @ kernel[first + step k].
-    features (sources, C_IN) and output (targets, C_OUT) are contiguous. ADD: to what is there.
+    output[row] = sum over live offsets k of features[table[k, row]] @ kernel[first + step k],
+    and partial[row] where ADD. features (sources, inside), output and partial (targets, outside)
+    are contiguous; partial is float32. live (tiles, width).
     """
     tile = tl.program_id(0)
     columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
@@ -32,48 +36,47 @@ def convolve_tiles(
     there = rows < targets
     total = tl.zeros((ROWS, COLUMNS), tl.float32)
     for number in range(tl.load(counts + tile)):
-        offset = tl.load(live + tile * WIDTH + number)
+        offset = tl.load(live + tile * width + number)
         source = tl.load(table + offset * table_stride + rows, mask=there, other=sources)
         found = source < sources
         matrix = kernel + (first + step * offset) * kernel_stride
-        for start in range(0, C_IN, DEPTH):
+        for start in range(0, inside, DEPTH):
             depth = start + tl.arange(0, DEPTH)
             left = tl.load(
-                features + source.to(tl.int64)[:, None] * C_IN + depth[None, :],
-                mask=found[:, None] & (depth < C_IN)[None, :],
+                features + source.to(tl.int64)[:, None] * inside + depth[None, :],
+                mask=found[:, None] & (depth < inside)[None, :],
                 other=0.0,
             )
             right = tl.load(
                 matrix + depth[:, None] * in_stride + columns[None, :] * out_stride,
-                mask=(depth < C_IN)[:, None] & (columns < C_OUT)[None, :],
+                mask=(depth < inside)[:, None] & (columns < outside)[None, :],
                 other=0.0,
             )
             total = tl.dot(left, right, total, input_precision=PRECISION)
-    place = output + rows.to(tl.int64)[:, None] * C_OUT + columns[None, :]
-    inside = there[:, None] & (columns < C_OUT)[None, :]
+    place = rows.to(tl.int64)[:, None] * outside + columns[None, :]
+    held = there[:, None] & (columns < outside)[None, :]
     if ADD:
-        total += tl.load(place, mask=inside, other=0.0).to(tl.float32)
-    tl.store(place, total.to(output.dtype.element_ty), mask=inside)
+        total += tl.load(partial + place, mask=held, other=0.0)
+    tl.store(output + place, total.to(output.dtype.element_ty), mask=held)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def kernel_gradient(
-    features: Any, gradient: Any, partial: Any, table: Any, pairs: Any, counts: Any,
-    table_stride: Any, pairs_stride: Any, offsets: Any,
-    C_IN: tl.constexpr, C_OUT: tl.constexpr, SPLITS: tl.constexpr,
+@triton.jit(do_not_specialize=_PAIR_COUNTS)  # type: ignore[untyped-decorator]
+def kernel_gradient(  # type: ignore[no-untyped-def]
+    features, gradient, partial, table, pairs, counts,
+    table_stride, pairs_stride, offsets, splits, inside, outside,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr, PRECISION: tl.constexpr,
-) -> None:  # fmt: skip
-    """Compute DEPTH by COLUMNS of one offset's gradient, from one of SPLITS runs of its pairs.
+):  # fmt: skip
+    """Compute DEPTH by COLUMNS of one offset's gradient, from one of `splits` runs of its pairs.
 
-    partial (SPLITS, K, C_IN, C_OUT) float32: sum over the run of features[source]^T @
+    partial (splits, K, inside, outside) float32: sum over the run of features[source]^T @
     gradient[target].
     """
-    offset = tl.program_id(0) // SPLITS
-    split = tl.program_id(0) % SPLITS
+    offset = tl.program_id(0) // splits
+    split = tl.program_id(0) % splits
     depth = tl.program_id(1) * DEPTH + tl.arange(0, DEPTH)
     columns = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)
     count = tl.load(counts + offset)
-    run = tl.cdiv(tl.cdiv(count, SPLITS), ROWS) * ROWS
+    run = tl.cdiv(tl.cdiv(count, splits), ROWS) * ROWS
     begin = split * run
     end = tl.minimum(begin + run, count)
     total = tl.zeros((DEPTH, COLUMNS), tl.float32)
@@ -83,16 +86,16 @@ def kernel_gradient(
         target = tl.load(pairs + offset * pairs_stride + place, mask=there, other=0)
         source = tl.load(table + offset * table_stride + target, mask=there, other=0)
         left = tl.load(
-            features + source.to(tl.int64)[None, :] * C_IN + depth[:, None],
-            mask=there[None, :] & (depth < C_IN)[:, None],
+            features + source.to(tl.int64)[None, :] * inside + depth[:, None],
+            mask=there[None, :] & (depth < inside)[:, None],
             other=0.0,
         )
         right = tl.load(
-            gradient + target.to(tl.int64)[:, None] * C_OUT + columns[None, :],
-            mask=there[:, None] & (columns < C_OUT)[None, :],
+            gradient + target.to(tl.int64)[:, None] * outside + columns[None, :],
+            mask=there[:, None] & (columns < outside)[None, :],
             other=0.0,
         )
         total = tl.dot(left, right, total, input_precision=PRECISION)
-    matrix = partial + (split * offsets + offset).to(tl.int64) * (C_IN * C_OUT)
-    inside = (depth < C_IN)[:, None] & (columns < C_OUT)[None, :]
-    tl.store(matrix + depth[:, None] * C_OUT + columns[None, :], total, mask=inside)
+    matrix = partial + (split * offsets + offset).to(tl.int64) * (inside * outside)
+    held = (depth < inside)[:, None] & (columns < outside)[None, :]
+    tl.store(matrix + depth[:, None] * outside + columns[None, :], total, mask=held)

@@ -60,7 +60,7 @@ def load_checkpoint(
     path
         Name of the pair, or of either file.
     backend
-        What computes the convolutions: "torch" or "minkowski".
+        What computes the convolutions, one of `sparse.BACKENDS`.
     expected
         The architecture that it must have; any without it.
 
@@ -77,7 +77,7 @@ def load_checkpoint(
     IntegrityError
         The two files do not belong together or are damaged.
     BackendUnavailable
-        The backend is not installed.
+        The backend is not installed or cannot be used here.
     """
     tensors, description = read_tensors(path)
     table, json_file = pair_names(path)

@@ -31,7 +31,9 @@ from mc4ad_model.sparse import (
     Geometry,
     SparseConvolution,
     Voxels,
+    gather_rows,
     get_backend,
+    reduce_rows,
     voxelise,
 )
 
@@ -74,7 +76,7 @@ class CFPNet(nn.Module):
     config
         The parts to build, e.g. `ARCHITECTURES["released"]`.
     backend
-        What computes the convolutions: "torch" or "minkowski"; parameters are the same.
+        What computes the convolutions, one of `sparse.BACKENDS`; parameters are the same.
     generator
         CPU generator that the initial parameters are drawn from; without one they are those of
         seed 0. Torch's global state is neither used nor changed.
@@ -82,7 +84,7 @@ class CFPNet(nn.Module):
     Raises
     ------
     InputError, BackendUnavailable
-        The backend is unknown or not installed.
+        The backend is unknown, not installed or cannot be used here.
     """
 
     def __init__(
@@ -159,7 +161,7 @@ class CFPNet(nn.Module):
         x = self.backbone(features, pyramid)  # [V, C_point]
         if self.training:
             # As released: statistics over points, so a voxel counts as often as it has points.
-            x = self.head(x.index_select(0, point_to_voxel))  # [N, 6 or 3]
+            x = self.head(gather_rows(x, point_to_voxel))  # [N, 6 or 3]
         else:
             # The same numbers with less work: the points of a voxel share everything.
             x = self.head(x).index_select(0, point_to_voxel)  # [N, 6 or 3]
@@ -241,13 +243,7 @@ def voxel_features(clouds: Sequence[Tensor], voxels: Voxels, config: NetworkConf
     points = torch.cat(list(clouds))  # [N, 3]
     if config.voxel_feature == "representative":
         return points[voxels.representative]
-    # sums in the points' order, without atomics: the same each time, on CUDA too
-    order = torch.argsort(voxels.point_to_voxel, stable=True)  # [N]
-    counts = torch.bincount(voxels.point_to_voxel, minlength=len(voxels.coordinates))  # [V]
-    bounds = torch.nn.functional.pad(counts.cumsum(0), (1, 0))  # [V + 1]
-    return torch.nn.functional.embedding_bag(
-        order, points, bounds, mode="mean", include_last_offset=True
-    )
+    return reduce_rows(points, voxels.point_to_voxel, len(voxels.coordinates), "mean")
 
 
 def initialise(network: nn.Module, generator: torch.Generator) -> None:

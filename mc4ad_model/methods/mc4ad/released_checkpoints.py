@@ -35,7 +35,7 @@ def import_published(path: str | Path, backend: str = "torch") -> tuple[CFPNet, 
     path
         A `.pth` file: a state dict, or a dict that has one under "model".
     backend
-        What computes the convolutions: "torch" or "minkowski".
+        What computes the convolutions, one of `sparse.BACKENDS`.
 
     Returns
     -------

@@ -305,3 +305,14 @@ def test_a_cloud_that_cannot_be_scored_is_named(records: list[Record]) -> None:
     for record in (records[0], records[-1]):
         with pytest.raises(InputError, match=f"^{record.id}: point cloud: of another size"):
             evaluate_category(records, refusing(record), quiet=True)
+
+
+def test_a_gpu_without_memory_for_a_cloud_is_said(records: list[Record]) -> None:
+    torch = pytest.importorskip("torch")
+
+    def force(points: Array) -> Array:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    told = rf"^{records[0].id}: scoring [\d,]+ points: the GPU .*2.00 GiB asked for.*--device cpu"
+    with pytest.raises(InputError, match=told):
+        evaluate_category(records, FunctionScorer(force), quiet=True)

@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from mc4ad_model.machine.memory import give_back_memory, peak_memory, reset_peak_memory
+from intravariance.errors import InputError
+from mc4ad_model.machine.memory import (
+    enough_device_memory,
+    give_back_memory,
+    peak_memory,
+    reset_peak_memory,
+)
 
 
 def test_peak_memory_is_that_of_this_process():
@@ -39,3 +45,33 @@ def test_freed_blocks_between_small_ones_are_given_back():
     assert full - before > 1e8
     assert resident() - before < 2e7
     assert len(small) == 6000
+
+
+# as torch 2.13 says it
+FULL = (
+    "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 79.25 GiB of "
+    "which 10.50 GiB is free. Of the allocated memory 60.00 GiB is allocated by PyTorch, and "
+    "1.00 GiB is reserved by PyTorch but unallocated."
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "sizes"),
+    [
+        (FULL, "20.00 GiB asked for, 10.50 GiB free, 79.25 GiB in total"),
+        ("Allocation on device", "Allocation on device"),  # of another allocator
+    ],
+)
+def test_a_full_gpu_is_said_with_what_to_do(text, sizes):
+    torch = pytest.importorskip("torch")
+    with pytest.raises(InputError) as raised, enough_device_memory("vase: training mc4ad"):
+        raise torch.cuda.OutOfMemoryError(text)
+    message = str(raised.value)
+    assert message.startswith(f"vase: training mc4ad: the GPU has not enough memory ({sizes})")
+    assert "smaller batch" in message
+    assert "--device cpu" in message
+
+
+def test_other_errors_of_torch_are_passed_on():
+    with pytest.raises(RuntimeError, match="shapes"), enough_device_memory("x"):
+        raise RuntimeError("shapes")

@@ -31,3 +31,10 @@ def test_flags_of_a_processor(tmp_path, monkeypatch, text, native):
 def test_a_processor_that_cannot_be_read_counts_as_able(tmp_path, monkeypatch):
     monkeypatch.setattr(precision, "CPU_FLAGS", tmp_path / "missing")
     assert precision.slow_bfloat16(CPU) == ""
+
+
+def test_a_gpu_is_not_told_the_times_of_a_processor(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    said = precision.slow_bfloat16(torch.device("cuda"))
+    assert "this GPU has no bfloat16 arithmetic" in said
+    assert "16.9" not in said

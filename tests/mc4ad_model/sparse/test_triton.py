@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Triton kernels, in Triton's interpreter where there is no CUDA device."""
 
+import importlib.util
+import json
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -13,14 +17,18 @@ if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported
 pytest.importorskip("triton", reason="Triton is not installed: pip install triton")
 
+import triton
+
 from intravariance.errors import BackendUnavailable
 from mc4ad_model.methods.mc4ad.architectures import ARCHITECTURES
+from mc4ad_model.methods.mc4ad.checkpoints import load_checkpoint, save_checkpoint
 from mc4ad_model.methods.mc4ad.network import CFPNet
 from mc4ad_model.sparse import CoordinatePyramid, Geometry, get_backend, sparse_convolution
 from mc4ad_model.sparse import triton_backend as backend_module
 from mc4ad_model.sparse.kernel_maps import NeighbourTable
 from mc4ad_model.sparse.tiles import make_pairs, make_tiles
 from mc4ad_model.sparse.triton_convolution import triton_convolution
+from tests import ROOT
 from tests.support.networks import sphere
 from tests.support.sparse_referees import (
     name,
@@ -87,6 +95,33 @@ def test_half_precision_sums_in_float32(dtype):
     compare(pyramid, Geometry(3, 1, 1), (16, 16), dtype, tolerance=2e-2)
 
 
+def test_half_precision_is_rounded_once():
+    """The second mask word adds to float32 sums, not to what the first one rounded."""
+    pyramid, geometry = CoordinatePyramid(CLOUDS["all are neighbours"]), Geometry(3, 1, 1)
+    features, kernel, _ = random_operands(pyramid, geometry, (16, 16), torch.float16)
+    kernel_map = CoordinatePyramid(pyramid.coordinates().to(DEVICE)).kernel_map(geometry)
+    found = triton_convolution(features.detach().to(DEVICE), kernel.detach().to(DEVICE), kernel_map)
+    exact = sparse_convolution(features.double(), kernel.double(), pyramid.kernel_map(geometry))
+    rounding = 2.0**-11 * exact.abs() + 1e-5  # half of float16's last place, and float32's sums
+    assert ((found.cpu().double() - exact).abs() <= rounding).all()
+
+
+def test_the_compiler_takes_the_kernels(tmp_path):
+    """For devices of capability 8.0 and 9.0, ahead of time, in a process without interpreter."""
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    environment |= {"TRITON_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.support.compiled_kernels"],
+        env=environment, cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert len(found) == 2 * 2 * 3
+    for compiled, shared in found.items():
+        # what a program may have at least where this tile is taken: capabilities 8.6 and 12.0
+        assert 0 < shared <= 101_376, compiled
+
+
 @pytest.mark.parametrize("words", [1, 2, 3])
 @pytest.mark.parametrize("rows", [4, 16, 64])
 def test_tiles_hold_every_pair_once(words, rows):
@@ -129,7 +164,27 @@ def test_the_network_gives_the_same_with_either_backend():
     assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
-def test_a_kernel_that_disagrees_is_not_used(monkeypatch, capsys):
+@pytest.fixture
+def untested():
+    """Forget that the kernels were tested in this process, before and after."""
+    backend_module._fault.cache_clear()
+    yield
+    backend_module._fault.cache_clear()
+
+
+def test_a_saved_network_is_read_with_this_backend(tmp_path, capsys, untested):
+    config = ARCHITECTURES["released"]
+    config = type(config)(width=0.05, voxel_size=0.5)
+    network = CFPNet(config, "torch")
+    save_checkpoint(tmp_path / "net", network, {})
+    read, _ = load_checkpoint(tmp_path / "net", "triton")
+    assert read.stem[0].convolution.backend.works
+    assert capsys.readouterr().err == ""
+    for key, tensor in network.state_dict().items():
+        assert torch.equal(read.state_dict()[key], tensor)
+
+
+def test_a_kernel_that_disagrees_is_not_used(monkeypatch, capsys, untested):
     engine = backend_module._engine()
 
     def wrong(features, kernel, kernel_map):
@@ -139,6 +194,12 @@ def test_a_kernel_that_disagrees_is_not_used(monkeypatch, capsys):
     backend = get_backend("triton")
     assert not backend.works
     assert "differ from plain torch by 5.0e-01" in capsys.readouterr().err
+    assert not get_backend("triton").works
+    assert capsys.readouterr().err == ""  # it was said
+    plain_torch_computes(backend)
+
+
+def plain_torch_computes(backend):
     pyramid = CoordinatePyramid(CLOUDS["random"].to(DEVICE))
     features, kernel, _ = (
         x.detach().to(DEVICE) for x in random_operands(pyramid, KERNELS[0], dtype=torch.float32)
@@ -147,9 +208,49 @@ def test_a_kernel_that_disagrees_is_not_used(monkeypatch, capsys):
     assert torch.equal(backend.convolve(features, kernel, pyramid, KERNELS[0]), expected)
 
 
-def test_what_is_missing_is_named(monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        ImportError("libtriton.so: undefined symbol"),
+        RuntimeError("Failed to find C compiler. Please specify via CC environment variable."),
+        triton.compiler.errors.CompilationError("def f(): pass", None, "no such\nname"),
+        triton.runtime.errors.OutOfResources(200_000, 101_376, "shared memory"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_kernels_that_cannot_run_are_not_used(error, monkeypatch, capsys, untested):
+    def fails(features, kernel, kernel_map):
+        raise error
+
+    monkeypatch.setattr(backend_module._engine(), "triton_convolution", fails)
+    backend = get_backend("triton")
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"cannot be used here ({type(error).__name__}: " in said
+    assert "plain torch computes instead" in said
+    plain_torch_computes(backend)
+
+
+def test_a_device_that_a_kernel_broke_is_no_backend(monkeypatch, untested):
+    def broken(device):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(backend_module, "_device", lambda: torch.device("cuda", 0))
+    monkeypatch.setattr(backend_module, "_differences", broken)
+    monkeypatch.setattr(torch.cuda, "synchronize", broken)
+    with pytest.raises(BackendUnavailable, match=r"illegal memory access.*--backend torch"):
+        get_backend("triton")
+
+
+def test_what_is_missing_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(backend_module, "find_spec", lambda name: None)
     with pytest.raises(BackendUnavailable, match=r"Triton is not installed.*--backend torch"):
+        get_backend("triton")
+    old = tmp_path / "triton.py"
+    old.write_text("__version__ = '2.1.0'\n")
+    spec = importlib.util.spec_from_file_location("triton", old)
+    monkeypatch.setattr(backend_module, "find_spec", lambda name: spec)
+    with pytest.raises(BackendUnavailable, match=r"found Triton 2\.1; expected 3\.2.*torch"):
         get_backend("triton")
     monkeypatch.undo()
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)

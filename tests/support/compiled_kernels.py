@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compile the Triton kernels for devices that need not be there; `python -m` prints JSON.
+
+Triton's interpreter never sees what its compiler refuses. It replaces the compiler where
+TRITON_INTERPRET=1 is in the environment, so that this is a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from mc4ad_model.sparse.triton_convolution import OPTIONS, TileShape, tile_shape
+from mc4ad_model.sparse.triton_kernels import convolve_tiles, kernel_gradient
+
+NARROW = 32  # the channels of the smallest tile of a device, which compiles within a second
+PRECISIONS = {"ieee": ("fp32", "ieee"), "tf32": ("fp32", "tf32"), "bf16": ("bf16", "tf32")}
+
+
+def compiled(kernel: Any, capability: int, shape: TileShape, depth: int, number: str) -> Any:
+    """Compile as a call with channels that are multiples of 16 does."""
+    dtype, precision = PRECISIONS[number]
+    rows = shape.rows if kernel is convolve_tiles else shape.depth
+    constants = {
+        "ADD": True, "ROWS": rows, "COLUMNS": shape.columns, "DEPTH": depth,
+        "PRECISION": precision, "out_stride": 1,
+    }  # fmt: skip
+    pointers = dict.fromkeys(("features", "kernel", "gradient", "output"), f"*{dtype}")
+    pointers |= dict.fromkeys(("table", "order", "live", "counts", "pairs"), "*i32")
+    pointers["partial"] = "*fp32"
+    constants = {name: value for name, value in constants.items() if name in kernel.arg_names}
+    signature = {name: pointers.get(name, "i32") for name in kernel.arg_names}
+    signature |= dict.fromkeys(constants, "constexpr")
+    aligned = {*pointers, "inside", "outside", "kernel_stride", "in_stride"} - constants.keys()
+    attributes = {
+        (place,): [["tt.divisibility", 16]]
+        for place, name in enumerate(kernel.arg_names)
+        if name in aligned
+    }
+    return triton.compile(
+        ASTSource(kernel, signature, constants, attributes),
+        target=GPUTarget("cuda", capability, 32),
+        options={"num_warps": shape.warps, "num_stages": shape.stages, **OPTIONS},
+    )
+
+
+def main() -> None:
+    """Print the bytes of shared memory of each kernel, by name, device and precision."""
+    found = {}
+    for capability in (80, 90):
+        shape = tile_shape(NARROW, divmod(capability, 10))
+        for kernel, depth in ((convolve_tiles, shape.depth), (kernel_gradient, NARROW)):
+            for number in PRECISIONS:
+                name = f"{kernel.__name__} sm{capability} {number}"
+                found[name] = compiled(kernel, capability, shape, depth, number).metadata.shared
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
