@@ -32,7 +32,7 @@ SECTIONS = {
     "environment": ("environment.environment", 0.05),
     "goals": ("speed.goals", 0.3),
     "evaluation": ("learning.train_and_evaluate", 0.35),
-    "parity": ("parity.parity", 0.2),
+    "parity": ("parity.parity", 0.25),
     "speed": ("speed.inference", 0.2),
     "training": ("speed.training", 0.15),
     "layers": ("layers.layers", 0.15),

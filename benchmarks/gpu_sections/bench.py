@@ -61,6 +61,7 @@ class Bench:
     device : where everything is measured. until : when the time is up, as of `time.monotonic`.
     total : seconds of the whole run. out : folder for results and scratch files. data : a dataset
     file, or None for a small one made here. failures, left_out : rows of the current section.
+    renew : whether the next section is to have another process.
     """
 
     device: torch.device
@@ -70,6 +71,7 @@ class Bench:
     data: Path | None = None
     failures: int = 0
     left_out: int = 0
+    renew: bool = False
     _section_until: float = field(default=0.0, init=False)
 
     def begin(self, share: float, last: bool) -> None:
@@ -170,9 +172,11 @@ class Bench:
     def dataset(self) -> Dataset:
         """Open the dataset, after making it if none was given."""
         if self.data is None:
-            points = (800, 1000) if self.small else (7000, 12000)
+            specification = small_specification((7000, 12000), positives=10, defects=5)
+            if self.small:
+                specification = small_specification((800, 1000), positives=2, defects=1)
             self.data = self.out / "small.h5"
             if not self.data.exists():
                 shutil.rmtree(self.data.with_suffix(".files"), ignore_errors=True)
-                make_dataset(self.data, small_specification(points, positives=10, defects=5))
+                make_dataset(self.data, specification)
         return open_dataset(self.data)

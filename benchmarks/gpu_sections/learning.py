@@ -36,7 +36,7 @@ GOAL = "Goal: all of Group 2 within 60 s."
 PARTS = 10  # rows of a learning curve
 SHOWN = 5.0  # seconds between two states of it
 LEAVE = 3.0  # seconds for what comes after the last step
-SMALL_SECONDS = 5.0  # of training on a CPU
+SMALL_SECONDS = 2.0  # of training on a CPU
 
 
 def machine_of(bench: Bench) -> Machine:
@@ -90,7 +90,7 @@ class Runs:
     def one(self, category: str) -> Sequence[Cell]:
         """Train and evaluate on a category; cells as HEADING."""
         machine = machine_of(self.bench)
-        short = ("training.epochs=1", "training.repeats=4") if self.bench.small else ()
+        short = ("training.epochs=1", "training.repeats=8") if self.bench.small else ()
         changes = [*self.changes, *(short if self.method == "mc4ad" else ())]
         settings = method_class(self.method).Settings.load(None, changes)
         folder = self.bench.out / "runs" / (self.method + ("-alone" if self.changes else ""))
@@ -114,7 +114,7 @@ class Runs:
 
 def learning_curve(bench: Bench) -> Iterator[Finding]:
     """Train `released` on one category until the time is up, and extrapolate to its end."""
-    small = ["network.width=0.25", "training.batch=4", "training.repeats=4"]
+    small = ["network.width=0.05", "training.batch=4", "training.repeats=4"]
     config = RunConfig.load("released", small if bench.small else [])
     machine = machine_of(bench)
     with bench.dataset() as dataset:

@@ -23,7 +23,7 @@ def run_sections(
     record: dict[str, Any],
     write: Callable[[], None],
 ) -> None:
-    """Run sections until the time is up or the device no longer answers.
+    """Run sections until the time is up or this process can no longer run them.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def run_sections(
         goes_on = _run(bench, place, section, write)
         faulthandler.cancel_dump_traceback_later()
         write()
-        if not goes_on:
+        if bench.renew or not goes_on:
             return
 
 

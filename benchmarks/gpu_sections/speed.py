@@ -68,7 +68,7 @@ def new_network(bench: Bench, arch: str, backend: str) -> CFPNet:
     working(backend)
     config = ARCHITECTURES[arch]
     if bench.small:
-        config = replace(config, width=0.25)
+        config = replace(config, width=0.05)
     return CFPNet(config, backend).to(bench.device)
 
 

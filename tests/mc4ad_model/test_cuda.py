@@ -204,8 +204,9 @@ def test_inference_in_less_than_float32(precision, device, check):
 @pytest.mark.parametrize("backend", ["torch", "triton"])
 def test_network_on_deviations_its_loss_and_gradients(backend, device, check):
     """The default preset's network and loss; on random features."""
-    config = deviating().network
-    coordinates = random_pyramid((70, 50), extent=3).coordinates()
+    tiny = backend == "triton" and device.type == "cpu"  # in Triton's interpreter
+    config = deviating("network.width=0.05" if tiny else "network.width=0.25").network
+    coordinates = random_pyramid((12, 8) if tiny else (70, 50), extent=2).coordinates()
     lengths = torch.bincount(coordinates[:, 0].long()).tolist()
     voxels = len(coordinates)
     features, force = (torch.randn(voxels, n, generator=generator(n)) for n in (28, 3))
@@ -230,6 +231,8 @@ def test_network_on_deviations_its_loss_and_gradients(backend, device, check):
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_triton_network(precision, device, check):
     unless_available("triton")
+    if device.type == "cpu" and precision == "bfloat16":
+        pytest.skip("Triton's interpreter multiplies bfloat16 in another way")
     config = NetworkConfig(width=0.05, voxel_size=0.5) if device.type == "cpu" else SMALL
     clouds = [sphere(60 if device.type == "cpu" else 900).float()]
     network = scrambled(config)
