@@ -40,7 +40,8 @@ def parity(bench: Bench) -> Iterator[Finding]:
         lines.unlink(missing_ok=True)
         said = _pytest(bench, tests, lines, max(10.0, share * bench.left))
         if not lines.exists():
-            raise RuntimeError(f"{title}: pytest reported no test: {said[-2000:]}")
+            missed.append(f"{title}, of which pytest reported no test: {said[-500:]}")
+            continue
         done = [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()]
         rows = [[t["test"], t["outcome"], t.get("error"), t.get("same_bits")] for t in done]
         last = said.strip().splitlines()[-1:]
