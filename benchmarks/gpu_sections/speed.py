@@ -18,6 +18,7 @@ from sparse_rivals import computing_in, training_step, wavy_cloud
 
 from gpu_sections.bench import Bench, Case, Finding
 from intravariance.errors import BackendUnavailable
+from intravariance.seeds import generator
 from intravariance.tables import Cell
 from mc4ad_model.machine.precision import bfloat16_is_native
 from mc4ad_model.methods.mc4ad.architectures import ARCHITECTURES
@@ -75,8 +76,8 @@ def new_network(bench: Bench, arch: str, backend: str) -> CFPNet:
 def clouds_of(bench: Bench, points: int, batch: int) -> list[torch.Tensor]:
     """Make clouds of about so many points, in half as many voxels: one, in random rotations."""
     first = wavy_cloud(points // 2, 0)
-    turns = Rotation.random(batch, random_state=0).as_matrix()
-    turns[0] = np.eye(3)
+    rng = generator(0, "benchmark", "turns")
+    turns = Rotation.from_quat(rng.normal(size=(batch, 4))).as_matrix()
     return [(first @ torch.from_numpy(turn).float()).to(bench.device) for turn in turns]
 
 
