@@ -4,53 +4,50 @@
     python benchmarks/gpu.py                            8 minutes at most
     python benchmarks/gpu.py --data group2.h5           train and evaluate on a file of `iv build`
     python benchmarks/gpu.py --device cpu --minutes 2   every section at a small size, on the CPU
-    python benchmarks/gpu.py --only speed training      some sections
+    python benchmarks/gpu.py --only goals parity        some sections
 
-Each section is guarded: when one fails, its error is written down and the next one starts. After
-each section the folder of `--out` holds everything so far: gpu.json and gpu.md. A section that no
-time is left for is named as left out. Nothing here needs Blender. Without `--data`, a small dataset
-of deformed balls and bricks is made.
+After each row the folder of `--out` holds everything so far: gpu.json and gpu.md. A row that fails
+holds its error, and the next one is measured. A section takes no more than its share of the time,
+and says how many rows it left out. All of it happens in a process of its own: where that ends (a
+device that no longer answers, a call that never returns), another one starts with the next section.
+Nothing here needs Blender. Without `--data`, a small dataset of deformed balls and bricks is made.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import time
-import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from the source tree
 
-import torch
-from gpu_sections.bench import Bench, Finding
-from gpu_sections.environment import environment
-from gpu_sections.learning import learning_curve, train_and_evaluate
-from gpu_sections.parity import parity
-from gpu_sections.profiling import profiled_step
-from gpu_sections.speed import inference, layers, registration, training
-
 from intravariance.files.atomic import write_file
 
-SECTIONS: dict[str, Callable[[Bench], Iterator[Finding]]] = {
-    "environment": environment,
-    "parity": parity,
-    "speed": inference,
-    "training": training,
-    "evaluation": train_and_evaluate,
-    "layers": layers,
-    "profile": profiled_step,
-    "registration": registration,
-    "released": learning_curve,
+# Where each section is, in gpu_sections, and its share of the time; the last one has what is left.
+SECTIONS = {
+    "environment": ("environment.environment", 0.05),
+    "goals": ("speed.goals", 0.3),
+    "evaluation": ("learning.train_and_evaluate", 0.35),
+    "parity": ("parity.parity", 0.25),
+    "speed": ("speed.inference", 0.2),
+    "training": ("speed.training", 0.15),
+    "layers": ("layers.layers", 0.15),
+    "profile": ("profiling.profiled_steps", 0.1),
+    "choices": ("choices.choices", 0.15),
+    "registration": ("speed.registration", 0.1),
+    "released": ("learning.learning_curve", 1.0),
 }
+USAGE, GRACE = 2, 60.0  # argparse's exit status; seconds that a process may be late
+
+Record = dict[str, Any]
 
 
 def main() -> int:
-    """Run the sections; return 1 if one of them failed."""
+    """Run the sections; return 1 if one of them failed or a row of it."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -59,57 +56,88 @@ def main() -> int:
     parser.add_argument("--data", type=Path, help="a dataset of `iv build`")
     parser.add_argument("--only", nargs="+", choices=list(SECTIONS), default=list(SECTIONS))
     parser.add_argument("--out", type=Path, default=Path("gpu"), help="default: %(default)s/")
+    # when the time is up, for the process that measures
+    parser.add_argument("--until", type=float, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    if options.until is not None:
+        return _measure(parser, options)
+    command = "python benchmarks/gpu.py " + " ".join(sys.argv[1:])
+    write(options.out, {"command": command})
+    if _supervise(options, time.monotonic() + 60 * options.minutes) == USAGE:
+        return USAGE
+    record = read(options.out)
+    for name in _remaining(options, record):
+        record[name] = {"left out": "no time was left"}
+    write(options.out, record)
+    print(markdown(record))
+    return int(any("error" in part or "failed rows" in part for part in record.values()))
+
+
+def _supervise(options: argparse.Namespace, until: float) -> int:
+    """Start processes until all sections were begun or the time is up; return the last status."""
+    status, last = 0, len(options.only) + 1
+    while time.monotonic() < until:
+        remaining = len(_remaining(options, read(options.out)))
+        if status == USAGE or not 0 < remaining < last:  # nothing is left, or nothing was begun
+            break
+        last = remaining
+        command = [sys.executable, __file__, *sys.argv[1:], "--until", str(until)]
+        process = subprocess.Popen(command)
+        try:
+            status = process.wait(until - time.monotonic() + GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            status = process.wait()
+    return status
+
+
+def _measure(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    """Run the sections that are not begun, in this process."""
+    import torch  # noqa: PLC0415 - workers that make samples import this file
+    from gpu_sections.bench import Bench  # noqa: PLC0415 - as torch
+    from gpu_sections.running import run_sections  # noqa: PLC0415 - as torch
+
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: torch finds no CUDA device; --device cpu tries the sections")
-    options.out.mkdir(parents=True, exist_ok=True)
-    bench = Bench(torch.device(options.device), options.minutes, options.out, options.data)
-    record: dict[str, Any] = {"command": "python benchmarks/gpu.py " + " ".join(sys.argv[1:])}
-    failed = False
-    for name in SECTIONS:
-        if name not in options.only:
-            continue
-        record[name] = section = _guarded(name, bench)
-        failed |= "error" in section
-        write_file(options.out / "gpu.json", json.dumps(record, indent=1).encode(), force=True)
-        write_file(options.out / "gpu.md", _markdown(record).encode(), force=True)
-    print(_markdown(record))
-    return int(failed)
+    bench = Bench(
+        torch.device(options.device), options.until, 60 * options.minutes, options.out, options.data
+    )
+    record = read(options.out)
+    sections = {name: SECTIONS[name] for name in _remaining(options, record)}
+    run_sections(bench, sections, record, lambda: write(options.out, record))
+    return 0
 
 
-def _guarded(name: str, bench: Bench) -> dict[str, Any]:
-    """Run one section; whatever it raises becomes a part of its record."""
-    if bench.left <= 0:
-        print(f"{name}: no time is left", file=sys.stderr, flush=True)
-        return {"left out": "no time was left"}
-    print(f"{name}: {bench.left:.0f} s are left", file=sys.stderr, flush=True)
-    started, findings = time.monotonic(), list[dict[str, Any]]()
-    section: dict[str, Any] = {"findings": findings}
-    try:
-        for finding in SECTIONS[name](bench):
-            findings.append(asdict(finding))
-    except Exception as error:
-        traceback.print_exc()
-        section["error"] = f"{type(error).__name__}: {error}"
-    section["seconds"] = round(time.monotonic() - started, 1)
-    return section
+def _remaining(options: argparse.Namespace, record: Record) -> list[str]:
+    """Return the sections that are wanted and not begun."""
+    return [name for name in SECTIONS if name in options.only and name not in record]
 
 
-def _markdown(record: dict[str, Any]) -> str:
+def read(folder: Path) -> Record:
+    """Read what is known so far."""
+    record: Record = json.loads((folder / "gpu.json").read_text(encoding="utf-8"))
+    return record
+
+
+def write(folder: Path, record: Record) -> None:
+    """Write what is known so far: gpu.json and gpu.md."""
+    write_file(folder / "gpu.json", json.dumps(record, indent=1).encode(), force=True)
+    write_file(folder / "gpu.md", markdown(record).encode(), force=True)
+
+
+def markdown(record: Record) -> str:
     """Write the record as a document."""
     parts = [f"Printed by `{record['command']}`."]
     for name, section in record.items():
         if name == "command":
             continue
         parts.append(f"## {name.capitalize()}")
+        for found in section.get("findings", ()):
+            parts += [part for part in (f"**{found['title']}**", found["table"], found["note"])
+                      if part]  # fmt: skip
         if "left out" in section:
             parts.append(f"Left out: {section['left out']}.")
-            continue
-        for found in section["findings"]:
-            finding = Finding(**found)
-            parts += [
-                part for part in (f"**{finding.title}**", finding.table, finding.note) if part
-            ]
         if "error" in section:
             parts.append(f"This section failed: `{section['error']}`")
     return "\n\n".join(parts) + "\n"

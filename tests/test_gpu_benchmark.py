@@ -4,27 +4,65 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("torch", reason="torch is not installed: pip install '.[model]'")
 
-SCRIPT = Path(__file__).resolve().parent.parent / "benchmarks" / "gpu.py"
+import torch
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+SCRIPT = BENCHMARKS / "gpu.py"
+# Where Triton is not installed, parity has no row for it and fails: it has tests of its own.
+SECTIONS = [
+    "environment", "goals", "evaluation", "speed", "training", "layers", "profile", "choices",
+    "registration", "released",
+]  # fmt: skip
+
+
+def command(folder, *arguments):
+    return [sys.executable, str(SCRIPT), "--device", "cpu", "--out", str(folder), *arguments]
 
 
 def run(folder, *arguments):
-    command = [sys.executable, str(SCRIPT), "--device", "cpu", "--out", str(folder), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command(folder, *arguments), capture_output=True, text=True, check=False)
 
 
-def test_sections_write_tables_and_time_is_kept(tmp_path):
-    done = run(tmp_path, "--minutes", "2", "--only", "environment", "layers", "profile")
+def recorded(folder):
+    return json.loads((folder / "gpu.json").read_text())
+
+
+@pytest.fixture
+def bench(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from gpu_sections.bench import Bench  # noqa: PLC0415 - its folder is no package of ours
+
+    made = Bench(torch.device("cpu"), time.monotonic() + 60, 60.0, tmp_path)
+    made.begin(1.0, last=True)
+    return made
+
+
+def test_every_section_runs_to_a_finding(tmp_path):
+    done = run(tmp_path, "--minutes", "10", "--only", *SECTIONS)
     assert done.returncode == 0, done.stderr
-    record = json.loads((tmp_path / "gpu.json").read_text())
-    assert list(record) == ["command", "environment", "layers", "profile"]
-    assert all("error" not in record[name] for name in ("environment", "layers", "profile"))
+    record = recorded(tmp_path)
+    assert list(record) == ["command", *SECTIONS]
+    for name in SECTIONS:
+        assert record[name]["findings"], name
+        assert not {"error", "failed rows", "left out"} & set(record[name]), name
     assert (tmp_path / "gpu.md").read_text() in done.stdout
+
+
+def test_parity_reports_each_test(bench):
+    from gpu_sections.parity import parity  # noqa: PLC0415 - see the fixture
+
+    plain = next(parity(bench))
+    assert plain.table.count("test_combined_loss") == plain.table.count("passed") == 2
+
+
+def test_no_section_begins_without_time(tmp_path):
     late = run(tmp_path, "--minutes", "0", "--only", "environment")
     assert late.returncode == 0
     assert "Left out: no time was left." in late.stdout
@@ -36,5 +74,62 @@ def test_a_section_that_fails_is_reported_and_the_next_one_runs(tmp_path):
     sections = ("evaluation", "registration")
     done = run(tmp_path, "--minutes", "2", "--data", str(broken), "--only", *sections)
     assert done.returncode == 1
-    record = json.loads((tmp_path / "gpu.json").read_text())
+    record = recorded(tmp_path)
     assert all(str(broken) in record[name]["error"] for name in sections)
+
+
+def test_where_the_process_ends_another_one_goes_on_with_the_next_section(tmp_path):
+    psutil = pytest.importorskip("psutil")
+    process = subprocess.Popen(
+        command(tmp_path, "--minutes", "5", "--only", "environment", "goals", "layers"),
+        stdout=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while "goals" not in (recorded(tmp_path) if (tmp_path / "gpu.json").exists() else {}):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    for child in psutil.Process(process.pid).children():
+        child.kill()
+    assert process.wait() == 1
+    record = recorded(tmp_path)
+    assert record["environment"]["findings"]
+    assert record["goals"]["error"] == "the process ended within it"
+    assert record["layers"]["findings"]
+    assert "error" not in record["layers"]
+
+
+def test_a_row_that_fails_holds_its_error_and_leaves_the_others(bench):
+    from gpu_sections.bench import Case  # noqa: PLC0415 - see the fixture
+
+    def fails():
+        raise torch.cuda.OutOfMemoryError("tried to allocate\nmuch")
+
+    cases = [Case(["a"], lambda: [1, 2]), Case(["b"], fails), Case(["c"], lambda: [3, 4])]
+    *_, last = bench.table("T", ["row", "x", "y"], cases)
+    found = [line.strip("|").split("|") for line in last.table.splitlines()[2:]]
+    assert [[cell.strip() for cell in row] for row in found] == [
+        ["a", "1", "2"], ["b", "OutOfMemoryError: tried to allocate much", ""], ["c", "3", "4"]
+    ]  # fmt: skip
+    assert bench.failures == 1
+
+
+def test_a_section_whose_time_is_up_keeps_its_rows(bench):
+    from gpu_sections.bench import Case  # noqa: PLC0415 - see the fixture
+
+    bench.begin(0.3 / bench.total, last=False)
+    cases = [Case([n], lambda: [time.sleep(0.2)]) for n in range(5)]
+    found = list(bench.table("T", ["row", "x"], cases))
+    assert 1 <= len(found) <= 2
+    assert bench.left_out == 5 - len(found)
+    assert found[-1].table.count("\n") == 1 + len(found)
+
+
+def test_a_kernel_belongs_to_the_first_kind_that_its_name_says(bench):
+    from gpu_sections.profiling import KINDS, kind  # noqa: PLC0415 - see the fixture
+
+    parts = KINDS | {"our Triton kernels": ("convolve_tiles",)}
+    assert kind("convolve_tiles", parts) == "our Triton kernels"
+    assert kind("nvjet_sm90_tst_128x64", parts) == "matrix products"
+    assert kind("void at::native::index_elementwise_kernel", parts) == "gathering and sums"
+    assert kind("Memcpy DtoH", parts) == "copies"
+    assert kind("something", parts) == "the rest"

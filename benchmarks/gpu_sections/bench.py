@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,14 +17,34 @@ from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.tables import Cell, markdown_table
 from tests.support.samples import make_dataset, small_specification
 
+LAST_SHARE = 0.1  # of the time, which is kept for the last section
+LONGEST_ERROR = 200  # characters in a cell
+
 
 @dataclass(frozen=True)
 class Finding:
-    """One result: a title, a Markdown table ("" for none) and a sentence ("" for none)."""
+    """One result: a title, a Markdown table ("" for none) and a sentence ("" for none). A later one
+    of a section with the same title takes its place."""
 
     title: str
     table: str = ""
     note: str = ""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A row to measure: what it says of itself, and the call that returns its other cells."""
+
+    labels: Sequence[Cell]
+    measure: Callable[[], Sequence[Cell]]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of the first call, which may compile kernels and build maps, and of a later one."""
+
+    first: float
+    seconds: float
 
 
 def tabulated(
@@ -35,15 +58,31 @@ def tabulated(
 class Bench:
     """The conditions of a run.
 
-    device : where everything is measured. minutes : for all sections together. out : folder for
-    results and scratch files. data : a dataset file, or None for a small one made here.
+    device : where everything is measured. until : when the time is up, as of `time.monotonic`.
+    total : seconds of the whole run. out : folder for results and scratch files. data : a dataset
+    file, or None for a small one made here. failures, left_out : rows of the current section.
+    renew : whether the next section is to have another process.
     """
 
     device: torch.device
-    minutes: float
+    until: float
+    total: float
     out: Path
     data: Path | None = None
-    started: float = field(default_factory=time.monotonic)
+    failures: int = 0
+    left_out: int = 0
+    renew: bool = False
+    _section_until: float = field(default=0.0, init=False)
+
+    def begin(self, share: float, last: bool) -> None:
+        """Begin a section that may take a share of the time."""
+        self.failures = self.left_out = 0
+        self._section_until = self.until
+        if not last:
+            now = time.monotonic()
+            # Something is kept for the last section, and half of what is left for all that follow.
+            end = max(self.until - LAST_SHARE * self.total, (now + self.until) / 2)
+            self._section_until = min(end, now + share * self.total)
 
     @property
     def small(self) -> bool:
@@ -52,22 +91,66 @@ class Bench:
 
     @property
     def left(self) -> float:
-        """Return the seconds that are left."""
-        return 60 * self.minutes - (time.monotonic() - self.started)
+        """Return the seconds that are left to the section."""
+        return self._section_until - time.monotonic()
 
     def synchronise(self) -> None:
         """Wait until the device has done its work."""
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
-    def seconds(self, call: Callable[[], object], blocks: int = 5, block: float = 0.1) -> float:
-        """Return the median seconds of a call over blocks of at least `block` seconds each."""
-        call()
-        self.synchronise()
-        count = max(1, round(block / max(self._timed(call, 1), 1e-6)))
-        if self.small:
-            blocks, count = 1, 1
-        return sorted(self._timed(call, count) for _ in range(blocks))[blocks // 2]
+    def table(
+        self, title: str, heading: Sequence[str], cases: Sequence[Case], note: str = ""
+    ) -> Iterator[Finding]:
+        """Yield the table after each of its rows, while time is left; errors go into their row."""
+        rows: list[Sequence[Cell]] = []
+        for case in self.while_time(cases):
+            rows.append([*case.labels, *self.attempt(case, len(heading) - len(case.labels))])
+            yield tabulated(title, heading, rows, note)
+
+    def while_time(self, cases: Sequence[Case]) -> Iterator[Case]:
+        """Yield the cases for which time is left, and count the others."""
+        for number, case in enumerate(cases):
+            if self.left <= 0:
+                self.left_out += len(cases) - number
+                return
+            yield case
+
+    def attempt(self, case: Case, cells: int) -> Sequence[Cell]:
+        """Return the cells of a case; where it fails, its error and "" in the others."""
+        try:
+            return case.measure()
+        except Exception as error:
+            print(f"{case.labels}:", file=sys.stderr)
+            traceback.print_exc()
+            self.failures += 1
+            said = " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST_ERROR]
+        if self.device.type == "cuda" and self.answers():
+            torch.cuda.empty_cache()  # after what the error held is gone
+        return [said, *[""] * (cells - 1)]
+
+    def answers(self) -> bool:
+        """Tell whether the device computes: after a fault inside a kernel it never does again."""
+        try:
+            return float(torch.ones(2, device=self.device).sum()) == 2
+        except Exception as error:
+            print(f"the device does not answer: {error}", file=sys.stderr)
+            return False
+
+    def timed(self, call: Callable[[], object], blocks: int = 5, block: float = 0.1) -> Timing:
+        """Measure a call: once, and then the median over blocks of at least `block` seconds."""
+        first = self._timed(call, 1)
+        count = 1 if self.small else max(1, round(block / max(self._timed(call, 1), 1e-6)))
+        times = []
+        for _ in range(1 if self.small else blocks):
+            times.append(self._timed(call, count))
+            if self.left <= 0:
+                break
+        return Timing(first, sorted(times)[len(times) // 2])
+
+    def seconds(self, call: Callable[[], object], blocks: int = 3) -> float:
+        """Return the median seconds of a call after the first one."""
+        return self.timed(call, blocks).seconds
 
     def _timed(self, call: Callable[[], object], count: int) -> float:
         self.synchronise()
@@ -77,11 +160,23 @@ class Bench:
         self.synchronise()
         return (time.perf_counter() - start) / count
 
+    def peak_mebibytes(self, call: Callable[[], object]) -> str:
+        """Return the peak MiB of tensors on the device during a call, "-" on the CPU."""
+        if self.device.type != "cuda":
+            return "-"
+        torch.cuda.reset_peak_memory_stats()
+        call()
+        torch.cuda.synchronize()
+        return f"{torch.cuda.max_memory_allocated() / 2**20:.0f}"
+
     def dataset(self) -> Dataset:
         """Open the dataset, after making it if none was given."""
         if self.data is None:
-            points = (800, 1000) if self.small else (7000, 12000)
+            specification = small_specification((7000, 12000), positives=10, defects=5)
+            if self.small:
+                specification = small_specification((800, 1000), positives=2, defects=1)
             self.data = self.out / "small.h5"
             if not self.data.exists():
-                make_dataset(self.data, small_specification(points, positives=10, defects=5))
+                shutil.rmtree(self.data.with_suffix(".files"), ignore_errors=True)
+                make_dataset(self.data, specification)
         return open_dataset(self.data)

@@ -13,9 +13,11 @@ pytest.importorskip("torch", reason="torch is not installed: pip install '.[mode
 
 import torch
 
-from mc4ad_model.methods.mc4ad.architectures import ARCHITECTURES
+from intravariance.errors import BackendUnavailable
+from mc4ad_model.methods.mc4ad.architectures import ARCHITECTURES, NetworkConfig
 from mc4ad_model.methods.mc4ad.configuration import LossConfig
-from mc4ad_model.methods.mc4ad.losses import combined_loss
+from mc4ad_model.methods.mc4ad.deviations.network import new_network
+from mc4ad_model.methods.mc4ad.losses import combined_loss, deviation_loss
 from mc4ad_model.methods.mc4ad.network import CFPNet, Forces, voxel_features
 from mc4ad_model.sparse import (
     CoordinatePyramid,
@@ -24,6 +26,7 @@ from mc4ad_model.sparse import (
     sparse_convolution,
     voxelise,
 )
+from tests.support.deviations import deviating
 from tests.support.networks import generator, scrambled, sphere
 from tests.support.sparse_referees import (
     GEOMETRIES,
@@ -37,6 +40,7 @@ pytestmark = pytest.mark.cuda
 
 POINT = Geometry(1, 1, 1)
 WIDE = Geometry(2, 1, 2)
+SMALL = NetworkConfig(width=0.25, voxel_size=0.1)
 CASES = [(g, (16, 24)) for g in (*GEOMETRIES, POINT)] + [(WIDE, (128, 128))]
 
 
@@ -178,3 +182,76 @@ def test_combined_loss(norm, device, check):
 
     expected = [value.double() for value in losses(torch.float64, "cpu")]
     check(lambda: losses(torch.float32, device), expected, 1e-5)
+
+
+@pytest.mark.parametrize("precision", ["TF32", "bfloat16"])
+def test_inference_in_less_than_float32(precision, device, check):
+    """Rounded products of twenty layers; float32 products on a CPU, which has no TF32."""
+    network = scrambled(SMALL)
+    clouds = [sphere(900).float()]
+    expected = [network.predict([cloud.double() for cloud in clouds])[0].combined]
+    there = scrambled(SMALL).float().to(device)
+
+    def predict():
+        if precision == "TF32":
+            torch.set_float32_matmul_precision("high")
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            return [there.predict([cloud.to(device) for cloud in clouds])[0].combined]
+
+    check(predict, expected, 1e-2 if precision == "TF32" else 1e-1)
+
+
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_network_on_deviations_its_loss_and_gradients(backend, device, check):
+    """The default preset's network and loss; on random features."""
+    tiny = backend == "triton" and device.type == "cpu"  # in Triton's interpreter
+    config = deviating("network.width=0.05" if tiny else "network.width=0.25").network
+    coordinates = random_pyramid((12, 8) if tiny else (70, 50), extent=2).coordinates()
+    lengths = torch.bincount(coordinates[:, 0].long()).tolist()
+    voxels = len(coordinates)
+    features, force = (torch.randn(voxels, n, generator=generator(n)) for n in (28, 3))
+    evidence = torch.rand(voxels, generator=generator(7))
+    defective = torch.tensor([1.0, 0.0])
+
+    def step(backend, dtype, where):
+        network = new_network(config, backend, generator(3)).to(where, dtype).train()
+        pyramid = CoordinatePyramid(coordinates.to(where))
+        found = network(features.to(where, dtype), pyramid, lengths)
+        truth = [value.to(where) for value in (force, evidence, defective)]
+        loss = deviation_loss(found, *truth, LossConfig(balanced=True)).total
+        loss.backward()
+        gradients = [network.stem[0].convolution.kernel.grad, network.head[-1].weight.grad]
+        return [loss.detach()[None], found.evidence.detach(), found.objects.detach(), *gradients]
+
+    unless_available(backend)
+    expected = [value.double() for value in step("torch", torch.float64, "cpu")]
+    check(lambda: step(backend, torch.float32, device), expected, 2e-2)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_triton_network(precision, device, check):
+    unless_available("triton")
+    if device.type == "cpu" and precision == "bfloat16":
+        pytest.skip("Triton's interpreter multiplies bfloat16 in another way")
+    config = SMALL
+    if device.type == "cpu":
+        config = NetworkConfig(width=0.05, voxel_size=0.5, layers=2)
+    clouds = [sphere(60 if device.type == "cpu" else 900).float()]
+    network = scrambled(config)
+    expected = [network.predict([cloud.double() for cloud in clouds])[0].combined]
+    there = CFPNet(config, "triton").to(device)
+    there.load_state_dict(network.state_dict())
+
+    def predict():
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            return [there.predict([cloud.to(device) for cloud in clouds])[0].combined]
+
+    check(predict, expected, 1e-3 if precision == "float32" else 1e-1)
+
+
+def unless_available(backend):
+    """Skip where a backend does not run; fail where plain torch would compute in its place."""
+    try:
+        assert getattr(get_backend(backend), "works", True)
+    except BackendUnavailable as error:
+        pytest.skip(str(error))
