@@ -95,7 +95,7 @@ class Standing:
 
     @property
     def label(self) -> str:
-        """What ran: the settings' label with the preset and the networks; "" where it has none."""
+        """The settings' label, with the preset and the networks that ran; "" where it has none."""
         return next((one.label for one in self.measured.values()), "")
 
     @property

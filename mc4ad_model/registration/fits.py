@@ -90,8 +90,8 @@ def expected_fits(templates: Sequence[NDArray[Any]], noise_sigma: float) -> Norm
 
     Measured on a brick, a slab and an egg, against registered fresh clouds: at sigma 0.0447, 0.03,
     0.002 and 0 on 40,000 points of a mesh, the mean was 0.03 nats too low to 0.003 too high, and
-    within 0.04 of `simulate_fits`. Of stored clouds with noise 0.0447 (noise_sigma is 0 then) it
-    was too low by up to 0.07 with 10,000 points and 0.3 with 2,500, since poses follow the
+    within 0.04 of `simulate_fits`. With stored clouds of noise 0.0447 (noise_sigma is 0 then) it
+    was too low by up to 0.07 for 10,000 points and 0.3 for 2,500, since poses follow the
     template's chance there; `simulate_fits`, as `template_deviations` calls it without meshes, by
     0.09 and 0.41. So doubt comes late there.
 
