@@ -59,16 +59,21 @@ def main() -> int:
     # when the time is up, for the process that measures
     parser.add_argument("--until", type=float, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
     if options.until is not None:
         return _measure(parser, options)
+    if (options.out / "gpu.json").exists() and len(read(options.out)) > 1:
+        parser.error(f"--out {options.out}: holds the results of an earlier call; name another one")
+    options.out.mkdir(parents=True, exist_ok=True)
     command = "python benchmarks/gpu.py " + " ".join(sys.argv[1:])
     write(options.out, {"command": command})
-    if _supervise(options, time.monotonic() + 60 * options.minutes) == USAGE:
+    until = time.monotonic() + 60 * options.minutes
+    if (status := _supervise(options, until)) == USAGE:
         return USAGE
     record = read(options.out)
     for name in _remaining(options, record):
         record[name] = {"left out": "no time was left"}
+        if status and time.monotonic() < until:
+            record[name] = {"error": f"the process ended with status {status} before it began"}
     write(options.out, record)
     print(markdown(record))
     return int(any("error" in part or "failed rows" in part for part in record.values()))

@@ -2,6 +2,7 @@
 """`benchmarks/gpu.py` on a processor: a device is at hand for minutes, and it must not fail."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -26,8 +27,12 @@ def command(folder, *arguments):
     return [sys.executable, str(SCRIPT), "--device", "cpu", "--out", str(folder), *arguments]
 
 
-def run(folder, *arguments):
-    return subprocess.run(command(folder, *arguments), capture_output=True, text=True, check=False)
+def run(folder, *arguments, **environment):
+    return subprocess.run(
+        command(folder, *arguments),
+        env={**os.environ, **environment},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
 
 
 def recorded(folder):
@@ -66,6 +71,21 @@ def test_no_section_begins_without_time(tmp_path):
     late = run(tmp_path, "--minutes", "0", "--only", "environment")
     assert late.returncode == 0
     assert "Left out: no time was left." in late.stdout
+
+
+def test_a_process_that_cannot_begin_is_no_success(tmp_path):
+    (tmp_path / "torch.py").write_text("raise ImportError('libcudart.so.13')")
+    done = run(tmp_path / "out", "--minutes", "5", "--only", "goals", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1 and "libcudart.so.13" in done.stderr
+    assert "ended with status 1 before it began" in recorded(tmp_path / "out")["goals"]["error"]
+
+
+def test_results_of_an_earlier_call_are_kept(tmp_path):
+    assert run(tmp_path, "--minutes", "0", "--only", "environment").returncode == 0
+    before = recorded(tmp_path)
+    again = run(tmp_path, "--minutes", "0", "--only", "goals")
+    assert again.returncode == 2 and "earlier call" in again.stderr
+    assert recorded(tmp_path) == before
 
 
 def test_a_section_that_fails_is_reported_and_the_next_one_runs(tmp_path):

@@ -24,8 +24,8 @@ collect() {
     --implementation cp "${platforms[@]}" --dest "$folder" "$@"
 }
 collect pydantic # with the one pydantic-core that fits it
-collect --no-deps platformdirs point-cloud-utils trimesh
+collect --no-deps click filelock platformdirs point-cloud-utils tqdm trimesh
 if [[ $all ]]; then
-  collect click filelock h5py numpy pillow psutil pytest safetensors scikit-learn scipy tifffile tqdm
+  collect h5py numpy pillow psutil pytest safetensors scikit-learn scipy tifffile
 fi
 du -sh "$folder"

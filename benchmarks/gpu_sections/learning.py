@@ -67,7 +67,8 @@ def train_and_evaluate(bench: Bench) -> Iterator[Finding]:
         title = f"The default preset on {len(categories)} categories, seed 0"
         expected = len(categories) * sum(own.spent.get(categories[0], (math.inf,)))
         if not bench.small and expected > bench.left:
-            said = f"Left out: about {expected:.0f} s, and {bench.left:.0f} s are left. {GOAL}"
+            needs = f"about {expected:.0f} s" if own.spent else "the first category was not done"
+            said = f"Left out: {needs}, and {bench.left:.0f} s are left. {GOAL}"
             yield Finding(title, note=said)
             return
         every = Runs(bench, dataset, "mc4ad")

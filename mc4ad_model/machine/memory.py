@@ -56,6 +56,13 @@ def give_back_memory() -> None:
         trim(0)
 
 
+def _is_full(error: RuntimeError, torch: Any) -> bool:
+    """Tell whether an error is of a full device: torch's own, or of CUDA and its libraries, which
+    cannot even begin where others have filled it."""
+    said = ("CUDA error: out of memory", "ALLOC_FAILED")
+    return isinstance(error, torch.cuda.OutOfMemoryError) or any(s in str(error) for s in said)
+
+
 @contextmanager
 def enough_device_memory(what: str) -> Iterator[None]:
     """Turn torch's error of a device that has no memory left into an InputError.
@@ -71,7 +78,7 @@ def enough_device_memory(what: str) -> Iterator[None]:
         yield
     except RuntimeError as error:
         torch = sys.modules.get("torch")
-        if torch is None or not isinstance(error, torch.cuda.OutOfMemoryError):
+        if torch is None or not _is_full(error, torch):
             raise
         sizes = [re.search(rf"{words} ([\d.]+ \w+)", str(error)) for words in _SIZES.values()]
         found = [f"{found[1]} {name}" for name, found in zip(_SIZES, sizes, strict=True) if found]

@@ -82,7 +82,7 @@ class RegisteredDistance:
     def _adopt(self, points: dict[str, NDArray[np.float32]], noise_sigma: float) -> None:
         self._templates, self._noise_sigma = points, noise_sigma
         self._registration = Registration([points[name] for name in sorted(points)], noise_sigma)
-        self._placing = Placing(self._registration, noise_sigma)
+        self._placing = Placing.ready(self._registration, noise_sigma)
 
     def score(self, points: NDArray[np.float32]) -> Prediction:
         """Register the cloud and measure; `force` is the mean offset in the stored frame.

@@ -79,6 +79,11 @@ class Placing:
         if fits is not None:
             self.fits = fits
 
+    @classmethod
+    def ready(cls, registration: Registering, noise_sigma: float) -> Placing:
+        """Make one that finds the fits now, so that the first cloud takes no longer than others."""
+        return cls(registration, noise_sigma, expected_fits(registration.templates, noise_sigma))
+
     @cached_property
     def fits(self) -> NormalFits:
         """How likely normal clouds are on their template."""

@@ -17,8 +17,8 @@ from torch.autograd.function import once_differentiable
 def gather_rows(features: Tensor, rows: Tensor) -> Tensor:
     """Return features[rows], (N, C), of features (V, C) and rows (N,) int64, differentiably.
 
-    On the CPU values and gradients have the bits of `features.index_select(0, rows)`, whose
-    gradient is a sum by atomics on CUDA.
+    On the CPU values and gradients have the bits of `features.index_select(0, rows)` (in bfloat16
+    the gradients are rounded differently), whose gradient is a sum by atomics on CUDA.
     """
     return _apply(features, rows)
 

@@ -41,8 +41,8 @@ _INSTEAD = "--backend torch computes the same without it"
 class TritonBackend:
     """The backend of the Triton kernels, checked against plain torch when it is made.
 
-    Where the kernels cannot be compiled or run, or differ, it says so once for each device, and
-    plain torch computes.
+    Where the kernels cannot be compiled or run, or differ, it says so, once for each device and
+    matmul precision, and plain torch computes.
 
     Raises
     ------
@@ -86,6 +86,8 @@ def _fault(device: torch.device, precision: str) -> str:
             difference = max(_differences(device))
         fault = f"differ from plain torch by {difference:.1e} of the largest value on this device"
         fault = "" if difference <= TOLERANCE else fault
+    except torch.cuda.OutOfMemoryError:  # says nothing of the kernels
+        raise
     except Exception as error:  # of Triton's import or compiler, a C compiler, the driver
         _check_device(device, error)
         fault = f"cannot be used here ({_described(error)})"
@@ -132,10 +134,10 @@ def _differences(device: torch.device) -> Iterator[float]:
 
 
 def _cases(device: torch.device) -> list[tuple[torch.dtype, int]]:
-    """List dtypes and channels, one for each width of the tiles."""
+    """List dtypes and channels: each width of the tiles, and the widest in bfloat16."""
     if device.type == "cpu":  # the interpreter: one width, and it multiplies bfloat16 wrongly
         return [(torch.float32, 16)]
-    return [(dtype, c) for dtype in (torch.float32, torch.bfloat16) for c in (16, 64, 128)]
+    return [*((torch.float32, channels) for channels in (16, 64, 128)), (torch.bfloat16, 128)]
 
 
 def _with_gradients(convolve: Any, operands: list[Tensor], kernel_map: Any) -> list[Tensor]:

@@ -18,7 +18,8 @@ from mc4ad_model.sparse.triton_convolution import OPTIONS, TileShape, tile_shape
 from mc4ad_model.sparse.triton_kernels import convolve_tiles, kernel_gradient
 
 NARROW = 32  # the channels of the smallest tile of a device, which compiles within a second
-PRECISIONS = {"ieee": ("fp32", "ieee"), "tf32": ("fp32", "tf32"), "bf16": ("bf16", "tf32")}
+PRECISIONS = {"ieee": ("fp32", "ieee"), "tf32": ("fp32", "tf32"), "bf16": ("bf16", "ieee")}
+WIDE = 128  # of the tile with the most memory
 
 
 def compiled(kernel: Any, capability: int, shape: TileShape, depth: int, number: str) -> Any:
@@ -57,7 +58,9 @@ def main() -> None:
             for number in PRECISIONS:
                 name = f"{kernel.__name__} sm{capability} {number}"
                 found[name] = compiled(kernel, capability, shape, depth, number).metadata.shared
-    print(json.dumps(found))
+    shape = tile_shape(WIDE, (9, 0))
+    wide = compiled(convolve_tiles, 90, shape, shape.depth, "tf32")
+    print(json.dumps({**found, "convolve_tiles sm90 tf32 wide": wide.metadata.shared}))
 
 
 if __name__ == "__main__":

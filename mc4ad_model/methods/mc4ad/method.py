@@ -172,7 +172,7 @@ class MC4AD:
     def _register(self, points: dict[str, NDArray[np.float32]], noise_sigma: float) -> None:
         self._templates, self._noise_sigma = points, noise_sigma
         registration = Registration([points[name] for name in sorted(points)], noise_sigma)
-        self._placing = Placing(registration, noise_sigma)
+        self._placing = Placing.ready(registration, noise_sigma)
 
     def score(self, points: NDArray[np.float32]) -> Prediction:
         """Predict the force on each point; its norm is the point's score.

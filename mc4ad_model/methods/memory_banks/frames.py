@@ -47,7 +47,7 @@ class Frames:
         points = [self.templates[name] for name in sorted(self.templates)]
         self._placing: Placing | None = None
         if frame == "registered":
-            self._placing = Placing(Registration(points, noise_sigma), noise_sigma)
+            self._placing = Placing.ready(Registration(points, noise_sigma), noise_sigma)
         self._sizes = [size_of(template) for template in points]
 
     @classmethod

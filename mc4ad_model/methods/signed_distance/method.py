@@ -165,7 +165,7 @@ class SignedDistance:
             if self.settings.frame == "registered"
             else FeatureRegistration(ordered, _MATCHING)
         )
-        self._placing = Placing(registration, noise_sigma)
+        self._placing = Placing.ready(registration, noise_sigma)
 
     def score(self, points: NDArray[np.float32]) -> Prediction:
         """Register the cloud and look its points up."""

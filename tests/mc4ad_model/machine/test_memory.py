@@ -72,6 +72,19 @@ def test_a_full_gpu_is_said_with_what_to_do(text, sizes):
     assert "--device cpu" in message
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ],
+)
+def test_a_gpu_that_others_have_filled_is_said_too(text):
+    pytest.importorskip("torch")
+    with pytest.raises(InputError, match="end what else uses the GPU"), enough_device_memory("x"):
+        raise RuntimeError(text)
+
+
 def test_other_errors_of_torch_are_passed_on():
     with pytest.raises(RuntimeError, match="shapes"), enough_device_memory("x"):
         raise RuntimeError("shapes")
