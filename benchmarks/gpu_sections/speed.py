@@ -90,11 +90,11 @@ def inference_cells(
 ) -> list[Cell]:
     """Measure CFP-Net from points to forces; cells as MEASURED."""
     clouds = clouds_of(bench, points, batch)
-    with computing_in(precision, bench.device):
-        start = time.perf_counter()
-        network = new_network(bench, arch, backend).eval()
-        call = functools.partial(network.predict, clouds)
-        return _cells(bench, call, batch, time.perf_counter() - start)
+
+    def made() -> Callable[[], object]:
+        return functools.partial(new_network(bench, arch, backend).eval().predict, clouds)
+
+    return _cells(bench, made, precision, batch)
 
 
 def training_cells(
@@ -102,18 +102,25 @@ def training_cells(
 ) -> list[Cell]:
     """Measure a step: voxels, maps, forward, loss, backward, Adam; cells as MEASURED."""
     clouds = clouds_of(bench, points, batch)
+
+    def made() -> Callable[[], object]:
+        return training_step(new_network(bench, arch, backend), clouds)
+
+    return _cells(bench, made, precision, batch)
+
+
+def _cells(
+    bench: Bench, made: Callable[[], Callable[[], object]], precision: str, batch: int
+) -> list[Cell]:
+    """Make a call with its network, which counts as part of the first one, and measure it."""
     with computing_in(precision, bench.device):
         start = time.perf_counter()
-        step = training_step(new_network(bench, arch, backend), clouds)
-        return _cells(bench, step, batch, time.perf_counter() - start)
-
-
-def _cells(bench: Bench, call: Callable[[], object], batch: int, made: float) -> list[Cell]:
-    """made : seconds that came before the first call."""
-    timing = bench.timed(call, blocks=3)
+        call = made()
+        before = time.perf_counter() - start
+        timing = bench.timed(call, blocks=3)
+        memory = bench.peak_mebibytes(call)
     rate = f"{batch / timing.seconds:.1f}"
-    memory = bench.peak_mebibytes(call)
-    return [f"{1e3 * timing.seconds:.2f}", rate, memory, f"{made + timing.first:.1f}"]
+    return [f"{1e3 * timing.seconds:.2f}", rate, memory, f"{before + timing.first:.1f}"]
 
 
 def goals(bench: Bench) -> Iterator[Finding]:
