@@ -47,7 +47,7 @@ DEFAULT_ROWS = (
     "btf[frame=registered]",
     "patchcore",
     "patchcore[frame=registered]",
-    "patchcore[features=fpfh_raw]",
+    "patchcore[features=fpfh_raw,frame=first]",
     "patchcore[features=fpfh_raw,frame=registered]",
     "cpmf",
     "cpmf[frame=registered]",
@@ -68,9 +68,11 @@ ENCODED_ROWS = (
     "m3dm[encoder={0}]",
     "m3dm[encoder={0},frame=registered]",
     "reg3d_ad[encoder={0}]",
+    "reg3d_ad[encoder={0},frame=first]",
     "imrnet[encoder={0}]",
     "imrnet[encoder={0},frame=registered]",
     "ismp[encoder={0}]",
+    "ismp[encoder={0},frame=first]",
 )
 _ROW = re.compile(r"\s*([^\s\[\],]+)\s*(?:\[(.*)\])?\s*", re.DOTALL)
 _UNSAFE = re.compile(r"[^\w.=,+-]")

@@ -34,7 +34,7 @@ class FeatureMatching:
     normal_radius, feature_radius, match
         Neighbourhoods of normals and of features, and the largest distance of a match, in voxels.
     icp
-        The largest distance of corresponding points in ICP, in voxels.
+        The largest distance of corresponding points in ICP, in voxels; None for no ICP.
     to_plane
         Whether ICP brings points to planes, and not to points.
     coarse
@@ -45,7 +45,7 @@ class FeatureMatching:
     normal_radius: float
     feature_radius: float
     match: float
-    icp: float
+    icp: float | None
     to_plane: bool
     coarse: Literal["ransac", "fast_global"] = "ransac"
 
@@ -70,7 +70,7 @@ class FeatureRegistration:
         add up in any order.
 
         Its `log_likelihood` is less the mean squared distance from the template, in which no
-        distance counts for more than that of ICP's corresponding points.
+        distance counts for more than that of ICP's corresponding points, or of a match without ICP.
 
         Raises
         ------
@@ -79,10 +79,13 @@ class FeatureRegistration:
         """
         check_points(points)
         self._open3d.utility.random.seed(0)
-        reach = self._matching.icp * self._matching.voxel
+        matching = self._matching
+        reach = matching.voxel * (matching.match if matching.icp is None else matching.icp)
         cloud, best = self._described(points), None
         for number, known in enumerate(self._known):
-            fine = self._refined(cloud, known, reach)
+            fine = self._matched(cloud[1:], known[1:])
+            if matching.icp is not None:
+                fine = self._refined(cloud[0], known[0], reach, fine.transformation)
             squared = fine.fitness * fine.inlier_rmse**2 + (1 - fine.fitness) * reach**2
             if best is None or -squared > best.log_likelihood:
                 matrix = np.array(fine.transformation)
@@ -90,16 +93,15 @@ class FeatureRegistration:
         assert best is not None
         return best
 
-    def _refined(self, cloud: Any, template: Any, reach: float) -> Any:
+    def _refined(self, cloud: Any, template: Any, reach: float, found: Any) -> Any:
         tools = self._open3d.pipelines.registration
-        found = self._matched(cloud[1:], template[1:]).transformation
         kind = (
             tools.TransformationEstimationPointToPlane()
             if self._matching.to_plane
             else tools.TransformationEstimationPointToPoint(False)
         )
         criteria = tools.ICPConvergenceCriteria(max_iteration=_ICP_STEPS)
-        return tools.registration_icp(cloud[0], template[0], reach, found, kind, criteria)
+        return tools.registration_icp(cloud, template, reach, found, kind, criteria)
 
     def _matched(self, cloud: Any, template: Any) -> Any:
         tools, match = self._open3d.pipelines.registration, self._matching.match

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The frame in which clouds are compared with the bank: their own, or that of the best template.
+"""The frame in which clouds are compared with the bank: their own, or that of a template.
 
 - "own": the frame in which a cloud is stored, with its centroid on 0. Test clouds have any pose in
   it.
+- "first": every cloud, those of the templates too, is registered to the stored cloud of the first
+  template by FPFH and RANSAC, without ICP, as Real3D-AD does. In a category of several products
+  that template is another product for most clouds, which then have a note.
 - "registered": the cloud is registered to the best of its category's templates
   (`mc4ad_model.registration`) and compared in that template's frame. No paper does this.
 """
@@ -17,12 +20,20 @@ from numpy.typing import NDArray
 
 from intravariance.errors import InputError
 from mc4ad_model.methods.templates import Templates, registration_points
+from mc4ad_model.registration.by_features import FeatureMatching, FeatureRegistration
 from mc4ad_model.registration.fits import check_cloud_scale, size_of
 from mc4ad_model.registration.placing import Placing
 from mc4ad_model.registration.poses import Registration
 
-Frame = Literal["own", "registered"]
+Frame = Literal["own", "first", "registered"]
+UnpublishedFrame = Literal["own", "registered"]  # of methods whose papers register nothing
 Floats = NDArray[np.float64]
+
+
+# Real3D-AD's lengths are in the unit of its clouds, which are 17.7 times as large as ours.
+_FIRST = FeatureMatching(
+    voxel=0.0282, normal_radius=2, feature_radius=5, match=1.5, icp=None, to_plane=False
+)
 
 
 class Frames:
@@ -31,10 +42,10 @@ class Frames:
     Parameters
     ----------
     frame
-        "own" or "registered".
+        "own", "first" or "registered".
     templates
         (S, 3) float32 points of each template, by its id: of its surface for "registered", else the
-        stored ones.
+        stored ones; for "first" that template's alone.
     noise_sigma
         Standard deviation of the clouds' noise on each coordinate, beyond that of the templates'
         points.
@@ -48,6 +59,8 @@ class Frames:
         self._placing: Placing | None = None
         if frame == "registered":
             self._placing = Placing.ready(Registration(points, noise_sigma), noise_sigma)
+        elif frame == "first":
+            self._placing = Placing.ready(FeatureRegistration(points, _FIRST), noise_sigma)
         self._sizes = [size_of(template) for template in points]
 
     @classmethod
@@ -55,14 +68,18 @@ class Frames:
         """Take up the templates of a category."""
         if frame == "registered":
             points = registration_points(templates, seed)
-        else:
-            points = {template.id: template.points for template in templates.templates}
-        return cls(frame, points, templates.registration_noise)
+            return cls(frame, points, templates.registration_noise)
+        stored = templates.templates[:1] if frame == "first" else templates.templates
+        return cls(frame, {one.id: one.points for one in stored}, noise_sigma=0.0)
 
     def training_clouds(self, templates: Templates) -> list[Floats]:
-        """Give the stored cloud (N, 3) of each template in the frame; its own is the template's."""
+        """Give the stored cloud (N, 3) of each template in the frame."""
         clouds = [template.points.astype(np.float64) for template in templates.templates]
-        return clouds if self._placing else [_centred(cloud) for cloud in clouds]
+        if self.frame == "registered":
+            return clouds
+        if self.frame == "first":
+            return [clouds[0], *(self.place(cloud)[0] for cloud in clouds[1:])]
+        return [_centred(cloud) for cloud in clouds]
 
     def place(self, points: NDArray[Any]) -> tuple[Floats, str | None]:
         """Bring a cloud (N, 3), finite, into the frame; with a note where its pose is in doubt.

@@ -15,13 +15,14 @@ distances, the largest for an object, the mean of both branches, each brought to
 Different. The network is EfficientNet-B0 in the source; here it is ResNet18, from the file that
 `backbone` names, or trained on such images of the templates, see `projections.pretext`. The source
 gives it brightness from 0 to 255, of 224 x 224 pixels in which the last point wins; here it is 0 to
-1, brought to the mean and spread of ImageNet, and the brightest wins. Registration is to the best
-template and not to the first, by ours and not by RANSAC. FPFH's radii, normalisation, centres and
-Point-MAE are as for PatchCore and Reg3D-AD. Three features of different units stand side by side as
-in the source: FPFH, a histogram that sums to 600, weighs most. The description of the whole cloud
-is the same at all its centres: it moves all their distances alike, and says nothing of where. The
-paper's filter of features and its features of key points are not in the repository, nor here; in
-its `code2` objects' scores are of coordinates alone, which reads like a slip and is not followed.
+1, brought to the mean and spread of ImageNet, and the brightest wins. By default registration is to
+the best template by ours, and with `frame = "first"` to the first by RANSAC, as published. FPFH's
+radii, normalisation, centres and Point-MAE are as for PatchCore and Reg3D-AD. Three features of
+different units stand side by side as in the source: FPFH, a histogram that sums to 600, weighs
+most. The description of the whole cloud is the same at all its centres: it moves all their
+distances alike, and says nothing of where. The paper's filter of features and its features of key
+points are not in the repository, nor here; in its `code2` objects' scores are of coordinates alone,
+which reads like a slip and is not followed.
 
 Licence of the source. The repository is under the MIT licence. None of its code is used.
 """
@@ -65,7 +66,7 @@ class ISMPSettings(Settings):
     backbone
         File of torchvision's ResNet18 (.pth); "" to train one on images of the templates.
     frame
-        "registered", as published, or "own".
+        "registered", "first", as published, or "own".
     normalisation, bank_size, starts
         As of `PatchCoreSettings`, and so are the neighbourhoods of normals and FPFH.
     centres, group_size

@@ -8,18 +8,19 @@ clouds in the benchmark Real3D-AD (Liu et al., NeurIPS 2023), whose rows "PatchC
 Followed. FPFH with the benchmark's radii; a greedy coreset of 10,000 entries, which starts from the
 mean distance from ten random ones; a point's score is the squared distance from the nearest entry,
 the object's is the largest, not weighed. FPFH+Raw is the mean of two branches with a bank each,
-each branch's scores brought to 0 to 1 by their smallest and largest value.
+each branch's scores brought to 0 to 1 by their smallest and largest value. `frame = "first"`
+registers every cloud to the first template by FPFH and RANSAC, as the source does, here with a
+seed.
 
 Different. Lengths are in radii of the product (0.056 and 0.141 for the source's 1.0 and 2.5 of 17.7
-units). The source registers every cloud to the first template by FPFH and RANSAC, without a seed;
-where a category has several products that template is wrong for most. Here `frame` is "own" or
-"registered", to the best template. The source's random map to 128 dimensions is left out: it would
-add dimensions to 33 and to 3, and takes some from Point-MAE's. That has 16,384 centres in the
-source, each point the score of the nearest; here `centres`, and of the three nearest, by inverse
-squared distance. The source never puts that network into evaluation mode, see `point_mae.network`.
-Smallest and largest value are those of the test set in the source
-(`normalisation = "test_set"`); by default they are those of the templates' own points, each
-compared with all entries but itself.
+units). Where a category has several products the first template is wrong for most of its clouds, so
+`frame` is "own" by default, or "registered", to the best template, which no paper does. The
+source's random map to 128 dimensions is left out: it would add dimensions to 33 and to 3, and takes
+some from Point-MAE's. That has 16,384 centres in the source, each point the score of the nearest;
+here `centres`, and of the three nearest, by inverse squared distance. The source never puts that
+network into evaluation mode, see `point_mae.network`. Smallest and largest value are those of the
+test set in the source (`normalisation = "test_set"`); by default they are those of the templates'
+own points, each compared with all entries but itself.
 
 Licence of the source. PatchCore's is Apache-2.0; Real3D-AD has no licence file. Nothing of either
 is used: this is written from the method and its parameters.
@@ -66,7 +67,7 @@ class PatchCoreSettings(Settings):
     features
         "fpfh"; "fpfh_raw": the mean of FPFH and coordinates; or "point_mae".
     frame
-        "own" or "registered".
+        "own", "first", as published, or "registered".
     normalisation
         What the scores of the two branches are divided by: their range in the "training" clouds,
         or, as published, in the "test_set", which is then looked at as a whole before it is scored.

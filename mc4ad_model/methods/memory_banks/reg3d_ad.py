@@ -8,12 +8,12 @@ registered points, and Point-MAE's features of groups of points; coresets of 10,
 distances; an object's score is the largest of each branch; each branch's scores brought to 0 to 1
 by their smallest and largest value.
 
-Different. As for PatchCore: registration is to the best template and not to the first, by ours
-and not by RANSAC; the smallest and largest values are those of training clouds, unless
-`normalisation = "test_set"`; there is no random map before the coreset. Points take features'
-scores from the three nearest centres, where the source takes the nearest of its 16,384 centres, and
-the network is in evaluation mode, see `point_mae.network`. `frame = "own"` is the method without
-its registration.
+Different. As for PatchCore: by default registration is to the best template by ours, and with
+`frame = "first"` to the first by RANSAC, as published; the smallest and largest values are those of
+training clouds, unless `normalisation = "test_set"`; there is no random map before the coreset.
+Points take features' scores from the three nearest centres, where the source takes the nearest of
+its 16,384 centres, and the network is in evaluation mode, see `point_mae.network`. `frame = "own"`
+is the method without its registration.
 
 Licence of the source. Real3D-AD has no licence file. Nothing of it is used: this is written from
 the method and its parameters.
@@ -40,7 +40,7 @@ class Reg3DADSettings(Settings):
     encoder
         Folder of `iv pretrain`.
     frame
-        "registered", as published, or "own".
+        "registered", "first", as published, or "own".
     normalisation, bank_size, starts
         As of `PatchCoreSettings`.
     centres, group_size

@@ -135,7 +135,7 @@ def test_an_encoder_adds_the_rows_that_need_one(tmp_path: Path) -> None:
     added = rows[len(choose_rows([])) :]
     assert {row.method for row in rows} >= set(METHODS)
     assert sum("point_mae" in row.name or row.method == "m3dm" for row in rows) == 4
-    assert len({row.folder for row in rows}) == len(rows) == len(choose_rows([])) + 8
+    assert len({row.folder for row in rows}) == len(rows) == len(choose_rows([])) + 10
     assert all(row.method != "constant" for row in added)
     with pytest.raises(InputError, match="--encoder goes without --methods"):
         choose_rows(["btf"], encoder)

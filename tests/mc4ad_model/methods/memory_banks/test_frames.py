@@ -39,7 +39,20 @@ def test_a_turned_cloud_is_registered_to_its_template() -> None:
     assert np.quantile(away, 0.9) > 1.5 * np.quantile(cKDTree(brick.points).query(placed)[0], 0.9)
 
 
-@pytest.mark.parametrize("frame", ["own", "registered"])
+def test_the_first_template_takes_its_own_product_and_doubts_others() -> None:
+    pytest.importorskip("open3d")
+    first, other = (one.points for one in two_toys().templates)
+    frames = Frames.fit("first", two_toys(), 0)
+    bank = frames.training_clouds(two_toys())
+    assert np.array_equal(bank[0], first) and bank[1].shape == other.shape
+    placed, note = frames.place(turned(first))
+    assert note is None
+    assert np.median(cKDTree(first).query(placed)[0]) < 0.06
+    _, note = frames.place(turned(other))
+    assert note is not None and "registered in doubt" in note
+
+
+@pytest.mark.parametrize("frame", ["own", "first", "registered"])
 def test_a_cloud_in_another_unit_is_refused(frame) -> None:
     frames = Frames.fit(frame, two_toys(), 0)
     with pytest.raises(InputError, match="size of a template, found 10"):
