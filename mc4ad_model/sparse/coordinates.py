@@ -34,6 +34,9 @@ BATCH_LIMIT = 2**15
 
 _BIAS = 2**15
 _FIELD = 2**16 - 1
+# In the key: the bits of x, y and z; those that a shift by one leaves to each; half of their biases.
+_SPACE, _HALVED, _HALF_BIAS = 2**48 - 1, 0x7FFF_7FFF_7FFF, 0x4000_4000_4000
+_NO_VOXEL = torch.iinfo(torch.int64).max  # larger than any key
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,10 @@ def voxelise(clouds: Sequence[Tensor], voxel_size: float) -> Voxels:
         raise InputError(f"voxel size: expected a positive number, found {voxel_size!r}")
     if len(clouds) == 0:
         raise InputError("voxelise: expected at least one point cloud, found none")
+    if len(clouds) > BATCH_LIMIT:
+        raise InputError(
+            f"voxelise: expected a batch of at most {BATCH_LIMIT} clouds, found {len(clouds)}"
+        )
     for index, cloud in enumerate(clouds):
         if cloud.ndim != 2 or cloud.shape[1] != 3 or not cloud.is_floating_point():
             raise InputError(
@@ -95,7 +102,7 @@ def voxelise(clouds: Sequence[Tensor], voxel_size: float) -> Voxels:
         raise InputError(_outside(points, inside, lengths, voxel_size))
     # a Python loop over clouds: repeat_interleave with a tensor would wait for the device
     batch = torch.cat([cells.new_full((n, 1), b, dtype=torch.int32) for b, n in enumerate(lengths)])
-    return Voxels(*unique_coordinates(torch.cat([batch, cells.int()], dim=1)))
+    return Voxels(*_unique(torch.cat([batch, cells.int()], dim=1)))
 
 
 def _outside(points: Tensor, inside: Tensor, lengths: list[int], voxel_size: float) -> str:
@@ -135,6 +142,10 @@ def unique_coordinates(coordinates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         Wrong shape or dtype, no row, or a coordinate out of range.
     """
     _check(coordinates)
+    return _unique(coordinates)
+
+
+def _unique(coordinates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     keys, inverse = torch.unique(_encode(coordinates), return_inverse=True)
     rows = torch.arange(len(inverse), device=inverse.device)
     first = torch.full_like(keys, len(rows)).scatter_reduce_(0, inverse, rows, "amin")
@@ -178,15 +189,42 @@ def _decode(keys: Tensor) -> Tensor:
     return torch.stack([keys >> 48, x, y, z], dim=1).int()
 
 
+def _halve(keys: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Find the voxels of twice the size, without waiting for the device.
+
+    Parameters
+    ----------
+    keys : (V,)
+        Sorted, `_NO_VOXEL` at the end where fewer voxels are.
+
+    Returns
+    -------
+    coarse : (V,) their keys, in the same form
+    parents : (V,) the row in `coarse` of each of `keys`
+    count : () how many they are
+    """
+    space = keys & _SPACE
+    halved = (keys - space) | ((space >> 1 & _HALVED) + _HALF_BIAS)  # floor, as the bias is even
+    ordered, order = torch.sort(torch.where(keys == _NO_VOXEL, _NO_VOXEL, halved))
+    new = torch.nn.functional.pad(ordered[1:] != ordered[:-1], (1, 0), value=True)
+    row = new.cumsum(0) - 1
+    coarse = torch.full_like(keys, _NO_VOXEL).scatter_(0, row, ordered)
+    return coarse, torch.empty_like(row).scatter_(0, order, row), (coarse != _NO_VOXEL).sum()
+
+
 class CoordinatePyramid:
     """The voxels of one batch at strides 1, 2, 4, ..., with the kernel maps between them.
 
-    Levels and maps are made when first asked for and kept, so that all layers share them.
+    Levels and maps are made when first asked for and kept, so that all layers share them. All
+    levels up to the one that is asked for are made together, with one wait for the device: ask for
+    the coarsest first.
 
     Parameters
     ----------
     coordinates : (V, 4) of an integer dtype
         Unique and sorted, as `voxelise` and `unique_coordinates` give them.
+    checked
+        Whether they come from these functions: then nothing is checked, and nothing waits.
 
     Raises
     ------
@@ -194,10 +232,11 @@ class CoordinatePyramid:
         Not so.
     """
 
-    def __init__(self, coordinates: Tensor) -> None:
-        _check(coordinates)
+    def __init__(self, coordinates: Tensor, *, checked: bool = False) -> None:
+        if not checked:
+            _check(coordinates)
         keys = _encode(coordinates)
-        if not bool((keys[1:] > keys[:-1]).all()):
+        if not checked and not bool((keys[1:] > keys[:-1]).all()):
             raise InputError(
                 "voxel coordinates: expected unique rows in lexicographic order: "
                 "pass them through unique_coordinates"
@@ -248,8 +287,17 @@ class CoordinatePyramid:
         if stride not in self._keys:
             if stride < 1 or stride & (stride - 1):
                 raise InputError(f"stride: expected a power of two, found {stride}")
-            fine = _decode(self._level(stride // 2))
-            fine[:, 1:] >>= 1  # floor, also for negative coordinates
-            keys, parents = torch.unique(_encode(fine), return_inverse=True)
-            self._keys[stride], self._parents[stride] = keys, parents
+            self._make_levels(stride)
         return self._keys[stride]
+
+    def _make_levels(self, coarsest: int) -> None:
+        fine = max(self._keys)
+        keys, size, made = self._keys[fine], self.size(fine), []
+        for _ in range((coarsest // fine).bit_length() - 1):
+            made.append(_halve(keys))
+            keys = made[-1][0]
+        counts = torch.stack([count for _, _, count in made]).tolist()  # waits for the device
+        for (keys, parents, _), count in zip(made, counts, strict=True):
+            fine *= 2
+            self._keys[fine], self._parents[fine] = keys[:count], parents[:size]
+            size = count

@@ -209,25 +209,27 @@ def submanifold_table(keys: Tensor, kernel_size: int) -> NeighbourTable:
         1, 3 or 5.
     """
     size, reach, offsets = len(keys), kernel_size // 2, kernel_size**3
-    rows = torch.arange(size, device=keys.device, dtype=torch.int32)
+    # Keys that differ in z alone lie next to each other: one search serves a column of offsets.
+    # Half of the columns do: if j is the neighbour of i at k, then i is j's at the mirror image.
+    column = torch.arange(kernel_size**2 // 2 + 1, device=keys.device)
+    x, y = column // kernel_size, column % kernel_size
+    steps = (x - reach << 32) + (y - reach << 16) - reach
+    first = x + kernel_size * y
+    rows = torch.arange(size, device=keys.device, dtype=torch.int32).expand(len(column), -1)
     # One column more than rows takes what has no neighbour, so that nothing waits for the device.
-    table = rows.new_full((offsets, size + 1), size)
-    table[offsets // 2, :size] = rows
+    table = rows.new_empty((offsets, size + 1))
     padded = torch.nn.functional.pad(keys, (0, 1), value=torch.iinfo(torch.int64).max)
-    # Half of the offsets: if j is the neighbour of i at k, then i is j's at the mirror image of k.
-    for x in range(-reach, 1):
-        for y in range(-reach, reach + 1 if x < 0 else 1):
-            wanted = keys + ((x << 32) + (y << 16) - reach)
-            # Keys that differ in z alone lie next to each other: one search serves the column.
-            found = torch.searchsorted(keys, wanted)
-            for z in range(-reach, reach + 1 if (x, y) < (0, 0) else 0):
-                hit = padded[found] == wanted
-                neighbour = torch.where(hit, found, size).int()
-                k = (x + reach) + kernel_size * (y + reach) + kernel_size**2 * (z + reach)
-                table[k, :size] = neighbour
-                table[offsets - 1 - k].scatter_(0, neighbour.long(), rows)
-                found = found + hit
-                wanted = wanted + 1
+    wanted = keys + steps[:, None]  # [columns, V]
+    found = torch.searchsorted(keys, wanted)
+    for z in range(kernel_size):
+        hit = padded[found] == wanted
+        neighbour = torch.where(hit, found, size)
+        k = first + kernel_size**2 * z
+        table[k, :size] = neighbour.int()
+        mirrored = table.new_full((len(column), size + 1), size)
+        table[offsets - 1 - k] = mirrored.scatter_(1, neighbour, rows)
+        found += hit
+        wanted += 1
     return NeighbourTable(table[:, :size], size)
 
 

@@ -172,13 +172,14 @@ class CFPNet(nn.Module):
     def backbone(self, features: Tensor, pyramid: CoordinatePyramid) -> Tensor:
         """Return features (V, C_point) of the V voxels of a batch. Raises as `forward`."""
         coarsest = 2 ** len(self.encoder)
+        fewest = pyramid.size(coarsest)  # makes all levels at once
         channels = INPUT_CHANNELS[self.config.input]
         if features.shape != (pyramid.size(), channels):
             raise InputError(
                 f"features: expected ({pyramid.size()}, {channels}), one row for each voxel, "
                 f"found {tuple(features.shape)}"
             )
-        if self.training and pyramid.size(coarsest) < 2:
+        if self.training and fewest < 2:
             raise InputError(
                 f"training batch: all points lie in one voxel of stride {coarsest}, and batch "
                 "normalisation needs two. Batch more clouds, normalise them to the unit ball, "
@@ -215,14 +216,15 @@ class CFPNet(nn.Module):
         parameter = next(self.parameters())
         clouds = [torch.as_tensor(cloud, device=parameter.device) for cloud in clouds]
         voxels = voxelise(clouds, self.config.voxel_size)
-        for index, cloud in enumerate(clouds):
-            if (largest := float(cloud.abs().max())) > LARGEST_COORDINATE:
+        reached = torch.stack([cloud.abs().max() for cloud in clouds]).tolist()  # one wait
+        for index, largest in enumerate(reached):
+            if largest > LARGEST_COORDINATE:
                 raise InputError(
                     f"point cloud {index}: found a coordinate of {largest:g}; expected a cloud "
                     "normalised to the unit ball: subtract its centroid, divide by the largest "
                     "distance from it"
                 )
-        pyramid = CoordinatePyramid(voxels.coordinates)
+        pyramid = CoordinatePyramid(voxels.coordinates, checked=True)
         features = voxel_features(clouds, voxels, self.config).to(parameter.dtype)  # [V, 3]
         modes = {module: module.training for module in self.modules()}
         self.eval()

@@ -163,7 +163,7 @@ class Trainer:
         """Return the network on clouds (N_b, 3)."""
         voxels = voxelise(clouds, self._config.network.voxel_size)
         features = voxel_features(clouds, voxels, self._config.network)
-        pyramid = CoordinatePyramid(voxels.coordinates)
+        pyramid = CoordinatePyramid(voxels.coordinates, checked=True)
         with self._autocast():
             forces: Forces = self._parallel(features, pyramid, voxels.point_to_voxel)
         return forces
