@@ -11,6 +11,7 @@ from mc4ad_model.sparse.coordinates import (
     unique_coordinates,
     voxelise,
 )
+from mc4ad_model.sparse.epilogue import Epilogue
 from mc4ad_model.sparse.gathering import gather_rows, reduce_rows
 from mc4ad_model.sparse.kernel_maps import Geometry, KernelMap
 from mc4ad_model.sparse.layers import SparseConvolution
@@ -21,6 +22,7 @@ __all__ = [
     "COORDINATE_LIMIT",
     "Backend",
     "CoordinatePyramid",
+    "Epilogue",
     "Geometry",
     "KernelMap",
     "SparseConvolution",

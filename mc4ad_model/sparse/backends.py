@@ -14,6 +14,7 @@ from torch import Tensor
 from intravariance.errors import InputError
 from mc4ad_model.sparse.convolution import sparse_convolution
 from mc4ad_model.sparse.coordinates import CoordinatePyramid
+from mc4ad_model.sparse.epilogue import Epilogue, finish
 from mc4ad_model.sparse.kernel_maps import Geometry
 from mc4ad_model.sparse.minkowski import MinkowskiBackend
 from mc4ad_model.sparse.triton_backend import TritonBackend
@@ -29,11 +30,17 @@ class Backend(Protocol):
         """Return one of `BACKENDS`."""
 
     def convolve(
-        self, features: Tensor, kernel: Tensor, pyramid: CoordinatePyramid, geometry: Geometry
+        self,
+        features: Tensor,
+        kernel: Tensor,
+        pyramid: CoordinatePyramid,
+        geometry: Geometry,
+        epilogue: Epilogue | None = None,
     ) -> Tensor:
         """Convolve, differentiably.
 
-        Features (V_source, C_in) and kernel (K, C_in, C_out) -> (V_target, C_out).
+        Features (V_source, C_in) and kernel (K, C_in, C_out) -> (V_target, C_out), to which the
+        epilogue is applied.
         """
 
 
@@ -43,10 +50,16 @@ class TorchBackend:
     name = "torch"
 
     def convolve(
-        self, features: Tensor, kernel: Tensor, pyramid: CoordinatePyramid, geometry: Geometry
+        self,
+        features: Tensor,
+        kernel: Tensor,
+        pyramid: CoordinatePyramid,
+        geometry: Geometry,
+        epilogue: Epilogue | None = None,
     ) -> Tensor:
         """Convolve, as `Backend.convolve` says."""
-        return sparse_convolution(features, kernel, pyramid.kernel_map(geometry))
+        output = sparse_convolution(features, kernel, pyramid.kernel_map(geometry))
+        return finish(output, epilogue)
 
 
 def get_backend(name: str = "torch") -> Backend:

@@ -34,7 +34,7 @@ BATCH_LIMIT = 2**15
 
 _BIAS = 2**15
 _FIELD = 2**16 - 1
-# In the key: the bits of x, y and z; those that a shift by one leaves to each; half of their biases.
+# In the key: bits of x, y and z; those that a shift by one leaves to each; half of their biases.
 _SPACE, _HALVED, _HALF_BIAS = 2**48 - 1, 0x7FFF_7FFF_7FFF, 0x4000_4000_4000
 _NO_VOXEL = torch.iinfo(torch.int64).max  # larger than any key
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mc4ad_model.sparse.backends import Backend, TorchBackend
 from mc4ad_model.sparse.coordinates import CoordinatePyramid
+from mc4ad_model.sparse.epilogue import Epilogue, finish
 from mc4ad_model.sparse.kernel_maps import Geometry
 
 
@@ -58,13 +59,17 @@ class SparseConvolution(nn.Module):
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound, generator)
 
-    def forward(self, features: Tensor, pyramid: CoordinatePyramid) -> Tensor:
-        """Convolve features (V_source, C_in) -> (V_target, C_out)."""
+    def forward(
+        self, features: Tensor, pyramid: CoordinatePyramid, epilogue: Epilogue | None = None
+    ) -> Tensor:
+        """Convolve features (V_source, C_in) -> (V_target, C_out), and apply the epilogue."""
+        if self.geometry.kernel_size > 1 and self.bias is None:
+            return self.backend.convolve(features, self.kernel, pyramid, self.geometry, epilogue)
         if self.geometry.kernel_size == 1:
             output = features @ self.kernel
         else:
             output = self.backend.convolve(features, self.kernel, pyramid, self.geometry)
-        return output if self.bias is None else output + self.bias
+        return finish(output if self.bias is None else output + self.bias, epilogue)
 
     def extra_repr(self) -> str:
         """Describe channels, kernel and strides, for torch's representation of modules."""

@@ -19,6 +19,7 @@ from torch import Tensor
 from intravariance.errors import BackendUnavailable
 from mc4ad_model.sparse.convolution import check_operands
 from mc4ad_model.sparse.coordinates import CoordinatePyramid
+from mc4ad_model.sparse.epilogue import Epilogue, finish
 from mc4ad_model.sparse.kernel_maps import Geometry
 
 _BUILD_IT = "build it (docs/minkowski.md) or use the torch backend, which computes the same"
@@ -42,7 +43,12 @@ class MinkowskiBackend:
         _engine()
 
     def convolve(
-        self, features: Tensor, kernel: Tensor, pyramid: CoordinatePyramid, geometry: Geometry
+        self,
+        features: Tensor,
+        kernel: Tensor,
+        pyramid: CoordinatePyramid,
+        geometry: Geometry,
+        epilogue: Epilogue | None = None,
     ) -> Tensor:
         """Convolve, as `Backend.convolve` says.
 
@@ -84,7 +90,7 @@ class MinkowskiBackend:
             maps.key(pyramid, geometry.target_stride),
             maps.manager,
         )
-        return output.to(dtype)
+        return finish(output.to(dtype), epilogue)
 
 
 @functools.cache

@@ -55,28 +55,23 @@ class OffsetPairs:
 
 def make_tiles(table: NeighbourTable, rows: int, words: int) -> list[Tiles]:
     """Cut the target rows into tiles of `rows`, once for each word of offsets."""
-    size = -(-table.offsets // words)
-    return [
-        _tiles_of_word(table, first, min(first + size, table.offsets), rows)
-        for first in range(0, table.offsets, size)
-    ]
-
-
-def _tiles_of_word(table: NeighbourTable, first: int, last: int, rows: int) -> Tiles:
-    present = table.table[first:last] != table.sources  # [W, V]
-    width, targets = present.shape
-    bits = torch.arange(width, device=present.device)
-    word = (present.long() << bits[:, None]).sum(0)  # [V]
-    order = torch.argsort(word, stable=True)
+    size, targets = -(-table.offsets // words), table.targets
     padding = -targets % rows
-    sorted_ = torch.nn.functional.pad(present[:, order], (0, padding))
-    live = sorted_.view(width, -1, rows).any(2).t()  # [T, W]
-    offsets = torch.argsort((~live).to(torch.int8), dim=1, stable=True) + first
-    return Tiles(
-        torch.nn.functional.pad(order, (0, padding), value=targets).int(),
-        offsets.int().contiguous(),
-        live.sum(1).int(),
-    )
+    present = table.table != table.sources  # [K, V]
+    present = torch.nn.functional.pad(present, (0, 0, 0, words * size - table.offsets))
+    present = present.view(words, size, targets)
+    bits = torch.arange(size, device=present.device)
+    word = (present.long() << bits[:, None]).sum(1)  # [words, V]
+    order = torch.argsort(word, dim=1, stable=True)
+    alike = present.gather(2, order[:, None].expand(-1, size, -1))
+    alike = torch.nn.functional.pad(alike, (0, padding))
+    live = alike.view(words, size, -1, rows).any(3).transpose(1, 2).contiguous()  # [words, T, size]
+    offsets = torch.argsort((~live).to(torch.int8), dim=2, stable=True)
+    offsets += size * torch.arange(words, device=present.device)[:, None, None]
+    order = torch.nn.functional.pad(order, (0, padding), value=targets).int()
+    return [
+        Tiles(*of_word) for of_word in zip(order, offsets.int(), live.sum(2).int(), strict=True)
+    ]
 
 
 def make_pairs(table: NeighbourTable) -> OffsetPairs:

@@ -27,7 +27,8 @@ from mc4ad_model.sparse.convolution import (
     sparse_convolution_reference,
 )
 from mc4ad_model.sparse.coordinates import CoordinatePyramid
-from mc4ad_model.sparse.kernel_maps import Geometry
+from mc4ad_model.sparse.epilogue import Epilogue, finish
+from mc4ad_model.sparse.kernel_maps import Geometry, KernelMap
 
 OLDEST = (8, 0)  # compute capability: the first with TF32 and bfloat16
 OLDEST_TRITON = (3, 2)  # of torch 2.6
@@ -58,20 +59,28 @@ class TritonBackend:
         self.works = not _fault(self._device, torch.get_float32_matmul_precision())
 
     def convolve(
-        self, features: Tensor, kernel: Tensor, pyramid: CoordinatePyramid, geometry: Geometry
+        self,
+        features: Tensor,
+        kernel: Tensor,
+        pyramid: CoordinatePyramid,
+        geometry: Geometry,
+        epilogue: Epilogue | None = None,
     ) -> Tensor:
-        """Convolve, as `Backend.convolve` says."""
+        """Convolve, as `Backend.convolve` says; a fixed epilogue is a part of the kernel."""
         kernel_map = pyramid.kernel_map(geometry)
         skipped = geometry.kernel_size not in KERNEL_SIZES or features.dtype == torch.float64
         elsewhere = features.device.type != self._device.type
         if skipped or elsewhere or not self.works:
-            return sparse_convolution(features, kernel, kernel_map)
+            return finish(sparse_convolution(features, kernel, kernel_map), epilogue)
         if torch.is_autocast_enabled(features.device.type):
             dtype = torch.get_autocast_dtype(features.device.type)
             features, kernel = features.to(dtype), kernel.to(dtype)
         check_operands(features, kernel, kernel_map.forward.sources, kernel_map.forward.offsets)
-        output: Tensor = _engine().triton_convolution(features, kernel, kernel_map)
-        return output
+        convolve = _engine().triton_convolution
+        if epilogue is not None and epilogue.fixed:
+            fused: Tensor = convolve(features, kernel, kernel_map, epilogue)
+            return fused
+        return finish(convolve(features, kernel, kernel_map), epilogue)
 
 
 @functools.cache
@@ -128,9 +137,26 @@ def _differences(device: torch.device) -> Iterator[float]:
             found = _with_gradients(_engine().triton_convolution, operands, kernel_map)
             exact = [operand.float() for operand in operands]
             expected = _with_gradients(sparse_convolution_reference, exact, kernel_map)
-            for a, b in zip(found, expected, strict=True):
-                difference = float((a - b).abs().max() / b.abs().max())
-                yield difference if difference == difference else float("inf")
+            yield from map(_difference, found, expected)
+            yield _difference(*_with_epilogue(operands, kernel_map))
+
+
+def _difference(found: Tensor, expected: Tensor) -> float:
+    """Return the largest difference, in the largest number; infinity where one is no number."""
+    difference = float((found - expected).abs().max() / expected.abs().max())
+    return difference if difference == difference else float("inf")
+
+
+def _with_epilogue(operands: list[Tensor], kernel_map: KernelMap) -> tuple[Tensor, Tensor]:
+    """Return a convolution with normalisation, sum and ReLU by the kernels, and by plain torch."""
+    features, kernel, added = operands
+    with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
+        norm = torch.nn.BatchNorm1d(kernel.shape[2], device=features.device).eval()
+        plain = sparse_convolution_reference(features.float(), kernel.float(), kernel_map)
+        norm.running_mean, norm.running_var = plain.mean(0), plain.var(0, correction=0)
+        expected = Epilogue(norm, True, added.float())(plain)
+        fused = Epilogue(norm, True, added)
+        return _engine().triton_convolution(features, kernel, kernel_map, fused), expected
 
 
 def _cases(device: torch.device) -> list[tuple[torch.dtype, int]]:

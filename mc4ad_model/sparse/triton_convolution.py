@@ -17,6 +17,7 @@ import triton
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from mc4ad_model.sparse.epilogue import Epilogue
 from mc4ad_model.sparse.kernel_maps import KernelMap, NeighbourTable
 from mc4ad_model.sparse.tiles import OffsetPairs, Tiles, make_pairs, make_tiles
 from mc4ad_model.sparse.triton_kernels import convolve_tiles, kernel_gradient
@@ -53,13 +54,19 @@ def tile_shape(channels: int, capability: tuple[int, int] | None) -> TileShape:
     return TileShape(64, columns, 32, 4, 4 if capability >= (9, 0) else 3)
 
 
-def triton_convolution(features: Tensor, kernel: Tensor, kernel_map: KernelMap) -> Tensor:
+def triton_convolution(
+    features: Tensor, kernel: Tensor, kernel_map: KernelMap, epilogue: Epilogue | None = None
+) -> Tensor:
     """Convolve features (V_source, C_in) with a kernel (K, C_in, C_out) -> (V_target, C_out).
 
     Both are float32, float16 or bfloat16, on one CUDA device; sums are in float32. Float32 products
     follow torch's float32 matmul precision: "highest" is IEEE, anything else TF32.
+
+    epilogue : a fixed one, computed in float32 in the same launch; then there are no gradients
     """
-    return _apply(features, kernel, kernel_map)
+    if epilogue is None:
+        return _apply(features, kernel, kernel_map)
+    return _convolve(features.contiguous(), kernel, kernel_map.forward, epilogue=epilogue)
 
 
 def _shape(channels: int, device: torch.device) -> TileShape:
@@ -78,7 +85,7 @@ class _TritonConvolution(torch.autograd.Function):
         features = features.contiguous()
         ctx.save_for_backward(features, kernel)
         ctx.kernel_map = kernel_map
-        return _convolve(features, kernel, kernel_map.forward, reverse=False)
+        return _convolve(features, kernel, kernel_map.forward)
 
     @staticmethod
     @once_differentiable
@@ -105,28 +112,49 @@ def _tiles(table: NeighbourTable, rows: int) -> list[Tiles]:
     return tiles
 
 
-def _convolve(features: Tensor, kernel: Tensor, table: NeighbourTable, reverse: bool) -> Tensor:
+def _convolve(
+    features: Tensor,
+    kernel: Tensor,
+    table: NeighbourTable,
+    reverse: bool = False,
+    epilogue: Epilogue | None = None,
+) -> Tensor:
     """Convolve by the offsets of a table; `reverse` reads the kernel's matrices backwards."""
     offsets, inside, outside = kernel.shape
     shape = _shape(outside, features.device)
-    output = features.new_zeros(table.targets, outside)
+    output = features.new_empty(table.targets, outside)  # each tile writes all of its rows
     if not table.targets:
         return output
     words, source_rows = _tiles(table, shape.rows), table.table
     # words add to float32 sums: those of bfloat16 are rounded once, by the last word
-    partial = output if len(words) == 1 else output.float()
+    exact = len(words) == 1 or output.dtype == torch.float32
+    partial = output if exact else torch.empty_like(output, dtype=torch.float32)
     for number, tiles in enumerate(words):
-        grid = (len(tiles.counts), triton.cdiv(outside, shape.columns))
+        grid, last = (len(tiles.counts), triton.cdiv(outside, shape.columns)), tiles is words[-1]
         convolve_tiles[grid](
-            features, kernel, partial, output if number + 1 == len(words) else partial,
+            features, kernel, partial, output if last else partial,
             source_rows, tiles.order, tiles.live, tiles.counts,
             tiles.live.shape[1], table.sources, table.targets, source_rows.stride(0),
             offsets - 1 if reverse else 0, -1 if reverse else 1,
-            inside, outside, *kernel.stride(),
+            inside, outside, *kernel.stride(), **_following(epilogue if last else None),
             ADD=number > 0, ROWS=shape.rows, COLUMNS=shape.columns, DEPTH=shape.depth,
             PRECISION=_precision(), num_warps=shape.warps, num_stages=shape.stages, **OPTIONS,
         )  # fmt: skip
     return output
+
+
+def _following(epilogue: Epilogue | None) -> dict[str, Any]:
+    """Return the kernel's arguments for an epilogue, or for none."""
+    if epilogue is None:
+        names = ("mean", "variance", "weight", "bias", "epsilon", "added")
+        return {**dict.fromkeys(names), "NORM": False, "SUM": False, "RELU": False}
+    norm, added = epilogue.norm, epilogue.added
+    return {
+        "mean": norm.running_mean, "variance": norm.running_var, "weight": norm.weight,
+        "bias": norm.bias, "epsilon": norm.eps,
+        "added": None if added is None else added.contiguous(),
+        "NORM": True, "SUM": added is not None, "RELU": epilogue.relu,
+    }  # fmt: skip
 
 
 def _gradient_of_kernel(

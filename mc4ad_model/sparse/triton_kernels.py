@@ -21,14 +21,18 @@ def convolve_tiles(  # type: ignore[no-untyped-def]
     features, kernel, partial, output, table, order, live, counts,
     width, sources, targets, table_stride, first, step,
     inside, outside, kernel_stride, in_stride, out_stride,
-    ADD: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr,
-    PRECISION: tl.constexpr,
+    mean, variance, weight, bias, epsilon, added,
+    ADD: tl.constexpr, NORM: tl.constexpr, SUM: tl.constexpr, RELU: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Compute one tile of rows by COLUMNS output channels.
 
     output[row] = sum over live offsets k of features[table[k, row]] @ kernel[first + step k],
     and partial[row] where ADD. features (sources, inside), output and partial (targets, outside)
     are contiguous; partial is float32. live (tiles, width).
+
+    It is then normalised by mean, variance, weight and bias (outside,) where NORM; added (targets,
+    outside) is added where SUM; negative numbers become 0 where RELU.
     """
     tile = tl.program_id(0)
     columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
@@ -57,6 +61,19 @@ def convolve_tiles(  # type: ignore[no-untyped-def]
     held = there[:, None] & (columns < outside)[None, :]
     if ADD:
         total += tl.load(partial + place, mask=held, other=0.0)
+    if NORM:
+        there = columns < outside
+        spread = tl.sqrt(
+            tl.load(variance + columns, mask=there, other=1.0).to(tl.float32) + epsilon
+        )
+        scale = tl.load(weight + columns, mask=there, other=0.0).to(tl.float32) / spread
+        middle = tl.load(mean + columns, mask=there, other=0.0).to(tl.float32)
+        shift = tl.load(bias + columns, mask=there, other=0.0).to(tl.float32)
+        total = (total - middle[None, :]) * scale[None, :] + shift[None, :]
+    if SUM:
+        total += tl.load(added + place, mask=held, other=0.0).to(tl.float32)
+    if RELU:
+        total = tl.where(total < 0, 0.0, total)  # what is no number stays
     tl.store(output + place, total.to(output.dtype.element_ty), mask=held)
 
 

@@ -27,14 +27,15 @@ def compiled(kernel: Any, capability: int, shape: TileShape, depth: int, number:
     dtype, precision = PRECISIONS[number]
     rows = shape.rows if kernel is convolve_tiles else shape.depth
     constants = {
-        "ADD": True, "ROWS": rows, "COLUMNS": shape.columns, "DEPTH": depth,
-        "PRECISION": precision, "out_stride": 1,
+        "ADD": True, "NORM": True, "SUM": True, "RELU": True, "ROWS": rows,
+        "COLUMNS": shape.columns, "DEPTH": depth, "PRECISION": precision, "out_stride": 1,
     }  # fmt: skip
-    pointers = dict.fromkeys(("features", "kernel", "gradient", "output"), f"*{dtype}")
+    pointers = dict.fromkeys(("features", "kernel", "gradient", "output", "added"), f"*{dtype}")
     pointers |= dict.fromkeys(("table", "order", "live", "counts", "pairs"), "*i32")
-    pointers["partial"] = "*fp32"
+    pointers |= dict.fromkeys(("partial", "mean", "variance", "weight", "bias"), "*fp32")
     constants = {name: value for name, value in constants.items() if name in kernel.arg_names}
-    signature = {name: pointers.get(name, "i32") for name in kernel.arg_names}
+    numbers = {**pointers, "epsilon": "fp32"}
+    signature = {name: numbers.get(name, "i32") for name in kernel.arg_names}
     signature |= dict.fromkeys(constants, "constexpr")
     aligned = {*pointers, "inside", "outside", "kernel_stride", "in_stride"} - constants.keys()
     attributes = {

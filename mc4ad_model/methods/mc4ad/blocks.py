@@ -5,14 +5,22 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mc4ad_model.methods.mc4ad.architectures import NetworkConfig
-from mc4ad_model.sparse import Backend, CoordinatePyramid, Geometry, SparseConvolution
+from mc4ad_model.sparse import (
+    Backend,
+    CoordinatePyramid,
+    Epilogue,
+    Geometry,
+    SparseConvolution,
+)
 
 
 class NormalisedConvolution(nn.Module):
-    """Convolution without bias, batch normalisation over all voxels of the batch, ReLU if asked."""
+    """Convolution without bias, batch normalisation over all voxels of the batch, ReLU if asked.
+
+    Another branch (V_target, C_out) may be added before ReLU.
+    """
 
     def __init__(
         self, inside: int, outside: int, geometry: Geometry, backend: Backend, relu: bool = True
@@ -22,10 +30,10 @@ class NormalisedConvolution(nn.Module):
         self.norm = nn.BatchNorm1d(outside)
         self.relu = relu
 
-    def forward(self, x: Tensor, pyramid: CoordinatePyramid) -> Tensor:
-        x = self.convolution(x, pyramid)  # [V_source, C_in] -> [V_target, C_out]
-        x = self.norm(x)
-        return functional.relu(x, inplace=True) if self.relu else x
+    def forward(self, x: Tensor, pyramid: CoordinatePyramid, added: Tensor | None = None) -> Tensor:
+        # [V_source, C_in] -> [V_target, C_out]
+        found: Tensor = self.convolution(x, pyramid, Epilogue(self.norm, self.relu, added))
+        return found
 
 
 class ResidualBlock(nn.Module):
@@ -35,7 +43,7 @@ class ResidualBlock(nn.Module):
         super().__init__()
         one, three = Geometry(1, stride, stride), Geometry(3, stride, stride)
         self.first = NormalisedConvolution(inside, outside, three, backend)
-        self.second = NormalisedConvolution(outside, outside, three, backend, relu=False)
+        self.second = NormalisedConvolution(outside, outside, three, backend)
         self.shortcut = (
             NormalisedConvolution(inside, outside, one, backend, relu=False)
             if inside != outside
@@ -43,9 +51,10 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor, pyramid: CoordinatePyramid) -> Tensor:
-        y = self.second(self.first(x, pyramid), pyramid)  # [V, C_in] -> [V, C_out]
-        y = y + (x if self.shortcut is None else self.shortcut(x, pyramid))
-        return functional.relu(y, inplace=True)
+        y = self.first(x, pyramid)  # [V, C_in] -> [V, C_out]
+        x = x if self.shortcut is None else self.shortcut(x, pyramid)  # [V, C_out]
+        found: Tensor = self.second(y, pyramid, x)  # their sum, then ReLU
+        return found
 
 
 class MCSkip(nn.Module):

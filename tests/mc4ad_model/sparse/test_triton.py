@@ -23,7 +23,13 @@ from intravariance.errors import BackendUnavailable
 from mc4ad_model.methods.mc4ad.architectures import ARCHITECTURES
 from mc4ad_model.methods.mc4ad.checkpoints import load_checkpoint, save_checkpoint
 from mc4ad_model.methods.mc4ad.network import CFPNet
-from mc4ad_model.sparse import CoordinatePyramid, Geometry, get_backend, sparse_convolution
+from mc4ad_model.sparse import (
+    CoordinatePyramid,
+    Epilogue,
+    Geometry,
+    get_backend,
+    sparse_convolution,
+)
 from mc4ad_model.sparse import triton_backend as backend_module
 from mc4ad_model.sparse.kernel_maps import NeighbourTable
 from mc4ad_model.sparse.tiles import make_pairs, make_tiles
@@ -104,6 +110,52 @@ def test_half_precision_is_rounded_once():
     exact = sparse_convolution(features.double(), kernel.double(), pyramid.kernel_map(geometry))
     rounding = 2.0**-11 * exact.abs() + 1e-5  # half of float16's last place, and float32's sums
     assert ((found.cpu().double() - exact).abs() <= rounding).all()
+
+
+def normalising(channels):
+    norm = torch.nn.BatchNorm1d(channels).to(DEVICE).eval()
+    with torch.no_grad():
+        for place, tensor in enumerate((norm.running_mean, norm.weight, norm.bias)):
+            tensor.copy_(torch.linspace(-1, 2, channels).roll(place))
+        norm.running_var.copy_(torch.linspace(0.5, 3, channels))
+    return norm
+
+
+@pytest.mark.parametrize("added", [False, True])
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("geometry", [KERNELS[0], KERNELS[2]], ids=name)
+def test_an_epilogue_in_the_kernel_is_the_epilogue_after_it(geometry, relu, added):
+    pyramid = CoordinatePyramid(CLOUDS["a row longer than a tile"].to(DEVICE))
+    operands = random_operands(pyramid, geometry, (5, 20), torch.float32)
+    features, kernel, other = (x.detach().to(DEVICE) for x in operands)
+    norm, backend = normalising(20), get_backend("triton")
+    calls = []
+    norm.register_forward_hook(lambda *_: calls.append(1))
+    epilogue = Epilogue(norm, relu, other if added else None)
+    expected = get_backend("torch").convolve(features, kernel, pyramid, geometry, epilogue)
+    with torch.no_grad():
+        found = backend.convolve(features, kernel, pyramid, geometry, epilogue)
+    assert len(calls) == 1  # of plain torch
+    assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+    # with gradients, and in training, it is no part of the kernel
+    again = backend.convolve(features.requires_grad_(), kernel, pyramid, geometry, epilogue)
+    assert again.requires_grad and len(calls) == 2
+    norm.train()
+    with torch.no_grad():
+        backend.convolve(features, kernel, pyramid, geometry, epilogue)
+    assert len(calls) == 3
+
+
+def test_relu_in_the_kernel_leaves_what_is_no_number():
+    pyramid, geometry = CoordinatePyramid(CLOUDS["all are neighbours"].to(DEVICE)), KERNELS[0]
+    operands = random_operands(pyramid, geometry, (16, 16), torch.float32)
+    features, kernel, _ = (x.detach().to(DEVICE) for x in operands)
+    features[0] = float("nan")
+    with torch.no_grad():
+        epilogue = Epilogue(normalising(16), relu=True)
+        found = get_backend("triton").convolve(features, kernel, pyramid, geometry, epilogue)
+        right = get_backend("torch").convolve(features, kernel, pyramid, geometry, epilogue)
+    assert torch.equal(found.isnan(), right.isnan()) and right.isnan().any()
 
 
 def test_the_compiler_takes_the_kernels(tmp_path):
@@ -187,8 +239,8 @@ def test_a_saved_network_is_read_with_this_backend(tmp_path, capsys, untested):
 def test_a_kernel_that_disagrees_is_not_used(monkeypatch, capsys, untested):
     engine = backend_module._engine()
 
-    def wrong(features, kernel, kernel_map):
-        return 1.5 * triton_convolution(features, kernel, kernel_map)
+    def wrong(*operands):
+        return 1.5 * triton_convolution(*operands)
 
     monkeypatch.setattr(engine, "triton_convolution", wrong)
     backend = get_backend("triton")
@@ -219,7 +271,7 @@ def plain_torch_computes(backend):
     ids=lambda error: type(error).__name__,
 )
 def test_kernels_that_cannot_run_are_not_used(error, monkeypatch, capsys, untested):
-    def fails(features, kernel, kernel_map):
+    def fails(*operands):
         raise error
 
     monkeypatch.setattr(backend_module._engine(), "triton_convolution", fails)

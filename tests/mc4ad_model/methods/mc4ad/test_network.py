@@ -415,7 +415,7 @@ class MapsAlone:
 
     name = "maps alone"
 
-    def convolve(self, features, kernel, pyramid, geometry):
+    def convolve(self, features, kernel, pyramid, geometry, epilogue=None):
         table = pyramid.kernel_map(geometry).forward
         table.kept("tiles", lambda: make_tiles(table, 64, 2 if table.offsets > 8 else 1))
         return features.new_zeros(table.targets, kernel.shape[2])

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What follows a sparse convolution in a network: batch normalisation, a sum, ReLU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+@dataclass(frozen=True, eq=False)
+class Epilogue:
+    """Batch normalisation of a convolution's output, then a sum, then ReLU.
+
+    Parameters
+    ----------
+    norm
+        Its channels are those of the output.
+    relu
+        Whether ReLU comes last.
+    added : (V_target, C_out), optional
+        The other branch of a residual block.
+    """
+
+    norm: nn.BatchNorm1d
+    relu: bool
+    added: Tensor | None = None
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it is one function of each number: in evaluation mode, without gradients."""
+        return not self.norm.training and not torch.is_grad_enabled()
+
+    def __call__(self, output: Tensor) -> Tensor:
+        """Apply it to a convolution's output (V_target, C_out)."""
+        output = self.norm(output)
+        if self.added is not None:
+            output = output + self.added
+        return functional.relu(output, inplace=True) if self.relu else output
+
+
+def finish(output: Tensor, epilogue: Epilogue | None) -> Tensor:
+    """Apply an epilogue to a convolution's output (V_target, C_out), where there is one."""
+    return output if epilogue is None else epilogue(output)
