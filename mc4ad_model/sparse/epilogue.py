@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What follows a sparse convolution in a network: batch normalisation, a sum, ReLU."""
+"""Batch normalisation, a sum and ReLU that follow a sparse convolution."""
 
 from __future__ import annotations
 
