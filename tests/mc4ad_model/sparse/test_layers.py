@@ -18,6 +18,7 @@ import torch
 from intravariance.errors import BackendUnavailable, InputError
 from mc4ad_model.sparse import (
     CoordinatePyramid,
+    Epilogue,
     Geometry,
     SparseConvolution,
     TorchBackend,
@@ -29,6 +30,29 @@ from tests.support.sparse_referees import GEOMETRIES, name, random_pyramid
 
 for_each_geometry = pytest.mark.parametrize("geometry", GEOMETRIES, ids=name)
 POINTWISE = Geometry(1, 2, 2)
+
+
+@for_each_geometry
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("training", [False, True])
+def test_an_epilogue_normalises_adds_and_cuts(geometry, bias, training):
+    pyramid = random_pyramid()
+    layer = SparseConvolution(3, 5, geometry, bias=bias).double()
+    features = torch.randn(pyramid.size(geometry.source_stride), 3, dtype=torch.float64)
+    plain = layer(features, pyramid)
+    norm = torch.nn.BatchNorm1d(5).double().train(training)
+    with torch.no_grad():
+        norm.running_mean.copy_(torch.linspace(-1, 1, 5))
+        norm.running_var.copy_(torch.linspace(0.5, 2, 5))
+    statistics = norm.running_mean.clone(), norm.running_var.clone()
+    if training:
+        statistics = plain.mean(0), plain.var(0, correction=0)
+    normalised = (plain - statistics[0]) / (statistics[1] + norm.eps).sqrt()
+    added = torch.randn_like(plain)
+    assert torch.allclose(layer(features, pyramid, Epilogue(norm, relu=False)), normalised)
+    if not training:
+        both = layer(features, pyramid, Epilogue(norm, True, added))
+        assert torch.allclose(both, (normalised + added).clamp(min=0))
 
 
 @for_each_geometry

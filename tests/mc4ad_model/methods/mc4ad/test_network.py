@@ -10,7 +10,6 @@ pytest.importorskip("torch", reason="torch is not installed: pip install '.[mode
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 from intravariance.errors import BackendUnavailable, InputError
 from mc4ad_model.methods.mc4ad.architectures import ARCHITECTURES, NetworkConfig
@@ -23,12 +22,10 @@ from mc4ad_model.methods.mc4ad.network import (
 from mc4ad_model.sparse import (
     CoordinatePyramid,
     Geometry,
-    SparseConvolution,
     get_backend,
     sparse_convolution_reference,
     voxelise,
 )
-from mc4ad_model.sparse.tiles import make_tiles
 from tests.support.networks import generator, scrambled, sphere
 
 SMALL = NetworkConfig.named("released", width=0.25)
@@ -390,44 +387,3 @@ def test_unknown_or_missing_backend():
 def test_a_cloud_that_is_not_normalised():
     with pytest.raises(InputError, match=r"point cloud 1: found a coordinate of .*normalised"):
         CFPNet(SMALL).predict([sphere().float(), 40 * sphere().float()])
-
-
-# --- what the device is waited for
-
-
-class Waits(TorchFunctionMode):
-    """Lists the calls whose result cannot be known before the device has it."""
-
-    names = ("tolist", "item", "__bool__", "__float__", "__int__", "nonzero", "unique")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found = list[str]()
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        if function.__name__ in self.names:
-            self.found.append(function.__name__)
-        return function(*args, **(kwargs or {}))
-
-
-class MapsAlone:
-    """A backend that makes the maps and tiles of its kernels, and multiplies nothing."""
-
-    name = "maps alone"
-
-    def convolve(self, features, kernel, pyramid, geometry, epilogue=None):
-        table = pyramid.kernel_map(geometry).forward
-        table.kept("tiles", lambda: make_tiles(table, 64, 2 if table.offsets > 8 else 1))
-        return features.new_zeros(table.targets, kernel.shape[2])
-
-
-@pytest.mark.parametrize("arch", ["released", "po3ad"])
-def test_the_maps_of_all_layers_wait_for_the_device_four_times(arch):
-    """Whether the cloud has a place in voxels and is normalised, and how many voxels it has."""
-    network = CFPNet(NetworkConfig.named(arch, width=0.25))
-    for module in network.modules():
-        if isinstance(module, SparseConvolution):
-            module.backend = MapsAlone()
-    with Waits() as waits:
-        network.predict([sphere(300).float(), sphere(200).float()])
-    assert sorted(waits.found) == ["__bool__", "tolist", "tolist", "unique"]
