@@ -28,6 +28,7 @@ CONTROLS = (
     "constant",
     "random",
     "point_count",
+    "radius",
     "area",
     "registered_distance[neighbours=1]",
     "registered_distance",
@@ -35,8 +36,8 @@ CONTROLS = (
 # Methods and rows that no paper proposes: the best of them is what the others are compared with.
 _EXACT = "signed_distance[field=exact,frame=registered]"
 BASELINES = (
-    "constant", "random", "point_count", "area", "registered_distance", "calibrated_deviation",
-    _EXACT,
+    "constant", "random", "point_count", "radius", "area", "registered_distance",
+    "calibrated_deviation", _EXACT,
 )  # fmt: skip
 DEFAULT_ROWS = (
     "calibrated_deviation",

@@ -39,6 +39,7 @@ METHODS: dict[str, str] = {
     "constant": "mc4ad_model.methods.controls:Constant",
     "random": "mc4ad_model.methods.controls:Random",
     "point_count": "mc4ad_model.methods.shortcuts:PointCount",
+    "radius": "mc4ad_model.methods.shortcuts:Radius",
     "area": "mc4ad_model.methods.shortcuts:Area",
 }
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shortcuts as methods: single numbers of a cloud that are no evidence for a defect.
+"""Shortcuts as methods: numbers of a cloud or a point that are no evidence for a defect.
 
-They are probes of `iv verify` (`intravariance.verification.probes` says what each means) behind the
-Protocol, so that they stand in a table beside methods: one that does not beat them has found
-nothing but the number. All points of a cloud have the same score. Neither follows a paper.
+They are behind the Protocol, so that they stand in a table beside methods: one that does not beat
+them has found nothing but the number. The number of points and the area are probes of `iv verify`
+too (`intravariance.verification.probes` says what they mean), and give all points of a cloud the
+same score. None follows a paper.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from mc4ad_model.methods.controls import Constant, NoSettings
 from mc4ad_model.methods.method import Prediction
 from mc4ad_model.methods.registered_distance import DistanceSettings, RegisteredDistance
 from mc4ad_model.methods.settings import Settings
+from mc4ad_model.registration.poses import check_points
 
 
 class PointCount(Constant):
@@ -31,6 +33,24 @@ class PointCount(Constant):
     def score(self, points: NDArray[np.float32]) -> Prediction:
         """Count the points."""
         return Prediction(np.zeros(len(points), dtype=np.float32), object=float(len(points)))
+
+
+class Radius(Constant):
+    """Give a point its distance from the cloud's centroid as its score, an object the largest.
+
+    Defects lie farther out than other points on some products, and farther in on others. A method
+    whose scores rise towards the extremities has that much of P-AUROC, more or less than chance,
+    without having seen a defect.
+    """
+
+    title: ClassVar[str] = "distance from the centroid"
+
+    def score(self, points: NDArray[np.float32]) -> Prediction:
+        """Measure the distances. Raises as `check_points`."""
+        check_points(points)
+        centred = points - points.mean(axis=0, dtype=np.float64)
+        scores = np.sqrt((centred**2).sum(axis=1))
+        return Prediction(scores.astype(np.float32), object=float(scores.max()))
 
 
 class Area(RegisteredDistance):

@@ -146,7 +146,8 @@ def test_an_encoder_adds_the_rows_that_need_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "seeded"),
     [
-        ("constant", False), ("random", True), ("point_count", False), ("area", True),
+        ("constant", False), ("random", True), ("point_count", False), ("radius", False),
+        ("area", True),
         ("btf", False), ("btf[frame=registered]", True), ("simple3d", False), ("patchcore", True),
         ("mc4ad", True), ("cpmf", True), ("cpmf[backbone=a.pth]", False),
     ],

@@ -9,7 +9,7 @@ from intravariance.errors import InputError
 from intravariance.geometry.sampling import sample_surface
 from intravariance.seeds import generator
 from mc4ad_model.methods.controls import NoSettings
-from mc4ad_model.methods.shortcuts import Area, PointCount
+from mc4ad_model.methods.shortcuts import Area, PointCount, Radius
 from tests.support.runs import toys
 from tests.support.samples import product
 
@@ -19,6 +19,18 @@ def test_the_number_of_points_is_the_score_of_an_object_and_says_nothing_of_poin
     method.fit(toys(), generator(0, "x"))
     found = method.score(np.zeros((321, 3), dtype=np.float32))
     assert found.object == 321 and not found.points.any() and len(found.points) == 321
+
+
+def test_the_radius_is_the_distance_from_the_centroid_wherever_the_cloud_lies() -> None:
+    method = Radius(NoSettings())
+    method.fit(toys(), generator(0, "x"))
+    corners = np.array([[x, y, 0] for x in (-3, 3) for y in (-4, 4)] + [[0, 0, 0]])
+    for shift in (0, 7):
+        found = method.score((corners + shift).astype(np.float32))
+        assert found.points.tolist() == [5, 5, 5, 5, 0] and found.object == 5
+    for bad in (np.empty((0, 3)), np.full((3, 3), np.nan)):
+        with pytest.raises(InputError, match="point cloud: expected"):
+            method.score(bad.astype(np.float32))
 
 
 @pytest.fixture(scope="module")
