@@ -64,7 +64,7 @@ DEFAULT_ROWS = (
 )
 # Rows with Point-MAE's features, which need an encoder.
 ENCODED_ROWS = (
-    "patchcore[features=point_mae,encoder={0}]",
+    "patchcore[features=point_mae,encoder={0},frame=first]",
     "patchcore[features=point_mae,encoder={0},frame=registered]",
     "m3dm[encoder={0}]",
     "m3dm[encoder={0},frame=registered]",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Registration as most papers do it: FPFH features matched by RANSAC, then ICP, by Open3D.
+"""Registration as most papers do it: FPFH features matched by RANSAC, then ICP or not, by Open3D.
 
 A cloud is registered to each template of its category, and the template that its points come
 nearest to is chosen. This registration is here for methods that are run as published, and as a

@@ -7,6 +7,7 @@ whose pose is not to be believed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -69,20 +70,32 @@ class Placing:
     fits
         How likely normal clouds are on their template; None to find it with the first cloud
         (`expected_fits`). It may be set later.
+    products
+        Points (S, 3) of each product that clouds may be of; by default the templates'.
     """
 
     def __init__(
-        self, registration: Registering, noise_sigma: float, fits: NormalFits | None = None
+        self,
+        registration: Registering,
+        noise_sigma: float,
+        fits: NormalFits | None = None,
+        products: Sequence[NDArray[Any]] | None = None,
     ) -> None:
         self._registration, self._noise_sigma = registration, noise_sigma
-        self._sizes = [size_of(template) for template in registration.templates]
+        self._sizes = [size_of(one) for one in products or registration.templates]
         if fits is not None:
             self.fits = fits
 
     @classmethod
-    def ready(cls, registration: Registering, noise_sigma: float) -> Placing:
+    def ready(
+        cls,
+        registration: Registering,
+        noise_sigma: float,
+        products: Sequence[NDArray[Any]] | None = None,
+    ) -> Placing:
         """Make one that finds the fits now, so that the first cloud takes no longer than others."""
-        return cls(registration, noise_sigma, expected_fits(registration.templates, noise_sigma))
+        fits = expected_fits(registration.templates, noise_sigma)
+        return cls(registration, noise_sigma, fits, products)
 
     @cached_property
     def fits(self) -> NormalFits:
@@ -102,7 +115,7 @@ class Placing:
         ------
         InputError
             It has no point, a coordinate is not finite, or it is much smaller or larger than the
-            templates, by the factor named.
+            products, by the factor named.
         """
         check_points(points)
         check_cloud_scale(points, self._sizes)

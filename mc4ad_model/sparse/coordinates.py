@@ -74,7 +74,7 @@ def voxelise(clouds: Sequence[Tensor], voxel_size: float) -> Voxels:
     ------
     InputError
         No cloud, an empty one, one that isn't (N_b, 3) floats, NaN or infinite coordinates, a cloud
-        that is too large for the voxel size, or `BATCH_LIMIT` clouds and more.
+        that is too large for the voxel size, or more than `BATCH_LIMIT` clouds.
     """
     if not (isinstance(voxel_size, (int, float)) and math.isfinite(voxel_size) and voxel_size > 0):
         raise InputError(f"voxel size: expected a positive number, found {voxel_size!r}")
@@ -97,7 +97,7 @@ def voxelise(clouds: Sequence[Tensor], voxel_size: float) -> Voxels:
     # by a tensor: CUDA would multiply with the reciprocal of a number, and round differently
     cells = torch.floor(points / points.new_tensor(voxel_size))  # [N, 3]
     # NaN compares false, so one test finds NaN, infinity and distance alike.
-    inside = (cells.abs() <= COORDINATE_LIMIT).all(1)
+    inside = (cells.float().abs() <= COORDINATE_LIMIT).all(1)  # half precision rounds the limit
     if not bool(inside.all()):
         raise InputError(_outside(points, inside, lengths, voxel_size))
     # a Python loop over clouds: repeat_interleave with a tensor would wait for the device

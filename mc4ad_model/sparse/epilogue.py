@@ -28,10 +28,19 @@ class Epilogue:
     relu: bool
     added: Tensor | None = None
 
-    @property
-    def fixed(self) -> bool:
-        """Whether it is one function of each number: in evaluation mode, without gradients."""
-        return not self.norm.training and not torch.is_grad_enabled()
+    def fuses(self, like: Tensor, shape: tuple[int, int]) -> bool:
+        """Tell whether it is one function of each number of an output, as a kernel computes it.
+
+        like : a tensor of the output's dtype and device. shape : (V_target, C_out).
+        """
+        norm, added = self.norm, self.added
+        if norm.training or torch.is_grad_enabled() or not norm.affine or norm.running_mean is None:
+            return False
+        if norm.running_mean.device != like.device or norm.num_features != shape[1]:
+            return False
+        return added is None or (
+            added.shape == shape and added.dtype == like.dtype and added.device == like.device
+        )
 
     def __call__(self, output: Tensor) -> Tensor:
         """Apply it to a convolution's output (V_target, C_out)."""

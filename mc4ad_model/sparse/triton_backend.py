@@ -66,7 +66,7 @@ class TritonBackend:
         geometry: Geometry,
         epilogue: Epilogue | None = None,
     ) -> Tensor:
-        """Convolve, as `Backend.convolve` says; a fixed epilogue is a part of the kernel."""
+        """Convolve, as `Backend.convolve` says; in inference the epilogue is in the kernel."""
         kernel_map = pyramid.kernel_map(geometry)
         skipped = geometry.kernel_size not in KERNEL_SIZES or features.dtype == torch.float64
         elsewhere = features.device.type != self._device.type
@@ -77,7 +77,8 @@ class TritonBackend:
             features, kernel = features.to(dtype), kernel.to(dtype)
         check_operands(features, kernel, kernel_map.forward.sources, kernel_map.forward.offsets)
         convolve = _engine().triton_convolution
-        if epilogue is not None and epilogue.fixed:
+        shape = (kernel_map.forward.targets, kernel.shape[2])
+        if epilogue is not None and epilogue.fuses(features, shape):
             fused: Tensor = convolve(features, kernel, kernel_map, epilogue)
             return fused
         return finish(convolve(features, kernel, kernel_map), epilogue)
@@ -154,6 +155,8 @@ def _with_epilogue(operands: list[Tensor], kernel_map: KernelMap) -> tuple[Tenso
         norm = torch.nn.BatchNorm1d(kernel.shape[2], device=features.device).eval()
         plain = sparse_convolution_reference(features.float(), kernel.float(), kernel_map)
         norm.running_mean, norm.running_var = plain.mean(0), plain.var(0, correction=0)
+        for number, parameter in enumerate(norm.parameters(), 1):
+            parameter.copy_(torch.linspace(number, -1, kernel.shape[2]))
         expected = Epilogue(norm, True, added.float())(plain)
         fused = Epilogue(norm, True, added)
         return _engine().triton_convolution(features, kernel, kernel_map, fused), expected

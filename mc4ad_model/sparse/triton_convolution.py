@@ -62,7 +62,7 @@ def triton_convolution(
     Both are float32, float16 or bfloat16, on one CUDA device; sums are in float32. Float32 products
     follow torch's float32 matmul precision: "highest" is IEEE, anything else TF32.
 
-    epilogue : a fixed one, computed in float32 in the same launch; then there are no gradients
+    epilogue : one that fuses, computed in float32 in the same launch; then there are no gradients
     """
     if epilogue is None:
         return _apply(features, kernel, kernel_map)

@@ -62,13 +62,13 @@ def convolve_tiles(  # type: ignore[no-untyped-def]
     if ADD:
         total += tl.load(partial + place, mask=held, other=0.0)
     if NORM:
-        there = columns < outside
+        shown = columns < outside
         spread = tl.sqrt(
-            tl.load(variance + columns, mask=there, other=1.0).to(tl.float32) + epsilon
+            tl.load(variance + columns, mask=shown, other=1.0).to(tl.float32) + epsilon
         )
-        scale = tl.load(weight + columns, mask=there, other=0.0).to(tl.float32) / spread
-        middle = tl.load(mean + columns, mask=there, other=0.0).to(tl.float32)
-        shift = tl.load(bias + columns, mask=there, other=0.0).to(tl.float32)
+        scale = tl.load(weight + columns, mask=shown, other=0.0).to(tl.float32) / spread
+        middle = tl.load(mean + columns, mask=shown, other=0.0).to(tl.float32)
+        shift = tl.load(bias + columns, mask=shown, other=0.0).to(tl.float32)
         total = (total - middle[None, :]) * scale[None, :] + shift[None, :]
     if SUM:
         total += tl.load(added + place, mask=held, other=0.0).to(tl.float32)

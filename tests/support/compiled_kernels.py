@@ -22,17 +22,24 @@ PRECISIONS = {"ieee": ("fp32", "ieee"), "tf32": ("fp32", "tf32"), "bf16": ("bf16
 WIDE = 128  # of the tile with the most memory
 
 
-def compiled(kernel: Any, capability: int, shape: TileShape, depth: int, number: str) -> Any:
-    """Compile as a call with channels that are multiples of 16 does."""
+def compiled(
+    kernel: Any, capability: int, shape: TileShape, depth: int, number: str, fused: bool = True
+) -> Any:
+    """Compile as a call with channels that are multiples of 16 does.
+
+    fused : with an epilogue, as in inference.
+    """
     dtype, precision = PRECISIONS[number]
     rows = shape.rows if kernel is convolve_tiles else shape.depth
     constants = {
-        "ADD": True, "NORM": True, "SUM": True, "RELU": True, "ROWS": rows,
+        "ADD": True, "NORM": fused, "SUM": fused, "RELU": fused, "ROWS": rows,
         "COLUMNS": shape.columns, "DEPTH": depth, "PRECISION": precision, "out_stride": 1,
     }  # fmt: skip
     pointers = dict.fromkeys(("features", "kernel", "gradient", "output", "added"), f"*{dtype}")
     pointers |= dict.fromkeys(("table", "order", "live", "counts", "pairs"), "*i32")
     pointers |= dict.fromkeys(("partial", "mean", "variance", "weight", "bias"), "*fp32")
+    if not fused:
+        constants |= dict.fromkeys(("mean", "variance", "weight", "bias", "epsilon", "added"))
     constants = {name: value for name, value in constants.items() if name in kernel.arg_names}
     numbers = {**pointers, "epsilon": "fp32"}
     signature = {name: numbers.get(name, "i32") for name in kernel.arg_names}
@@ -59,6 +66,8 @@ def main() -> None:
             for number in PRECISIONS:
                 name = f"{kernel.__name__} sm{capability} {number}"
                 found[name] = compiled(kernel, capability, shape, depth, number).metadata.shared
+    plain = compiled(convolve_tiles, 90, shape, shape.depth, "tf32", fused=False)
+    found["convolve_tiles sm90 tf32 without epilogue"] = plain.metadata.shared
     shape = tile_shape(WIDE, (9, 0))
     wide = compiled(convolve_tiles, 90, shape, shape.depth, "tf32")
     print(json.dumps({**found, "convolve_tiles sm90 tf32 wide": wide.metadata.shared}))

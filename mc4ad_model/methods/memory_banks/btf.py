@@ -36,7 +36,7 @@ from scipy.spatial import cKDTree
 
 from mc4ad_model.methods.memory_banks.bank_method import Arrays, BankMethod
 from mc4ad_model.methods.memory_banks.fpfh import DIMENSIONS, Features, Neighbourhood, fpfh
-from mc4ad_model.methods.memory_banks.frames import Floats, UnpublishedFrame
+from mc4ad_model.methods.memory_banks.frames import Floats, UnregisteredFrame
 from mc4ad_model.methods.memory_banks.nearest import nearest
 from mc4ad_model.methods.method import Prediction
 from mc4ad_model.methods.settings import STRICT, Count, Positive, Settings
@@ -63,7 +63,7 @@ class BTFSettings(Settings):
     """
 
     features: Literal["fpfh", "raw"] = "fpfh"
-    frame: UnpublishedFrame = "own"
+    frame: UnregisteredFrame = "own"
     bank_step: Count = 1
     query_step: Count = 1
     normal_radius: Positive = 0.056

@@ -4,7 +4,7 @@
 It is the greedy solution of the k-centre problem (Gonzalez 1985): what is farthest from all that
 were chosen is chosen next. No library that is installed here has it for more than three dimensions.
 Many are chosen before all distances are computed, as one product of matrices: features are read
-once for all of them, which takes a fifth of the time in 33 dimensions.
+once for all of them, where a product with each alone waits for the memory.
 """
 
 from __future__ import annotations
@@ -45,18 +45,19 @@ def greedy_coreset(features: NDArray[Any], count: int, covered: Floats | None = 
     chosen: list[int] = []
     while len(chosen) < count:
         new = _next(points, squares, gap, min(count - len(chosen), _AT_ONCE))
+        directions, lengths = -2 * points[new].T, squares[new]
         for start in range(0, len(points), _BLOCK):
             rows = slice(start, start + _BLOCK)
-            distances = points[rows] @ (-2 * points[new].T)  # (B, K)
-            distances += squares[new]
+            distances = points[rows] @ directions  # (B, K)
+            distances += lengths
             gap[rows] = np.minimum(gap[rows], distances.min(axis=1) + squares[rows])
         gap[new] = -np.inf  # never again, even where all that is left lies on chosen ones
         chosen += new
-    return np.array(chosen)
+    return np.array(chosen, dtype=np.intp)
 
 
 def _next(points: Floats, squares: Floats, gap: Floats, most: int) -> list[int]:
-    """Choose the next features, at least one, that are the same as if chosen one after another.
+    """Choose the next features, at least one, as if one after another but for rounding.
 
     They are among those with the largest gaps: gaps only shrink, so one of these whose gap is still
     larger than all that the others began with is the farthest of all.

@@ -49,7 +49,7 @@ from mc4ad_model.methods.memory_banks.fpfh import (
     estimated_normals,
     fpfh,
 )
-from mc4ad_model.methods.memory_banks.frames import Floats, UnpublishedFrame
+from mc4ad_model.methods.memory_banks.frames import Floats, UnregisteredFrame
 from mc4ad_model.methods.memory_banks.nearest import nearest
 from mc4ad_model.methods.memory_banks.spreading import farthest_points, local_means, spread
 from mc4ad_model.methods.method import Prediction
@@ -84,7 +84,7 @@ class CPMFSettings(Settings):
     """
 
     backbone: str = ""
-    frame: UnpublishedFrame = "own"
+    frame: UnregisteredFrame = "own"
     views: Count = 12
     image_size: Count = 112
     normal_neighbours: Count = 30

@@ -26,7 +26,7 @@ from mc4ad_model.registration.placing import Placing
 from mc4ad_model.registration.poses import Registration
 
 Frame = Literal["own", "first", "registered"]
-UnpublishedFrame = Literal["own", "registered"]  # of methods whose papers register nothing
+UnregisteredFrame = Literal["own", "registered"]  # of methods whose papers register nothing
 Floats = NDArray[np.float64]
 
 
@@ -44,8 +44,8 @@ class Frames:
     frame
         "own", "first" or "registered".
     templates
-        (S, 3) float32 points of each template, by its id: of its surface for "registered", else the
-        stored ones; for "first" that template's alone.
+        (S, 3) float32 points of each template, by its id, the first id being the first template: of
+        its surface for "registered", else the stored ones.
     noise_sigma
         Standard deviation of the clouds' noise on each coordinate, beyond that of the templates'
         points.
@@ -60,7 +60,8 @@ class Frames:
         if frame == "registered":
             self._placing = Placing.ready(Registration(points, noise_sigma), noise_sigma)
         elif frame == "first":
-            self._placing = Placing.ready(FeatureRegistration(points, _FIRST), noise_sigma)
+            registration = FeatureRegistration(points[:1], _FIRST)
+            self._placing = Placing.ready(registration, noise_sigma, points)
         self._sizes = [size_of(template) for template in points]
 
     @classmethod
@@ -69,17 +70,15 @@ class Frames:
         if frame == "registered":
             points = registration_points(templates, seed)
             return cls(frame, points, templates.registration_noise)
-        stored = templates.templates[:1] if frame == "first" else templates.templates
-        return cls(frame, {one.id: one.points for one in stored}, noise_sigma=0.0)
+        return cls(frame, {one.id: one.points for one in templates.templates}, noise_sigma=0.0)
 
     def training_clouds(self, templates: Templates) -> list[Floats]:
         """Give the stored cloud (N, 3) of each template in the frame."""
-        clouds = [template.points.astype(np.float64) for template in templates.templates]
+        clouds = {one.id: one.points.astype(np.float64) for one in templates.templates}
         if self.frame == "registered":
-            return clouds
-        if self.frame == "first":
-            return [clouds[0], *(self.place(cloud)[0] for cloud in clouds[1:])]
-        return [_centred(cloud) for cloud in clouds]
+            return list(clouds.values())
+        unmoved = min(clouds) if self.frame == "first" else None
+        return [c if name == unmoved else self.place(c)[0] for name, c in clouds.items()]
 
     def place(self, points: NDArray[Any]) -> tuple[Floats, str | None]:
         """Bring a cloud (N, 3), finite, into the frame; with a note where its pose is in doubt.

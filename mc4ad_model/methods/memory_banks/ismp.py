@@ -66,7 +66,7 @@ class ISMPSettings(Settings):
     backbone
         File of torchvision's ResNet18 (.pth); "" to train one on images of the templates.
     frame
-        "registered", "first", as published, or "own".
+        "registered" (the default), "first" (as published) or "own".
     normalisation, bank_size, starts
         As of `PatchCoreSettings`, and so are the neighbourhoods of normals and FPFH.
     centres, group_size
@@ -95,7 +95,7 @@ class ISMPSettings(Settings):
 
     @property
     def label(self) -> str:
-        """The networks, the frame unless it is as published, and whether the test set is seen."""
+        """The networks, the frame unless it is the default, and whether the test set is seen."""
         from mc4ad_model.methods.projections.backbones import (  # noqa: PLC0415 - weight
             backbone_label,
         )

@@ -30,7 +30,7 @@ from pydantic.dataclasses import dataclass as validated
 from mc4ad_model.methods.memory_banks.bank_method import Arrays
 from mc4ad_model.methods.memory_banks.btf import weighed_score
 from mc4ad_model.methods.memory_banks.coreset import greedy_coreset
-from mc4ad_model.methods.memory_banks.frames import Floats, UnpublishedFrame
+from mc4ad_model.methods.memory_banks.frames import Floats, UnregisteredFrame
 from mc4ad_model.methods.memory_banks.nearest import nearest
 from mc4ad_model.methods.memory_banks.point_features import (
     CENTRES,
@@ -62,7 +62,7 @@ class M3DMSettings(Settings):
     """
 
     encoder: str = ""
-    frame: UnpublishedFrame = "own"
+    frame: UnregisteredFrame = "own"
     centres: Count = CENTRES
     group_size: Count = GROUP_SIZE
     bank_share: Share = 0.1

@@ -9,8 +9,8 @@ Followed. FPFH with the benchmark's radii; a greedy coreset of 10,000 entries, w
 mean distance from ten random ones; a point's score is the squared distance from the nearest entry,
 the object's is the largest, not weighed. FPFH+Raw is the mean of two branches with a bank each,
 each branch's scores brought to 0 to 1 by their smallest and largest value. `frame = "first"`
-registers every cloud to the first template by FPFH and RANSAC, as the source does, here with a
-seed.
+registers every cloud to the first template by FPFH and RANSAC, as the source does; here RANSAC has a
+fixed seed, and normals are oriented.
 
 Different. Lengths are in radii of the product (0.056 and 0.141 for the source's 1.0 and 2.5 of 17.7
 units). Where a category has several products the first template is wrong for most of its clouds, so
@@ -67,7 +67,7 @@ class PatchCoreSettings(Settings):
     features
         "fpfh"; "fpfh_raw": the mean of FPFH and coordinates; or "point_mae".
     frame
-        "own", "first", as published, or "registered".
+        "own" (the default), "first" (as published) or "registered".
     normalisation
         What the scores of the two branches are divided by: their range in the "training" clouds,
         or, as published, in the "test_set", which is then looked at as a whole before it is scored.
@@ -98,7 +98,7 @@ class PatchCoreSettings(Settings):
 
     @property
     def label(self) -> str:
-        """The features, the frame unless it is their own, and whether the test set is seen."""
+        """The features, the frame unless it is the default, and whether the test set is seen."""
         point_mae = self.features == "point_mae"
         words = ["patchcore", encoder_label(self.encoder) if point_mae else self.features]
         words += [] if self.frame == "own" else [self.frame]

@@ -40,7 +40,7 @@ class Reg3DADSettings(Settings):
     encoder
         Folder of `iv pretrain`.
     frame
-        "registered", "first", as published, or "own".
+        "registered" (the default), "first" (as published) or "own".
     normalisation, bank_size, starts
         As of `PatchCoreSettings`.
     centres, group_size
@@ -57,7 +57,7 @@ class Reg3DADSettings(Settings):
 
     @property
     def label(self) -> str:
-        """The encoder, the frame unless it is as published, and whether the test set is seen."""
+        """The encoder, the frame unless it is the default, and whether the test set is seen."""
         words = ["reg3d_ad", encoder_label(self.encoder)]
         words += [] if self.frame == "registered" else [self.frame]
         return "-".join(words + (["test_set"] if self.transductive else []))

@@ -34,7 +34,7 @@ from pydantic.dataclasses import dataclass as validated
 from mc4ad_model.methods.memory_banks.bank_method import Arrays, BankMethod
 from mc4ad_model.methods.memory_banks.coreset import greedy_coreset
 from mc4ad_model.methods.memory_banks.fpfh import DIMENSIONS, Features, Neighbourhood, fpfh
-from mc4ad_model.methods.memory_banks.frames import Floats, UnpublishedFrame
+from mc4ad_model.methods.memory_banks.frames import Floats, UnregisteredFrame
 from mc4ad_model.methods.memory_banks.nearest import nearest
 from mc4ad_model.methods.memory_banks.spreading import farthest_points, local_means, spread
 from mc4ad_model.methods.method import Prediction
@@ -65,7 +65,7 @@ class Simple3DSettings(Settings):
         Highest scores whose mean is the object's.
     """
 
-    frame: UnpublishedFrame = "own"
+    frame: UnregisteredFrame = "own"
     normal_neighbours: Count = 10
     feature_neighbours: Counts = (40, 80, 80, 120)
     centres: Count = 4096

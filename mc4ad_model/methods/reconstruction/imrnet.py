@@ -38,7 +38,7 @@ from scipy.spatial import cKDTree
 
 from intravariance.seeds import generator
 from mc4ad_model.machine.device import Machine
-from mc4ad_model.methods.memory_banks.frames import Floats, UnpublishedFrame
+from mc4ad_model.methods.memory_banks.frames import Floats, UnregisteredFrame
 from mc4ad_model.methods.memory_banks.point_features import encoder_label, given_encoder
 from mc4ad_model.methods.memory_banks.spreading import spread
 from mc4ad_model.methods.method import Prediction
@@ -93,7 +93,7 @@ class IMRNetSettings(PresetSettings):
     """
 
     encoder: str = ""
-    frame: UnpublishedFrame = "own"
+    frame: UnregisteredFrame = "own"
     points: Count = 2048
     key_share: Share = 0.25
     neighbours: Count = 16

@@ -42,7 +42,7 @@ from pydantic.dataclasses import dataclass as validated
 from scipy.spatial import cKDTree
 
 from intravariance.seeds import generator
-from mc4ad_model.methods.memory_banks.frames import Floats, UnpublishedFrame
+from mc4ad_model.methods.memory_banks.frames import Floats, UnregisteredFrame
 from mc4ad_model.methods.method import Prediction
 from mc4ad_model.methods.reconstruction.method import NormalClouds, ReconstructionMethod
 from mc4ad_model.methods.reconstruction.patch_gen import displaced_patch
@@ -86,7 +86,7 @@ class R3DADSettings(PresetSettings):
         displacement, in radii of the product.
     """
 
-    frame: UnpublishedFrame = "own"
+    frame: UnregisteredFrame = "own"
     points: Count = 1024
     reconstructed_points: Count = 2048
     width: Count = 64

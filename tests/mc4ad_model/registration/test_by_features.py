@@ -26,7 +26,12 @@ def points(name: str, seed: int, count: int = 1500) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "matching", [replace(MATCHING, to_plane=False), replace(MATCHING, coarse="fast_global")]
+    "matching",
+    [
+        replace(MATCHING, to_plane=False),
+        replace(MATCHING, coarse="fast_global"),
+        replace(MATCHING, icp=None),
+    ],
 )
 def test_a_turned_product_is_brought_back_onto_its_template(matching: FeatureMatching) -> None:
     registration = FeatureRegistration([points(name, 0) for name in PRODUCTS], matching)

@@ -182,6 +182,13 @@ def test_too_many_clouds():
         voxelise([point] * (BATCH_LIMIT + 1), 1)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_does_not_round_a_point_into_another_cloud(dtype):
+    far = torch.tensor([[2.0**15, 0, 0], [0, 0, 0]], dtype=dtype)
+    with pytest.raises(InputError, match="point cloud 0, point 0"):
+        voxelise([far], 1.0)
+
+
 # ---- unique_coordinates ------------------------------------------------------------------------
 
 

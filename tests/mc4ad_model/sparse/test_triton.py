@@ -146,6 +146,25 @@ def test_an_epilogue_in_the_kernel_is_the_epilogue_after_it(geometry, relu, adde
     assert len(calls) == 3
 
 
+@pytest.mark.parametrize("kind", ["no statistics", "no weights", "one row", "other dtype"])
+def test_an_epilogue_that_no_kernel_computes_comes_after_it(kind):
+    pyramid, geometry = CoordinatePyramid(CLOUDS["all are neighbours"].to(DEVICE)), KERNELS[0]
+    operands = random_operands(pyramid, geometry, (4, 8), torch.float32)
+    features, kernel, added = (x.detach().to(DEVICE) for x in operands)
+    tracked, affine = kind != "no statistics", kind != "no weights"
+    norm = torch.nn.BatchNorm1d(8, affine=affine, track_running_stats=tracked).to(DEVICE).eval()
+    added = added[:1] if kind == "one row" else added.double() if kind == "other dtype" else added
+    with torch.no_grad():
+        found, expected = (
+            get_backend(name).convolve(
+                features, kernel, pyramid, geometry, Epilogue(norm, True, added)
+            )
+            for name in ("triton", "torch")
+        )
+    assert found.dtype == expected.dtype
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
 def test_relu_in_the_kernel_leaves_what_is_no_number():
     pyramid, geometry = CoordinatePyramid(CLOUDS["all are neighbours"].to(DEVICE)), KERNELS[0]
     operands = random_operands(pyramid, geometry, (16, 16), torch.float32)
@@ -168,7 +187,7 @@ def test_the_compiler_takes_the_kernels(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert len(found) == 2 * 2 * 3 + 1
+    assert len(found) == 2 * 2 * 3 + 2
     for compiled, shared in found.items():
         # what a program may have at least where this tile is taken: capabilities 8.6 and 12.0
         assert 0 < shared <= 101_376, compiled

@@ -72,6 +72,15 @@ def test_a_turned_dent_is_found_after_registration(variant: str) -> None:
     assert own.points.mean() > 5 * registered.points.mean()
 
 
+def test_clouds_are_registered_to_the_first_template_again_after_saving(tmp_path) -> None:
+    variant, change = "patchcore-fpfh_raw", "frame=first"
+    method, again = fitted(variant, change), made(variant, change)
+    method.save(tmp_path)
+    again.load(tmp_path)
+    assert np.array_equal(again.score(torus(7)).points, method.score(torus(7)).points)
+    assert not np.array_equal(fitted(variant).score(torus(7)).points, method.score(torus(7)).points)
+
+
 @pytest.mark.parametrize("variant", SMALL)
 def test_the_same_seed_gives_the_same_bytes(variant: str, tmp_path) -> None:
     for name in ("a", "b"):

@@ -25,17 +25,20 @@ def obvious(features, count, covered=None):
 
 @pytest.mark.parametrize("dimensions", [3, 33])
 @pytest.mark.parametrize("starts", [0, 10])
-def test_it_chooses_what_the_obvious_one_chooses(dimensions: int, starts: int) -> None:
+@pytest.mark.parametrize(("size", "count"), [(200, 60), (1100, 150)])
+def test_it_chooses_what_the_obvious_one_chooses(
+    dimensions: int, starts: int, size: int, count: int
+) -> None:
     rng = np.random.default_rng(starts)
-    features = rng.gamma(1.0, 30.0, size=(200, dimensions)).astype(np.float32)
+    features = rng.gamma(1.0, 30.0, size=(size, dimensions)).astype(np.float32)
     covered = None
     if starts:
-        chosen = rng.choice(200, starts, replace=False)
+        chosen = rng.choice(size, starts, replace=False)
         covered = mean_distance(features, chosen)
         gaps = np.linalg.norm(features[:, None].astype(float) - features[chosen], axis=2)
         assert covered == pytest.approx(gaps.mean(axis=1))
-    found = greedy_coreset(features, 60, covered)
-    assert found.tolist() == obvious(features, 60, covered)
+    found = greedy_coreset(features, count, covered)
+    assert found.tolist() == obvious(features, count, covered)
     if not starts:
         assert found[0] == 0
 
@@ -61,3 +64,4 @@ def test_what_lies_on_each_other_is_chosen_once() -> None:
     assert len(np.unique(features[found[:4]])) == 4
     assert greedy_coreset(features, 20).tolist() == greedy_coreset(features, 99).tolist()
     assert greedy_coreset(features, 99).tolist() == list(range(20))
+    assert greedy_coreset(features, 0).dtype == np.intp

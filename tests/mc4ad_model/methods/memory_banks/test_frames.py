@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial import cKDTree
@@ -41,15 +43,24 @@ def test_a_turned_cloud_is_registered_to_its_template() -> None:
 
 def test_the_first_template_takes_its_own_product_and_doubts_others() -> None:
     pytest.importorskip("open3d")
-    first, other = (one.points for one in two_toys().templates)
+    other, first = (one.points for one in two_toys().templates)  # the ball comes before the brick
     frames = Frames.fit("first", two_toys(), 0)
     bank = frames.training_clouds(two_toys())
-    assert np.array_equal(bank[0], first) and bank[1].shape == other.shape
+    assert np.array_equal(bank[1], first) and bank[0].shape == other.shape
     placed, note = frames.place(turned(first))
     assert note is None
     assert np.median(cKDTree(first).query(placed)[0]) < 0.06
     _, note = frames.place(turned(other))
     assert note is not None and "registered in doubt" in note
+
+
+def test_products_of_other_sizes_than_the_first_are_placed_on_it_with_a_note() -> None:
+    brick, ball = two_toys().templates
+    small = replace(brick, points=brick.points * np.float32(0.5))
+    templates = replace(two_toys(), templates=(small, ball))
+    frames = Frames.fit("first", templates, 0)
+    assert [len(cloud) for cloud in frames.training_clouds(templates)] == [len(ball.points)] * 2
+    assert frames.place(turned(small.points))[1] is not None
 
 
 @pytest.mark.parametrize("frame", ["own", "first", "registered"])
