@@ -9,8 +9,8 @@ Followed. FPFH with the benchmark's radii; a greedy coreset of 10,000 entries, w
 mean distance from ten random ones; a point's score is the squared distance from the nearest entry,
 the object's is the largest, not weighed. FPFH+Raw is the mean of two branches with a bank each,
 each branch's scores brought to 0 to 1 by their smallest and largest value. `frame = "first"`
-registers every cloud to the first template by FPFH and RANSAC, as the source does; here RANSAC has a
-fixed seed, and normals are oriented.
+registers every cloud to the first template by FPFH and RANSAC, as the source does; here RANSAC has
+a fixed seed, and normals are oriented.
 
 Different. Lengths are in radii of the product (0.056 and 0.141 for the source's 1.0 and 2.5 of 17.7
 units). Where a category has several products the first template is wrong for most of its clouds, so
