@@ -103,12 +103,12 @@ def board(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     process.wait()
     time.sleep(1)  # its own process ends with it
     before = {path: path.stat().st_mtime_ns for path in _evaluations(out)}
-    assert len(found) <= len(before) < 20 and not (out / "leaderboard.html").exists()
+    assert len(found) <= len(before) < 22 and not (out / "leaderboard.html").exists()
     result = iv(*arguments)
     assert result.exit_code == 0, result.output
-    assert "10 jobs, " in result.stderr and "10 of them to do" not in result.stderr
+    assert "11 jobs, " in result.stderr and "11 of them to do" not in result.stderr
     assert {path: path.stat().st_mtime_ns for path in before} == before  # none is made twice
-    assert len(_evaluations(out)) == 20  # 2 categories of 10 jobs: 2 rows need one seed
+    assert len(_evaluations(out)) == 22  # 2 categories of 11 jobs: 3 rows need one seed
     yield out
 
 
@@ -203,12 +203,12 @@ def test_ranks_and_differences_are_those_of_the_figures(board: Path) -> None:
 
 def test_what_is_finished_is_not_begun_again(board: Path, data: Path, copied: Path) -> None:
     planned = again(data, copied, "--dry-run")
-    assert planned.exit_code == 0 and planned.stdout.count("2/2") == 10
+    assert planned.exit_code == 0 and planned.stdout.count("2/2") == 11
     jobs = json.loads(again(data, copied, "--dry-run", "--json").stdout)["jobs"]
-    assert len(jobs) == 10 and {job["evaluated"] for job in jobs} == {2}
+    assert len(jobs) == 11 and {job["evaluated"] for job in jobs} == {2}
     result = again(data, copied, "--json", "--jobs", "1")
     assert result.exit_code == 0, result.output
-    assert "10 jobs, 0 of them to do" in result.stderr
+    assert "11 jobs, 0 of them to do" in result.stderr
     assert json.loads(result.stdout) == json.loads((board / "leaderboard.json").read_text())
     printed = again(data, copied, "--markdown", "--quiet", "--jobs", "1").stdout
     assert printed.encode() == (board / "leaderboard.md").read_bytes()
