@@ -53,7 +53,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
 def made(sweep: Sweep, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     out = tmp_path_factory.mktemp("boards") / "board"
     planned = board(sweep.folder, out, "--dry-run")
-    assert planned.exit_code == 0 and planned.stdout.count("0/1") == 2 * 6, planned.output
+    assert planned.exit_code == 0 and planned.stdout.count("0/1") == 2 * 7, planned.output
     assert not out.exists()
     result = board(sweep.folder, out)
     assert result.exit_code == 0, result.output
@@ -95,7 +95,7 @@ def test_the_leaderboard_of_each_file_is_an_ordinary_one(
     for member, file in zip(sweep.members, FILES, strict=True):
         alone = Path(shutil.copytree(made / file, tmp_path / file))
         result = board(sweep.folder / member.file, alone)
-        assert result.exit_code == 0 and "6 jobs, 0 of them to do" in result.stderr
+        assert result.exit_code == 0 and "7 jobs, 0 of them to do" in result.stderr
         for name in ("leaderboard.json", "leaderboard.csv", "leaderboard.html"):
             assert (alone / name).read_bytes() == (made / file / name).read_bytes()
 
@@ -108,7 +108,7 @@ def test_given_again_nothing_is_trained_and_the_same_is_written(
         (copied / name).unlink()
     result = board(sweep.folder / INDEX, copied, "--json")
     assert result.exit_code == 0, result.output
-    assert result.stderr.count("6 jobs, 0 of them to do") == 2
+    assert result.stderr.count("7 jobs, 0 of them to do") == 2
     assert json.loads(result.stdout) == json.loads((made / "curves.json").read_text())
     for path in made.glob("curves*"):
         assert (copied / path.name).read_bytes() == path.read_bytes()
