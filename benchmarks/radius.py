@@ -24,6 +24,7 @@ from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.errors import InputError, IVError
 from intravariance.tables import markdown_table
 from mc4ad_model.evaluation.results import evaluated_samples, read_results
+from mc4ad_model.methods.shortcuts import centroid_distances
 
 CLASSES = 40
 Points = tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]
@@ -59,10 +60,9 @@ def points_of(run: Path, dataset: Dataset) -> Iterator[Points]:
         results = read_results(folder)
         truth, scores, radii = [], [], []
         for record in evaluated_samples(results, dataset):
-            points = record.points.astype(np.float64)
             truth.append(record.labels > 0)
             scores.append(results.evaluation.point_scores[record.id].astype(np.float64))
-            radii.append(np.linalg.norm(points - points.mean(axis=0), axis=1))
+            radii.append(centroid_distances(record.points))
         yield np.concatenate(truth), np.concatenate(scores), np.concatenate(radii)
 
 

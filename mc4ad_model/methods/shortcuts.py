@@ -48,9 +48,14 @@ class Radius(Constant):
     def score(self, points: NDArray[np.float32]) -> Prediction:
         """Measure the distances. Raises as `check_points`."""
         check_points(points)
-        centred = points - points.mean(axis=0, dtype=np.float64)
-        scores = np.sqrt((centred**2).sum(axis=1))
+        scores = centroid_distances(points)
         return Prediction(scores.astype(np.float32), object=float(scores.max()))
+
+
+def centroid_distances(points: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the distance (N,) of each point (N, 3) from the centroid of all."""
+    centred = points - points.mean(axis=0, dtype=np.float64)
+    return np.asarray(np.sqrt((centred**2).sum(axis=1)))
 
 
 class Area(RegisteredDistance):
