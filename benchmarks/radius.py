@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How much of a run's P-AUROC comes from where defects lie, rather than from seeing them.
 
-    python benchmarks/radius.py group2.h5 runs/group2-btf-raw-0 board/runs/reg3d_ad/seed-0
+    python benchmarks/radius.py group2.h5 runs/btf board/runs/reg3d_ad/seed-0
 
 For each evaluated run it prints the P-AUROC, that among points of like distance from their cloud's
 centroid, and the rank correlation of scores with that distance: means over the categories. Points

@@ -37,8 +37,8 @@ from mc4ad_model.runs.tracking_stores import open_stores
 @common.number_option("--seed", 0, 0)
 @common.path_option(
     "--out",
-    "Folder for the run, one in it for each category.  [default: runs/NAME-LABEL-SEED, LABEL being "
-    "the preset or the method]",
+    "Folder for the run, one in it for each category.  [default: runs/NAME-DIGEST-LABEL-SEED: name "
+    "and digest of the dataset, the preset or the method]",
 )
 @click.option(
     "--track",

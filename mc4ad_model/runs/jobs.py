@@ -181,11 +181,15 @@ def _remove_shared(folder: Path) -> None:
 def default_folder(
     dataset: Dataset, method: str, settings: Settings, seed: int, track: Track | None = None
 ) -> Path:
-    """Name the folder of the runs of a method on a dataset: runs/NAME-LABEL-SEED, and the track
-    where it is not all that the file has."""
+    """Name the folder of the runs of a method on a dataset: runs/NAME-DIGEST-LABEL-SEED, and the
+    track where it is not all that the file has.
+
+    Files of one name that differ, in their noise say, have different digests.
+    """
     less = "" if track in (None, track_of(dataset)) else f"-{track}"
-    name = settings.label or method.replace(":", ".")
-    return Path("runs", f"{dataset.specification.name}-{name}-{seed}{less}")
+    label = settings.label or method.replace(":", ".")
+    file = f"{dataset.specification.name}-{dataset.digest[:8]}"
+    return Path("runs", f"{file}-{label}-{seed}{less}")
 
 
 def evaluate_into(

@@ -186,6 +186,12 @@ def make_dataset(
 MADE_WITH = {"code": "abc", "base_meshes": {"cup/mug": "procedural 0"}}
 
 
+def runs_folder(data: Path, label: str, seed: int = 0) -> str:
+    """Name the folder where `iv train` puts the runs of a file if it is not told."""
+    with open_dataset(data) as dataset:
+        return f"runs/{dataset.specification.name}-{dataset.digest[:8]}-{label}-{seed}"
+
+
 def make_shard(
     path: Path,
     shard: Shard,

@@ -20,7 +20,7 @@ from intravariance.dataset.store import open_dataset
 from mc4ad_model.evaluation.results import read_results, recompute
 from mc4ad_model.runs.calibration import read_calibration
 from mc4ad_model.runs.run_folder import read_run
-from tests.support.samples import BEAD, make_dataset
+from tests.support.samples import BEAD, make_dataset, runs_folder
 
 CLOUDS = 39  # enough for 0.025
 
@@ -176,10 +176,10 @@ def test_a_method_that_is_not_calibrated_is_not_trained_first(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     words = ("evaluate", "--data", data, "--method", "constant", "--false-alarms", 0.1)
-    mistake(run_iv(*words), "runs/small-constant-0: has no calibration")
+    mistake(run_iv(*words), f"{runs_folder(data, 'constant')}: has no calibration")
     assert not Path("runs").exists()
     assert run_iv("train", "--data", data, "--method", "constant").exit_code == 0
-    run = ("--run", "runs/small-constant-0")
+    run = ("--run", runs_folder(data, "constant"))
     assert run_iv("calibrate", "--data", data, *run, "--clouds", 9).exit_code == 0
     result = run_iv(*words, "--json", "--quiet")
     assert result.exit_code == 0, result.output
@@ -195,13 +195,13 @@ def test_a_calibration_of_another_fit_is_found_before_a_method_is_trained(
     assert (
         run_iv("train", "--data", data, "--method", "constant", "--category", "ball").exit_code == 0
     )
-    run = ("--run", "runs/small-constant-0")
+    run = ("--run", runs_folder(data, "constant"))
     assert run_iv("calibrate", "--data", data, *run, "--clouds", 9).exit_code == 0
     fitted = copied / "brick" / "templates.json"
     fitted.write_text(fitted.read_text() + "\n")
     words = ("--run", copied, "--method", "constant", "--false-alarms", 0.1)
     mistake(run_iv("evaluate", "--data", data, *words), "another fit, templates.json differs")
-    assert not Path("runs/small-constant-0/brick").exists()
+    assert not Path(runs_folder(data, "constant"), "brick").exists()
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ pytest.importorskip("sklearn")
 from intravariance.cli import main
 from intravariance.dataset.specification import Category, Specification
 from mc4ad_model.runs.run_folder import find_runs
-from tests.support.samples import make_dataset
+from tests.support.samples import make_dataset, runs_folder
 
 Iv = Callable[..., Result]
 LABELS = {"btf": "btf-fpfh"}  # whose settings have a name
@@ -47,7 +47,7 @@ def test_a_method_is_trained_evaluated_and_compared(iv: Iv, data: Path, name: st
         pytest.importorskip("open3d")
     trained = iv("train", "--data", data, "--method", name, "--quiet")
     assert trained.exit_code == 0, trained.output
-    folder = f"runs/group2-{LABELS.get(name, name)}-0"
+    folder = runs_folder(data, LABELS.get(name, name))
     assert trained.stdout.split() == [f"{folder}/{c}" for c in ("vase", "bowl")]
     assert {run.method for run in find_runs(Path(folder))} == {name}
     assert "trained already" in iv("train", "--data", data, "--method", name).stderr
@@ -79,17 +79,27 @@ def test_several_methods_share_one_table_and_what_is_trained_is_used(iv: Iv, dat
     assert rows == [[name, c] for name in names for c in ("vase", "bowl", "mean")]
     refused = iv("evaluate", "--data", data, *options)
     assert refused.exit_code == 2 and "--force" in refused.stderr
-    for twice in (("--run", "runs/group2-random-0"), ("--method", "random")):
-        named = iv("evaluate", "--data", data, "--run", "runs/group2-random-0", *twice, "--force")
+    run = ("--run", runs_folder(data, "random"))
+    for twice in (run, ("--method", "random")):
+        named = iv("evaluate", "--data", data, *run, *twice, "--force")
         assert named.exit_code == 2 and "named twice" in named.stderr
     again = iv(
-        "evaluate", "--data", data, "--method", "constant", "--run", "runs/group2-random-0",
-        "--out", "out", "--json",
+        "evaluate", "--data", data, "--method", "constant", *run, "--out", "out", "--json",
     )  # fmt: skip
     assert again.exit_code == 0, again.output
     assert "trained already" in again.stderr
     assert list(json.loads(again.stdout)["methods"]) == ["random", "constant"]
     assert {path.name for path in Path("out").iterdir()} == {"0-random", "1-constant"}
+
+
+def test_files_of_one_name_have_runs_of_their_own(iv: Iv, data: Path, tmp_path: Path) -> None:
+    counts = {"bulge": 2, "missing": 2}
+    categories = (Category("vase", ("round_ball",), 1, 3, counts),)
+    specification = Specification("group2", "Small", (200, 250), categories)
+    less_noise = make_dataset(tmp_path / "less_noise.h5", specification, sigma=0.002)
+    for file in (data, less_noise):
+        assert iv("evaluate", file, "--method", "constant", "--quiet").exit_code == 0
+    assert len(list(Path("runs").iterdir())) == 2
 
 
 def test_a_method_is_put_beside_the_papers_table(iv: Iv, data: Path) -> None:

@@ -27,7 +27,7 @@ from mc4ad_model.methods.mc4ad.configuration import RunConfig
 from mc4ad_model.runs.run_folder import find_runs, read_run
 from tests.conftest import run_iv
 from tests.support.runs import TINY, results
-from tests.support.samples import make_dataset
+from tests.support.samples import make_dataset, runs_folder
 
 SMALLER = (*TINY, "network.layers=2", "training.repeats=2", "training.batch=2")
 LONG = ("training.epochs=20", "training.checkpoint_epochs=3")  # 40 steps
@@ -102,14 +102,15 @@ def test_json_and_quiet(iv, tmp_path):
     assert result.stderr == ""
 
 
-def test_the_default_folder_names_data_preset_and_seed(iv, tmp_path, monkeypatch):
+def test_the_default_folder_names_data_preset_and_seed(iv, data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = iv("--category", "ball", "--seed", 3)
-    assert result.stdout.split() == ["runs/small-released-3/ball"]
-    assert read_run(tmp_path / "runs" / "small-released-3" / "ball").seed == 3
+    folder = f"{runs_folder(data, 'released', 3)}/ball"
+    assert result.stdout.split() == [folder]
+    assert read_run(tmp_path / folder).seed == 3
 
 
-def test_dry_run_says_what_would_be_trained_and_writes_nothing(iv, tmp_path, monkeypatch):
+def test_dry_run_says_what_would_be_trained_and_writes_nothing(iv, data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = iv("--dry-run", "--json", changes=("training.epochs=7",))
     assert result.exit_code == 0
@@ -122,7 +123,7 @@ def test_dry_run_says_what_would_be_trained_and_writes_nothing(iv, tmp_path, mon
             "templates": 2,
             "track": "meshes",
             "state": "new",
-            "folder": f"runs/small-released-0/{name}",
+            "folder": f"{runs_folder(data, 'released')}/{name}",
         }
         for name in ("ball", "brick")
     ]
@@ -196,7 +197,7 @@ def test_a_template_without_a_mesh(tmp_path):
 def test_the_track_of_clouds_can_be_asked_for(iv, data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert iv("--category", "ball", "--track", "clouds").exit_code == 0
-    folder = Path("runs", "small-released-0-clouds")
+    folder = Path(f"{runs_folder(data, 'released')}-clouds")
     assert read_run(folder / "ball").track == "clouds"
     with_meshes = iv("--category", "ball", "--out", folder)
     assert with_meshes.exit_code == 2
