@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from annotations.vocabulary import NORMAL
+from intravariance.dataset.provenance import software
 from intravariance.dataset.specification import Category, Specification
 from intravariance.dataset.store import Dataset
-from intravariance.exchange.importing.sample import ImportJob
+from intravariance.exchange.importing.problems import record_of
+from intravariance.exchange.importing.sample import ImportFrame, ImportJob
 
 if TYPE_CHECKING:
     from intravariance.exchange.importing.run import ImportPlan
@@ -56,3 +58,29 @@ def too_few_points(plan: ImportPlan, points: Sequence[int]) -> str:
         f"{len(few):,} of {len(points):,} clouds have fewer than {plan.fewest_points:,} points "
         f"(the fewest: {min(few):,})"
     )
+
+
+def found_metadata(
+    plan: ImportPlan,
+    specification: Specification,
+    frames: Mapping[str, ImportFrame],
+    skipped: dict[str, str],
+    few: str,
+) -> dict[str, Any]:
+    """Return the metadata of the file. few : what a collation has too few points of, or ""."""
+    imported = plan.identity["imported"] | {
+        "frames": {group: frame.to_dict() for group, frame in sorted(frames.items())}
+    }
+    if few:
+        collated = imported["collated"]
+        imported["collated"] = collated | {"differences": [*collated["differences"], few]}
+    metadata = {
+        "identity": plan.identity
+        | {"specification": specification.to_dict(), "imported": imported},
+        "software": software("numpy", "scipy", "h5py"),
+    }
+    if skipped:
+        metadata["skipped"] = record_of(skipped)
+    if plan.left_out.count:
+        metadata["left_out"] = plan.left_out.to_dict()
+    return metadata

@@ -31,13 +31,14 @@ from intravariance.dataset.assembly.work_folder import (
     locked_folder,
     plain_disk_errors,
 )
-from intravariance.dataset.provenance import code_digest, software
+from intravariance.dataset.provenance import code_digest
 from intravariance.dataset.specification import Specification
 from intravariance.dataset.store import open_dataset
 from intravariance.errors import InputError
 from intravariance.exchange.importing.chosen import dropped_points, without_choices
 from intravariance.exchange.importing.exported_from import exported_from
 from intravariance.exchange.importing.found import (
+    found_metadata,
     found_specification,
     too_few_points,
     unlabelled_samples,
@@ -50,7 +51,6 @@ from intravariance.exchange.importing.mesh_templates import (
 from intravariance.exchange.importing.names import name_scans, tree_name, valid_name
 from intravariance.exchange.importing.problems import (
     file_and_reason,
-    record_of,
     refusal,
     without_root,
 )
@@ -249,13 +249,8 @@ def plan_import(settings: ImportSettings) -> ImportPlan:
     unread = left_out(scans[0].tree, scans, (EXPORT_RECORD, SIDE_FILE, PROVENANCE, *bad))
     for line in unread.lines(str(settings.path)):
         say(line)
-    imported: dict[str, Any] = {"layout": layout, "tree": tree, "normalise": settings.normalise}
-    imported |= settings.choices.to_dict() | exported_from(scans[0].tree)
-    imported |= {"train_cut": True} if settings.train_cut else {}
-    if settings.scan_noise is not None:
-        imported["scan_noise"] = settings.scan_noise
-    if settings.thinning:
-        imported["thinning"] = settings.thinning.to_dict()
+    imported = _imported(settings, layout, tree) | exported_from(scans[0].tree)
+    added = [reader.extension.identity] if isinstance(reader, AddedLayout) else []
     return ImportPlan(
         name=valid_name(settings.name or tree, "imported"),
         title=settings.name or tree,
@@ -267,17 +262,26 @@ def plan_import(settings: ImportSettings) -> ImportPlan:
             "pose": "as given",
             "noise_sigma": 0.0,
             "imported": imported | ({"renamed": renamed} if renamed else {}),
-            **(
-                {"extensions": [reader.extension.identity]}
-                if isinstance(reader, AddedLayout)
-                else {}
-            ),
+            **({"extensions": added} if added else {}),
         },
         normalise=settings.normalise,
         skipped=dict(file_and_reason(problem, settings.path) for problem in problems),
         meshes=settings.meshes,
         left_out=unread,
     )
+
+
+def _imported(settings: ImportSettings, layout: str, tree: str) -> dict[str, Any]:
+    """Say how a tree is imported, as far as the settings tell."""
+    imported: dict[str, Any] = {"layout": layout, "tree": tree, "normalise": settings.normalise}
+    imported |= settings.choices.to_dict()
+    if settings.train_cut:
+        imported["train_cut"] = True
+    if settings.scan_noise is not None:
+        imported["scan_noise"] = settings.scan_noise
+    if settings.thinning:
+        imported["thinning"] = settings.thinning.to_dict()
+    return imported
 
 
 def run_import(
@@ -308,22 +312,10 @@ def run_import(
             )
         chosen = [job for job in its_jobs if job.id in made]
         specification = found_specification(plan, chosen, made)
-        imported = plan.identity["imported"] | {
-            "frames": {group: frame.to_dict() for group, frame in sorted(frames.items())}
-        }
-        if line := too_few_points(plan, [made[job.id] for job in chosen]):
-            say(f"differs: {line}", quiet)
-            collated = imported["collated"]
-            imported["collated"] = collated | {"differences": [*collated["differences"], line]}
-        metadata: dict[str, Any] = {
-            "identity": plan.identity
-            | {"specification": specification.to_dict(), "imported": imported},
-            "software": software("numpy", "scipy", "h5py"),
-        }
-        if skipped:
-            metadata["skipped"] = record_of(skipped)
-        if plan.left_out.count:
-            metadata["left_out"] = plan.left_out.to_dict()
+        few = too_few_points(plan, [made[job.id] for job in chosen])
+        if few:
+            say(f"differs: {few}", quiet)
+        metadata = found_metadata(plan, specification, frames, skipped, few)
         parts = [files[job.id] for job in chosen]
         digest = finish(
             partial, parts, metadata, out, lambda path: failures(path, executor), force, quiet
