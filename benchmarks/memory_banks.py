@@ -2,7 +2,9 @@
 """How long methods with a memory bank take, and ways to find the nearest entry, in one run.
 
     OMP_NUM_THREADS=1 python benchmarks/memory_banks.py group2.h5              some minutes
-    OMP_NUM_THREADS=1 python benchmarks/memory_banks.py group2.h5 --category vase --clouds 5
+    OMP_NUM_THREADS=1 python benchmarks/memory_banks.py group2.h5 --category vase --encoder enc
+
+`--encoder` is a folder that `iv pretrain` wrote; without it methods that need one are left out.
 
 Methods: each variant is fitted to a category in a process of its own, then scores some of its test
 clouds, spread evenly. Times are seconds, and processor seconds of all threads in brackets, which
@@ -40,11 +42,18 @@ from mc4ad_model.methods.memory_banks.nearest import nearest
 from mc4ad_model.methods.templates import read_templates
 
 VARIANTS = (
-    ("btf", "features=raw"),
-    ("btf", "features=fpfh"),
-    ("patchcore", "features=fpfh"),
-    ("patchcore", "features=fpfh_raw"),
-    ("simple3d", "centres=4096"),
+    ("btf", ("features=raw",)),
+    ("btf", ("features=fpfh",)),
+    ("patchcore", ("features=fpfh",)),
+    ("patchcore", ("features=fpfh_raw",)),
+    ("simple3d", ()),
+    ("cpmf", ()),
+)
+WITH_ENCODER = (
+    ("patchcore", ("features=point_mae",)),
+    ("m3dm", ()),
+    ("reg3d_ad", ()),
+    ("ismp", ()),
 )
 FRAMES = ("own", "registered")
 _NORMALS, _FEATURES = Neighbourhood(30, 0.056), Neighbourhood(100, 0.141)
@@ -56,7 +65,8 @@ def main() -> None:
     parser.add_argument("file", type=Path, help="dataset file")
     parser.add_argument("--category", help="the one with the most test clouds by default")
     parser.add_argument("--clouds", type=int, default=10, help="test clouds that are scored")
-    parser.add_argument("--task", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--encoder", type=Path, help="folder that `iv pretrain` wrote")
+    parser.add_argument("--task", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     try:
         with open_dataset(options.file) as dataset:
@@ -65,10 +75,15 @@ def main() -> None:
             if category not in tests:
                 parser.error(f"--category {category}: expected one of {', '.join(tests)}")
             if options.task:
-                print(json.dumps(measure(dataset, category, options.clouds, *options.task)))
+                name, *changes = options.task
+                print(json.dumps(measure(dataset, category, options.clouds, name, changes)))
                 return
             print(f"{options.file}, {category}, {len(tests[category])} test clouds\n")
-            print(methods(options.file, category, options.clouds, len(tests[category])))
+            variants = [*VARIANTS]
+            if options.encoder is not None:
+                variants += [(n, (*c, f"encoder={options.encoder}")) for n, c in WITH_ENCODER]
+            number = len(tests[category])
+            print(methods(options.file, category, options.clouds, number, variants))
             print(f"\n{searches(dataset, category)}")
     except IVError as error:
         parser.exit(error.exit_code, f"memory_banks.py: error: {error}\n")
@@ -79,19 +94,26 @@ def test_clouds(dataset: Dataset, category: str) -> list[Record]:
     return list(dataset.filter(category=category, split="test"))
 
 
-def methods(file: Path, category: str, clouds: int, number: int) -> Table:
+def methods(
+    file: Path,
+    category: str,
+    clouds: int,
+    number: int,
+    variants: Sequence[tuple[str, tuple[str, ...]]],
+) -> Table:
     """Fit each variant and score clouds, each in a process of its own."""
     table = Table(["method", "frame", "fit", "score of an object", "category", "peak, MiB"])
-    for name, change in VARIANTS:
+    for name, changes in variants:
         for frame in FRAMES:
             command = [
                 sys.executable, __file__, str(file), "--category", category,
-                "--clouds", str(clouds), "--task", name, change, frame,
+                "--clouds", str(clouds), "--task", name, *changes, f"frame={frame}",
             ]  # fmt: skip
             found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
             whole = [f + number * s for f, s in zip(found["fit"], found["score"], strict=True)]
             times = [shown(found["fit"]), shown(found["score"]), shown(whole, 0)]
-            table.add([f"{name}, {change}", frame, *times, str(found["peak"])])
+            said = [one for one in changes if not one.startswith("encoder=")]
+            table.add([", ".join([name, *said]), frame, *times, str(found["peak"])])
     return table
 
 
@@ -101,11 +123,11 @@ def shown(times: Sequence[float], digits: int = 2) -> str:
 
 
 def measure(
-    dataset: Dataset, category: str, clouds: int, name: str, change: str, frame: str
+    dataset: Dataset, category: str, clouds: int, name: str, changes: Sequence[str]
 ) -> dict[str, Any]:
     """Fit one variant and score clouds; the first is scored once before."""
     kind = method_class(name)
-    method = kind(kind.Settings.load(None, [change, f"frame={frame}"]))
+    method = kind(kind.Settings.load(None, changes))
     templates = read_templates(dataset, category)
     method.check(templates)
     fit = timed(lambda: method.fit(templates, generator(0, "benchmark")))

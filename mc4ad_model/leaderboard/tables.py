@@ -139,8 +139,8 @@ def variant_table(board: Board) -> Table:
         "Variants that ran",
         (Column("row"), Column("method"), Column("variant")),
         rows,
-        "A variant names the preset and the frame, and the source of a network that the method was "
-        'given: "self-trained", or a published file by the start of its SHA-256.',
+        "A variant names the preset, or features and frame, and the source of a network that the "
+        'method was given: "self-trained", or a published file by the start of its SHA-256.',
     )
 
 
