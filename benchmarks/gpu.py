@@ -19,6 +19,7 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,9 @@ from intravariance.files.atomic import write_file
 # Where each section is, in gpu_sections, and its share of the time; the last one has what is left.
 SECTIONS = {
     "environment": ("environment.environment", 0.05),
-    "goals": ("speed.goals", 0.3),
-    "evaluation": ("learning.train_and_evaluate", 0.35),
+    "kernels": ("compiling.compiling", 0.15),
+    "goals": ("speed.goals", 0.25),
+    "evaluation": ("learning.train_and_evaluate", 0.3),
     "parity": ("parity.parity", 0.25),
     "speed": ("speed.inference", 0.2),
     "training": ("speed.training", 0.15),
@@ -105,12 +107,14 @@ def _measure(parser: argparse.ArgumentParser, options: argparse.Namespace) -> in
 
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: torch finds no CUDA device; --device cpu tries the sections")
-    bench = Bench(
-        torch.device(options.device), options.until, 60 * options.minutes, options.out, options.data
-    )
     record = read(options.out)
     sections = {name: SECTIONS[name] for name in _remaining(options, record)}
-    run_sections(bench, sections, record, lambda: write(options.out, record))
+    with tempfile.TemporaryDirectory(prefix="iv-gpu-", ignore_cleanup_errors=True) as scratch:
+        bench = Bench(
+            torch.device(options.device), options.until, 60 * options.minutes, Path(scratch),
+            options.data,
+        )  # fmt: skip
+        run_sections(bench, sections, record, lambda: write(options.out, record))
     return 0
 
 

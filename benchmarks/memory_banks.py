@@ -12,7 +12,8 @@ other work on the machine changes less. "category" is fitting and scoring of all
 that rate, and "peak" the largest resident set of the process.
 
 Nearest entry: 1,000 points of a test cloud against FPFH of all points of the templates, ours beside
-scikit-learn and SciPy, taking turns. Coreset: the 10,000 entries that PatchCore keeps of them.
+scikit-learn and SciPy, and Faiss where it is installed, taking turns. Coreset: the 10,000 entries
+that PatchCore keeps of them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -156,15 +159,17 @@ def searches(dataset: Dataset, category: str) -> Table:
     brute.fit(bank)
     kd.fit(bank)
     assert np.allclose(nearest(queries, bank)[0], brute.kneighbors(queries)[0][:, 0], rtol=1e-4)
-    seconds, mark = medians(
-        {
-            "nearest, ours": lambda: nearest(queries, bank),
-            "nearest, scikit-learn brute": lambda: brute.kneighbors(queries),
-            "nearest, scikit-learn kd_tree": lambda: kd.kneighbors(queries),
-            "nearest, SciPy cKDTree": lambda: tree.query(queries),
-        },
-        samples=3,
-    )
+    calls: dict[str, Call] = {
+        "nearest, ours": lambda: nearest(queries, bank),
+        "nearest, scikit-learn brute": lambda: brute.kneighbors(queries),
+        "nearest, scikit-learn kd_tree": lambda: kd.kneighbors(queries),
+        "nearest, SciPy cKDTree": lambda: tree.query(queries),
+    }
+    if find_spec("faiss"):
+        index = import_module("faiss").IndexFlatL2(bank.shape[1])
+        index.add(bank.astype(np.float32))
+        calls["nearest, Faiss flat"] = lambda: index.search(queries.astype(np.float32), 1)
+    seconds, mark = medians(calls, samples=3)
     size = f"{len(queries):,} in {len(bank):,}"
     table = Table(["what", "size", "ms"])
     for name, value in seconds.items():

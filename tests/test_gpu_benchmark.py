@@ -18,8 +18,8 @@ BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 SCRIPT = BENCHMARKS / "gpu.py"
 # Where Triton is not installed, parity has no row for it and fails: it has tests of its own.
 SECTIONS = [
-    "environment", "goals", "evaluation", "speed", "training", "layers", "profile", "choices",
-    "registration", "released",
+    "environment", "kernels", "goals", "evaluation", "speed", "training", "layers", "profile",
+    "choices", "registration", "released",
 ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -17,7 +18,7 @@ from intravariance.dataset.store import Dataset, open_dataset
 from intravariance.tables import Cell, markdown_table
 from tests.support.samples import make_dataset, small_specification
 
-LAST_SHARE = 0.1  # of the time, which is kept for the last section
+LAST_SHARE, SMALL_LAST_SHARE = 0.2, 0.05  # of the time, which is kept for the last section
 LONGEST_ERROR = 200  # characters in a cell
 
 
@@ -54,20 +55,27 @@ def tabulated(
     return Finding(title, markdown_table(heading, rows), note)
 
 
+def python_path() -> str:
+    """Return the PYTHONPATH of a process that imports the sections and the project's sources."""
+    benchmarks = Path(__file__).resolve().parent.parent
+    own = [str(benchmarks), str(benchmarks.parent)]
+    return os.pathsep.join([*own, *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
 @dataclass
 class Bench:
     """The conditions of a run.
 
     device : where everything is measured. until : when the time is up, as of `time.monotonic`.
-    total : seconds of the whole run. out : folder for results and scratch files. data : a dataset
-    file, or None for a small one made here. failures, left_out : rows of the current section.
-    renew : whether the next section is to have another process.
+    total : seconds of the whole run. scratch : folder for files that are no results. data : a
+    dataset file, or None for a small one made here. failures, left_out : rows of the current
+    section. renew : whether the next section is to have another process.
     """
 
     device: torch.device
     until: float
     total: float
-    out: Path
+    scratch: Path
     data: Path | None = None
     failures: int = 0
     left_out: int = 0
@@ -75,14 +83,12 @@ class Bench:
     _section_until: float = field(default=0.0, init=False)
 
     def begin(self, share: float, last: bool) -> None:
-        """Begin a section that may take a share of the time."""
+        """Begin a section that may take a share of the time, less what the last section has."""
         self.failures = self.left_out = 0
         self._section_until = self.until
         if not last:
-            now = time.monotonic()
-            # Something is kept for the last section, and half of what is left for all that follow.
-            end = max(self.until - LAST_SHARE * self.total, (now + self.until) / 2)
-            self._section_until = min(end, now + share * self.total)
+            end = self.until - (SMALL_LAST_SHARE if self.small else LAST_SHARE) * self.total
+            self._section_until = min(end, time.monotonic() + share * self.total)
 
     @property
     def small(self) -> bool:
@@ -175,7 +181,7 @@ class Bench:
             specification = small_specification((7000, 12000), positives=10, defects=5)
             if self.small:
                 specification = small_specification((800, 1000), positives=2, defects=1)
-            self.data = self.out / "small.h5"
+            self.data = self.scratch / "small.h5"
             if not self.data.exists():
                 shutil.rmtree(self.data.with_suffix(".files"), ignore_errors=True)
                 make_dataset(self.data, specification)

@@ -15,7 +15,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from gpu_sections.bench import Bench, Case, Finding, tabulated
+from gpu_sections.speed import backends, precisions, working
 from intravariance.dataset.store import Dataset
+from intravariance.errors import BackendUnavailable
 from intravariance.executors.processes import cores
 from intravariance.tables import Cell
 from mc4ad_model.machine.device import Machine
@@ -37,43 +39,57 @@ PARTS = 10  # rows of a learning curve
 SHOWN = 5.0  # seconds between two states of it
 LEAVE = 3.0  # seconds for what comes after the last step
 SMALL_SECONDS = 2.0  # of training on a CPU
+FIRST_STEPS = 3  # that are left out of the time of a step
+SHARE_OF_A_WAY = 0.25  # of the time that is left, for each backend and precision but the last
 
 
-def machine_of(bench: Bench) -> Machine:
+def machine_of(bench: Bench, backend: str = "torch") -> Machine:
     """Return the choices of a run: all cores but one make samples, one process where all is
     small."""
     workers = 1 if bench.small else min(16, max(1, cores() - 1))
-    return Machine(bench.device.type, workers=workers, quiet=True)
+    return Machine(bench.device.type, backend, workers, quiet=True)
+
+
+def usable(bench: Bench) -> list[str]:
+    """Return the backends that work here, plain torch first."""
+    found = list[str]()
+    for name in backends(bench):
+        with contextlib.suppress(BackendUnavailable):
+            working(name)
+            found.append(name)
+    return found
 
 
 def train_and_evaluate(bench: Bench) -> Iterator[Finding]:
-    """Train and evaluate the default preset: on one category alone, then on all of them.
+    """Train and evaluate the default preset: on one category alone by each backend, then on all
+    categories by the faster one.
 
     All are begun only where the time that one took says that they can be done.
     """
-    shutil.rmtree(bench.out / "runs", ignore_errors=True)  # the network of all categories too
+    shutil.rmtree(bench.scratch / "runs", ignore_errors=True)  # the network of all categories too
     with small() if bench.small else contextlib.nullcontext(), bench.dataset() as dataset:
         categories = [c.name for c in dataset.specification.categories]
-        own = Runs(bench, dataset, "mc4ad", ("data.learn_from=[]",))
+        alone = [
+            Runs(bench, dataset, "mc4ad", name, ("data.learn_from=[]",)) for name in usable(bench)
+        ]
         distance = Runs(bench, dataset, "registered_distance")
         cases = [
-            Case(
-                [f"{categories[0]} alone", runs.method], functools.partial(runs.one, categories[0])
-            )
-            for runs in (own, distance)
+            Case([f"{categories[0]} alone", runs.title], functools.partial(runs.one, categories[0]))
+            for runs in (*alone, distance)
         ]
         note = "A network of the category's own templates."
         yield from bench.table("The default preset on one category, seed 0", HEADING, cases, note)
         title = f"The default preset on {len(categories)} categories, seed 0"
-        expected = len(categories) * sum(own.spent.get(categories[0], (math.inf,)))
+        best = min(alone, key=lambda runs: sum(runs.spent.get(categories[0], (math.inf,))))
+        expected = len(categories) * sum(best.spent.get(categories[0], (math.inf,)))
         if not bench.small and expected > bench.left:
-            needs = f"about {expected:.0f} s" if own.spent else "the first category was not done"
+            needs = f"about {expected:.0f} s" if best.spent else "the first category was not done"
             said = f"Left out: {needs}, and {bench.left:.0f} s are left. {GOAL}"
             yield Finding(title, note=said)
             return
-        every = Runs(bench, dataset, "mc4ad")
-        cases = [Case([name, "mc4ad"], functools.partial(every.one, name)) for name in categories]
-        cases.append(Case(["those that were done", "mc4ad"], every.total))
+        every = Runs(bench, dataset, "mc4ad", best.backend)
+        cases = [Case([c, every.title], functools.partial(every.one, c)) for c in categories]
+        cases.append(Case(["those that were done", every.title], every.total))
         note = f"The first fit trains the network of all categories. {GOAL}"
         yield from bench.table(title, HEADING, cases, note)
 
@@ -85,16 +101,23 @@ class Runs:
     bench: Bench
     dataset: Dataset
     method: str
+    backend: str = "torch"
     changes: tuple[str, ...] = ()
     spent: dict[str, tuple[float, float]] = field(default_factory=dict)
 
+    @property
+    def title(self) -> str:
+        """The method, and its backend if it has one."""
+        return f"{self.method}, {self.backend}" if self.method == "mc4ad" else self.method
+
     def one(self, category: str) -> Sequence[Cell]:
         """Train and evaluate on a category; cells as HEADING."""
-        machine = machine_of(self.bench)
+        machine = machine_of(self.bench, self.backend)
         short = ("training.epochs=1", "training.repeats=8") if self.bench.small else ()
         changes = [*self.changes, *(short if self.method == "mc4ad" else ())]
         settings = method_class(self.method).Settings.load(None, changes)
-        folder = self.bench.out / "runs" / (self.method + ("-alone" if self.changes else ""))
+        name = f"{self.method}-{self.backend}" + ("-alone" if self.changes else "")
+        folder = self.bench.scratch / "runs" / name
         start = time.monotonic()
         runs = train_runs(self.dataset, [category], self.method, settings, 0, folder, machine)
         fitted = time.monotonic()
@@ -114,63 +137,81 @@ class Runs:
 
 
 def learning_curve(bench: Bench) -> Iterator[Finding]:
-    """Train `released` on one category until the time is up, and extrapolate to its end."""
-    small = ["network.width=0.05", "training.batch=4", "training.repeats=4"]
-    config = RunConfig.load("released", small if bench.small else [])
+    """Train `released` on one category until the time is up, and extrapolate to its end.
+
+    Each backend and precision takes its steps for a part of the time, and the last one for the rest
+    of it, by the same processes for samples.
+    """
+    small = ["network.width=0.05", "training.batch=4", "training.repeats=4"] if bench.small else []
+    config = RunConfig.load("released", small)
     machine = machine_of(bench)
     with bench.dataset() as dataset:
         templates = read_templates(dataset, dataset.specification.categories[0].name)
         on = FittedOn(templates.category, 0, dataset.digest)
-    folder = bench.out / "released"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     ranks = Ranks.here(machine)
     samples = TrainingSamples(templates, config, 0)
     per_epoch = steps_per_epoch(samples.per_epoch, config.training, ranks)
     total = per_epoch * config.training.epochs
-    run = TrainingRun(folder, config, on)
-    trainer = Trainer(run, per_epoch, bench.device, machine.backend, ranks)
+    ways = [(name, "float32") for name in usable(bench)]
+    ways += [(ways[-1][0], precision.lower()) for precision in precisions(bench)[1:]]
     batches = load_batches(
-        samples, range(total), per_epoch, config.training.batch, machine.loaders,
+        samples, range(len(ways) * total), per_epoch, config.training.batch, machine.loaders,
         pin_memory=bench.device.type == "cuda",
     )  # fmt: skip
-    title = f"`released` on {templates.category}, seed 0, {machine.loaders} processes for samples"
-    for losses, note in _steps(bench, trainer, batches, total):
-        rows = [
-            [f"{first + 1} to {last}", sum(losses[first:last]) / (last - first)]
-            for first, last in _parts(len(losses))
-        ]
-        yield tabulated(title, ["steps", "mean loss"], rows, note)
+    for number, (backend, precision) in enumerate(ways):
+        folder = bench.scratch / f"released-{backend}-{precision}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        own = RunConfig.load("released", [*small, f"training.precision={precision}"])
+        trainer = Trainer(TrainingRun(folder, own, on), per_epoch, bench.device, backend, ranks)
+        seconds = bench.left if number == len(ways) - 1 else SHARE_OF_A_WAY * bench.left
+        title = (
+            f"`released` on {templates.category}, seed 0, backend {backend}, {precision}, "
+            f"{machine.loaders} processes for samples"
+        )
+        for losses, note in _steps(trainer, batches, total, seconds - LEAVE, bench.small):
+            rows = [
+                [f"{first + 1} to {last}", sum(losses[first:last]) / (last - first)]
+                for first, last in _parts(len(losses))
+            ]
+            yield tabulated(title, ["steps", "mean loss"], rows, note)
 
 
 def _steps(
-    bench: Bench, trainer: Trainer, batches: Iterator[Batch], total: int
+    trainer: Trainer, batches: Iterator[Batch], total: int, seconds: float, small: bool
 ) -> Iterator[tuple[list[float], str]]:
-    """Take steps until the time is up; yield their losses and what they took every few seconds."""
-    losses, waited, asked = list[float](), 0.0, time.monotonic()
-    batch = next(batches)
-    started = shown = time.monotonic()
-    begun = f"the first batch was there after {started - asked:.1f} s"
+    """Take steps until the time is up; yield their losses and what they took every few seconds.
+
+    The first steps, which compile kernels and start processes, are left out of the time of a step.
+    """
+    losses, waited, begun = list[float](), 0.0, time.monotonic()
+    until = begun + (min(seconds, SMALL_SECONDS) if small else seconds)
+    first = started = shown = begun
     while True:
-        trainer.step(batch)
-        losses.append(float(trainer.note().split()[-1]))
-        now = time.monotonic()
-        spent = now - started
-        end = len(losses) == total or bench.left < LEAVE or (bench.small and spent > SMALL_SECONDS)
-        done = len(losses)
-        if end or done == 1 or now - shown > SHOWN:
-            shown = now
-            note = (
-                f"{done} of {total} steps in {spent:.0f} s ({1e3 * spent / done:.0f} ms a step, "
-                f"{waited / spent:.0%} of it waiting for samples; {begun}); all of them would "
-                f"take {spent / done * total / 60:.1f} minutes."
-            )
-            yield losses, note
-        if end:
-            return
         asked = time.monotonic()
         batch = next(batches)
         waited += time.monotonic() - asked
+        trainer.step(batch)
+        losses.append(float(trainer.note().split()[-1]))
+        now, done = time.monotonic(), len(losses)
+        if done == 1:
+            first = now
+        if done <= FIRST_STEPS:
+            started, waited = now, 0.0
+        end = done == total or now > until
+        if end or done == 1 or now - shown > SHOWN:
+            shown = now
+            note = f"{done} of {total} steps, the first of them after {first - begun:.1f} s"
+            if done > FIRST_STEPS:
+                step = (now - started) / (done - FIRST_STEPS)
+                note += (
+                    f"; {1e3 * step:.0f} ms a step without the first {FIRST_STEPS}, "
+                    f"{waited / (now - started):.0%} of it waiting for samples; all of them would "
+                    f"take {step * total / 60:.1f} minutes"
+                )
+            yield losses, f"{note}."
+        if end:
+            return
 
 
 def _parts(count: int) -> list[tuple[int, int]]:

@@ -10,11 +10,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from gpu_sections.bench import Bench, Finding, tabulated
+import torch
+
+from gpu_sections.bench import Bench, Finding, python_path, tabulated
 from gpu_sections.line_reports import LINES
 from intravariance.tables import Cell
 
-FOLDER = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TESTS = "tests/mc4ad_model/test_cuda.py"
 NOTE = (
     "Error: the largest difference from float64 on the CPU, as a share of the largest value. "
@@ -33,10 +35,12 @@ def parity(bench: Bench) -> Iterator[Finding]:
     RuntimeError
         pytest reported nothing although it had the time, or a test did not pass.
     """
+    if bench.device.type == "cuda":
+        torch.cuda.empty_cache()  # other processes compute
     missed = list[Cell]()
     chosen = ("combined_loss", "triton_network") if bench.small else ("not triton", "triton")
     for title, tests, share in zip(("Plain torch", "Triton"), chosen, (0.6, 1.0), strict=True):
-        lines = (bench.out / f"parity-{title.split()[-1]}.jsonl").resolve()
+        lines = bench.scratch / f"parity-{title.split()[-1]}.jsonl"
         lines.unlink(missing_ok=True)
         seconds = max(10.0, share * bench.left)
         said = _pytest(bench, tests, lines, seconds)
@@ -66,14 +70,12 @@ def _pytest(bench: Bench, chosen: str, lines: Path, seconds: float) -> str | Non
     # A deprecation in other versions than ours is no difference from the CPU.
     command += ["-p", "no:cacheprovider", "-p", "gpu_sections.line_reports"]
     command += ["-o", "filterwarnings=default"]
-    paths = [str(FOLDER), *filter(None, [os.environ.get("PYTHONPATH")])]
-    own = {"IV_TEST_DEVICE": bench.device.type, LINES: str(lines)}
-    own["PYTHONPATH"] = os.pathsep.join(paths)
+    own = {"IV_TEST_DEVICE": bench.device.type, LINES: str(lines), "PYTHONPATH": python_path()}
     if bench.small:
         own["TRITON_INTERPRET"] = "1"
     try:
         done = subprocess.run(
-            command, cwd=FOLDER.parent, env=os.environ | own, text=True, check=False,
+            command, cwd=ROOT, env=os.environ | own, text=True, check=False,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds,
         )  # fmt: skip
     except subprocess.TimeoutExpired:

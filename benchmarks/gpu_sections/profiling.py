@@ -49,7 +49,7 @@ def profiled_steps(bench: Bench) -> Iterator[Finding]:
         for what, make in made.items()
     ]
     heading = ["what", "backend", "ms", "device busy", *KINDS, "the rest"]
-    heading += ["launches", "waits for the device"]
+    heading += ["launches", "waits for the device", "host waits"]
     yield from bench.table("Shares of the device's time, `released`, float32", heading, cases)
 
 
@@ -65,18 +65,19 @@ def _cells(bench: Bench, make: Callable[[str], Callable[[], object]], backend: s
         bench.synchronise()
     parts = KINDS | {"our Triton kernels": triton_kernels()}
     kinds = dict.fromkeys((*parts, "the rest"), 0.0)
-    launches = waits = 0
+    launches, waits, waited = 0, 0, 0.0
     for event in profiler.key_averages():
         launches += event.count * (event.key in LAUNCHES)
-        waits += event.count * (event.key in WAITS)
+        if event.key in WAITS:
+            waits, waited = waits + event.count, waited + event.self_cpu_time_total / 1e6
         kernel = event.device_type.name == "CUDA" and not event.is_user_annotation
         if kernel or not cuda:
             own = event.self_device_time_total if cuda else event.self_cpu_time_total
             kinds[kind(event.key, parts)] += own / 1e6
     if not (total := sum(kinds.values())):
-        return [f"{1e3 * seconds:.2f}", "the profiler saw no kernel", *[None] * (len(kinds) + 2)]
+        return [f"{1e3 * seconds:.2f}", "the profiler saw no kernel", *[None] * (len(kinds) + 3)]
     shares = [f"{value / total:.0%}" for value in kinds.values()]
-    counts = [launches, waits] if cuda else [None, None]
+    counts = [launches, waits, f"{waited / seconds:.0%}"] if cuda else [None] * 3
     return [f"{1e3 * seconds:.2f}", f"{total / seconds:.0%}", *shares, *counts]
 
 

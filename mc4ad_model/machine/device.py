@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from intravariance.errors import InputError
 from intravariance.executors.processes import cores
+from intravariance.progress import say
 
 if TYPE_CHECKING:
     import torch
@@ -46,13 +48,15 @@ class Machine:
         Raises
         ------
         InputError
-            "cuda" without a GPU, or fewer GPUs than processes.
+            "cuda" without a GPU that torch can compute on, or fewer GPUs than processes.
         """
         import torch  # noqa: PLC0415 - weight
 
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise InputError("--device cuda: torch finds no GPU here; take --device cpu")
-        if self.device == "cpu" or not torch.cuda.is_available():
+        if self.device == "cpu":
+            return torch.device("cpu")
+        if not torch.cuda.is_available():
+            if self.device == "cuda":
+                raise InputError("--device cuda: torch finds no GPU here; take --device cpu")
             return torch.device("cpu")
         number = int(os.environ.get("LOCAL_RANK", "0"))
         if number >= torch.cuda.device_count():
@@ -61,6 +65,44 @@ class Machine:
                 f"{torch.cuda.device_count()}; start as many processes as GPUs, or take "
                 "--device cpu"
             )
+        if not runs_on(torch.cuda.get_device_capability(number), torch.cuda.get_arch_list()):
+            found = _other_build(number)
+            if self.device == "cuda":
+                raise InputError(f"--device cuda: {found}; take --device cpu")
+            _say_once(f"{found}; the processor computes (--device cpu)")
+            return torch.device("cpu")
         device = torch.device("cuda", number)
         torch.cuda.set_device(device)
         return device
+
+
+def runs_on(capability: tuple[int, int], built_for: Sequence[str]) -> bool:
+    """Return whether a build of torch has kernels for a GPU.
+
+    capability : the GPU's compute capability. built_for : what `torch.cuda.get_arch_list` says:
+    "sm_86" runs on 8.6 and later ones of 8, "compute_90" is compiled for 9.0 and all that follow.
+    """
+    for architecture in built_for:
+        kind, _, digits = architecture.partition("_")
+        number = "".join(filter(str.isdigit, digits))  # "90a" is 9.0
+        if kind not in ("sm", "compute") or len(number) < 2:
+            return True  # not NVIDIA's
+        own = (int(number[:-1]), int(number[-1]))
+        if own <= capability and (kind == "compute" or own[0] == capability[0]):
+            return True
+    return not built_for
+
+
+def _other_build(number: int) -> str:
+    import torch  # noqa: PLC0415 - weight
+
+    major, minor = torch.cuda.get_device_capability(number)
+    return (
+        f"{torch.cuda.get_device_name(number)} has compute capability {major}.{minor}, and torch "
+        f"{torch.__version__} is built for {', '.join(torch.cuda.get_arch_list())}"
+    )
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    say(text)

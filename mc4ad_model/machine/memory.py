@@ -59,7 +59,7 @@ def give_back_memory() -> None:
 def _is_full(error: RuntimeError, torch: Any) -> bool:
     """Tell whether an error is of a full device: torch's own, or of CUDA and its libraries, which
     cannot even begin where others have filled it."""
-    said = ("CUDA error: out of memory", "ALLOC_FAILED")
+    said = ("CUDA error: out of memory", "[CUDA]: out of memory", "ALLOC_FAILED")
     return isinstance(error, torch.cuda.OutOfMemoryError) or any(s in str(error) for s in said)
 
 

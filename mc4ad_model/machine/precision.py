@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,3 +46,26 @@ def slow_bfloat16(device: torch.device) -> str:
     else:
         found = "this GPU has no bfloat16 arithmetic, and computes through float32"
     return f"training.precision = bfloat16: {found}; take --set training.precision=float32"
+
+
+def without_tf32(device: torch.device) -> str:
+    """Return a warning where a device has no TF32, "" where it has."""
+    import torch  # noqa: PLC0415 - weight
+
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):
+        return ""
+    return "training.precision = tf32: this device has no TF32, and computes in float32"
+
+
+@contextmanager
+def multiplying_in(precision: str, device: torch.device) -> Iterator[None]:
+    """Let a GPU round the factors of float32 products to TF32 meanwhile, if precision is "tf32"."""
+    import torch  # noqa: PLC0415 - weight
+
+    before = torch.get_float32_matmul_precision()
+    if precision == "tf32" and device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

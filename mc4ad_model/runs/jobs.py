@@ -20,6 +20,7 @@ from intravariance.progress import say
 from mc4ad_model.evaluation.evaluate import CategoryEvaluation, check_records, evaluate_category
 from mc4ad_model.evaluation.results import check_results_folder, write_results
 from mc4ad_model.machine.device import Machine
+from mc4ad_model.machine.memory import enough_device_memory
 from mc4ad_model.machine.ranks import Ranks
 from mc4ad_model.methods import method_class, method_extension
 from mc4ad_model.methods.method import IDENTITY, ObjectRule
@@ -148,7 +149,8 @@ def _planned(
     planned = []
     for category in categories:
         templates = read_templates(dataset, category, settings.learn_from, track)
-        method_class(method)(settings, machine).check(templates)
+        with enough_device_memory(f"{category}: {method}"):
+            method_class(method)(settings, machine).check(templates)
         run = Run(
             folder=out / category,
             category=category,

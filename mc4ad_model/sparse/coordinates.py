@@ -94,8 +94,9 @@ def voxelise(clouds: Sequence[Tensor], voxel_size: float) -> Voxels:
             raise InputError(f"point cloud {index} has no points; leave it out of the batch")
     points = torch.cat(list(clouds))  # [N, 3]
     lengths = [len(cloud) for cloud in clouds]
-    # by a tensor: CUDA would multiply with the reciprocal of a number, and round differently
-    cells = torch.floor(points / points.new_tensor(voxel_size))  # [N, 3]
+    # By a tensor: CUDA would multiply with the reciprocal of a number, and round differently. It is
+    # filled on the device, since a copy from the host would wait.
+    cells = torch.floor(points / points.new_full((), voxel_size))  # [N, 3]
     # NaN compares false, so one test finds NaN, infinity and distance alike.
     inside = (cells.float().abs() <= COORDINATE_LIMIT).all(1)  # half precision rounds the limit
     if not bool(inside.all()):

@@ -66,10 +66,13 @@ class TritonBackend:
         geometry: Geometry,
         epilogue: Epilogue | None = None,
     ) -> Tensor:
-        """Convolve, as `Backend.convolve` says; in inference the epilogue is in the kernel."""
+        """Convolve, as `Backend.convolve` says; in inference the epilogue is in the kernel.
+
+        On another device than the current one when the backend was made, plain torch computes.
+        """
         kernel_map = pyramid.kernel_map(geometry)
         skipped = geometry.kernel_size not in KERNEL_SIZES or features.dtype == torch.float64
-        elsewhere = features.device.type != self._device.type
+        elsewhere = features.device != self._device
         if skipped or elsewhere or not self.works:
             return finish(sparse_convolution(features, kernel, kernel_map), epilogue)
         if torch.is_autocast_enabled(features.device.type):

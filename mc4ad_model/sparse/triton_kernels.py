@@ -13,10 +13,14 @@ import triton.language as tl
 # Numbers that change with the clouds. Triton would compile anew for 1 and for multiples of 16.
 _COUNTS = ["width", "sources", "targets", "table_stride", "first", "step"]
 _PAIR_COUNTS = ["table_stride", "pairs_stride", "offsets", "splits"]
+# Tensors of a second word begin inside others, in some clouds at a multiple of 16 bytes: these too.
+_ANYWHERE = ["live", "counts"]
 
 
 # No annotation but constexpr: the compiler reads them, and knows no other name of this module.
-@triton.jit(do_not_specialize=_COUNTS)  # type: ignore[untyped-decorator]
+@triton.jit(  # type: ignore[untyped-decorator]
+    do_not_specialize=_COUNTS, do_not_specialize_on_alignment=_ANYWHERE
+)
 def convolve_tiles(  # type: ignore[no-untyped-def]
     features, kernel, partial, output, table, order, live, counts,
     width, sources, targets, table_stride, first, step,

@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import torch
 import triton
 from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
+from triton.compiler import ASTSource, make_backend
+from triton.runtime.jit import create_function_from_signature
 
 from mc4ad_model.sparse.triton_convolution import OPTIONS, TileShape, tile_shape
 from mc4ad_model.sparse.triton_kernels import convolve_tiles, kernel_gradient
@@ -57,8 +59,25 @@ def compiled(
     )
 
 
+def variants_of_a_second_word() -> int:
+    """Count what a launch would compile for tiles of second words, which begin anywhere."""
+    backend = make_backend(GPUTarget("cuda", 90, 32))
+    bind = create_function_from_signature(convolve_tiles.signature, convolve_tiles.params, backend)
+    features, rows = torch.zeros(16, 16), torch.zeros(16, dtype=torch.int32)
+    constants = dict.fromkeys(("mean", "variance", "weight", "bias", "epsilon", "added"))
+    constants |= dict.fromkeys(("ADD", "NORM", "SUM", "RELU"), True)
+    constants |= {"ROWS": 64, "COLUMNS": 64, "DEPTH": 32, "PRECISION": "ieee"}
+    found = set()
+    for begin in range(4):
+        pointers = [features] * 4 + [rows, rows, rows[begin:], rows[begin:]]
+        _, specialised, _ = bind(*pointers, *[16] * 10, 1, **constants)
+        found.add(str(specialised))
+    return len(found)
+
+
 def main() -> None:
-    """Print the bytes of shared memory of each kernel, by name, device and precision."""
+    """Print the bytes of shared memory of each kernel, by name, device and precision; then how
+    many variants tiles of second words have."""
     found = {}
     for capability in (80, 90):
         shape = tile_shape(NARROW, divmod(capability, 10))
@@ -70,7 +89,8 @@ def main() -> None:
     found["convolve_tiles sm90 tf32 without epilogue"] = plain.metadata.shared
     shape = tile_shape(WIDE, (9, 0))
     wide = compiled(convolve_tiles, 90, shape, shape.depth, "tf32")
-    print(json.dumps({**found, "convolve_tiles sm90 tf32 wide": wide.metadata.shared}))
+    found["convolve_tiles sm90 tf32 wide"] = wide.metadata.shared
+    print(json.dumps({"shared": found, "variants": variants_of_a_second_word()}))
 
 
 if __name__ == "__main__":

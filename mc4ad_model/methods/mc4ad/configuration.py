@@ -203,8 +203,9 @@ class TrainingConfig:
         first forces are several times larger than any target, and most of a short training goes
         into making them small.
     precision
-        "float32", or "bfloat16": automatic mixed precision for the convolutions; the loss is
-        always in float32.
+        "float32"; "tf32": a GPU rounds the factors of products to 10 bits, and sums in float32;
+        or "bfloat16": automatic mixed precision for the convolutions. The loss is always in
+        float32, and so are scores.
     checkpoint_epochs
         A checkpoint is written after each so many epochs, and after the last.
     """
@@ -216,7 +217,7 @@ class TrainingConfig:
     final_learning_rate: Weight = 1e-6
     constant_epochs: Annotated[int, Field(ge=0)] = 9
     output_scale: Weight = 1.0
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
     checkpoint_epochs: Count = 10
 
 

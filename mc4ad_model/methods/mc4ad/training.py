@@ -16,7 +16,7 @@ from intravariance.errors import InputError, IVError
 from intravariance.progress import say, track
 from mc4ad_model.machine.device import Machine
 from mc4ad_model.machine.interruption import Interruption
-from mc4ad_model.machine.precision import slow_bfloat16
+from mc4ad_model.machine.precision import slow_bfloat16, without_tf32
 from mc4ad_model.machine.ranks import Ranks
 from mc4ad_model.methods.mc4ad.configuration import TrainingConfig
 from mc4ad_model.methods.mc4ad.training_samples import Samples, load_batches
@@ -45,7 +45,8 @@ def train(
     ranks = ranks or Ranks.here(machine)
     quiet = machine.quiet or not ranks.first
     device = machine.torch_device()
-    if run.config.training.precision == "bfloat16" and (warning := slow_bfloat16(device)):
+    warn = {"bfloat16": slow_bfloat16, "tf32": without_tf32}.get(run.config.training.precision)
+    if warn and (warning := warn(device)):
         say(f"{run.category}: {warning}", quiet)
     per_epoch = steps_per_epoch(samples.per_epoch, run.config.training, ranks)
     total = per_epoch * run.config.training.epochs

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from intravariance.errors import InputError, IVError
 from intravariance.files.atomic import write_file
 from intravariance.seeds import entropy
 from mc4ad_model.machine.memory import peak_memory
+from mc4ad_model.machine.precision import multiplying_in
 from mc4ad_model.machine.ranks import Ranks
 from mc4ad_model.methods.mc4ad.checkpoints import (
     load_checkpoint,
@@ -104,7 +106,8 @@ class Trainer:
         seed = entropy(run.seed, "training", run.category, "network")
         number = (seed[1] << 31 | seed[2] >> 1) ^ run.seed
         generator = torch.Generator().manual_seed(number % 2**64)
-        network = new_network(run.config.network, backend, generator)
+        with self._multiplying():  # the backend is tried in this precision
+            network = new_network(run.config.network, backend, generator)
         last = network.head[-1]
         assert isinstance(last, nn.Linear)
         with torch.no_grad():
@@ -132,11 +135,12 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         batch.to(self._device)
-        losses = self._losses(batch)
-        values = self._values(losses)
-        self._check(values, epoch, number)
         self.optimiser.zero_grad(set_to_none=True)
-        losses.total.backward()  # type: ignore[no-untyped-call]
+        with self._multiplying():
+            losses = self._losses(batch)
+            losses.total.backward()  # type: ignore[no-untyped-call]
+        values = self._values(losses)  # a GPU is waited for here, when it has all the work
+        self._check(values, epoch, number)
         self.optimiser.step()
         self._loss = values["total"]
         for name, value in values.items():
@@ -154,6 +158,9 @@ class Trainer:
         return deviation_loss(
             findings, batch.force, batch.evidence, batch.defective, self._config.loss
         )
+
+    def _multiplying(self) -> AbstractContextManager[None]:
+        return multiplying_in(self._config.training.precision, self._device)
 
     def _autocast(self) -> torch.autocast:
         mixed = self._config.training.precision == "bfloat16"

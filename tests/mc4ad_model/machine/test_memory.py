@@ -77,6 +77,7 @@ def test_a_full_gpu_is_said_with_what_to_do(text, sizes):
     [
         "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported",
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "Triton Error [CUDA]: out of memory",
     ],
 )
 def test_a_gpu_that_others_have_filled_is_said_too(text):

@@ -38,3 +38,24 @@ def test_a_gpu_is_not_told_the_times_of_a_processor(monkeypatch):
     said = precision.slow_bfloat16(torch.device("cuda"))
     assert "this GPU has no bfloat16 arithmetic" in said
     assert "16.9" not in said
+
+
+def test_tf32_is_for_products_of_a_gpu_meanwhile_and_nothing_else():
+    gpu = torch.device("cuda")
+    before = torch.get_float32_matmul_precision()
+    for chosen, device, meanwhile in (
+        ("tf32", gpu, "high"), ("tf32", CPU, before), ("float32", gpu, before),
+    ):  # fmt: skip
+        with precision.multiplying_in(chosen, device):
+            assert torch.get_float32_matmul_precision() == meanwhile
+        assert torch.get_float32_matmul_precision() == before
+    with pytest.raises(KeyError), precision.multiplying_in("tf32", gpu):
+        raise KeyError
+    assert torch.get_float32_matmul_precision() == before
+
+
+@pytest.mark.parametrize(("capability", "warned"), [((7, 5), True), ((9, 0), False)])
+def test_devices_without_tf32_are_warned_of(monkeypatch, capability, warned):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert ("in float32" in precision.without_tf32(torch.device("cuda"))) == warned
+    assert "in float32" in precision.without_tf32(CPU)

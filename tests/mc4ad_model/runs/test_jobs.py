@@ -35,19 +35,20 @@ def test_two_trainings_of_one_category_in_one_folder_are_refused(tmp_path: Path)
         assert not list(out.glob("*.lock"))
 
 
+@pytest.mark.parametrize(("step", "named"), [("check", "random"), ("fit", "training random")])
 def test_a_gpu_without_memory_for_a_training_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, named: str
 ) -> None:
     torch = pytest.importorskip("torch")
 
-    def fit(*arguments: object) -> None:
+    def fails(*arguments: object) -> None:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
-    monkeypatch.setattr(method_class("random"), "fit", fit)
+    monkeypatch.setattr(method_class("random"), step, fails)
     file = make_dataset(tmp_path / "a.h5", small_specification(points=(60, 80)))
     settings = method_class("random").Settings.load()
     with open_dataset(file) as dataset:
         category = str(next(iter(dataset.categories)))
-        told = rf"^{category}: training random: the GPU .*2.00 GiB asked for.*smaller batch"
+        told = rf"^{category}: {named}: the GPU .*2.00 GiB asked for.*smaller batch"
         with pytest.raises(InputError, match=told):
             train_runs(dataset, [category], "random", settings, 0, tmp_path / "runs", MACHINE)

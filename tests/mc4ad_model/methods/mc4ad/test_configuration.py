@@ -168,7 +168,10 @@ def test_an_integer_may_stand_for_a_float(write):
         ("[training]\nlearning_rate = 0", ["training.learning_rate = 0", "greater than 0"]),
         ("[training]\nlearning_rate = inf", ["training.learning_rate = inf", "finite"]),
         ("[training]\nlearning_rate = nan", ["training.learning_rate = nan", "finite"]),
-        ("[training]\nprecision = 16", ["training.precision = 16", "'float32' or 'bfloat16'"]),
+        (
+            "[training]\nprecision = 16",
+            ["training.precision = 16", "'float32', 'tf32' or 'bfloat16'"],
+        ),
         ("[training]\nconstant_epochs = -1", ["training.constant_epochs = -1", "equal to 0"]),
         ("[training]\nbatch = 1979-05-27", ["training.batch = '1979-05-27'", "integer"]),
         ("[loss]\nsymmetry = -0.1", ["loss.symmetry = -0.1", "greater than or equal to 0"]),

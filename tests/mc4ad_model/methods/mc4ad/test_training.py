@@ -108,9 +108,12 @@ def test_global_random_state_and_threads_do_not_matter(tmp_path, whole):
     assert results(train_smaller(tmp_path / "again").folder) == results(whole)
 
 
-@pytest.mark.parametrize(("precision", "warned"), [("bfloat16", True), ("float32", False)])
-def test_bfloat16_on_a_processor_without_it_is_warned_of(
-    tmp_path, monkeypatch, capsys, precision, warned
+@pytest.mark.parametrize(
+    ("precision", "warning"),
+    [("bfloat16", "has no bfloat16 arithmetic"), ("tf32", "has no TF32"), ("float32", "")],
+)
+def test_a_precision_that_a_processor_has_not_is_warned_of(
+    tmp_path, monkeypatch, capsys, precision, warning
 ):
     flags = tmp_path / "cpuinfo"
     flags.write_text("flags : fpu avx2 fma\n")
@@ -118,7 +121,8 @@ def test_bfloat16_on_a_processor_without_it_is_warned_of(
     config = tiny(*SMALLER, f"training.precision={precision}", "training.epochs=1")
     samples = TrainingSamples(toys(), config, 0)
     train(training_run(tmp_path, config), samples, replace(cpu(), quiet=False))
-    assert ("has no bfloat16 arithmetic" in capsys.readouterr().err) == warned
+    said = capsys.readouterr().err
+    assert warning in said and ("training.precision" in said) == bool(warning)
 
 
 def test_what_a_finished_run_leaves(whole):

@@ -164,6 +164,15 @@ def test_bfloat16_is_for_the_network_and_near_float32(tmp_path):
     assert {p.dtype for p in fast.network.parameters()} == {torch.float32}
 
 
+def test_tf32_changes_nothing_on_a_processor(tmp_path):
+    config = tiny()
+    other = replace(config, training=replace(config.training, precision="tf32"))
+    trainers = [make_trainer(tmp_path / n, c) for n, c in (("a", config), ("b", other))]
+    for trainer in trainers:
+        trainer.step(batch(config))
+    assert trainers[0].done == trainers[1].done
+
+
 # --- checkpoints
 
 

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which device computes. No GPU is at hand: what torch says of one is put in its place."""
+
+import pytest
+
+pytest.importorskip("torch", reason="torch is not installed: pip install '.[model]'")
+
+import torch
+
+from intravariance.errors import InputError
+from mc4ad_model.machine import device
+from mc4ad_model.machine.device import Machine, runs_on
+
+BUILT_FOR = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120", "compute_120"]
+
+
+@pytest.mark.parametrize(
+    ("capability", "runs"),
+    [((7, 5), True), ((8, 0), True), ((8, 9), True), ((9, 0), True), ((12, 1), True),
+     ((13, 0), True), ((6, 1), False), ((7, 0), False), ((11, 0), False)],
+)  # fmt: skip
+def test_a_build_runs_on_later_devices_of_a_generation_and_its_intermediate_code_on_all_later(
+    capability, runs
+):
+    assert runs_on(capability, BUILT_FOR) == runs
+
+
+def test_builds_that_are_not_nvidias_are_not_judged():
+    assert runs_on((9, 0), ["gfx90a", "gfx942"])
+    assert runs_on((9, 0), ["sm_90a"])
+
+
+@pytest.fixture
+def old_gpu(monkeypatch):
+    device._say_once.cache_clear()
+    answers = {
+        "is_available": True, "device_count": 1, "get_device_capability": (6, 1),
+        "get_arch_list": BUILT_FOR, "get_device_name": "GeForce GTX 1080",
+    }  # fmt: skip
+    for name, answer in answers.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, answer=answer: answer)
+
+
+def test_a_gpu_that_torch_is_not_built_for_is_said_and_not_taken(old_gpu, capsys):
+    for _ in range(2):
+        assert Machine().torch_device() == torch.device("cpu")
+    said = capsys.readouterr().err
+    assert said.count("GeForce GTX 1080 has compute capability 6.1") == 1
+    assert "sm_75" in said and "the processor computes" in said
+
+
+def test_a_gpu_that_torch_is_not_built_for_cannot_be_asked_for(old_gpu):
+    with pytest.raises(InputError, match=r"--device cuda: .* 6\.1.* take --device cpu"):
+        Machine("cuda").torch_device()
