@@ -30,6 +30,7 @@ Strategy = Literal["pairs", "im2col"]
 # Measured with benchmarks/sparse_convolution.py; see docs/sparse_convolution.md.
 _FEW_CHANNELS = 8
 _DENSE = 1.3
+_MANY_OFFSETS = 64  # as those of a 5^3 stem; by reasoning, no GPU was at hand
 # Elements of each of the two buffers: on the CPU, for each thread, large enough for long matrix
 # products and small enough for the caches; on other devices, what memory may reasonably hold.
 _CPU_BUFFER = 2**20
@@ -142,6 +143,8 @@ def _choose(table: NeighbourTable, features: Tensor) -> Strategy:
     """Choose im2col where gathering and multiplying zeros costs less than summing by pair."""
     if features.shape[1] <= _FEW_CHANNELS:
         return "im2col"
+    if features.device.type != "cpu" and table.offsets > _MANY_OFFSETS:
+        return "im2col"  # a product for each offset is a launch, and the host waits for the runs
     if features.device.type == "cpu" and features.dtype == torch.bfloat16:
         return "im2col"  # torch compiles a bfloat16 product for each shape: runs have too many
     if table.targets * table.offsets <= _DENSE * table.pairs:

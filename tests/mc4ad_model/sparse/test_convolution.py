@@ -15,7 +15,7 @@ from mc4ad_model.sparse import (
     sparse_convolution,
     sparse_convolution_reference,
 )
-from mc4ad_model.sparse.convolution import Strategy
+from mc4ad_model.sparse.convolution import Strategy, _choose
 from tests.support.sparse_referees import (
     GEOMETRIES,
     assert_close,
@@ -252,3 +252,17 @@ def test_operands_that_do_not_fit(features, kernel, message):
     kernel_map = pyramid_of((0, 0, 0, 0), (0, 0, 0, 1)).kernel_map(Geometry(3, 1, 1))
     with pytest.raises(InputError, match=message):
         sparse_convolution(features, kernel, kernel_map)
+
+
+@pytest.mark.parametrize(
+    ("kernel_size", "device", "chosen"),
+    [(5, "meta", "im2col"), (3, "meta", "pairs"), (5, "cpu", "pairs")],
+)
+def test_a_large_kernel_is_one_product_on_other_devices_than_the_cpu(kernel_size, device, chosen):
+    """As that of a preset whose stem has 28 channels; "meta" stands for a device without data."""
+    cells = torch.unique(
+        torch.randint(0, 30, (500, 3), generator=torch.Generator().manual_seed(0)), dim=0
+    )
+    pyramid = CoordinatePyramid(torch.nn.functional.pad(cells, (1, 0)).int())
+    table = pyramid.kernel_map(Geometry(kernel_size, 1, 1)).forward
+    assert _choose(table, torch.empty(len(cells), 28, device=device)) == chosen
