@@ -58,8 +58,9 @@ def main() -> int:
     parser.add_argument("--data", type=Path, help="a dataset of `iv build`")
     parser.add_argument("--only", nargs="+", choices=list(SECTIONS), default=list(SECTIONS))
     parser.add_argument("--out", type=Path, default=Path("gpu"), help="default: %(default)s/")
-    # when the time is up, for the process that measures
+    # when the time is up, and where files go that are no results: for the process that measures
     parser.add_argument("--until", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--scratch", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.until is not None:
         return _measure(parser, options)
@@ -69,7 +70,9 @@ def main() -> int:
     command = "python benchmarks/gpu.py " + " ".join(sys.argv[1:])
     write(options.out, {"command": command})
     until = time.monotonic() + 60 * options.minutes
-    if (status := _supervise(options, until)) == USAGE:
+    with tempfile.TemporaryDirectory(prefix="iv-gpu-", ignore_cleanup_errors=True) as scratch:
+        status = _supervise(options, until, scratch)
+    if status == USAGE:
         return USAGE
     record = read(options.out)
     for name in _remaining(options, record):
@@ -81,7 +84,7 @@ def main() -> int:
     return int(any("error" in part or "failed rows" in part for part in record.values()))
 
 
-def _supervise(options: argparse.Namespace, until: float) -> int:
+def _supervise(options: argparse.Namespace, until: float, scratch: str) -> int:
     """Start processes until all sections were begun or the time is up; return the last status."""
     status, last = 0, len(options.only) + 1
     while time.monotonic() < until:
@@ -89,8 +92,8 @@ def _supervise(options: argparse.Namespace, until: float) -> int:
         if status == USAGE or not 0 < remaining < last:  # nothing is left, or nothing was begun
             break
         last = remaining
-        command = [sys.executable, __file__, *sys.argv[1:], "--until", str(until)]
-        process = subprocess.Popen(command)
+        own = ["--until", str(until), "--scratch", scratch]
+        process = subprocess.Popen([sys.executable, __file__, *sys.argv[1:], *own])
         try:
             status = process.wait(until - time.monotonic() + GRACE)
         except subprocess.TimeoutExpired:
@@ -109,12 +112,11 @@ def _measure(parser: argparse.ArgumentParser, options: argparse.Namespace) -> in
         parser.error("--device cuda: torch finds no CUDA device; --device cpu tries the sections")
     record = read(options.out)
     sections = {name: SECTIONS[name] for name in _remaining(options, record)}
-    with tempfile.TemporaryDirectory(prefix="iv-gpu-", ignore_cleanup_errors=True) as scratch:
-        bench = Bench(
-            torch.device(options.device), options.until, 60 * options.minutes, Path(scratch),
-            options.data,
-        )  # fmt: skip
-        run_sections(bench, sections, record, lambda: write(options.out, record))
+    bench = Bench(
+        torch.device(options.device), options.until, 60 * options.minutes, options.scratch,
+        options.data,
+    )  # fmt: skip
+    run_sections(bench, sections, record, lambda: write(options.out, record))
     return 0
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compiling the Triton kernels before anything is measured with them, in several processes at once.
+"""Compiling the Triton kernels of `released` before it is measured, in several processes at once.
 
 Triton keeps what it compiled on disk, so the processes that measure find it there. A kernel that
 breaks the device ends one of these processes alone.
@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from sparse_rivals import computing_in, training_step
 
-from gpu_sections.bench import Bench, Case, Finding, python_path
+from gpu_sections.bench import Bench, Case, Finding, python_path, tabulated
 from gpu_sections.speed import clouds_of, new_network, precisions
 from intravariance.tables import Cell
 
@@ -44,25 +44,27 @@ def compiling(bench: Bench) -> Iterator[Finding]:
         for what in (["inference"] if bench.small else CALLS)
         for precision in precisions(bench)
     }
-    begun = time.monotonic()
-
-    def ended(process: subprocess.Popen[str]) -> list[Cell]:
-        try:
-            said, _ = process.communicate(timeout=max(1.0, bench.left))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return ["", f"ended after {time.monotonic() - begun:.0f} s"]
-        if process.returncode:
-            raise RuntimeError(said.strip()[-150:] or f"status {process.returncode}")
-        return [said.split()[-1], "works"]
-
-    cases = [Case(key, functools.partial(ended, one)) for key, one in processes.items()]
+    cases = [Case(key, functools.partial(_outcome, one)) for key, one in processes.items()]
     heading = ["what", "precision", "s", "outcome"]
     try:
-        yield from bench.table("Triton kernels of `released`", heading, cases, NOTE)
+        # all have the same time, so that one that hangs takes none of what others found
+        while bench.left > 0 and any(one.poll() is None for one in processes.values()):
+            time.sleep(0.1)
+        rows = [[*case.labels, *bench.attempt(case, 2)] for case in cases]
+        yield tabulated("Triton kernels of `released`", heading, rows, NOTE)
     finally:
         for process in processes.values():
             process.kill()
+            process.wait()
+
+
+def _outcome(process: subprocess.Popen[str]) -> list[Cell]:
+    if process.poll() is None:
+        return ["", "ended, since its time was up"]
+    said = process.communicate()[0]
+    if process.returncode:
+        raise RuntimeError(said.strip()[-150:] or f"status {process.returncode}")
+    return [said.split()[-1], "works"]
 
 
 def _start(bench: Bench, what: str, precision: str) -> subprocess.Popen[str]:

@@ -11,6 +11,7 @@ import functools
 import math
 import shutil
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -39,6 +40,7 @@ PARTS = 10  # rows of a learning curve
 SHOWN = 5.0  # seconds between two states of it
 LEAVE = 3.0  # seconds for what comes after the last step
 SMALL_SECONDS = 2.0  # of training on a CPU
+SHORT = ("data.learn_from=[]", "training.epochs=1", "training.repeats=8")  # some steps
 FIRST_STEPS = 3  # that are left out of the time of a step
 SHARE_OF_A_WAY = 0.25  # of the time that is left, for each backend and precision but the last
 
@@ -73,10 +75,15 @@ def train_and_evaluate(bench: Bench) -> Iterator[Finding]:
             Runs(bench, dataset, "mc4ad", name, ("data.learn_from=[]",)) for name in usable(bench)
         ]
         distance = Runs(bench, dataset, "registered_distance")
+        first = Runs(bench, dataset, "mc4ad", "triton", SHORT)  # compiles what is narrower here
         cases = [
-            Case([f"{categories[0]} alone", runs.title], functools.partial(runs.one, categories[0]))
-            for runs in (*alone, distance)
-        ]
+            Case([f"{categories[0]} alone{said}", runs.title],
+                 functools.partial(runs.one, categories[0]))
+            for said, runs in (
+                *([(", one step, to compile kernels", first)] if len(alone) > 1 else []),
+                *(("", runs) for runs in (*alone, distance)),
+            )
+        ]  # fmt: skip
         note = "A network of the category's own templates."
         yield from bench.table("The default preset on one category, seed 0", HEADING, cases, note)
         title = f"The default preset on {len(categories)} categories, seed 0"
@@ -113,10 +120,10 @@ class Runs:
     def one(self, category: str) -> Sequence[Cell]:
         """Train and evaluate on a category; cells as HEADING."""
         machine = machine_of(self.bench, self.backend)
-        short = ("training.epochs=1", "training.repeats=8") if self.bench.small else ()
-        changes = [*self.changes, *(short if self.method == "mc4ad" else ())]
+        short = self.bench.small and self.method == "mc4ad"
+        changes = [*self.changes, *(SHORT[1:] if short else ())]
         settings = method_class(self.method).Settings.load(None, changes)
-        name = f"{self.method}-{self.backend}" + ("-alone" if self.changes else "")
+        name = "-".join([self.method, self.backend, str(len(self.changes))])
         folder = self.bench.scratch / "runs" / name
         start = time.monotonic()
         runs = train_runs(self.dataset, [category], self.method, settings, 0, folder, machine)
@@ -159,22 +166,30 @@ def learning_curve(bench: Bench) -> Iterator[Finding]:
         pin_memory=bench.device.type == "cuda",
     )  # fmt: skip
     for number, (backend, precision) in enumerate(ways):
-        folder = bench.scratch / f"released-{backend}-{precision}"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
         own = RunConfig.load("released", [*small, f"training.precision={precision}"])
-        trainer = Trainer(TrainingRun(folder, own, on), per_epoch, bench.device, backend, ranks)
         seconds = bench.left if number == len(ways) - 1 else SHARE_OF_A_WAY * bench.left
         title = (
             f"`released` on {templates.category}, seed 0, backend {backend}, {precision}, "
             f"{machine.loaders} processes for samples"
         )
-        for losses, note in _steps(trainer, batches, total, seconds - LEAVE, bench.small):
-            rows = [
-                [f"{first + 1} to {last}", sum(losses[first:last]) / (last - first)]
-                for first, last in _parts(len(losses))
-            ]
-            yield tabulated(title, ["steps", "mean loss"], rows, note)
+        folder = bench.scratch / f"released-{backend}-{precision}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        try:
+            trainer = Trainer(TrainingRun(folder, own, on), per_epoch, bench.device, backend, ranks)
+            for losses, note in _steps(trainer, batches, total, seconds - LEAVE, bench.small):
+                yield tabulated(title, ["steps", "mean loss"], _means(losses), note)
+        except Exception as error:  # the other ways are tried
+            traceback.print_exc()
+            bench.failures += 1
+            yield Finding(title, note=f"Failed: {type(error).__name__}: {error}")
+
+
+def _means(losses: Sequence[float]) -> list[list[Cell]]:
+    return [
+        [f"{first + 1} to {last}", sum(losses[first:last]) / (last - first)]
+        for first, last in _parts(len(losses))
+    ]
 
 
 def _steps(

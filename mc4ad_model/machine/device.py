@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,8 @@ class Machine:
             found = _other_build(number)
             if self.device == "cuda":
                 raise InputError(f"--device cuda: {found}; take --device cpu")
-            _say_once(f"{found}; the processor computes (--device cpu)")
+            if not self.quiet:
+                _say_once(f"{found}; the processor computes (--device cpu)")
             return torch.device("cpu")
         device = torch.device("cuda", number)
         torch.cuda.set_device(device)
@@ -80,15 +82,19 @@ def runs_on(capability: tuple[int, int], built_for: Sequence[str]) -> bool:
     """Return whether a build of torch has kernels for a GPU.
 
     capability : the GPU's compute capability. built_for : what `torch.cuda.get_arch_list` says:
-    "sm_86" runs on 8.6 and later ones of 8, "compute_90" is compiled for 9.0 and all that follow.
+    "sm_86" runs on 8.6 and later ones of 8, "sm_90a" on 9.0 alone, and "compute_90" is compiled for
+    9.0 and all that follow.
     """
     for architecture in built_for:
-        kind, _, digits = architecture.partition("_")
-        number = "".join(filter(str.isdigit, digits))  # "90a" is 9.0
-        if kind not in ("sm", "compute") or len(number) < 2:
+        found = re.fullmatch(r"(sm|compute)_(\d+)(\d)([af]?)", architecture)
+        if found is None:
             return True  # not NVIDIA's
-        own = (int(number[:-1]), int(number[-1]))
-        if own <= capability and (kind == "compute" or own[0] == capability[0]):
+        kind, major, minor, special = found.groups()
+        own = (int(major), int(minor))
+        later = own <= capability and (
+            own[0] == capability[0] or (kind == "compute" and not special)
+        )
+        if own == capability or (later and special != "a"):
             return True
     return not built_for
 

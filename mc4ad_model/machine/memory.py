@@ -36,10 +36,11 @@ def reset_peak_memory() -> None:
 def peak_memory() -> tuple[int, str]:
     """Return bytes, and of what: "cuda" or "process".
 
-    On "cuda" it is what torch allocated at most, else the largest resident size of the process.
+    On "cuda" it is what torch allocated at most, else the largest resident size of the process, as
+    where a GPU was looked at and not used.
     """
-    if cuda := _cuda():
-        return int(cuda.max_memory_allocated()), "cuda"
+    if (cuda := _cuda()) and (allocated := int(cuda.max_memory_allocated())):
+        return allocated, "cuda"
     size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return size * (1 if sys.platform == "darwin" else 1024), "process"
 
@@ -56,9 +57,12 @@ def give_back_memory() -> None:
         trim(0)
 
 
-def _is_full(error: RuntimeError, torch: Any) -> bool:
+def is_full(error: Exception) -> bool:
     """Tell whether an error is of a full device: torch's own, or of CUDA and its libraries, which
     cannot even begin where others have filled it."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(error, RuntimeError):
+        return False
     said = ("CUDA error: out of memory", "[CUDA]: out of memory", "ALLOC_FAILED")
     return isinstance(error, torch.cuda.OutOfMemoryError) or any(s in str(error) for s in said)
 
@@ -77,8 +81,7 @@ def enough_device_memory(what: str) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        torch = sys.modules.get("torch")
-        if torch is None or not _is_full(error, torch):
+        if not is_full(error):
             raise
         sizes = [re.search(rf"{words} ([\d.]+ \w+)", str(error)) for words in _SIZES.values()]
         found = [f"{found[1]} {name}" for name, found in zip(_SIZES, sizes, strict=True) if found]

@@ -62,9 +62,11 @@ def multiplying_in(precision: str, device: torch.device) -> Iterator[None]:
     """Let a GPU round the factors of float32 products to TF32 meanwhile, if precision is "tf32"."""
     import torch  # noqa: PLC0415 - weight
 
+    if precision != "tf32" or device.type != "cuda":
+        yield  # torch's settings are not even read: it refuses that where newer ones are in use
+        return
     before = torch.get_float32_matmul_precision()
-    if precision == "tf32" and device.type == "cuda":
-        torch.set_float32_matmul_precision("high")
+    torch.set_float32_matmul_precision("high")
     try:
         yield
     finally:

@@ -27,10 +27,10 @@ from mc4ad_model.sparse.kernel_maps import KernelMap, NeighbourTable, PairBlock
 
 Strategy = Literal["pairs", "im2col"]
 
+_MANY_OFFSETS = 64  # fewer than a 5^3 kernel has; not measured, as no GPU was at hand
 # Measured with benchmarks/sparse_convolution.py; see docs/sparse_convolution.md.
 _FEW_CHANNELS = 8
 _DENSE = 1.3
-_MANY_OFFSETS = 64  # as those of a 5^3 stem; by reasoning, no GPU was at hand
 # Elements of each of the two buffers: on the CPU, for each thread, large enough for long matrix
 # products and small enough for the caches; on other devices, what memory may reasonably hold.
 _CPU_BUFFER = 2**20

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The backend of the Triton kernels: where they run, what they are checked against, what they skip.
 
-Kernels of 2^3 and 3^3 go through Triton. The 5^3 stem on three channels and 1^3 are matrix products
-already, and float64 is for referees: plain torch computes these.
+Kernels of 2^3 and 3^3 go through Triton. The 5^3 stem and 1^3 are matrix products already, and
+float64 is for referees: plain torch computes these.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch import Tensor
 from intravariance.errors import BackendUnavailable, shortened
 from intravariance.extras import how_to_install
 from intravariance.progress import say
+from mc4ad_model.machine.memory import is_full
 from mc4ad_model.sparse.convolution import (
     check_operands,
     sparse_convolution,
@@ -99,9 +100,9 @@ def _fault(device: torch.device, precision: str) -> str:
             difference = max(_differences(device))
         fault = f"differ from plain torch by {difference:.1e} of the largest value on this device"
         fault = "" if difference <= TOLERANCE else fault
-    except torch.cuda.OutOfMemoryError:  # says nothing of the kernels
-        raise
     except Exception as error:  # of Triton's import or compiler, a C compiler, the driver
+        if is_full(error):  # says nothing of the kernels
+            raise
         _check_device(device, error)
         fault = f"cannot be used here ({_described(error)})"
     if fault:

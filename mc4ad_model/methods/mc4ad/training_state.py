@@ -247,7 +247,7 @@ class Trainer:
                 (self._run.folder / METRICS).unlink(missing_ok=True)
             return
         path = self._run.folder / name
-        with reading():
+        with self._multiplying(), reading():
             network, metadata = load_checkpoint(path, self._backend, self._config.network)
             tensors, _ = read_tensors(self._run.folder / f"{name}-optimiser")
         own = vars(self._run.on)

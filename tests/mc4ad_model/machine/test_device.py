@@ -25,9 +25,17 @@ def test_a_build_runs_on_later_devices_of_a_generation_and_its_intermediate_code
     assert runs_on(capability, BUILT_FOR) == runs
 
 
+@pytest.mark.parametrize(
+    ("architecture", "capability", "runs"),
+    [("sm_90a", (9, 0), True), ("compute_90a", (12, 0), False), ("sm_100a", (10, 3), False),
+     ("sm_100f", (10, 3), True), ("compute_100f", (12, 0), False)],
+)  # fmt: skip
+def test_code_for_one_device_or_family_runs_on_no_other(architecture, capability, runs):
+    assert runs_on(capability, [architecture]) == runs
+
+
 def test_builds_that_are_not_nvidias_are_not_judged():
     assert runs_on((9, 0), ["gfx90a", "gfx942"])
-    assert runs_on((9, 0), ["sm_90a"])
 
 
 @pytest.fixture
@@ -47,6 +55,11 @@ def test_a_gpu_that_torch_is_not_built_for_is_said_and_not_taken(old_gpu, capsys
     said = capsys.readouterr().err
     assert said.count("GeForce GTX 1080 has compute capability 6.1") == 1
     assert "sm_75" in said and "the processor computes" in said
+
+
+def test_it_is_not_said_where_nothing_is_to_be_said(old_gpu, capsys):
+    assert Machine(quiet=True).torch_device() == torch.device("cpu")
+    assert capsys.readouterr().err == ""
 
 
 def test_a_gpu_that_torch_is_not_built_for_cannot_be_asked_for(old_gpu):

@@ -40,18 +40,26 @@ def test_a_gpu_is_not_told_the_times_of_a_processor(monkeypatch):
     assert "16.9" not in said
 
 
-def test_tf32_is_for_products_of_a_gpu_meanwhile_and_nothing_else():
-    gpu = torch.device("cuda")
-    before = torch.get_float32_matmul_precision()
-    for chosen, device, meanwhile in (
-        ("tf32", gpu, "high"), ("tf32", CPU, before), ("float32", gpu, before),
-    ):  # fmt: skip
-        with precision.multiplying_in(chosen, device):
-            assert torch.get_float32_matmul_precision() == meanwhile
-        assert torch.get_float32_matmul_precision() == before
+def test_tf32_is_for_products_of_a_gpu_meanwhile():
+    gpu, before = torch.device("cuda"), torch.get_float32_matmul_precision()
+    with precision.multiplying_in("tf32", gpu):
+        assert torch.get_float32_matmul_precision() == "high"
     with pytest.raises(KeyError), precision.multiplying_in("tf32", gpu):
         raise KeyError
     assert torch.get_float32_matmul_precision() == before
+
+
+@pytest.mark.parametrize(
+    ("chosen", "device"), [("tf32", CPU), ("float32", torch.device("cuda")), ("bfloat16", CPU)]
+)
+def test_nothing_else_touches_what_torch_multiplies_in(monkeypatch, chosen, device):
+    def refused(*_):
+        raise RuntimeError("torch is checking the matmul precision without a backend name")
+
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", refused)
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", refused)
+    with precision.multiplying_in(chosen, device):
+        pass
 
 
 @pytest.mark.parametrize(("capability", "warned"), [((7, 5), True), ((9, 0), False)])

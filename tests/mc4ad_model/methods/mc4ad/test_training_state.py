@@ -14,7 +14,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mc4ad_model.machine.precision import multiplying_in
 from mc4ad_model.machine.ranks import Ranks
+from mc4ad_model.methods.mc4ad import training_state
 from mc4ad_model.methods.mc4ad.configuration import RunConfig, TrainingConfig
 from mc4ad_model.methods.mc4ad.losses import combined_loss
 from mc4ad_model.methods.mc4ad.network import CFPNet
@@ -164,13 +166,35 @@ def test_bfloat16_is_for_the_network_and_near_float32(tmp_path):
     assert {p.dtype for p in fast.network.parameters()} == {torch.float32}
 
 
-def test_tf32_changes_nothing_on_a_processor(tmp_path):
-    config = tiny()
-    other = replace(config, training=replace(config.training, precision="tf32"))
-    trainers = [make_trainer(tmp_path / n, c) for n, c in (("a", config), ("b", other))]
-    for trainer in trainers:
-        trainer.step(batch(config))
-    assert trainers[0].done == trainers[1].done
+@pytest.mark.parametrize(("precision", "expected"), [("tf32", "high"), ("float32", "highest")])
+def test_tf32_is_for_networks_made_and_read_and_for_steps_forward_and_backward(
+    tmp_path, monkeypatch, precision, expected
+):
+    """The processor is called a GPU, whose products alone are changed."""
+    seen = []
+
+    def watched(function):
+        def call(*arguments, **options):
+            seen.append(torch.get_float32_matmul_precision())
+            return function(*arguments, **options)
+
+        return call
+
+    monkeypatch.setattr(
+        training_state, "multiplying_in", lambda p, _: multiplying_in(p, torch.device("cuda"))
+    )
+    for name in ("new_network", "load_checkpoint"):
+        monkeypatch.setattr(training_state, name, watched(getattr(training_state, name)))
+    config = tiny(f"training.precision={precision}", "training.epochs=9")
+    trainer = make_trainer(tmp_path, config)
+    trainer.network.register_forward_pre_hook(watched(lambda *_: None))
+    first, *_ = trainer.network.parameters()
+    first.register_hook(watched(lambda _: None))
+    trainer.step(batch(config))
+    trainer.save_checkpoint()
+    make_trainer(tmp_path, config).resume()
+    assert seen == [expected] * 5  # made, forward, backward, made, read
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 # --- checkpoints
