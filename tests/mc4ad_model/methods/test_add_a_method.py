@@ -25,7 +25,7 @@ from tests.support.extensions import (
     package,
     python_path,
 )
-from tests.support.samples import make_dataset
+from tests.support.samples import make_dataset, runs_folder
 
 pytestmark = pytest.mark.skipif(
     not all(map(find_spec, ("sklearn", "safetensors"))), reason="the extra model is not installed"
@@ -89,7 +89,7 @@ def test_a_class_is_tried_without_a_package_and_anew_after_each_change(
     (tmp_path / "nearest.py").write_text(
         FILES["nearest.py"].replace("np.concatenate([", "np.concatenate([np.zeros((1, 3))] + [")
     )
-    fitted = tmp_path / "runs/s-nearest.Nearest-0/ball/nearest.json"
+    fitted = tmp_path / runs_folder(data, "nearest.Nearest") / "ball" / "nearest.json"
     before = len(json.loads(fitted.read_bytes())["points"])
     again = run_iv(*tried, folder=tmp_path)
     assert again.returncode == 0, again.stderr
@@ -101,7 +101,7 @@ def test_what_a_run_names_is_not_imported(data: Path, tmp_path: Path) -> None:
     made = run_iv("evaluate", "--data", data, "--method", "nearest:Nearest", folder=tmp_path)
     assert made.returncode == 0, made.stderr
     (tmp_path / "nearest.py").write_text("open('imported', 'w')\n")
-    run = tmp_path / "runs/s-nearest.Nearest-0"
+    run = tmp_path / runs_folder(data, "nearest.Nearest")
     other = run_iv("evaluate", "--data", data, "--run", run, folder=tmp_path)
     assert other.returncode == 2 and "nearest:Nearest" in other.stderr
     assert "`iv evaluate --method`" in other.stderr
