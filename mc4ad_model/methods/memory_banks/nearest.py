@@ -3,7 +3,7 @@
 
 Up to 8 dimensions SciPy's k-d tree finds it. In more, all distances are computed as products of
 matrices in single precision: in 33 dimensions a tree looks at nearly every entry, and
-scikit-learn computes in double precision (`benchmarks/memory_banks.py` compares them, and Faiss). The distance
+scikit-learn computes in double precision (`benchmarks/memory_banks.py` compares them). The distance
 to the entry that was found is then computed anew, so rounding can only exchange entries whose
 squared distances differ by less than a millionth of the largest from the bank's middle: a bank with
 entries a thousand times as far from it as from each other would need another search.
