@@ -203,9 +203,8 @@ class TrainingConfig:
         first forces are several times larger than any target, and most of a short training goes
         into making them small.
     precision
-        "float32"; "tf32": a GPU rounds the factors of products to 10 bits, and sums in float32;
-        or "bfloat16": automatic mixed precision for the convolutions. The loss is always in
-        float32, and so are scores.
+        "float32"; "tf32": a GPU rounds the factors of products to 10 bits; or "bfloat16": automatic
+        mixed precision for the convolutions. The loss and scores are always in float32.
     checkpoint_epochs
         A checkpoint is written after each so many epochs, and after the last.
     """
